@@ -1,0 +1,1 @@
+"""asc: acoustic scene classifiers that fit a hard size limit."""

@@ -1,0 +1,340 @@
+"""What an experiment is: one frozen `Experiment`, in TOML and as flat dotted keys, with schema and fingerprint.
+
+The defaults of every class are the reference system of the report (IDLab, DCASE 2021 task 1a, system 1); the recipe
+`qat_8b` spells them out with the section of each value. Dotted keys reach into tuples: `architecture.widths.1`.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import tomli_w
+
+from asc.errors import InputError
+from asc.typed import Scalar, Value, assign, build, leaves, nested
+
+SCHEMA = 1
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontEnd:
+    """Log-mel filter bank energies (report, section 2.2)."""
+
+    sample_rate_hz: int = 44_100
+    window_s: float = 0.030
+    hop_s: float = 0.010
+    dft_points: int = 4096
+    mel_bands: int = 128
+    log_offset: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Check that the window fits the DFT and that frames are whole samples apart."""
+        _require(
+            self.sample_rate_hz >= 1000, f"front_end.sample_rate_hz must be at least 1000, got {self.sample_rate_hz}"
+        )
+        _require(self.mel_bands >= 8, f"front_end.mel_bands must be at least 8, got {self.mel_bands}")
+        _require(self.log_offset > 0, f"front_end.log_offset must be above 0, got {self.log_offset}")
+        _require(self.hop_samples >= 1, f"front_end.hop_s must be at least one sample, got {self.hop_s}")
+        _require(
+            1 <= self.window_samples <= self.dft_points,
+            f"front_end.window_s is {self.window_samples} samples, but front_end.dft_points is {self.dft_points}: "
+            "the window must not be longer than the DFT",
+        )
+
+    @property
+    def window_samples(self) -> int:
+        """Length of the Hann window in samples."""
+        return round(self.window_s * self.sample_rate_hz)
+
+    @property
+    def hop_samples(self) -> int:
+        """Distance of two frames in samples."""
+        return round(self.hop_s * self.sample_rate_hz)
+
+    def frames(self, seconds: float) -> int:
+        """Frames of a clip of this length: centred frames, the last dropped (DESIGN: 100 a second).
+
+        Raises:
+            InputError: the length is not a finite number.
+        """
+        _require(math.isfinite(seconds), f"the length of the audio must be a number of seconds, got {seconds}")
+        return int(round(seconds * self.sample_rate_hz)) // self.hop_samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augment:
+    """Augmentation in the time domain, on the fly (report, section 2.1)."""
+
+    crop_s: float = 3.0
+    speed_factors: tuple[float, ...] = (0.85, 1.0, 1.15)
+    mixup_alpha: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(self.crop_s >= 0.1, f"augment.crop_s must be at least 0.1 s, got {self.crop_s}")
+        _require(
+            len(self.speed_factors) >= 1, "augment.speed_factors must name at least one factor (1.0 changes nothing)"
+        )
+        _require(
+            all(0.5 <= factor <= 2.0 for factor in self.speed_factors),
+            f"augment.speed_factors must lie within 0.5 and 2, got {list(self.speed_factors)}",
+        )
+        _require(self.mixup_alpha >= 0, f"augment.mixup_alpha must be 0 (no mixup) or more, got {self.mixup_alpha}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One double conv block, derived from an `Architecture`: what its layers are."""
+
+    in_channels: int
+    channels: int
+    frequency_stride: int
+    time_stride: int
+    se_bottleneck: int
+    cardinality: int
+    has_skip: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """The residual network with squeeze-and-excitation (report, section 2.3).
+
+    Stages have a width (channels), a depth (double conv blocks) and an SE bottleneck; strides are given for each block.
+    """
+
+    family: Literal["resnet_se"] = "resnet_se"
+    widths: tuple[int, ...] = (24, 48)
+    depths: tuple[int, ...] = (3, 3)
+    se_bottlenecks: tuple[int, ...] = (4, 8)
+    frequency_strides: tuple[int, ...] = (2, 2, 1, 2, 1, 1)
+    time_strides: tuple[int, ...] = (2, 2, 1, 2, 1, 1)
+    cardinality: int = 4
+    classes: int = 10
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together."""
+        for key in ("depths", "se_bottlenecks"):
+            count = len(getattr(self, key))
+            _require(
+                count == len(self.widths),
+                f"architecture.{key} has {count} stages, but architecture.widths has {len(self.widths)}",
+            )
+        for key in ("frequency_strides", "time_strides"):
+            strides = getattr(self, key)
+            _require(
+                len(strides) == sum(self.depths),
+                f"architecture.{key} has {len(strides)} values, but architecture.depths has {sum(self.depths)} blocks",
+            )
+            _require(
+                all(1 <= s <= 8 for s in strides), f"architecture.{key} must lie within 1 and 8, got {list(strides)}"
+            )
+        for key in ("widths", "depths", "se_bottlenecks"):
+            _require(
+                len(getattr(self, key)) >= 1 and min(getattr(self, key)) >= 1,
+                f"architecture.{key} must hold values of at least 1, got {list(getattr(self, key))}",
+            )
+        _require(self.cardinality >= 1, f"architecture.cardinality must be at least 1, got {self.cardinality}")
+        _require(
+            all(width % self.cardinality == 0 for width in self.widths),
+            f"architecture.widths {list(self.widths)} must be multiples of architecture.cardinality {self.cardinality}",
+        )
+        _require(self.classes >= 2, f"architecture.classes must be at least 2, got {self.classes}")
+
+    def blocks(self) -> tuple[Block, ...]:
+        """The double conv blocks in order; all but the first have a projected skip (report, section 2.3)."""
+        stages = [stage for stage, depth in enumerate(self.depths) for _ in range(depth)]
+        inputs = [self.widths[0], *(self.widths[stage] for stage in stages)]
+        return tuple(
+            Block(
+                in_channels=inputs[index],
+                channels=self.widths[stage],
+                frequency_stride=self.frequency_strides[index],
+                time_stride=self.time_strides[index],
+                se_bottleneck=self.se_bottlenecks[stage],
+                cardinality=self.cardinality,
+                has_skip=index > 0,
+            )
+            for index, stage in enumerate(stages)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compression:
+    """How weights are stored and when quantisation ranges settle (report, section 3.1)."""
+
+    storage: Literal["int8"] = "int8"
+    freeze_share: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(
+            0 <= self.freeze_share < 1,
+            f"compression.freeze_share must lie within 0 and 1 (a share of the last cycle), got {self.freeze_share}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Adam under CyclicLR, policy triangular2 (report, section 2.1)."""
+
+    cycles: int = 3
+    epochs_per_cycle: int = 120
+    learning_rate_min: float = 1e-6
+    learning_rate_max: float = 1e-3
+    weight_decay: float = 1e-4
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for key in ("cycles", "epochs_per_cycle", "batch_size"):
+            _require(getattr(self, key) >= 1, f"schedule.{key} must be at least 1, got {getattr(self, key)}")
+        _require(self.batch_size >= 2, f"schedule.batch_size must be at least 2 (batch norm), got {self.batch_size}")
+        _require(
+            0 < self.learning_rate_min <= self.learning_rate_max,
+            f"schedule.learning_rate_min {self.learning_rate_min} must be above 0 and not above "
+            f"schedule.learning_rate_max {self.learning_rate_max}",
+        )
+        _require(self.weight_decay >= 0, f"schedule.weight_decay must be 0 or more, got {self.weight_decay}")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole schedule."""
+        return self.cycles * self.epochs_per_cycle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """Everything that decides a training but the data: two equal experiments on equal data give the same weights."""
+
+    seed: int = 0
+    front_end: FrontEnd = field(default_factory=FrontEnd)
+    augment: Augment = field(default_factory=Augment)
+    architecture: Architecture = field(default_factory=Architecture)
+    compression: Compression = field(default_factory=Compression)
+    schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(0 <= self.seed < 2**63, f"seed must be 0 or more and below 2^63, got {self.seed}")
+
+    def flat(self) -> dict[str, Scalar]:
+        """Every value under its dotted key, tuples by index: `architecture.widths.1` -> 48."""
+        return dict(leaves(dataclasses.asdict(self)))
+
+    def updated(self, values: Mapping[str, Value]) -> Self:
+        """A copy with the values of these dotted keys; a key may name a whole tuple or one element of it.
+
+        Raises:
+            InputError: unknown key (the nearest ones are named), wrong type, or values that do not fit together.
+        """
+        tree = dataclasses.asdict(self)
+        for key, value in values.items():
+            assign(tree, key, value)
+        return build(type(self), tree)
+
+    @classmethod
+    def from_flat(cls, values: Mapping[str, Scalar]) -> Self:
+        """The experiment whose `flat()` this is; unlike `updated`, tuples get the length that the keys give them.
+
+        Raises:
+            InputError: as `updated`.
+        """
+        return build(cls, nested(values))
+
+    def to_toml(self) -> str:
+        """TOML text that `from_toml` reads back to an equal experiment."""
+        return tomli_w.dumps({"schema": SCHEMA, **dataclasses.asdict(self)})
+
+    @classmethod
+    def from_toml(cls, text: str, source: str = "config") -> Self:
+        """Read TOML text; keys that are left out take their defaults, `source` names the file in errors.
+
+        Raises:
+            InputError: not TOML, another schema version, an unknown key, a wrong type or value.
+        """
+        try:
+            tree: dict[str, Any] = tomllib.loads(text)
+        except ValueError as error:
+            raise InputError(f"{source} is not valid TOML: {error}") from error
+        schema = tree.pop("schema", None)
+        if schema != SCHEMA:
+            raise InputError(
+                f"{source} has schema {schema!r}, but this asc reads schema {SCHEMA}: set `schema = {SCHEMA}`"
+            )
+        try:
+            return build(cls, tree)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that name this experiment: SHA-256 of its flat keys in canonical JSON."""
+        canonical = json.dumps({"schema": SCHEMA, **self.flat()}, sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The names of the shipped recipes."""
+    return tuple(
+        sorted(
+            f.name.removesuffix(".toml") for f in resources.files("asc.recipes").iterdir() if f.name.endswith(".toml")
+        )
+    )
+
+
+def load_experiment(name_or_path: str) -> Experiment:
+    """The experiment of a shipped recipe (`qat_8b`) or of a TOML file.
+
+    Raises:
+        InputError: neither a recipe nor a file, or the file is wrong.
+    """
+    if name_or_path in recipe_names():
+        text = (resources.files("asc.recipes") / f"{name_or_path}.toml").read_text("utf-8")
+        return Experiment.from_toml(text, f"recipe {name_or_path}")
+    path = Path(name_or_path)
+    try:
+        return Experiment.from_toml(path.read_text("utf-8"), str(path))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputError(
+            f"{name_or_path} is neither a file nor a recipe: give a TOML file or one of {', '.join(recipe_names())}"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): give a config in TOML") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text file: give a config in TOML") from error
+
+
+def experiment_from(*, recipe: str | None, config: str | None, overrides: Sequence[str]) -> Experiment:
+    """The experiment of command line options: a recipe (default `qat_8b`) or a file, with `KEY=VALUE` changes.
+
+    Raises:
+        InputError: both are given, or anything is wrong with them.
+    """
+    _require(recipe is None or config is None, "give --recipe or --config, not both")
+    return load_experiment(config or recipe or "qat_8b").updated(dict(map(parse_assignment, overrides)))
+
+
+def parse_assignment(text: str) -> tuple[str, Value]:
+    """`KEY=VALUE` of a command line, the value read as TOML (`[24, 48]`, `1e-3`), else as a bare string.
+
+    Raises:
+        InputError: no `=`.
+    """
+    key, equals, raw = text.partition("=")
+    _require(bool(equals and key.strip()), f"--set {text}: write KEY=VALUE, such as schedule.batch_size=16")
+    try:
+        return key.strip(), tomllib.loads(f"value = {raw}")["value"]
+    except ValueError:
+        return key.strip(), raw.strip()

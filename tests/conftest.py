@@ -1,0 +1,73 @@
+"""A small real data set on disk and a small experiment: seconds of training where the real thing takes hours."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from asc.config import Architecture, Augment, Experiment, FrontEnd, Schedule
+from asc.data.dataset import Dataset, open_dataset
+
+RATE_HZ = 8000
+
+
+@pytest.fixture(scope="session")
+def tiny_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`meta.csv` of 4 classes x 12 places x 2 clips of 0.5 to 0.7 s at 8 kHz: slow or fast chirps in noise."""
+    folder = tmp_path_factory.mktemp("tiny")
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, label in enumerate(("down_fast", "down_slow", "up_fast", "up_slow")):
+        for place in range(12):
+            for take in range(2):
+                seconds = 0.5 + 0.1 * (place % 3)
+                time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+                rate_hz = 12.0 if number % 2 == 0 else 5.0
+                phase = (time_s * rate_hz + rng.random()) % 1.0
+                sweep = phase if number >= 2 else 1 - phase
+                tone = np.sin(2 * np.pi * np.cumsum(500 + 2000 * sweep) / RATE_HZ)
+                wave = 0.1 * tone + 0.03 * rng.standard_normal(len(time_s))
+                name = f"{label}-{place:02d}-{take}.wav"
+                soundfile.write(folder / name, wave, RATE_HZ)
+                fold = 1 + place % 4
+                rows.append([name, label, "ab"[take], f"{label}-{place}", fold])
+    with (folder / "meta.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["filename", "label", "device", "group", "fold"], *rows])
+    return folder / "meta.csv"
+
+
+@pytest.fixture(scope="session")
+def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tiny_csv: Path, tiny_cache: Path) -> Dataset:
+    return open_dataset(f"csv:{tiny_csv}", sample_rate_hz=RATE_HZ, cache=tiny_cache)
+
+
+@pytest.fixture(scope="session")
+def tiny_experiment() -> Experiment:
+    return Experiment(
+        front_end=FrontEnd(sample_rate_hz=RATE_HZ, dft_points=512, mel_bands=16),
+        augment=Augment(crop_s=0.4),
+        architecture=Architecture(
+            widths=(8, 8),
+            depths=(1, 1),
+            se_bottlenecks=(2, 2),
+            frequency_strides=(2, 2),
+            time_strides=(2, 1),
+            cardinality=2,
+            classes=4,
+        ),
+        schedule=Schedule(cycles=2, epochs_per_cycle=3, batch_size=8, learning_rate_max=1e-2),
+    )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Small tensors on few cores: more threads only wait for each other."""
+    torch.set_num_threads(1)
