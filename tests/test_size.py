@@ -1,0 +1,135 @@
+"""The size law against the report's published figures and hand counts; against built networks: tests/models."""
+
+import subprocess
+import sys
+
+import pytest
+
+from asc.config import Architecture, FrontEnd, load_experiment
+from asc.errors import InputError
+from asc.size import activation_steps, cost, dense_inputs, macs, stored_items
+
+REFERENCE = load_experiment("qat_8b")
+
+
+def table(stored_as):
+    items = stored_items(REFERENCE.architecture, REFERENCE.front_end, stored_as)
+    kinds = {item.kind for item in items}
+    return {
+        kind: (
+            sum(item.count for item in items if item.kind == kind),
+            sum(item.size_bytes for item in items if item.kind == kind),
+        )
+        for kind in kinds
+    }
+
+
+def test_reference_as_the_report_stores_it_matches_every_row():
+    assert table("report") == {
+        "weight": (109_320, 109_320),
+        "bias": (658, 2_632),
+        "weight_scale": (658, 5_264),
+        "se": (3_132, 12_528),
+        "se_batch_norm": (144, 576),
+        "activation_scale": (32, 128),
+        "activation_zero_point": (32, 256),
+    }
+
+
+def test_reference_as_asc_stores_it_differs_in_scales_and_zero_points_only():
+    lean = {**table("report"), "weight_scale": (658, 2_632), "activation_zero_point": (32, 128)}
+    assert table("asc") == lean
+
+
+@pytest.mark.parametrize(("stored_as", "size_bytes"), [("report", 130_704), ("asc", 127_944)])
+def test_reference_totals(stored_as, size_bytes):
+    reference = cost(REFERENCE.architecture, REFERENCE.front_end, stored_as=stored_as)
+    assert (reference.parameters, reference.size_bytes) == (113_976, size_bytes)
+    assert round(130_704 / 1024, 2) == 127.64
+    assert len({item.name for item in reference.items}) == len(reference.items)
+
+
+def test_reference_takes_50_million_macs_a_second():
+    # By hand: stem, then per block (9 x in + 9 x out / 4 + skip) x positions, SE, dense.
+    by_hand = 9 * 24 * 128 * 100
+    by_hand += (9 * 24 + 9 * 6) * 24 * 64 * 50
+    by_hand += (9 * 24 + 9 * 6 + 24) * 24 * 32 * 25 * 2
+    by_hand += (9 * 24 + 9 * 12 + 24) * 48 * 16 * 13 + (9 * 48 + 9 * 12 + 48) * 48 * 16 * 13 * 2
+    by_hand += 3 * 2 * 24 * 4 + 3 * 2 * 48 * 8 + 1536 * 10
+    assert macs(REFERENCE.architecture, REFERENCE.front_end) == by_hand
+    assert by_hand == pytest.approx(50e6, rel=0.01)
+
+
+def test_dense_inputs_round_up_at_every_stride():
+    architecture = Architecture(
+        widths=(4,), depths=(2,), se_bottlenecks=(2,), frequency_strides=(2, 3), time_strides=(1, 1)
+    )
+    assert dense_inputs(architecture, FrontEnd(mel_bands=9)) == 2 * 4 * 2  # 9 -> 5 -> 2 bins
+    assert dense_inputs(REFERENCE.architecture, REFERENCE.front_end) == 1536
+
+
+def test_peak_activation_of_the_reference_is_the_first_squeeze_and_excitation():
+    steps = activation_steps(REFERENCE.architecture, REFERENCE.front_end)
+    peak = max(steps, key=lambda step: step.live_bytes)
+    assert peak.name == "blocks.0.se.scale"
+    assert peak.live_bytes == 24 * 64 * 500 * 4 + 24 * 4 + 24 * 64 * 500 * 4
+    assert cost(REFERENCE.architecture, REFERENCE.front_end).peak_activation_bytes == peak.live_bytes
+
+
+def test_activation_steps_of_a_network_counted_by_hand():
+    architecture = Architecture(
+        widths=(4, 8), depths=(1, 1), se_bottlenecks=(2, 3), frequency_strides=(2, 1), time_strides=(1, 2), classes=3
+    )
+    steps = activation_steps(architecture, FrontEnd(mel_bands=8, hop_s=0.01), seconds=0.05)
+    # log-mel 8 x 5 = 40; stem 4 x 8 x 5 = 160; block 0: 4 x 4 x 5 = 80; block 1: 8 x 4 x 3 = 96; statistics 8 x 4 x 2.
+    assert {step.name: step.live_bytes for step in steps} == {
+        "input": 40 * 4 + 40,
+        "stem": 40 + 160,
+        "blocks.0.conv1": 160 + 80,
+        "blocks.0.conv2": 80 + 80,
+        "blocks.0.se.dequantise": 80 + 320,
+        "blocks.0.se.pool": 320 + 16,
+        "blocks.0.se.reduce": 320 + 16 + 8,
+        "blocks.0.se.relu": 320 + 8 + 8,
+        "blocks.0.se.norm": 320 + 8 + 8,
+        "blocks.0.se.expand": 320 + 8 + 16,
+        "blocks.0.se.sigmoid": 320 + 16 + 16,
+        "blocks.0.se.scale": 320 + 16 + 320,
+        "blocks.0.se_output": 320 + 80,
+        "blocks.1.conv1": 80 + 96,
+        "blocks.1.conv2": 80 + 96 + 96,
+        "blocks.1.se.dequantise": 80 + 96 + 384,
+        "blocks.1.se.pool": 80 + 384 + 32,
+        "blocks.1.se.reduce": 80 + 384 + 32 + 12,
+        "blocks.1.se.relu": 80 + 384 + 12 + 12,
+        "blocks.1.se.norm": 80 + 384 + 12 + 12,
+        "blocks.1.se.expand": 80 + 384 + 12 + 32,
+        "blocks.1.se.sigmoid": 80 + 384 + 32 + 32,
+        "blocks.1.se.scale": 80 + 384 + 32 + 384,
+        "blocks.1.se_output": 80 + 384 + 96,
+        "blocks.1.skip": 80 + 96 + 96,
+        "blocks.1.add": 96 + 96 + 96,
+        "pool.dequantise": 96 + 384,
+        "pool": 384 + 256,
+        "pool_output": 256 + 64,
+        "dense": 64 + 3,
+        "logits": 3 + 12,
+    }
+
+
+def test_peak_activation_grows_with_the_clip():
+    architecture, front_end = REFERENCE.architecture, REFERENCE.front_end
+    ten = cost(architecture, front_end, seconds=10.0).peak_activation_bytes
+    assert cost(architecture, front_end).peak_activation_bytes == ten
+    assert cost(architecture, front_end, seconds=1.0).peak_activation_bytes < ten / 9
+
+
+def test_a_clip_without_a_frame_is_refused():
+    with pytest.raises(InputError, match="no frame"):
+        cost(REFERENCE.architecture, REFERENCE.front_end, seconds=0.001)
+
+
+def test_size_and_budget_import_neither_torch_nor_numpy():
+    code = "import sys, asc.size, asc.budget; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
