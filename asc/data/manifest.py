@@ -1,0 +1,103 @@
+"""A data set as a table: which clip has which label, device, location group and split. Nothing is decoded here.
+
+`load_manifest` is the way in: it reads one of the four kinds of set that `--data` takes.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from asc.data.readers import read_csv, read_esc10, read_folder
+from asc.data.rows import Row
+from asc.data.splits import check_groups, split_rows
+from asc.data.synthetic import Synthetic, parse_synthetic
+from asc.errors import InputError
+from asc.results import Split
+
+SCHEMES = "synthetic, esc10:DIR, csv:FILE or folder:DIR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """One recording: `path` is relative to the set's folder, `group` is the location (or source) it was made at."""
+
+    path: str
+    label: str
+    device: str
+    group: str
+    split: Split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A data set whose clips all have a split. `labels` are sorted; a clip's place in `clips` is its number.
+
+    `source` says where the audio comes from: the folder below which the paths lie, or the synthetic generator.
+    """
+
+    spec: str
+    labels: tuple[str, ...]
+    clips: tuple[Clip, ...]
+    source: Path | Synthetic = Path()
+    fold: int = 1
+    data_seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check that no group lies in two splits and that there are at least two labels."""
+        check_groups(self.spec, ((clip.path, clip.group, clip.split) for clip in self.clips))
+        if len(self.labels) < 2:
+            raise InputError(f"{self.spec} has only the label {', '.join(self.labels)}: at least 2 are needed")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the rows (and of the generator's parameters), in hexadecimal: names the data in a model file.
+
+        The folder is not part of it, so that the same set has the same digest on every machine.
+        """
+        rows = [(clip.path, clip.label, clip.device, clip.group, clip.split) for clip in self.clips]
+        generator = self.source.identity if isinstance(self.source, Synthetic) else ""
+        return hashlib.sha256(json.dumps([generator, rows]).encode()).hexdigest()
+
+
+def load_manifest(spec: str, *, fold: int = 1, data_seed: int = 0) -> Manifest:
+    """The manifest of `synthetic[:SEED]`, `esc10:DIR`, `csv:FILE` or `folder:DIR`.
+
+    `fold` picks the test fold where the set has folds; `data_seed` draws valid and calibration from the rest.
+
+    Raises:
+        InputError: unknown kind of set, or anything wrong with its files; one sentence.
+    """
+    source, rows = _read(spec)
+    splits = split_rows(rows, source=spec, fold=fold, data_seed=data_seed)
+    clips = tuple(
+        Clip(path=row.path, label=row.label, device=row.device, group=row.group, split=split)
+        for row, split in zip(rows, splits, strict=True)
+    )
+    return Manifest(
+        spec=spec,
+        labels=tuple(sorted({clip.label for clip in clips})),
+        clips=clips,
+        source=source,
+        fold=fold,
+        data_seed=data_seed,
+    )
+
+
+def _read(spec: str) -> tuple[Path | Synthetic, tuple[Row, ...]]:
+    scheme, _, place = spec.partition(":")
+    if scheme in ("esc10", "csv", "folder") and not place:
+        raise InputError(f"data {spec} names no place: write {SCHEMES}")
+    path = Path(place).expanduser()
+    match scheme:
+        case "synthetic":
+            synthetic = parse_synthetic(place)
+            return synthetic, synthetic.rows()
+        case "esc10":
+            return path, read_esc10(path)
+        case "csv":
+            return path.parent, read_csv(path)
+        case "folder":
+            return path, read_folder(path)
+        case _:
+            raise InputError(f"data {spec} is of no known kind: write {SCHEMES}")

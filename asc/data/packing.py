@@ -1,0 +1,148 @@
+"""Packing a store: checks every source, decodes them with threads, writes to a temporary folder, renames it.
+
+Threads are enough: libsndfile, torch's convolutions and numpy's transforms release the interpreter's lock.
+"""
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asc.data.atomic_folder import atomic_folder, flush
+from asc.data.audio_file import AudioProblem
+from asc.data.sources import Source
+from asc.data.store_index import AUDIO_FILE, INDEX_FILE, SAMPLE_BYTES, Index, read_index
+from asc.errors import InputError
+
+Progress = Callable[[int, int], None]
+SHOWN = 20
+LARGEST = 32_767
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """A clip as it is stored: the samples are `integers * gain`."""
+
+    integers: NDArray[np.int16]
+    gain: float
+
+
+def quantise(waveform: NDArray[np.float32]) -> Packed:
+    """16 bit with the clip's peak at full scale: the error is at most half a gain. A silent clip has gain 1."""
+    peak = float(np.abs(waveform).max())
+    gain = peak / LARGEST if peak > 0 else 1.0
+    integers = np.rint(waveform.astype(np.float64) / gain).clip(-LARGEST, LARGEST).astype("<i2")
+    return Packed(integers=integers, gain=gain)
+
+
+def pack(folder: Path, sources: Sequence[Source], *, sample_rate_hz: int, progress: Progress | None = None) -> None:
+    """Pack the sources into the store `folder`; `progress` is told (clips done, clips in all).
+
+    Nothing is left behind when this raises, Ctrl-C included.
+
+    Raises:
+        InputError: files that cannot be used (all of them in one sentence), no room, or no right to write.
+    """
+    with _one_torch_thread(), atomic_folder(folder, is_whole=lambda there: read_index(there) is not None) as temporary:
+        _fill(temporary, sources, sample_rate_hz, progress)
+
+
+def _fill(temporary: Path, sources: Sequence[Source], sample_rate_hz: int, progress: Progress | None) -> None:
+    found = _lengths(sources, sample_rate_hz)
+    usable = [source for source, length in zip(sources, found, strict=True) if isinstance(length, int)]
+    problems = {s.name: length for s, length in zip(sources, found, strict=True) if isinstance(length, AudioProblem)}
+    _check_room(temporary, SAMPLE_BYTES * sum(length for length in found if isinstance(length, int)))
+    samples: list[int] = []
+    gains: list[float] = []
+    clips = _in_order(lambda source: _packed(source, sample_rate_hz), usable)
+    with (temporary / AUDIO_FILE).open("wb") as file, closing(clips):
+        for done, (source, clip) in enumerate(zip(usable, clips, strict=True), start=len(problems) + 1):
+            if isinstance(clip, AudioProblem):
+                problems[source.name] = clip
+            else:
+                file.write(clip.integers.tobytes())
+                samples.append(len(clip.integers))
+                gains.append(clip.gain)
+            if progress is not None:
+                progress(done, len(sources))
+        flush(file)
+    if problems:
+        raise _all_problems([(s.name, problems[s.name]) for s in sources if s.name in problems], len(sources))
+    offsets = np.cumsum([0, *samples[:-1]]).tolist()
+    with (temporary / INDEX_FILE).open("w", encoding="utf-8") as text:
+        text.write(Index(offsets=tuple(offsets), samples=tuple(samples), gains=tuple(gains)).to_json())
+        flush(text)
+
+
+def _lengths(sources: Sequence[Source], sample_rate_hz: int) -> list[int | AudioProblem]:
+    with closing(_in_order(lambda source: _length(source, sample_rate_hz), sources)) as lengths:
+        return list(lengths)
+
+
+def _length(source: Source, sample_rate_hz: int) -> int | AudioProblem:
+    try:
+        return source.samples(sample_rate_hz)
+    except AudioProblem as problem:
+        return problem
+
+
+def _packed(source: Source, sample_rate_hz: int) -> Packed | AudioProblem:
+    try:
+        return quantise(source.waveform(sample_rate_hz))
+    except AudioProblem as problem:
+        return problem
+
+
+def _in_order(function: Callable[[_In], _Out], items: Iterable[_In]) -> Generator[_Out]:
+    """`function` of every item, with threads, in order; only a few results wait at a time, so memory is bounded."""
+    threads = os.cpu_count() or 1
+    pool = ThreadPoolExecutor(threads)
+    waiting: deque[Future[_Out]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Each of our threads resamples alone; without this every one of them would start as many again."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _check_room(folder: Path, needed_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(folder).free
+    if needed_bytes > free_bytes:
+        raise InputError(
+            f"the audio store needs {needed_bytes:,} bytes, but {folder.parents[1]} has {free_bytes:,} bytes free: "
+            "make room there or choose another cache folder"
+        )
+
+
+def _all_problems(problems: Sequence[tuple[str, AudioProblem]], clips: int) -> InputError:
+    shown = "; ".join(f"{name} ({problem})" for name, problem in problems[:SHOWN])
+    more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+    return InputError(
+        f"{len(problems)} of {clips} audio files cannot be used, mend them or leave them out: {shown}{more}"
+    )

@@ -1,0 +1,157 @@
+"""Readers of data sets on disk: a CSV file, ESC-10 (Piczak 2015, https://github.com/karolpiczak/ESC-50), class folders.
+
+Columns of a CSV: filename (relative to the CSV's folder) and label; optionally device, group, and split or fold.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import soundfile
+
+from asc.data.rows import UNKNOWN_DEVICE, Row
+from asc.errors import InputError
+from asc.results import SPLITS, Split
+
+SHOWN = 10
+
+
+def read_csv(file: Path, *, group_column: str = "group") -> tuple[Row, ...]:
+    """Rows of a CSV file in its order; without a group column every clip is its own group.
+
+    Raises:
+        InputError: missing or unreadable file, missing column, empty or surplus cell, wrong split or fold, a file
+            listed twice, or listed files that do not exist.
+    """
+    table = _table(file)
+    columns = table[0][1].keys()
+    _check_columns(file, columns, ("filename", "label", *([group_column] if group_column != "group" else [])))
+    if "split" in columns and "fold" in columns:
+        raise InputError(f"{file} has both a split and a fold column: keep one of them")
+    rows = tuple(_row(file, line, cells, group_column) for line, cells in table)
+    twice = [name for name, count in Counter(row.path for row in rows).items() if count > 1]
+    if twice:
+        raise InputError(f"{file} lists {len(twice)} file(s) more than once, keep one row of each: {_some(twice)}")
+    absent = [row.path for row in rows if not (file.parent / row.path).is_file()]
+    if absent:
+        raise InputError(
+            f"{file} lists {len(absent)} file(s) that do not exist below {file.parent}, "
+            f"add them or drop their rows: {_some(absent)}"
+        )
+    return rows
+
+
+def read_esc10(folder: Path) -> tuple[Row, ...]:
+    """Rows of ESC-10 from DIR/meta.csv (filename,label,fold,source_id); a group is a Freesound source.
+
+    Raises:
+        InputError: as `read_csv`.
+    """
+    _check_folder(folder)
+    return read_csv(folder / "meta.csv", group_column="source_id")
+
+
+def read_folder(folder: Path) -> tuple[Row, ...]:
+    """Rows of a folder that has one folder per class; every clip is its own group. Hidden names are passed over.
+
+    Raises:
+        InputError: missing folder, no class folders, or class folders without audio.
+    """
+    _check_folder(folder)
+    suffixes = _audio_suffixes()
+    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if len(classes) < 2:
+        raise InputError(
+            f"{folder} has {len(classes)} class folder(s), but at least 2 are needed: one folder per class"
+        )
+    files = {
+        each: sorted(
+            path.relative_to(folder).as_posix()
+            for path in each.rglob("*")
+            if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
+        )
+        for each in classes
+    }
+    empty = [each.name for each in classes if not files[each]]
+    if empty:
+        raise InputError(
+            f"{folder} has {len(empty)} class folder(s) without audio, fill or remove them: {_some(empty)}"
+        )
+    return tuple(
+        Row(path=path, label=each.name, device=UNKNOWN_DEVICE, group=path) for each in classes for path in files[each]
+    )
+
+
+def _table(file: Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows as (line number, cells by column name)."""
+    if not file.is_file():
+        raise InputError(f"{file} does not exist or is not a file: give the path of a CSV file")
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.DictReader(text, skipinitialspace=True, strict=True)
+            table = [(reader.line_num, cells) for cells in reader]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    except csv.Error as error:
+        raise InputError(f"{file} is not a well-formed CSV file: {error}") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+    if not table:
+        raise InputError(f"{file} has no rows: it needs a header with filename and label, then one line per clip")
+    return table
+
+
+def _check_columns(file: Path, columns: Sequence[str] | object, needed: Sequence[str]) -> None:
+    there = [str(name) for name in cast(Sequence[str], columns) if name is not None]
+    missing = [name for name in needed if name not in there]
+    if missing:
+        raise InputError(f"{file} has no column {' and no column '.join(missing)}: its columns are {', '.join(there)}")
+
+
+def _row(file: Path, line: int, cells: dict[str, str], group_column: str) -> Row:
+    if None in cells:
+        raise InputError(f"{file}, line {line} has more cells than the header: quote cells that hold a comma")
+    used = ("filename", "label", "device", group_column, "split", "fold")
+    for name in used:
+        if name in cells and not (cells[name] or "").strip():
+            raise InputError(f"{file}, line {line} has no {name}: fill the cell")
+    values = {name: cells[name].strip() for name in used if name in cells}
+    return Row(
+        path=values["filename"],
+        label=values["label"],
+        device=values.get("device", UNKNOWN_DEVICE),
+        group=values.get(group_column, values["filename"]),
+        given=_split(file, line, values["split"]) if "split" in values else None,
+        fold=_fold(file, line, values["fold"]) if "fold" in values else None,
+    )
+
+
+def _split(file: Path, line: int, text: str) -> Split:
+    if text not in SPLITS:
+        raise InputError(f"{file}, line {line} has split {text}: write one of {', '.join(SPLITS)}")
+    return text
+
+
+def _fold(file: Path, line: int, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InputError(f"{file}, line {line} has fold {text}: write a whole number") from error
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InputError(f"{folder} does not exist or is not a folder: give the folder of the data set")
+
+
+def _audio_suffixes() -> frozenset[str]:
+    """File name endings of the containers that libsndfile reads (headerless RAW has no rate, so it is left out)."""
+    names = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
+    return frozenset(names | {".aif", ".aifc", ".oga", ".opus", ".snd"})
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,73 @@
+"""Where the audio of a clip comes from: a file, or the synthetic generator."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asc.data.audio_file import decode, inspect, resampled
+from asc.data.manifest import Manifest
+from asc.data.synthetic import SAMPLE_RATE_HZ, Synthetic
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A clip in a sound file."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file, for errors."""
+        return str(self.path)
+
+    @property
+    def identity(self) -> str:
+        """Path, size and time of the last change: another text when the file may hold other audio."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return f"{self.path.absolute()} absent"
+        return f"{self.path.absolute()} {status.st_size} {status.st_mtime_ns}"
+
+    def samples(self, sample_rate_hz: int) -> int:
+        """Samples that `waveform` will have, from the header; raises AudioProblem as `audio_file.inspect`."""
+        return inspect(self.path, sample_rate_hz)
+
+    def waveform(self, sample_rate_hz: int) -> NDArray[np.float32]:
+        """Mono, (samples,) at this rate; raises AudioProblem as `audio_file.decode`."""
+        return decode(self.path, sample_rate_hz)
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticSource:
+    """A clip that is generated."""
+
+    synthetic: Synthetic
+    name: str
+
+    @property
+    def identity(self) -> str:
+        """The clip and the generator's parameters and version."""
+        return f"{self.name} {self.synthetic.identity}"
+
+    def samples(self, sample_rate_hz: int) -> int:
+        """Samples that `waveform` will have."""
+        return -(-self.synthetic.clip_samples * sample_rate_hz // SAMPLE_RATE_HZ)
+
+    def waveform(self, sample_rate_hz: int) -> NDArray[np.float32]:
+        """Mono, (samples,) at this rate."""
+        return resampled(self.synthetic.render(self.name), SAMPLE_RATE_HZ, sample_rate_hz)
+
+
+Source = FileSource | SyntheticSource
+
+
+def sources_of(manifest: Manifest) -> tuple[Source, ...]:
+    """The source of every clip, in the order of the manifest."""
+    match manifest.source:
+        case Synthetic() as synthetic:
+            return tuple(SyntheticSource(synthetic, clip.path) for clip in manifest.clips)
+        case folder:
+            return tuple(FileSource(folder / clip.path) for clip in manifest.clips)

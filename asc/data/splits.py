@@ -1,0 +1,135 @@
+"""Grouped, stratified splits: train, valid, calibration and test, with no group (location) in two of them.
+
+Not scikit-learn's StratifiedGroupKFold: its parts are 1/k, not 15 %, it ties the parts of all labels together, and
+importing it costs every trial process a second. A group's place in the order is a hash of the data seed and its
+name, so the splits are the same on every platform and stay nearly the same when clips are added.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from asc.data.rows import Row
+from asc.errors import InputError
+from asc.results import Split
+
+HELD_OUT_SHARE = 0.15
+MADE_FOLDS = 5
+LEARNING_SPLITS: tuple[Split, ...] = ("train", "valid", "calibration")
+
+
+def split_rows(rows: Sequence[Row], *, source: str, fold: int, data_seed: int) -> tuple[Split, ...]:
+    """The split of every row: given ones are kept, fold `fold` is the test part, the rest is made from `data_seed`.
+
+    A set with neither splits nor folds gets five test folds. Whichever of valid and calibration is not given is made
+    from train, each 15 % of the clips of every label, whole groups at a time. `source` names the set in errors.
+
+    Raises:
+        InputError: no such fold, a group in two given splits or both in the test fold and outside it, or a label that
+            cannot be in train, valid and calibration.
+    """
+    splits = _test_part(rows, source=source, fold=fold, data_seed=data_seed)
+    check_groups(source, ((row.path, row.group, split) for row, split in zip(rows, splits, strict=True)))
+    learning = [row for row, split in zip(rows, splits, strict=True) if split == "train"]
+    sizes = Counter(row.label for row in learning)
+    drawn: dict[str, Split] = {}
+    missing: tuple[Split, ...] = tuple(s for s in ("valid", "calibration") if s not in splits)
+    targets = {label: HELD_OUT_SHARE * size for label, size in sizes.items()}
+    for drawn_before, split in enumerate(missing):
+        left = [row for row in learning if row.group not in drawn]
+        taken = _draw(left, targets, data_seed, parts_to_come=len(missing) - drawn_before)
+        drawn |= dict.fromkeys(taken, split)
+    result = tuple(
+        drawn.get(row.group, split) if split == "train" else split for row, split in zip(rows, splits, strict=True)
+    )
+    _check_labels(rows, result, source)
+    return result
+
+
+def check_groups(source: str, clips: Iterable[tuple[str, str, Split]]) -> None:
+    """Check (path, group, split) of all clips of a set: no group may lie in two splits.
+
+    Raises:
+        InputError: one does.
+    """
+    split_of: dict[str, Split] = {}
+    for path, group, split in clips:
+        other = split_of.setdefault(group, split)
+        if other != split:
+            raise InputError(
+                f"{source}: group {group} lies in two splits, {other} and {split} (clip {path}): "
+                "clips of one place must stay within one split"
+            )
+
+
+def _test_part(rows: Sequence[Row], *, source: str, fold: int, data_seed: int) -> list[Split]:
+    if any(row.given for row in rows):
+        if fold != 1:
+            raise InputError(f"{source} has fixed splits and so only fold 1: fold {fold} does not exist, use --fold 1")
+        return [row.given or "train" for row in rows]
+    folds = [row.fold for row in rows]
+    if None in folds:
+        folds = list(_made_folds(rows, data_seed))
+    there = sorted({number for number in folds if number is not None})
+    if fold not in there:
+        raise InputError(f"{source} has no fold {fold}: choose one of {', '.join(map(str, there))}")
+    return ["test" if number == fold else "train" for number in folds]
+
+
+def _made_folds(rows: Sequence[Row], data_seed: int) -> tuple[int, ...]:
+    sizes = Counter(row.label for row in rows)
+    targets = {label: size / MADE_FOLDS for label, size in sizes.items()}
+    fold_of: dict[str, int] = {}
+    for fold in range(1, MADE_FOLDS):
+        left = [row for row in rows if row.group not in fold_of]
+        taken = _draw(left, targets, data_seed, parts_to_come=MADE_FOLDS - fold)
+        fold_of |= dict.fromkeys(taken, fold)
+    return tuple(fold_of.get(row.group, MADE_FOLDS) for row in rows)
+
+
+def _draw(rows: Sequence[Row], targets: dict[str, float], data_seed: int, *, parts_to_come: int) -> set[str]:
+    """Groups that together have about `targets[label]` clips of every label.
+
+    At least one group of each label, and one is left for each of the parts to come where there are enough. A group
+    counts for the label that most of its clips have. One is taken when it brings its label nearer to the target;
+    they come in hashed order, those larger than the target last, so that no giant fills a small part.
+    """
+    clips: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        clips[row.group][row.label] += 1
+    by_label: dict[str, list[str]] = defaultdict(list)
+    for group in sorted(clips, key=lambda name: hashlib.sha256(f"{data_seed}/{name}".encode()).digest()):
+        by_label[clips[group].most_common(1)[0][0]].append(group)
+    taken: set[str] = set()
+    for label, groups in by_label.items():
+        sizes = {group: clips[group].total() for group in groups}
+        taken |= _nearest(sizes, targets[label], at_most=max(1, len(groups) - parts_to_come))
+    return taken
+
+
+def _nearest(sizes: dict[str, int], target: float, *, at_most: int) -> set[str]:
+    taken: set[str] = set()
+    have = 0
+    for group in sorted(sizes, key=lambda name: max(sizes[name] - target, 0)):
+        nearer = abs(have + sizes[group] - target) < abs(have - target)
+        if not taken or (nearer and len(taken) < at_most):
+            taken.add(group)
+            have += sizes[group]
+    return taken
+
+
+def _check_labels(rows: Sequence[Row], splits: Sequence[Split], source: str) -> None:
+    learning = {label: Counter[Split]() for label in sorted({row.label for row in rows})}
+    groups: dict[str, set[str]] = defaultdict(set)
+    for row, split in zip(rows, splits, strict=True):
+        if split != "test":
+            learning[row.label][split] += 1
+            groups[row.label].add(row.group)
+    for label, counts in learning.items():
+        absent = [split for split in LEARNING_SPLITS if not counts[split]]
+        if absent:
+            raise InputError(
+                f"{source}: label {label} has {len(groups[label])} group(s) outside the test part and so no clip in "
+                f"{' and '.join(absent)}: it needs a group of its own in each of train, valid and calibration, "
+                "so add recordings or leave the label out"
+            )

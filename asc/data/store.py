@@ -1,0 +1,81 @@
+"""The packed store: all clips of a set as mono at one rate, 16 bit with a gain per clip, memory-mapped.
+
+Every trial on a machine shares it. A folder holds `audio.i16` (raw little-endian samples of all clips, in the order
+of the manifest) and `index.json`. Its name is a fingerprint of the sources, so a change of any makes another store;
+splits are not part of it. The gain is there because scenes are quiet: at -50 dBFS plain 16 bit would keep 8 bits.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asc.data.manifest import Manifest
+from asc.data.packing import Progress, pack
+from asc.data.sources import Source, sources_of
+from asc.data.store_index import AUDIO_FILE, Index, read_index
+
+STORE_VERSION = 1
+
+
+class Store:
+    """The clips of a set, by their number in the manifest. Reading touches only the pages that it needs."""
+
+    def __init__(self, folder: Path, index: Index, *, sample_rate_hz: int) -> None:
+        """Map the audio of a whole store (see `open_store`)."""
+        self.folder = folder
+        self.sample_rate_hz = sample_rate_hz
+        self._index = index
+        self._audio = np.memmap(folder / AUDIO_FILE, dtype="<i2", mode="r")
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self._index.samples)
+
+    def samples(self, i: int) -> int:
+        """Length of clip i in samples."""
+        return self._index.samples[i]
+
+    def gain(self, i: int) -> float:
+        """One quantum of clip i."""
+        return self._index.gains[i]
+
+    def read(self, i: int, start: int = 0, count: int | None = None) -> NDArray[np.float32]:
+        """`count` samples of clip i from `start` (to its end when None), (count,), full scale 1.
+
+        Raises:
+            ValueError: the clip has no such samples.
+        """
+        stop = self.samples(i) if count is None else start + count
+        if not 0 <= start <= stop <= self.samples(i):
+            raise ValueError(f"clip {i} has {self.samples(i)} samples, not {start} to {stop}")
+        offset = self._index.offsets[i]
+        sound: NDArray[np.float32] = self._audio[offset + start : offset + stop] * np.float32(self.gain(i))
+        return sound
+
+
+def open_store(manifest: Manifest, *, sample_rate_hz: int, cache: Path, progress: Progress | None = None) -> Store:
+    """The store of a data set at a rate below `cache`; packed when it is not there, not whole, or a source changed.
+
+    `progress` is told (clips done, clips in all) while packing.
+
+    Raises:
+        InputError: files that cannot be used (all of them in one sentence), no room, or no right to write.
+    """
+    sources = sources_of(manifest)
+    folder = cache / _fingerprint(sources, sample_rate_hz)
+    index = read_index(folder)
+    if index is None:
+        pack(folder, sources, sample_rate_hz=sample_rate_hz, progress=progress)
+        index = read_index(folder)
+    if index is None:
+        raise RuntimeError(f"{folder} was packed but cannot be read back")
+    return Store(folder, index, sample_rate_hz=sample_rate_hz)
+
+
+def _fingerprint(sources: Sequence[Source], sample_rate_hz: int) -> str:
+    parts = [STORE_VERSION, sample_rate_hz, *(source.identity for source in sources)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]

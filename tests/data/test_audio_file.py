@@ -1,0 +1,164 @@
+"""Reading audio: every common form of file gives the same mono waveform, every kind of damage is seen."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from asc.data.audio_file import AudioProblem, decode, inspect, resampled
+
+RATE_HZ = 44_100
+
+
+def tone(rate_hz: int, *, hz: float = 1000.0, seconds: float = 0.5, peak: float = 0.5) -> NDArray[np.float32]:
+    return (peak * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(np.float32)
+
+
+def problem_of(path: Path) -> str:
+    with pytest.raises(AudioProblem) as caught:
+        inspect(path, RATE_HZ)
+        decode(path, RATE_HZ)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize(
+    ("container", "subtype", "tolerance"),
+    [
+        ("wav", "PCM_U8", 1e-2),
+        ("wav", "PCM_16", 1e-4),
+        ("wav", "PCM_24", 1e-6),
+        ("wav", "FLOAT", 1e-6),
+        ("flac", "PCM_24", 1e-6),
+        ("aiff", "PCM_16", 1e-4),
+        ("ogg", "VORBIS", 5e-2),
+    ],
+)
+def test_any_rate_channels_depth_and_container(
+    tmp_path: Path, rate_hz: int, channels: int, container: str, subtype: str, tolerance: float
+) -> None:
+    path = tmp_path / f"tone.{container}"
+    sound = tone(rate_hz)
+    weights = np.linspace(1.0, 0.2, channels)
+    soundfile.write(path, sound[:, None] * weights, rate_hz, subtype=subtype)
+    samples = inspect(path, RATE_HZ)
+    mono = decode(path, RATE_HZ)
+    assert mono.dtype == np.float32 and mono.shape == (samples,)
+    assert samples == -(-len(sound) * RATE_HZ // rate_hz)
+    expected = resample_poly(sound * weights.mean(), *_up_down(rate_hz))[: len(mono)]
+    inner = slice(2000, -2000)
+    assert np.abs(mono[inner] - expected[inner]).max() < tolerance + (0 if rate_hz == RATE_HZ else 2e-3)
+
+
+def _up_down(rate_hz: int) -> tuple[int, int]:
+    divisor = int(np.gcd(rate_hz, RATE_HZ))
+    return RATE_HZ // divisor, rate_hz // divisor
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 22_050, 32_000, 48_000, 96_000, 22_049, 47_999])
+def test_resampled_tones_keep_frequency_and_level(rate_hz: int) -> None:
+    sound = resampled(tone(rate_hz, hz=997.0, seconds=1.0), rate_hz, RATE_HZ)
+    assert abs(len(sound) - RATE_HZ) <= (RATE_HZ / 2000 if rate_hz in (22_049, 47_999) else 0)
+    inner = sound[4410:-4410]
+    assert np.sqrt(np.mean(inner**2)) == pytest.approx(0.5 / np.sqrt(2), rel=2e-3)
+    spectrum = np.abs(np.fft.rfft(inner * np.hanning(len(inner)), 8 * RATE_HZ))
+    assert np.argmax(spectrum) / 8 == pytest.approx(997.0, abs=0.2)
+
+
+def test_resampling_removes_what_the_lower_rate_cannot_hold() -> None:
+    kept = resampled(tone(44_100, hz=3000), 44_100, 16_000)[1600:-1600]
+    removed = resampled(tone(44_100, hz=12_000), 44_100, 16_000)[1600:-1600]
+    assert np.std(removed) < 2e-3 * np.std(kept)
+
+
+def test_24_bit_is_not_cut_to_16(tmp_path: Path) -> None:
+    path = tmp_path / "quiet.wav"
+    quiet = tone(RATE_HZ, peak=2**-17)
+    soundfile.write(path, quiet, RATE_HZ, subtype="PCM_24")
+    assert np.abs(decode(path, RATE_HZ) - quiet).max() <= 2**-23 * 1.01
+
+
+def test_empty_and_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    path.write_bytes(b"")
+    assert problem_of(path) == "empty file"
+    path.write_bytes(b"this is no audio at all, only text")
+    assert problem_of(path).startswith("unreadable: ")
+    soundfile.write(path, np.zeros(0), RATE_HZ)
+    assert problem_of(path) == "empty: no samples"
+    assert problem_of(tmp_path / "absent.wav").startswith("unreadable: ")
+
+
+def test_too_short(tmp_path: Path) -> None:
+    path = tmp_path / "clip.flac"
+    soundfile.write(path, tone(8000, seconds=0.099), 8000)
+    assert problem_of(path) == "too short: 0.099 s, at least 0.1 s are needed"
+    soundfile.write(path, tone(8000, seconds=0.1), 8000)
+    assert inspect(path, RATE_HZ) == 4410
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_not_finite(tmp_path: Path, bad: float) -> None:
+    path = tmp_path / "clip.wav"
+    sound = tone(RATE_HZ)
+    sound[77] = bad
+    soundfile.write(path, sound, RATE_HZ, subtype="FLOAT")
+    assert problem_of(path).startswith("not finite")
+
+
+@pytest.mark.parametrize("name", ["wav", "big.wav", "rf64", "w64", "au", "aiff", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("share", [0.35, 0.8, 0.97])
+def test_cut_off(tmp_path: Path, name: str, share: float) -> None:
+    path = tmp_path / f"clip.{name}"
+    sound = np.random.default_rng(0).standard_normal(RATE_HZ).astype(np.float32) * 0.1
+    form = None if name in ("wav", "big.wav") else name.upper()
+    soundfile.write(path, sound, RATE_HZ, format=form, endian="BIG" if name == "big.wav" else "FILE")
+    inspect(path, RATE_HZ)
+    assert len(decode(path, RATE_HZ)) == RATE_HZ
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert problem_of(path).startswith(("cut off: ", "unreadable: "))
+
+
+def test_cut_off_wav_names_both_lengths(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, tone(RATE_HZ), RATE_HZ, subtype="PCM_16")
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert problem_of(path) == "cut off: its data chunk length is 44,100 bytes, but 43,100 are there"
+
+
+def test_a_cut_behind_the_samples_is_seen_too(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, tone(RATE_HZ), RATE_HZ, subtype="PCM_16")
+    whole = bytearray(path.read_bytes())
+    struct.pack_into("<I", whole, 4, len(whole) - 8 + 500)
+    path.write_bytes(whole)
+    assert problem_of(path).startswith("cut off: its RIFF length")
+
+
+@pytest.mark.parametrize("length", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x00"])
+def test_streamed_wav(tmp_path: Path, length: bytes) -> None:
+    """Without a length in the RIFF header the data chunk's counts; without both all samples must be readable."""
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, tone(RATE_HZ), RATE_HZ, subtype="PCM_16")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + length + whole[8:])
+    assert inspect(path, RATE_HZ) == len(tone(RATE_HZ))
+    place = whole.index(b"data") + 4
+    path.write_bytes(whole[:4] + length + whole[8:place] + length + whole[place + 4 :])
+    if length == b"\xff\xff\xff\xff":
+        assert len(decode(path, RATE_HZ)) == inspect(path, RATE_HZ) == len(tone(RATE_HZ))
+    else:
+        assert problem_of(path) == "no length in its header, and only 0 samples of it could be read"
+
+
+def test_bytes_behind_a_whole_wav_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, tone(RATE_HZ), RATE_HZ, subtype="PCM_16")
+    path.write_bytes(path.read_bytes() + b"tail")
+    assert len(decode(path, RATE_HZ)) == inspect(path, RATE_HZ)

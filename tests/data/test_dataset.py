@@ -1,0 +1,54 @@
+"""The data set that training sees: clips by number, and test clips out of reach."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asc.data.dataset import default_cache, open_dataset
+
+RATE_HZ = 8_000
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> str:
+    lines = ["filename,label,device,split"]
+    for number in range(24):
+        name, label = f"{number}.wav", ("sea", "rain")[number % 2]
+        soundfile.write(tmp_path / name, np.full(RATE_HZ // 4 + number, (number + 1) / 100), RATE_HZ, subtype="FLOAT")
+        lines.append(f"{name},{label},{'ab'[number // 2 % 2]},{'test' if number >= 20 else 'train'}")
+    (tmp_path / "set.csv").write_text("\n".join([*lines[:-1], lines[-1].replace(",b,", ",z,")]))
+    return f"csv:{tmp_path / 'set.csv'}"
+
+
+def test_clips_by_number(spec: str, tmp_path: Path) -> None:
+    data = open_dataset(spec, sample_rate_hz=RATE_HZ, cache=tmp_path / "cache")
+    assert data.labels == ("rain", "sea") and data.devices == ("a", "b")
+    opened = np.concatenate([data.indices(split) for split in ("train", "valid", "calibration")])
+    assert sorted(opened) == list(range(20))
+    for i in opened:
+        assert data.samples(i) == RATE_HZ // 4 + i
+        assert data.labels[data.target(i)] == ("sea", "rain")[i % 2]
+        assert data.device(i) == "ab"[i // 2 % 2]
+        assert np.allclose(data.waveform(i, 10, 5), (i + 1) / 100, rtol=1e-4) and len(data.waveform(i, 10, 5)) == 5
+
+
+def test_test_clips_are_out_of_reach_unless_asked_for(spec: str, tmp_path: Path) -> None:
+    closed = open_dataset(spec, sample_rate_hz=RATE_HZ, cache=tmp_path / "cache")
+    with pytest.raises(ValueError, match="split test was not opened, only calibration, train, valid"):
+        closed.indices("test")
+    with pytest.raises(ValueError, match="split test was not opened"):
+        closed.waveform(21)
+    opened = open_dataset(spec, sample_rate_hz=RATE_HZ, cache=tmp_path / "cache", splits=("test",))
+    assert list(opened.indices("test")) == [20, 21, 22, 23] and opened.devices == ("a", "b", "z")
+    assert len(opened.waveform(21)) == opened.samples(21)
+    with pytest.raises(ValueError, match="split train was not opened, only test"):
+        opened.waveform(0)
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ASC_CACHE", str(tmp_path))
+    assert default_cache() == tmp_path
+    monkeypatch.delenv("ASC_CACHE")
+    assert default_cache() == Path.home() / ".cache" / "asc"
