@@ -1,0 +1,1 @@
+"""Network families: one file a family, `build.py` maps a config to a network."""

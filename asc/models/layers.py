@@ -1,0 +1,48 @@
+"""The float parts of the network, the same code in training and in the integer form."""
+
+import torch
+from torch import Tensor, nn
+
+
+class SqueezeExcite(nn.Module):
+    """Scales each channel by a gate computed from its mean (Hu et al. 2017, https://arxiv.org/abs/1709.01507).
+
+    As in the report's figure 3, with biases and a batch norm on the bottleneck behind the ReLU.
+    """
+
+    def __init__(self, channels: int, bottleneck: int, *, norm: nn.Module) -> None:
+        """`norm` is the batch norm (batch, bottleneck) -> same: a trainable or a stored one."""
+        super().__init__()
+        self.reduce = nn.Linear(channels, bottleneck)
+        self.norm = norm
+        self.expand = nn.Linear(bottleneck, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, bins, frames) to the same shape, in float."""
+        pooled = x.mean(dim=(2, 3))
+        gate = torch.sigmoid(self.expand(self.norm(torch.relu(self.reduce(pooled)))))
+        return x * gate[:, :, None, None]
+
+
+class StatisticsPool(nn.Module):
+    """Mean and standard deviation over time (report, section 2.3), so that clips may have any length."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, bins, frames) to (batch, 2 x channels x bins): all means, then all deviations.
+
+        Two passes, not a difference of squares, so that long clips lose no precision.
+        """
+        mean = x.mean(dim=3, keepdim=True)
+        variance = (x - mean).square().mean(dim=3)
+        deviation = torch.sqrt(variance + 1e-5)
+        return torch.cat([mean.flatten(1), deviation.flatten(1)], dim=1)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """A one-channel map (batch, 1, bins, frames), its strides written so that convolutions answer in channels_last.
+
+    With one channel both layouts are the same memory, and torch takes a tensor that could be either for NCHW; forward
+    and backward of the stem's convolution then take four times as long on a processor.
+    """
+    batch, channels, bins, frames = x.shape
+    return x.contiguous().as_strided((batch, channels, bins, frames), (bins * frames, 1, frames, 1))

@@ -1,0 +1,1 @@
+"""Quantisation: fake-quantised layers for training, the exact integer form for evaluation."""

@@ -1,0 +1,43 @@
+"""The float layers against torch's and NumPy's own arithmetic."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from asc.models.layers import SqueezeExcite, StatisticsPool, channels_last
+
+
+def test_statistics_pool_equals_numpy_and_orders_means_before_deviations():
+    x = torch.randn(2, 3, 4, 50, generator=torch.Generator().manual_seed(0))
+    pooled = StatisticsPool()(x).numpy()
+    exact = x.double().numpy()
+    means = exact.mean(axis=3).reshape(2, 12)
+    deviations = np.sqrt(exact.var(axis=3) + 1e-5).reshape(2, 12)
+    np.testing.assert_allclose(pooled, np.concatenate([means, deviations], axis=1), rtol=1e-5, atol=1e-6)
+
+
+def test_statistics_pool_keeps_its_precision_on_an_hour_with_a_large_offset():
+    x = 1000 + torch.randn(1, 1, 2, 360_000, generator=torch.Generator().manual_seed(1))
+    deviations = StatisticsPool()(x)[0, 2:]
+    expected = (x.double().var(dim=3, correction=0) + 1e-5).sqrt().flatten()
+    torch.testing.assert_close(deviations.double(), expected, rtol=1e-4, atol=0)
+
+
+def test_squeeze_excite_is_a_gate_per_channel():
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d(3)
+    se = SqueezeExcite(8, 3, norm=norm).eval()
+    x = torch.randn(4, 8, 5, 6)
+    pooled = x.mean(3).mean(2)
+    expected = torch.sigmoid(nn.Sequential(se.reduce, nn.ReLU(), norm, se.expand)(pooled))
+    torch.testing.assert_close(se(x), x * expected.view(4, 8, 1, 1))
+    assert bool((expected > 0).all() and (expected < 1).all())
+
+
+def test_channels_last_changes_the_layout_of_a_convolution_but_no_value():
+    x = torch.randn(2, 1, 10, 7)
+    conv = nn.Conv2d(1, 4, 3, padding=1).to(memory_format=torch.channels_last)
+    assert torch.equal(channels_last(x), x)
+    answer = conv(channels_last(x))
+    assert answer.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(answer, conv(x))
