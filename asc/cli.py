@@ -1,0 +1,69 @@
+"""Typed command lines for launch/: options are frozen dataclasses, wrong input is one sentence and exit code 2.
+
+Results go to standard output, all else to standard error; with --json standard output is exactly one JSON object.
+"""
+
+import errno
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import tyro
+from rich.console import Console
+
+from asc.errors import InputError
+
+Options = TypeVar("Options")
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def launch(main: Callable[[Options], int], options: type[Options]) -> None:
+    """Parse the command line into `options`, run `main`, and exit with its code.
+
+    Wrong input (`InputError`) and a full disk end in one sentence on standard error and exit code 2.
+    """
+    parsed = tyro.cli(options, config=(tyro.conf.FlagCreatePairsOff,))
+    try:
+        code = main(parsed)
+    except InputError as error:
+        code = complain(str(error))
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        code = complain(f"the disk is full{where} ({error.strerror}): free some space; what was finished is kept")
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def complain(sentence: str) -> int:
+    """Print one sentence to standard error, on one line; the exit code for wrong input."""
+    print("error:", " ".join(sentence.split()), file=sys.stderr)
+    return WRONG_INPUT
+
+
+class Output:
+    """Where a script prints: `say` for people on the way, `result` for what was asked, `json` for programs."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        """With `as_json`, results for people go to standard error as well."""
+        self._as_json = as_json
+        self.progress = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.results = self.progress if as_json else Console(highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """A line on standard error."""
+        self.progress.print(text, markup=False)
+
+    def result(self, renderable: Any) -> None:
+        """A table or text on standard output (on standard error with --json)."""
+        self.results.print(renderable, markup=False) if isinstance(renderable, str) else self.results.print(renderable)
+
+    def json(self, tree: dict[str, Any]) -> None:
+        """The one JSON object on standard output; nothing without --json."""
+        if self._as_json:
+            print(json.dumps(tree, allow_nan=False))

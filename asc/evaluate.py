@@ -1,0 +1,106 @@
+"""The only evaluation: a network on the full-length clips of one split, with the front end that it was trained with."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asc.artefact import ModelInfo
+from asc.config import FrontEnd
+from asc.data.dataset import Dataset, open_dataset
+from asc.errors import InputError
+from asc.frontend import LogMel
+from asc.metrics import evaluation
+from asc.results import Evaluation, Split
+
+Network = Callable[[Tensor], Tensor]
+Numbers = NDArray[np.int64]
+
+_FRAMES_PER_BATCH = 16_000
+_CACHE_BYTES = 256 * 2**20
+
+
+class Evaluator:
+    """Evaluates networks on one split. Log-mel features are computed once and kept where they take 256 MB or less."""
+
+    def __init__(self, dataset: Dataset, split: Split, front_end: FrontEnd, device: torch.device) -> None:
+        """Prepare the split's clips, in batches of equal length.
+
+        Raises:
+            InputError: the split has no clip.
+        """
+        self._dataset, self._split, self._device = dataset, split, device
+        self._log_mel = LogMel(front_end).to(device)
+        clips = dataset.indices(split)
+        if len(clips) == 0:
+            raise InputError(
+                f"{dataset.manifest.spec} has no clip in the {split} split: choose another split or data set"
+            )
+        self._batches = list(_equal_lengths(dataset, clips, front_end.hop_samples))
+        frames = sum(dataset.samples(clip) // front_end.hop_samples for clip in clips)
+        self._keep = frames * front_end.mel_bands * 4 <= _CACHE_BYTES
+        self._features: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def logits(self, network: Network) -> tuple[Tensor, Tensor]:
+        """Logits (clips, classes) of every clip of the split, and the clips' numbers (clips,), on the CPU."""
+        rows = [network(self._batch_features(number)).cpu() for number in range(len(self._batches))]
+        return torch.cat(rows), torch.from_numpy(np.concatenate(self._batches))
+
+    def evaluate(self, network: Network) -> Evaluation:
+        """Figures of a network, which maps log-mel (batch, 1, bands, frames) to logits (batch, classes)."""
+        logits, clips = self.logits(network)
+        numbers = clips.tolist()
+        return evaluation(
+            logits,
+            torch.tensor([self._dataset.target(clip) for clip in numbers]),
+            labels=self._dataset.labels,
+            devices=[self._dataset.device(clip) for clip in numbers],
+            split=self._split,
+        )
+
+    def _batch_features(self, number: int) -> Tensor:
+        if number in self._features:
+            return self._features[number]
+        waveforms = np.stack([self._dataset.waveform(int(clip)) for clip in self._batches[number]])
+        features: Tensor = self._log_mel(torch.from_numpy(waveforms).to(self._device))
+        if self._keep:
+            self._features[number] = features
+        return features
+
+
+def _equal_lengths(dataset: Dataset, clips: Numbers, hop_samples: int) -> Iterator[Numbers]:
+    """Batches of clip numbers whose waveforms have the same number of samples."""
+    lengths = np.array([dataset.samples(int(clip)) for clip in clips])
+    for length in np.unique(lengths):
+        same = clips[lengths == length]
+        size = max(1, _FRAMES_PER_BATCH // max(1, int(length) // hop_samples))
+        yield from np.split(same, range(size, len(same), size))
+
+
+def open_for(
+    info: ModelInfo, spec: str | None, split: Split, *, cache: Path, progress: Callable[[int, int], None]
+) -> Dataset:
+    """The data to evaluate a model on: `spec`, or what it was trained on, split as it was for the training.
+
+    Raises:
+        InputError: the labels are not the model's, or the data cannot be opened.
+    """
+    dataset = open_dataset(
+        spec or info.data.spec,
+        sample_rate_hz=info.experiment.front_end.sample_rate_hz,
+        cache=cache,
+        fold=info.data.fold,
+        data_seed=info.data.data_seed,
+        splits=(split,),
+        progress=progress,
+    )
+    if tuple(dataset.labels) != info.labels:
+        raise InputError(
+            f"{dataset.manifest.spec} has the labels {', '.join(dataset.labels)}, but the model knows "
+            f"{', '.join(info.labels)}: give data with the model's labels"
+        )
+    return dataset

@@ -1,0 +1,284 @@
+"""The journal of a run: append-only JSON lines, each flushed to disk; the single truth of it.
+
+Leaderboard, live view, MLflow and resuming all derive from it. A line that a dying process left half-written is dropped
+when the journal is opened again; a damaged line anywhere else is an error.
+"""
+
+import dataclasses
+import fcntl
+import json
+import os
+import time
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from asc.errors import InputError
+from asc.results import EpochMetrics, OutcomeKind
+from asc.typed import Scalar, build
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """First event of a run: `settings` are the options that decide it, `space` the text of the space of a search."""
+
+    name: str
+    kind: Literal["search", "train"]
+    settings: Mapping[str, Scalar]
+    git_commit: str | None = None
+    space: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResumed:
+    """The run goes on in a new process; `settings` holds what was given anew."""
+
+    settings: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointRefused:
+    """A sampled point that became no trial: it cannot be repaired, or `twin` is the trial with the same network."""
+
+    point: Mapping[str, Scalar]
+    reason: str
+    twin: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialAsked:
+    """A trial is to run. `point` is what was drawn (None: not in the space), `config` the flat config after repair."""
+
+    trial: str
+    title: str
+    point: Mapping[str, Scalar] | None
+    config: Mapping[str, Scalar]
+    repaired: bool
+    reference: bool = False
+    parameters: int
+    size_bytes: int
+    macs_per_second: int
+    peak_activation_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochDone:
+    """An epoch of a trial, with the checkpoint that holds it (relative to the run's folder)."""
+
+    trial: str
+    metrics: EpochMetrics
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungReached:
+    """Early stopping compared a trial at the end of a cycle, by the validation log loss."""
+
+    trial: str
+    epoch: int
+    log_loss: float
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialEnded:
+    """A trial's one end. A completed trial has the figures of the stored network on the validation split."""
+
+    trial: str
+    outcome: OutcomeKind
+    epochs: int
+    seconds: float
+    log_loss: float | None = None
+    accuracy: float | None = None
+    built_bytes: int | None = None
+    model: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded:
+    """The process that ran it ended in order; either kind can be resumed, a finished one with more trials."""
+
+    outcome: Literal["finished", "interrupted"]
+    best: str | None
+
+
+Event = RunStarted | RunResumed | PointRefused | TrialAsked | EpochDone | RungReached | TrialEnded | RunEnded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An event with its time in seconds since 1970 (UTC) and the byte offset at which its line ends."""
+
+    time_s: float
+    event: Event
+    end_offset: int
+
+
+class Journal:
+    """The journal of one run, open for appending; held by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the journal, read what it holds, cut off a half-written last line.
+
+        Raises:
+            InputError: another process holds it, or a line is damaged (the sentence names it).
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.listeners: list[Callable[[Entry], None]] = []
+        # Unbuffered: what a failed write leaves in a buffer would be written later, behind the back of `append`.
+        self._file = path.open("a+b", buffering=0)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.entries = list(read_journal(path))
+        except BlockingIOError as error:
+            self._file.close()
+            raise InputError(
+                f"{path} is in use: another process is running {path.parent.name}; wait for it or stop it"
+            ) from error
+        except InputError:
+            self._file.close()
+            raise
+        self._end = self.entries[-1].end_offset if self.entries else 0
+        self._file.truncate(self._end)
+
+    def append(self, event: Event) -> Entry:
+        """Write an event to disk, then tell the listeners.
+
+        Raises:
+            OSError: the disk is full or gone; the event is not in the journal, what was written before stays whole.
+            ValueError: a number of the event is not finite; nothing is written.
+        """
+        now = time.time()
+        line = json.dumps({"event": type(event).__name__, "time_s": now, **dataclasses.asdict(event)}, allow_nan=False)
+        self._write(line.encode() + b"\n")
+        entry = Entry(time_s=now, event=event, end_offset=self._end)
+        self.entries.append(entry)
+        for listener in self.listeners:
+            listener(entry)
+        return entry
+
+    def _write(self, data: bytes) -> None:
+        """All of the data to disk, or nothing: what a full disk or an interrupt cut short is taken back."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+            self._end += len(data)
+        finally:
+            self._file.truncate(self._end)
+
+    def close(self) -> None:
+        """Close the file and let others have it."""
+        self._file.close()
+
+
+def read_journal(path: Path, offset: int = 0) -> tuple[Entry, ...]:
+    """The entries of a journal from a byte offset on, without a half-written last line.
+
+    Raises:
+        InputError: no such file, or a damaged line.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): give the name of a run that exists") from error
+    entries, position = [], offset
+    *whole, _ = data[offset:].split(b"\n")  # what follows the last line's end is half-written, or nothing
+    for number, line in enumerate(whole, start=data.count(b"\n", 0, offset) + 1):
+        position += len(line) + 1
+        entries.append(_decoded(line, position, f"{path}, line {number}"))
+    return tuple(entries)
+
+
+def _decoded(line: bytes, end_offset: int, where: str) -> Entry:
+    kinds = {kind.__name__: kind for kind in typing.get_args(Event)}
+    try:
+        tree: dict[str, Any] = json.loads(line)
+        event = build(kinds[tree.pop("event")], {k: v for k, v in tree.items() if k != "time_s"})
+        return Entry(time_s=float(tree["time_s"]), event=event, end_offset=end_offset)
+    except (InputError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{where} is damaged ({error}): restore the file from a copy, or start a new run") from error
+
+
+@dataclass(slots=True, kw_only=True)
+class TrialRecord:
+    """All that the journal says of one trial."""
+
+    asked: TrialAsked
+    asked_at_s: float
+    epochs: dict[int, EpochMetrics] = field(default_factory=dict)
+    rungs: list[RungReached] = field(default_factory=list)
+    ended: TrialEnded | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class RunRecord:
+    """A journal, folded: the run's start, its trials in the order they were asked, the points that became none."""
+
+    started: RunStarted
+    started_at_s: float
+    resumed: list[RunResumed] = field(default_factory=list)
+    trials: dict[str, TrialRecord] = field(default_factory=dict)
+    refused: list[PointRefused] = field(default_factory=list)
+    ended: RunEnded | None = None
+
+    def completed(self) -> list[TrialRecord]:
+        """Completed trials, best validation log loss first (the earlier one where equal)."""
+        done = [t for t in self.trials.values() if t.ended and t.ended.outcome == "completed"]
+        return sorted(done, key=_log_loss)
+
+
+def _log_loss(trial: TrialRecord) -> float:
+    assert trial.ended is not None and trial.ended.log_loss is not None, "a completed trial has a log loss"
+    return trial.ended.log_loss
+
+
+def fold(entries: Sequence[Entry]) -> RunRecord:
+    """The record of a run from its entries.
+
+    Raises:
+        InputError: there is no entry, the first is not the start of a run, or a later one does not fit those before.
+    """
+    if not entries or not isinstance(entries[0].event, RunStarted):
+        raise InputError("the journal is empty: the run never started; start it again under another name")
+    record = RunRecord(started=entries[0].event, started_at_s=entries[0].time_s)
+    for entry in entries[1:]:
+        add(record, entry)
+    return record
+
+
+def add(record: RunRecord, entry: Entry) -> None:
+    """Bring a record up to date with one more entry.
+
+    Raises:
+        InputError: it is a second start, or speaks of a trial that was never asked.
+    """
+    match entry.event:
+        case TrialAsked() as asked:
+            record.trials[asked.trial] = TrialRecord(asked=asked, asked_at_s=entry.time_s)
+        case EpochDone() as done:
+            _trial(record, done.trial).epochs[done.metrics.epoch] = done.metrics
+        case RungReached() as rung:
+            _trial(record, rung.trial).rungs.append(rung)
+        case TrialEnded() as ended:
+            _trial(record, ended.trial).ended = ended
+        case PointRefused() as refused:
+            record.refused.append(refused)
+        case RunResumed() as resumed:
+            record.resumed.append(resumed)
+            record.ended = None
+        case RunEnded() as run_ended:
+            record.ended = run_ended
+        case RunStarted():
+            raise InputError("the journal starts twice: restore the file from a copy, or start a new run")
+
+
+def _trial(record: RunRecord, name: str) -> TrialRecord:
+    if name not in record.trials:
+        raise InputError(f"the journal never asked trial {name}: restore the file from a copy, or start a new run")
+    return record.trials[name]

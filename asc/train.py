@@ -1,0 +1,271 @@
+"""The only training loop: config and data in, stored network and its figures out.
+
+Adam under CyclicLR triangular2 (Smith 2017, https://arxiv.org/abs/1506.01186), soft cross-entropy on mixed crops
+(report, section 2.1), quantisation-aware throughout (section 3.1). It knows nothing of searches or trackers: it is
+given `report`, which sees every epoch and may stop it.
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import CyclicLR
+
+from asc.artefact import DataIdentity, ModelInfo, save_model
+from asc.augment import Batcher, BatchPlan, plan_epoch
+from asc.checkpoint import read_tensors, write_tensors
+from asc.config import Experiment, Schedule
+from asc.data.dataset import Dataset
+from asc.errors import InputError
+from asc.evaluate import Evaluator
+from asc.frontend import LogMel
+from asc.models.build import build_network
+from asc.models.resnet_se import ResNetSE
+from asc.quant.integer import to_integer
+from asc.results import Completed, Diverged, EpochMetrics, Report, Signal, Stopped, TrainingEnd
+from asc.size import stored_items
+from asc.typed import build
+
+LAST = "last.safetensors"
+BEST = "best.safetensors"
+MODEL = "model.safetensors"
+
+
+def train(
+    experiment: Experiment, dataset: Dataset, *, folder: Path, report: Report, device: torch.device
+) -> TrainingEnd:
+    """Train to the end of the schedule, going on from `folder`'s checkpoint if there is one; store the best network.
+
+    `report` is called once for each epoch of the schedule, also for those that the checkpoint already holds. The
+    network of the epoch with the lowest validation log loss is turned into its integer form, evaluated and written to
+    `folder/model.safetensors`.
+
+    Raises:
+        InputError: the data do not fit the config, or the checkpoint is another experiment's.
+        OSError: the disk is full; the last whole checkpoint stays.
+    """
+    if experiment.architecture.classes != len(dataset.labels):
+        raise InputError(
+            f"architecture.classes is {experiment.architecture.classes}, but {dataset.manifest.spec} has "
+            f"{len(dataset.labels)} labels: set architecture.classes={len(dataset.labels)}"
+        )
+    torch.backends.cudnn.deterministic = True
+    run = _Run.start(experiment, dataset, folder, device)
+    for metrics in run.history:
+        if report(metrics) is Signal.STOP:
+            return Stopped(epoch=metrics.epoch)
+    while len(run.history) < experiment.schedule.epochs:
+        metrics_or_none = run.epoch()
+        if metrics_or_none is None:
+            return Diverged(epoch=len(run.history) + 1)
+        if report(metrics_or_none) is Signal.STOP:
+            return Stopped(epoch=metrics_or_none.epoch)
+    return run.complete()
+
+
+def cyclic(optimizer: Adam, schedule: Schedule, steps_per_epoch: int) -> CyclicLR:
+    """torch's CyclicLR in mode triangular2, stepped once per optimiser step: up for half a cycle, then down."""
+    return CyclicLR(
+        optimizer,
+        base_lr=schedule.learning_rate_min,
+        max_lr=schedule.learning_rate_max,
+        step_size_up=schedule.epochs_per_cycle * steps_per_epoch / 2,  # type: ignore[arg-type]  # torch makes it a float
+        mode="triangular2",
+        cycle_momentum=False,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """A training between two epochs."""
+
+    experiment: Experiment
+    dataset: Dataset
+    folder: Path
+    device: torch.device
+    network: ResNetSE
+    optimizer: Adam
+    scheduler: CyclicLR
+    log_mel: LogMel
+    batcher: Batcher
+    validator: Evaluator
+    history: list[EpochMetrics] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, experiment: Experiment, dataset: Dataset, folder: Path, device: torch.device) -> "_Run":
+        """Build everything from the config, then take the state of the last checkpoint, if there is one."""
+        schedule = experiment.schedule
+        network = build_network(experiment.architecture, experiment.front_end, seed=experiment.seed).to(device)
+        optimizer = Adam(network.parameters(), lr=schedule.learning_rate_min, weight_decay=schedule.weight_decay)
+        steps = len(_plans(experiment, dataset, epoch=0))
+        run = cls(
+            experiment=experiment,
+            dataset=dataset,
+            folder=folder,
+            device=device,
+            network=network,
+            optimizer=optimizer,
+            scheduler=cyclic(optimizer, schedule, steps),
+            log_mel=LogMel(experiment.front_end).to(device),
+            batcher=Batcher(dataset, experiment.augment, experiment.front_end.sample_rate_hz, device),
+            validator=Evaluator(dataset, "valid", experiment.front_end, device),
+        )
+        if (folder / LAST).is_file():
+            run.restore()
+        return run
+
+    def epoch(self) -> EpochMetrics | None:
+        """Train and validate one epoch and write its checkpoint; None if the loss is no longer a number."""
+        started = time.monotonic()
+        number = len(self.history) + 1
+        train_loss = self._train_epoch(number)
+        if train_loss != train_loss or abs(train_loss) == float("inf"):
+            return None
+        self.network.eval()
+        valid = self.validator.evaluate(self.network)
+        if valid.log_loss != valid.log_loss or valid.log_loss == float("inf"):
+            return None
+        metrics = EpochMetrics(
+            epoch=number,
+            learning_rate=float(self.scheduler.get_last_lr()[0]),
+            train_loss=train_loss,
+            valid_log_loss=valid.log_loss,
+            valid_accuracy=valid.accuracy,
+            seconds=time.monotonic() - started,
+        )
+        self.history.append(metrics)
+        self.save()
+        return metrics
+
+    def _train_epoch(self, number: int) -> float:
+        plans = _plans(self.experiment, self.dataset, epoch=number - 1)
+        schedule = self.experiment.schedule
+        frozen_from = len(plans) * (
+            schedule.epochs - self.experiment.compression.freeze_share * schedule.epochs_per_cycle
+        )
+        step = len(plans) * (number - 1)
+        total, clips = torch.zeros((), device=self.device), 0
+        self.network.train()
+        for waveforms, targets in _ahead(self.batcher, plans):
+            if step >= frozen_from:
+                self.network.freeze_batch_norm()
+                self.network.freeze_observers()
+            loss = nn.functional.cross_entropy(self.network(self.log_mel(waveforms)), targets)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self.scheduler.step()
+            total += loss.detach() * len(targets)
+            clips, step = clips + len(targets), step + 1
+        return float(total) / clips
+
+    def save(self) -> None:
+        """Write the checkpoint of the last epoch, and before it that of the best one if it is this."""
+        header = {
+            "fingerprint": self.experiment.fingerprint,
+            "data": self.dataset.manifest.digest,
+            "history": [dataclasses.asdict(metrics) for metrics in self.history],
+            "scheduler": _plain_state(self.scheduler),
+        }
+        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        if self.best_epoch == len(self.history):
+            write_tensors(self.folder / BEST, network, header)
+        optimizer = {
+            f"optimizer.{index}.{name}": tensor
+            for index, state in self.optimizer.state_dict()["state"].items()
+            for name, tensor in state.items()
+        }
+        write_tensors(self.folder / LAST, {**network, **optimizer}, header)
+
+    def restore(self) -> None:
+        """Take the state of the last checkpoint.
+
+        Raises:
+            InputError: it is damaged, or of another experiment or other data.
+        """
+        tensors, header = read_tensors(self.folder / LAST)
+        if (header["fingerprint"], header["data"]) != (self.experiment.fingerprint, self.dataset.manifest.digest):
+            raise InputError(f"{self.folder / LAST} is of another config or other data: use another --name")
+        self.network.load_state_dict(_under(tensors, "network."))
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under(tensors, "optimizer.").items():
+            index, _, key = name.partition(".")
+            states.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": states, "param_groups": groups})
+        self.scheduler.load_state_dict(header["scheduler"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = header["scheduler"]["_last_lr"][0]
+        self.history = [build(EpochMetrics, row) for row in header["history"]]
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the lowest validation log loss, the later one where equal."""
+        return min(self.history, key=lambda metrics: (metrics.valid_log_loss, -metrics.epoch)).epoch
+
+    def complete(self) -> Completed:
+        """Evaluate and store the integer form of the best epoch, check it against the size law."""
+        tensors, _ = read_tensors(self.folder / BEST)
+        self.network.load_state_dict(_under(tensors, "network."))
+        integer = to_integer(self.network.eval())
+        built = {name: (tensor.numel(), tensor.element_size()) for name, tensor in integer.state_dict().items()}
+        items = stored_items(self.experiment.architecture, self.experiment.front_end)
+        predicted = {item.name: (item.count, item.bytes_each) for item in items}
+        if built != predicted:
+            raise AssertionError(
+                f"the built network has other items than predicted: {set(built.items()) ^ set(predicted.items())}"
+            )
+        evaluation = self.validator.evaluate(integer)
+        manifest = self.dataset.manifest
+        data = DataIdentity(
+            spec=manifest.spec, fold=manifest.fold, data_seed=manifest.data_seed, digest=manifest.digest
+        )
+        info = ModelInfo(experiment=self.experiment, labels=self.dataset.labels, data=data, evaluation=evaluation)
+        save_model(self.folder / MODEL, integer, info)
+        return Completed(
+            evaluation=evaluation,
+            epochs=len(self.history),
+            best_epoch=self.best_epoch,
+            built_bytes=sum(count * size for count, size in built.values()),
+            seconds=sum(metrics.seconds for metrics in self.history),
+        )
+
+
+def _plans(experiment: Experiment, dataset: Dataset, *, epoch: int) -> list[BatchPlan]:
+    return plan_epoch(
+        dataset.indices("train"),
+        seed=experiment.seed,
+        epoch=epoch,
+        batch_size=experiment.schedule.batch_size,
+        augment=experiment.augment,
+    )
+
+
+def _ahead(batcher: Batcher, plans: list[BatchPlan]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches in order, the next one's audio being read while the current one is trained on."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        pending = reader.submit(batcher.load, plans[0])
+        for following in [*plans[1:], None]:
+            loaded = pending.result()
+            if following is not None:
+                pending = reader.submit(batcher.load, following)
+            yield batcher.transform(loaded)
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _plain_state(scheduler: CyclicLR) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in scheduler.state_dict().items()
+        if isinstance(value, int | float | str | list | None)
+    }

@@ -1,0 +1,132 @@
+"""One training as a run of its own: the journal, the checkpoints, `best/` at the end; what launch/train.py starts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from asc.config import Experiment
+from asc.data.dataset import Dataset, open_dataset
+from asc.errors import InputError
+from asc.journal import EpochDone, Journal, RunEnded, RunRecord, RunResumed, RunStarted, TrialAsked, TrialEnded, fold
+from asc.results import Completed, Diverged, EpochMetrics, Signal, TrainingEnd
+from asc.runs import JOURNAL, git_commit, publish
+from asc.size import cost
+from asc.train import BEST, LAST, MODEL, train
+from asc.typed import Scalar, build
+
+TRIAL = "t000"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataChoice:
+    """Which data a run is trained on."""
+
+    data: str
+    fold: int
+    data_seed: int
+
+    def open(self, sample_rate_hz: int, cache: Path, progress: Callable[[int, int], None]) -> Dataset:
+        """Open the training and validation splits (errors as `open_dataset`)."""
+        return open_dataset(
+            self.data,
+            sample_rate_hz=sample_rate_hz,
+            cache=cache,
+            fold=self.fold,
+            data_seed=self.data_seed,
+            splits=("train", "valid"),
+            progress=progress,
+        )
+
+
+def begin(journal: Journal, experiment: Experiment, choice: DataChoice) -> None:
+    """Write the start of a new run: its data, and its config as the one trial."""
+    settings: dict[str, Scalar] = {"data": choice.data, "fold": choice.fold, "data_seed": choice.data_seed}
+    name = journal.path.parent.name
+    journal.append(RunStarted(name=name, kind="train", settings=settings, git_commit=git_commit()))
+    size = cost(experiment.architecture, experiment.front_end)
+    journal.append(
+        TrialAsked(
+            trial=TRIAL,
+            title=name,
+            point=None,
+            config=experiment.flat(),
+            repaired=False,
+            parameters=size.parameters,
+            size_bytes=size.size_bytes,
+            macs_per_second=size.macs_per_second,
+            peak_activation_bytes=size.peak_activation_bytes,
+        )
+    )
+
+
+def resumed(journal: Journal) -> tuple[Experiment, DataChoice]:
+    """The config and data of a run that is to go on.
+
+    Raises:
+        InputError: it is no training, or it has ended.
+    """
+    record = fold(journal.entries)
+    if record.started.kind != "train" or TRIAL not in record.trials:
+        raise InputError(f"{journal.path.parent} is no training: resume a search with launch/search.py")
+    if record.trials[TRIAL].ended is not None:
+        raise InputError(f"{journal.path.parent} has ended: start a new training under another --name")
+    journal.append(RunResumed(settings={}))
+    return Experiment.from_flat(record.trials[TRIAL].asked.config), build(DataChoice, record.started.settings)
+
+
+def run(
+    journal: Journal,
+    experiment: Experiment,
+    dataset: Dataset,
+    *,
+    device: torch.device,
+    on_epoch: Callable[[EpochMetrics], None],
+) -> TrainingEnd:
+    """Train, journal every epoch and the end, and publish the model under `best/` (errors as `train`)."""
+    folder, known = journal.path.parent, fold(journal.entries)
+
+    def report(metrics: EpochMetrics) -> Signal:
+        if metrics.epoch not in known.trials[TRIAL].epochs:
+            journal.append(EpochDone(trial=TRIAL, metrics=metrics, checkpoint=LAST))
+            on_epoch(metrics)
+        return Signal.CONTINUE
+
+    try:
+        end = train(experiment, dataset, folder=folder, report=report, device=device)
+    except KeyboardInterrupt:
+        journal.append(RunEnded(outcome="interrupted", best=None))
+        raise
+    if isinstance(end, Completed):
+        publish(folder, folder / MODEL)
+    journal.append(_ended(end, fold(journal.entries)))
+    for leftover in (LAST, BEST, MODEL):
+        (folder / leftover).unlink(missing_ok=True)
+    journal.append(RunEnded(outcome="finished", best=TRIAL if isinstance(end, Completed) else None))
+    return end
+
+
+def open_journal(folder: Path) -> Journal:
+    """The journal of a run's folder."""
+    return Journal(folder / JOURNAL)
+
+
+def _ended(end: TrainingEnd, record: RunRecord) -> TrialEnded:
+    epochs = record.trials[TRIAL].epochs
+    seconds = sum(metrics.seconds for metrics in epochs.values())
+    if isinstance(end, Completed):
+        return TrialEnded(
+            trial=TRIAL,
+            outcome="completed",
+            epochs=end.epochs,
+            seconds=seconds,
+            log_loss=end.evaluation.log_loss,
+            accuracy=end.evaluation.accuracy,
+            built_bytes=end.built_bytes,
+            model="best/model.safetensors",
+        )
+    if isinstance(end, Diverged):
+        reason = f"the loss was no longer a number in epoch {end.epoch}: try a smaller schedule.learning_rate_max"
+        return TrialEnded(trial=TRIAL, outcome="diverged", epochs=end.epoch, seconds=seconds, reason=reason)
+    return TrialEnded(trial=TRIAL, outcome="stopped", epochs=end.epoch, seconds=seconds, reason="stopped by its report")

@@ -1,0 +1,140 @@
+"""The training loop on real audio: resuming, the schedule, divergence, and the stored network it leaves."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from asc.artefact import load_model
+from asc.checkpoint import read_tensors
+from asc.config import Experiment, Schedule
+from asc.data.dataset import Dataset
+from asc.errors import InputError
+from asc.evaluate import Evaluator
+from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, TrainingEnd
+from asc.size import stored_items
+from asc.train import BEST, LAST, MODEL, cyclic, train
+
+CPU = torch.device("cpu")
+
+
+def run(
+    experiment: Experiment, dataset: Dataset, folder: Path, stop_after: int | None = None
+) -> tuple[TrainingEnd, list[EpochMetrics]]:
+    heard: list[EpochMetrics] = []
+
+    def report(metrics: EpochMetrics) -> Signal:
+        heard.append(metrics)
+        return Signal.STOP if metrics.epoch == stop_after else Signal.CONTINUE
+
+    return train(experiment, dataset, folder=folder, report=report, device=CPU), heard
+
+
+def figures(heard: list[EpochMetrics]) -> list[tuple[float, ...]]:
+    return [(m.epoch, m.learning_rate, m.train_loss, m.valid_log_loss, m.valid_accuracy) for m in heard]
+
+
+def test_six_epochs_equal_three_and_three_more_after_a_resume(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    whole, heard = run(tiny_experiment, tiny_dataset, tmp_path / "whole")
+    stopped, _ = run(tiny_experiment, tiny_dataset, tmp_path / "parts", stop_after=3)
+    assert stopped == Stopped(epoch=3)
+    resumed, heard_again = run(tiny_experiment, tiny_dataset, tmp_path / "parts")
+
+    assert figures(heard) == figures(heard_again), (
+        "epochs that the checkpoint holds are reported again, not trained again"
+    )
+    for name in (LAST, BEST, MODEL):
+        expected, header = read_tensors(tmp_path / "whole" / name)
+        actual, header_again = read_tensors(tmp_path / "parts" / name)
+        assert expected.keys() == actual.keys()
+        assert all(torch.equal(expected[key], actual[key]) for key in expected), name
+    assert isinstance(whole, Completed) and isinstance(resumed, Completed)
+    assert whole.evaluation == resumed.evaluation
+
+
+def test_it_learns_and_stores_what_the_size_law_predicts(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    longer = tiny_experiment.updated({"schedule.epochs_per_cycle": 8})
+    end, heard = run(longer, tiny_dataset, tmp_path)
+    assert isinstance(end, Completed)
+    assert end.evaluation.accuracy > 0.6, "four classes: chance is 0.25"
+    assert min(m.valid_log_loss for m in heard) == next(m.valid_log_loss for m in heard if m.epoch == end.best_epoch)
+    network, info = load_model(tmp_path / MODEL)
+    items = stored_items(longer.architecture, longer.front_end)
+    assert {k: (v.numel(), v.element_size()) for k, v in network.state_dict().items()} == {
+        item.name: (item.count, item.bytes_each) for item in items
+    }
+    assert end.built_bytes == sum(item.size_bytes for item in items)
+    assert info.experiment == longer
+    again = Evaluator(tiny_dataset, "valid", longer.front_end, CPU).evaluate(network)
+    assert again == end.evaluation == info.evaluation
+
+
+def test_batch_norm_and_observers_are_frozen_in_the_last_quarter_of_the_last_cycle_only(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    experiment = tiny_experiment.updated({"schedule.cycles": 2, "schedule.epochs_per_cycle": 4})
+    states = {}
+
+    def report(metrics: EpochMetrics) -> Signal:
+        tensors, _ = read_tensors(tmp_path / LAST)
+        states[metrics.epoch] = {k: v for k, v in tensors.items() if "running_mean" in k and "stem" in k}
+        return Signal.CONTINUE
+
+    train(experiment, tiny_dataset, folder=tmp_path, report=report, device=CPU)
+
+    def same(first: int, second: int) -> bool:
+        return all(torch.equal(states[first][key], states[second][key]) for key in states[first])
+
+    assert states[7] and same(7, 8), "the last of 8 epochs is the last quarter of the second cycle"
+    assert not any(same(epoch, epoch + 1) for epoch in range(1, 7))
+
+
+def test_the_learning_rate_is_that_of_the_report() -> None:
+    """FACTS: triangular2, 60 epochs up and 60 down, the amplitude halves with each cycle."""
+    schedule, steps = Schedule(), 5
+    optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=schedule.learning_rate_min)
+    scheduler = cyclic(optimizer, schedule, steps)
+    rates = [scheduler.get_last_lr()[0]]
+    for _ in range(schedule.epochs):
+        for _ in range(steps):
+            optimizer.step()
+            scheduler.step()
+        rates.append(scheduler.get_last_lr()[0])
+    expected = {0: 1e-6, 60: 1e-3, 120: 1e-6, 180: 5.005e-4, 240: 1e-6, 300: 2.5075e-4, 360: 1e-6}
+    for epoch, rate in expected.items():
+        assert rates[epoch] == pytest.approx(rate, rel=1e-9), epoch
+
+
+def test_a_loss_that_is_no_number_ends_as_diverged(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    wild = tiny_experiment.updated({"schedule.learning_rate_max": 1e30, "schedule.learning_rate_min": 1e29})
+    end, _ = run(wild, tiny_dataset, tmp_path)
+    assert isinstance(end, Diverged) and end.epoch == 1
+
+
+def test_only_the_last_and_the_best_checkpoint_are_kept(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    run(tiny_experiment, tiny_dataset, tmp_path, stop_after=4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([BEST, LAST])
+
+
+def test_a_checkpoint_of_another_config_is_refused(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    run(tiny_experiment, tiny_dataset, tmp_path, stop_after=1)
+    with pytest.raises(InputError, match="another config"):
+        run(tiny_experiment.updated({"seed": 1}), tiny_dataset, tmp_path)
+
+
+def test_the_number_of_classes_must_be_that_of_the_data(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="architecture.classes=4"):
+        run(tiny_experiment.updated({"architecture.classes": 10}), tiny_dataset, tmp_path)
