@@ -1,0 +1,73 @@
+"""Where MLflow is: its URI, the folder of its files, and the commands and page by which a person gets to it.
+
+A sqlite file by default, a server by choice; MLflow 3 refuses its old plain-folder store
+(https://mlflow.org/docs/latest/self-hosting/architecture/backend-store).
+"""
+
+import shlex
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from asc.errors import InputError
+
+EXPERIMENT = "asc"
+VIEW = "asc-trials-1"
+_SQLITE = "sqlite:///"
+
+
+def default_uri(storage: Path) -> str:
+    """The URI of the sqlite file that all runs under `storage` share."""
+    return f"{_SQLITE}{(storage / 'mlflow.db').resolve()}"
+
+
+def check_uri(uri: str | None) -> None:
+    """Check the form of an MLflow URI (None: the default one); whether anything answers there is found out later.
+
+    Raises:
+        InputError: neither http(s) nor sqlite, no host or file, or a password in it.
+    """
+    forms = "give http://HOST:PORT, https://HOST, or sqlite:////ABSOLUTE/PATH/mlflow.db"
+    if uri is None:
+        return
+    if uri.startswith("sqlite:"):
+        if not uri.startswith(_SQLITE) or uri == _SQLITE:
+            raise InputError(f"--mlflow-uri {uri} names no database file: {forms}")
+        return
+    try:
+        parts = urlsplit(uri)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise InputError(f"--mlflow-uri {uri} is no address ({error}): {forms}") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise InputError(f"--mlflow-uri {uri} is no address that MLflow's tracking can be written to: {forms}")
+    if parts.username or parts.password:
+        raise InputError(
+            f"--mlflow-uri for {host} holds a user or password, which would end up in logs: "
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+        )
+
+
+def artefact_root(uri: str) -> str | None:
+    """The folder for files as a file URI, beside the sqlite file; None for a server, which decides for itself."""
+    if not uri.startswith(_SQLITE):
+        return None
+    return (Path(uri.removeprefix(_SQLITE)).resolve().parent / "mlartifacts").as_uri()
+
+
+def ui_command(uri: str) -> str:
+    """What a person types to browse it: a command for sqlite (on 127.0.0.1 only), the address itself for a server."""
+    if not uri.startswith(_SQLITE):
+        return uri
+    return f"mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {shlex.quote(uri)}"
+
+
+def ui_url(uri: str, experiment_id: str) -> str:
+    """The page with the table of trials, its columns chosen (asc.tracking.view), best first."""
+    base = "http://127.0.0.1:5000" if uri.startswith(_SQLITE) else uri.rstrip("/")
+    return f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
+
+
+def send_command(run_folder: Path, uri: str) -> str:
+    """What a person types to send the events of a run later."""
+    storage = "" if run_folder.parent == Path("runs") else f" --storage {shlex.quote(str(run_folder.parent))}"
+    return f"python launch/track.py {shlex.quote(run_folder.name)}{storage} --mlflow-uri {shlex.quote(uri)}"

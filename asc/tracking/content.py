@@ -1,0 +1,236 @@
+"""What MLflow is told of a run: each event of the journal as updates of the run's and its trials' MLflow runs.
+
+Pure: the same journal gives the same updates, whenever they are made, so sending one again changes nothing. A search is
+one parent run with a nested run per trial; a training is one run, which takes what is said of its single trial.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from asc.journal import (
+    Entry,
+    EpochDone,
+    RunEnded,
+    RunRecord,
+    RunResumed,
+    RunStarted,
+    TrialAsked,
+    TrialEnded,
+    TrialRecord,
+)
+from asc.tracking.note import note
+from asc.typed import Scalar
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+RUN_TAG, TRIAL_TAG = "asc.run", "asc.trial"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One value of a metric; `step` is an epoch, or a count of trials."""
+
+    key: str
+    value: float
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Enough to create an MLflow run that is not there yet; `trial` is None for the run of the whole search."""
+
+    trial: str | None
+    name: str
+    start_ms: int
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What one event changes in one MLflow run; `with_files` asks for the files of the best model."""
+
+    head: Head
+    time_ms: int
+    params: Mapping[str, str] = field(default_factory=dict)
+    figures: tuple[Figure, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    status: Status | None = None
+    with_files: bool = False
+
+
+def run_key(record: RunRecord) -> str:
+    """What names a run for good: its name and when it began, in characters that need no quoting in a filter."""
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', record.started.name)}-{_ms(record.started_at_s)}"
+
+
+def updates(record: RunRecord, entry: Entry, run_folder: Path) -> Iterator[Update]:
+    """The updates of one event; `record` is the journal folded up to and with it."""
+    time_ms = _ms(entry.time_s)
+    match entry.event:
+        case RunStarted() as started:
+            tags = {"outcome": "running", "mlflow.note.content": note(record, run_folder)}
+            yield Update(
+                head=_run_head(record), time_ms=time_ms, params=_texts(started.settings), tags=tags, status="RUNNING"
+            )
+        case RunResumed() as resumed:
+            yield from _resumed(record, resumed, time_ms)
+        case TrialAsked() as asked:
+            yield _asked(record, asked, time_ms)
+        case EpochDone() as done:
+            yield Update(
+                head=_trial_head(record, record.trials[done.trial]), time_ms=time_ms, figures=_epoch_figures(done)
+            )
+        case TrialEnded() as ended:
+            yield from _ended(record, ended, time_ms, run_folder)
+        case RunEnded() as run_ended:
+            yield from _run_ended(record, run_ended, time_ms, run_folder)
+
+
+def _asked(record: RunRecord, asked: TrialAsked, time_ms: int) -> Update:
+    config = _texts(asked.config)
+    sampled = _texts(asked.point or {})
+    differing = {f"sampled.{key}": value for key, value in sampled.items() if config.get(key) != value}
+    settings = _texts(record.started.settings) if record.started.kind == "train" else {}
+    # A training's settings and config share one run, where a param has one value for good.
+    own = {f"config.{k}" if settings.get(k, v) != v else k: v for k, v in config.items()}
+    counted = {
+        "bytes": asked.size_bytes,
+        "macs_per_second": asked.macs_per_second,
+        "peak_activation_bytes": asked.peak_activation_bytes,
+        "parameters": asked.parameters,
+    }
+    return Update(
+        head=_trial_head(record, record.trials[asked.trial]),
+        time_ms=time_ms,
+        params={**own, **differing},
+        figures=_figures(counted, 0),
+        tags={"repaired": json.dumps(asked.repaired)},
+        status="RUNNING",
+    )
+
+
+def _epoch_figures(done: EpochDone) -> tuple[Figure, ...]:
+    metrics = done.metrics
+    values = {
+        "train_loss": metrics.train_loss,
+        "valid_log_loss": metrics.valid_log_loss,
+        "valid_accuracy": metrics.valid_accuracy,
+        "learning_rate": metrics.learning_rate,
+        "epoch_seconds": metrics.seconds,
+    }
+    return _figures(values, metrics.epoch)
+
+
+def _ended(record: RunRecord, ended: TrialEnded, time_ms: int, run_folder: Path) -> Iterator[Update]:
+    values = {
+        "log_loss": ended.log_loss,
+        "accuracy": ended.accuracy,
+        "epochs": ended.epochs,
+        "seconds": ended.seconds,
+        "built_bytes": ended.built_bytes,
+    }
+    yield Update(
+        head=_trial_head(record, record.trials[ended.trial]),
+        time_ms=time_ms,
+        figures=_figures(values, 0),  # MLflow's page draws what has only a step 0 as bars, to compare trials by
+        tags={"outcome": ended.outcome} | ({"reason": ended.reason} if ended.reason else {}),
+        status=_trial_status(ended),
+    )
+    if record.started.kind == "search":
+        yield _progress(record, time_ms, run_folder)
+
+
+def _progress(record: RunRecord, time_ms: int, run_folder: Path) -> Update:
+    done = sum(trial.ended is not None for trial in record.trials.values())
+    best = next((trial.ended for trial in record.completed()), None)
+    values = {
+        "trials_done": done,
+        "best_log_loss": best.log_loss if best else None,
+        "best_accuracy": best.accuracy if best else None,
+    }
+    return Update(
+        head=_run_head(record),
+        time_ms=time_ms,
+        figures=_figures(values, done),
+        tags={"mlflow.note.content": note(record, run_folder)},
+    )
+
+
+def _resumed(record: RunRecord, resumed: RunResumed, time_ms: int) -> Iterator[Update]:
+    yield Update(
+        head=_run_head(record),
+        time_ms=time_ms,
+        params={f"resumed.{len(record.resumed)}.{k}": v for k, v in _texts(resumed.settings).items()},
+        tags={"outcome": "running"},
+        status="RUNNING",
+    )
+    yield from _unfinished(record, "RUNNING", time_ms)
+
+
+def _run_ended(record: RunRecord, ended: RunEnded, time_ms: int, run_folder: Path) -> Iterator[Update]:
+    yield from _unfinished(record, "KILLED", time_ms)
+    status: Status = "FINISHED" if ended.outcome == "finished" else "KILLED"
+    outcome: str = ended.outcome
+    trial = next((t.ended for t in record.trials.values() if t.ended), None)
+    if record.started.kind == "train" and trial is not None:
+        status, outcome = _trial_status(trial), trial.outcome
+    yield Update(
+        head=_run_head(record),
+        time_ms=time_ms,
+        tags={"outcome": outcome, "mlflow.note.content": note(record, run_folder)},
+        status=status,
+        with_files=ended.best is not None,
+    )
+
+
+def _unfinished(record: RunRecord, status: Status, time_ms: int) -> Iterator[Update]:
+    for trial in record.trials.values():
+        if record.started.kind == "search" and trial.ended is None:
+            yield Update(head=_trial_head(record, trial), time_ms=time_ms, status=status)
+
+
+def _trial_status(ended: TrialEnded) -> Status:
+    return "FINISHED" if ended.outcome in ("completed", "stopped") else "FAILED"
+
+
+def _run_head(record: RunRecord) -> Head:
+    started = record.started
+    return Head(
+        trial=None,
+        name=started.name,
+        start_ms=_ms(record.started_at_s),
+        tags={**_shared_tags(record), "asc.kind": started.kind},
+    )
+
+
+def _trial_head(record: RunRecord, trial: TrialRecord) -> Head:
+    if record.started.kind == "train":
+        return _run_head(record)
+    return Head(
+        trial=trial.asked.trial,
+        name=trial.asked.title,
+        start_ms=_ms(trial.asked_at_s),
+        tags={**_shared_tags(record), "asc.kind": "trial", TRIAL_TAG: trial.asked.trial},
+    )
+
+
+def _shared_tags(record: RunRecord) -> dict[str, str]:
+    commit = record.started.git_commit
+    source = {"mlflow.source.name": f"launch/{record.started.kind}.py", "mlflow.source.type": "LOCAL"}
+    commits = {"git_commit": commit, "mlflow.source.git.commit": commit} if commit else {}
+    return {RUN_TAG: run_key(record), **source, **commits}
+
+
+def _figures(values: Mapping[str, float | None], step: int) -> tuple[Figure, ...]:
+    return tuple(Figure(key=key, value=value, step=step) for key, value in values.items() if value is not None)
+
+
+def _texts(values: Mapping[str, Scalar]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,191 @@
+"""MLflow tracking: a background thread ships the journal, survives an outage, and never holds up the run.
+
+The journal on disk is the queue. What a dead server, or a killed driver, leaves unsent is sent when either comes back,
+or later by launch/track.py (DESIGN, decision 8).
+"""
+
+import fcntl
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from asc.errors import InputError
+from asc.journal import read_journal
+from asc.tracking.address import check_uri, send_command
+from asc.tracking.cursor import load_cursor
+from asc.tracking.tracker import Shipped
+
+if TYPE_CHECKING:
+    from asc.tracking.shipper import Shipper
+
+_GATHER_S = 0.2
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
+
+
+class MlflowTracker:
+    """Ships one run's journal from a daemon thread; it reads the file, so `notify` only has to wake it."""
+
+    def __init__(self, run_folder: Path, *, uri: str, on_warning: Callable[[str], None]) -> None:
+        """Nothing is opened yet. `on_warning` gets whole sentences, and is called from the thread.
+
+        Raises:
+            InputError: the form of the URI is wrong.
+        """
+        check_uri(uri)
+        self._folder, self._uri, self._warn = run_folder, uri, on_warning
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._deadline_s = float("inf")
+        self._sent = 0
+        self._problem: str | None = None
+        self._warned: set[str] = set()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
+
+    def start(self) -> None:
+        """Begin with whatever the journal already holds.
+
+        Raises:
+            InputError: another process sends this run's events.
+        """
+        self._lock = _locked(self._folder)
+        self._thread.start()
+
+    def notify(self) -> None:
+        """Say that the journal has grown."""
+        self._wake.set()
+
+    def close(self, drain_s: float = 20.0) -> Shipped:
+        """Send what is left for at most `drain_s` seconds, then stop.
+
+        Raises:
+            BaseException: whatever ended the thread that is not a failure of MLflow, such as a damaged journal.
+        """
+        self._deadline_s = time.monotonic() + drain_s
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(drain_s)
+        if self._error is not None:
+            raise self._error
+        pending = _pending(self._folder, self._uri)
+        problem = self._problem or f"MLflow at {self._uri} is slow: its {drain_s:.0f} s were up"
+        return Shipped(events=self._sent, pending=pending, problem=problem if pending else None)
+
+    def _run(self) -> None:
+        try:
+            with self._lock:
+                self._loop()
+        finally:
+            self._error = sys.exception()
+
+    def _loop(self) -> None:
+        _prepare_environment()
+        # MLflow's import takes seconds, which the run need not wait for.
+        from asc.tracking.shipper import Shipper
+        from asc.tracking.store import FAILURES, is_refusal, problem
+
+        shipper: Shipper | None = None
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            self._wake.clear()
+            stopping = self._stop.is_set()
+            try:
+                if shipper is None and read_journal(self._folder / "journal.jsonl"):
+                    shipper = Shipper(self._folder, self._uri)
+                if shipper is not None:
+                    self._ship(shipper)
+            except FAILURES as error:
+                shipper = None
+                self._problem = problem(self._uri, error)
+                self._tell_once(self._problem if is_refusal(error) else "")
+                if stopping and (is_refusal(error) or self._late()):
+                    return
+                self._pause(pause_s, stopping)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            else:
+                if stopping:
+                    return
+                self._problem, pause_s = None, _FIRST_PAUSE_S
+                self._wake.wait()
+                self._stop.wait(_GATHER_S)
+
+    def _ship(self, shipper: "Shipper") -> None:
+        for events in shipper.ship():
+            self._sent += events
+            if self._late():
+                return
+
+    def _late(self) -> bool:
+        return time.monotonic() >= self._deadline_s
+
+    def _pause(self, pause_s: float, stopping: bool) -> None:
+        if stopping:
+            time.sleep(max(0.0, min(_FIRST_PAUSE_S, self._deadline_s - time.monotonic())))
+        else:
+            self._stop.wait(pause_s)
+
+    def _tell_once(self, refusal: str) -> None:
+        """Warn of the first outage, and of each refusal that reads differently."""
+        if refusal in self._warned:
+            return
+        self._warned.add(refusal)
+        self._warn(
+            f"{self._problem}: the run goes on, its events are kept in {self._folder / 'journal.jsonl'} and are sent "
+            f"when it answers, or later by `{send_command(self._folder, self._uri)}`"
+        )
+
+
+def send_journal(run_folder: Path, *, uri: str) -> Shipped:
+    """Send what MLflow does not have of a run's journal, now, in this thread, in one attempt.
+
+    Raises:
+        InputError: the URI's form is wrong, there is no such run, its journal is damaged, or another process sends it.
+    """
+    check_uri(uri)
+    read_journal(run_folder / "journal.jsonl")
+    _prepare_environment()
+    from asc.tracking.shipper import Shipper
+    from asc.tracking.store import FAILURES, problem
+
+    sent = 0
+    with _locked(run_folder):
+        try:
+            for events in Shipper(run_folder, uri).ship():
+                sent += events
+        except FAILURES as error:
+            return Shipped(events=sent, pending=_pending(run_folder, uri), problem=problem(uri, error))
+    return Shipped(events=sent, pending=0, problem=None)
+
+
+def _pending(run_folder: Path, uri: str) -> int:
+    offset = load_cursor(run_folder, uri).offset
+    return len(read_journal(run_folder / "journal.jsonl", offset))
+
+
+def _locked(run_folder: Path) -> IO[bytes]:
+    """An open file that holds the right to send this run's events; closing it gives the right back."""
+    file = (run_folder / "mlflow.lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise InputError(
+            f"{run_folder} is being sent to MLflow by another process: wait for it, it sends every event itself"
+        ) from error
+    return file
+
+
+def _prepare_environment() -> None:
+    """MLflow's settings where the user has none: short waits, for we try again ourselves; quiet; no reports home."""
+    defaults = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,59 @@
+"""The description of a run on MLflow's page, in Markdown: what was searched, the best so far, how to go on."""
+
+from collections import Counter
+from pathlib import Path
+
+from asc.journal import RunRecord, TrialRecord
+
+# MLflow keeps 8,000 characters of a tag; servers before 3.0 kept 5,000.
+_SPACE_CHARACTERS = 3000
+
+
+def note(record: RunRecord, run_folder: Path) -> str:
+    """The text for a journal folded up to now; paths are written as `run_folder` is."""
+    parts = [_progress(record), _best(record), _commands(record, run_folder), _space(record.started.space)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _progress(record: RunRecord) -> str:
+    if record.started.kind == "train":
+        return f"One training, `{record.started.name}`."
+    outcomes = Counter(trial.ended.outcome if trial.ended else "unfinished" for trial in record.trials.values())
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+    refused = f"; {len(record.refused)} points refused" if record.refused else ""
+    return f"A search, `{record.started.name}`. {len(record.trials)} trials" + (
+        f": {counts}{refused}." if counts else "."
+    )
+
+
+def _best(record: RunRecord) -> str:
+    completed = record.completed()
+    if not completed:
+        return "No trial is complete yet."
+    return "\n".join(
+        ["| best | log loss | accuracy | bytes | MMAC/s |", "|---|---|---|---|---|", *map(_row, completed[:3])]
+    )
+
+
+def _row(trial: TrialRecord) -> str:
+    assert trial.ended is not None, "only completed trials are ranked"
+    log_loss, accuracy = trial.ended.log_loss, trial.ended.accuracy
+    return (
+        f"| {trial.asked.title} | {'' if log_loss is None else f'{log_loss:.3f}'} "
+        f"| {'' if accuracy is None else f'{accuracy:.1%}'} "
+        f"| {trial.asked.size_bytes:,} | {trial.asked.macs_per_second / 1e6:.1f} |"
+    )
+
+
+def _commands(record: RunRecord, run_folder: Path) -> str:
+    lines = [f"python launch/{record.started.kind}.py --resume {record.started.name}"]
+    if record.completed():
+        lines.append(f"python launch/evaluate.py {run_folder / 'best' / 'model.safetensors'} --split test")
+    return "\n".join(["Go on, then test the best:", "```", *lines, "```"])
+
+
+def _space(space: str | None) -> str:
+    if not space:
+        return ""
+    cut = "" if len(space) <= _SPACE_CHARACTERS else "\n# ... cut here; the journal has the whole text"
+    return "\n".join(["What is searched:", "```toml", space[:_SPACE_CHARACTERS].strip() + cut, "```"])

@@ -1,0 +1,171 @@
+"""One connection to MLflow: finds or creates the runs of one search or training, and writes updates to them.
+
+Nothing is doubled when an update comes again: runs are found by their tags, params that are there are left alone, and a
+metric is sent only for steps after its last one. Importing this module imports MLflow, which takes seconds.
+https://mlflow.org/docs/latest/api_reference/python_api/mlflow.client.html
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from asc.tracking.address import EXPERIMENT, artefact_root
+from asc.tracking.content import RUN_TAG, TRIAL_TAG, Head, Update
+from asc.tracking.view import VIEW_TAG, view_state
+
+# What "MLflow cannot be reached, or will not" looks like; the errors of requests are OSErrors.
+FAILURES = (MlflowException, SQLAlchemyError, OSError)
+_PARAM_CHARACTERS = 6000
+_TAG_CHARACTERS = 5000
+_TRANSIENT_STATUS = frozenset({408, 409, 429})
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """An MLflow run that exists; `last_steps` is asked of MLflow for a key when first needed."""
+
+    run_id: str
+    status: str
+    params: set[str] = field(default_factory=set)
+    metric_keys: frozenset[str] = frozenset()
+    last_steps: dict[str, int] = field(default_factory=dict)
+
+
+class MlflowStore:
+    """The MLflow runs of one journal. Every method raises one of `FAILURES` when MLflow cannot be written."""
+
+    def __init__(self, uri: str, run_key: str) -> None:
+        """Connect, find or create the experiment, and find the runs that are there already."""
+        self._client = MlflowClient(uri)
+        self.experiment_id = self._experiment(uri)
+        self._runs = dict(self._found(run_key))
+
+    @property
+    def parent_run_id(self) -> str | None:
+        """The id of the run of the whole search or training; None while MLflow has none."""
+        return self._runs[None].run_id if None in self._runs else None
+
+    def write(self, updates: Sequence[Update], run_folder: Path) -> None:
+        """Write updates in their order, one request for each run where possible; `run_folder` has the files."""
+        groups: dict[str | None, list[Update]] = {}
+        for update in updates:
+            groups.setdefault(update.head.trial, []).append(update)
+        for group in groups.values():
+            self._write_run(group, run_folder)
+
+    def _write_run(self, group: list[Update], run_folder: Path) -> None:
+        known = self._known(group[0].head)
+        params = {k: v for update in group for k, v in update.params.items() if k not in known.params}
+        tags = {k: v for update in group for k, v in update.tags.items()}
+        self._client.log_batch(
+            known.run_id,
+            metrics=[metric for update in group for metric in self._new_metrics(known, update)],
+            params=[Param(k, _cut(v, _PARAM_CHARACTERS)) for k, v in params.items()],
+            tags=[RunTag(k, _cut(v, _TAG_CHARACTERS)) for k, v in tags.items()],
+        )
+        known.params.update(params)
+        self._set_status(known, group)
+        if any(update.with_files for update in group):
+            self._send_files(known, run_folder)
+
+    def _new_metrics(self, known: _Known, update: Update) -> Iterator[Metric]:
+        for figure in update.figures:
+            if figure.step > self._last_step(known, figure.key):
+                known.last_steps[figure.key] = figure.step
+                yield Metric(figure.key, figure.value, update.time_ms, figure.step)
+
+    def _last_step(self, known: _Known, key: str) -> int:
+        if key not in known.last_steps:
+            history = self._client.get_metric_history(known.run_id, key) if key in known.metric_keys else []
+            known.last_steps[key] = max((metric.step for metric in history), default=-1)
+        return known.last_steps[key]
+
+    def _set_status(self, known: _Known, group: list[Update]) -> None:
+        last = next((update for update in reversed(group) if update.status is not None), None)
+        if last is None or last.status is None or last.status == known.status:
+            return
+        if last.status == "RUNNING":
+            self._client.update_run(known.run_id, status="RUNNING")
+        else:
+            self._client.set_terminated(known.run_id, status=last.status, end_time=last.time_ms)
+        known.status = last.status
+
+    def _send_files(self, known: _Known, run_folder: Path) -> None:
+        best, leaderboard = run_folder / "best", run_folder / "leaderboard.csv"
+        if best.is_dir():
+            self._client.log_artifacts(known.run_id, str(best), "best")
+        if leaderboard.is_file():
+            self._client.log_artifact(known.run_id, str(leaderboard))
+
+    def _known(self, head: Head) -> _Known:
+        if head.trial not in self._runs:
+            parent = {} if head.trial is None else {"mlflow.parentRunId": self._runs[None].run_id}
+            run = self._client.create_run(
+                self.experiment_id, start_time=head.start_ms, run_name=head.name, tags={**head.tags, **parent}
+            )
+            self._runs[head.trial] = _Known(run_id=run.info.run_id, status=run.info.status)
+        return self._runs[head.trial]
+
+    def _found(self, run_key: str) -> Iterator[tuple[str | None, _Known]]:
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self.experiment_id], f"tags.`{RUN_TAG}` = '{run_key}'", max_results=200, page_token=token
+            )
+            for run in page:
+                yield run.data.tags.get(TRIAL_TAG), _as_known(run)
+            token = page.token
+            if not token:
+                return
+
+    def _experiment(self, uri: str) -> str:
+        experiment = self._client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            experiment = self._client.get_experiment(
+                self._client.create_experiment(EXPERIMENT, artifact_location=artefact_root(uri))
+            )
+        if VIEW_TAG not in experiment.tags:
+            # Without its kind, the page asks each visitor for it and opens on another tab.
+            self._client.set_experiment_tag(
+                experiment.experiment_id, "mlflow.experimentKind", "custom_model_development"
+            )
+            self._client.set_experiment_tag(
+                experiment.experiment_id, VIEW_TAG, view_state(experiment.creation_time or 0)
+            )
+        return str(experiment.experiment_id)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether MLflow answered and said no (a 4xx that waiting does not mend), rather than not being there."""
+    if isinstance(error, MlflowException):
+        # Two searches that start at once both create the experiment: the second finds it next time.
+        if error.error_code == "RESOURCE_ALREADY_EXISTS":
+            return False
+        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+        return 400 <= status < 500 and status not in _TRANSIENT_STATUS
+    return False
+
+
+def problem(uri: str, error: Exception) -> str:
+    """What is wrong, without a full stop; the innermost cause, for MLflow's own messages repeat the whole request."""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    reason = _cut(" ".join(str(cause).split()) or type(cause).__name__, 200)
+    return f"MLflow at {uri} {'refuses the events' if is_refusal(error) else 'cannot be reached'} ({reason})"
+
+
+def _as_known(run: Run) -> _Known:
+    data = run.data
+    return _Known(
+        run_id=run.info.run_id, status=run.info.status, params=set(data.params), metric_keys=frozenset(data.metrics)
+    )
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[: characters - 3]}..."

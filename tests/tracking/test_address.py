@@ -1,0 +1,61 @@
+import shlex
+from pathlib import Path
+
+import pytest
+
+from asc.errors import InputError
+from asc.tracking.address import artefact_root, check_uri, default_uri, send_command, ui_command, ui_url
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:5000", "https://mlflow.example.org/path", "sqlite:////data/mlflow.db", "sqlite:///m.db"]
+)
+def test_addresses_that_mlflow_can_write_to_pass(uri):
+    check_uri(uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "runs", "/data/mlruns", "file:///data", "ftp://x", "http://", "sqlite://", "sqlite:///"]
+)
+def test_other_addresses_are_refused_with_the_allowed_forms(uri):
+    with pytest.raises(InputError, match="sqlite:////ABSOLUTE/PATH/mlflow.db"):
+        check_uri(uri)
+
+
+def test_a_bad_port_is_refused():
+    with pytest.raises(InputError, match="is no address"):
+        check_uri("http://host:port")
+
+
+def test_a_password_is_refused_and_not_repeated():
+    with pytest.raises(InputError, match="MLFLOW_TRACKING_PASSWORD") as raised:
+        check_uri("https://me:secret@host")
+    assert "secret" not in str(raised.value)
+
+
+def test_the_default_is_one_absolute_database_for_all_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert default_uri(Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    check_uri(default_uri(Path("runs")))
+
+
+def test_files_lie_beside_the_database_and_where_a_server_wants_them():
+    assert artefact_root("sqlite:////data/runs/mlflow.db") == "file:///data/runs/mlartifacts"
+    assert artefact_root("http://127.0.0.1:5000") is None
+
+
+def test_the_command_to_browse_is_one_a_shell_takes_apart_again():
+    uri = "sqlite:////data/my runs/mlflow.db"
+    assert shlex.split(ui_command(uri))[-2:] == ["--backend-store-uri", uri]
+    assert ui_command("https://mlflow.example.org") == "https://mlflow.example.org"
+
+
+def test_the_page_is_that_of_the_server():
+    assert ui_url("http://127.0.0.1:8080/", "3").startswith("http://127.0.0.1:8080/#/experiments/3/runs?")
+    assert ui_url("sqlite:////data/mlflow.db", "1").startswith("http://127.0.0.1:5000/#/experiments/1/runs?")
+
+
+def test_the_command_to_send_later_leaves_out_the_default_storage():
+    uri = "http://127.0.0.1:5000"
+    assert send_command(Path("runs/night"), uri) == f"python launch/track.py night --mlflow-uri {uri}"
+    assert "--storage '/my runs'" in send_command(Path("/my runs/night"), uri)

@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import pytest
+
+from asc.journal import RunRecord, add, fold
+from asc.tracking.content import Update, run_key, updates
+
+FOLDER = Path("runs/night")
+
+
+def told(script) -> list[Update]:
+    """The updates of a whole journal."""
+    record: RunRecord | None = None
+    found: list[Update] = []
+    for entry in script.journal.entries:
+        if record is None:
+            record = fold([entry])
+        else:
+            add(record, entry)
+        found += updates(record, entry, FOLDER)
+    return found
+
+
+def last_status(found: list[Update]) -> dict[str | None, str]:
+    return {update.head.trial: update.status for update in found if update.status is not None}
+
+
+def test_the_same_journal_gives_the_same_updates(script):
+    script.started()
+    script.trial("t000", "completed", 1.0)
+    script.run_ended(best="t000")
+    assert told(script) == told(script)
+
+
+def test_an_epoch_is_the_step_of_its_metrics(script):
+    script.started()
+    script.asked("t000")
+    script.epoch("t000", 4)
+    figures = {figure.key: (figure.value, figure.step) for figure in told(script)[-1].figures}
+    assert figures == {
+        "train_loss": (0.5, 4),
+        "valid_log_loss": (0.625, 4),
+        "valid_accuracy": (0.8, 4),
+        "learning_rate": (0.00025, 4),
+        "epoch_seconds": (3.0, 4),
+    }
+
+
+def test_only_sampled_values_that_repair_changed_are_params_of_their_own(script):
+    script.started()
+    script.asked("t000")
+    params = told(script)[-1].params
+    assert {key for key in params if key.startswith("sampled.")} == {"sampled.architecture.widths.0"}
+    assert (params["architecture.widths.0"], params["sampled.architecture.widths.0"]) == ("16", "40")
+
+
+def test_a_training_keeps_a_setting_and_a_config_value_that_differ_apart(script):
+    script.started("train", seed=3)
+    script.asked("t000")
+    first, second = told(script)
+    assert first.head == second.head
+    assert first.params["seed"] == "3"
+    assert "seed" not in second.params and second.params["config.seed"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("completed", "FINISHED"), ("diverged", "FAILED"), ("failed", "FAILED")]
+)
+def test_a_training_ends_as_its_trial_did(script, outcome, status):
+    script.started("train")
+    script.trial("t000", outcome, 1.0)
+    script.run_ended(best="t000" if outcome == "completed" else None)
+    found = told(script)
+    assert last_status(found) == {None: status}
+    assert found[-1].tags["outcome"] == outcome
+    assert found[-1].with_files == (outcome == "completed")
+
+
+def test_an_interrupted_training_is_killed(script):
+    script.started("train")
+    script.asked("t000")
+    script.run_ended("interrupted")
+    assert last_status(told(script)) == {None: "KILLED"}
+
+
+def test_progress_counts_every_ended_trial_and_keeps_the_best(script):
+    script.started()
+    script.trial("t000", "completed", 1.0)
+    script.trial("t001", "failed", epochs=1)
+    script.trial("t002", "completed", 1.4)
+    progress = [u.figures for u in told(script) if u.head.trial is None and u.figures]
+    values = [{figure.key: figure.value for figure in figures} for figures in progress]
+    assert [value["best_log_loss"] for value in values] == [1.0, 1.0, 1.0]
+    assert [figures[0].step for figures in progress] == [value["trials_done"] for value in values] == [1, 2, 3]
+
+
+def test_no_run_is_left_running_when_the_run_has_ended(script):
+    script.started()
+    script.trial("t000", "stopped")
+    script.asked("t001")
+    script.run_ended("finished")
+    assert last_status(told(script)) == {None: "FINISHED", "t000": "FINISHED", "t001": "KILLED"}
+
+
+def test_each_resumption_keeps_its_settings(script):
+    script.started()
+    for trials in (8, 12):
+        script.run_ended("interrupted")
+        script.resumed(trials=trials)
+    params = {key: value for update in told(script) for key, value in update.params.items()}
+    assert (params["resumed.1.trials"], params["resumed.2.trials"]) == ("8", "12")
+
+
+def test_the_key_of_a_run_needs_no_quoting_and_tells_namesakes_apart(script, tmp_path):
+    other = type(script)(tmp_path / 'it\'s a "night"')
+    script.started()
+    other.started()
+    other.journal.close()
+    key = run_key(fold(other.journal.entries))
+    assert key.startswith("it_s_a__night_-")
+    entries = script.journal.entries
+    later = fold(entries)
+    later.started_at_s += 60
+    assert run_key(fold(entries)) != run_key(later)

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+from asc.journal import fold
+from asc.tracking.note import note
+
+FOLDER = Path("runs/night")
+
+
+def test_it_says_how_far_the_search_is_what_is_best_and_how_to_go_on(script):
+    script.started()
+    script.trial("t000", "completed", 1.25)
+    script.trial("t001", "completed", 0.75)
+    script.trial("t002", "stopped")
+    script.asked("t003")
+    text = note(fold(script.journal.entries), FOLDER)
+    assert "4 trials: 2 completed, 1 stopped, 1 unfinished." in text
+    assert text.index("| t001 w16-32 c4 78.3 KB | 0.750 | 70.0% | 80,128 | 12.0 |") < text.index("| t000 ")
+    assert "python launch/search.py --resume night" in text
+    assert "python launch/evaluate.py runs/night/best/model.safetensors --split test" in text
+    assert "[ranges]" in text
+
+
+def test_nothing_is_offered_for_testing_before_a_trial_is_complete(script):
+    script.started()
+    text = note(fold(script.journal.entries), FOLDER)
+    assert "No trial is complete yet." in text and "evaluate.py" not in text
+
+
+def test_a_long_space_fits_into_a_tag(script):
+    script.started()
+    record = fold(script.journal.entries)
+    long = type(record.started)(name="night", kind="search", settings={}, space="x = 1\n" * 5000)
+    record.started = long
+    assert len(note(record, FOLDER)) < 5000
