@@ -1,0 +1,111 @@
+"""The end of a search: leaderboard files, the best network under `best/`, and what to tell the person who waited."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asc.config import Experiment
+from asc.journal import RunEnded, TrialRecord
+from asc.runs import publish
+from asc.search.conductor import Conductor
+from asc.search.leaderboard import Row, as_json, leaderboard, write
+from asc.search.settings import SearchSettings
+from asc.search.study import Ending
+from asc.size import Cost, cost
+from asc.space import Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What came out: the ranking, the best trial and trial 0 where they were completed."""
+
+    ending: Ending
+    folder: Path
+    rows: list[Row]
+    best: TrialRecord | None
+    reference: TrialRecord | None
+
+    def best_cost(self) -> Cost:
+        """What the best network stores and costs."""
+        assert self.best is not None, "ask only where there is a best trial"
+        experiment = Experiment.from_flat(self.best.asked.config)
+        return cost(experiment.architecture, experiment.front_end)
+
+    def gained(self) -> str:
+        """What the best trial gained over the reference, in one sentence."""
+        if self.best is None or self.best.ended is None or self.best.ended.log_loss is None:
+            return "no trial was trained to its end"
+        if self.reference is None or self.reference.ended is None or self.reference.ended.log_loss is None:
+            return "the reference (trial 0) was not trained to its end, so there is nothing to compare with"
+        if self.best is self.reference:
+            return "no trial beat the reference (trial 0)"
+        best, reference = self.best.ended, self.reference.ended
+        assert best.log_loss is not None and best.accuracy is not None
+        assert reference.log_loss is not None and reference.accuracy is not None
+        return (
+            f"gained over the reference (trial 0): log loss {reference.log_loss:.3f} -> {best.log_loss:.3f}, accuracy "
+            f"{reference.accuracy:.1%} -> {best.accuracy:.1%}, bytes {self.reference.asked.size_bytes:,} -> "
+            f"{self.best.asked.size_bytes:,}"
+        )
+
+
+def finish(conductor: Conductor, space: Space, ending: Ending) -> Summary:
+    """Write the leaderboard and the best network, then end the run in the journal.
+
+    Raises:
+        InputError: the best trial's model file is missing or damaged.
+    """
+    record, folder = conductor.record, conductor.journal.path.parent
+    rows = leaderboard(record, space)
+    write(rows, folder)
+    completed = record.completed()
+    best = completed[0] if completed else None
+    if best is not None and best.ended is not None and best.ended.model is not None:
+        publish(folder, folder / best.ended.model)
+    conductor.journal.append(
+        RunEnded(outcome="finished" if ending == "finished" else "interrupted", best=best.asked.trial if best else None)
+    )
+    reference = next((trial for trial in record.trials.values() if trial.asked.reference), None)
+    return Summary(ending=ending, folder=folder, rows=rows, best=best, reference=reference)
+
+
+def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterator[tuple[str, str]]:
+    """What to do next: a purpose and the command for it, in the order a person would want them."""
+    folder = summary.folder
+    if summary.ending != "finished":
+        yield "go on with the search", f"python launch/search.py --resume {folder.name} --storage {folder.parent}"
+    if summary.best is not None:
+        fold = f" --fold {settings.fold}" if settings.fold != 1 else ""
+        yield (
+            "train the best with the full schedule",
+            f"python launch/train.py --config {folder}/best/config.toml --data {settings.data}{fold} "
+            "--cycles 3 --epochs-per-cycle 120",
+        )
+        yield (
+            "read its test figure, once",
+            f"python launch/evaluate.py {folder}/best/model.safetensors --data {settings.data} --split test",
+        )
+    yield "browse the trials", browse
+
+
+def summary_json(summary: Summary, settings: SearchSettings) -> dict[str, Any]:
+    """What came out, as one object."""
+    best = summary.best.ended if summary.best else None
+    return {
+        "name": summary.folder.name,
+        "folder": str(summary.folder),
+        "ending": summary.ending,
+        "budget_kb": settings.budget_kb,
+        "rule": settings.rule,
+        "best": None
+        if best is None or summary.best is None
+        else {
+            "trial": best.trial,
+            "log_loss": best.log_loss,
+            "accuracy": best.accuracy,
+            "size_bytes": summary.best.asked.size_bytes,
+            "model": str(summary.folder / "best" / "model.safetensors"),
+        },
+        "trials": as_json(summary.rows),
+    }

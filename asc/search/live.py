@@ -1,0 +1,113 @@
+"""What a person sees while a search runs: one line that stays (in a terminal), one line for each finished trial.
+
+It listens to the journal, so it shows what is on disk and nothing else.
+"""
+
+import threading
+import time
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from asc.journal import Entry, RunRecord, TrialAsked, TrialEnded, TrialRecord
+from asc.progress import clock
+from asc.search.settings import SearchSettings
+
+
+class LiveView:
+    """A context manager; `heard` is a listener of the journal."""
+
+    def __init__(self, console: Console, record: RunRecord, settings: SearchSettings, *, unit_bytes: int) -> None:
+        """`record` is kept up to date by the conductor, which hears of every entry first."""
+        self._console, self._record, self._settings, self._unit = console, record, settings, unit_bytes
+        self._started = time.monotonic()
+        self._done_before = self._count_done()
+        self._progress = Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), console=console)
+        self._bar = self._progress.add_task("", total=settings.trials)
+        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=2, transient=True)
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "LiveView":
+        """Start the live line where the output is a terminal."""
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the live line away; what was printed stays."""
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def heard(self, entry: Entry) -> None:
+        """Print a line for a trial that ended, and without a terminal also for one that begins."""
+        match entry.event:
+            case TrialEnded():
+                self._say(self._ended_line(self._record.trials[entry.event.trial]))
+            case TrialAsked() if not self._console.is_terminal:
+                self._say(f"        {entry.event.title} begins")
+
+    def _say(self, line: str) -> None:
+        with self._lock:
+            self._console.print(line, markup=False)
+
+    def _ended_line(self, trial: TrialRecord) -> str:
+        ended = trial.ended
+        assert ended is not None
+        place = f"[{self._count_done()}/{self._settings.trials}] {trial.asked.title}"
+        match ended.outcome:
+            case "completed":
+                assert ended.log_loss is not None and ended.accuracy is not None
+                what = f"log loss {ended.log_loss:.3f}, accuracy {ended.accuracy:.1%}, {ended.seconds:.0f} s"
+                return f"{place}: {what} ({self._best()})"
+            case "stopped":
+                last = trial.epochs[max(trial.epochs)]
+                at = f"stopped after epoch {ended.epochs} at log loss {last.valid_log_loss:.3f}"
+                return f"{place}: {at}, {ended.seconds:.0f} s"
+            case _:
+                return f"{place}: {ended.outcome}, {ended.reason}"
+
+    def _best(self) -> str:
+        completed = self._record.completed()
+        if not completed or completed[0].ended is None:
+            return "no trial has finished yet"
+        best = completed[0]
+        ended = completed[0].ended
+        kilobytes = best.asked.size_bytes / self._unit
+        return (
+            f"best {best.asked.trial}: log loss {ended.log_loss:.3f}, accuracy {ended.accuracy:.1%}, {kilobytes:.1f} KB"
+        )
+
+    def _view(self) -> Group:
+        self._progress.update(
+            self._bar,
+            completed=self._count_done() + self._share_running(),
+            description=f"{self._count_done()} of {self._settings.trials} trials",
+        )
+        return Group(self._progress, Text(f"{self._best()} · {self._time_left()}"))
+
+    def _time_left(self) -> str:
+        elapsed = time.monotonic() - self._started
+        total = self._settings.trials
+        progress = self._count_done() - self._done_before + self._share_running()
+        left = elapsed / progress * (total - self._done_before - progress) if progress > 0.05 else None
+        if self._settings.time_budget_min is not None:
+            budget = max(0.0, self._settings.time_budget_min * 60 - elapsed)
+            left = budget if left is None else min(left, budget)
+        return "time left: not known yet" if left is None else f"about {clock(left)} left"
+
+    def _share_running(self) -> float:
+        """The part of the running trials that is done, in trials."""
+        epochs = sum(len(t.epochs) / self._total_epochs(t) for t in self._record.trials.values() if t.ended is None)
+        return float(epochs)
+
+    def _total_epochs(self, trial: TrialRecord) -> int:
+        config = trial.asked.config
+        return int(config["schedule.cycles"]) * int(config["schedule.epochs_per_cycle"])
+
+    def _count_done(self) -> int:
+        return sum(trial.ended is not None for trial in self._record.trials.values())

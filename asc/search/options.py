@@ -1,0 +1,99 @@
+"""The command line of launch/search.py, and how it becomes settings, a space and data."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from asc.search.settings import SearchSettings
+from asc.typed import Scalar
+
+_Number = tyro.conf.arg(metavar="N")
+_Name = tyro.conf.arg(metavar="NAME")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Search for the best network within a hard size limit.
+
+    Every trial is trained with quantisation and judged by its stored 8-bit network on validation clips; no trial is
+    over the budget. Without options: a small search on built-in data, a few minutes on two cores.
+    """
+
+    budget_kb: Annotated[float | None, tyro.conf.arg(metavar="KB")] = None
+    """The size limit in KB of the rule (default 128)."""
+    rule: Annotated[str | None, _Name] = None
+    """How bytes are counted: dcase2021 (default), dcase2022 or dcase2024."""
+    space: Annotated[str | None, _Name] = None
+    """The search space: quick (default), idlab128, or a TOML file."""
+    recipe: Annotated[str | None, _Name] = None
+    """The reference that is trial 0 and fills in what the space leaves open (default qat_8b)."""
+    data: Annotated[str | None, tyro.conf.arg(metavar="SPEC")] = None
+    """synthetic (default), esc10:DIR, csv:FILE or folder:DIR."""
+    fold: Annotated[int | None, _Number] = None
+    """The test fold, which the search never sees (default 1)."""
+    data_seed: Annotated[int | None, _Number] = None
+    """Draws the validation and calibration clips (default 0)."""
+    trials: Annotated[int | None, _Number] = None
+    """How many networks to try, the reference included (default 8)."""
+    time_budget_min: Annotated[float | None, tyro.conf.arg(metavar="MIN")] = None
+    """Stop after this many minutes; --resume goes on."""
+    cycles: Annotated[int | None, _Number] = None
+    """Learning rate cycles of a trial, instead of the space's."""
+    epochs_per_cycle: Annotated[int | None, _Number] = None
+    """Epochs of a cycle, instead of the space's; trials are compared at the end of each cycle."""
+    max_concurrent: Annotated[int | None, _Number] = None
+    """Trials at a time (default: one for each core, at most 4). With 1 a search is reproducible to the last digit."""
+    cpus_per_trial: Annotated[int | None, _Number] = None
+    """Cores of a trial (default: the cores here, divided among the trials)."""
+    gpus_per_trial: Annotated[float | None, tyro.conf.arg(metavar="G")] = None
+    """GPUs of a trial, also a part of one (default 0)."""
+    address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
+    """A Ray cluster that runs already, or auto; without it Ray runs here, on loopback only."""
+    seed: Annotated[int | None, _Number] = None
+    """Decides the points that are sampled, the initial weights and the augmentation (default 0)."""
+    name: Annotated[str | None, _Name] = None
+    """Name of the run (default: search with date and time)."""
+    resume: Annotated[str | None, _Name] = None
+    """Go on with this search: nothing that finished is lost or run again."""
+    storage: Path = Path("runs")
+    """Where runs and the MLflow store lie."""
+    cache: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Where packed audio lies (default: $ASC_CACHE or ~/.cache/asc)."""
+    mlflow_uri: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
+    """An MLflow server or database (default: a database under --storage)."""
+    dry_run: bool = False
+    """Say what would be done, and how long it may take; train nothing."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def given(self) -> dict[str, Scalar]:
+        """The settings that this command line names."""
+        keys = SearchSettings.__dataclass_fields__
+        values = {key: getattr(self, key) for key in keys if hasattr(self, key)}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def settings(self) -> SearchSettings:
+        """The settings of a new search, defaults filled in."""
+        cores = len(os.sched_getaffinity(0))
+        concurrent = self.max_concurrent or min(cores, 4)
+        defaults: dict[str, Scalar] = {
+            "budget_kb": 128.0,
+            "rule": "dcase2021",
+            "recipe": "qat_8b",
+            "data": "synthetic",
+            "fold": 1,
+            "data_seed": 0,
+            "seed": 0,
+            "trials": 8,
+            "max_concurrent": concurrent,
+            "cpus_per_trial": max(1, cores // concurrent),
+        }
+        return SearchSettings(**{**defaults, **self.given()})  # type: ignore[arg-type]
+
+    def run_name(self) -> str:
+        """The name that was given, or one from the clock."""
+        return self.name or f"search-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -1,0 +1,225 @@
+"""What a search is about to do, without training: how many points fit, how large they are, how long it may take."""
+
+import dataclasses
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asc.config import Experiment
+from asc.data.dataset import open_dataset
+from asc.data.manifest import Manifest, load_manifest
+from asc.data.sources import sources_of
+from asc.errors import InputError
+from asc.frontend import LogMel
+from asc.models.build import build_network
+from asc.search.repair import Budget, repair
+from asc.search.resume import budget_of
+from asc.search.settings import SearchSettings
+from asc.search.trial import DataOptions
+from asc.size import cost
+from asc.space import Choice, FloatRange, IntRange, Parameter, Space
+
+_POINTS = 500
+_CLIPS_MEASURED = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """Over points drawn from the space: the share that fits as drawn, or after repair; sizes after repair; MACs."""
+
+    points: int
+    fit_share: float
+    repairable_share: float
+    smallest_bytes: int
+    median_bytes: int
+    largest_bytes: int
+    mean_macs_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A search that was checked: `base` is trial 0 before repair."""
+
+    settings: SearchSettings
+    space: Space
+    budget: Budget
+    base: Experiment
+    manifest: Manifest
+    preview: Preview
+
+
+def plan(settings: SearchSettings, space: Space) -> Plan:
+    """Check everything that can be checked before audio is packed or Ray is started.
+
+    Raises:
+        InputError: wrong data, rule, recipe or space, or a budget that no network of the space is within.
+    """
+    budget = budget_of(settings)
+    settings.reference(space, classes=10)
+    manifest = load_manifest(settings.data, fold=settings.fold, data_seed=settings.data_seed)
+    base = settings.reference(space, classes=len(manifest.labels))
+    return Plan(
+        settings=settings,
+        space=space,
+        budget=budget,
+        base=base,
+        manifest=manifest,
+        preview=preview(base, space, budget),
+    )
+
+
+def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
+    """Draw points and size them.
+
+    Raises:
+        InputError: no point of the space, however small its widths, is within the budget.
+    """
+    rng = random.Random(0)
+    candidates = [repair(base, space, space.sample(rng), budget) for _ in range(_POINTS)]
+    within = [candidate for candidate in candidates if candidate is not None]
+    if not within:
+        raise InputError(_impossible(base, space, budget))
+    sizes = sorted(candidate.cost.size_bytes for candidate in within)
+    return Preview(
+        points=_POINTS,
+        fit_share=sum(not candidate.repaired for candidate in within) / _POINTS,
+        repairable_share=len(within) / _POINTS,
+        smallest_bytes=sizes[0],
+        median_bytes=sizes[len(sizes) // 2],
+        largest_bytes=sizes[-1],
+        mean_macs_per_second=sum(candidate.cost.macs_per_second for candidate in within) / len(within),
+    )
+
+
+def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataOptions:
+    """Pack the audio where it is not packed yet, and say how workers find it (errors as `open_dataset`)."""
+    settings = plan.settings
+    open_dataset(
+        settings.data,
+        sample_rate_hz=plan.base.front_end.sample_rate_hz,
+        cache=cache,
+        fold=settings.fold,
+        data_seed=settings.data_seed,
+        progress=progress,
+    )
+    scheme, colon, place = settings.data.partition(":")
+    spec = f"{scheme}:{Path(place).resolve()}" if colon and Path(place).exists() else settings.data
+    return DataOptions(spec=spec, fold=settings.fold, data_seed=settings.data_seed, cache=str(cache))
+
+
+def describe(plan: Plan) -> str:
+    """The space and how it fits the budget, for people."""
+    drawn, unit = plan.preview, plan.budget.rule.unit_bytes
+    clips = {split: sum(c.split == split for c in plan.manifest.clips) for split in ("train", "valid", "calibration")}
+    flat = plan.base.flat()
+    lines = [
+        f"space {plan.space.name}, budget {plan.budget.kilobytes:g} KB under {plan.budget.rule.name}, data "
+        f"{plan.settings.data} ({', '.join(f'{count} {split}' for split, count in clips.items())} clips)",
+        *(f"  {key}: {_describe(parameter)}" for key, parameter in plan.space.sampled.items()),
+        "all trials: " + ", ".join(f"{key} {flat[key]}" for key in plan.space.settings if key in flat),
+        f"of {drawn.points} points drawn {drawn.fit_share:.0%} fit as they are and {drawn.repairable_share:.0%} with "
+        f"narrower layers; sizes {drawn.smallest_bytes / unit:.1f} to {drawn.largest_bytes / unit:.1f} KB, "
+        f"half of them above {drawn.median_bytes / unit:.1f} KB",
+    ]
+    return "\n".join(lines)
+
+
+def estimate(plan: Plan) -> str:
+    """How long the search may take here, for people."""
+    shortest, longest = minutes(plan)
+    return (
+        f"{plan.settings.trials} trials, {plan.settings.max_concurrent} at a time: about {shortest:.0f} to "
+        f"{longest:.0f} minutes here, packing and start aside; nothing was trained"
+    )
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The dry run as one object."""
+    return {
+        "space": plan.space.name,
+        "budget_kb": plan.budget.kilobytes,
+        "rule": plan.budget.rule.name,
+        **dataclasses.asdict(plan.preview),
+        "minutes": minutes(plan),
+    }
+
+
+def minutes(plan: Plan) -> tuple[float, float]:
+    """An estimate from one timed step on noise: half of the epochs stopped early, and none."""
+    base = plan.base
+    front_s, step_s, forward_s = _time_one_crop(base, plan.settings.cpus_per_trial)
+    reference = cost(base.architecture, base.front_end).macs_per_second
+    # Part of a step does not grow with the MACs (batch norm, fake quantisation): measured at about a third.
+    scale = 0.3 + 0.7 * plan.preview.mean_macs_per_second / reference
+    train_clips = sum(clip.split == "train" for clip in plan.manifest.clips)
+    valid_crops = _valid_seconds(plan) / base.augment.crop_s
+    epoch_s = train_clips * (front_s + step_s * scale) + valid_crops * forward_s * scale
+    rounds = plan.settings.trials / plan.settings.max_concurrent
+    whole = rounds * base.schedule.epochs * epoch_s / 60
+    return whole / 2, whole
+
+
+def _valid_seconds(plan: Plan) -> float:
+    """Seconds of audio in the validation split, from the headers of some of its files."""
+    rate = plan.base.front_end.sample_rate_hz
+    chosen = [s for s, c in zip(sources_of(plan.manifest), plan.manifest.clips, strict=True) if c.split == "valid"]
+    measured = chosen[:_CLIPS_MEASURED]
+    return sum(source.samples(rate) for source in measured) / rate * len(chosen) / max(1, len(measured))
+
+
+def _time_one_crop(base: Experiment, threads: int) -> tuple[float, float, float]:
+    """Seconds a crop of the front end, of a training step without it, and of a forward pass; nothing is trained."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        batch = min(16, base.schedule.batch_size)
+        waveform = torch.randn(batch, round(base.augment.crop_s * base.front_end.sample_rate_hz))
+        log_mel, network = LogMel(base.front_end), build_network(base.architecture, base.front_end, seed=0)
+        network.train()
+        network(log_mel(waveform)).sum().backward()
+        times = [time.perf_counter()]
+        features = log_mel(waveform)
+        times.append(time.perf_counter())
+        output = network(features)
+        times.append(time.perf_counter())
+        output.sum().backward()
+        times.append(time.perf_counter())
+    finally:
+        torch.set_num_threads(before)
+    front, forward, backward = (later - earlier for earlier, later in zip(times, times[1:], strict=False))
+    return front / batch, (forward + backward) / batch, forward / batch
+
+
+def _describe(parameter: Parameter) -> str:
+    match parameter:
+        case IntRange():
+            return f"{parameter.low} to {parameter.high} in steps of {parameter.step}"
+        case FloatRange():
+            return f"{parameter.low:g} to {parameter.high:g}" + (", logarithmic" if parameter.log else "")
+        case Choice():
+            return " | ".join(str(list(o) if isinstance(o, tuple) else o) for o in parameter.options)
+
+
+def _impossible(base: Experiment, space: Space, budget: Budget) -> str:
+    """Why no point fits: the least bytes and MACs that narrowest networks of the space take."""
+    rng = random.Random(0)
+    costs = []
+    for _ in range(_POINTS):
+        values = space.values(space.sample(rng))
+        cardinality = values.get("architecture.cardinality", base.architecture.cardinality)
+        narrow = {f"architecture.widths.{stage}": cardinality for stage in range(len(base.architecture.widths))}
+        experiment = base.updated({**values, **narrow})
+        costs.append(cost(experiment.architecture, experiment.front_end))
+    smallest = min(size.size_bytes for size in costs) / budget.rule.unit_bytes
+    limit = budget.rule.macs_per_second_limit
+    fewest = min(size.macs_per_second for size in costs) / 1e6
+    macs = f" and {fewest:.1f} MMAC per second (allowed: {limit / 1e6:g})" if limit else ""
+    return (
+        f"no network of space {space.name} fits {budget.kilobytes:g} KB under {budget.rule.name}: the smallest found "
+        f"takes {smallest:.1f} KB{macs}; give a larger --budget-kb or another --space"
+    )

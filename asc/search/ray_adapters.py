@@ -1,0 +1,119 @@
+"""What Ray Tune wants to own, tied to the conductor: a searcher, a scheduler, a callback and a stopper, all thin.
+
+Tune pickles its searcher, scheduler and callbacks at the start of an experiment; those copies are never read again, so
+they hold nothing (design decision 7: Ray's state files are not our truth).
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from asc.search.conductor import Assignment, Conductor, FinalFigures
+from asc.search.trial import TrialOrder, message_of
+from asc.typed import nested
+
+
+class ConductedSearcher(Searcher):
+    """Hands out the conductor's trials, as many at a time as there is room for."""
+
+    def __init__(self, conductor: Conductor, order: Callable[[Assignment], TrialOrder], *, max_concurrent: int) -> None:
+        """`order` completes an assignment with what all trials share."""
+        super().__init__(metric=None, mode=None)
+        self._conductor, self._order, self._room = conductor, order, max_concurrent
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a text
+        """A trial's order as a dict, None where there is no room now, FINISHED where no trial is left."""
+        if len(self._conductor.running) >= self._room:
+            return None
+        assignment = self._conductor.next_trial(trial_id)
+        return Searcher.FINISHED if assignment is None else dataclasses.asdict(self._order(assignment))
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Free the place of a trial; one that failed is seen to by `FailureWatch`, which knows why."""
+        if not error:
+            self._conductor.left(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal holds all there is."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of ours goes into Tune's pickles."""
+        return {}
+
+
+class ConductedScheduler(FIFOScheduler):
+    """Passes every result to the conductor and its verdict back to Tune."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        """Results are heard here first, before searcher and callbacks."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._conductor = conductor
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
+        """Journal what the worker says; STOP where early stopping ends the trial."""
+        message = message_of(unflattened(result))
+        if message is None:
+            return TrialScheduler.CONTINUE
+        if message.epoch is not None:
+            stops = self._conductor.epoch_done(trial.trial_id, message.epoch)
+            return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
+        if message.diverged is not None:
+            self._conductor.diverged(trial.trial_id, message.diverged)
+        elif None not in (message.log_loss, message.accuracy, message.epochs, message.built_bytes):
+            figures = {f.name: getattr(message, f.name) for f in dataclasses.fields(FinalFigures)}
+            self._conductor.completed(trial.trial_id, FinalFigures(**figures))
+        return TrialScheduler.CONTINUE
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of ours goes into Tune's pickles."""
+        return {}
+
+
+def unflattened(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The message part of a result, which Tune flattens (`message/epoch/seconds`), as a tree again."""
+    return nested({key.replace("/", "."): value for key, value in result.items() if key.startswith("message/")})
+
+
+class FailureWatch(tune.Callback):
+    """Ends a trial whose worker failed for good, with the reason."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        """Tune tells callbacks of an error after the searcher."""
+        self._conductor = conductor
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Journal the failure with the last line of what the worker raised."""
+        error = trial.get_error()
+        lines = [line for line in str(error).strip().splitlines() if line.strip()] if error else []
+        self._conductor.failed(trial.trial_id, lines[-1] if lines else "the worker died without a word")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of ours goes into Tune's pickles."""
+        return {}
+
+
+class Deadline(tune.Stopper):
+    """Ends the whole search when its time is up; trials that are under way stay unfinished in the journal."""
+
+    def __init__(self, seconds: float | None) -> None:
+        """Seconds from now, or None for no end."""
+        self._ends_at = None if seconds is None else time.monotonic() + seconds
+        self.passed = False
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No single trial is stopped by time."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the time is up."""
+        self.passed = self._ends_at is not None and time.monotonic() >= self._ends_at
+        return self.passed

@@ -1,0 +1,70 @@
+"""A sampled point -> a config within the budget: both widths scaled down together until the network fits.
+
+Design decision 1: the size of a network is a function of its config, so what does not fit is mended before it is built.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from asc.budget import Rule, fits
+from asc.config import Experiment
+from asc.size import Cost, cost
+from asc.space import Space
+from asc.typed import Scalar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A rule and how many KB of its own unit it allows."""
+
+    rule: Rule
+    kilobytes: float
+
+    def holds(self, size: Cost) -> bool:
+        """Whether a network of this cost is within the budget, its MACs included where the rule limits them."""
+        return fits(self.rule, size, self.kilobytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A config within the budget, its cost, and whether the widths had to be changed."""
+
+    experiment: Experiment
+    cost: Cost
+    repaired: bool
+
+
+def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: Budget) -> Candidate | None:
+    """The config of a point with the largest widths that fit, or None where no widths do.
+
+    Widths become multiples of the cardinality first; that counts as a repair where it changes them.
+    """
+    values = space.values(point)
+    cardinality = int(values.get("architecture.cardinality", base.architecture.cardinality))  # type: ignore[arg-type]
+    widths = tuple(
+        int(values.get(f"architecture.widths.{stage}", width))  # type: ignore[arg-type]
+        for stage, width in enumerate(base.architecture.widths)
+    )
+    others = {key: value for key, value in values.items() if not key.startswith("architecture.widths")}
+    candidates = list(scaled_widths(widths, cardinality))
+
+    def sized(scaled: tuple[int, ...]) -> Candidate:
+        experiment = base.updated({**others, "architecture.widths": scaled})
+        size = cost(experiment.architecture, experiment.front_end)
+        return Candidate(experiment=experiment, cost=size, repaired=scaled != widths)
+
+    # Bytes and MACs grow with each width, so the widest that fits is found by bisection.
+    place = bisect_left(candidates, True, key=lambda scaled: budget.holds(sized(scaled).cost))
+    return sized(candidates[place]) if place < len(candidates) else None
+
+
+def scaled_widths(widths: tuple[int, ...], cardinality: int) -> Iterator[tuple[int, ...]]:
+    """Widths scaled down together, largest first, each a multiple of the cardinality and at least one of it."""
+    seen: set[tuple[int, ...]] = set()
+    widest = max(widths)
+    for numerator in range(widest, 0, -1):
+        scaled = tuple(max(cardinality, width * numerator // widest // cardinality * cardinality) for width in widths)
+        if scaled not in seen:
+            seen.add(scaled)
+            yield scaled

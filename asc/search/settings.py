@@ -1,0 +1,62 @@
+"""What decides a search, as scalars: written into the journal's first event, read back when the search is resumed."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from asc.config import Experiment, load_experiment
+from asc.errors import InputError
+from asc.space import Space
+from asc.typed import Scalar, Value, build
+
+RESUMABLE = ("trials", "time_budget_min", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "address")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """Options of a search, resolved. Those in `RESUMABLE` may be given anew when it is resumed."""
+
+    budget_kb: float
+    rule: str
+    recipe: str
+    data: str
+    fold: int
+    data_seed: int
+    seed: int
+    trials: int
+    max_concurrent: int
+    cpus_per_trial: int
+    gpus_per_trial: float = 0.0
+    time_budget_min: float | None = None
+    cycles: int | None = None
+    epochs_per_cycle: int | None = None
+    address: str | None = None
+    reduction_factor: int = 2
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for key in ("budget_kb", "trials", "max_concurrent", "cpus_per_trial"):
+            if getattr(self, key) <= 0:
+                raise InputError(f"--{key.replace('_', '-')} must be above 0, got {getattr(self, key)}")
+        if self.time_budget_min is not None and self.time_budget_min <= 0:
+            raise InputError(f"--time-budget-min must be above 0, got {self.time_budget_min}")
+        if self.gpus_per_trial < 0:
+            raise InputError(f"--gpus-per-trial must be 0 or more, got {self.gpus_per_trial}")
+
+    def scalars(self) -> dict[str, Scalar]:
+        """The settings that are given, for the journal."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+
+    def reference(self, space: Space, *, classes: int) -> Experiment:
+        """The config of trial 0 before repair: the recipe, the space's settings over it, the options over both."""
+        values: dict[str, Value] = {**space.settings, "seed": self.seed, "architecture.classes": classes}
+        if self.cycles is not None:
+            values["schedule.cycles"] = self.cycles
+        if self.epochs_per_cycle is not None:
+            values["schedule.epochs_per_cycle"] = self.epochs_per_cycle
+        return load_experiment(self.recipe).updated(values)
+
+
+def settings_from(*layers: Mapping[str, Scalar]) -> SearchSettings:
+    """The settings that a search was started with, those given anew at each resume over them."""
+    return build(SearchSettings, {key: value for layer in layers for key, value in layer.items()})

@@ -1,0 +1,102 @@
+"""A trial on a worker: the same training loop as launch/train.py, its epochs passed on to Ray Tune.
+
+Imported by Ray's workers. What goes over the wire are plain dicts of `TrialOrder` and of the three kinds of `Message`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from asc.config import Experiment
+from asc.results import Completed, Diverged, EpochMetrics, Signal
+from asc.typed import Scalar, build
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataOptions:
+    """Which data, and where packed stores lie."""
+
+    spec: str
+    fold: int
+    data_seed: int
+    cache: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialOrder:
+    """All that a worker needs: the flat config, data, the trial's folder, threads, the epochs that the driver has."""
+
+    config: Mapping[str, Scalar]
+    size_bytes: int
+    data: DataOptions
+    folder: str
+    threads: int
+    journalled: int
+    on_gpu: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What a worker tells the driver: an epoch, or the end of a training (`diverged` is the epoch of it)."""
+
+    epoch: EpochMetrics | None = None
+    diverged: int | None = None
+    log_loss: float | None = None
+    accuracy: float | None = None
+    epochs: int | None = None
+    built_bytes: int | None = None
+
+
+def message_of(result: Mapping[str, Any]) -> Message | None:
+    """The message in one of Ray's results; None where the worker's function just ended."""
+    return build(Message, result["message"]) if isinstance(result.get("message"), Mapping) else None
+
+
+def run_trial(config: dict[str, Any]) -> None:
+    """Ray Tune's function: train as ordered, report each epoch that the driver has not seen, then the end."""
+    import torch
+
+    from asc.data.dataset import open_dataset
+    from asc.train import train
+
+    order = build(TrialOrder, config)
+    torch.set_num_threads(order.threads)
+    experiment = Experiment.from_flat(order.config)
+    dataset = open_dataset(
+        order.data.spec,
+        sample_rate_hz=experiment.front_end.sample_rate_hz,
+        cache=Path(order.data.cache),
+        fold=order.data.fold,
+        data_seed=order.data.data_seed,
+        splits=("train", "valid"),
+    )
+
+    def report(metrics: EpochMetrics) -> Signal:
+        if metrics.epoch > order.journalled:
+            _send(Message(epoch=metrics))
+        return Signal.CONTINUE
+
+    device = torch.device("cuda" if order.on_gpu else "cpu")
+    end = train(experiment, dataset, folder=Path(order.folder), report=report, device=device)
+    match end:
+        case Completed():
+            if end.built_bytes != order.size_bytes:
+                raise AssertionError(f"built {end.built_bytes} bytes, predicted {order.size_bytes}")
+            _send(
+                Message(
+                    log_loss=end.evaluation.log_loss,
+                    accuracy=end.evaluation.accuracy,
+                    epochs=end.epochs,
+                    built_bytes=end.built_bytes,
+                )
+            )
+        case Diverged():
+            _send(Message(diverged=end.epoch))
+
+
+def _send(message: Message) -> None:
+    tune.report({"message": dataclasses.asdict(message)})

@@ -1,0 +1,191 @@
+"""The conductor without Ray: simulated workers train by formula and die; it goes on from its journal."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from asc.budget import rule
+from asc.config import Experiment, load_experiment
+from asc.journal import EpochDone, Journal, PointRefused, RunStarted, TrialAsked, TrialEnded, fold, read_journal
+from asc.results import EpochMetrics
+from asc.search.conductor import Assignment, Conductor, FinalFigures
+from asc.search.repair import Budget
+from asc.search.settings import SearchSettings
+from asc.size import cost
+from asc.space import Space, load_space, parse_space
+
+EPOCHS = 6
+
+
+def settings(trials: int, **changes: float) -> SearchSettings:
+    values = {"budget_kb": 128.0, "data": "synthetic", "fold": 1, "data_seed": 0, "seed": 0, **changes}
+    return SearchSettings(
+        rule="dcase2021",
+        recipe="qat_8b",
+        trials=trials,
+        max_concurrent=2,
+        cpus_per_trial=1,
+        **values,  # type: ignore[arg-type]
+    )
+
+
+def conductor(folder: Path, trials: int, space: Space | None = None, **changes: float) -> Conductor:
+    chosen, space = settings(trials, **changes), space or load_space("idlab128")
+    fresh = not (folder / "journal.jsonl").exists()
+    journal = Journal(folder / "journal.jsonl")
+    if fresh:
+        journal.append(RunStarted(name="s", kind="search", settings=chosen.scalars(), space=""))
+    base = load_experiment("qat_8b").updated(
+        {**space.settings, "schedule.cycles": 3, "schedule.epochs_per_cycle": EPOCHS // 3}
+    )
+    budget = Budget(rule=rule(chosen.rule), kilobytes=chosen.budget_kb)
+    return Conductor(journal=journal, space=space, settings=chosen, base=base, budget=budget)
+
+
+def log_loss(experiment: Experiment, epoch: int) -> float:
+    widths = experiment.architecture.widths
+    return 2 - 0.01 * sum(widths) + abs(experiment.schedule.learning_rate_max - 0.002) * 100 + 1 / epoch
+
+
+def epoch_of(assignment: Assignment, epoch: int) -> EpochMetrics:
+    loss = log_loss(assignment.experiment, epoch)
+    return EpochMetrics(
+        epoch=epoch, learning_rate=1e-3, train_loss=loss, valid_log_loss=loss, valid_accuracy=0.5, seconds=1.0
+    )
+
+
+def work(lead: Conductor, worker: str, assignment: Assignment, epochs: int = EPOCHS) -> bool:
+    """Train an assignment up to an epoch as a worker would; whether it ended."""
+    for epoch in range(assignment.journalled + 1, epochs + 1):
+        if lead.epoch_done(worker, epoch_of(assignment, epoch)):
+            lead.left(worker)
+            return True
+    if epochs < EPOCHS:
+        return False
+    final = log_loss(assignment.experiment, EPOCHS)
+    lead.completed(worker, FinalFigures(log_loss=final, accuracy=0.5, epochs=EPOCHS, built_bytes=assignment.size_bytes))
+    lead.left(worker)
+    return True
+
+
+def run_out(lead: Conductor) -> None:
+    number = 0
+    while (assignment := lead.next_trial(f"w{number}")) is not None:
+        work(lead, f"w{number}", assignment)
+        number += 1
+
+
+def trials_of(folder: Path) -> list[tuple[object, ...]]:
+    record = fold(read_journal(folder / "journal.jsonl"))
+    return [
+        (
+            t.asked.trial,
+            dict(t.asked.config),
+            t.ended and t.ended.outcome,
+            t.ended and t.ended.log_loss,
+            sorted(t.epochs),
+        )
+        for t in record.trials.values()
+    ]
+
+
+def test_a_search_asks_the_reference_first_and_stays_within_the_budget(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 30)
+    run_out(lead)
+    trials = list(lead.record.trials.values())
+    assert len(trials) == 30 and lead.done
+    assert trials[0].asked.reference and trials[0].asked.config["architecture.widths.1"] == 48
+    assert all(t.asked.size_bytes <= 131_072 for t in trials)
+    for trial in trials:
+        built = Experiment.from_flat(trial.asked.config)
+        assert cost(built.architecture, built.front_end).size_bytes == trial.asked.size_bytes
+    outcomes = {t.ended.outcome for t in trials if t.ended}
+    assert outcomes == {"completed", "stopped"} and all(t.ended for t in trials)
+    assert all(e.epoch in (2, 4) for t in trials for e in t.rungs), "rungs lie on the ends of cycles"
+
+
+def test_a_search_cut_off_anywhere_ends_as_the_whole_one(tmp_path: Path) -> None:
+    whole = conductor(tmp_path / "whole", 10)
+    run_out(whole)
+    expected = trials_of(tmp_path / "whole")
+
+    rng = random.Random(0)
+    for _ in range(25):
+        lead = conductor(tmp_path / "parts", 10)
+        assignment = lead.next_trial("w")
+        if assignment is not None:
+            work(lead, "w", assignment, epochs=rng.choice([0, 1, 3, 5, EPOCHS]))
+        lead.journal.close()
+    lead = conductor(tmp_path / "parts", 10)
+    run_out(lead)
+    assert trials_of(tmp_path / "parts") == expected
+    events = [entry.event for entry in read_journal(tmp_path / "parts" / "journal.jsonl")]
+    epochs = [(e.trial, e.metrics.epoch) for e in events if isinstance(e, EpochDone)]
+    ends = [e.trial for e in events if isinstance(e, TrialEnded)]
+    asked = [e.trial for e in events if isinstance(e, TrialAsked)]
+    for done in (epochs, ends, asked):
+        assert len(done) == len(set(done)), "nothing is journalled twice"
+
+
+def test_an_epoch_that_is_reported_again_is_heard_once(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 2)
+    assignment = lead.next_trial("w")
+    assert assignment is not None
+    before = len(lead.journal.entries)
+    for _ in range(3):
+        lead.epoch_done("w", epoch_of(assignment, 1))
+    assert len(lead.journal.entries) == before + 1
+
+
+def test_failed_and_diverged_trials_end_once_and_the_search_goes_on(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 4)
+    lead.next_trial("w0")
+    lead.failed("w0", "out of memory")
+    lead.failed("w0", "out of memory")
+    lead.next_trial("w1")
+    lead.diverged("w1", 2)
+    lead.left("w1")
+    run_out(lead)
+    outcomes = [t.ended.outcome for t in lead.record.trials.values() if t.ended]
+    assert outcomes[:2] == ["failed", "diverged"] and len(outcomes) == 4
+    assert lead.record.trials["t000"].ended is not None
+    assert lead.record.trials["t000"].ended.reason == "out of memory"
+
+
+def test_the_same_network_is_not_trained_twice_and_costs_no_trial(tmp_path: Path) -> None:
+    text = 'schema = 1\n[parameters]\n"architecture.widths.0" = { low = 4, high = 64, step = 4 }\n'
+    space = parse_space(text, source="test", name="small")
+    lead = conductor(tmp_path, 40, space, budget_kb=40.0)
+    run_out(lead)
+    configs = [tuple(sorted(t.asked.config.items())) for t in lead.record.trials.values()]
+    assert len(configs) == len(set(configs)) < 40
+    assert lead.done, "a space that holds no further network ends the search"
+    twins = [e.event for e in lead.journal.entries if isinstance(e.event, PointRefused)]
+    assert twins and all(refused.twin in lead.record.trials for refused in twins)
+
+
+def test_a_point_that_cannot_be_repaired_is_no_trial(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 5, budget_kb=6.0)
+    run_out(lead)
+    assert len(lead.record.trials) == 5
+    refused = [r for r in lead.record.refused if r.twin is None]
+    assert refused and all(t.asked.size_bytes <= 6 * 1024 for t in lead.record.trials.values())
+
+
+@pytest.mark.parametrize("key", ["budget_kb", "trials", "max_concurrent"])
+def test_settings_check_their_ranges(key: str) -> None:
+    from asc.errors import InputError
+
+    values = {"budget_kb": 128.0, "trials": 3, "max_concurrent": 1, key: 0}
+    with pytest.raises(InputError, match=f"--{key.replace('_', '-')}"):
+        SearchSettings(
+            rule="dcase2021",
+            recipe="qat_8b",
+            data="synthetic",
+            fold=1,
+            data_seed=0,
+            seed=0,
+            cpus_per_trial=1,
+            **values,  # type: ignore[arg-type]
+        )

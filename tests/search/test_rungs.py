@@ -1,0 +1,48 @@
+"""Early stopping at the ends of cycles, against Ray's own ASHA."""
+
+from types import SimpleNamespace
+
+import numpy as np
+from ray.tune.schedulers import AsyncHyperBandScheduler
+
+from asc.search.rungs import Rungs
+
+
+def test_decisions_are_those_of_rays_asha() -> None:
+    rng = np.random.default_rng(0)
+    rungs = Rungs(epochs_per_cycle=5, epochs=41, reduction_factor=2)
+    asha = AsyncHyperBandScheduler(
+        time_attr="epoch", metric="loss", mode="min", max_t=41, grace_period=5, reduction_factor=2
+    )
+    assert sorted(rungs.recorded) == [5, 10, 20, 40]
+    running = {f"t{number:03d}": 0 for number in range(60)}
+    for trial in running:
+        asha.on_trial_add(None, SimpleNamespace(trial_id=trial))
+    stopped = 0
+    while running:
+        trial = str(rng.choice(sorted(running)))
+        epoch = running[trial] = running[trial] + 1
+        loss = float(rng.normal(2 - epoch / 40, 0.3))
+        theirs = asha.on_trial_result(None, SimpleNamespace(trial_id=trial), {"epoch": epoch, "loss": loss})
+        ours = rungs.stops(trial, epoch, loss) if epoch in rungs.recorded else False
+        if epoch < 41:
+            assert ours == (theirs == "STOP"), (trial, epoch)
+        stopped += ours
+        if ours or epoch == 41:
+            del running[trial]
+    assert 20 < stopped < 60
+
+
+def test_the_last_epoch_is_no_rung() -> None:
+    assert sorted(Rungs(epochs_per_cycle=8, epochs=24, reduction_factor=2).recorded) == [8, 16]
+    assert sorted(Rungs(epochs_per_cycle=8, epochs=8, reduction_factor=2).recorded) == []
+
+
+def test_rungs_filled_from_a_journal_decide_as_those_that_were_not_interrupted() -> None:
+    whole = Rungs(epochs_per_cycle=2, epochs=6, reduction_factor=2)
+    resumed = Rungs(epochs_per_cycle=2, epochs=6, reduction_factor=2)
+    for number, loss in enumerate((1.0, 0.5, 2.0)):
+        whole.stops(f"t{number:03d}", 2, loss)
+        resumed.record(f"t{number:03d}", 2, loss)
+    for loss in (0.4, 0.9, 3.0):
+        assert whole.stops("next", 2, loss) == resumed.stops("next", 2, loss)

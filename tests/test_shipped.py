@@ -1,0 +1,81 @@
+"""What holds for every recipe and every search space that asc ships."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from asc.budget import fits, rule
+from asc.config import Experiment, load_experiment, recipe_names
+from asc.search.repair import Budget, repair
+from asc.size import cost
+from asc.space import Choice, Space, load_space
+
+SPACES = sorted(path.stem for path in (Path(__file__).parents[1] / "search_spaces").glob("*.toml"))
+BUDGET = Budget(rule=rule("dcase2021"), kilobytes=128)
+POINTS = 150
+
+
+@pytest.fixture(params=SPACES)
+def space(request: pytest.FixtureRequest) -> Space:
+    return load_space(request.param)
+
+
+def test_the_spaces_that_the_design_names_are_shipped() -> None:
+    assert {"quick", "idlab128"} <= set(SPACES)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_is_valid_complete_and_within_the_limit(name: str) -> None:
+    experiment = load_experiment(name)
+    text = (Path(__file__).parents[1] / "asc" / "recipes" / f"{name}.toml").read_text("utf-8")
+    written = {key for key in experiment.flat() if f"\n{key.split('.')[-1 - key[-1].isdigit()]} " in text}
+    assert written == set(experiment.flat()), "a recipe spells out every value"
+    assert fits(rule("dcase2021"), cost(experiment.architecture, experiment.front_end), 128)
+    assert Experiment.from_toml(experiment.to_toml()) == experiment
+
+
+def test_every_key_of_a_space_is_documented_by_the_config(space: Space) -> None:
+    flat = Experiment().flat()
+    for key in space.parameters:
+        assert key in flat or f"{key}.0" in flat
+
+
+def test_every_sampled_point_builds_and_fits_after_repair(space: Space) -> None:
+    base = Experiment().updated(space.settings)
+    rng = random.Random(0)
+    for _ in range(POINTS):
+        point = space.sample(rng)
+        candidate = repair(base, space, point, BUDGET)
+        assert candidate is not None, f"{point} cannot be repaired"
+        architecture = candidate.experiment.architecture
+        assert candidate.cost == cost(architecture, candidate.experiment.front_end)
+        assert candidate.cost.size_bytes <= 131_072
+        assert Experiment.from_flat(json.loads(json.dumps(candidate.experiment.flat()))) == candidate.experiment
+        kept = {key: value for key, value in space.values(point).items() if "widths" not in key}
+        assert candidate.experiment == base.updated({**kept, "architecture.widths": architecture.widths})
+
+
+def test_every_option_of_every_choice_is_a_valid_config(space: Space) -> None:
+    base = Experiment().updated({**space.settings, "architecture.widths": (64, 64)})
+    for key, parameter in space.parameters.items():
+        if isinstance(parameter, Choice):
+            assert len(set(parameter.options)) == len(parameter.options)
+            for option in parameter.options:
+                base.updated({key: option})
+
+
+def test_the_reference_fits_the_space_once_its_settings_are_taken(space: Space) -> None:
+    reference = load_experiment("qat_8b").updated(space.settings)
+    candidate = repair(reference, space, {}, BUDGET)
+    assert candidate is not None and not candidate.repaired
+
+
+def test_the_reference_recipe_is_a_point_of_idlab128() -> None:
+    space, reference = load_space("idlab128"), load_experiment("qat_8b")
+    point = space.point_of(reference)
+    assert point is not None
+    candidate = repair(reference, space, point, BUDGET)
+    assert candidate is not None and not candidate.repaired
+    assert candidate.experiment == reference
