@@ -1,0 +1,56 @@
+"""What a network stores, what it costs to run, and under which accounting rules it fits: from its config alone.
+
+python launch/size.py --recipe qat_8b
+python launch/size.py --recipe qat_8b --stored-as report --json
+python launch/size.py --config runs/NAME/best/config.toml --set architecture.widths=[16,32]
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from asc import cli, tables
+from asc.config import experiment_from
+from asc.size import cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Print the size table of a network and, for each accounting rule, whether it fits."""
+
+    recipe: str | None = None
+    """A shipped recipe, such as qat_8b (the default)."""
+    config: str | None = None
+    """A TOML file instead of a recipe."""
+    overrides: Annotated[
+        tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE"), tyro.conf.UseAppendAction
+    ] = ()
+    """Change a value of the config; may be given several times, such as --set architecture.cardinality=8."""
+    stored_as: Literal["asc", "report"] = "asc"
+    """Count what asc itself stores, or what the report stored (float64 scales, int64 zero points)."""
+    budget_kb: float = 128
+    """The limit, in each rule's own KB."""
+    seconds: float = 10.0
+    """Length of the audio that the peak activation memory is given for."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+
+def main(options: Options) -> int:
+    """Size the network and print it."""
+    output = cli.Output(as_json=options.json)
+    experiment = experiment_from(recipe=options.recipe, config=options.config, overrides=options.overrides)
+    size = cost(experiment.architecture, experiment.front_end, stored_as=options.stored_as, seconds=options.seconds)
+    output.result(tables.size_table(size))
+    output.result(
+        f"{size.macs_per_second / 1e6:.1f} MMAC per second of audio; peak activation memory "
+        f"{size.peak_activation_bytes:,} bytes for {options.seconds:g} s"
+    )
+    output.result(tables.rules_table(size, options.budget_kb))
+    output.json(tables.size_json(size, options.budget_kb))
+    return cli.DONE
+
+
+if __name__ == "__main__":
+    cli.launch(main, Options)

@@ -1,0 +1,211 @@
+"""launch/search.py as a user starts it: real Ray, MLflow and audio, small networks; killed, stopped, resumed."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from asc.artefact import load_model
+from asc.config import Experiment
+from asc.journal import EpochDone, TrialAsked, TrialEnded, fold, read_journal
+
+ROOT = Path(__file__).resolve().parents[2]
+SPACE = """
+schema = 1
+[parameters]
+"architecture.widths.0" = { low = 4, high = 16, step = 4 }
+"architecture.widths.1" = { low = 4, high = 24, step = 4 }
+"schedule.learning_rate_max" = { low = 2e-3, high = 2e-2, log = true }
+"schedule.cycles" = { choices = [2] }
+"schedule.epochs_per_cycle" = { choices = [3] }
+"""
+
+
+class Bench:
+    """A folder with a recipe, a space and data, in which searches are started."""
+
+    def __init__(self, folder: Path, data: Path, cache: Path, experiment: Experiment) -> None:
+        self.folder = folder
+        (folder / "tiny.toml").write_text(experiment.to_toml())
+        (folder / "space.toml").write_text(SPACE)
+        self._data = data
+        self._environment = {**os.environ, "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "launch" / "search.py"), *options, "--storage", str(self.folder / "runs")],
+            cwd=self.folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def search(self, name: str, *options: str) -> subprocess.Popen[str]:
+        common = ["--recipe", "tiny.toml", "--space", "space.toml", "--data", f"csv:{self._data}", "--name", name]
+        return self.start(*common, "--budget-kb", "4", "--json", *options)
+
+    def run(self, name: str) -> Path:
+        return self.folder / "runs" / name
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
+
+
+def events(run: Path) -> list[object]:
+    path = run / "journal.jsonl"
+    return [entry.event for entry in read_journal(path)] if path.exists() else []
+
+
+@pytest.fixture(scope="module")
+def bench(
+    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_cache: Path, tiny_experiment: Experiment
+) -> Bench:
+    return Bench(tmp_path_factory.mktemp("bench"), tiny_csv, tiny_cache, tiny_experiment)
+
+
+@pytest.fixture(scope="module")
+def whole(bench: Bench) -> dict[str, object]:
+    """A search of 6 trials, one at a time, from start to end."""
+    code, out, err = ended(bench.search("whole", "--trials", "6", "--max-concurrent", "1", "--seed", "3"))
+    assert code == 0, err
+    assert out.count("\n") == 1, "standard output holds one JSON object and nothing else"
+    for chatter in ("INFO", "WARNING", "raylet", "Trial status", "Trial name", "[I 20"):
+        assert chatter not in err, f"none of Ray's or Optuna's own chatter: {err}"
+    answer: dict[str, object] = json.loads(out)
+    return answer
+
+
+def test_every_trial_is_within_the_budget_and_the_best_is_saved(bench: Bench, whole: dict[str, object]) -> None:
+    record = fold(read_journal(bench.run("whole") / "journal.jsonl"))
+    assert len(record.trials) == 6 and record.ended is not None and record.ended.outcome == "finished"
+    for trial in record.trials.values():
+        assert trial.asked.size_bytes <= 4 * 1024
+        assert trial.ended is not None and trial.ended.outcome in ("completed", "stopped")
+        assert trial.ended.built_bytes in (None, trial.asked.size_bytes)
+    best = record.completed()[0]
+    network, info = load_model(bench.run("whole") / "best" / "model.safetensors")
+    assert info.experiment.flat() == best.asked.config
+    assert best.ended is not None and info.evaluation.log_loss == best.ended.log_loss
+    stored = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    assert stored == best.asked.size_bytes
+    assert (bench.run("whole") / "best" / "config.toml").read_text() == info.experiment.to_toml()
+    ranked = [row for row in json.loads((bench.run("whole") / "leaderboard.json").read_text()) if row["rank"]]
+    assert ranked[0]["trial"] == best.asked.trial
+    assert [row["log_loss"] for row in ranked] == sorted(row["log_loss"] for row in ranked)
+    assert whole["best"]["trial"] == best.asked.trial  # type: ignore[index]
+
+
+def test_killed_and_resumed_it_ends_as_the_whole_search_to_the_last_digit(
+    bench: Bench, whole: dict[str, object]
+) -> None:
+    process = bench.search("killed", "--trials", "6", "--max-concurrent", "1", "--seed", "3")
+    run = bench.run("killed")
+
+    def in_the_middle_of_the_third_trial() -> bool:
+        return any(isinstance(e, EpochDone) and e.trial == "t002" for e in events(run))
+
+    wait_for(in_the_middle_of_the_third_trial, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    code, _, err = ended(bench.start("--resume", "killed"))
+    assert code == 0, err
+    for name in ("leaderboard.csv", "leaderboard.json"):
+        assert (run / name).read_text() == (bench.run("whole") / name).read_text()
+    happened = events(run)
+    for once in (
+        [e.trial for e in happened if isinstance(e, TrialAsked)],
+        [e.trial for e in happened if isinstance(e, TrialEnded)],
+        [(e.trial, e.metrics.epoch) for e in happened if isinstance(e, EpochDone)],
+    ):
+        assert max(Counter(once).values()) == 1
+    assert_mlflow_agrees(bench, "killed")
+
+
+def assert_mlflow_agrees(bench: Bench, name: str) -> None:
+    client = MlflowClient(f"sqlite:///{bench.folder / 'runs' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("asc")
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    parents = [r for r in runs if r.info.run_name == name]
+    assert len(parents) == 1 and parents[0].info.status == "FINISHED"
+    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
+    record = fold(read_journal(bench.run(name) / "journal.jsonl"))
+    assert sorted(r.info.run_name for r in children) == sorted(t.asked.title for t in record.trials.values())
+    assert all(r.info.status == "FINISHED" for r in children)
+    for child in children:
+        trial = next(t for t in record.trials.values() if t.asked.title == child.info.run_name)
+        assert trial.ended is not None and child.data.tags["outcome"] == trial.ended.outcome
+        points = client.get_metric_history(child.info.run_id, "valid_log_loss")
+        assert [(p.step, p.value) for p in sorted(points, key=lambda p: p.step)] == [
+            (epoch, metrics.valid_log_loss) for epoch, metrics in sorted(trial.epochs.items())
+        ]
+
+
+def test_ctrl_c_ends_with_what_is_there_and_a_dead_mlflow_server_does_not_matter(bench: Bench) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    process = bench.search("stopped", "--trials", "50", "--mlflow-uri", f"http://127.0.0.1:{port}")
+    run = bench.run("stopped")
+    wait_for(lambda: any(isinstance(e, TrialEnded) and e.outcome == "completed" for e in events(run)), process)
+    os.killpg(process.pid, signal.SIGINT)
+    code, out, err = ended(process)
+    assert code == 130, err
+    assert "--resume stopped" in err and "Traceback" not in err
+    assert "launch/track.py stopped" in err, "how to send the events later"
+    assert json.loads(out)["best"]["log_loss"] > 0
+    assert (run / "best" / "model.safetensors").is_file() and (run / "leaderboard.csv").is_file()
+    assert not (run / ".ray").exists()
+
+
+def refusal(bench: Bench, *options: str) -> str:
+    code, out, err = ended(bench.start(*options))
+    assert (code, out) == (2, ""), err
+    assert err.count("\n") == 1 and err.startswith("error: "), err
+    return err
+
+
+def test_wrong_input_ends_before_ray_starts_in_one_sentence(bench: Bench, tiny_csv: Path) -> None:
+    never = ("--name", "never", "--recipe", "tiny.toml", "--data", f"csv:{tiny_csv}")
+    assert "takes" in refusal(bench, *never, "--space", "space.toml", "--budget-kb", "0.5")
+    (bench.folder / "misspelt.toml").write_text(SPACE.replace("widths.0", "widhts.0"))
+    assert "architecture.widths.0" in refusal(bench, *never, "--space", "misspelt.toml")
+    assert "nowhere" in refusal(bench, "--name", "never", "--data", "folder:nowhere")
+    assert "whole" in refusal(bench, "--resume", "none")
+    assert "dcase2021" in refusal(bench, *never, "--space", "space.toml", "--rule", "dcase2020")
+    assert "--mlflow-uri" in refusal(bench, *never, "--space", "space.toml", "--mlflow-uri", "ftp://x")
+    assert not bench.run("never").exists()
+
+
+def test_a_dry_run_trains_nothing_and_leaves_nothing(bench: Bench) -> None:
+    code, out, err = ended(bench.search("dry", "--dry-run"))
+    assert code == 0, err
+    answer = json.loads(out)
+    assert 0 < answer["fit_share"] < answer["repairable_share"] == 1
+    assert answer["smallest_bytes"] < answer["largest_bytes"] <= 4 * 1024
+    assert answer["minutes"][0] < answer["minutes"][1]
+    assert not bench.run("dry").exists()
+
+
+def test_what_cannot_change_on_resume_is_refused(bench: Bench, whole: dict[str, object]) -> None:
+    assert "--budget-kb" in refusal(bench, "--resume", "whole", "--budget-kb", "8")
