@@ -19,7 +19,7 @@ from asc.results import Evaluation, Split
 Network = Callable[[Tensor], Tensor]
 Numbers = NDArray[np.int64]
 
-_FRAMES_PER_BATCH = 16_000
+_FRAMES_PER_BATCH = 4_000
 _CACHE_BYTES = 256 * 2**20
 
 

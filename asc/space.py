@@ -81,7 +81,10 @@ class Space:
         """The point that an experiment is at, or None where one of its values lies outside the space."""
         tree, point = asdict(experiment), {}
         for key, parameter in self.sampled.items():
-            value = _at(tree, key)
+            try:
+                value = _at(tree, key)
+            except IndexError:  # a network of fewer stages or blocks than the space speaks of
+                return None
             if not _contains(parameter, value):
                 return None
             point[key] = encoded(value) if isinstance(parameter, Choice) else value

@@ -28,7 +28,7 @@ from asc.evaluate import Evaluator
 from asc.frontend import LogMel
 from asc.models.build import build_network
 from asc.models.resnet_se import ResNetSE
-from asc.quant.integer import to_integer
+from asc.quant.integer import IntegerNet, to_integer
 from asc.results import Completed, Diverged, EpochMetrics, Report, Signal, Stopped, TrainingEnd
 from asc.size import stored_items
 from asc.typed import build
@@ -102,8 +102,11 @@ class _Run:
     def start(cls, experiment: Experiment, dataset: Dataset, folder: Path, device: torch.device) -> "_Run":
         """Build everything from the config, then take the state of the last checkpoint, if there is one."""
         schedule = experiment.schedule
+        _checked_bytes(IntegerNet(experiment.architecture, experiment.front_end), experiment)
         network = build_network(experiment.architecture, experiment.front_end, seed=experiment.seed).to(device)
-        optimizer = Adam(network.parameters(), lr=schedule.learning_rate_min, weight_decay=schedule.weight_decay)
+        optimizer = Adam(
+            network.parameters(), lr=schedule.learning_rate_min, weight_decay=schedule.weight_decay, fused=True
+        )
         steps = len(_plans(experiment, dataset, epoch=0))
         run = cls(
             experiment=experiment,
@@ -215,13 +218,7 @@ class _Run:
         tensors, _ = read_tensors(self.folder / BEST)
         self.network.load_state_dict(_under(tensors, "network."))
         integer = to_integer(self.network.eval())
-        built = {name: (tensor.numel(), tensor.element_size()) for name, tensor in integer.state_dict().items()}
-        items = stored_items(self.experiment.architecture, self.experiment.front_end)
-        predicted = {item.name: (item.count, item.bytes_each) for item in items}
-        if built != predicted:
-            raise AssertionError(
-                f"the built network has other items than predicted: {set(built.items()) ^ set(predicted.items())}"
-            )
+        built_bytes = _checked_bytes(integer, self.experiment)
         evaluation = self.validator.evaluate(integer)
         manifest = self.dataset.manifest
         data = DataIdentity(
@@ -233,9 +230,19 @@ class _Run:
             evaluation=evaluation,
             epochs=len(self.history),
             best_epoch=self.best_epoch,
-            built_bytes=sum(count * size for count, size in built.values()),
+            built_bytes=built_bytes,
             seconds=sum(metrics.seconds for metrics in self.history),
         )
+
+
+def _checked_bytes(network: IntegerNet, experiment: Experiment) -> int:
+    """The bytes of a built network, which are what the size law predicts, item by item (design decision 1)."""
+    built = {name: (tensor.numel(), tensor.element_size()) for name, tensor in network.state_dict().items()}
+    items = stored_items(experiment.architecture, experiment.front_end)
+    predicted = {item.name: (item.count, item.bytes_each) for item in items}
+    if built != predicted:
+        raise AssertionError(f"built other items than predicted: {sorted(set(built.items()) ^ set(predicted.items()))}")
+    return sum(count * size for count, size in built.values())
 
 
 def _plans(experiment: Experiment, dataset: Dataset, *, epoch: int) -> list[BatchPlan]:

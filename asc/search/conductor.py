@@ -169,7 +169,9 @@ class Conductor:
     def _compare(self, name: str, metrics: EpochMetrics) -> bool:
         if metrics.epoch not in self._rungs.recorded:
             return False
-        stops = self._rungs.stops(name, metrics.epoch, metrics.valid_log_loss)
+        worse = self._rungs.stops(name, metrics.epoch, metrics.valid_log_loss)
+        # The reference always runs to its end: what a search gained is measured against it.
+        stops = worse and not self.record.trials[name].asked.reference
         self.journal.append(
             RungReached(trial=name, epoch=metrics.epoch, log_loss=metrics.valid_log_loss, stopped=stops)
         )

@@ -100,6 +100,7 @@ def test_a_search_asks_the_reference_first_and_stays_within_the_budget(tmp_path:
     for trial in trials:
         built = Experiment.from_flat(trial.asked.config)
         assert cost(built.architecture, built.front_end).size_bytes == trial.asked.size_bytes
+    assert trials[0].ended is not None and trials[0].ended.outcome == "completed", "the reference is never stopped"
     outcomes = {t.ended.outcome for t in trials if t.ended}
     assert outcomes == {"completed", "stopped"} and all(t.ended for t in trials)
     assert all(e.epoch in (2, 4) for t in trials for e in t.rungs), "rungs lie on the ends of cycles"
