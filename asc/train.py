@@ -104,9 +104,7 @@ class _Run:
         schedule = experiment.schedule
         _checked_bytes(IntegerNet(experiment.architecture, experiment.front_end), experiment)
         network = build_network(experiment.architecture, experiment.front_end, seed=experiment.seed).to(device)
-        optimizer = Adam(
-            network.parameters(), lr=schedule.learning_rate_min, weight_decay=schedule.weight_decay, fused=True
-        )
+        optimizer = Adam(network.parameters(), lr=schedule.learning_rate_min, weight_decay=schedule.weight_decay)
         steps = len(_plans(experiment, dataset, epoch=0))
         run = cls(
             experiment=experiment,

@@ -1,6 +1,10 @@
 """A small real data set on disk and a small experiment: seconds of training where the real thing takes hours."""
 
+import contextlib
 import csv
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +75,19 @@ def tiny_experiment() -> Experiment:
 def _one_thread() -> None:
     """Small tensors on few cores: more threads only wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
+    """A full disk as a context: within it no file of this process can grow beyond so many bytes (`OSError`, EFBIG)."""
+
+    @contextlib.contextmanager
+    def limited(size_bytes: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

@@ -112,6 +112,14 @@ def test_what_lies_outside_has_no_point(space: Space, changes: dict[str, int | f
     assert space.point_of(Experiment().updated(changes)) is None
 
 
+@pytest.mark.parametrize(("low", "high", "inside"), [(24, 24, True), (4, 24, True), (4, 23, False), (25, 64, False)])
+def test_both_ends_of_a_range_belong_to_it(low: int, high: int, inside: bool) -> None:
+    whole = parsed(f'"architecture.widths.0" = {{ low = {low}, high = {high} }}')
+    assert (whole.point_of(Experiment()) is not None) is inside
+    real = parsed(f'"augment.crop_s" = {{ low = {low / 8}, high = {high / 8} }}')
+    assert (real.point_of(Experiment()) is not None) is inside, "the reference crops 3 s, 24 eighths of a second"
+
+
 def test_settings_have_no_part_in_a_point(space: Space) -> None:
     assert space.point_of(Experiment().updated({"schedule.batch_size": 99})) is not None
 

@@ -1,0 +1,70 @@
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from asc.progress import EpochLines, clock, packing
+from asc.results import EpochMetrics
+
+
+def console(*, terminal: bool = False) -> tuple[Console, io.StringIO]:
+    text = io.StringIO()
+    return Console(file=text, width=200, force_terminal=terminal, soft_wrap=True), text
+
+
+def metrics(epoch: int) -> EpochMetrics:
+    return EpochMetrics(
+        epoch=epoch, learning_rate=1e-3, train_loss=1.5, valid_log_loss=0.8204, valid_accuracy=0.7119, seconds=2.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (200.0, "3 min 20 s"),
+        (3599.7, "1 h 00 min"),
+        (3900.0, "1 h 05 min"),
+        (100_000.0, "27 h 46 min"),
+    ],
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+def test_packing_says_start_and_end_without_a_terminal() -> None:
+    plain, text = console()
+    with packing(plain) as progress:
+        for done in range(1, 5):
+            progress(done, 4)
+    assert text.getvalue() == "packing audio: 1 of 4 clips\npacking audio: 4 of 4 clips\n"
+
+
+def test_packing_draws_a_bar_in_a_terminal() -> None:
+    terminal, text = console(terminal=True)
+    with packing(terminal) as progress:
+        progress(4, 4)
+    assert "packing audio" in text.getvalue() and "4/4" in text.getvalue() and "of 4 clips" not in text.getvalue()
+
+
+def test_each_epoch_is_a_line() -> None:
+    plain, text = console()
+    lines = EpochLines(plain, epochs=3)
+    for epoch in (1, 2, 3):
+        lines(metrics(epoch))
+    first, _, last = text.getvalue().splitlines()
+    assert first.startswith("[1/3] lr 1.00e-03, train loss 1.500, validation log loss 0.820, accuracy 71.2%, 2.0 s, ")
+    assert re.search(r"about .+ left$", first)
+    assert last.startswith("[3/3]") and last.endswith("about 0 s left")
+
+
+def test_the_time_left_counts_the_epochs_of_this_process_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that goes on at epoch 9 of 12 and took 10 s for it has three more of them ahead."""
+    now = iter([100.0, 110.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    plain, text = console()
+    EpochLines(plain, epochs=12)(metrics(9))
+    assert text.getvalue().endswith("about 30 s left\n")
