@@ -24,7 +24,7 @@ def main(options: Options) -> int:
         space = resume.resumed_space(fold(journal.entries))
     else:
         settings, space = options.settings(), load_space(options.space or "quick")
-    check_uri(options.mlflow_uri)
+    check_uri(settings.mlflow_uri)
     plan = preview.plan(settings, space)
     output.result(preview.describe(plan))
     if options.dry_run:
@@ -34,7 +34,7 @@ def main(options: Options) -> int:
 
     from asc.data.dataset import default_cache
     from asc.search import conductor, finish, leaderboard, live, study
-    from asc.tracking.session import tracked
+    from asc.tracking.session import browse, tracked
 
     cache = (options.cache or default_cache()).resolve()
     with progress.packing(output.progress) as bar:
@@ -43,14 +43,19 @@ def main(options: Options) -> int:
         journal.append(RunResumed(settings=options.given()))
     else:
         journal = Journal(runs.new_run_folder(options.storage, options.run_name()) / runs.JOURNAL)
-        text = resume.journalled_space(space)
-        start = RunStarted(name=journal.path.parent.name, kind="search", settings=settings.scalars(), space=text)
+        start = RunStarted(
+            name=journal.path.parent.name,
+            kind="search",
+            settings=settings.scalars(),
+            git_commit=runs.git_commit(),
+            space=resume.journalled_space(space),
+        )
         journal.append(start)
     lead = conductor.Conductor(journal=journal, space=space, settings=settings, base=plan.base, budget=plan.budget)
     output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
     unit = plan.budget.rule.unit_bytes
     with (
-        tracked(journal, options.mlflow_uri, output.say) as tracking,
+        tracked(journal, settings.mlflow_uri, output.say),
         live.LiveView(output.progress, lead.record, settings, unit_bytes=unit) as view,
     ):
         journal.listeners.append(view.heard)
@@ -61,8 +66,8 @@ def main(options: Options) -> int:
         output.result(tables.size_table(summary.best_cost()))
     output.result(summary.gained())
     output.result(f"everything lies in {summary.folder}: journal.jsonl, leaderboard.csv, leaderboard.json, best/")
-    for purpose, command in finish.commands(summary, settings, tracking.browse):
-        output.result(f"{purpose}:\n    {command}")
+    for purpose, command in finish.commands(summary, settings, browse(summary.folder, settings.mlflow_uri)):
+        output.result(f"{purpose}:\n    " + command.replace("\n", "\n    "))
     output.json(finish.summary_json(summary, settings))
     return cli.INTERRUPTED if ending == "interrupted" else cli.DONE
 

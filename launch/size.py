@@ -42,12 +42,13 @@ def main(options: Options) -> int:
     output = cli.Output(as_json=options.json)
     experiment = experiment_from(recipe=options.recipe, config=options.config, overrides=options.overrides)
     size = cost(experiment.architecture, experiment.front_end, stored_as=options.stored_as, seconds=options.seconds)
+    rules = tables.rules_table(size, options.budget_kb)
     output.result(tables.size_table(size))
     output.result(
         f"{size.macs_per_second / 1e6:.1f} MMAC per second of audio; peak activation memory "
         f"{size.peak_activation_bytes:,} bytes for {options.seconds:g} s"
     )
-    output.result(tables.rules_table(size, options.budget_kb))
+    output.result(rules)
     output.json(tables.size_json(size, options.budget_kb))
     return cli.DONE
 

@@ -77,7 +77,7 @@ def main(options: Options) -> int:
     from asc.data.dataset import default_cache
     from asc.results import Completed
     from asc.tracking.address import check_uri
-    from asc.tracking.session import tracked
+    from asc.tracking.session import browse, tracked
 
     output = cli.Output(as_json=options.json)
     check_uri(options.mlflow_uri)
@@ -118,6 +118,7 @@ def main(options: Options) -> int:
     model = folder / "best" / "model.safetensors"
     output.result(f"stored network: {model} ({end.built_bytes:,} bytes of parameters, epoch {end.best_epoch})")
     output.result(f"next: python launch/evaluate.py {model} --data {choice.data} --split test")
+    output.result(f"look at it with: {browse(folder, options.mlflow_uri)}")
     output.json({"name": folder.name, "model": str(model), **dataclasses.asdict(end)})
     return cli.DONE
 

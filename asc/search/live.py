@@ -63,11 +63,11 @@ class LiveView:
             case "completed":
                 assert ended.log_loss is not None and ended.accuracy is not None
                 what = f"log loss {ended.log_loss:.3f}, accuracy {ended.accuracy:.1%}, {ended.seconds:.0f} s"
-                return f"{place}: {what} ({self._best()})"
+                return f"{place}: {what} ({self._best()}; {self._time_left()})"
             case "stopped":
                 last = trial.epochs[max(trial.epochs)]
                 at = f"stopped after epoch {ended.epochs} at log loss {last.valid_log_loss:.3f}"
-                return f"{place}: {at}, {ended.seconds:.0f} s"
+                return f"{place}: {at}, {ended.seconds:.0f} s ({self._best()}; {self._time_left()})"
             case _:
                 return f"{place}: {ended.outcome}, {ended.reason}"
 

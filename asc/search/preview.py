@@ -77,8 +77,11 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
     """Draw points and size them.
 
     Raises:
-        InputError: no point of the space, however small its widths, is within the budget.
+        InputError: no point of the space, however small its widths, is within the budget, or a bound is out of range.
     """
+    for key, parameter in space.sampled.items():
+        for bound in () if isinstance(parameter, Choice) else (parameter.low, parameter.high):
+            repair(base, space, {key: bound}, budget)
     rng = random.Random(0)
     candidates = [repair(base, space, space.sample(rng), budget) for _ in range(_POINTS)]
     within = [candidate for candidate in candidates if candidate is not None]

@@ -11,7 +11,7 @@ from asc.budget import Rule, fits
 from asc.config import Experiment
 from asc.size import Cost, cost
 from asc.space import Space
-from asc.typed import Scalar
+from asc.typed import Scalar, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +42,9 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
     """
     values = space.values(point)
     cardinality = int(values.get("architecture.cardinality", base.architecture.cardinality))  # type: ignore[arg-type]
-    widths = tuple(
-        int(values.get(f"architecture.widths.{stage}", width))  # type: ignore[arg-type]
-        for stage, width in enumerate(base.architecture.widths)
-    )
-    others = {key: value for key, value in values.items() if not key.startswith("architecture.widths")}
+    drawn = {key: value for key, value in values.items() if key.startswith("architecture.widths")}
+    widths = _widths(base, drawn)
+    others = {key: value for key, value in values.items() if key not in drawn}
     candidates = list(scaled_widths(widths, cardinality))
 
     def sized(scaled: tuple[int, ...]) -> Candidate:
@@ -57,6 +55,14 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
     # Bytes and MACs grow with each width, so the widest that fits is found by bisection.
     place = bisect_left(candidates, True, key=lambda scaled: budget.holds(sized(scaled).cost))
     return sized(candidates[place]) if place < len(candidates) else None
+
+
+def _widths(base: Experiment, drawn: Mapping[str, Value]) -> tuple[int, ...]:
+    """The widths of a point before repair: drawn whole, drawn by stage, or those of the base."""
+    whole = drawn.get("architecture.widths", base.architecture.widths)
+    assert isinstance(whole, tuple), "a space's choices of widths are tuples"
+    by_stage = [drawn.get(f"architecture.widths.{stage}", width) for stage, width in enumerate(whole)]
+    return tuple(int(width) for width in by_stage)  # type: ignore[arg-type]
 
 
 def scaled_widths(widths: tuple[int, ...], cardinality: int) -> Iterator[tuple[int, ...]]:

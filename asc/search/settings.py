@@ -9,7 +9,7 @@ from asc.errors import InputError
 from asc.space import Space
 from asc.typed import Scalar, Value, build
 
-RESUMABLE = ("trials", "time_budget_min", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "address")
+RESUMABLE = ("trials", "time_budget_min", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "address", "mlflow_uri")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class SearchSettings:
     cycles: int | None = None
     epochs_per_cycle: int | None = None
     address: str | None = None
+    mlflow_uri: str | None = None
     reduction_factor: int = 2
 
     def __post_init__(self) -> None:

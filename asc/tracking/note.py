@@ -1,5 +1,6 @@
 """The description of a run on MLflow's page, in Markdown: what was searched, the best so far, how to go on."""
 
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def _row(trial: TrialRecord) -> str:
 
 
 def _commands(record: RunRecord, run_folder: Path) -> str:
-    lines = [f"python launch/{record.started.kind}.py --resume {record.started.name}"]
+    storage = "" if run_folder.parent == Path("runs") else f" --storage {shlex.quote(str(run_folder.parent))}"
+    lines = [f"python launch/{record.started.kind}.py --resume {record.started.name}{storage}"]
     if record.completed():
         lines.append(f"python launch/evaluate.py {run_folder / 'best' / 'model.safetensors'} --split test")
     return "\n".join(["Go on, then test the best:", "```", *lines, "```"])

@@ -2,23 +2,16 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from pathlib import Path
 
 from asc.journal import Journal
-from asc.tracking.address import check_uri, default_uri, send_command, ui_command
+from asc.tracking.address import check_uri, default_uri, send_command, ui_command, ui_url
+from asc.tracking.cursor import load_cursor
 from asc.tracking.mlflow import MlflowTracker
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tracking:
-    """Where a run is tracked: `browse` is what a person types to look at it."""
-
-    uri: str
-    browse: str
-
-
 @contextlib.contextmanager
-def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> Iterator[Tracking]:
+def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> Iterator[None]:
     """Send a journal to MLflow while it grows; `uri` None means the sqlite file beside the run's folder.
 
     Raises:
@@ -31,7 +24,7 @@ def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> It
     tracker.start()
     journal.listeners.append(lambda entry: tracker.notify())
     try:
-        yield Tracking(uri=where, browse=ui_command(where))
+        yield
     finally:
         shipped = tracker.close()
         if shipped.problem is not None:
@@ -39,3 +32,11 @@ def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> It
                 f"{shipped.problem}; {shipped.pending} events wait in {journal.path}, "
                 f"send them later with: {send_command(folder, where)}"
             )
+
+
+def browse(folder: Path, uri: str | None) -> str:
+    """What a person types to look at a run, and the page with the trials, best first, if any of it was sent."""
+    where = uri or default_uri(folder.parent)
+    experiment = load_cursor(folder, where).experiment_id
+    page = f"\nand open {ui_url(where, experiment)}" if experiment else ""
+    return ui_command(where) + page

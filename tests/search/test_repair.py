@@ -8,7 +8,7 @@ from asc.budget import RULES, counted_bytes, limit_bytes, rule
 from asc.config import Experiment, load_experiment
 from asc.search.repair import Budget, repair, scaled_widths
 from asc.size import cost
-from asc.space import Space, load_space
+from asc.space import Space, load_space, parse_space
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +66,13 @@ def test_widths_shrink_together_to_multiples_of_the_cardinality() -> None:
     assert list(scaled_widths((8, 16), 4)) == [(8, 16), (4, 12), (4, 8), (4, 4)]
     assert next(iter(scaled_widths((6, 13), 4))) == (4, 12)
     assert list(scaled_widths((4, 4), 8)) == [(8, 8)]
+
+
+def test_widths_may_be_drawn_whole() -> None:
+    text = 'schema = 1\n[parameters]\n"architecture.widths" = { choices = [[8, 16], [40, 120]] }\n'
+    whole = parse_space(text, source="test", name="whole")
+    budget = Budget(rule=rule("dcase2021"), kilobytes=128)
+    small = repair(load_experiment("qat_8b"), whole, {"architecture.widths": "[8, 16]"}, budget)
+    assert small is not None and small.experiment.architecture.widths == (8, 16) and not small.repaired
+    large = repair(load_experiment("qat_8b"), whole, {"architecture.widths": "[40, 120]"}, budget)
+    assert large is not None and large.repaired and large.experiment.architecture.widths < (40, 120)
