@@ -1,0 +1,106 @@
+"""A search's journal with one trial of every kind."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from asc.config import load_experiment
+from asc.journal import EpochDone as Epoch
+from asc.journal import Event, Journal, PointRefused, RungReached, RunStarted, TrialAsked, TrialEnded
+from asc.results import EpochMetrics
+from asc.search.settings import SearchSettings
+from asc.space import Space, load_space
+
+
+@pytest.fixture(scope="session")
+def idlab128() -> Space:
+    return load_space("idlab128")
+
+
+@pytest.fixture
+def settings() -> SearchSettings:
+    return SearchSettings(
+        budget_kb=128,
+        rule="dcase2021",
+        recipe="qat_8b",
+        data="synthetic",
+        fold=1,
+        data_seed=0,
+        seed=0,
+        trials=6,
+        max_concurrent=2,
+        cpus_per_trial=1,
+    )
+
+
+def asked(trial: str, width: int, *, reference: bool = False) -> TrialAsked:
+    config = load_experiment("qat_8b").updated({"architecture.widths": [width, 2 * width]}).flat()
+    return TrialAsked(
+        trial=trial,
+        title=f"{trial} w{width}",
+        point={},
+        config=config,
+        repaired=False,
+        reference=reference,
+        parameters=1000 * width,
+        size_bytes=1024 * width,
+        macs_per_second=1_000_000 * width,
+        peak_activation_bytes=10_000,
+    )
+
+
+def epoch(trial: str, number: int, log_loss: float) -> Epoch:
+    metrics = EpochMetrics(
+        epoch=number, learning_rate=1e-3, train_loss=1.0, valid_log_loss=log_loss, valid_accuracy=0.5, seconds=2.0
+    )
+    return Epoch(trial=trial, metrics=metrics, checkpoint="x")
+
+
+def ended(trial: str, outcome: str, log_loss: float | None = None) -> TrialEnded:
+    return TrialEnded(
+        trial=trial,
+        outcome=outcome,  # type: ignore[arg-type]
+        epochs=1,
+        seconds=4.0,
+        log_loss=log_loss,
+        accuracy=None if log_loss is None else 0.75,
+        built_bytes=None if log_loss is None else 7,
+        reason=None if log_loss is not None else "why",
+    )
+
+
+@pytest.fixture
+def story(settings: SearchSettings) -> list[Event]:
+    """Completed twice, stopped, diverged, failed, unfinished."""
+    return [
+        RunStarted(name="s", kind="search", settings=settings.scalars(), space="n\n"),
+        asked("t000", 24, reference=True),
+        asked("t001", 16),
+        epoch("t000", 1, 1.5),
+        epoch("t001", 1, 1.4),
+        ended("t000", "completed", 1.2),
+        ended("t001", "completed", 0.9),
+        PointRefused(point={}, reason="no"),
+        asked("t002", 8),
+        epoch("t002", 1, 2.0),
+        RungReached(trial="t002", epoch=1, log_loss=2.0, stopped=True),
+        ended("t002", "stopped"),
+        asked("t003", 12),
+        ended("t003", "diverged"),
+        asked("t004", 20),
+        ended("t004", "failed"),
+        asked("t005", 28),
+        epoch("t005", 1, 1.9),
+    ]
+
+
+@pytest.fixture
+def journal(tmp_path: Path, story: list[Event]) -> Callable[[], Journal]:
+    def written() -> Journal:
+        journal = Journal(tmp_path / "s" / "journal.jsonl")
+        for event in story:
+            journal.append(event)
+        return journal
+
+    return written

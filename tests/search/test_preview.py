@@ -1,0 +1,59 @@
+"""What is said before a search: shares and sizes against counting by hand, and the impossible refused."""
+
+import random
+
+import pytest
+
+from asc.budget import rule
+from asc.config import load_experiment
+from asc.errors import InputError
+from asc.search.preview import minutes, plan, preview
+from asc.search.repair import Budget
+from asc.search.settings import SearchSettings
+from asc.size import cost
+from asc.space import Space, load_space, parse_space
+
+
+def test_the_share_that_fits_is_that_of_the_space(idlab128: Space) -> None:
+    """Counted by another road: points whose widths are multiples of their cardinality and whose cost is within."""
+    base = load_experiment("qat_8b").updated(idlab128.settings)
+    budget = Budget(rule=rule("dcase2021"), kilobytes=128)
+    found = preview(base, idlab128, budget)
+    rng, fits, points = random.Random(5), 0, 1500
+    for _ in range(points):
+        values = idlab128.values(idlab128.sample(rng))
+        try:
+            architecture = base.updated(values).architecture
+        except InputError:
+            continue
+        fits += cost(architecture, base.front_end).size_bytes <= 131_072
+    assert found.fit_share == pytest.approx(fits / points, abs=0.06)
+    assert found.repairable_share == 1
+    assert 0 < found.smallest_bytes < found.median_bytes < found.largest_bytes <= 131_072
+
+
+def test_an_impossible_budget_says_how_small_it_gets(idlab128: Space) -> None:
+    base = load_experiment("qat_8b").updated(idlab128.settings)
+    with pytest.raises(InputError, match=r"no network of space idlab128 fits 1 KB.*takes [\d.]+ KB.*--budget-kb"):
+        preview(base, idlab128, Budget(rule=rule("dcase2021"), kilobytes=1))
+
+
+def test_a_bound_that_no_config_allows_is_refused_at_once() -> None:
+    text = 'schema = 1\n[parameters]\n"augment.crop_s" = { low = 0.01, high = 3.0 }\n'
+    space = parse_space(text, source="test", name="short")
+    with pytest.raises(InputError, match="augment.crop_s"):
+        preview(load_experiment("qat_8b"), space, Budget(rule=rule("dcase2021"), kilobytes=128))
+
+
+def test_a_plan_knows_its_data_and_the_time_is_an_estimate(settings: SearchSettings) -> None:
+    made = plan(settings, load_space("quick"))
+    assert made.base.architecture.classes == len(made.manifest.labels) == 10
+    shortest, longest = minutes(made)
+    assert 0 < shortest < longest
+
+
+def test_wrong_data_is_refused(settings: SearchSettings) -> None:
+    import dataclasses
+
+    with pytest.raises(InputError, match="nowhere"):
+        plan(dataclasses.replace(settings, data="folder:nowhere"), load_space("quick"))
