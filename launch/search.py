@@ -13,7 +13,7 @@ def main(options: Options) -> int:
     """Check everything, pack the audio, search, and say what came out."""
     from asc import progress, runs
     from asc.journal import Journal, RunResumed, RunStarted, fold
-    from asc.search import preview, resume
+    from asc.search import environment, preview, resume
     from asc.space import load_space
     from asc.tracking.address import check_uri
 
@@ -32,6 +32,7 @@ def main(options: Options) -> int:
         output.json(preview.as_json(plan))
         return cli.DONE
 
+    environment.prepare(local=settings.address is None)
     from asc.data.dataset import default_cache
     from asc.search import conductor, finish, leaderboard, live, study
     from asc.tracking.session import browse, tracked

@@ -1,8 +1,10 @@
-"""Runs a search on Ray Tune: local (loopback only) or on a cluster, quietly, and says how it ended."""
+"""Runs a search on Ray Tune, here or on a cluster, and says how it ended.
+
+Call `asc.search.environment.prepare` before this module is imported, for Ray reads its environment on import.
+"""
 
 import contextlib
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,16 +21,6 @@ from asc.search.trial import DataOptions, TrialOrder, run_trial
 
 Ending = Literal["finished", "out of time", "interrupted"]
 _RETRIES = 2
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
-_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 def run(conductor: Conductor, settings: SearchSettings, data: DataOptions) -> Ending:
@@ -78,8 +70,6 @@ def run(conductor: Conductor, settings: SearchSettings, data: DataOptions) -> En
 @contextlib.contextmanager
 def _ray(settings: SearchSettings) -> Iterator[None]:
     """Ray, quiet; its own local instance bound to loopback unless an address is given."""
-    for name, value in {**_ENVIRONMENT, **({} if settings.address else _LOOPBACK)}.items():
-        os.environ.setdefault(name, value)
     cpus = None if settings.address else settings.max_concurrent * settings.cpus_per_trial
     try:
         ray.init(

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray import tune
-
 from asc.config import Experiment
 from asc.results import Completed, Diverged, EpochMetrics, Signal
 from asc.typed import Scalar, build
@@ -99,4 +97,6 @@ def run_trial(config: dict[str, Any]) -> None:
 
 
 def _send(message: Message) -> None:
+    from ray import tune
+
     tune.report({"message": dataclasses.asdict(message)})

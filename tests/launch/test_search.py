@@ -38,7 +38,8 @@ class Bench:
         (folder / "tiny.toml").write_text(experiment.to_toml())
         (folder / "space.toml").write_text(SPACE)
         self._data = data
-        self._environment = {**os.environ, "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+        self.mark = f"ASC_BENCH={folder}"
+        self._environment = {**os.environ, "ASC_BENCH": str(folder), "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -70,6 +71,30 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.05)
+
+
+def listening(mark: str) -> set[str]:
+    """Local addresses, in the hexadecimal of /proc, on which processes with this environment variable listen."""
+    inodes = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() not in (process / "environ").read_bytes().split(b"\0"):
+                continue
+            inodes |= {os.readlink(handle) for handle in (process / "fd").iterdir()}
+        except OSError:
+            continue
+    found = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        for line in table.read_text().splitlines()[1:] if table.exists() else []:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                found.add(fields[1].partition(":")[0])
+    return found
+
+
+def loopback(address: str) -> bool:
+    """127.0.0.1, ::1, or 127.0.0.1 as an IPv6 address."""
+    return address in ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
 
 
 def events(run: Path) -> list[object]:
@@ -126,6 +151,7 @@ def test_killed_and_resumed_it_ends_as_the_whole_search_to_the_last_digit(
         return any(isinstance(e, EpochDone) and e.trial == "t002" for e in events(run))
 
     wait_for(in_the_middle_of_the_third_trial, process)
+    assert listening(bench.mark) and all(loopback(address) for address in listening(bench.mark))
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     code, _, err = ended(bench.start("--resume", "killed"))

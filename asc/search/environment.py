@@ -1,0 +1,21 @@
+"""What Ray is told by environment variables, before it is imported: it reads some of them only then."""
+
+import os
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+# Without this Ray's processes listen on every interface, even on a machine of its own.
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+def prepare(*, local: bool) -> None:
+    """Make Ray quiet and, where it runs for this machine alone, bind it to loopback. Call it before Ray is imported."""
+    for name, value in {**_QUIET, **(_LOOPBACK if local else {})}.items():
+        os.environ.setdefault(name, value)
