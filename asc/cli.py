@@ -5,6 +5,7 @@ Results go to standard output, all else to standard error; with --json standard 
 
 import errno
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,14 +21,22 @@ DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def option(metavar: str) -> Any:
+    """An option whose help shows this word for its value, and no default but what the text says."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
+
+
 def launch(main: Callable[[Options], int], options: type[Options]) -> None:
     """Parse the command line into `options`, run `main`, and exit with its code.
 
     Wrong input (`InputError`) and a full disk end in one sentence on standard error and exit code 2.
     """
-    parsed = tyro.cli(options, config=(tyro.conf.FlagCreatePairsOff,))
     try:
-        code = main(parsed)
+        code = main(tyro.cli(options, config=(tyro.conf.FlagCreatePairsOff,)))
+    except BrokenPipeError:
+        # Whoever read the output, such as head, has seen enough; nothing is left that could be flushed to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
     except InputError as error:
         code = complain(str(error))
     except OSError as error:

@@ -22,13 +22,19 @@ from asc.typed import Scalar, build
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """First event of a run: `settings` are the options that decide it, `space` the text of the space of a search."""
+    """First event of a run: `settings` are the options that decide it.
+
+    `space` is the text of a search's space, `reference` the flat config of its trial 0 before repair; `data_digest`
+    names the manifest, for a search goes on only on the same data.
+    """
 
     name: str
     kind: Literal["search", "train"]
     settings: Mapping[str, Scalar]
     git_commit: str | None = None
     space: str | None = None
+    data_digest: str | None = None
+    reference: Mapping[str, Scalar] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +135,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.listeners: list[Callable[[Entry], None]] = []
+        self.failure: OSError | None = None
         # Unbuffered: what a failed write leaves in a buffer would be written later, behind the back of `append`.
         self._file = path.open("a+b", buffering=0)
         try:
@@ -154,7 +161,11 @@ class Journal:
         """
         now = time.time()
         line = json.dumps({"event": type(event).__name__, "time_s": now, **dataclasses.asdict(event)}, allow_nan=False)
-        self._write(line.encode() + b"\n")
+        try:
+            self._write(line.encode() + b"\n")
+        except OSError as error:
+            self.failure = error
+            raise
         entry = Entry(time_s=now, event=event, end_offset=self._end)
         self.entries.append(entry)
         for listener in self.listeners:
@@ -229,7 +240,7 @@ class RunRecord:
 
     def completed(self) -> list[TrialRecord]:
         """Completed trials, best validation log loss first (the earlier one where equal)."""
-        done = [t for t in self.trials.values() if t.ended and t.ended.outcome == "completed"]
+        done = [t for t in list(self.trials.values()) if t.ended and t.ended.outcome == "completed"]
         return sorted(done, key=_log_loss)
 
 

@@ -44,7 +44,7 @@ def rules_table(size: Cost, budget_kb: float) -> Table:
         table.add_column(name, justify="right" if name in ("counted", "limit") else "left")
     for rule in RULES:
         reason = why_not(rule, size, budget_kb)
-        verdict = "yes" if reason is None else f"no: {reason}"
+        verdict = "yes" if reason is None else f"no: {reason.partition(': ')[2]}"
         table.add_row(rule.name, f"{counted_bytes(rule, size):,}", f"{limit_bytes(rule, budget_kb):,}", verdict)
     return table
 

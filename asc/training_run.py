@@ -62,17 +62,21 @@ def begin(journal: Journal, experiment: Experiment, choice: DataChoice) -> None:
 
 
 def resumed(journal: Journal) -> tuple[Experiment, DataChoice]:
-    """The config and data of a run that is to go on.
+    """The config and data of a run that is to go on; a run that was killed after its training is ended first.
 
     Raises:
-        InputError: it is no training, or it has ended.
+        InputError: it is no training, it never got to its config, or it has ended.
     """
-    record = fold(journal.entries)
-    if record.started.kind != "train" or TRIAL not in record.trials:
-        raise InputError(f"{journal.path.parent} is no training: resume a search with launch/search.py")
-    if record.trials[TRIAL].ended is not None:
-        raise InputError(f"{journal.path.parent} has ended: start a new training under another --name")
-    journal.append(RunResumed(settings={}))
+    record, folder = fold(journal.entries), journal.path.parent
+    if record.started.kind != "train":
+        raise InputError(f"{folder} is no training: resume a search with launch/search.py")
+    if TRIAL not in record.trials:
+        raise InputError(f"{folder} was cut off before it began: start it again under another --name")
+    ended = record.trials[TRIAL].ended
+    if ended is not None:
+        if record.ended is None:
+            _close(journal, completed=ended.outcome == "completed")
+        raise InputError(f"{folder} has ended ({ended.outcome}): start a new training under another --name")
     return Experiment.from_flat(record.trials[TRIAL].asked.config), build(DataChoice, record.started.settings)
 
 
@@ -86,6 +90,8 @@ def run(
 ) -> TrainingEnd:
     """Train, journal every epoch and the end, and publish the model under `best/` (errors as `train`)."""
     folder, known = journal.path.parent, fold(journal.entries)
+    if known.trials[TRIAL].epochs or known.ended is not None:
+        journal.append(RunResumed(settings={}))
 
     def report(metrics: EpochMetrics) -> Signal:
         if metrics.epoch not in known.trials[TRIAL].epochs:
@@ -101,10 +107,14 @@ def run(
     if isinstance(end, Completed):
         publish(folder, folder / MODEL)
     journal.append(_ended(end, fold(journal.entries)))
-    for leftover in (LAST, BEST, MODEL):
-        (folder / leftover).unlink(missing_ok=True)
-    journal.append(RunEnded(outcome="finished", best=TRIAL if isinstance(end, Completed) else None))
+    _close(journal, completed=isinstance(end, Completed))
     return end
+
+
+def _close(journal: Journal, *, completed: bool) -> None:
+    for leftover in (LAST, BEST, MODEL):
+        (journal.path.parent / leftover).unlink(missing_ok=True)
+    journal.append(RunEnded(outcome="finished", best=TRIAL if completed else None))
 
 
 def open_journal(folder: Path) -> Journal:

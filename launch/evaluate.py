@@ -19,11 +19,11 @@ class Options:
 
     model: Annotated[Path, tyro.conf.Positional]
     """A model file, such as runs/NAME/best/model.safetensors."""
-    data: Annotated[str | None, tyro.conf.arg(metavar="SPEC")] = None
+    data: Annotated[str | None, cli.option("SPEC")] = None
     """synthetic, esc10:DIR, csv:FILE or folder:DIR; by default the data that the model was trained on."""
     split: Literal["valid", "calibration", "test"] = "valid"
     """valid (as in training), calibration, or test (read it once, at the end)."""
-    cache: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    cache: Annotated[Path | None, cli.option("DIR")] = None
     """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
     json: bool = False
     """Print one JSON object on standard output."""
@@ -42,6 +42,8 @@ def main(options: Options) -> int:
     network, info = load_model(options.model)
     with packing(output.progress) as bar:
         dataset = open_for(info, options.data, options.split, cache=options.cache or default_cache(), progress=bar)
+    if dataset.manifest.digest != info.data.digest:
+        output.say("note: the model was trained on other data; clips that it was trained on may be among these")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     evaluator = Evaluator(dataset, options.split, info.experiment.front_end, device)
     evaluation = evaluator.evaluate(network.to(device))

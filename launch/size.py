@@ -19,9 +19,9 @@ from asc.size import cost
 class Options:
     """Print the size table of a network and, for each accounting rule, whether it fits."""
 
-    recipe: str | None = None
+    recipe: Annotated[str | None, cli.option("NAME")] = None
     """A shipped recipe, such as qat_8b (the default)."""
-    config: str | None = None
+    config: Annotated[str | None, cli.option("FILE")] = None
     """A TOML file instead of a recipe."""
     overrides: Annotated[
         tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE"), tyro.conf.UseAppendAction

@@ -22,9 +22,9 @@ class Options:
 
     name: Annotated[str, tyro.conf.Positional]
     """Name of the run."""
-    storage: Path = Path("runs")
+    storage: Annotated[Path, cli.option("DIR")] = Path("runs")
     """Folder that holds all runs."""
-    mlflow_uri: str | None = None
+    mlflow_uri: Annotated[str | None, cli.option("URI")] = None
     """An MLflow server or database; by default a database under --storage."""
 
 

@@ -22,37 +22,37 @@ from asc.errors import InputError
 class Options:
     """Train one config from start to end, or go on with a training that was cut off."""
 
-    recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    recipe: Annotated[str | None, cli.option("NAME")] = None
     """A shipped recipe; without --config it is qat_8b, the report's reference."""
-    config: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    config: Annotated[str | None, cli.option("FILE")] = None
     """A config in TOML, such as runs/NAME/best/config.toml of a search."""
     overrides: Annotated[
         tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE"), tyro.conf.UseAppendAction
     ] = ()
     """Change a value of the config; may be given several times."""
-    data: Annotated[str, tyro.conf.arg(metavar="SPEC")] = "synthetic"
+    data: Annotated[str, cli.option("SPEC")] = "synthetic"
     """synthetic, esc10:DIR, csv:FILE or folder:DIR."""
     fold: int = 1
     """The test fold, which training never sees, where the data have folds."""
     data_seed: int = 0
     """Draws the validation and calibration clips."""
-    cycles: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    cycles: Annotated[int | None, cli.option("N")] = None
     """Learning rate cycles (schedule.cycles; the report has 3)."""
-    epochs_per_cycle: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    epochs_per_cycle: Annotated[int | None, cli.option("N")] = None
     """Epochs of a cycle (schedule.epochs_per_cycle; the report has 120)."""
-    batch_size: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    batch_size: Annotated[int | None, cli.option("N")] = None
     """Clips of a batch (schedule.batch_size; the report has 64, small data sets want 8 to 16)."""
-    seed: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    seed: Annotated[int | None, cli.option("N")] = None
     """Decides the initial weights, the order of clips and the augmentation."""
-    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    name: Annotated[str | None, cli.option("NAME")] = None
     """Name of the run; by default the recipe with date and time."""
-    resume: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    resume: Annotated[str | None, cli.option("NAME")] = None
     """Go on with this run from its last checkpoint; its config and data are taken from its journal."""
-    storage: Path = Path("runs")
+    storage: Annotated[Path, cli.option("DIR")] = Path("runs")
     """Where runs and the MLflow store lie."""
-    cache: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    cache: Annotated[Path | None, cli.option("DIR")] = None
     """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
-    mlflow_uri: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
+    mlflow_uri: Annotated[str | None, cli.option("URI")] = None
     """An MLflow server or database; by default a database under --storage."""
     json: bool = False
     """Print one JSON object on standard output."""
@@ -68,6 +68,15 @@ class Options:
         chosen = experiment_from(recipe=self.recipe, config=self.config, overrides=self.overrides)
         return chosen.updated({key: value for key, value in given.items() if value is not None})
 
+    def check_resume(self) -> None:
+        """Raise InputError for options that a resumed training cannot take: its config and data are journalled."""
+        fresh = Options()
+        kept = ("resume", "storage", "cache", "mlflow_uri", "json")
+        for field in dataclasses.fields(self):
+            if field.name not in kept and getattr(self, field.name) != getattr(fresh, field.name):
+                name = {"overrides": "set"}.get(field.name, field.name.replace("_", "-"))
+                raise InputError(f"--{name} cannot change on --resume {self.resume}: leave it out")
+
 
 def main(options: Options) -> int:
     """Open the run, train, print the figures of the stored network and what to do next."""
@@ -82,6 +91,7 @@ def main(options: Options) -> int:
     output = cli.Output(as_json=options.json)
     check_uri(options.mlflow_uri)
     if options.resume:
+        options.check_resume()
         journal = training_run.open_journal(runs.run_folder(options.storage, options.resume))
         experiment, choice = training_run.resumed(journal)
     else:
@@ -110,9 +120,8 @@ def main(options: Options) -> int:
             )
             raise
     if not isinstance(end, Completed):
-        raise InputError(
-            f"{folder}: the training diverged in epoch {end.epoch}; try a smaller schedule.learning_rate_max"
-        )
+        output.say(f"{folder.name} diverged in epoch {end.epoch}: try a smaller schedule.learning_rate_max")
+        return cli.FAILED
     for table in tables.evaluation_tables(end.evaluation):
         output.result(table)
     model = folder / "best" / "model.safetensors"

@@ -24,7 +24,6 @@ from asc.data.store_index import AUDIO_FILE, INDEX_FILE, SAMPLE_BYTES, Index, re
 from asc.errors import InputError
 
 Progress = Callable[[int, int], None]
-SHOWN = 20
 LARGEST = 32_767
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -141,8 +140,5 @@ def _check_room(folder: Path, needed_bytes: int) -> None:
 
 
 def _all_problems(problems: Sequence[tuple[str, AudioProblem]], clips: int) -> InputError:
-    shown = "; ".join(f"{name} ({problem})" for name, problem in problems[:SHOWN])
-    more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-    return InputError(
-        f"{len(problems)} of {clips} audio files cannot be used, mend them or leave them out: {shown}{more}"
-    )
+    named = "; ".join(f"{name} ({problem})" for name, problem in problems)
+    return InputError(f"{len(problems)} of {clips} audio files cannot be used, mend them or leave them out: {named}")

@@ -15,8 +15,6 @@ from asc.data.rows import UNKNOWN_DEVICE, Row
 from asc.errors import InputError
 from asc.results import SPLITS, Split
 
-SHOWN = 10
-
 
 def read_csv(file: Path, *, group_column: str = "group") -> tuple[Row, ...]:
     """Rows of a CSV file in its order; without a group column every clip is its own group.
@@ -33,12 +31,12 @@ def read_csv(file: Path, *, group_column: str = "group") -> tuple[Row, ...]:
     rows = tuple(_row(file, line, cells, group_column) for line, cells in table)
     twice = [name for name, count in Counter(row.path for row in rows).items() if count > 1]
     if twice:
-        raise InputError(f"{file} lists {len(twice)} file(s) more than once, keep one row of each: {_some(twice)}")
+        raise InputError(f"{file} lists {len(twice)} file(s) more than once, keep one row of each: {', '.join(twice)}")
     absent = [row.path for row in rows if not (file.parent / row.path).is_file()]
     if absent:
         raise InputError(
             f"{file} lists {len(absent)} file(s) that do not exist below {file.parent}, "
-            f"add them or drop their rows: {_some(absent)}"
+            f"add them or drop their rows: {', '.join(absent)}"
         )
     return rows
 
@@ -77,7 +75,7 @@ def read_folder(folder: Path) -> tuple[Row, ...]:
     empty = [each.name for each in classes if not files[each]]
     if empty:
         raise InputError(
-            f"{folder} has {len(empty)} class folder(s) without audio, fill or remove them: {_some(empty)}"
+            f"{folder} has {len(empty)} class folder(s) without audio, fill or remove them: {', '.join(empty)}"
         )
     return tuple(
         Row(path=path, label=each.name, device=UNKNOWN_DEVICE, group=path) for each in classes for path in files[each]
@@ -150,8 +148,3 @@ def _audio_suffixes() -> frozenset[str]:
     """File name endings of the containers that libsndfile reads (headerless RAW has no rate, so it is left out)."""
     names = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
     return frozenset(names | {".aif", ".aifc", ".oga", ".opus", ".snd"})
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -15,7 +15,6 @@ from asc.journal import (
     Journal,
     PointRefused,
     RungReached,
-    RunRecord,
     TrialAsked,
     TrialEnded,
     TrialRecord,
@@ -28,7 +27,7 @@ from asc.search.rungs import Rungs
 from asc.search.sampler import Handle, Sampler, Told
 from asc.search.settings import SearchSettings
 from asc.space import Space
-from asc.train import BEST, LAST
+from asc.train import LAST, MODEL
 from asc.typed import Scalar
 
 _MOST_REFUSALS = 500
@@ -74,7 +73,7 @@ class Conductor:
         self._names: dict[str, str] = {}
         self._queue: list[str] = []
         self._exhausted = False
-        self._replay(self.record)
+        self._replay()
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -122,7 +121,7 @@ class Conductor:
     def completed(self, worker: str, figures: FinalFigures) -> None:
         """Journal the end of a trial that was trained to its last epoch."""
         name = self._names[worker]
-        model = (self._folder(name) / "model.safetensors").relative_to(self.journal.path.parent)
+        model = (self._folder(name) / MODEL).relative_to(self.journal.path.parent)
         self._end(
             name,
             TrialEnded(
@@ -167,6 +166,7 @@ class Conductor:
         )
 
     def _compare(self, name: str, metrics: EpochMetrics) -> bool:
+        """On a rung, journal how a trial compares; whether it ends here."""
         if metrics.epoch not in self._rungs.recorded:
             return False
         worse = self._rungs.stops(name, metrics.epoch, metrics.valid_log_loss)
@@ -176,24 +176,33 @@ class Conductor:
             RungReached(trial=name, epoch=metrics.epoch, log_loss=metrics.valid_log_loss, stopped=stops)
         )
         if stops:
-            self._end(
-                name,
-                TrialEnded(
-                    trial=name,
-                    outcome="stopped",
-                    epochs=metrics.epoch,
-                    seconds=self._seconds(name),
-                    reason=f"not among the best 1/{self._settings.reduction_factor} after epoch {metrics.epoch}",
-                ),
-            )
+            self._stop(name, metrics.epoch)
         return stops
+
+    def _stop(self, name: str, epoch: int) -> None:
+        reason = f"not among the best 1/{self._settings.reduction_factor} after epoch {epoch}"
+        self._end(
+            name,
+            TrialEnded(trial=name, outcome="stopped", epochs=epoch, seconds=self._seconds(name), reason=reason),
+        )
 
     def _end(self, name: str, ended: TrialEnded) -> None:
         self.journal.append(ended)
         if name in self._handles:
             self._sampler.tell(self._handles.pop(name), _told(self.record.trials[name]))
-        for checkpoint in (LAST, BEST):
-            (self._folder(name) / checkpoint).unlink(missing_ok=True)
+        self._sweep(name)
+
+    def _sweep(self, name: str) -> None:
+        """Remove what a trial that ended leaves beside its model: checkpoints, halves of files of killed workers."""
+        for path in [*self._folder(name).glob("*.safetensors"), *self._folder(name).glob(".*.tmp")]:
+            if path.name != MODEL:
+                path.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove the checkpoints of all trials that have ended, also those that a worker wrote after it was stopped."""
+        for name, trial in self.record.trials.items():
+            if trial.ended is not None:
+                self._sweep(name)
 
     def _ask_reference(self) -> str | None:
         """Trial 0, once; None afterwards, or where the reference fits at no width."""
@@ -230,7 +239,8 @@ class Conductor:
         if candidate is None:
             return None
         config = candidate.experiment.flat()
-        return next((trial for trial in self.record.trials.values() if trial.asked.config == config), None)
+        tried = (t for t in self.record.trials.values() if not (t.ended and t.ended.outcome == "failed"))
+        return next((trial for trial in tried if trial.asked.config == config), None)
 
     def _journal_asked(
         self, candidate: Candidate, point: Mapping[str, Scalar] | None, *, reference: bool = False
@@ -255,25 +265,48 @@ class Conductor:
         )
         return name
 
-    def _replay(self, record: RunRecord) -> None:
-        """Bring sampler and rungs to where the journal ends, and queue the trials that it leaves open."""
-        for refused in record.refused:
-            if not refused.point:
-                continue
+    def _replay(self) -> None:
+        """Bring sampler and rungs to where the journal ends, in its order, and queue the trials that it leaves open."""
+        ended: set[str] = set()
+        for entry in list(self.journal.entries):
+            match entry.event:
+                case TrialEnded() as event:
+                    ended.add(event.trial)
+                case RungReached() as event:
+                    self._rungs.record(event.trial, event.epoch, event.log_loss)
+                case PointRefused() as event if event.point:
+                    self._sampler.skip()
+                    twin = self.record.trials[event.twin] if event.twin in ended and event.twin else None
+                    self._sampler.replay(event.point, _told(twin) if twin else Told(usable=False))
+                case TrialAsked() as event:
+                    self._replay_trial(self.record.trials[event.trial])
+        for name in list(self._queue):
+            if self._settle(name):
+                self._queue.remove(name)
+        self.sweep()
+
+    def _replay_trial(self, trial: TrialRecord) -> None:
+        asked = trial.asked
+        if not asked.reference:
             self._sampler.skip()
-            twin = record.trials.get(refused.twin or "")
-            self._sampler.replay(refused.point, _told(twin) if twin else Told(usable=False))
-        for name, trial in record.trials.items():
-            if not trial.asked.reference:
-                self._sampler.skip()
-            for rung in trial.rungs:
-                self._rungs.record(name, rung.epoch, rung.log_loss)
-            if trial.ended is None:
-                self._queue.append(name)
-                if trial.asked.point is not None:
-                    self._handles[name] = self._sampler.begin(trial.asked.point)
-            elif trial.asked.point is not None:
-                self._sampler.replay(trial.asked.point, _told(trial))
+        if trial.ended is None:
+            self._queue.append(asked.trial)
+            if asked.point is not None:
+                self._handles[asked.trial] = self._sampler.begin(asked.point)
+        elif asked.point is not None:
+            self._sampler.replay(asked.point, _told(trial))
+
+    def _settle(self, name: str) -> bool:
+        """Make the decision that a process was killed before: a rung not compared, a stop not carried out."""
+        trial = self.record.trials[name]
+        compared = {rung.epoch: rung for rung in trial.rungs}
+        for epoch, metrics in sorted(trial.epochs.items()):
+            if epoch not in self._rungs.recorded:
+                continue
+            stopped = compared[epoch].stopped if epoch in compared else self._compare(name, metrics)
+            if stopped and trial.ended is None:
+                self._stop(name, epoch)
+        return trial.ended is not None
 
     def _folder(self, name: str) -> Path:
         return trial_folder(self.journal.path.parent, name)

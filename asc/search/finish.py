@@ -1,5 +1,6 @@
 """The end of a search: leaderboard files, the best network under `best/`, and what to tell the person who waited."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ class Summary:
     ending: Ending
     folder: Path
     rows: list[Row]
+    trials: tuple[TrialRecord, ...]
     best: TrialRecord | None
     reference: TrialRecord | None
 
@@ -32,10 +34,15 @@ class Summary:
         experiment = Experiment.from_flat(self.best.asked.config)
         return cost(experiment.architecture, experiment.front_end)
 
+    def last_reason(self) -> str:
+        """Why the last trial that did not complete ended."""
+        reasons = [trial.ended.reason for trial in self.trials if trial.ended is not None and trial.ended.reason]
+        return reasons[-1] if reasons else "none got so far"
+
     def gained(self) -> str:
         """What the best trial gained over the reference, in one sentence."""
         if self.best is None or self.best.ended is None or self.best.ended.log_loss is None:
-            return "no trial was trained to its end"
+            return f"no trial was trained to its end: {self.last_reason()}"
         if self.reference is None or self.reference.ended is None or self.reference.ended.log_loss is None:
             return "the reference (trial 0) was not trained to its end, so there is nothing to compare with"
         if self.best is self.reference:
@@ -57,6 +64,7 @@ def finish(conductor: Conductor, space: Space, ending: Ending) -> Summary:
         InputError: the best trial's model file is missing or damaged.
     """
     record, folder = conductor.record, conductor.journal.path.parent
+    conductor.sweep()
     rows = leaderboard(record, space)
     write(rows, folder)
     completed = record.completed()
@@ -67,25 +75,28 @@ def finish(conductor: Conductor, space: Space, ending: Ending) -> Summary:
         RunEnded(outcome="finished" if ending == "finished" else "interrupted", best=best.asked.trial if best else None)
     )
     reference = next((trial for trial in record.trials.values() if trial.asked.reference), None)
-    return Summary(ending=ending, folder=folder, rows=rows, best=best, reference=reference)
+    return Summary(
+        ending=ending, folder=folder, rows=rows, trials=tuple(record.trials.values()), best=best, reference=reference
+    )
 
 
 def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterator[tuple[str, str]]:
     """What to do next: a purpose and the command for it, in the order a person would want them."""
     folder = summary.folder
+    model, config = (shlex.quote(str(folder / "best" / name)) for name in ("model.safetensors", "config.toml"))
+    storage = "" if folder.parent == Path("runs") else f" --storage {shlex.quote(str(folder.parent))}"
+    data = f"--data {shlex.quote(settings.data)}"
+    fold = f" --fold {settings.fold}" if settings.fold != 1 else ""
+    data_seed = f" --data-seed {settings.data_seed}" if settings.data_seed else ""
     if summary.ending != "finished":
-        yield "go on with the search", f"python launch/search.py --resume {folder.name} --storage {folder.parent}"
+        yield "go on with the search", f"python launch/search.py --resume {folder.name}{storage}"
     if summary.best is not None:
-        fold = f" --fold {settings.fold}" if settings.fold != 1 else ""
         yield (
             "train the best with the full schedule",
-            f"python launch/train.py --config {folder}/best/config.toml --data {settings.data}{fold} "
+            f"python launch/train.py --config {config} {data}{fold}{data_seed}{storage} --name {folder.name}-best "
             "--cycles 3 --epochs-per-cycle 120",
         )
-        yield (
-            "read its test figure, once",
-            f"python launch/evaluate.py {folder}/best/model.safetensors --data {settings.data} --split test",
-        )
+        yield "read its test figure, once", f"python launch/evaluate.py {model} {data} --split test"
     yield "browse the trials", browse
 
 

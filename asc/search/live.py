@@ -3,7 +3,6 @@
 It listens to the journal, so it shows what is on disk and nothing else.
 """
 
-import threading
 import time
 from types import TracebackType
 
@@ -24,11 +23,10 @@ class LiveView:
         """`record` is kept up to date by the conductor, which hears of every entry first."""
         self._console, self._record, self._settings, self._unit = console, record, settings, unit_bytes
         self._started = time.monotonic()
-        self._done_before = self._count_done()
+        self._before = self._count_done() + self._share_running()
         self._progress = Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), console=console)
         self._bar = self._progress.add_task("", total=settings.trials)
         self._live = Live(console=console, get_renderable=self._view, refresh_per_second=2, transient=True)
-        self._lock = threading.Lock()
 
     def __enter__(self) -> "LiveView":
         """Start the live line where the output is a terminal."""
@@ -52,8 +50,7 @@ class LiveView:
                 self._say(f"        {entry.event.title} begins")
 
     def _say(self, line: str) -> None:
-        with self._lock:
-            self._console.print(line, markup=False)
+        self._console.print(line, markup=False)
 
     def _ended_line(self, trial: TrialRecord) -> str:
         ended = trial.ended
@@ -93,8 +90,8 @@ class LiveView:
     def _time_left(self) -> str:
         elapsed = time.monotonic() - self._started
         total = self._settings.trials
-        progress = self._count_done() - self._done_before + self._share_running()
-        left = elapsed / progress * (total - self._done_before - progress) if progress > 0.05 else None
+        progress = self._count_done() + self._share_running() - self._before
+        left = elapsed / progress * (total - self._before - progress) if progress > 0.05 else None
         if self._settings.time_budget_min is not None:
             budget = max(0.0, self._settings.time_budget_min * 60 - elapsed)
             left = budget if left is None else min(left, budget)
@@ -102,12 +99,16 @@ class LiveView:
 
     def _share_running(self) -> float:
         """The part of the running trials that is done, in trials."""
-        epochs = sum(len(t.epochs) / self._total_epochs(t) for t in self._record.trials.values() if t.ended is None)
-        return float(epochs)
+        running = [trial for trial in self._trials() if trial.ended is None]
+        return float(sum(len(trial.epochs) / self._total_epochs(trial) for trial in running))
 
     def _total_epochs(self, trial: TrialRecord) -> int:
         config = trial.asked.config
         return int(config["schedule.cycles"]) * int(config["schedule.epochs_per_cycle"])
 
     def _count_done(self) -> int:
-        return sum(trial.ended is not None for trial in self._record.trials.values())
+        return sum(trial.ended is not None for trial in self._trials())
+
+    def _trials(self) -> list[TrialRecord]:
+        """A copy: the live line is drawn by a thread of its own while the search adds trials."""
+        return list(self._record.trials.values())

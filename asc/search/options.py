@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
+from asc import cli
 from asc.search.settings import SearchSettings
 from asc.typed import Scalar
 
-_Number = tyro.conf.arg(metavar="N")
-_Name = tyro.conf.arg(metavar="NAME")
+_Number = cli.option("N")
+_Name = cli.option("NAME")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +22,7 @@ class Options:
     over the budget. Without options: a small search on built-in data, a few minutes on two cores.
     """
 
-    budget_kb: Annotated[float | None, tyro.conf.arg(metavar="KB")] = None
+    budget_kb: Annotated[float | None, cli.option("KB")] = None
     """The size limit in KB of the rule (default 128)."""
     rule: Annotated[str | None, _Name] = None
     """How bytes are counted: dcase2021 (default), dcase2022 or dcase2024."""
@@ -31,7 +30,7 @@ class Options:
     """The search space: quick (default), idlab128, or a TOML file."""
     recipe: Annotated[str | None, _Name] = None
     """The reference that is trial 0 and fills in what the space leaves open (default qat_8b)."""
-    data: Annotated[str | None, tyro.conf.arg(metavar="SPEC")] = None
+    data: Annotated[str | None, cli.option("SPEC")] = None
     """synthetic (default), esc10:DIR, csv:FILE or folder:DIR."""
     fold: Annotated[int | None, _Number] = None
     """The test fold, which the search never sees (default 1)."""
@@ -39,8 +38,8 @@ class Options:
     """Draws the validation and calibration clips (default 0)."""
     trials: Annotated[int | None, _Number] = None
     """How many networks to try, the reference included (default 8)."""
-    time_budget_min: Annotated[float | None, tyro.conf.arg(metavar="MIN")] = None
-    """Stop after this many minutes; --resume goes on."""
+    time_budget_min: Annotated[float | None, cli.option("MIN")] = None
+    """Stop after this many minutes of this process; --resume goes on."""
     cycles: Annotated[int | None, _Number] = None
     """Learning rate cycles of a trial, instead of the space's."""
     epochs_per_cycle: Annotated[int | None, _Number] = None
@@ -49,21 +48,22 @@ class Options:
     """Trials at a time (default: one for each core, at most 4). With 1 a search is reproducible to the last digit."""
     cpus_per_trial: Annotated[int | None, _Number] = None
     """Cores of a trial (default: the cores here, divided among the trials)."""
-    gpus_per_trial: Annotated[float | None, tyro.conf.arg(metavar="G")] = None
+    gpus_per_trial: Annotated[float | None, cli.option("G")] = None
     """GPUs of a trial, also a part of one (default 0)."""
-    address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
-    """A Ray cluster that runs already, or auto; without it Ray runs here, on loopback only."""
+    address: Annotated[str | None, cli.option("HOST:PORT")] = None
+    """A Ray cluster that runs already (or auto), with --storage, cache and data on folders that its nodes share;
+    without it, or with local, Ray runs here, on loopback only."""
     seed: Annotated[int | None, _Number] = None
     """Decides the points that are sampled, the initial weights and the augmentation (default 0)."""
     name: Annotated[str | None, _Name] = None
     """Name of the run (default: search with date and time)."""
     resume: Annotated[str | None, _Name] = None
     """Go on with this search: nothing that finished is lost or run again."""
-    storage: Path = Path("runs")
-    """Where runs and the MLflow store lie."""
-    cache: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    storage: Annotated[Path, cli.option("DIR")] = Path("runs")
+    """Where runs and the MLflow store lie (default: runs)."""
+    cache: Annotated[Path | None, cli.option("DIR")] = None
     """Where packed audio lies (default: $ASC_CACHE or ~/.cache/asc)."""
-    mlflow_uri: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
+    mlflow_uri: Annotated[str | None, cli.option("URI")] = None
     """An MLflow server or database (default: a database under --storage)."""
     dry_run: bool = False
     """Say what would be done, and how long it may take; train nothing."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from asc.budget import rule
 from asc.config import Experiment
 from asc.data.dataset import open_dataset
 from asc.data.manifest import Manifest, load_manifest
@@ -18,13 +19,14 @@ from asc.errors import InputError
 from asc.frontend import LogMel
 from asc.models.build import build_network
 from asc.search.repair import Budget, repair
-from asc.search.resume import budget_of
 from asc.search.settings import SearchSettings
 from asc.search.trial import DataOptions
 from asc.size import cost
 from asc.space import Choice, FloatRange, IntRange, Parameter, Space
 
 _POINTS = 500
+# Rungs lie on the ends of cycles and classes are the data's, so trials that differ in them could not be compared.
+_SHARED = ("schedule.cycles", "schedule.epochs_per_cycle", "architecture.classes", "front_end.sample_rate_hz", "seed")
 _CLIPS_MEASURED = 50
 
 
@@ -53,16 +55,21 @@ class Plan:
     preview: Preview
 
 
-def plan(settings: SearchSettings, space: Space) -> Plan:
+def plan(settings: SearchSettings, space: Space, reference: Experiment | None = None) -> Plan:
     """Check everything that can be checked before audio is packed or Ray is started.
+
+    `reference` is given where a search goes on: the config of its trial 0 as it was, whatever became of the recipe.
 
     Raises:
         InputError: wrong data, rule, recipe or space, or a budget that no network of the space is within.
     """
-    budget = budget_of(settings)
+    budget = Budget(rule=rule(settings.rule), kilobytes=settings.budget_kb)
+    for key in space.sampled:
+        if key.startswith(_SHARED):
+            raise InputError(f"space {space.name} samples {key}, which all trials must share: give it one choice")
     settings.reference(space, classes=10)
     manifest = load_manifest(settings.data, fold=settings.fold, data_seed=settings.data_seed)
-    base = settings.reference(space, classes=len(manifest.labels))
+    base = settings.reference(space, classes=len(manifest.labels)) if reference is None else reference
     return Plan(
         settings=settings,
         space=space,
@@ -90,7 +97,7 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
     sizes = sorted(candidate.cost.size_bytes for candidate in within)
     return Preview(
         points=_POINTS,
-        fit_share=sum(not candidate.repaired for candidate in within) / _POINTS,
+        fit_share=sum(not candidate.narrowed for candidate in within) / _POINTS,
         repairable_share=len(within) / _POINTS,
         smallest_bytes=sizes[0],
         median_bytes=sizes[len(sizes) // 2],
@@ -111,7 +118,7 @@ def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataO
         progress=progress,
     )
     scheme, colon, place = settings.data.partition(":")
-    spec = f"{scheme}:{Path(place).resolve()}" if colon and Path(place).exists() else settings.data
+    spec = f"{scheme}:{Path(place).resolve()}" if colon and scheme != "synthetic" else settings.data
     return DataOptions(spec=spec, fold=settings.fold, data_seed=settings.data_seed, cache=str(cache))
 
 
@@ -121,10 +128,11 @@ def describe(plan: Plan) -> str:
     clips = {split: sum(c.split == split for c in plan.manifest.clips) for split in ("train", "valid", "calibration")}
     flat = plan.base.flat()
     lines = [
-        f"space {plan.space.name}, budget {plan.budget.kilobytes:g} KB under {plan.budget.rule.name}, data "
-        f"{plan.settings.data} ({', '.join(f'{count} {split}' for split, count in clips.items())} clips)",
+        f"space {plan.space.name}, budget {plan.budget.kilobytes:g} KB under {plan.budget.rule.name} "
+        f"({plan.budget.rule.summary})",
+        f"data {plan.settings.data} ({', '.join(f'{count} {split}' for split, count in clips.items())} clips)",
         *(f"  {key}: {_describe(parameter)}" for key, parameter in plan.space.sampled.items()),
-        "all trials: " + ", ".join(f"{key} {flat[key]}" for key in plan.space.settings if key in flat),
+        "all trials: " + ", ".join(f"{key} {flat.get(key, value)}" for key, value in plan.space.settings.items()),
         f"of {drawn.points} points drawn {drawn.fit_share:.0%} fit as they are and {drawn.repairable_share:.0%} with "
         f"narrower layers; sizes {drawn.smallest_bytes / unit:.1f} to {drawn.largest_bytes / unit:.1f} KB, "
         f"half of them above {drawn.median_bytes / unit:.1f} KB",
@@ -132,23 +140,23 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def estimate(plan: Plan) -> str:
-    """How long the search may take here, for people."""
-    shortest, longest = minutes(plan)
+def estimate(plan: Plan, span: tuple[float, float]) -> str:
+    """How long the search may take here, for people; `span` is from `minutes`."""
+    shortest, longest = span
     return (
         f"{plan.settings.trials} trials, {plan.settings.max_concurrent} at a time: about {shortest:.0f} to "
         f"{longest:.0f} minutes here, packing and start aside; nothing was trained"
     )
 
 
-def as_json(plan: Plan) -> dict[str, Any]:
-    """The dry run as one object."""
+def as_json(plan: Plan, span: tuple[float, float]) -> dict[str, Any]:
+    """The dry run as one object; `span` is from `minutes`."""
     return {
         "space": plan.space.name,
         "budget_kb": plan.budget.kilobytes,
         "rule": plan.budget.rule.name,
         **dataclasses.asdict(plan.preview),
-        "minutes": minutes(plan),
+        "minutes": span,
     }
 
 

@@ -7,6 +7,7 @@ they hold nothing (design decision 7: Ray's state files are not our truth).
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -92,9 +93,10 @@ class FailureWatch(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Journal the failure with the last line of what the worker raised."""
-        error = trial.get_error()
-        lines = [line for line in str(error).strip().splitlines() if line.strip()] if error else []
-        self._conductor.failed(trial.trial_id, lines[-1] if lines else "the worker died without a word")
+        file = Path(trial.error_file) if trial.error_file else None
+        text = file.read_text("utf-8", errors="replace") if file is not None and file.is_file() else ""
+        lines = [line for line in text.splitlines() if line.strip()]
+        self._conductor.failed(trial.trial_id, lines[-1].strip() if lines else "the worker died without a word")
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of ours goes into Tune's pickles."""

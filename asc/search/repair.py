@@ -28,11 +28,15 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A config within the budget, its cost, and whether the widths had to be changed."""
+    """A config within the budget and its cost.
+
+    `repaired`: the widths are not those drawn; `narrowed`: not even those with the cardinality's multiples taken.
+    """
 
     experiment: Experiment
     cost: Cost
     repaired: bool
+    narrowed: bool
 
 
 def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: Budget) -> Candidate | None:
@@ -50,7 +54,7 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
     def sized(scaled: tuple[int, ...]) -> Candidate:
         experiment = base.updated({**others, "architecture.widths": scaled})
         size = cost(experiment.architecture, experiment.front_end)
-        return Candidate(experiment=experiment, cost=size, repaired=scaled != widths)
+        return Candidate(experiment=experiment, cost=size, repaired=scaled != widths, narrowed=scaled != candidates[0])
 
     # Bytes and MACs grow with each width, so the widest that fits is found by bisection.
     place = bisect_left(candidates, True, key=lambda scaled: budget.holds(sized(scaled).cost))

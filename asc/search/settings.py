@@ -1,6 +1,7 @@
 """What decides a search, as scalars: written into the journal's first event, read back when the search is resumed."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,13 +37,17 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for key in ("budget_kb", "trials", "max_concurrent", "cpus_per_trial"):
-            if getattr(self, key) <= 0:
-                raise InputError(f"--{key.replace('_', '-')} must be above 0, got {getattr(self, key)}")
-        if self.time_budget_min is not None and self.time_budget_min <= 0:
-            raise InputError(f"--time-budget-min must be above 0, got {self.time_budget_min}")
-        if self.gpus_per_trial < 0:
-            raise InputError(f"--gpus-per-trial must be 0 or more, got {self.gpus_per_trial}")
+        for key in ("budget_kb", "trials", "max_concurrent", "cpus_per_trial", "time_budget_min"):
+            value = getattr(self, key)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"--{key.replace('_', '-')} must be a number above 0, got {value}")
+        if not (math.isfinite(self.gpus_per_trial) and self.gpus_per_trial >= 0):
+            raise InputError(f"--gpus-per-trial must be a number of 0 or more, got {self.gpus_per_trial}")
+
+    @property
+    def local(self) -> bool:
+        """Whether Ray runs on this machine alone."""
+        return self.address in (None, "local")
 
     def scalars(self) -> dict[str, Scalar]:
         """The settings that are given, for the journal."""

@@ -6,7 +6,8 @@ Call `asc.search.environment.prepare` before this module is imported, for Ray re
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ import ray
 from ray import tune
 
 from asc.errors import InputError
+from asc.journal import RunEnded
 from asc.search.conductor import Assignment, Conductor, trial_folder
 from asc.search.ray_adapters import ConductedScheduler, ConductedSearcher, Deadline, FailureWatch
 from asc.search.settings import SearchSettings
@@ -27,7 +29,8 @@ def run(conductor: Conductor, settings: SearchSettings, data: DataOptions) -> En
     """Run trials until none is left, time is up, or Ctrl-C; everything that happened is in the journal.
 
     Raises:
-        InputError: `--address` names no cluster that can be reached.
+        InputError: `--address` names no cluster that can be reached, or a trial asks for more than there is.
+        OSError: the journal could not be written; what it holds stays whole.
     """
     run_folder = conductor.journal.path.parent.resolve()
 
@@ -42,51 +45,84 @@ def run(conductor: Conductor, settings: SearchSettings, data: DataOptions) -> En
             on_gpu=settings.gpus_per_trial > 0,
         )
 
+    interrupts = signal.getsignal(signal.SIGINT)
     deadline = Deadline(None if settings.time_budget_min is None else settings.time_budget_min * 60)
-    with _ray(settings), _scratch(run_folder) as scratch:
-        resources = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial}
-        tune.Tuner(
-            tune.with_resources(run_trial, resources),
-            tune_config=tune.TuneConfig(
-                search_alg=ConductedSearcher(conductor, order, max_concurrent=settings.max_concurrent),
-                scheduler=ConductedScheduler(conductor),
-                num_samples=-1,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(scratch),
-                verbose=0,
-                stop=deadline,
-                callbacks=[FailureWatch(conductor)],
-                failure_config=tune.FailureConfig(max_failures=_RETRIES),
-            ),
-        ).fit()
+    try:
+        with _ray(settings), _scratch(run_folder) as scratch:
+            _fit(conductor, settings, order, deadline, scratch)
+    except KeyboardInterrupt:
+        return "interrupted"
+    except BaseException:
+        # Tune wraps what its callbacks raise; a journal that could not be written is the true reason.
+        if conductor.journal.failure is not None:
+            raise conductor.journal.failure from None
+        conductor.journal.append(RunEnded(outcome="interrupted", best=None))
+        raise
+    finally:
+        signal.signal(signal.SIGINT, interrupts)
     if conductor.done and all(trial.ended for trial in conductor.record.trials.values()):
         return "finished"
     return "out of time" if deadline.passed else "interrupted"
 
 
+def _fit(
+    conductor: Conductor,
+    settings: SearchSettings,
+    order: Callable[[Assignment], TrialOrder],
+    deadline: Deadline,
+    scratch: Path,
+) -> None:
+    resources = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial}
+    tune.Tuner(
+        tune.with_resources(run_trial, resources),
+        tune_config=tune.TuneConfig(
+            search_alg=ConductedSearcher(conductor, order, max_concurrent=settings.max_concurrent),
+            scheduler=ConductedScheduler(conductor),
+            num_samples=-1,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            verbose=0,
+            stop=deadline,
+            callbacks=[FailureWatch(conductor)],
+            failure_config=tune.FailureConfig(max_failures=_RETRIES),
+        ),
+    ).fit()
+
+
 @contextlib.contextmanager
 def _ray(settings: SearchSettings) -> Iterator[None]:
     """Ray, quiet; its own local instance bound to loopback unless an address is given."""
-    cpus = None if settings.address else settings.max_concurrent * settings.cpus_per_trial
+    cpus = settings.max_concurrent * settings.cpus_per_trial if settings.local else None
     try:
         ray.init(
-            address=settings.address or "local",
+            address="local" if settings.local else settings.address,
             num_cpus=cpus,
-            include_dashboard=None if settings.address else False,
+            include_dashboard=False if settings.local else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except ConnectionError as error:
+    except (ConnectionError, ValueError) as error:
         raise InputError(
             f"--address {settings.address}: no Ray cluster answers there; start one, or leave --address out to run here"
         ) from error
     try:
+        _check_resources(settings)
         yield
     finally:
         ray.shutdown()
+
+
+def _check_resources(settings: SearchSettings) -> None:
+    """Ray would let a trial that asks for more than there is wait for ever."""
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    for name, wanted in (("CPU", settings.cpus_per_trial), ("GPU", settings.gpus_per_trial)):
+        if wanted > there.get(name, 0):
+            raise InputError(
+                f"--{name.lower()}s-per-trial {wanted:g} is more than Ray has ({there.get(name, 0):g}): ask for less"
+            )
 
 
 @contextlib.contextmanager

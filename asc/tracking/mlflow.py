@@ -61,15 +61,16 @@ class MlflowTracker:
     def close(self, drain_s: float = 20.0) -> Shipped:
         """Send what is left for at most `drain_s` seconds, then stop.
 
-        Raises:
-            BaseException: whatever ended the thread that is not a failure of MLflow, such as a damaged journal.
+        Whatever ended the thread that is not a failure of MLflow, such as a damaged journal, has printed its traceback
+        when it happened; here it is the problem that is returned, for a run's result must not be lost to it.
         """
         self._deadline_s = time.monotonic() + drain_s
         self._stop.set()
         self._wake.set()
         self._thread.join(drain_s)
         if self._error is not None:
-            raise self._error
+            problem = f"sending to MLflow at {self._uri} failed ({type(self._error).__name__}: {self._error})"
+            return Shipped(events=self._sent, pending=0, problem=problem)
         pending = _pending(self._folder, self._uri)
         problem = self._problem or f"MLflow at {self._uri} is slow: its {drain_s:.0f} s were up"
         return Shipped(events=self._sent, pending=pending, problem=problem if pending else None)

@@ -28,10 +28,8 @@ def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> It
     finally:
         shipped = tracker.close()
         if shipped.problem is not None:
-            say(
-                f"{shipped.problem}; {shipped.pending} events wait in {journal.path}, "
-                f"send them later with: {send_command(folder, where)}"
-            )
+            waiting = f"{shipped.pending} events wait" if shipped.pending else "the events are"
+            say(f"{shipped.problem}; {waiting} in {journal.path}, send them later with: {send_command(folder, where)}")
 
 
 def browse(folder: Path, uri: str | None) -> str:

@@ -129,6 +129,57 @@ def test_a_search_cut_off_anywhere_ends_as_the_whole_one(tmp_path: Path) -> None
         assert len(done) == len(set(done)), "nothing is journalled twice"
 
 
+def test_a_journal_cut_after_any_line_ends_as_the_whole_one(tmp_path: Path) -> None:
+    """A process may die between any two events: what it had decided or not is decided again, and the same."""
+    whole = conductor(tmp_path / "whole", 6)
+    run_out(whole)
+    expected = trials_of(tmp_path / "whole")
+    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    for count in range(1, len(lines)):
+        folder = tmp_path / f"cut{count}"
+        folder.mkdir()
+        (folder / "journal.jsonl").write_bytes(b"".join(lines[:count]))
+        lead = conductor(folder, 6)
+        run_out(lead)
+        lead.journal.close()
+        assert trials_of(folder) == expected, f"cut after line {count}: {lines[count - 1]!r}"
+
+
+def test_a_space_with_twins_is_resumed_as_it_would_have_gone_on(tmp_path: Path) -> None:
+    text = """schema = 1
+[parameters]
+"architecture.widths.0" = { low = 4, high = 32, step = 4 }
+"architecture.widths.1" = { low = 8, high = 24, step = 8 }
+"""
+    space = parse_space(text, source="test", name="small")
+    whole = conductor(tmp_path / "whole", 14, space)
+    run_out(whole)
+    assert any(refused.twin for refused in whole.record.refused)
+    expected = trials_of(tmp_path / "whole")
+    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    ends = [number for number, line in enumerate(lines, start=1) if b'"TrialEnded"' in line]
+    for count in ends[3::3]:
+        folder = tmp_path / f"cut{count}"
+        folder.mkdir()
+        (folder / "journal.jsonl").write_bytes(b"".join(lines[:count]))
+        lead = conductor(folder, 14, space)
+        run_out(lead)
+        lead.journal.close()
+        assert trials_of(folder) == expected, f"cut after line {count}"
+
+
+def test_checkpoints_of_ended_trials_are_removed(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 2)
+    assignment = lead.next_trial("w")
+    assert assignment is not None
+    folder = tmp_path / "trials" / assignment.trial
+    folder.mkdir(parents=True)
+    for name in ("last.safetensors", "best.safetensors", "model.safetensors", ".last.safetensors.7.tmp"):
+        (folder / name).write_text("x")
+    work(lead, "w", assignment)
+    assert [path.name for path in folder.iterdir()] == ["model.safetensors"]
+
+
 def test_an_epoch_that_is_reported_again_is_heard_once(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 2)
     assignment = lead.next_trial("w")

@@ -1,15 +1,17 @@
 """What a resumed search takes from its journal, and what may be given anew."""
 
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from asc.errors import InputError
 from asc.journal import Journal, RunResumed, RunStarted, fold
+from asc.search.opening import begun, opened, resumed_settings
 from asc.search.options import Options
-from asc.search.resume import journalled_space, resumed_settings, resumed_space
+from asc.search.preview import plan
 from asc.search.settings import SearchSettings
-from asc.space import Space
 
 
 def test_settings_are_those_of_the_start_with_what_was_given_later(
@@ -35,10 +37,31 @@ def test_a_training_is_not_resumed_as_a_search(journal: Callable[[], Journal]) -
         resumed_settings(record, {})
 
 
-def test_the_space_comes_back_from_the_journal_word_for_word(journal: Callable[[], Journal], idlab128: Space) -> None:
-    record = fold(journal().entries)
-    record.started = RunStarted(name="s", kind="search", settings={}, space=journalled_space(idlab128))
-    assert resumed_space(record) == idlab128
+def test_a_search_is_opened_again_as_it_began(tmp_path: Path) -> None:
+    options = Options(space="idlab128", storage=tmp_path, name="s", trials=3)
+    first = opened(options)
+    made = plan(first.settings, first.space)
+    begun(first, options, made).close()
+    again = opened(Options(resume="s", storage=tmp_path))
+    assert again.settings == first.settings
+    assert again.space == first.space
+    assert again.reference == made.base
+
+
+def test_other_data_are_refused_on_resume(tmp_path: Path) -> None:
+    options = Options(storage=tmp_path, name="s")
+    first = opened(options)
+    begun(first, options, plan(first.settings, first.space)).close()
+    again = opened(Options(resume="s", storage=tmp_path))
+    other = plan(dataclasses.replace(again.settings, data="synthetic:7"), again.space)
+    with pytest.raises(InputError, match="is not what s began with"):
+        begun(again, Options(resume="s", storage=tmp_path), other)
+
+
+@pytest.mark.parametrize("changed", [{"space": "idlab128"}, {"name": "other"}])
+def test_space_and_name_are_refused_on_resume(tmp_path: Path, changed: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="cannot change on --resume s"):
+        opened(Options(resume="s", storage=tmp_path, **changed))  # type: ignore[arg-type]
 
 
 def test_defaults_are_sized_for_the_machine_and_options_win() -> None:

@@ -1,0 +1,102 @@
+"""A search before its first trial: a new one from its options, an old one from its journal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from asc.config import Experiment
+from asc.errors import InputError
+from asc.journal import Journal, RunRecord, RunResumed, RunStarted, fold
+from asc.runs import JOURNAL, git_commit, new_run_folder, run_folder
+from asc.search.options import Options
+from asc.search.preview import Plan
+from asc.search.settings import RESUMABLE, SearchSettings, settings_from
+from asc.space import Space, load_space, parse_space
+from asc.typed import Scalar
+
+
+def resumed_settings(record: RunRecord, given: Mapping[str, Scalar]) -> SearchSettings:
+    """The settings of a search that goes on; `given` holds options of this command line.
+
+    Raises:
+        InputError: the run is no search, or an option is given that cannot change in mid-search.
+    """
+    if record.started.kind != "search":
+        raise InputError(f"{record.started.name} is a training, not a search: resume it with launch/train.py")
+    before = settings_from(record.started.settings, *(resumed.settings for resumed in record.resumed))
+    for key, value in given.items():
+        if key not in RESUMABLE and getattr(before, key) != value:
+            allowed = ", ".join(f"--{name.replace('_', '-')}" for name in RESUMABLE)
+            raise InputError(
+                f"--{key.replace('_', '-')} is {getattr(before, key)} in {record.started.name} and cannot change on "
+                f"--resume: leave it out (these can change: {allowed})"
+            )
+    return settings_from(before.scalars(), given)
+
+
+def resumed_space(record: RunRecord) -> Space:
+    """The space that the search was started with, as its journal holds it."""
+    name, _, text = (record.started.space or "").partition("\n")
+    return parse_space(text, source=f"the journal of {record.started.name}", name=name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What a search starts from; `journal` is None for a new one, which has none before everything was checked."""
+
+    settings: SearchSettings
+    space: Space
+    reference: Experiment | None = None
+    journal: Journal | None = None
+
+
+def opened(options: Options) -> Opening:
+    """The settings and the space that a command line asks for, from the journal with --resume.
+
+    Raises:
+        InputError: anything is wrong with them, or the run to resume is not there.
+    """
+    if options.resume is None:
+        return Opening(settings=options.settings(), space=load_space(options.space or "quick"))
+    for name in ("space", "name"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} cannot change on --resume {options.resume}: leave it out")
+    journal = Journal(run_folder(options.storage, options.resume) / JOURNAL)
+    record = fold(journal.entries)
+    reference = record.started.reference
+    return Opening(
+        settings=resumed_settings(record, options.given()),
+        space=resumed_space(record),
+        reference=None if reference is None else Experiment.from_flat(reference),
+        journal=journal,
+    )
+
+
+def begun(opening: Opening, options: Options, plan: Plan) -> Journal:
+    """The journal of a search, its start or its resumption written.
+
+    Raises:
+        InputError: the name is taken, or the data are not those that the search began with.
+    """
+    digest = plan.manifest.digest
+    if opening.journal is not None:
+        before = fold(opening.journal.entries).started.data_digest
+        if before != digest:
+            raise InputError(
+                f"{plan.settings.data} is not what {options.resume} began with (files, labels or splits differ): put "
+                "the data back as they were, or start a new search"
+            )
+        opening.journal.append(RunResumed(settings=options.given()))
+        return opening.journal
+    journal = Journal(new_run_folder(options.storage, options.run_name()) / JOURNAL)
+    journal.append(
+        RunStarted(
+            name=journal.path.parent.name,
+            kind="search",
+            settings=opening.settings.scalars(),
+            git_commit=git_commit(),
+            space=f"{opening.space.name}\n{opening.space.text}",
+            data_digest=digest,
+            reference=plan.base.flat(),
+        )
+    )
+    return journal
