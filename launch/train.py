@@ -53,7 +53,7 @@ class Options:
     cache: Annotated[Path | None, cli.option("DIR")] = None
     """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
     mlflow_uri: Annotated[str | None, cli.option("URI")] = None
-    """An MLflow server or database; by default a database under --storage."""
+    """An MLflow server or database, or none; by default a database under --storage."""
     json: bool = False
     """Print one JSON object on standard output."""
 

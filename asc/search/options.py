@@ -64,7 +64,7 @@ class Options:
     cache: Annotated[Path | None, cli.option("DIR")] = None
     """Where packed audio lies (default: $ASC_CACHE or ~/.cache/asc)."""
     mlflow_uri: Annotated[str | None, cli.option("URI")] = None
-    """An MLflow server or database (default: a database under --storage)."""
+    """An MLflow server or database, or none (default: a database under --storage)."""
     dry_run: bool = False
     """Say what would be done, and how long it may take; train nothing."""
     json: bool = False

@@ -13,6 +13,7 @@ from asc.errors import InputError
 EXPERIMENT = "asc"
 VIEW = "asc-trials-1"
 _SQLITE = "sqlite:///"
+OFF = "none"
 
 
 def default_uri(storage: Path) -> str:
@@ -21,14 +22,15 @@ def default_uri(storage: Path) -> str:
 
 
 def check_uri(uri: str | None) -> None:
-    """Check the form of an MLflow URI (None: the default one); whether anything answers there is found out later.
+    """Check the form of an MLflow URI (None: the default, `OFF`: none); whether anything answers is found out later.
 
     Raises:
         InputError: neither http(s) nor sqlite, no host or file, or a password in it.
     """
     forms = "give http://HOST:PORT, https://HOST, or sqlite:////ABSOLUTE/PATH/mlflow.db"
-    if uri is None:
+    if uri in (None, OFF):
         return
+    assert uri is not None
     if uri.startswith("sqlite:"):
         if not uri.startswith(_SQLITE) or uri == _SQLITE:
             raise InputError(f"--mlflow-uri {uri} names no database file: {forms}")

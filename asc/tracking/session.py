@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from asc.journal import Journal
-from asc.tracking.address import check_uri, default_uri, send_command, ui_command, ui_url
+from asc.tracking.address import OFF, check_uri, default_uri, send_command, ui_command, ui_url
 from asc.tracking.cursor import load_cursor
 from asc.tracking.mlflow import MlflowTracker
+from asc.tracking.tracker import NullTracker, Tracker
 
 
 @contextlib.contextmanager
 def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> Iterator[None]:
-    """Send a journal to MLflow while it grows; `uri` None means the sqlite file beside the run's folder.
+    """Send a journal to MLflow while it grows; `uri` None means the sqlite file beside the run, `none` nothing.
 
     Raises:
         InputError: the URI's form is wrong.
@@ -20,7 +21,7 @@ def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> It
     folder = journal.path.parent
     where = uri or default_uri(folder.parent)
     check_uri(where)
-    tracker = MlflowTracker(folder, uri=where, on_warning=say)
+    tracker: Tracker = NullTracker() if where == OFF else MlflowTracker(folder, uri=where, on_warning=say)
     tracker.start()
     journal.listeners.append(lambda entry: tracker.notify())
     try:
@@ -34,6 +35,8 @@ def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> It
 
 def browse(folder: Path, uri: str | None) -> str:
     """What a person types to look at a run, and the page with the trials, best first, if any of it was sent."""
+    if uri == OFF:
+        return f"{send_command(folder, default_uri(folder.parent))} first, for tracking was off"
     where = uri or default_uri(folder.parent)
     experiment = load_cursor(folder, where).experiment_id
     page = f"\nand open {ui_url(where, experiment)}" if experiment else ""

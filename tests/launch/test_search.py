@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -204,6 +205,21 @@ def test_ctrl_c_ends_with_what_is_there_and_a_dead_mlflow_server_does_not_matter
     assert not (run / ".ray").exists()
 
 
+def test_a_trial_that_fails_says_why_and_a_search_without_a_network_fails(bench: Bench, tiny_csv: Path) -> None:
+    copy = bench.folder / "copy"
+    shutil.copytree(tiny_csv.parent, copy)
+    options = ("--recipe", "tiny.toml", "--space", "space.toml", "--data", f"csv:{copy / 'meta.csv'}")
+    process = bench.start(*options, "--name", "lost", "--trials", "1", "--mlflow-uri", "none")
+    run = bench.run("lost")
+    wait_for(lambda: bool(events(run)), process)
+    (copy / "up_slow-00-0.wav").unlink()
+    code, out, err = ended(process)
+    assert code == 1, err
+    (end,) = [event for event in events(run) if isinstance(event, TrialEnded)]
+    assert end.outcome == "failed" and end.reason is not None and "up_slow-00-0.wav" in end.reason
+    assert "up_slow-00-0.wav" in out, "the person is told why"
+
+
 def refusal(bench: Bench, *options: str) -> str:
     code, out, err = ended(bench.start(*options))
     assert (code, out) == (2, ""), err
@@ -217,7 +233,7 @@ def test_wrong_input_ends_before_ray_starts_in_one_sentence(bench: Bench, tiny_c
     (bench.folder / "misspelt.toml").write_text(SPACE.replace("widths.0", "widhts.0"))
     assert "architecture.widths.0" in refusal(bench, *never, "--space", "misspelt.toml")
     assert "nowhere" in refusal(bench, "--name", "never", "--data", "folder:nowhere")
-    assert "whole" in refusal(bench, "--resume", "none")
+    assert "has no run none" in refusal(bench, "--resume", "none")
     assert "dcase2021" in refusal(bench, *never, "--space", "space.toml", "--rule", "dcase2020")
     assert "--mlflow-uri" in refusal(bench, *never, "--space", "space.toml", "--mlflow-uri", "ftp://x")
     assert not bench.run("never").exists()
