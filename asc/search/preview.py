@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from asc.budget import rule
+from asc.budget import counted_bytes, limit_bytes, rule
 from asc.config import Experiment
 from asc.data.dataset import open_dataset
 from asc.data.manifest import Manifest, load_manifest
@@ -226,11 +226,12 @@ def _impossible(base: Experiment, space: Space, budget: Budget) -> str:
         narrow = {f"architecture.widths.{stage}": cardinality for stage in range(len(base.architecture.widths))}
         experiment = base.updated({**values, **narrow})
         costs.append(cost(experiment.architecture, experiment.front_end))
-    smallest = min(size.size_bytes for size in costs) / budget.rule.unit_bytes
+    smallest = min(counted_bytes(budget.rule, size) for size in costs)
+    allowed = limit_bytes(budget.rule, budget.kilobytes)
     limit = budget.rule.macs_per_second_limit
     fewest = min(size.macs_per_second for size in costs) / 1e6
     macs = f" and {fewest:.1f} MMAC per second (allowed: {limit / 1e6:g})" if limit else ""
     return (
-        f"no network of space {space.name} fits {budget.kilobytes:g} KB under {budget.rule.name}: the smallest found "
-        f"takes {smallest:.1f} KB{macs}; give a larger --budget-kb or another --space"
+        f"no network of space {space.name} fits {budget.kilobytes:g} KB ({allowed:,} bytes) under {budget.rule.name}: "
+        f"the smallest found takes {smallest:,} bytes{macs}; give a larger --budget-kb or another --space"
     )

@@ -34,7 +34,7 @@ def test_the_share_that_fits_is_that_of_the_space(idlab128: Space) -> None:
 
 def test_an_impossible_budget_says_how_small_it_gets(idlab128: Space) -> None:
     base = load_experiment("qat_8b").updated(idlab128.settings)
-    with pytest.raises(InputError, match=r"no network of space idlab128 fits 1 KB.*takes [\d.]+ KB.*--budget-kb"):
+    with pytest.raises(InputError, match=r"fits 1 KB \(1,024 bytes\).*takes [\d,]+ bytes.*--budget-kb"):
         preview(base, idlab128, Budget(rule=rule("dcase2021"), kilobytes=1))
 
 
