@@ -9,32 +9,35 @@ from torch import Tensor
 
 from asc.checkpoint import read_tensors, write_tensors
 from asc.config import Experiment
+from asc.data.choice import DataChoice
 from asc.errors import InputError
 from asc.quant.integer import IntegerNet
-from asc.results import Evaluation
+from asc.results import CalibrationReport, Evaluation
 from asc.typed import build
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataIdentity:
-    """Which data a network was trained on: the spec as it was given, and what decides the splits."""
+    """Which data a network was trained on, and the digest of their manifest."""
 
-    spec: str
-    fold: int
-    data_seed: int
+    choice: DataChoice
     digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """What a model file says of itself: config (front end too), labels in the order of the logits, data, figures."""
+    """What a model file says of itself: config (front end too), labels in the order of the logits, data, figures.
+
+    `calibration` says what came of calibrating it, None where that was not asked for.
+    """
 
     experiment: Experiment
     labels: tuple[str, ...]
     data: DataIdentity
     evaluation: Evaluation
+    calibration: CalibrationReport | None = None
 
 
 def save_model(path: Path, network: IntegerNet, info: ModelInfo) -> None:

@@ -1,5 +1,6 @@
 """The only evaluation: a network on the full-length clips of one split, with the front end that it was trained with."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,11 +91,9 @@ def open_for(
         InputError: the labels are not the model's, or the data cannot be opened.
     """
     dataset = open_dataset(
-        spec or info.data.spec,
+        dataclasses.replace(info.data.choice, spec=spec or info.data.choice.spec),
         sample_rate_hz=info.experiment.front_end.sample_rate_hz,
         cache=cache,
-        fold=info.data.fold,
-        data_seed=info.data.data_seed,
         splits=(split,),
         progress=progress,
     )

@@ -55,6 +55,36 @@ class Evaluation:
     per_device: tuple[GroupFigures, ...]
 
 
+CalibrationMethod = Literal["none", "temperature", "multinomial", "one_vs_rest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationReport:
+    """What came of calibrating a network on the clips of one split.
+
+    The three log losses (micro, in nats) are those of grouped cross-validation over that split: without calibration,
+    with a single temperature, and with `method`. `strength` is the chosen strength of regularisation towards the
+    identity, None where the method has none. `applied` is False where cross-validation saw no gain, so that the
+    network was left as it was.
+    """
+
+    method: CalibrationMethod
+    split: Split
+    clips: int
+    groups: int
+    strength: float | None
+    temperature: float
+    log_loss_uncalibrated: float
+    log_loss_temperature: float
+    log_loss_method: float
+    applied: bool
+
+    @property
+    def optimistic(self) -> bool:
+        """Whether test clips were used, so that figures on the test fold flatter the network."""
+        return self.split == "test" and self.applied
+
+
 OutcomeKind = Literal["completed", "stopped", "diverged", "failed"]
 
 

@@ -219,9 +219,7 @@ class _Run:
         built_bytes = _checked_bytes(integer, self.experiment)
         evaluation = self.validator.evaluate(integer)
         manifest = self.dataset.manifest
-        data = DataIdentity(
-            spec=manifest.spec, fold=manifest.fold, data_seed=manifest.data_seed, digest=manifest.digest
-        )
+        data = DataIdentity(choice=manifest.choice, digest=manifest.digest)
         info = ModelInfo(experiment=self.experiment, labels=self.dataset.labels, data=data, evaluation=evaluation)
         save_model(self.folder / MODEL, integer, info)
         return Completed(

@@ -1,13 +1,14 @@
 """One training as a run of its own: the journal, the checkpoints, `best/` at the end; what launch/train.py starts."""
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from asc.config import Experiment
-from asc.data.dataset import Dataset, open_dataset
+from asc.data.choice import DataChoice
+from asc.data.dataset import Dataset
 from asc.errors import InputError
 from asc.journal import EpochDone, Journal, RunEnded, RunRecord, RunResumed, RunStarted, TrialAsked, TrialEnded, fold
 from asc.results import Completed, Diverged, EpochMetrics, Signal, TrainingEnd
@@ -19,30 +20,10 @@ from asc.typed import Scalar, build
 TRIAL = "t000"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataChoice:
-    """Which data a run is trained on."""
-
-    data: str
-    fold: int
-    data_seed: int
-
-    def open(self, sample_rate_hz: int, cache: Path, progress: Callable[[int, int], None]) -> Dataset:
-        """Open the training and validation splits (errors as `open_dataset`)."""
-        return open_dataset(
-            self.data,
-            sample_rate_hz=sample_rate_hz,
-            cache=cache,
-            fold=self.fold,
-            data_seed=self.data_seed,
-            splits=("train", "valid"),
-            progress=progress,
-        )
-
-
 def begin(journal: Journal, experiment: Experiment, choice: DataChoice) -> None:
     """Write the start of a new run: its data, and its config as the one trial."""
-    settings: dict[str, Scalar] = {"data": choice.data, "fold": choice.fold, "data_seed": choice.data_seed}
+    chosen = dataclasses.asdict(choice)
+    settings: dict[str, Scalar] = {"data": chosen.pop("spec"), **{k: v for k, v in chosen.items() if v is not None}}
     name = journal.path.parent.name
     journal.append(RunStarted(name=name, kind="train", settings=settings, git_commit=git_commit()))
     size = cost(experiment.architecture, experiment.front_end)
@@ -77,7 +58,9 @@ def resumed(journal: Journal) -> tuple[Experiment, DataChoice]:
         if record.ended is None:
             _close(journal, completed=ended.outcome == "completed")
         raise InputError(f"{folder} has ended ({ended.outcome}): start a new training under another --name")
-    return Experiment.from_flat(record.trials[TRIAL].asked.config), build(DataChoice, record.started.settings)
+    settings = dict(record.started.settings)
+    choice = build(DataChoice, {"spec": settings.pop("data"), **settings})
+    return Experiment.from_flat(record.trials[TRIAL].asked.config), choice
 
 
 def run(

@@ -27,8 +27,9 @@ def main(options: Options) -> int:
         output.result(preview.estimate(plan, span))
         output.json(preview.as_json(plan, span))
         return cli.DONE
+    cache = (options.cache or default_cache()).resolve()
     with packing(output.progress) as bar:
-        data = preview.pack(plan, (options.cache or default_cache()).resolve(), bar)
+        data = preview.pack(plan, cache, bar)
 
     environment.prepare(local=settings.local)
     from asc.search import conductor, finish, leaderboard, live, study
@@ -41,7 +42,7 @@ def main(options: Options) -> int:
     with tracked(journal, settings.mlflow_uri, output.say):
         with live.LiveView(output.progress, lead.record, settings, unit_bytes=unit) as view:
             journal.listeners.append(view.heard)
-            ending = study.run(lead, settings, data)
+            ending = study.run(lead, settings, data, cache)
         summary = finish.finish(lead, plan.space, ending)
         output.result(leaderboard.table(summary.rows, unit))
         if summary.best is not None:

@@ -83,7 +83,8 @@ def main(options: Options) -> int:
     import torch
 
     from asc import progress, runs, training_run
-    from asc.data.dataset import default_cache
+    from asc.data.choice import DataChoice
+    from asc.data.dataset import default_cache, open_dataset
     from asc.results import Completed
     from asc.tracking.address import check_uri
     from asc.tracking.session import browse, tracked
@@ -96,9 +97,15 @@ def main(options: Options) -> int:
         experiment, choice = training_run.resumed(journal)
     else:
         experiment = options.experiment()
-        choice = training_run.DataChoice(data=options.data, fold=options.fold, data_seed=options.data_seed)
+        choice = DataChoice(options.data, fold=options.fold, data_seed=options.data_seed)
     with progress.packing(output.progress) as bar:
-        dataset = choice.open(experiment.front_end.sample_rate_hz, options.cache or default_cache(), bar)
+        dataset = open_dataset(
+            choice,
+            sample_rate_hz=experiment.front_end.sample_rate_hz,
+            cache=options.cache or default_cache(),
+            splits=("train", "valid"),
+            progress=bar,
+        )
     if not options.resume:
         experiment = experiment.updated({"architecture.classes": len(dataset.labels)})
         name = (
@@ -110,7 +117,7 @@ def main(options: Options) -> int:
     folder = journal.path.parent
     lines = progress.EpochLines(output.progress, experiment.schedule.epochs)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    output.say(f"training {folder.name} on {choice.data}, {len(dataset.indices('train'))} clips, device {device}")
+    output.say(f"training {folder.name} on {choice.spec}, {len(dataset.indices('train'))} clips, device {device}")
     with tracked(journal, options.mlflow_uri, output.say):
         try:
             end = training_run.run(journal, experiment, dataset, device=device, on_epoch=lines)
@@ -126,7 +133,7 @@ def main(options: Options) -> int:
         output.result(table)
     model = folder / "best" / "model.safetensors"
     output.result(f"stored network: {model} ({end.built_bytes:,} bytes of parameters, epoch {end.best_epoch})")
-    output.result(f"next: python launch/evaluate.py {model} --data {choice.data} --split test")
+    output.result(f"next: python launch/evaluate.py {model} --data {choice.spec} --split test")
     output.result(f"look at it with: {browse(folder, options.mlflow_uri)}")
     output.json({"name": folder.name, "model": str(model), **dataclasses.asdict(end)})
     return cli.DONE

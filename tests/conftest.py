@@ -13,6 +13,7 @@ import soundfile
 import torch
 
 from asc.config import Architecture, Augment, Experiment, FrontEnd, Schedule
+from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset, open_dataset
 
 RATE_HZ = 8000
@@ -50,7 +51,7 @@ def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_dataset(tiny_csv: Path, tiny_cache: Path) -> Dataset:
-    return open_dataset(f"csv:{tiny_csv}", sample_rate_hz=RATE_HZ, cache=tiny_cache)
+    return open_dataset(DataChoice(f"csv:{tiny_csv}"), sample_rate_hz=RATE_HZ, cache=tiny_cache)
 
 
 @pytest.fixture(scope="session")

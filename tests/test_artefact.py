@@ -10,6 +10,7 @@ from torch import Tensor
 from asc.artefact import DataIdentity, ModelInfo, load_model, save_model
 from asc.checkpoint import read_tensors, write_tensors
 from asc.config import Experiment
+from asc.data.choice import DataChoice
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.quant.integer import IntegerNet, to_integer
@@ -33,7 +34,7 @@ def info(tiny_experiment: Experiment) -> ModelInfo:
     return ModelInfo(
         experiment=tiny_experiment,
         labels=("down_fast", "down_slow", "up_fast", "\u00fcp"),
-        data=DataIdentity(spec="csv:meta.csv", fold=1, data_seed=0, digest="0" * 12),
+        data=DataIdentity(choice=DataChoice("csv:meta.csv"), digest="0" * 12),
         evaluation=Evaluation(
             split="valid",
             clips=3,
@@ -91,12 +92,12 @@ def test_a_model_that_is_cut_off_is_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"schema": 2}, "is no model of this asc (schema 1)"),
-        ({"schema": None}, "is no model of this asc (schema 1)"),
+        ({"schema": 3}, "is no model of this asc (schema 2)"),
+        ({"schema": None}, "is no model of this asc (schema 2)"),
         ({"labels": ["a", "b"]}, "(2 labels for 4 classes)"),
         ({"labels": "abcd"}, "(labels must be a list, got 'abcd')"),
         ({"extra": 1}, "(unknown key extra"),
-        ({"data": {"spec": "x"}}, "(missing key data.fold, data.data_seed, data.digest)"),
+        ({"data": {"digest": "x"}}, "(missing key data.choice)"),
         ({"evaluation": None}, "(evaluation must be a table, got None)"),
     ],
 )

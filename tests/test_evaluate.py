@@ -9,6 +9,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from asc.artefact import DataIdentity, ModelInfo
 from asc.config import Experiment
+from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset
 from asc.errors import InputError
 from asc.evaluate import Evaluator, open_for
@@ -65,7 +66,7 @@ def test_other_labels_are_refused(tiny_experiment: Experiment, tiny_csv: Path, t
         per_class=(),
         per_device=(),
     )
-    data = DataIdentity(spec=f"csv:{tiny_csv}", fold=1, data_seed=0, digest="")
+    data = DataIdentity(choice=DataChoice(f"csv:{tiny_csv}"), digest="")
     info = ModelInfo(experiment=tiny_experiment, labels=("bus", "tram"), data=data, evaluation=nothing)
     with pytest.raises(InputError, match="bus, tram"):
         open_for(info, None, "valid", cache=tiny_cache, progress=lambda done, total: None)

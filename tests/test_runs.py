@@ -7,6 +7,7 @@ import torch
 from asc import runs
 from asc.artefact import DataIdentity, ModelInfo, load_model, save_model
 from asc.config import Experiment, load_experiment
+from asc.data.choice import DataChoice
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.quant.integer import to_integer
@@ -54,7 +55,7 @@ def test_publishing_puts_the_model_and_its_config_into_best(tmp_path: Path, tiny
     info = ModelInfo(
         experiment=tiny_experiment,
         labels=("a", "b", "c", "d"),
-        data=DataIdentity(spec="synthetic", fold=1, data_seed=0, digest="0"),
+        data=DataIdentity(choice=DataChoice("synthetic"), digest="0"),
         evaluation=Evaluation(
             split="valid",
             clips=1,

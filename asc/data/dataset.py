@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from asc.data.choice import DataChoice
 from asc.data.manifest import Manifest, load_manifest
 from asc.data.packing import Progress
 from asc.data.splits import LEARNING_SPLITS
@@ -68,18 +69,25 @@ class Dataset:
         """The device that recorded clip i."""
         return self.manifest.clips[i].device
 
+    def group(self, i: int) -> str:
+        """The location (or source) at which clip i was recorded."""
+        return self.manifest.clips[i].group
+
+    @property
+    def trained_devices(self) -> frozenset[str]:
+        """The devices of the training split: what a network trained on this set has heard."""
+        return frozenset(clip.device for clip in self.manifest.clips if clip.split == "train")
+
     def _check(self, split: Split) -> None:
         if split not in self._splits:
             raise ValueError(f"split {split} was not opened, only {', '.join(sorted(self._splits))}")
 
 
 def open_dataset(
-    spec: str,
+    choice: DataChoice,
     *,
     sample_rate_hz: int,
     cache: Path,
-    fold: int = 1,
-    data_seed: int = 0,
     splits: Sequence[Split] = LEARNING_SPLITS,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -88,7 +96,7 @@ def open_dataset(
     Raises:
         InputError: anything wrong with the data; one sentence.
     """
-    manifest = load_manifest(spec, fold=fold, data_seed=data_seed)
+    manifest = load_manifest(choice)
     store = open_store(manifest, sample_rate_hz=sample_rate_hz, cache=cache, progress=progress)
     return Dataset(manifest, store, splits=splits)
 

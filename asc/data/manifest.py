@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from asc.data.choice import DataChoice
 from asc.data.readers import read_csv, read_esc10, read_folder
 from asc.data.rows import Row
 from asc.data.splits import check_groups, split_rows
@@ -36,18 +37,21 @@ class Manifest:
     `source` says where the audio comes from: the folder below which the paths lie, or the synthetic generator.
     """
 
-    spec: str
+    choice: DataChoice
     labels: tuple[str, ...]
     clips: tuple[Clip, ...]
     source: Path | Synthetic = Path()
-    fold: int = 1
-    data_seed: int = 0
 
     def __post_init__(self) -> None:
         """Check that no group lies in two splits and that there are at least two labels."""
         check_groups(self.spec, ((clip.path, clip.group, clip.split) for clip in self.clips))
         if len(self.labels) < 2:
             raise InputError(f"{self.spec} has only the label {', '.join(self.labels)}: at least 2 are needed")
+
+    @property
+    def spec(self) -> str:
+        """The set as `--data` names it."""
+        return self.choice.spec
 
     @property
     def digest(self) -> str:
@@ -60,27 +64,23 @@ class Manifest:
         return hashlib.sha256(json.dumps([generator, rows]).encode()).hexdigest()
 
 
-def load_manifest(spec: str, *, fold: int = 1, data_seed: int = 0) -> Manifest:
+def load_manifest(choice: DataChoice) -> Manifest:
     """The manifest of `synthetic[:SEED]`, `esc10:DIR`, `csv:FILE` or `folder:DIR`.
-
-    `fold` picks the test fold where the set has folds; `data_seed` draws valid and calibration from the rest.
 
     Raises:
         InputError: unknown kind of set, or anything wrong with its files; one sentence.
     """
-    source, rows = _read(spec)
-    splits = split_rows(rows, source=spec, fold=fold, data_seed=data_seed)
+    source, rows = _read(choice.spec)
+    splits = split_rows(rows, source=choice.spec, fold=choice.fold, data_seed=choice.data_seed)
     clips = tuple(
         Clip(path=row.path, label=row.label, device=row.device, group=row.group, split=split)
         for row, split in zip(rows, splits, strict=True)
     )
     return Manifest(
-        spec=spec,
+        choice=choice,
         labels=tuple(sorted({clip.label for clip in clips})),
         clips=clips,
         source=source,
-        fold=fold,
-        data_seed=data_seed,
     )
 
 

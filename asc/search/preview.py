@@ -12,6 +12,7 @@ import torch
 
 from asc.budget import counted_bytes, limit_bytes, rule
 from asc.config import Experiment
+from asc.data.choice import DataChoice
 from asc.data.dataset import open_dataset
 from asc.data.manifest import Manifest, load_manifest
 from asc.data.sources import sources_of
@@ -20,7 +21,6 @@ from asc.frontend import LogMel
 from asc.models.build import build_network
 from asc.search.repair import Budget, repair
 from asc.search.settings import SearchSettings
-from asc.search.trial import DataOptions
 from asc.size import cost
 from asc.space import Choice, FloatRange, IntRange, Parameter, Space
 
@@ -68,7 +68,7 @@ def plan(settings: SearchSettings, space: Space, reference: Experiment | None = 
         if key.startswith(_SHARED):
             raise InputError(f"space {space.name} samples {key}, which all trials must share: give it one choice")
     settings.reference(space, classes=10)
-    manifest = load_manifest(settings.data, fold=settings.fold, data_seed=settings.data_seed)
+    manifest = load_manifest(settings.choice)
     base = settings.reference(space, classes=len(manifest.labels)) if reference is None else reference
     return Plan(
         settings=settings,
@@ -106,20 +106,13 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
     )
 
 
-def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataOptions:
+def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataChoice:
     """Pack the audio where it is not packed yet, and say how workers find it (errors as `open_dataset`)."""
-    settings = plan.settings
-    open_dataset(
-        settings.data,
-        sample_rate_hz=plan.base.front_end.sample_rate_hz,
-        cache=cache,
-        fold=settings.fold,
-        data_seed=settings.data_seed,
-        progress=progress,
-    )
-    scheme, colon, place = settings.data.partition(":")
-    spec = f"{scheme}:{Path(place).resolve()}" if colon and scheme != "synthetic" else settings.data
-    return DataOptions(spec=spec, fold=settings.fold, data_seed=settings.data_seed, cache=str(cache))
+    choice = plan.settings.choice
+    open_dataset(choice, sample_rate_hz=plan.base.front_end.sample_rate_hz, cache=cache, progress=progress)
+    scheme, colon, place = choice.spec.partition(":")
+    spec = f"{scheme}:{Path(place).resolve()}" if colon and scheme != "synthetic" else choice.spec
+    return dataclasses.replace(choice, spec=spec)
 
 
 def describe(plan: Plan) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from asc.config import Experiment, load_experiment
+from asc.data.choice import DataChoice
 from asc.errors import InputError
 from asc.space import Space
 from asc.typed import Scalar, Value, build
@@ -48,6 +49,11 @@ class SearchSettings:
     def local(self) -> bool:
         """Whether Ray runs on this machine alone."""
         return self.address in (None, "local")
+
+    @property
+    def choice(self) -> DataChoice:
+        """The data of the search."""
+        return DataChoice(self.data, fold=self.fold, data_seed=self.data_seed)
 
     def scalars(self) -> dict[str, Scalar]:
         """The settings that are given, for the journal."""

@@ -14,19 +14,22 @@ from typing import Literal
 import ray
 from ray import tune
 
+from asc.data.choice import DataChoice
 from asc.errors import InputError
 from asc.journal import RunEnded
 from asc.search.conductor import Assignment, Conductor, trial_folder
 from asc.search.ray_adapters import ConductedScheduler, ConductedSearcher, Deadline, FailureWatch
 from asc.search.settings import SearchSettings
-from asc.search.trial import DataOptions, TrialOrder, run_trial
+from asc.search.trial import TrialOrder, run_trial
 
 Ending = Literal["finished", "out of time", "interrupted"]
 _RETRIES = 2
 
 
-def run(conductor: Conductor, settings: SearchSettings, data: DataOptions) -> Ending:
+def run(conductor: Conductor, settings: SearchSettings, data: DataChoice, cache: Path) -> Ending:
     """Run trials until none is left, time is up, or Ctrl-C; everything that happened is in the journal.
+
+    `cache` is where workers find the packed audio.
 
     Raises:
         InputError: `--address` names no cluster that can be reached, or a trial asks for more than there is.
@@ -39,6 +42,7 @@ def run(conductor: Conductor, settings: SearchSettings, data: DataOptions) -> En
             config=assignment.experiment.flat(),
             size_bytes=assignment.size_bytes,
             data=data,
+            cache=str(cache),
             folder=str(trial_folder(run_folder, assignment.trial)),
             threads=settings.cpus_per_trial,
             journalled=assignment.journalled,

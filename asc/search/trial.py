@@ -10,27 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from asc.config import Experiment
+from asc.data.choice import DataChoice
 from asc.results import Completed, Diverged, EpochMetrics, Signal
 from asc.typed import Scalar, build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataOptions:
-    """Which data, and where packed stores lie."""
-
-    spec: str
-    fold: int
-    data_seed: int
-    cache: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialOrder:
-    """All that a worker needs: the flat config, data, the trial's folder, threads, the epochs that the driver has."""
+    """All that a worker needs; `cache` is where the packed audio lies, `journalled` how many epochs the driver has."""
 
     config: Mapping[str, Scalar]
     size_bytes: int
-    data: DataOptions
+    data: DataChoice
+    cache: str
     folder: str
     threads: int
     journalled: int
@@ -65,11 +57,9 @@ def run_trial(config: dict[str, Any]) -> None:
     torch.set_num_threads(order.threads)
     experiment = Experiment.from_flat(order.config)
     dataset = open_dataset(
-        order.data.spec,
+        order.data,
         sample_rate_hz=experiment.front_end.sample_rate_hz,
-        cache=Path(order.data.cache),
-        fold=order.data.fold,
-        data_seed=order.data.data_seed,
+        cache=Path(order.cache),
         splits=("train", "valid"),
     )
 

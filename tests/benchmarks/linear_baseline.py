@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from asc.config import FrontEnd
+from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset, default_cache, open_dataset
 from asc.frontend import LogMel
 
@@ -67,10 +68,9 @@ def main() -> None:
     arguments = parser.parse_args()
     config = FrontEnd()
     dataset = open_dataset(
-        arguments.data,
+        DataChoice(arguments.data, fold=arguments.fold),
         sample_rate_hz=config.sample_rate_hz,
         cache=default_cache(),
-        fold=arguments.fold,
         splits=("train", "valid"),
     )
     front_end = LogMel(config)

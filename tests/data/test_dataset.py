@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from asc.data.choice import DataChoice
 from asc.data.dataset import default_cache, open_dataset
 
 RATE_HZ = 8_000
@@ -23,7 +24,7 @@ def spec(tmp_path: Path) -> str:
 
 
 def test_clips_by_number(spec: str, tmp_path: Path) -> None:
-    data = open_dataset(spec, sample_rate_hz=RATE_HZ, cache=tmp_path / "cache")
+    data = open_dataset(DataChoice(spec), sample_rate_hz=RATE_HZ, cache=tmp_path / "cache")
     assert data.labels == ("rain", "sea") and data.devices == ("a", "b")
     opened = np.concatenate([data.indices(split) for split in ("train", "valid", "calibration")])
     assert sorted(opened) == list(range(20))
@@ -35,12 +36,12 @@ def test_clips_by_number(spec: str, tmp_path: Path) -> None:
 
 
 def test_test_clips_are_out_of_reach_unless_asked_for(spec: str, tmp_path: Path) -> None:
-    closed = open_dataset(spec, sample_rate_hz=RATE_HZ, cache=tmp_path / "cache")
+    closed = open_dataset(DataChoice(spec), sample_rate_hz=RATE_HZ, cache=tmp_path / "cache")
     with pytest.raises(ValueError, match="split test was not opened, only calibration, train, valid"):
         closed.indices("test")
     with pytest.raises(ValueError, match="split test was not opened"):
         closed.waveform(21)
-    opened = open_dataset(spec, sample_rate_hz=RATE_HZ, cache=tmp_path / "cache", splits=("test",))
+    opened = open_dataset(DataChoice(spec), sample_rate_hz=RATE_HZ, cache=tmp_path / "cache", splits=("test",))
     assert list(opened.indices("test")) == [20, 21, 22, 23] and opened.devices == ("a", "b", "z")
     assert len(opened.waveform(21)) == opened.samples(21)
     with pytest.raises(ValueError, match="split train was not opened, only test"):

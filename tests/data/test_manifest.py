@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from asc.data.choice import DataChoice
 from asc.data.manifest import Clip, Manifest, load_manifest
 from asc.errors import InputError
 
@@ -59,7 +60,7 @@ def many(*, labels: str = "xy", clips: int = 10, extra: str = "") -> list[str]:
 
 @pytest.mark.parametrize("fold", range(1, 6))
 def test_esc10_has_four_disjoint_splits_with_15_percent_shares(esc10: Path, fold: int) -> None:
-    manifest = load_manifest(f"esc10:{esc10}", fold=fold)
+    manifest = load_manifest(DataChoice(f"esc10:{esc10}", fold=fold))
     assert len(manifest.clips) == 400 and len(manifest.labels) == 10
     assert {clip.device for clip in manifest.clips} == {"unknown"}
     groups = defaultdict(set)
@@ -79,28 +80,28 @@ def test_esc10_has_four_disjoint_splits_with_15_percent_shares(esc10: Path, fold
 def test_esc10_test_fold_is_the_sets_own(esc10: Path) -> None:
     with (esc10 / "meta.csv").open(encoding="utf-8") as text:
         folds = {row["filename"]: int(row["fold"]) for row in csv.DictReader(text)}
-    manifest = load_manifest(f"esc10:{esc10}", fold=4)
+    manifest = load_manifest(DataChoice(f"esc10:{esc10}", fold=4))
     assert {clip.path for clip in manifest.clips if clip.split == "test"} == {p for p, f in folds.items() if f == 4}
     with pytest.raises(InputError, match="has no fold 6: choose one of 1, 2, 3, 4, 5"):
-        load_manifest(f"esc10:{esc10}", fold=6)
+        load_manifest(DataChoice(f"esc10:{esc10}", fold=6))
 
 
 def test_the_order_of_clips_is_the_same_in_every_fold_and_seed(esc10: Path) -> None:
-    first, other = (load_manifest(f"esc10:{esc10}", fold=fold, data_seed=fold) for fold in (1, 2))
+    first, other = (load_manifest(DataChoice(f"esc10:{esc10}", fold=fold, data_seed=fold)) for fold in (1, 2))
     assert [clip.path for clip in first.clips] == [clip.path for clip in other.clips]
     assert first.digest != other.digest
 
 
 def test_csv_reads_every_column(tmp_path: Path) -> None:
     spec = write_csv(tmp_path, "filename, label, device, group, split", *many(extra=", mic{i}, g{i}, train"))
-    manifest = load_manifest(spec)
+    manifest = load_manifest(DataChoice(spec))
     assert manifest.source == tmp_path and manifest.labels == ("x", "y")
     assert [(clip.device, clip.group) for clip in manifest.clips[:2]] == [("mic0", "g0"), ("mic1", "g1")]
     assert {clip.split for clip in manifest.clips} == {"train", "valid", "calibration"}
 
 
 def test_csv_without_group_or_device(tmp_path: Path) -> None:
-    manifest = load_manifest(write_csv(tmp_path, "filename,label", *many()))
+    manifest = load_manifest(DataChoice(write_csv(tmp_path, "filename,label", *many())))
     assert all(clip.group == clip.path and clip.device == "unknown" for clip in manifest.clips)
     assert Counter(clip.split for clip in manifest.clips)["test"] == 4
 
@@ -109,7 +110,7 @@ def test_csv_with_byte_order_mark_and_fold(tmp_path: Path) -> None:
     spec = write_csv(tmp_path, "filename,label,fold", *[f"{line},{i % 3}" for i, line in enumerate(many())])
     file = tmp_path / "set.csv"
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
-    manifest = load_manifest(spec, fold=0)
+    manifest = load_manifest(DataChoice(spec, fold=0))
     assert [clip.split for clip in manifest.clips if clip.split == "test"] == ["test"] * 7
 
 
@@ -129,13 +130,13 @@ def test_csv_with_byte_order_mark_and_fold(tmp_path: Path) -> None:
 )
 def test_wrong_csv(tmp_path: Path, header: str, line: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        load_manifest(write_csv(tmp_path, header, line))
+        load_manifest(DataChoice(write_csv(tmp_path, header, line)))
 
 
 def test_wrong_csv_files(tmp_path: Path) -> None:
     file = tmp_path / "set.csv"
     with pytest.raises(InputError, match="set.csv does not exist or is not a file"):
-        load_manifest(f"csv:{file}")
+        load_manifest(DataChoice(f"csv:{file}"))
     for content, sentence in (
         (b"", "has no rows"),
         (b"filename,label\n", "has no rows"),
@@ -143,38 +144,38 @@ def test_wrong_csv_files(tmp_path: Path) -> None:
     ):
         file.write_bytes(content)
         with pytest.raises(InputError, match=sentence):
-            load_manifest(f"csv:{file}")
+            load_manifest(DataChoice(f"csv:{file}"))
 
 
 def test_listed_files_that_do_not_exist_are_named_up_to_ten(tmp_path: Path) -> None:
     spec = write_csv(tmp_path, "filename,label", *many(labels="x", clips=13), touch=False)
     with pytest.raises(InputError, match=r"lists 13 file\(s\) that do not exist .*x0.wav, .*x9.wav.*x12.wav$"):
-        load_manifest(spec)
+        load_manifest(DataChoice(spec))
 
 
 def test_duplicates_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"lists 1 file\(s\) more than once, keep one row of each: x3.wav"):
-        load_manifest(write_csv(tmp_path, "filename,label", *many(), "x3.wav,y"))
+        load_manifest(DataChoice(write_csv(tmp_path, "filename,label", *many(), "x3.wav,y")))
 
 
 def test_a_group_in_two_given_splits_is_refused(tmp_path: Path) -> None:
     lines = [f"{line},{'test' if i % 5 == 0 else 'train'},g{i // 2}" for i, line in enumerate(many())]
     with pytest.raises(InputError, match="group g0 lies in two splits, test and train"):
-        load_manifest(write_csv(tmp_path, "filename,label,split,group", *lines))
+        load_manifest(DataChoice(write_csv(tmp_path, "filename,label,split,group", *lines)))
 
 
 def test_a_group_in_two_folds_is_refused(tmp_path: Path) -> None:
     lines = [f"{line},{i % 5 + 1},g{i // 2}" for i, line in enumerate(many(clips=20))]
     with pytest.raises(InputError, match="lies in two splits"):
-        load_manifest(write_csv(tmp_path, "filename,label,fold,group", *lines))
+        load_manifest(DataChoice(write_csv(tmp_path, "filename,label,fold,group", *lines)))
 
 
 def test_manifest_checks_its_own_groups_and_labels() -> None:
     clips = [Clip(path=p, label="x", device="a", group="g", split=s) for p, s in (("1", "train"), ("2", "valid"))]  # type: ignore[arg-type]
     with pytest.raises(InputError, match="group g lies in two splits, train and valid"):
-        Manifest(spec="set", labels=("x", "y"), clips=tuple(clips))
+        Manifest(choice=DataChoice("set"), labels=("x", "y"), clips=tuple(clips))
     with pytest.raises(InputError, match="set has only the label x"):
-        Manifest(spec="set", labels=("x",), clips=tuple(clips[:1]))
+        Manifest(choice=DataChoice("set"), labels=("x",), clips=tuple(clips[:1]))
 
 
 def test_folder(tmp_path: Path) -> None:
@@ -185,35 +186,35 @@ def test_folder(tmp_path: Path) -> None:
         (tmp_path / label / "notes.txt").touch()
         (tmp_path / label / "._0.wav").touch()
     (tmp_path / ".cache").mkdir()
-    manifest = load_manifest(f"folder:{tmp_path}")
+    manifest = load_manifest(DataChoice(f"folder:{tmp_path}"))
     assert manifest.labels == ("rain", "sea") and len(manifest.clips) == 20
     assert Counter(clip.split for clip in manifest.clips) == {"train": 12, "test": 4, "valid": 2, "calibration": 2}
     (tmp_path / "snow").mkdir()
     with pytest.raises(InputError, match=r"1 class folder\(s\) without audio, fill or remove them: snow"):
-        load_manifest(f"folder:{tmp_path}")
+        load_manifest(DataChoice(f"folder:{tmp_path}"))
 
 
 def test_wrong_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere does not exist or is not a folder"):
-        load_manifest(f"folder:{tmp_path / 'nowhere'}")
+        load_manifest(DataChoice(f"folder:{tmp_path / 'nowhere'}"))
     with pytest.raises(InputError, match="nowhere does not exist or is not a folder"):
-        load_manifest(f"esc10:{tmp_path / 'nowhere'}")
+        load_manifest(DataChoice(f"esc10:{tmp_path / 'nowhere'}"))
     with pytest.raises(InputError, match="meta.csv does not exist"):
-        load_manifest(f"esc10:{tmp_path}")
+        load_manifest(DataChoice(f"esc10:{tmp_path}"))
     with pytest.raises(InputError, match=r"has 0 class folder\(s\)"):
-        load_manifest(f"folder:{tmp_path}")
+        load_manifest(DataChoice(f"folder:{tmp_path}"))
 
 
 @pytest.mark.parametrize("spec", ["tau:somewhere", "esc10", "csv:", "", "wav"])
 def test_unknown_kinds_list_the_four(spec: str) -> None:
     with pytest.raises(InputError, match="synthetic, esc10:DIR, csv:FILE or folder:DIR"):
-        load_manifest(spec)
+        load_manifest(DataChoice(spec))
 
 
 def test_digest_names_the_rows_not_the_place(tmp_path: Path) -> None:
     digests = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        digests.append(load_manifest(write_csv(tmp_path / name, "filename,label", *many())).digest)
+        digests.append(load_manifest(DataChoice(write_csv(tmp_path / name, "filename,label", *many()))).digest)
     assert digests[0] == digests[1] and len(bytes.fromhex(digests[0])) == hashlib.sha256().digest_size
-    assert load_manifest("synthetic:1").digest != load_manifest("synthetic:2").digest
+    assert load_manifest(DataChoice("synthetic:1")).digest != load_manifest(DataChoice("synthetic:2")).digest

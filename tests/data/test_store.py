@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from asc.data.choice import DataChoice
 from asc.data.manifest import Clip, Manifest
 from asc.data.packing import quantise
 from asc.data.store import Store, open_store
@@ -39,7 +40,7 @@ def make(folder: Path, clips: int = 6) -> Manifest:
 
 def manifest_of(source: Path | Synthetic, paths: list[str]) -> Manifest:
     clips = tuple(Clip(path=p, label="xy"[i % 2], device="a", group=p, split="train") for i, p in enumerate(paths))
-    return Manifest(spec="set", labels=("x", "y"), clips=clips, source=source)
+    return Manifest(choice=DataChoice("set"), labels=("x", "y"), clips=clips, source=source)
 
 
 def open_(manifest: Manifest, cache: Path, progress: Callable[[int, int], None] | None = None) -> Store:
@@ -117,7 +118,7 @@ def test_an_unchanged_set_is_not_packed_again(data: Path, cache: Path) -> None:
     open_(manifest, cache)
     before = state(cache)
     other_splits = Manifest(
-        spec="other",
+        choice=DataChoice("other"),
         labels=manifest.labels,
         clips=tuple(Clip(path=c.path, label=c.label, device="b", group=c.group, split="test") for c in manifest.clips),
         source=data,
@@ -242,13 +243,14 @@ def test_ctrl_c_leaves_nothing(data: Path, cache: Path) -> None:
 PACK_AND_WAIT = """
 import sys
 from pathlib import Path
+from asc.data.choice import DataChoice
 from asc.data.manifest import load_manifest
 from asc.data.store import open_store
 def progress(done, total):
     if done == 3:
         print("half way", flush=True)
         sys.stdin.readline()
-manifest = load_manifest(f"csv:{sys.argv[1]}/set.csv")
+manifest = load_manifest(DataChoice(f"csv:{sys.argv[1]}/set.csv"))
 store = open_store(manifest, sample_rate_hz=16000, cache=Path(sys.argv[2]), progress=progress)
 print(store.folder.name, store.read(3).tobytes().hex())
 """

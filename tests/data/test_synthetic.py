@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from asc.data.choice import DataChoice
 from asc.data.manifest import load_manifest
 from asc.data.synthetic import SAMPLE_RATE_HZ, Synthetic
 from asc.data.synthetic_scenes import SCENES, sweep
@@ -13,7 +14,7 @@ from asc.errors import InputError
 
 
 def test_it_has_the_shape_of_tau() -> None:
-    manifest = load_manifest("synthetic")
+    manifest = load_manifest(DataChoice("synthetic"))
     assert manifest.labels == (
         "airport",
         "bus",
@@ -73,12 +74,12 @@ def test_paired_scenes_have_one_event_in_both_directions() -> None:
 @pytest.mark.parametrize("spec", ["synthetic:x", "synthetic:-1", "synthetic:1.5"])
 def test_a_wrong_seed_is_named(spec: str) -> None:
     with pytest.raises(InputError, match=f"data {spec}: the seed must be a whole number"):
-        load_manifest(spec)
+        load_manifest(DataChoice(spec))
 
 
 def test_it_has_one_fold() -> None:
     with pytest.raises(InputError, match="synthetic has fixed splits and so only fold 1"):
-        load_manifest("synthetic", fold=2)
+        load_manifest(DataChoice("synthetic", fold=2))
 
 
 def test_a_path_that_is_none_of_its_own_is_refused() -> None:
