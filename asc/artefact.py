@@ -11,7 +11,7 @@ from asc.checkpoint import read_tensors, write_tensors
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.errors import InputError
-from asc.quant.integer import IntegerNet
+from asc.quant.stored import StoredNet, empty
 from asc.results import CalibrationReport, Evaluation
 from asc.typed import build
 
@@ -40,7 +40,7 @@ class ModelInfo:
     calibration: CalibrationReport | None = None
 
 
-def save_model(path: Path, network: IntegerNet, info: ModelInfo) -> None:
+def save_model(path: Path, network: StoredNet, info: ModelInfo) -> None:
     """Write a model file, atomically.
 
     Raises:
@@ -49,7 +49,7 @@ def save_model(path: Path, network: IntegerNet, info: ModelInfo) -> None:
     write_tensors(path, network.state_dict(), {"schema": SCHEMA, **dataclasses.asdict(info)})
 
 
-def load_model(path: Path) -> tuple[IntegerNet, ModelInfo]:
+def load_model(path: Path) -> tuple[StoredNet, ModelInfo]:
     """The stored network, ready to evaluate, and what its file says of it.
 
     Raises:
@@ -61,7 +61,7 @@ def load_model(path: Path) -> tuple[IntegerNet, ModelInfo]:
     try:
         info = build(ModelInfo, header)
         _check_labels(info)
-        network = IntegerNet(info.experiment.architecture, info.experiment.front_end)
+        network = empty(info.experiment)
         _check_tensors(tensors, network.state_dict())
     except InputError as error:
         raise InputError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asc.errors import InputError
+from asc.results import Stored
 from asc.size import Cost
 
 RuleName = Literal["dcase2021", "dcase2022", "dcase2024"]
@@ -75,16 +76,15 @@ def limit_bytes(rule: Rule, budget_kb: float) -> int:
     return math.floor(budget_kb * rule.unit_bytes)
 
 
-def counted_bytes(rule: Rule, cost: Cost) -> int:
-    """The bytes that the rule counts.
-
-    A config alone says nothing of zeros, so every stored parameter counts as non-zero here: the most it can be.
-    """
+def counted_bytes(rule: Rule, stored: Stored) -> int:
+    """The bytes that the rule counts. Zeros are the pruned weights: a kept weight that happens to be zero counts."""
     match rule.counts:
         case "all_as_int8":
-            return cost.parameters
-        case "bytes_of_nonzero" | "bytes_of_all":
-            return cost.size_bytes
+            return stored.parameters
+        case "bytes_of_nonzero":
+            return stored.nonzero_bytes
+        case "bytes_of_all":
+            return stored.size_bytes
 
 
 def fits(rule: Rule, cost: Cost, budget_kb: float = 128) -> bool:
@@ -94,7 +94,7 @@ def fits(rule: Rule, cost: Cost, budget_kb: float = 128) -> bool:
 
 def why_not(rule: Rule, cost: Cost, budget_kb: float = 128) -> str | None:
     """One sentence that says by how much the network misses the rule, or None where it fits."""
-    limit, counted = limit_bytes(rule, budget_kb), counted_bytes(rule, cost)
+    limit, counted = limit_bytes(rule, budget_kb), counted_bytes(rule, cost.stored)
     reasons = []
     if counted > limit:
         reasons.append(f"{counted:,} bytes are {counted - limit:,} over the limit of {limit:,} ({budget_kb:g} KB)")

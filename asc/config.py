@@ -9,18 +9,18 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import tomli_w
 
 from asc.errors import InputError
+from asc.results import CalibrationMethod
 from asc.typed import Scalar, Value, assign, build, leaves, nested
 
-SCHEMA = 1
+SCHEMA = 2
+Storage = Literal["int8", "float16"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -172,17 +172,38 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compression:
-    """How weights are stored and when quantisation ranges settle (report, section 3.1)."""
+    """How weights are stored, which share of them is pruned, and when quantisation ranges settle (report, section 3).
 
-    storage: Literal["int8"] = "int8"
+    `int8` is trained with quantisation (3.1). `float16` is trained in 32 bits and stored in 16; it computes in 32.
+    `prune_ratio` is the share of the smallest weights that is set to zero behind the first cycle, for good (3.3).
+    """
+
+    storage: Storage = "int8"
+    prune_ratio: float = 0.0
     freeze_share: float = 0.25
 
     def __post_init__(self) -> None:
         """Check ranges."""
         _require(
+            0 <= self.prune_ratio < 1,
+            f"compression.prune_ratio must be 0 (no pruning) or more and below 1, got {self.prune_ratio}",
+        )
+        _require(
             0 <= self.freeze_share < 1,
             f"compression.freeze_share must lie within 0 and 1 (a share of the last cycle), got {self.freeze_share}",
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Which calibration of the logits is fused into the last layer after training (report, section 2.4).
+
+    `fit_on` names the split that it is fitted on. "test" reproduces the starred rows of the report: figures on the
+    test fold are optimistic then.
+    """
+
+    method: CalibrationMethod = "none"
+    fit_on: Literal["calibration", "test"] = "calibration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,11 +244,22 @@ class Experiment:
     augment: Augment = field(default_factory=Augment)
     architecture: Architecture = field(default_factory=Architecture)
     compression: Compression = field(default_factory=Compression)
+    calibration: Calibration = field(default_factory=Calibration)
     schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
-        """Check ranges."""
+        """Check ranges and what must fit together."""
         _require(0 <= self.seed < 2**63, f"seed must be 0 or more and below 2^63, got {self.seed}")
+        pruned, method = self.compression.prune_ratio > 0, self.calibration.method
+        _require(
+            not pruned or self.schedule.cycles >= 2,
+            f"compression.prune_ratio {self.compression.prune_ratio} prunes behind the first cycle, so training must "
+            f"go on behind it: set schedule.cycles to 2 or more, got {self.schedule.cycles}",
+        )
+        _require(
+            not pruned or method in ("none", "temperature"),
+            f"calibration.method {method} would fill the zeros of a pruned network: use temperature, which keeps them",
+        )
 
     def flat(self) -> dict[str, Scalar]:
         """Every value under its dotted key, tuples by index: `architecture.widths.1` -> 48."""
@@ -283,58 +315,3 @@ class Experiment:
         """Twelve hexadecimal digits that name this experiment: SHA-256 of its flat keys in canonical JSON."""
         canonical = json.dumps({"schema": SCHEMA, **self.flat()}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-
-def recipe_names() -> tuple[str, ...]:
-    """The names of the shipped recipes."""
-    return tuple(
-        sorted(
-            f.name.removesuffix(".toml") for f in resources.files("asc.recipes").iterdir() if f.name.endswith(".toml")
-        )
-    )
-
-
-def load_experiment(name_or_path: str) -> Experiment:
-    """The experiment of a shipped recipe (`qat_8b`) or of a TOML file.
-
-    Raises:
-        InputError: neither a recipe nor a file, or the file is wrong.
-    """
-    if name_or_path in recipe_names():
-        text = (resources.files("asc.recipes") / f"{name_or_path}.toml").read_text("utf-8")
-        return Experiment.from_toml(text, f"recipe {name_or_path}")
-    path = Path(name_or_path)
-    try:
-        return Experiment.from_toml(path.read_text("utf-8"), str(path))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise InputError(
-            f"{name_or_path} is neither a file nor a recipe: give a TOML file or one of {', '.join(recipe_names())}"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): give a config in TOML") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file: give a config in TOML") from error
-
-
-def experiment_from(*, recipe: str | None, config: str | None, overrides: Sequence[str]) -> Experiment:
-    """The experiment of command line options: a recipe (default `qat_8b`) or a file, with `KEY=VALUE` changes.
-
-    Raises:
-        InputError: both are given, or anything is wrong with them.
-    """
-    _require(recipe is None or config is None, "give --recipe or --config, not both")
-    return load_experiment(config or recipe or "qat_8b").updated(dict(map(parse_assignment, overrides)))
-
-
-def parse_assignment(text: str) -> tuple[str, Value]:
-    """`KEY=VALUE` of a command line, the value read as TOML (`[24, 48]`, `1e-3`), else as a bare string.
-
-    Raises:
-        InputError: no `=`.
-    """
-    key, equals, raw = text.partition("=")
-    _require(bool(equals and key.strip()), f"--set {text}: write KEY=VALUE, such as schedule.batch_size=16")
-    try:
-        return key.strip(), tomllib.loads(f"value = {raw}")["value"]
-    except ValueError:
-        return key.strip(), raw.strip()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asc.errors import InputError
-from asc.results import EpochMetrics, OutcomeKind
+from asc.results import EpochMetrics, OutcomeKind, Stored
 from asc.typed import Scalar, build
 
 
@@ -55,7 +55,10 @@ class PointRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialAsked:
-    """A trial is to run. `point` is what was drawn (None: not in the space), `config` the flat config after repair."""
+    """A trial is to run. `point` is what was drawn (None: not in the space), `config` the flat config after repair.
+
+    Parameters and bytes are those predicted; the non-zero ones leave out the weights that will be pruned.
+    """
 
     trial: str
     title: str
@@ -65,8 +68,20 @@ class TrialAsked:
     reference: bool = False
     parameters: int
     size_bytes: int
+    nonzero_parameters: int
+    nonzero_bytes: int
     macs_per_second: int
     peak_activation_bytes: int
+
+    @property
+    def predicted(self) -> Stored:
+        """What the size law says that the network stores."""
+        return Stored(
+            parameters=self.parameters,
+            size_bytes=self.size_bytes,
+            nonzero_parameters=self.nonzero_parameters,
+            nonzero_bytes=self.nonzero_bytes,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +105,11 @@ class RungReached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialEnded:
-    """A trial's one end. A completed trial has the figures of the stored network on the validation split."""
+    """A trial's one end. A completed trial has the figures of the stored network on the validation split.
+
+    `built` is counted on the trained network. `calibrated` says whether a calibration
+    was asked for and applied, `optimistic` whether it was fitted on test clips.
+    """
 
     trial: str
     outcome: OutcomeKind
@@ -98,7 +117,9 @@ class TrialEnded:
     seconds: float
     log_loss: float | None = None
     accuracy: float | None = None
-    built_bytes: int | None = None
+    built: Stored | None = None
+    calibrated: bool | None = None
+    optimistic: bool = False
     model: str | None = None
     reason: str | None = None
 

@@ -85,18 +85,32 @@ class CalibrationReport:
         return self.split == "test" and self.applied
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a network stores: all parameters and their bytes, and those left when pruned zeros are not counted."""
+
+    parameters: int
+    size_bytes: int
+    nonzero_parameters: int
+    nonzero_bytes: int
+
+
 OutcomeKind = Literal["completed", "stopped", "diverged", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """A training that ended; `evaluation` is that of the stored network on the validation split."""
+    """A training that ended; `evaluation` is that of the stored network on the validation split.
+
+    `stored` is counted on that network; the size law predicted the same.
+    """
 
     evaluation: Evaluation
     epochs: int
     best_epoch: int
-    built_bytes: int
+    stored: Stored
     seconds: float
+    calibration: CalibrationReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

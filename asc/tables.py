@@ -13,10 +13,11 @@ from asc.results import Evaluation, GroupFigures
 from asc.size import Cost, Item
 
 _KINDS = {
-    "weight": "int8 weights",
-    "bias": "int32 biases",
+    "weight": "weights",
+    "bias": "biases",
     "weight_scale": "weight scales, one per output channel",
-    "se": "SE weights and biases, float32",
+    "batch_norm": "batch norms",
+    "se": "SE weights and biases",
     "se_batch_norm": "SE bottleneck batch norm",
     "activation_scale": "activation scales",
     "activation_zero_point": "activation zero points",
@@ -31,10 +32,17 @@ def size_table(size: Cost) -> Table:
         table.add_column(name, justify="right")
     for kind, count, each, total in _by_kind(size.items):
         table.add_row(_KINDS[kind], f"{count:,}", str(each), f"{total:,}")
-    kilobytes = f"{size.size_bytes:,} = {size.size_bytes / 1024:.2f} KB (1,024)"
     table.add_section()
-    table.add_row("total", f"{size.parameters:,}", "", kilobytes)
+    table.add_row("total", f"{size.stored.parameters:,}", "", _kilobytes(size.stored.size_bytes))
+    if any(size.pruned.values()):
+        for each, count in size.pruned.items():
+            table.add_row("pruned to zero", f"-{count:,}", str(each), f"-{each * count:,}")
+        table.add_row("not zero", f"{size.stored.nonzero_parameters:,}", "", _kilobytes(size.stored.nonzero_bytes))
     return table
+
+
+def _kilobytes(size_bytes: int) -> str:
+    return f"{size_bytes:,} = {size_bytes / 1024:.2f} KB (1,024)"
 
 
 def rules_table(size: Cost, budget_kb: float) -> Table:
@@ -45,15 +53,20 @@ def rules_table(size: Cost, budget_kb: float) -> Table:
     for rule in RULES:
         reason = why_not(rule, size, budget_kb)
         verdict = "yes" if reason is None else f"no: {reason.partition(': ')[2]}"
-        table.add_row(rule.name, f"{counted_bytes(rule, size):,}", f"{limit_bytes(rule, budget_kb):,}", verdict)
+        table.add_row(rule.name, f"{counted_bytes(rule, size.stored):,}", f"{limit_bytes(rule, budget_kb):,}", verdict)
     return table
 
 
 def size_json(size: Cost, budget_kb: float) -> dict[str, Any]:
-    """The size table as one object: totals, rule -> whether it fits, and every stored item."""
+    """The size table as one object: totals, rule -> whether it fits, and every stored item.
+
+    `parameters` and `bytes` leave out pruned zeros, as the report and the rule dcase2021 do.
+    """
     return {
-        "parameters": size.parameters,
-        "bytes": size.size_bytes,
+        "parameters": size.stored.nonzero_parameters,
+        "bytes": size.stored.nonzero_bytes,
+        "parameters_with_zeros": size.stored.parameters,
+        "bytes_with_zeros": size.stored.size_bytes,
         "macs": size.macs_per_second,
         "peak_activation_bytes": size.peak_activation_bytes,
         "budget_kb": budget_kb,

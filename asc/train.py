@@ -1,8 +1,9 @@
 """The only training loop: config and data in, stored network and its figures out.
 
 Adam under CyclicLR triangular2 (Smith 2017, https://arxiv.org/abs/1506.01186), soft cross-entropy on mixed crops
-(report, section 2.1), quantisation-aware throughout (section 3.1). It knows nothing of searches or trackers: it is
-given `report`, which sees every epoch and may stop it.
+(report, section 2.1), quantisation-aware where 8 bits will be stored (section 3.1), pruned behind the first cycle where
+that is asked for (section 3.3). It knows nothing of searches or trackers: it is given `report`, which sees every epoch
+and may stop it.
 """
 
 import dataclasses
@@ -18,9 +19,11 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CyclicLR
 
+from asc import prune
 from asc.artefact import DataIdentity, ModelInfo, save_model
 from asc.augment import Batcher, BatchPlan, plan_epoch
 from asc.checkpoint import read_tensors, write_tensors
+from asc.compress import calibrated, check_items, compressed
 from asc.config import Experiment, Schedule
 from asc.data.dataset import Dataset
 from asc.errors import InputError
@@ -28,7 +31,7 @@ from asc.evaluate import Evaluator
 from asc.frontend import LogMel
 from asc.models.build import build_network
 from asc.models.resnet_se import ResNetSE
-from asc.quant.integer import IntegerNet, to_integer
+from asc.quant.stored import empty
 from asc.results import Completed, Diverged, EpochMetrics, Report, Signal, Stopped, TrainingEnd
 from asc.size import stored_items
 from asc.typed import build
@@ -44,8 +47,9 @@ def train(
     """Train to the end of the schedule, going on from `folder`'s checkpoint if there is one; store the best network.
 
     `report` is called once for each epoch of the schedule, also for those that the checkpoint already holds. The
-    network of the epoch with the lowest validation log loss is turned into its integer form, evaluated and written to
-    `folder/model.safetensors`.
+    network of the epoch with the lowest validation log loss (behind pruning) is turned into its stored form, evaluated
+    and written to `folder/model.safetensors`. A final model on all data (`DataChoice.part`) has no clips to choose an
+    epoch by: its last one is stored.
 
     Raises:
         InputError: the data do not fit the config, or the checkpoint is another experiment's.
@@ -97,13 +101,19 @@ class _Run:
     batcher: Batcher
     validator: Evaluator
     history: list[EpochMetrics] = field(default_factory=list)
+    masks: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def start(cls, experiment: Experiment, dataset: Dataset, folder: Path, device: torch.device) -> "_Run":
         """Build everything from the config, then take the state of the last checkpoint, if there is one."""
         schedule = experiment.schedule
-        _checked_bytes(IntegerNet(experiment.architecture, experiment.front_end), experiment)
-        network = build_network(experiment.architecture, experiment.front_end, seed=experiment.seed).to(device)
+        check_items(empty(experiment).state_dict(), experiment)
+        network = build_network(
+            experiment.architecture,
+            experiment.front_end,
+            seed=experiment.seed,
+            storage=experiment.compression.storage,
+        ).to(device)
         optimizer = Adam(network.parameters(), lr=schedule.learning_rate_min, weight_decay=schedule.weight_decay)
         steps = len(_plans(experiment, dataset, epoch=0))
         run = cls(
@@ -126,6 +136,8 @@ class _Run:
         """Train and validate one epoch and write its checkpoint; None if the loss is no longer a number."""
         started = time.monotonic()
         number = len(self.history) + 1
+        if number == self.experiment.schedule.epochs_per_cycle + 1:
+            self._prune()
         train_loss = self._train_epoch(number)
         if train_loss != train_loss or abs(train_loss) == float("inf"):
             return None
@@ -162,10 +174,19 @@ class _Run:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
+            prune.hold(self.network, self.masks)
             self.scheduler.step()
             total += loss.detach() * len(targets)
             clips, step = clips + len(targets), step + 1
         return float(total) / clips
+
+    def _prune(self) -> None:
+        """Between the first cycle and the second; a resumed training that stands there does the same again."""
+        experiment = self.experiment
+        if experiment.compression.prune_ratio > 0:
+            items = stored_items(experiment.architecture, experiment.front_end, experiment.compression)
+            self.masks = prune.smallest(self.network, items, experiment.compression.prune_ratio)
+            prune.hold(self.network, self.masks)
 
     def save(self) -> None:
         """Write the checkpoint of the last epoch, and before it that of the best one if it is this."""
@@ -183,7 +204,8 @@ class _Run:
             for index, state in self.optimizer.state_dict()["state"].items()
             for name, tensor in state.items()
         }
-        write_tensors(self.folder / LAST, {**network, **optimizer}, header)
+        masks = {f"mask.{name}": mask for name, mask in self.masks.items()}
+        write_tensors(self.folder / LAST, {**network, **optimizer, **masks}, header)
 
     def restore(self) -> None:
         """Take the state of the last checkpoint.
@@ -205,40 +227,44 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = header["scheduler"]["_last_lr"][0]
         self.history = [build(EpochMetrics, row) for row in header["history"]]
+        self.masks = _under(tensors, "mask.")
+        prune.hold(self.network, self.masks)
 
     @property
-    def best_epoch(self) -> int:
-        """The epoch with the lowest validation log loss, the later one where equal."""
-        return min(self.history, key=lambda metrics: (metrics.valid_log_loss, -metrics.epoch)).epoch
+    def best_epoch(self) -> int | None:
+        """The epoch with the lowest validation log loss, the later one where equal; None before a pruning to come."""
+        if self.dataset.manifest.choice.part == "all":
+            return len(self.history)
+        pruned = self.experiment.compression.prune_ratio > 0
+        first = self.experiment.schedule.epochs_per_cycle + 1 if pruned else 1
+        chosen = [metrics for metrics in self.history if metrics.epoch >= first]
+        return min(chosen, key=lambda m: (m.valid_log_loss, -m.epoch)).epoch if chosen else None
 
     def complete(self) -> Completed:
-        """Evaluate and store the integer form of the best epoch, check it against the size law."""
+        """Store the best epoch's network, checked against the size law, calibrated where asked for, and evaluate it."""
         tensors, _ = read_tensors(self.folder / BEST)
         self.network.load_state_dict(_under(tensors, "network."))
-        integer = to_integer(self.network.eval())
-        built_bytes = _checked_bytes(integer, self.experiment)
-        evaluation = self.validator.evaluate(integer)
+        network, stored = compressed(self.network.eval(), self.masks, self.experiment)
+        network, calibration = calibrated(network, self.experiment, self.dataset, self.device)
+        evaluation = self.validator.evaluate(network)
         manifest = self.dataset.manifest
-        data = DataIdentity(choice=manifest.choice, digest=manifest.digest)
-        info = ModelInfo(experiment=self.experiment, labels=self.dataset.labels, data=data, evaluation=evaluation)
-        save_model(self.folder / MODEL, integer, info)
+        info = ModelInfo(
+            experiment=self.experiment,
+            labels=self.dataset.labels,
+            data=DataIdentity(choice=manifest.choice, digest=manifest.digest),
+            evaluation=evaluation,
+            calibration=calibration,
+        )
+        save_model(self.folder / MODEL, network, info)
+        assert self.best_epoch is not None, "a pruned training goes on behind its first cycle"
         return Completed(
             evaluation=evaluation,
             epochs=len(self.history),
             best_epoch=self.best_epoch,
-            built_bytes=built_bytes,
+            stored=stored,
             seconds=sum(metrics.seconds for metrics in self.history),
+            calibration=calibration,
         )
-
-
-def _checked_bytes(network: IntegerNet, experiment: Experiment) -> int:
-    """The bytes of a built network, which are what the size law predicts, item by item (design decision 1)."""
-    built = {name: (tensor.numel(), tensor.element_size()) for name, tensor in network.state_dict().items()}
-    items = stored_items(experiment.architecture, experiment.front_end)
-    predicted = {item.name: (item.count, item.bytes_each) for item in items}
-    if built != predicted:
-        raise AssertionError(f"built other items than predicted: {sorted(set(built.items()) ^ set(predicted.items()))}")
-    return sum(count * size for count, size in built.values())
 
 
 def _plans(experiment: Experiment, dataset: Dataset, *, epoch: int) -> list[BatchPlan]:

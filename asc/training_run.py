@@ -26,7 +26,7 @@ def begin(journal: Journal, experiment: Experiment, choice: DataChoice) -> None:
     settings: dict[str, Scalar] = {"data": chosen.pop("spec"), **{k: v for k, v in chosen.items() if v is not None}}
     name = journal.path.parent.name
     journal.append(RunStarted(name=name, kind="train", settings=settings, git_commit=git_commit()))
-    size = cost(experiment.architecture, experiment.front_end)
+    size = cost(experiment.architecture, experiment.front_end, experiment.compression)
     journal.append(
         TrialAsked(
             trial=TRIAL,
@@ -34,8 +34,7 @@ def begin(journal: Journal, experiment: Experiment, choice: DataChoice) -> None:
             point=None,
             config=experiment.flat(),
             repaired=False,
-            parameters=size.parameters,
-            size_bytes=size.size_bytes,
+            **dataclasses.asdict(size.stored),
             macs_per_second=size.macs_per_second,
             peak_activation_bytes=size.peak_activation_bytes,
         )
@@ -116,7 +115,9 @@ def _ended(end: TrainingEnd, record: RunRecord) -> TrialEnded:
             seconds=seconds,
             log_loss=end.evaluation.log_loss,
             accuracy=end.evaluation.accuracy,
-            built_bytes=end.built_bytes,
+            built=end.stored,
+            calibrated=end.calibration.applied if end.calibration else None,
+            optimistic=end.calibration is not None and end.calibration.optimistic,
             model="best/model.safetensors",
         )
     if isinstance(end, Diverged):

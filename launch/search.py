@@ -38,13 +38,13 @@ def main(options: Options) -> int:
     journal = opening.begun(opened, options, plan)
     lead = conductor.Conductor(journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget)
     output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
-    unit = plan.budget.rule.unit_bytes
+    rule = plan.budget.rule
     with tracked(journal, settings.mlflow_uri, output.say):
-        with live.LiveView(output.progress, lead.record, settings, unit_bytes=unit) as view:
+        with live.LiveView(output.progress, lead.record, settings, rule) as view:
             journal.listeners.append(view.heard)
             ending = study.run(lead, settings, data, cache)
-        summary = finish.finish(lead, plan.space, ending)
-        output.result(leaderboard.table(summary.rows, unit))
+        summary = finish.finish(lead, plan.space, ending, rule)
+        output.result(leaderboard.table(summary.rows))
         if summary.best is not None:
             output.result(tables.size_table(summary.best_cost()))
         output.result(summary.gained())

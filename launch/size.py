@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from asc import cli, tables
-from asc.config import experiment_from
+from asc.recipes.loading import experiment_from
 from asc.size import cost
 
 
@@ -41,7 +41,13 @@ def main(options: Options) -> int:
     """Size the network and print it."""
     output = cli.Output(as_json=options.json)
     experiment = experiment_from(recipe=options.recipe, config=options.config, overrides=options.overrides)
-    size = cost(experiment.architecture, experiment.front_end, stored_as=options.stored_as, seconds=options.seconds)
+    size = cost(
+        experiment.architecture,
+        experiment.front_end,
+        experiment.compression,
+        stored_as=options.stored_as,
+        seconds=options.seconds,
+    )
     rules = tables.rules_table(size, options.budget_kb)
     output.result(tables.size_table(size))
     output.result(

@@ -14,8 +14,9 @@ from typing import Annotated
 import tyro
 
 from asc import cli, tables
-from asc.config import Experiment, experiment_from
+from asc.config import Experiment
 from asc.errors import InputError
+from asc.recipes.loading import experiment_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +133,7 @@ def main(options: Options) -> int:
     for table in tables.evaluation_tables(end.evaluation):
         output.result(table)
     model = folder / "best" / "model.safetensors"
-    output.result(f"stored network: {model} ({end.built_bytes:,} bytes of parameters, epoch {end.best_epoch})")
+    output.result(f"stored network: {model} ({end.stored.nonzero_bytes:,} bytes, epoch {end.best_epoch})")
     output.result(f"next: python launch/evaluate.py {model} --data {choice.spec} --split test")
     output.result(f"look at it with: {browse(folder, options.mlflow_uri)}")
     output.json({"name": folder.name, "model": str(model), **dataclasses.asdict(end)})

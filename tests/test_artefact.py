@@ -69,7 +69,7 @@ def test_a_loaded_model_gives_bit_equal_logits(path: Path, network: IntegerNet, 
 
 def test_the_file_holds_exactly_the_predicted_items(path: Path, tiny_experiment: Experiment) -> None:
     tensors, _ = read_tensors(path)
-    items = stored_items(tiny_experiment.architecture, tiny_experiment.front_end)
+    items = stored_items(tiny_experiment.architecture, tiny_experiment.front_end, tiny_experiment.compression)
     found = {name: (tensor.numel(), tensor.element_size()) for name, tensor in tensors.items()}
     assert found == {item.name: (item.count, item.bytes_each) for item in items}
 

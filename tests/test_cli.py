@@ -150,7 +150,7 @@ def test_size_for_people() -> None:
 
 def test_size_of_a_config_with_changes(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text("schema = 1\n[architecture]\nclasses = 5\n")
+    path.write_text("schema = 2\n[architecture]\nclasses = 5\n")
     changes = ("--set", "architecture.widths=[8, 8]", "--set", "architecture.widths.1=16")
     answer = run(SIZE, "--config", str(path), *changes, "--json")
     assert answer.returncode == 0
@@ -161,7 +161,10 @@ def test_size_of_a_config_with_changes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (("--recipe", "qat_9b"), "qat_9b is neither a file nor a recipe: give a TOML file or one of qat_8b"),
+        (
+            ("--recipe", "qat_9b"),
+            "qat_9b is neither a file nor a recipe: give a TOML file or one of 16b_prune, ",
+        ),
         (("--recipe", "qat_8b", "--config", "x.toml"), "give --recipe or --config, not both"),
         (("--set", "architecture.widht.0=8"), "unknown key architecture.widht.0: did you mean architecture.widths.0"),
         (("--set", "architecture.widths.0"), "--set architecture.widths.0: write KEY=VALUE"),

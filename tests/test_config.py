@@ -9,19 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asc.config import (
-    Architecture,
-    Augment,
-    Compression,
-    Experiment,
-    FrontEnd,
-    Schedule,
-    experiment_from,
-    load_experiment,
-    parse_assignment,
-    recipe_names,
-)
+from asc.config import Architecture, Augment, Compression, Experiment, FrontEnd, Schedule
 from asc.errors import InputError
+from asc.recipes.loading import experiment_from, load_experiment, parse_assignment, recipe_names
 from asc.typed import Value
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -182,7 +172,7 @@ def test_lengths_in_samples_frames_and_epochs() -> None:
         front_end.frames(float("nan"))
 
 
-FINGERPRINT = "043fe7851f00"
+FINGERPRINT = "df78bf7cc4d2"
 
 OTHER_VALUES: Mapping[str, Mapping[str, Value]] = {
     "seed": {"seed": 1},
@@ -210,6 +200,10 @@ OTHER_VALUES: Mapping[str, Mapping[str, Value]] = {
     },
     "architecture.cardinality": {"architecture.cardinality": 8},
     "architecture.classes": {"architecture.classes": 3},
+    "compression.storage": {"compression.storage": "float16"},
+    "compression.prune_ratio": {"compression.prune_ratio": 0.25},
+    "calibration.method": {"calibration.method": "temperature"},
+    "calibration.fit_on": {"calibration.fit_on": "test"},
     "compression.freeze_share": {"compression.freeze_share": 0.5},
     "schedule.cycles": {"schedule.cycles": 2},
     "schedule.epochs_per_cycle": {"schedule.epochs_per_cycle": 121},
@@ -218,7 +212,7 @@ OTHER_VALUES: Mapping[str, Mapping[str, Value]] = {
     "schedule.weight_decay": {"schedule.weight_decay": 0.0},
     "schedule.batch_size": {"schedule.batch_size": 63},
 }
-ONLY_ONE_VALUE = {"architecture.family", "compression.storage"}
+ONLY_ONE_VALUE = {"architecture.family"}
 
 
 def test_the_fingerprint_is_pinned() -> None:
@@ -237,29 +231,29 @@ def test_every_field_changes_the_fingerprint() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "my.toml has schema None, but this asc reads schema 1: set `schema = 1`"),
-        ("schema = 2", "my.toml has schema 2, but this asc reads schema 1: set `schema = 1`"),
+        ("", "my.toml has schema None, but this asc reads schema 2: set `schema = 2`"),
+        ("schema = 3", "my.toml has schema 3, but this asc reads schema 2: set `schema = 2`"),
         ("schema =", "my.toml is not valid TOML: "),
-        ("schema = 1\nseed = " + "1" * 5000, "my.toml is not valid TOML: "),
-        ("schema = 1\nsede = 1", "my.toml: unknown key sede: did you mean seed"),
+        ("schema = 2\nseed = " + "1" * 5000, "my.toml is not valid TOML: "),
+        ("schema = 2\nsede = 1", "my.toml: unknown key sede: did you mean seed"),
         (
-            "schema = 1\n[architecture]\nwidht = [1, 2]",
+            "schema = 2\n[architecture]\nwidht = [1, 2]",
             "my.toml: unknown key architecture.widht: did you mean architecture.widths",
         ),
-        ("schema = 1\n[schedule]\ncycles = 1.5", "my.toml: schedule.cycles must be a whole number, got 1.5"),
-        ("schema = 1\n[schedule]\ncycles = '3'", "my.toml: schedule.cycles must be a whole number, got '3'"),
-        ("schema = 1\n[augment]\ncrop_s = nan", "my.toml: augment.crop_s must be a finite number, got nan"),
-        ("schema = 1\n[front_end]\nwindow_s = inf", "my.toml: front_end.window_s must be a finite number, got inf"),
-        ("schema = 1\naugment = 3", "my.toml: augment must be a table, got 3"),
+        ("schema = 2\n[schedule]\ncycles = 1.5", "my.toml: schedule.cycles must be a whole number, got 1.5"),
+        ("schema = 2\n[schedule]\ncycles = '3'", "my.toml: schedule.cycles must be a whole number, got '3'"),
+        ("schema = 2\n[augment]\ncrop_s = nan", "my.toml: augment.crop_s must be a finite number, got nan"),
+        ("schema = 2\n[front_end]\nwindow_s = inf", "my.toml: front_end.window_s must be a finite number, got inf"),
+        ("schema = 2\naugment = 3", "my.toml: augment must be a table, got 3"),
         (
-            "schema = 1\n[architecture]\nwidths = [24, 'x']",
+            "schema = 2\n[architecture]\nwidths = [24, 'x']",
             "my.toml: architecture.widths.1 must be a whole number, got 'x'",
         ),
         (
-            "schema = 1\n[architecture]\nfamily = 'vgg'",
+            "schema = 2\n[architecture]\nfamily = 'vgg'",
             "my.toml: architecture.family must be one of resnet_se, got 'vgg'",
         ),
-        ("schema = 1\n[schedule]\nbatch_size = 1", "my.toml: schedule.batch_size must be at least 2"),
+        ("schema = 2\n[schedule]\nbatch_size = 1", "my.toml: schedule.batch_size must be at least 2"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(text: str, sentence: str) -> None:
@@ -352,14 +346,14 @@ def test_recipe_file_and_changes(tmp_path: Path) -> None:
 
 def test_no_such_recipe_or_no_readable_file(tmp_path: Path) -> None:
     for name in ("nope", "", str(tmp_path), str(tmp_path / "none.toml")):
-        with pytest.raises(InputError, match="neither a file nor a recipe: give a TOML file or one of qat_8b"):
+        with pytest.raises(InputError, match="neither a file nor a recipe: give a TOML file or one of 16b_prune, "):
             load_experiment(name)
     with pytest.raises(InputError, match="cannot be read"):
         load_experiment("x" * 5000)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="binary.toml is not a text file"):
         load_experiment(str(tmp_path / "binary.toml"))
-    (tmp_path / "wrong.toml").write_text("schema = 1\nsede = 1")
+    (tmp_path / "wrong.toml").write_text("schema = 2\nsede = 1")
     with pytest.raises(InputError, match="wrong.toml: unknown key sede"):
         load_experiment(str(tmp_path / "wrong.toml"))
 

@@ -44,6 +44,8 @@ def asked(trial: str) -> TrialAsked:
         repaired=True,
         parameters=113_976,
         size_bytes=130_704,
+        nonzero_parameters=1000,
+        nonzero_bytes=130_704,
         macs_per_second=50_000_000,
         peak_activation_bytes=1_000_000,
     )

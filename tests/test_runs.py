@@ -6,11 +6,12 @@ import torch
 
 from asc import runs
 from asc.artefact import DataIdentity, ModelInfo, load_model, save_model
-from asc.config import Experiment, load_experiment
+from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.quant.integer import to_integer
+from asc.recipes.loading import load_experiment
 from asc.results import Evaluation
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from asc.budget import fits, rule
-from asc.config import Experiment, load_experiment, recipe_names
+from asc.config import Experiment
+from asc.recipes.loading import load_experiment, recipe_names
 from asc.search.repair import Budget, repair
 from asc.size import cost
 from asc.space import Choice, Space, load_space
@@ -32,7 +33,7 @@ def test_a_recipe_is_valid_complete_and_within_the_limit(name: str) -> None:
     text = (Path(__file__).parents[1] / "asc" / "recipes" / f"{name}.toml").read_text("utf-8")
     written = {key for key in experiment.flat() if f"\n{key.split('.')[-1 - key[-1].isdigit()]} " in text}
     assert written == set(experiment.flat()), "a recipe spells out every value"
-    assert fits(rule("dcase2021"), cost(experiment.architecture, experiment.front_end), 128)
+    assert fits(rule("dcase2021"), cost(experiment.architecture, experiment.front_end, experiment.compression), 128)
     assert Experiment.from_toml(experiment.to_toml()) == experiment
 
 
@@ -50,8 +51,8 @@ def test_every_sampled_point_builds_and_fits_after_repair(space: Space) -> None:
         candidate = repair(base, space, point, BUDGET)
         assert candidate is not None, f"{point} cannot be repaired"
         architecture = candidate.experiment.architecture
-        assert candidate.cost == cost(architecture, candidate.experiment.front_end)
-        assert candidate.cost.size_bytes <= 131_072
+        assert candidate.cost == cost(architecture, candidate.experiment.front_end, candidate.experiment.compression)
+        assert candidate.cost.stored.nonzero_bytes <= 131_072
         assert Experiment.from_flat(json.loads(json.dumps(candidate.experiment.flat()))) == candidate.experiment
         kept = {key: value for key, value in space.values(point).items() if "widths" not in key}
         assert candidate.experiment == base.updated({**kept, "architecture.widths": architecture.widths})

@@ -5,15 +5,16 @@ import sys
 
 import pytest
 
-from asc.config import Architecture, FrontEnd, load_experiment
+from asc.config import Architecture, Compression, FrontEnd
 from asc.errors import InputError
+from asc.recipes.loading import load_experiment
 from asc.size import activation_steps, cost, dense_inputs, macs, stored_items
 
 REFERENCE = load_experiment("qat_8b")
 
 
 def table(stored_as):
-    items = stored_items(REFERENCE.architecture, REFERENCE.front_end, stored_as)
+    items = stored_items(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression, stored_as)
     kinds = {item.kind for item in items}
     return {
         kind: (
@@ -43,8 +44,8 @@ def test_reference_as_asc_stores_it_differs_in_scales_and_zero_points_only():
 
 @pytest.mark.parametrize(("stored_as", "size_bytes"), [("report", 130_704), ("asc", 127_944)])
 def test_reference_totals(stored_as, size_bytes):
-    reference = cost(REFERENCE.architecture, REFERENCE.front_end, stored_as=stored_as)
-    assert (reference.parameters, reference.size_bytes) == (113_976, size_bytes)
+    reference = cost(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression, stored_as=stored_as)
+    assert (reference.stored.parameters, reference.stored.size_bytes) == (113_976, size_bytes)
     assert round(130_704 / 1024, 2) == 127.64
     assert len({item.name for item in reference.items}) == len(reference.items)
 
@@ -69,18 +70,21 @@ def test_dense_inputs_round_up_at_every_stride():
 
 
 def test_peak_activation_of_the_reference_is_the_first_squeeze_and_excitation():
-    steps = activation_steps(REFERENCE.architecture, REFERENCE.front_end)
+    steps = activation_steps(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression)
     peak = max(steps, key=lambda step: step.live_bytes)
     assert peak.name == "blocks.0.se.scale"
     assert peak.live_bytes == 24 * 64 * 500 * 4 + 24 * 4 + 24 * 64 * 500 * 4
-    assert cost(REFERENCE.architecture, REFERENCE.front_end).peak_activation_bytes == peak.live_bytes
+    assert (
+        cost(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression).peak_activation_bytes
+        == peak.live_bytes
+    )
 
 
 def test_activation_steps_of_a_network_counted_by_hand():
     architecture = Architecture(
         widths=(4, 8), depths=(1, 1), se_bottlenecks=(2, 3), frequency_strides=(2, 1), time_strides=(1, 2), classes=3
     )
-    steps = activation_steps(architecture, FrontEnd(mel_bands=8, hop_s=0.01), seconds=0.05)
+    steps = activation_steps(architecture, FrontEnd(mel_bands=8, hop_s=0.01), Compression(), seconds=0.05)
     # log-mel 8 x 5 = 40; stem 4 x 8 x 5 = 160; block 0: 4 x 4 x 5 = 80; block 1: 8 x 4 x 3 = 96; statistics 8 x 4 x 2.
     assert {step.name: step.live_bytes for step in steps} == {
         "input": 40 * 4 + 40,
@@ -119,14 +123,14 @@ def test_activation_steps_of_a_network_counted_by_hand():
 
 def test_peak_activation_grows_with_the_clip():
     architecture, front_end = REFERENCE.architecture, REFERENCE.front_end
-    ten = cost(architecture, front_end, seconds=10.0).peak_activation_bytes
-    assert cost(architecture, front_end).peak_activation_bytes == ten
-    assert cost(architecture, front_end, seconds=1.0).peak_activation_bytes < ten / 9
+    ten = cost(architecture, front_end, Compression(), seconds=10.0).peak_activation_bytes
+    assert cost(architecture, front_end, Compression()).peak_activation_bytes == ten
+    assert cost(architecture, front_end, Compression(), seconds=1.0).peak_activation_bytes < ten / 9
 
 
 def test_a_clip_without_a_frame_is_refused():
     with pytest.raises(InputError, match="no frame"):
-        cost(REFERENCE.architecture, REFERENCE.front_end, seconds=0.001)
+        cost(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression, seconds=0.001)
 
 
 def test_size_and_budget_import_neither_torch_nor_numpy():

@@ -64,11 +64,11 @@ def test_it_learns_and_stores_what_the_size_law_predicts(
     assert end.evaluation.accuracy > 0.6, "four classes: chance is 0.25"
     assert min(m.valid_log_loss for m in heard) == next(m.valid_log_loss for m in heard if m.epoch == end.best_epoch)
     network, info = load_model(tmp_path / MODEL)
-    items = stored_items(longer.architecture, longer.front_end)
+    items = stored_items(longer.architecture, longer.front_end, longer.compression)
     assert {k: (v.numel(), v.element_size()) for k, v in network.state_dict().items()} == {
         item.name: (item.count, item.bytes_each) for item in items
     }
-    assert end.built_bytes == sum(item.size_bytes for item in items)
+    assert end.stored.size_bytes == sum(item.size_bytes for item in items)
     assert info.experiment == longer
     again = Evaluator(tiny_dataset, "valid", longer.front_end, CPU).evaluate(network)
     assert again == end.evaluation == info.evaluation

@@ -1,7 +1,8 @@
-"""The float parts of the network, the same code in training and in the integer form."""
+"""The float parts of the network, the same code in training and in the stored forms."""
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class SqueezeExcite(nn.Module):
@@ -22,6 +23,32 @@ class SqueezeExcite(nn.Module):
         pooled = x.mean(dim=(2, 3))
         gate = torch.sigmoid(self.expand(self.norm(torch.relu(self.reduce(pooled)))))
         return x * gate[:, :, None, None]
+
+
+class StoredNorm(nn.Module):
+    """The batch norm of an SE bottleneck as it is stored: four vectors, no counter."""
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int) -> None:
+        """Build the buffers; their values come from a state_dict."""
+        super().__init__()
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            self.register_buffer(name, torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels) to the same shape."""
+        return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias)
+
+
+def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias (outputs,) of the convolution that equals this one and its batch norm with frozen statistics."""
+    assert norm.running_var is not None and norm.running_mean is not None
+    factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return conv.weight * factor.view(-1, 1, 1, 1), norm.bias - norm.running_mean * factor
 
 
 class StatisticsPool(nn.Module):

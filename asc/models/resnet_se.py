@@ -1,34 +1,51 @@
-"""The residual network with squeeze-and-excitation of the report (section 2.3, figures 1 to 3), fake-quantised.
+"""The residual network with squeeze-and-excitation of the report (section 2.3, figures 1 to 3), for training.
 
 He et al. 2015, https://arxiv.org/abs/1512.03385; Hu et al. 2017, https://arxiv.org/abs/1709.01507; Xie et al. 2017 for
-grouped convolutions, https://arxiv.org/abs/1611.05431. SE and the statistics pooling are in float (report, section 4).
+grouped convolutions, https://arxiv.org/abs/1611.05431. What is stored in 8 bits is trained fake-quantised, with SE and
+the statistics pooling in float (report, section 4); what is stored in 16 bits is trained in float throughout.
 """
 
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from asc.config import Architecture, Block, FrontEnd
+from asc.config import Architecture, Block, FrontEnd, Storage
 from asc.errors import InputError
+from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear, NoGrid
 from asc.models.layers import SqueezeExcite, StatisticsPool, channels_last
 from asc.quant.fake import ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear
 from asc.size import dense_inputs
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """The layers that a network is built of; those of both kinds take the same arguments."""
+
+    conv_bn_relu: type[ConvBnRelu] | type[FloatConvBnRelu]
+    conv1x1: type[QuantConv1x1] | type[FloatConv1x1]
+    linear: type[QuantLinear] | type[FloatLinear]
+    grid: type[ActivationQuantiser] | type[NoGrid]
+
+
+QUANTISED = Layers(conv_bn_relu=ConvBnRelu, conv1x1=QuantConv1x1, linear=QuantLinear, grid=ActivationQuantiser)
+FLOAT = Layers(conv_bn_relu=FloatConvBnRelu, conv1x1=FloatConv1x1, linear=FloatLinear, grid=NoGrid)
+
+
 class DoubleConvBlock(nn.Module):
     """Two 3x3 convolutions, the first one dense and strided, the second one grouped; SE; a projected skip."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, layers: Layers) -> None:
         """Build the layers that `block` describes."""
         super().__init__()
         width, stride = block.channels, (block.frequency_stride, block.time_stride)
-        self.conv1 = ConvBnRelu(block.in_channels, width, stride=stride)
-        self.conv2 = ConvBnRelu(width, width, groups=block.cardinality)
+        self.conv1 = layers.conv_bn_relu(block.in_channels, width, stride=stride)
+        self.conv2 = layers.conv_bn_relu(width, width, groups=block.cardinality)
         self.se = SqueezeExcite(width, block.se_bottleneck, norm=nn.BatchNorm1d(block.se_bottleneck))
-        self.se_output = ActivationQuantiser(nonnegative=True)
-        self.skip = QuantConv1x1(block.in_channels, width, stride=stride) if block.has_skip else None
-        self.add = ActivationQuantiser() if block.has_skip else None
+        self.se_output = layers.grid(nonnegative=True)
+        self.skip = layers.conv1x1(block.in_channels, width, stride=stride) if block.has_skip else None
+        self.add = layers.grid() if block.has_skip else None
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
         """(batch, in_channels, bins, frames) to (batch, channels, ceil(bins / stride), ceil(frames / stride))."""
@@ -52,17 +69,19 @@ class ResNetSE(nn.Module):
     batch_norm_frozen: Tensor
     observers_frozen: Tensor
 
-    def __init__(self, architecture: Architecture, front_end: FrontEnd) -> None:
+    def __init__(self, architecture: Architecture, front_end: FrontEnd, storage: Storage = "int8") -> None:
         """Build an untrained network; its weights come from torch's global generator (see `build_network`)."""
         super().__init__()
         self.architecture = architecture
         self.front_end = front_end
-        self.input = ActivationQuantiser()
-        self.stem = ConvBnRelu(1, architecture.widths[0])
-        self.blocks = nn.ModuleList(DoubleConvBlock(block) for block in architecture.blocks())
+        self.storage = storage
+        layers = QUANTISED if storage == "int8" else FLOAT
+        self.input = layers.grid()
+        self.stem = layers.conv_bn_relu(1, architecture.widths[0])
+        self.blocks = nn.ModuleList(DoubleConvBlock(block, layers) for block in architecture.blocks())
         self.pool = StatisticsPool()
-        self.pool_output = ActivationQuantiser()
-        self.dense = QuantLinear(dense_inputs(architecture, front_end), architecture.classes)
+        self.pool_output = layers.grid()
+        self.dense = layers.linear(dense_inputs(architecture, front_end), architecture.classes)
         self.register_buffer("batch_norm_frozen", torch.tensor(False))
         self.register_buffer("observers_frozen", torch.tensor(False))
         self.register_load_state_dict_post_hook(_restore_switches)  # type: ignore[no-untyped-call]

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asc.models.layers import folded
+
 STEPS = 255
 WEIGHT_STEPS = 127
 BIAS_STEPS = 2**30
@@ -211,7 +213,7 @@ class ConvBnRelu(nn.Module):
         if self.norm.training:
             y = self.norm(_convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None))
         elif self.training:
-            weight, bias = self.folded()
+            weight, bias = folded(self.conv, self.norm)
             y = _convolve(self.conv, x, fake_quantise_weight(weight), bias)
         else:
             weight, bias = self.stored(input_scale).dequantised(input_scale)
@@ -219,16 +221,9 @@ class ConvBnRelu(nn.Module):
         quantised: Tensor = self.output(y)
         return quantised
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias (outputs,) of the convolution that equals this one and its frozen batch norm."""
-        norm = self.norm
-        assert norm.running_var is not None and norm.running_mean is not None
-        factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        return self.conv.weight * _per_output(factor, self.conv.weight), norm.bias - norm.running_mean * factor
-
     def stored(self, input_scale: Tensor) -> Stored:
         """What the integer form keeps of this layer behind an input of this step."""
-        return store(*self.folded(), input_scale)
+        return store(*folded(self.conv, self.norm), input_scale)
 
 
 class QuantConv1x1(nn.Module):

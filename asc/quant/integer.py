@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.config import Architecture, Block, FrontEnd
-from asc.models.layers import SqueezeExcite, StatisticsPool, channels_last
+from asc.models.layers import SqueezeExcite, StatisticsPool, StoredNorm, channels_last
 from asc.models.resnet_se import ResNetSE, check_log_mel
 from asc.quant.fake import STEPS, ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear, every
 from asc.size import KERNEL, dense_inputs
@@ -92,25 +92,6 @@ class IntegerLayer(nn.Module):
         return int(magnitudes.max())
 
 
-class StoredNorm(nn.Module):
-    """The batch norm of an SE bottleneck as it is stored: four vectors, no counter."""
-
-    weight: Tensor
-    bias: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, channels: int) -> None:
-        """Build the buffers; their values come from a state_dict."""
-        super().__init__()
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            self.register_buffer(name, torch.ones(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels) to the same shape."""
-        return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias)
-
-
 class IntegerBlock(nn.Module):
     """The integer form of one double conv block."""
 
@@ -184,7 +165,10 @@ def to_integer(network: ResNetSE) -> IntegerNet:
 
     Raises:
         RuntimeError: an activation quantiser of the network never saw a batch.
+        ValueError: the network was trained without quantisation.
     """
+    if network.storage != "int8":
+        raise ValueError(f"a network of storage {network.storage} has no integer form")
     integer = IntegerNet(network.architecture, network.front_end)
     integer.load_state_dict(dict(_stored_state(network)), strict=True)
     return integer.to(network.input.scale.device)
@@ -209,12 +193,12 @@ def _stored_state(network: ResNetSE) -> Iterator[tuple[str, Tensor]]:
 
 def _layers(network: ResNetSE) -> Iterator[tuple[str, ConvBnRelu | QuantConv1x1 | QuantLinear, Tensor]]:
     """Every quantised layer with its name and the step of its input."""
-    yield "stem", network.stem, network.input.scale
+    inputs = {"stem": network.input.scale, "dense": network.pool_output.scale}
     scale = network.stem.output.scale
     for index, block in enumerate(network.double_conv_blocks()):
-        yield f"blocks.{index}.conv1", block.conv1, scale
-        yield f"blocks.{index}.conv2", block.conv2, block.conv1.output.scale
-        if block.skip is not None:
-            yield f"blocks.{index}.skip", block.skip, scale
+        inputs |= {f"blocks.{index}.conv1": scale, f"blocks.{index}.conv2": block.conv1.output.scale}
+        inputs[f"blocks.{index}.skip"] = scale
         scale = block.output_scale
-    yield "dense", network.dense, network.pool_output.scale
+    for name, module in network.named_modules():
+        if isinstance(module, ConvBnRelu | QuantConv1x1 | QuantLinear):
+            yield name, module, inputs[name]

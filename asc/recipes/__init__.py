@@ -1,1 +1,1 @@
-"""The shipped recipes: one TOML file each, read by `asc.config.load_experiment`."""
+"""The shipped recipes: one TOML file each, read by `asc.recipes.loading`."""

@@ -5,10 +5,12 @@ journal of a search that was cut off goes on where that one ended: finished tria
 are filled, and unfinished trials are queued first (design decision 7).
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from asc.budget import counted_bytes
 from asc.config import Experiment
 from asc.journal import (
     EpochDone,
@@ -21,7 +23,7 @@ from asc.journal import (
     add,
     fold,
 )
-from asc.results import EpochMetrics
+from asc.results import EpochMetrics, Stored
 from asc.search.repair import Budget, Candidate, repair
 from asc.search.rungs import Rungs
 from asc.search.sampler import Handle, Sampler, Told
@@ -39,7 +41,6 @@ class Assignment:
 
     trial: str
     experiment: Experiment
-    size_bytes: int
     journalled: int
 
 
@@ -50,7 +51,8 @@ class FinalFigures:
     log_loss: float
     accuracy: float
     epochs: int
-    built_bytes: int
+    built: Stored
+    calibrated: bool | None = None
 
 
 class Conductor:
@@ -102,7 +104,6 @@ class Conductor:
         return Assignment(
             trial=name,
             experiment=Experiment.from_flat(asked.asked.config),
-            size_bytes=asked.asked.size_bytes,
             journalled=max(asked.epochs, default=0),
         )
 
@@ -131,7 +132,8 @@ class Conductor:
                 seconds=self._seconds(name),
                 log_loss=figures.log_loss,
                 accuracy=figures.accuracy,
-                built_bytes=figures.built_bytes,
+                built=figures.built,
+                calibrated=figures.calibrated,
                 model=str(model),
             ),
         )
@@ -248,7 +250,7 @@ class Conductor:
         name = f"t{len(self.record.trials):03d}"
         architecture, size = candidate.experiment.architecture, candidate.cost
         widths = "-".join(str(width) for width in architecture.widths)
-        kilobytes = size.size_bytes / self._budget.rule.unit_bytes
+        kilobytes = counted_bytes(self._budget.rule, size.stored) / self._budget.rule.unit_bytes
         self.journal.append(
             TrialAsked(
                 trial=name,
@@ -257,8 +259,7 @@ class Conductor:
                 config=candidate.experiment.flat(),
                 repaired=candidate.repaired,
                 reference=reference,
-                parameters=size.parameters,
-                size_bytes=size.size_bytes,
+                **dataclasses.asdict(size.stored),
                 macs_per_second=size.macs_per_second,
                 peak_activation_bytes=size.peak_activation_bytes,
             )

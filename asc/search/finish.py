@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asc.budget import Rule
 from asc.config import Experiment
 from asc.journal import RunEnded, TrialRecord
 from asc.runs import publish
@@ -32,7 +33,7 @@ class Summary:
         """What the best network stores and costs."""
         assert self.best is not None, "ask only where there is a best trial"
         experiment = Experiment.from_flat(self.best.asked.config)
-        return cost(experiment.architecture, experiment.front_end)
+        return cost(experiment.architecture, experiment.front_end, experiment.compression)
 
     def last_reason(self) -> str:
         """Why the last trial that did not complete ended."""
@@ -52,20 +53,20 @@ class Summary:
         assert reference.log_loss is not None and reference.accuracy is not None
         return (
             f"gained over the reference (trial 0): log loss {reference.log_loss:.3f} -> {best.log_loss:.3f}, accuracy "
-            f"{reference.accuracy:.1%} -> {best.accuracy:.1%}, bytes {self.reference.asked.size_bytes:,} -> "
-            f"{self.best.asked.size_bytes:,}"
+            f"{reference.accuracy:.1%} -> {best.accuracy:.1%}, bytes {self.reference.asked.nonzero_bytes:,} -> "
+            f"{self.best.asked.nonzero_bytes:,}"
         )
 
 
-def finish(conductor: Conductor, space: Space, ending: Ending) -> Summary:
-    """Write the leaderboard and the best network, then end the run in the journal.
+def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Summary:
+    """Write the leaderboard (bytes as `rule` counts them) and the best network, then end the run in the journal.
 
     Raises:
         InputError: the best trial's model file is missing or damaged.
     """
     record, folder = conductor.record, conductor.journal.path.parent
     conductor.sweep()
-    rows = leaderboard(record, space)
+    rows = leaderboard(record, space, rule)
     write(rows, folder)
     completed = record.completed()
     best = completed[0] if completed else None
@@ -116,6 +117,7 @@ def summary_json(summary: Summary, settings: SearchSettings) -> dict[str, Any]:
             "log_loss": best.log_loss,
             "accuracy": best.accuracy,
             "size_bytes": summary.best.asked.size_bytes,
+            "nonzero_bytes": summary.best.asked.nonzero_bytes,
             "model": str(summary.folder / "best" / "model.safetensors"),
         },
         "trials": as_json(summary.rows),

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from asc.budget import Rule, counted_bytes
 from asc.checkpoint import write_bytes
 from asc.journal import RunRecord, TrialRecord
 from asc.results import OutcomeKind
@@ -25,6 +27,8 @@ class Row:
     """One trial. Completed ones are ranked by the stored network's validation log loss; the others have no rank.
 
     A trial that was stopped shows the log loss and accuracy of its last epoch; `outcome` "unfinished" can be resumed.
+    `predicted_bytes` is what the rule counts by the size law, before training, `counted_bytes` the same on the trained
+    network; `size_bytes` is all that is stored, pruned zeros included.
     """
 
     rank: int | None
@@ -32,8 +36,9 @@ class Row:
     outcome: OutcomeKind | str
     log_loss: float | None
     accuracy: float | None
+    predicted_bytes: int
+    counted_bytes: int | None
     size_bytes: int
-    built_bytes: int | None
     macs_per_second: int
     peak_activation_bytes: int
     parameters: int
@@ -43,13 +48,16 @@ class Row:
     config: dict[str, Scalar]
 
 
-def leaderboard(record: RunRecord, space: Space) -> list[Row]:
-    """All trials: completed ones by log loss, then stopped ones by how far and how well they got, then the rest."""
+def leaderboard(record: RunRecord, space: Space, rule: Rule) -> list[Row]:
+    """All trials: completed ones by log loss, then stopped ones by how far and how well they got, then the rest.
+
+    Bytes are those that the accounting rule counts.
+    """
     completed = record.completed()
     others = [trial for trial in record.trials.values() if trial not in completed]
     others.sort(key=lambda trial: (-max(trial.epochs, default=0), _last_log_loss(trial), trial.asked.trial))
     ranked: list[tuple[int | None, TrialRecord]] = [*enumerate(completed, start=1), *((None, t) for t in others)]
-    return [_row(rank, trial, list(space.sampled)) for rank, trial in ranked]
+    return [_row(rank, trial, list(space.sampled), rule) for rank, trial in ranked]
 
 
 def write(rows: Sequence[Row], folder: Path) -> None:
@@ -68,9 +76,9 @@ def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
     return [dataclasses.asdict(row) for row in rows]
 
 
-def table(rows: Sequence[Row], unit_bytes: int) -> Table:
-    """A table for a terminal, `unit_bytes` being the rule's KB; "@6" is the epoch that a trial got to."""
-    drawn = Table(title="Leaderboard (validation split, stored networks)", title_justify="left")
+def table(rows: Sequence[Row]) -> Table:
+    """A table for a terminal of 80 columns; "@6" is the epoch a trial got to, "f16 25%" a pruned float16."""
+    drawn = Table(title=_TITLE, title_justify="left", box=SIMPLE_HEAD, padding=0)
     for name, justify in _COLUMNS:
         drawn.add_column(name, justify="right" if justify else "left", no_wrap=True)
     for row in rows:
@@ -80,22 +88,25 @@ def table(rows: Sequence[Row], unit_bytes: int) -> Table:
             row.outcome + (f" @{row.epochs}" if row.outcome in ("stopped", "unfinished") else ""),
             "" if row.log_loss is None else f"{row.log_loss:.3f}",
             "" if row.accuracy is None else f"{row.accuracy:.1%}",
-            f"{row.size_bytes / unit_bytes:.1f}",
-            f"{row.macs_per_second / 1e6:.1f}",
+            f"{row.predicted_bytes:,}",
+            "" if row.counted_bytes is None else f"{row.counted_bytes:,}",
             _widths(row.config),
+            _storage(row.config),
         )
     return drawn
 
 
+_TITLE = "Leaderboard (validation split, stored networks; bytes predicted before training and counted behind it)"
 _COLUMNS = (
     ("#", True),
     ("trial", False),
     ("outcome", False),
     ("log loss", True),
     ("acc.", True),
-    ("KB", True),
-    ("MMAC/s", True),
+    ("predicted", True),
+    ("counted", True),
     ("widths", True),
+    ("weights", False),
 )
 
 
@@ -103,7 +114,13 @@ def _widths(config: dict[str, Scalar]) -> str:
     return "-".join(str(value) for key, value in config.items() if key.startswith("architecture.widths"))
 
 
-def _row(rank: int | None, trial: TrialRecord, sampled: list[str]) -> Row:
+def _storage(config: dict[str, Scalar]) -> str:
+    pruned = float(config["compression.prune_ratio"])
+    name = "f16" if config["compression.storage"] == "float16" else "int8"
+    return f"{name} {pruned:.0%}" if pruned else name
+
+
+def _row(rank: int | None, trial: TrialRecord, sampled: list[str], rule: Rule) -> Row:
     asked, ended = trial.asked, trial.ended
     last = trial.epochs[max(trial.epochs)] if trial.epochs else None
     done = ended is not None and ended.outcome == "completed"
@@ -113,8 +130,9 @@ def _row(rank: int | None, trial: TrialRecord, sampled: list[str]) -> Row:
         outcome=ended.outcome if ended else "unfinished",
         log_loss=ended.log_loss if ended and done else (last.valid_log_loss if last else None),
         accuracy=ended.accuracy if ended and done else (last.valid_accuracy if last else None),
+        predicted_bytes=counted_bytes(rule, asked.predicted),
+        counted_bytes=counted_bytes(rule, ended.built) if ended and ended.built else None,
         size_bytes=asked.size_bytes,
-        built_bytes=ended.built_bytes if ended else None,
         macs_per_second=asked.macs_per_second,
         peak_activation_bytes=asked.peak_activation_bytes,
         parameters=asked.parameters,
@@ -126,8 +144,9 @@ def _row(rank: int | None, trial: TrialRecord, sampled: list[str]) -> Row:
 
 
 def _shown(key: str, sampled: list[str]) -> bool:
-    """Widths always (repair changes them), and what was sampled, whole tuples included."""
-    return key.startswith("architecture.widths") or any(key == s or key.startswith(f"{s}.") for s in sampled)
+    """Widths always (repair changes them), how weights are stored, and what was sampled, whole tuples included."""
+    always = ("architecture.widths", "compression.storage", "compression.prune_ratio")
+    return key.startswith(always) or any(key == s or key.startswith(f"{s}.") for s in sampled)
 
 
 def _last_log_loss(trial: TrialRecord) -> float:

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from asc.budget import Rule, counted_bytes
 from asc.journal import Entry, RunRecord, TrialAsked, TrialEnded, TrialRecord
 from asc.progress import clock
 from asc.search.settings import SearchSettings
@@ -19,9 +20,9 @@ from asc.search.settings import SearchSettings
 class LiveView:
     """A context manager; `heard` is a listener of the journal."""
 
-    def __init__(self, console: Console, record: RunRecord, settings: SearchSettings, *, unit_bytes: int) -> None:
+    def __init__(self, console: Console, record: RunRecord, settings: SearchSettings, rule: Rule) -> None:
         """`record` is kept up to date by the conductor, which hears of every entry first."""
-        self._console, self._record, self._settings, self._unit = console, record, settings, unit_bytes
+        self._console, self._record, self._settings, self._rule = console, record, settings, rule
         self._started = time.monotonic()
         self._before = self._count_done() + self._share_running()
         self._progress = Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), console=console)
@@ -74,7 +75,7 @@ class LiveView:
             return "no trial has finished yet"
         best = completed[0]
         ended = completed[0].ended
-        kilobytes = best.asked.size_bytes / self._unit
+        kilobytes = counted_bytes(self._rule, best.asked.predicted) / self._rule.unit_bytes
         return (
             f"best {best.asked.trial}: log loss {ended.log_loss:.3f}, accuracy {ended.accuracy:.1%}, {kilobytes:.1f} KB"
         )

@@ -19,6 +19,7 @@ from asc.data.sources import sources_of
 from asc.errors import InputError
 from asc.frontend import LogMel
 from asc.models.build import build_network
+from asc.models.resnet_se import ResNetSE
 from asc.search.repair import Budget, repair
 from asc.search.settings import SearchSettings
 from asc.size import cost
@@ -94,7 +95,7 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
     within = [candidate for candidate in candidates if candidate is not None]
     if not within:
         raise InputError(_impossible(base, space, budget))
-    sizes = sorted(candidate.cost.size_bytes for candidate in within)
+    sizes = sorted(counted_bytes(budget.rule, candidate.cost.stored) for candidate in within)
     return Preview(
         points=_POINTS,
         fit_share=sum(not candidate.narrowed for candidate in within) / _POINTS,
@@ -157,7 +158,7 @@ def minutes(plan: Plan) -> tuple[float, float]:
     """An estimate from one timed step on noise: half of the epochs stopped early, and none."""
     base = plan.base
     front_s, step_s, forward_s = _time_one_crop(base, plan.settings.cpus_per_trial)
-    reference = cost(base.architecture, base.front_end).macs_per_second
+    reference = cost(base.architecture, base.front_end, base.compression).macs_per_second
     # Part of a step does not grow with the MACs (batch norm, fake quantisation): measured at about a third.
     scale = 0.3 + 0.7 * plan.preview.mean_macs_per_second / reference
     train_clips = sum(clip.split == "train" for clip in plan.manifest.clips)
@@ -183,7 +184,7 @@ def _time_one_crop(base: Experiment, threads: int) -> tuple[float, float, float]
     try:
         batch = min(16, base.schedule.batch_size)
         waveform = torch.randn(batch, round(base.augment.crop_s * base.front_end.sample_rate_hz))
-        log_mel, network = LogMel(base.front_end), build_network(base.architecture, base.front_end, seed=0)
+        log_mel, network = LogMel(base.front_end), _network(base)
         network.train()
         network(log_mel(waveform)).sum().backward()
         times = [time.perf_counter()]
@@ -197,6 +198,10 @@ def _time_one_crop(base: Experiment, threads: int) -> tuple[float, float, float]
         torch.set_num_threads(before)
     front, forward, backward = (later - earlier for earlier, later in zip(times, times[1:], strict=False))
     return front / batch, (forward + backward) / batch, forward / batch
+
+
+def _network(base: Experiment) -> ResNetSE:
+    return build_network(base.architecture, base.front_end, seed=0, storage=base.compression.storage)
 
 
 def _describe(parameter: Parameter) -> str:
@@ -218,8 +223,8 @@ def _impossible(base: Experiment, space: Space, budget: Budget) -> str:
         cardinality = values.get("architecture.cardinality", base.architecture.cardinality)
         narrow = {f"architecture.widths.{stage}": cardinality for stage in range(len(base.architecture.widths))}
         experiment = base.updated({**values, **narrow})
-        costs.append(cost(experiment.architecture, experiment.front_end))
-    smallest = min(counted_bytes(budget.rule, size) for size in costs)
+        costs.append(cost(experiment.architecture, experiment.front_end, experiment.compression))
+    smallest = min(counted_bytes(budget.rule, size.stored) for size in costs)
     allowed = limit_bytes(budget.rule, budget.kilobytes)
     limit = budget.rule.macs_per_second_limit
     fewest = min(size.macs_per_second for size in costs) / 1e6

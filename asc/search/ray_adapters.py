@@ -69,7 +69,7 @@ class ConductedScheduler(FIFOScheduler):
             return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
         if message.diverged is not None:
             self._conductor.diverged(trial.trial_id, message.diverged)
-        elif None not in (message.log_loss, message.accuracy, message.epochs, message.built_bytes):
+        elif message.log_loss is not None:
             figures = {f.name: getattr(message, f.name) for f in dataclasses.fields(FinalFigures)}
             self._conductor.completed(trial.trial_id, FinalFigures(**figures))
         return TrialScheduler.CONTINUE

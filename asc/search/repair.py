@@ -53,7 +53,7 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
 
     def sized(scaled: tuple[int, ...]) -> Candidate:
         experiment = base.updated({**others, "architecture.widths": scaled})
-        size = cost(experiment.architecture, experiment.front_end)
+        size = cost(experiment.architecture, experiment.front_end, experiment.compression)
         return Candidate(experiment=experiment, cost=size, repaired=scaled != widths, narrowed=scaled != candidates[0])
 
     # Bytes and MACs grow with each width, so the widest that fits is found by bisection.

@@ -5,9 +5,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from asc.config import Experiment, load_experiment
+from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.errors import InputError
+from asc.recipes.loading import load_experiment
 from asc.space import Space
 from asc.typed import Scalar, Value, build
 

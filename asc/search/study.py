@@ -40,7 +40,6 @@ def run(conductor: Conductor, settings: SearchSettings, data: DataChoice, cache:
     def order(assignment: Assignment) -> TrialOrder:
         return TrialOrder(
             config=assignment.experiment.flat(),
-            size_bytes=assignment.size_bytes,
             data=data,
             cache=str(cache),
             folder=str(trial_folder(run_folder, assignment.trial)),

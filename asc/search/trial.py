@@ -11,7 +11,7 @@ from typing import Any
 
 from asc.config import Experiment
 from asc.data.choice import DataChoice
-from asc.results import Completed, Diverged, EpochMetrics, Signal
+from asc.results import Completed, Diverged, EpochMetrics, Signal, Stored
 from asc.typed import Scalar, build
 
 
@@ -20,7 +20,6 @@ class TrialOrder:
     """All that a worker needs; `cache` is where the packed audio lies, `journalled` how many epochs the driver has."""
 
     config: Mapping[str, Scalar]
-    size_bytes: int
     data: DataChoice
     cache: str
     folder: str
@@ -38,7 +37,8 @@ class Message:
     log_loss: float | None = None
     accuracy: float | None = None
     epochs: int | None = None
-    built_bytes: int | None = None
+    built: Stored | None = None
+    calibrated: bool | None = None
 
 
 def message_of(result: Mapping[str, Any]) -> Message | None:
@@ -72,14 +72,13 @@ def run_trial(config: dict[str, Any]) -> None:
     end = train(experiment, dataset, folder=Path(order.folder), report=report, device=device)
     match end:
         case Completed():
-            if end.built_bytes != order.size_bytes:
-                raise AssertionError(f"built {end.built_bytes} bytes, predicted {order.size_bytes}")
             _send(
                 Message(
                     log_loss=end.evaluation.log_loss,
                     accuracy=end.evaluation.accuracy,
                     epochs=end.epochs,
-                    built_bytes=end.built_bytes,
+                    built=end.stored,
+                    calibrated=end.calibration.applied if end.calibration else None,
                 )
             )
         case Diverged():

@@ -98,6 +98,7 @@ def _asked(record: RunRecord, asked: TrialAsked, time_ms: int) -> Update:
     own = {f"config.{k}" if settings.get(k, v) != v else k: v for k, v in config.items()}
     counted = {
         "bytes": asked.size_bytes,
+        "nonzero_bytes": asked.nonzero_bytes,
         "macs_per_second": asked.macs_per_second,
         "peak_activation_bytes": asked.peak_activation_bytes,
         "parameters": asked.parameters,
@@ -130,17 +131,29 @@ def _ended(record: RunRecord, ended: TrialEnded, time_ms: int, run_folder: Path)
         "accuracy": ended.accuracy,
         "epochs": ended.epochs,
         "seconds": ended.seconds,
-        "built_bytes": ended.built_bytes,
+        "built_bytes": ended.built.size_bytes if ended.built else None,
+        "built_nonzero_bytes": ended.built.nonzero_bytes if ended.built else None,
     }
     yield Update(
         head=_trial_head(record, record.trials[ended.trial]),
         time_ms=time_ms,
         figures=_figures(values, 0),  # MLflow's page draws what has only a step 0 as bars, to compare trials by
-        tags={"outcome": ended.outcome} | ({"reason": ended.reason} if ended.reason else {}),
+        tags=_ended_tags(ended),
         status=_trial_status(ended),
     )
     if record.started.kind == "search":
         yield _progress(record, time_ms, run_folder)
+
+
+def _ended_tags(ended: TrialEnded) -> dict[str, str]:
+    tags: dict[str, str] = {"outcome": ended.outcome}
+    if ended.reason:
+        tags["reason"] = ended.reason
+    if ended.calibrated is not None:
+        tags["calibrated"] = json.dumps(ended.calibrated)
+    if ended.optimistic:
+        tags["optimistic"] = "calibrated on the test fold: its figures there flatter it"
+    return tags
 
 
 def _progress(record: RunRecord, time_ms: int, run_folder: Path) -> Update:

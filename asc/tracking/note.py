@@ -42,7 +42,7 @@ def _row(trial: TrialRecord) -> str:
     return (
         f"| {trial.asked.title} | {'' if log_loss is None else f'{log_loss:.3f}'} "
         f"| {'' if accuracy is None else f'{accuracy:.1%}'} "
-        f"| {trial.asked.size_bytes:,} | {trial.asked.macs_per_second / 1e6:.1f} |"
+        f"| {trial.asked.nonzero_bytes:,} | {trial.asked.macs_per_second / 1e6:.1f} |"
     )
 
 

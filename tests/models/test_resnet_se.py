@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from asc.config import Architecture, FrontEnd
+from asc.config import Architecture, Compression, FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.quant.integer import IntegerNet, to_integer
@@ -66,10 +66,13 @@ def test_a_converted_network_stores_exactly_the_predicted_items(architecture, ba
     network = build_network(architecture, front_end, seed=0).train()
     network(features(batch=2, frames=9, bands=bands))
     built = {name: (value.numel(), value.element_size()) for name, value in to_integer(network).state_dict().items()}
-    items = stored_items(architecture, front_end)
+    items = stored_items(architecture, front_end, Compression())
     assert built == {item.name: (item.count, item.bytes_each) for item in items}
     assert list(built) == [item.name for item in items]
-    assert sum(count * size for count, size in built.values()) == cost(architecture, front_end).size_bytes
+    assert (
+        sum(count * size for count, size in built.values())
+        == cost(architecture, front_end, Compression()).stored.size_bytes
+    )
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -78,7 +81,9 @@ def test_an_integer_form_built_from_its_config_has_exactly_the_predicted_items(a
     front_end = FrontEnd(mel_bands=bands)
     with torch.device("meta"):
         built = IntegerNet(architecture, front_end).state_dict()
-    predicted = {item.name: (item.count, item.bytes_each) for item in stored_items(architecture, front_end)}
+    predicted = {
+        item.name: (item.count, item.bytes_each) for item in stored_items(architecture, front_end, Compression())
+    }
     assert {name: (value.numel(), value.element_size()) for name, value in built.items()} == predicted
 
 
@@ -99,7 +104,7 @@ def test_macs_of_the_reference_equal_torchs_count():
     network = build_network(architecture, front_end, seed=0).train()
     with FlopCounterMode(display=False) as counter:
         network(features(batch=2, frames=100, bands=128))
-    assert counter.get_total_flops() == 4 * cost(architecture, front_end).macs_per_second
+    assert counter.get_total_flops() == 4 * cost(architecture, front_end, Compression()).macs_per_second
 
 
 def test_logits_for_any_length_and_a_sentence_for_any_other_shape():

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from asc.models.layers import folded
 from asc.quant.fake import (
     ActivationQuantiser,
     ConvBnRelu,
@@ -127,7 +128,7 @@ def test_training_equals_torchs_scaling_quantising_and_dividing_back():
 def test_the_folded_weights_are_the_convolution_and_its_batch_norm():
     layer = layer_with_statistics()
     x = randn(8, 4, 12, 10)
-    weight, bias = layer.folded()
+    weight, bias = folded(layer.conv, layer.norm)
     expected = layer.norm.eval()(layer.conv(x))
     torch.testing.assert_close(functional.conv2d(x, weight, bias, (2, 1), 1, 1, 2), expected, atol=1e-5, rtol=1e-5)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from asc.config import load_experiment
 from asc.journal import EpochDone as Epoch
 from asc.journal import Event, Journal, PointRefused, RungReached, RunStarted, TrialAsked, TrialEnded
-from asc.results import EpochMetrics
+from asc.recipes.loading import load_experiment
+from asc.results import EpochMetrics, Stored
 from asc.search.settings import SearchSettings
 from asc.space import Space, load_space
 
@@ -45,6 +45,8 @@ def asked(trial: str, width: int, *, reference: bool = False) -> TrialAsked:
         reference=reference,
         parameters=1000 * width,
         size_bytes=1024 * width,
+        nonzero_parameters=1000,
+        nonzero_bytes=1024 * width,
         macs_per_second=1_000_000 * width,
         peak_activation_bytes=10_000,
     )
@@ -65,7 +67,7 @@ def ended(trial: str, outcome: str, log_loss: float | None = None) -> TrialEnded
         seconds=4.0,
         log_loss=log_loss,
         accuracy=None if log_loss is None else 0.75,
-        built_bytes=None if log_loss is None else 7,
+        built=None if log_loss is None else Stored(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7),
         reason=None if log_loss is not None else "why",
     )
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from asc.budget import rule
-from asc.config import Experiment, load_experiment
+from asc.config import Experiment
 from asc.journal import EpochDone, Journal, PointRefused, RunStarted, TrialAsked, TrialEnded, fold, read_journal
+from asc.recipes.loading import load_experiment
 from asc.results import EpochMetrics
 from asc.search.conductor import Assignment, Conductor, FinalFigures
 from asc.search.repair import Budget
@@ -64,7 +65,8 @@ def work(lead: Conductor, worker: str, assignment: Assignment, epochs: int = EPO
     if epochs < EPOCHS:
         return False
     final = log_loss(assignment.experiment, EPOCHS)
-    lead.completed(worker, FinalFigures(log_loss=final, accuracy=0.5, epochs=EPOCHS, built_bytes=assignment.size_bytes))
+    built = lead.record.trials[assignment.trial].asked.predicted
+    lead.completed(worker, FinalFigures(log_loss=final, accuracy=0.5, epochs=EPOCHS, built=built))
     lead.left(worker)
     return True
 
@@ -99,7 +101,7 @@ def test_a_search_asks_the_reference_first_and_stays_within_the_budget(tmp_path:
     assert all(t.asked.size_bytes <= 131_072 for t in trials)
     for trial in trials:
         built = Experiment.from_flat(trial.asked.config)
-        assert cost(built.architecture, built.front_end).size_bytes == trial.asked.size_bytes
+        assert cost(built.architecture, built.front_end, built.compression).stored.size_bytes == trial.asked.size_bytes
     assert trials[0].ended is not None and trials[0].ended.outcome == "completed", "the reference is never stopped"
     outcomes = {t.ended.outcome for t in trials if t.ended}
     assert outcomes == {"completed", "stopped"} and all(t.ended for t in trials)

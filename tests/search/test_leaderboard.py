@@ -7,13 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from asc.budget import rule
 from asc.journal import Journal, fold
 from asc.search.leaderboard import leaderboard, table, write
 from asc.space import Space
 
 
 def test_completed_trials_are_ranked_and_the_others_follow(journal: Callable[[], Journal], idlab128: Space) -> None:
-    rows = leaderboard(fold(journal().entries), idlab128)
+    rows = leaderboard(fold(journal().entries), idlab128, rule("dcase2021"))
     assert [(row.rank, row.trial, row.outcome) for row in rows] == [
         (1, "t001", "completed"),
         (2, "t000", "completed"),
@@ -22,13 +23,13 @@ def test_completed_trials_are_ranked_and_the_others_follow(journal: Callable[[],
         (None, "t003", "diverged"),
         (None, "t004", "failed"),
     ]
-    assert rows[0].log_loss == 0.9 and rows[0].accuracy == 0.75 and rows[0].built_bytes == 7
+    assert rows[0].log_loss == 0.9 and rows[0].accuracy == 0.75 and rows[0].counted_bytes == 7
     assert rows[3].log_loss == 2.0, "a stopped trial shows its last epoch"
     assert rows[1].reference and not rows[0].reference
 
 
 def test_files_hold_every_trial_and_no_time(journal: Callable[[], Journal], idlab128: Space, tmp_path: Path) -> None:
-    rows = leaderboard(fold(journal().entries), idlab128)
+    rows = leaderboard(fold(journal().entries), idlab128, rule("dcase2021"))
     write(rows, tmp_path)
     listed = list(csv.DictReader((tmp_path / "leaderboard.csv").open()))
     assert [row["trial"] for row in listed] == [row.trial for row in rows]
@@ -41,7 +42,7 @@ def test_the_table_fits_80_columns(journal: Callable[[], Journal], idlab128: Spa
     console = Console(width=80, record=True, quiet=True)
     console.quiet = False
     with console.capture() as capture:
-        console.print(table(leaderboard(fold(journal().entries), idlab128), 1024))
+        console.print(table(leaderboard(fold(journal().entries), idlab128, rule("dcase2021"))))
     text = capture.get()
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
     assert "t000 ref." in text and "16-32" in text and "75.0%" in text

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from asc.budget import rule
 from asc.journal import Event, Journal, RunStarted, add, fold
 from asc.search.live import LiveView
 from asc.search.settings import SearchSettings
@@ -17,7 +18,7 @@ def watched(
     record = fold(whole.entries[:1])
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=120, highlight=False)
-    with LiveView(console, record, settings, unit_bytes=1024) as view:
+    with LiveView(console, record, settings, rule("dcase2021")) as view:
         for entry in whole.entries[1:]:
             add(record, entry)
             view.heard(entry)

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from asc.budget import rule
-from asc.config import load_experiment
 from asc.errors import InputError
+from asc.recipes.loading import load_experiment
 from asc.search.preview import minutes, plan, preview
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
@@ -26,7 +26,7 @@ def test_the_share_that_fits_is_that_of_the_space(idlab128: Space) -> None:
         widths = [values.pop(f"architecture.widths.{stage}") for stage in (0, 1)]
         rounded = [max(groups, width - width % groups) for width in widths]  # type: ignore[operator]
         architecture = base.updated({**values, "architecture.widths": rounded}).architecture  # type: ignore[dict-item]
-        fits += cost(architecture, base.front_end).size_bytes <= 131_072
+        fits += cost(architecture, base.front_end, base.compression).stored.size_bytes <= 131_072
     assert found.fit_share == pytest.approx(fits / points, abs=0.06)
     assert found.repairable_share == 1
     assert 0 < found.smallest_bytes < found.median_bytes < found.largest_bytes <= 131_072

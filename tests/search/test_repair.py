@@ -5,7 +5,8 @@ import random
 import pytest
 
 from asc.budget import RULES, counted_bytes, limit_bytes, rule
-from asc.config import Experiment, load_experiment
+from asc.config import Experiment
+from asc.recipes.loading import load_experiment
 from asc.search.repair import Budget, repair, scaled_widths
 from asc.size import cost
 from asc.space import Space, load_space, parse_space
@@ -33,8 +34,8 @@ def test_every_repaired_point_is_within_the_budget_and_the_next_width_is_not(
         if found is None:
             continue
         architecture = found.experiment.architecture
-        assert found.cost == cost(architecture, found.experiment.front_end)
-        assert counted_bytes(budget.rule, found.cost) <= limit_bytes(budget.rule, budget_kb)
+        assert found.cost == cost(architecture, found.experiment.front_end, found.experiment.compression)
+        assert counted_bytes(budget.rule, found.cost.stored) <= limit_bytes(budget.rule, budget_kb)
         limit = budget.rule.macs_per_second_limit
         assert limit is None or found.cost.macs_per_second <= limit
         drawn = (point["architecture.widths.0"], point["architecture.widths.1"])
@@ -42,7 +43,7 @@ def test_every_repaired_point_is_within_the_budget_and_the_next_width_is_not(
         place = candidates.index(architecture.widths)
         if place > 0:
             wider = found.experiment.updated({"architecture.widths": candidates[place - 1]})
-            assert not budget.holds(cost(wider.architecture, wider.front_end))
+            assert not budget.holds(cost(wider.architecture, wider.front_end, wider.compression))
         repaired += found.repaired
     assert repaired > 0, "the space holds points that do not fit"
 
@@ -53,7 +54,7 @@ def test_the_reference_fits_128_kb_as_it_is_and_is_narrowed_for_less(space: Spac
     narrow = repair(base(space), space, {}, Budget(rule=rule("dcase2021"), kilobytes=32))
     assert narrow is not None and narrow.repaired
     assert all(width % 4 == 0 for width in narrow.experiment.architecture.widths)
-    assert narrow.cost.size_bytes <= 32 * 1024
+    assert narrow.cost.stored.size_bytes <= 32 * 1024
 
 
 def test_nothing_fits_one_kilobyte(space: Space) -> None:

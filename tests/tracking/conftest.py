@@ -24,7 +24,9 @@ from asc.journal import (
     TrialAsked,
     TrialEnded,
 )
-from asc.results import EpochMetrics
+from asc.results import EpochMetrics, Stored
+
+BUILT = Stored(parameters=9, size_bytes=80_128, nonzero_parameters=9, nonzero_bytes=80_128)
 
 
 class Script:
@@ -60,6 +62,8 @@ class Script:
                 repaired=True,
                 parameters=70_000,
                 size_bytes=80_128,
+                nonzero_parameters=1000,
+                nonzero_bytes=80_128,
                 macs_per_second=12_000_000,
                 peak_activation_bytes=400_000,
             )
@@ -86,7 +90,7 @@ class Script:
                 seconds=9.5,
                 log_loss=log_loss if done else None,
                 accuracy=0.7 if done else None,
-                built_bytes=80_128 if done else None,
+                built=BUILT if done else None,
                 reason=None if done else f"it {outcome}",
             )
         )

@@ -1,0 +1,26 @@
+"""The stored form of a network, by its storage: what is evaluated, ranked and shipped (design decision 2)."""
+
+from asc.config import Experiment
+from asc.models.resnet_se import ResNetSE
+from asc.quant.half import HalfNet, to_half
+from asc.quant.integer import IntegerNet, to_integer
+
+StoredNet = IntegerNet | HalfNet
+
+
+def empty(experiment: Experiment) -> StoredNet:
+    """A stored form without values: call `load_state_dict` next."""
+    match experiment.compression.storage:
+        case "int8":
+            return IntegerNet(experiment.architecture, experiment.front_end)
+        case "float16":
+            return HalfNet(experiment.architecture, experiment.front_end)
+
+
+def to_stored(network: ResNetSE) -> StoredNet:
+    """The stored form of a trained network, on its device (errors as `to_integer` and `to_half`)."""
+    match network.storage:
+        case "int8":
+            return to_integer(network)
+        case "float16":
+            return to_half(network)

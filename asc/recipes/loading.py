@@ -1,0 +1,67 @@
+"""Recipes and config files by name or path, and the changes to them that a command line asks for."""
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from asc.config import Experiment
+from asc.errors import InputError
+from asc.typed import Value
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The names of the shipped recipes."""
+    return tuple(
+        sorted(
+            f.name.removesuffix(".toml") for f in resources.files("asc.recipes").iterdir() if f.name.endswith(".toml")
+        )
+    )
+
+
+def load_experiment(name_or_path: str) -> Experiment:
+    """The experiment of a shipped recipe (`qat_8b`) or of a TOML file.
+
+    Raises:
+        InputError: neither a recipe nor a file, or the file is wrong.
+    """
+    if name_or_path in recipe_names():
+        text = (resources.files("asc.recipes") / f"{name_or_path}.toml").read_text("utf-8")
+        return Experiment.from_toml(text, f"recipe {name_or_path}")
+    path = Path(name_or_path)
+    try:
+        return Experiment.from_toml(path.read_text("utf-8"), str(path))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputError(
+            f"{name_or_path} is neither a file nor a recipe: give a TOML file or one of {', '.join(recipe_names())}"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): give a config in TOML") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text file: give a config in TOML") from error
+
+
+def experiment_from(*, recipe: str | None, config: str | None, overrides: Sequence[str]) -> Experiment:
+    """The experiment of command line options: a recipe (default `qat_8b`) or a file, with `KEY=VALUE` changes.
+
+    Raises:
+        InputError: both are given, or anything is wrong with them.
+    """
+    if recipe is not None and config is not None:
+        raise InputError("give --recipe or --config, not both")
+    return load_experiment(config or recipe or "qat_8b").updated(dict(map(parse_assignment, overrides)))
+
+
+def parse_assignment(text: str) -> tuple[str, Value]:
+    """`KEY=VALUE` of a command line, the value read as TOML (`[24, 48]`, `1e-3`), else as a bare string.
+
+    Raises:
+        InputError: no `=`.
+    """
+    key, equals, raw = text.partition("=")
+    if not (equals and key.strip()):
+        raise InputError(f"--set {text}: write KEY=VALUE, such as schedule.batch_size=16")
+    try:
+        return key.strip(), tomllib.loads(f"value = {raw}")["value"]
+    except ValueError:
+        return key.strip(), raw.strip()
