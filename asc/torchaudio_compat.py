@@ -1,4 +1,4 @@
-"""The one door to torchaudio: resampling, convolution and mel filters, on a CPU-only torch too.
+"""The one door to torchaudio: its resampling and its mel filters, on a CPU-only torch too.
 
 The wheels of torchaudio 2.11 (https://pypi.org/project/torchaudio) are linked against CUDA libraries, so beside a
 CPU-only torch `import torchaudio` raises OSError. Only its native part is missing; what asc uses of it is plain torch.
@@ -37,14 +37,6 @@ def resample(waveform: torch.Tensor, orig_freq: int, new_freq: int) -> torch.Ten
     https://docs.pytorch.org/audio/stable/generated/torchaudio.functional.resample.html
     """
     return cast(torch.Tensor, torchaudio().functional.resample(waveform, orig_freq, new_freq))
-
-
-def fftconvolve(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Linear convolution of (..., n) with (..., m) by FFT, all of it: (..., n + m - 1).
-
-    https://docs.pytorch.org/audio/stable/generated/torchaudio.functional.fftconvolve.html
-    """
-    return cast(torch.Tensor, torchaudio().functional.fftconvolve(x, y))
 
 
 def melscale_fbanks(

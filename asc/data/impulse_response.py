@@ -1,10 +1,10 @@
 """What a clip sounds like through a microphone: convolution with its measured impulse response.
 
 As TAU's simulated devices were made (Heittola et al. 2020, arXiv:2005.14623, section 2), without their compression.
-The response is resampled to the rate of the clip and convolved in full by FFT. Its highest peak is put at time 0, so
-the clip keeps its moment, and the clip keeps its length. Its gain is such that pink noise, equal power in every
-octave from 50 Hz up, keeps its RMS: everyday sound is nearer to pink than to white, so devices differ in colour and
-hardly in loudness.
+The response is resampled to the rate of the clip and convolved in full, by FFT (overlap-add). Its highest peak is put
+at time 0, so the clip keeps its moment, and the clip keeps its length. Its gain is such that pink noise, equal power
+in every octave from 50 Hz up, keeps its RMS: everyday sound is nearer to pink than to white, so devices differ in
+colour and hardly in loudness.
 """
 
 import functools
@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from asc.data.audio_file import AudioProblem, decode, inspect
-from asc.torchaudio_compat import fftconvolve
 
 LOWEST_HZ = 50.0
 CHECKED_AT_HZ = 44_100
@@ -43,9 +41,10 @@ class Response:
         Raises:
             AudioProblem: the file of the response was changed and can't be used any more.
         """
+        from scipy.signal import oaconvolve  # costs a second, which only packing needs to spend
+
         impulse, peak = _loaded(self, sample_rate_hz)
-        with torch.inference_mode():
-            whole = fftconvolve(torch.from_numpy(sound.astype(np.float64)), torch.from_numpy(impulse)).numpy()
+        whole = oaconvolve(sound.astype(np.float64), impulse)
         return np.asarray(whole[peak : peak + len(sound)], dtype=np.float32)
 
 
