@@ -26,11 +26,11 @@ class AudioProblem(Exception):
     """Why a file cannot be used, in a few words."""
 
 
-def inspect(path: Path, sample_rate_hz: int) -> int:
+def inspect(path: Path, sample_rate_hz: int, *, min_s: float = MIN_CLIP_S) -> int:
     """Check a file without decoding it; the samples that it will have at `sample_rate_hz`.
 
     Raises:
-        AudioProblem: empty, unreadable, cut off or shorter than 0.1 s.
+        AudioProblem: empty, unreadable, cut off or shorter than `min_s`.
     """
     try:
         if path.stat().st_size == 0:
@@ -44,8 +44,8 @@ def inspect(path: Path, sample_rate_hz: int) -> int:
         raise AudioProblem(f"unreadable: {error.strerror or error}") from error
     if info.frames == 0:
         raise AudioProblem("empty: no samples")
-    if info.frames < MIN_CLIP_S * info.samplerate:
-        raise AudioProblem(f"too short: {info.frames / info.samplerate:.3f} s, at least {MIN_CLIP_S} s are needed")
+    if info.frames < min_s * info.samplerate:
+        raise AudioProblem(f"too short: {info.frames / info.samplerate:.3f} s, at least {min_s} s are needed")
     ratio = _ratio(info.samplerate, sample_rate_hz)
     return -(-int(info.frames) * ratio.numerator // ratio.denominator)
 

@@ -5,10 +5,12 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asc.data.choice import DataChoice
+from asc.data.devices import check_one_device, device_copies, read_devices
+from asc.data.impulse_response import Response
 from asc.data.readers import read_csv, read_esc10, read_folder
 from asc.data.rows import Row
 from asc.data.splits import check_groups, split_rows
@@ -21,13 +23,17 @@ SCHEMES = "synthetic, esc10:DIR, csv:FILE or folder:DIR"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """One recording: `path` is relative to the set's folder, `group` is the location (or source) it was made at."""
+    """One recording: `path` is relative to the set's folder, `group` is the location (or source) it was made at.
+
+    Where `--device-irs` made the clip, `copy_of` is the path of the file and `path` that with `@` and the device.
+    """
 
     path: str
     label: str
     device: str
     group: str
     split: Split
+    copy_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +41,14 @@ class Manifest:
     """A data set whose clips all have a split. `labels` are sorted; a clip's place in `clips` is its number.
 
     `source` says where the audio comes from: the folder below which the paths lie, or the synthetic generator.
+    `responses` are the devices of the clips that are copies, in the order of the device list.
     """
 
     choice: DataChoice
     labels: tuple[str, ...]
     clips: tuple[Clip, ...]
     source: Path | Synthetic = Path()
+    responses: tuple[Response, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that no group lies in two splits and that there are at least two labels."""
@@ -55,17 +63,18 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the rows (and of the generator's parameters), in hexadecimal: names the data in a model file.
+        """SHA-256 of the rows (and the generator's parameters or the device files), in hexadecimal: names the data.
 
-        The folder is not part of it, so that the same set has the same digest on every machine.
+        No folder is part of it, so that the same set has the same digest on every machine.
         """
         rows = [(clip.path, clip.label, clip.device, clip.group, clip.split) for clip in self.clips]
         generator = self.source.identity if isinstance(self.source, Synthetic) else ""
-        return hashlib.sha256(json.dumps([generator, rows]).encode()).hexdigest()
+        devices = [[response.identity for response in self.responses]] if self.responses else []
+        return hashlib.sha256(json.dumps([generator, rows, *devices]).encode()).hexdigest()
 
 
 def load_manifest(choice: DataChoice) -> Manifest:
-    """The manifest of `synthetic[:SEED]`, `esc10:DIR`, `csv:FILE` or `folder:DIR`.
+    """The manifest of `synthetic[:SEED]`, `esc10:DIR`, `csv:FILE` or `folder:DIR`, through devices if it is to be.
 
     Raises:
         InputError: unknown kind of set, or anything wrong with its files; one sentence.
@@ -76,11 +85,25 @@ def load_manifest(choice: DataChoice) -> Manifest:
         Clip(path=row.path, label=row.label, device=row.device, group=row.group, split=split)
         for row, split in zip(rows, splits, strict=True)
     )
+    responses: tuple[Response, ...] = ()
+    if choice.device_irs is not None:
+        check_one_device(rows, source=choice.spec)
+        responses = read_devices(Path(choice.device_irs).expanduser())
+        clips = _through_devices(clips, choice.data_seed)
     return Manifest(
         choice=choice,
         labels=tuple(sorted({clip.label for clip in clips})),
         clips=clips,
         source=source,
+        responses=responses,
+    )
+
+
+def _through_devices(clips: tuple[Clip, ...], data_seed: int) -> tuple[Clip, ...]:
+    copies = device_copies([(clip.path, clip.label, clip.split) for clip in clips], data_seed=data_seed)
+    return tuple(
+        replace(clips[number], path=f"{clips[number].path}@{device}", device=device, copy_of=clips[number].path)
+        for number, device in copies
     )
 
 

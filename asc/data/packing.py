@@ -66,7 +66,7 @@ def _fill(temporary: Path, sources: Sequence[Source], sample_rate_hz: int, progr
     gains: list[float] = []
     clips = _in_order(lambda source: _packed(source, sample_rate_hz), usable)
     with (temporary / AUDIO_FILE).open("wb") as file, closing(clips):
-        for done, (source, clip) in enumerate(zip(usable, clips, strict=True), start=len(problems) + 1):
+        for done, (source, clip) in enumerate(zip(usable, clips, strict=True), start=len(sources) - len(usable) + 1):
             if isinstance(clip, AudioProblem):
                 problems[source.name] = clip
             else:
@@ -77,7 +77,8 @@ def _fill(temporary: Path, sources: Sequence[Source], sample_rate_hz: int, progr
                 progress(done, len(sources))
         flush(file)
     if problems:
-        raise _all_problems([(s.name, problems[s.name]) for s in sources if s.name in problems], len(sources))
+        files = list(dict.fromkeys(source.name for source in sources))  # a file may be heard through several devices
+        raise _all_problems([(name, problems[name]) for name in files if name in problems], len(files))
     offsets = np.cumsum([0, *samples[:-1]]).tolist()
     with (temporary / INDEX_FILE).open("w", encoding="utf-8") as text:
         text.write(Index(offsets=tuple(offsets), samples=tuple(samples), gains=tuple(gains)).to_json())
@@ -139,6 +140,6 @@ def _check_room(folder: Path, needed_bytes: int) -> None:
         )
 
 
-def _all_problems(problems: Sequence[tuple[str, AudioProblem]], clips: int) -> InputError:
+def _all_problems(problems: Sequence[tuple[str, AudioProblem]], files: int) -> InputError:
     named = "; ".join(f"{name} ({problem})" for name, problem in problems)
-    return InputError(f"{len(problems)} of {clips} audio files cannot be used, mend them or leave them out: {named}")
+    return InputError(f"{len(problems)} of {files} audio files cannot be used, mend them or leave them out: {named}")

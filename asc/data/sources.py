@@ -1,5 +1,6 @@
-"""Where the audio of a clip comes from: a file, or the synthetic generator."""
+"""Where the audio of a clip comes from: a file, a file heard through a device, or the synthetic generator."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asc.data.audio_file import decode, inspect, resampled
-from asc.data.manifest import Manifest
+from asc.data.impulse_response import Response
+from asc.data.manifest import Clip, Manifest
 from asc.data.synthetic import SAMPLE_RATE_HZ, Synthetic
 
 
@@ -61,7 +63,33 @@ class SyntheticSource:
         return resampled(self.synthetic.render(self.name), SAMPLE_RATE_HZ, sample_rate_hz)
 
 
-Source = FileSource | SyntheticSource
+@dataclass(frozen=True, slots=True)
+class DeviceSource:
+    """A sound file as a device hears it."""
+
+    recording: FileSource
+    response: Response
+
+    @property
+    def name(self) -> str:
+        """The file, for errors: what is wrong with it is wrong with all its copies."""
+        return self.recording.name
+
+    @property
+    def identity(self) -> str:
+        """The file's and the device's."""
+        return f"{self.recording.identity} through {self.response.identity}"
+
+    def samples(self, sample_rate_hz: int) -> int:
+        """Samples that `waveform` will have, the file's own; raises AudioProblem as `audio_file.inspect`."""
+        return self.recording.samples(sample_rate_hz)
+
+    def waveform(self, sample_rate_hz: int) -> NDArray[np.float32]:
+        """Mono, (samples,) at this rate; raises AudioProblem as `audio_file.decode`."""
+        return self.response.heard(self.recording.waveform(sample_rate_hz), sample_rate_hz)
+
+
+Source = FileSource | DeviceSource | SyntheticSource
 
 
 def sources_of(manifest: Manifest) -> tuple[Source, ...]:
@@ -70,4 +98,11 @@ def sources_of(manifest: Manifest) -> tuple[Source, ...]:
         case Synthetic() as synthetic:
             return tuple(SyntheticSource(synthetic, clip.path) for clip in manifest.clips)
         case folder:
-            return tuple(FileSource(folder / clip.path) for clip in manifest.clips)
+            responses = {response.device: response for response in manifest.responses}
+            return tuple(_file_source(folder, clip, responses) for clip in manifest.clips)
+
+
+def _file_source(folder: Path, clip: Clip, responses: Mapping[str, Response]) -> FileSource | DeviceSource:
+    if clip.copy_of is None:
+        return FileSource(folder / clip.path)
+    return DeviceSource(FileSource(folder / clip.copy_of), responses[clip.device])
