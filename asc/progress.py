@@ -3,10 +3,14 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from types import TracebackType
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from asc.config import Schedule
 from asc.results import EpochMetrics
 
 
@@ -26,25 +30,61 @@ def packing(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 
 class EpochLines:
-    """Prints each epoch of one training with the time that is left."""
+    """Prints each epoch of one training; in a terminal a line below them says where it stands and what time is left.
 
-    def __init__(self, console: Console, epochs: int) -> None:
-        """`epochs` of the whole schedule."""
-        self._console, self._epochs = console, epochs
+    A context manager, called with every epoch.
+    """
+
+    def __init__(self, console: Console, schedule: Schedule) -> None:
+        """`schedule` is that of the training."""
+        self._console, self._schedule = console, schedule
         self._started = time.monotonic()
         self._first: int | None = None
+        self._last: EpochMetrics | None = None
+        self._best: EpochMetrics | None = None
+        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> "EpochLines":
+        """Start the live line where the output is a terminal."""
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the live line away; what was printed stays."""
+        if self._console.is_terminal:
+            self._live.stop()
 
     def __call__(self, metrics: EpochMetrics) -> None:
         """Print an epoch."""
         if self._first is None:
             self._first = metrics.epoch - 1
-        trained = metrics.epoch - self._first
-        left = (time.monotonic() - self._started) / trained * (self._epochs - metrics.epoch)
+        self._last = metrics
+        if self._best is None or metrics.valid_log_loss <= self._best.valid_log_loss:
+            self._best = metrics
         self._console.print(
-            f"[{metrics.epoch}/{self._epochs}] lr {metrics.learning_rate:.2e}, train loss {metrics.train_loss:.3f}, "
-            f"validation log loss {metrics.valid_log_loss:.3f}, accuracy {metrics.valid_accuracy:.1%}, "
-            f"{metrics.seconds:.1f} s, about {clock(left)} left",
+            f"[{metrics.epoch}/{self._schedule.epochs}] lr {metrics.learning_rate:.2e}, "
+            f"train loss {metrics.train_loss:.3f}, validation log loss {metrics.valid_log_loss:.3f}, "
+            f"accuracy {metrics.valid_accuracy:.1%}, {metrics.seconds:.1f} s, about {clock(self._left())} left",
             markup=False,
+        )
+
+    def _left(self) -> float:
+        """Seconds, from the epochs that this process has trained."""
+        assert self._last is not None and self._first is not None
+        trained = self._last.epoch - self._first
+        return (time.monotonic() - self._started) / trained * (self._schedule.epochs - self._last.epoch)
+
+    def _view(self) -> Text:
+        if self._last is None or self._best is None:
+            return Text(f"first epoch: {clock(time.monotonic() - self._started)}")
+        schedule, epoch = self._schedule, min(self._last.epoch + 1, self._schedule.epochs)
+        cycle = (epoch - 1) // schedule.epochs_per_cycle + 1
+        return Text(
+            f"cycle {cycle} of {schedule.cycles}, epoch {epoch} of {schedule.epochs} \u00b7 best epoch "
+            f"{self._best.epoch}: log loss {self._best.valid_log_loss:.3f} \u00b7 about {clock(self._left())} left"
         )
 
 

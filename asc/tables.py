@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asc.budget import RULES, counted_bytes, fits, limit_bytes, why_not
-from asc.results import Evaluation, GroupFigures
+from asc.results import CalibrationReport, Evaluation, GroupFigures
 from asc.size import Cost, Item
 
 _KINDS = {
@@ -101,3 +101,15 @@ def _by_kind(items: Sequence[Item]) -> Iterable[tuple[str, int, int, int]]:
     for kind, group in groupby(sorted(items, key=lambda item: order.index(item.kind)), key=lambda item: item.kind):
         same = list(group)
         yield kind, sum(i.count for i in same), same[0].bytes_each, sum(i.size_bytes for i in same)
+
+
+def calibration_text(report: CalibrationReport) -> str:
+    """What came of a calibration, for people."""
+    found = (
+        f"cross-validation over {report.groups} groups of the {report.split} split ({report.clips} clips), log loss: "
+        f"{report.log_loss_uncalibrated:.3f} as it is, {report.log_loss_method:.3f} {report.method}, "
+        f"{report.log_loss_temperature:.3f} with a single temperature"
+    )
+    verdict = f"applied {report.method}" if report.applied else f"{report.method} gains nothing and was not applied"
+    optimistic = "optimistic (calibrated on test clips, so figures on the test fold flatter): "
+    return f"calibration, {optimistic if report.optimistic else ''}{verdict}; {found}"

@@ -8,16 +8,45 @@ import torch
 
 from asc.config import Experiment
 from asc.data.choice import DataChoice
-from asc.data.dataset import Dataset
+from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
 from asc.journal import EpochDone, Journal, RunEnded, RunRecord, RunResumed, RunStarted, TrialAsked, TrialEnded, fold
-from asc.results import Completed, Diverged, EpochMetrics, Signal, TrainingEnd
+from asc.results import Completed, Diverged, EpochMetrics, Signal, Split, TrainingEnd
 from asc.runs import JOURNAL, git_commit, publish
 from asc.size import cost
 from asc.train import BEST, LAST, MODEL, train
 from asc.typed import Scalar, build
 
 TRIAL = "t000"
+
+
+def open_data(choice: DataChoice, experiment: Experiment, cache: Path, progress: Callable[[int, int], None]) -> Dataset:
+    """Open what a training needs: train, valid, and the split that it is calibrated on if it is.
+
+    Raises:
+        InputError: as `open_dataset`; or a calibration is asked for where every clip is trained on.
+    """
+    calibration = experiment.calibration
+    if calibration.method != "none" and choice.part == "all":
+        raise InputError(
+            f"calibration.method is {calibration.method}, but --split all leaves no clip that was not trained on: "
+            "take a recipe without calibration, or leave --split all out"
+        )
+    fitted: tuple[Split, ...] = () if calibration.method == "none" else (calibration.fit_on,)
+    return open_dataset(
+        choice,
+        sample_rate_hz=experiment.front_end.sample_rate_hz,
+        cache=cache,
+        splits=("train", "valid", *fitted),
+        progress=progress,
+    )
+
+
+def next_step(model: Path, choice: DataChoice) -> str:
+    """What to do with a trained model, in one line."""
+    if choice.part == "all":
+        return f"next: {model} was trained on every clip of {choice.spec}, so evaluate it on other data only"
+    return f"next: python launch/evaluate.py {model} --data {choice.spec} --split test"
 
 
 def begin(journal: Journal, experiment: Experiment, choice: DataChoice) -> None:

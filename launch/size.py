@@ -2,16 +2,17 @@
 
 python launch/size.py --recipe qat_8b
 python launch/size.py --recipe qat_8b --stored-as report --json
+python launch/size.py --recipe 16b_prune --stored-as report
 python launch/size.py --config runs/NAME/best/config.toml --set architecture.widths=[16,32]
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import tyro
 
 from asc import cli, tables
-from asc.recipes.loading import experiment_from
+from asc.options import ConfigOptions
 from asc.size import cost
 
 
@@ -19,14 +20,7 @@ from asc.size import cost
 class Options:
     """Print the size table of a network and, for each accounting rule, whether it fits."""
 
-    recipe: Annotated[str | None, cli.option("NAME")] = None
-    """A shipped recipe, such as qat_8b (the default)."""
-    config: Annotated[str | None, cli.option("FILE")] = None
-    """A TOML file instead of a recipe."""
-    overrides: Annotated[
-        tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE"), tyro.conf.UseAppendAction
-    ] = ()
-    """Change a value of the config; may be given several times, such as --set architecture.cardinality=8."""
+    network: Annotated[ConfigOptions, tyro.conf.arg(name="")] = field(default_factory=ConfigOptions)
     stored_as: Literal["asc", "report"] = "asc"
     """Count what asc itself stores, or what the report stored (float64 scales, int64 zero points)."""
     budget_kb: float = 128
@@ -40,7 +34,7 @@ class Options:
 def main(options: Options) -> int:
     """Size the network and print it."""
     output = cli.Output(as_json=options.json)
-    experiment = experiment_from(recipe=options.recipe, config=options.config, overrides=options.overrides)
+    experiment = options.network.experiment()
     size = cost(
         experiment.architecture,
         experiment.front_end,

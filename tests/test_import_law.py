@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIGHT = {f"asc.{name}" for name in "errors typed config recipes size budget space journal cli results".split()}
-LIGHT |= {"asc.tables", "asc.progress"}
+LIGHT |= {"asc.tables", "asc.progress", "asc.options", "asc.data.choice"}
 TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint artefact".split()}
 TORCH |= {"asc.prune", "asc.calibrate", "asc.torchaudio_compat"}
 LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", "training_run", "runs")}

@@ -4,6 +4,7 @@ import re
 import pytest
 from rich.console import Console
 
+from asc.config import Schedule
 from asc.progress import EpochLines, clock, packing
 from asc.results import EpochMetrics
 
@@ -52,7 +53,7 @@ def test_packing_draws_a_bar_in_a_terminal() -> None:
 
 def test_each_epoch_is_a_line() -> None:
     plain, text = console()
-    lines = EpochLines(plain, epochs=3)
+    lines = EpochLines(plain, Schedule(cycles=1, epochs_per_cycle=3))
     for epoch in (1, 2, 3):
         lines(metrics(epoch))
     first, _, last = text.getvalue().splitlines()
@@ -66,5 +67,5 @@ def test_the_time_left_counts_the_epochs_of_this_process_only(monkeypatch: pytes
     now = iter([100.0, 110.0])
     monkeypatch.setattr("time.monotonic", lambda: next(now))
     plain, text = console()
-    EpochLines(plain, epochs=12)(metrics(9))
+    EpochLines(plain, Schedule(cycles=3, epochs_per_cycle=4))(metrics(9))
     assert text.getvalue().endswith("about 30 s left\n")
