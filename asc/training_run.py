@@ -20,7 +20,9 @@ from asc.typed import Scalar, build
 TRIAL = "t000"
 
 
-def open_data(choice: DataChoice, experiment: Experiment, cache: Path, progress: Callable[[int, int], None]) -> Dataset:
+def open_data(
+    choice: DataChoice, experiment: Experiment, cache: Path, progress: Callable[[int, int], None] | None = None
+) -> Dataset:
     """Open what a training needs: train, valid, and the split that it is calibrated on if it is.
 
     Raises:

@@ -5,6 +5,7 @@ import pytest
 from asc.budget import RULES, counted_bytes, fits, limit_bytes, rule, why_not
 from asc.config import Architecture, Compression, FrontEnd
 from asc.errors import InputError
+from asc.recipes.loading import load_experiment
 from asc.results import Stored
 from asc.size import Cost, cost
 
@@ -40,6 +41,13 @@ def test_the_limits_belong_to_what_fits():
         assert not fits(rule(name), made(parameters=128_001, size_bytes=128_001))
     assert fits(rule("dcase2021"), made(size_bytes=131_072, macs=10**12))
     assert not fits(rule("dcase2021"), made(size_bytes=131_073))
+
+
+def test_only_the_first_rule_leaves_pruned_zeros_out():
+    network = load_experiment("16b_prune")
+    pruned = cost(network.architecture, network.front_end, network.compression)
+    assert [counted_bytes(r, pruned.stored) for r in RULES] == [122_540, 81_390, 162_780]
+    assert [r.name for r in RULES if fits(r, pruned)] == ["dcase2021"]
 
 
 def test_why_not_names_bytes_and_macs():

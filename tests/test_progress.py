@@ -62,10 +62,21 @@ def test_each_epoch_is_a_line() -> None:
     assert last.startswith("[3/3]") and last.endswith("about 0 s left")
 
 
+def test_in_a_terminal_a_line_says_where_the_training_stands() -> None:
+    terminal, text = console(terminal=True)
+    with EpochLines(terminal, Schedule(cycles=2, epochs_per_cycle=2)) as lines:
+        for epoch in (1, 2, 3):
+            lines(metrics(epoch))
+    assert "first epoch: 0 s" in text.getvalue()
+    assert "cycle 2 of 2, epoch 4 of 4 \u00b7 best epoch 3: log loss 0.820 \u00b7 about" in text.getvalue()
+
+
 def test_the_time_left_counts_the_epochs_of_this_process_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training that goes on at epoch 9 of 12 and took 10 s for it has three more of them ahead."""
-    now = iter([100.0, 110.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     plain, text = console()
-    EpochLines(plain, Schedule(cycles=3, epochs_per_cycle=4))(metrics(9))
+    lines = EpochLines(plain, Schedule(cycles=3, epochs_per_cycle=4))
+    now[0] = 110.0
+    lines(metrics(9))
     assert text.getvalue().endswith("about 30 s left\n")

@@ -50,6 +50,54 @@ def test_reference_totals(stored_as, size_bytes):
     assert len({item.name for item in reference.items}) == len(reference.items)
 
 
+def test_system_4_comes_out_within_a_thousandth_of_the_report():
+    """Section 4.1: 62,390 non-zero parameters in 121.86 KB; FACTS: the reading that fits has 62,410."""
+    network = load_experiment("16b_prune")
+    found = cost(network.architecture, network.front_end, network.compression, stored_as="report").stored
+    assert found.nonzero_parameters == 62_410 == 60_360 + 4 * 380 + 160 + 10 + 216 + 144
+    assert found.nonzero_parameters == pytest.approx(62_390, rel=1e-3)
+    assert found.nonzero_bytes == 124_820
+    assert found.nonzero_bytes / 1024 == pytest.approx(121.86, rel=1e-3)
+
+
+def test_system_4_as_asc_stores_it_has_its_batch_norms_folded():
+    network = load_experiment("16b_prune")
+    wide = cost(network.architecture, network.front_end, network.compression, stored_as="report").stored
+    lean = cost(network.architecture, network.front_end, network.compression).stored
+    assert wide.nonzero_parameters - lean.nonzero_parameters == 3 * 380, "a bias for four values of a batch norm"
+
+
+def test_pruned_zeros_are_counted_by_the_width_they_are_stored_in():
+    """In 8 bits: 109,320 convolution and dense weights of one byte, 2,880 SE weights of four."""
+    pruned = cost(REFERENCE.architecture, REFERENCE.front_end, Compression(prune_ratio=0.5))
+    assert pruned.pruned == {1: 54_660, 4: 1_440}
+    assert pruned.stored.parameters - pruned.stored.nonzero_parameters == 56_100
+    assert pruned.stored.size_bytes - pruned.stored.nonzero_bytes == 54_660 + 4 * 1_440
+    assert pruned.stored.size_bytes == 127_944
+
+
+def test_in_16_bits_every_activation_takes_four_bytes():
+    architecture = Architecture(
+        widths=(4,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(1,), classes=3
+    )
+    steps = activation_steps(architecture, FrontEnd(mel_bands=8), Compression(storage="float16"), seconds=0.05)
+    # log-mel 8 x 5 = 40; stem 4 x 8 x 5 = 160; block 4 x 4 x 5 = 80; statistics 4 x 4 x 2 = 32.
+    assert {step.name: step.live_bytes for step in steps} == {
+        "stem": 4 * (40 + 160),
+        "blocks.0.conv1": 4 * (160 + 80),
+        "blocks.0.conv2": 4 * (80 + 80),
+        "blocks.0.se.pool": 4 * (80 + 4),
+        "blocks.0.se.reduce": 4 * (80 + 4 + 2),
+        "blocks.0.se.relu": 4 * (80 + 2 + 2),
+        "blocks.0.se.norm": 4 * (80 + 2 + 2),
+        "blocks.0.se.expand": 4 * (80 + 2 + 4),
+        "blocks.0.se.sigmoid": 4 * (80 + 4 + 4),
+        "blocks.0.se.scale": 4 * (80 + 4 + 80),
+        "pool": 4 * (80 + 32),
+        "dense": 4 * (32 + 3),
+    }
+
+
 def test_reference_takes_50_million_macs_a_second():
     # By hand: stem, then per block (9 x in + 9 x out / 4 + skip) x positions, SE, dense.
     by_hand = 9 * 24 * 128 * 100

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from asc.artefact import load_model
 from asc.checkpoint import read_tensors
@@ -12,8 +12,10 @@ from asc.config import Experiment, Schedule
 from asc.data.dataset import Dataset
 from asc.errors import InputError
 from asc.evaluate import Evaluator
+from asc.models.build import build_network
+from asc.prune import prunable_weights
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, TrainingEnd
-from asc.size import stored_items
+from asc.size import cost, stored_items
 from asc.train import BEST, LAST, MODEL, cyclic, train
 
 CPU = torch.device("cpu")
@@ -72,6 +74,60 @@ def test_it_learns_and_stores_what_the_size_law_predicts(
     assert info.experiment == longer
     again = Evaluator(tiny_dataset, "valid", longer.front_end, CPU).evaluate(network)
     assert again == end.evaluation == info.evaluation
+
+
+@pytest.fixture(params=["int8", "float16"])
+def pruned(request: pytest.FixtureRequest, tiny_experiment: Experiment) -> Experiment:
+    changes = {"compression.storage": request.param, "compression.prune_ratio": 0.4, "schedule.cycles": 3}
+    return tiny_experiment.updated({**changes, "schedule.epochs_per_cycle": 2})
+
+
+def zeros(folder: Path, experiment: Experiment) -> dict[str, Tensor]:
+    """Where the weights of the last checkpoint are zero, by their stored names."""
+    tensors, _ = read_tensors(folder / LAST)
+    storage = experiment.compression.storage
+    network = build_network(experiment.architecture, experiment.front_end, seed=0, storage=storage)
+    network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+    items = stored_items(experiment.architecture, experiment.front_end, experiment.compression)
+    return {name: weight.detach() == 0 for name, weight in prunable_weights(network, items).items()}
+
+
+def test_pruned_weights_stay_zero_in_every_phase(pruned: Experiment, tiny_dataset: Dataset, tmp_path: Path) -> None:
+    """Behind the first cycle, across the second and third, frozen batch norms included, and in what is stored."""
+    seen: dict[int, dict[str, Tensor]] = {}
+
+    def report(metrics: EpochMetrics) -> Signal:
+        seen[metrics.epoch] = zeros(tmp_path, pruned)
+        return Signal.CONTINUE
+
+    end = train(pruned, tiny_dataset, folder=tmp_path, report=report, device=CPU)
+    assert isinstance(end, Completed) and end.best_epoch > 2, "a network from before the pruning is never stored"
+    law = cost(pruned.architecture, pruned.front_end, pruned.compression)
+    count = {epoch: sum(int(mask.sum()) for mask in masks.values()) for epoch, masks in seen.items()}
+    assert count[1] == count[2] == 0, "the first cycle trains all weights"
+    assert count[3] == sum(law.pruned.values()) and set(count.values()) == {0, count[3]}
+    assert all(torch.equal(seen[3][name], seen[epoch][name]) for name in seen[3] for epoch in range(4, 7))
+    assert end.stored == law.stored
+    network, _ = load_model(tmp_path / MODEL)
+    state = network.state_dict()
+    assert all(bool((state[name][mask] == 0).all()) for name, mask in seen[6].items())
+
+
+@pytest.mark.parametrize("stop_after", [2, 3, 5], ids=["before pruning", "behind it", "in the last cycle"])
+def test_a_resumed_pruned_training_equals_the_whole_one(
+    pruned: Experiment, tiny_dataset: Dataset, tmp_path: Path, stop_after: int
+) -> None:
+    whole, heard = run(pruned, tiny_dataset, tmp_path / "whole")
+    run(pruned, tiny_dataset, tmp_path / "parts", stop_after=stop_after)
+    resumed, heard_again = run(pruned, tiny_dataset, tmp_path / "parts")
+    assert figures(heard) == figures(heard_again)
+    for name in (LAST, BEST, MODEL):
+        expected, _ = read_tensors(tmp_path / "whole" / name)
+        actual, _ = read_tensors(tmp_path / "parts" / name)
+        assert expected.keys() == actual.keys()
+        assert all(torch.equal(expected[key], actual[key]) for key in expected), name
+    assert isinstance(whole, Completed) and isinstance(resumed, Completed)
+    assert whole.stored == resumed.stored and whole.evaluation == resumed.evaluation
 
 
 def test_batch_norm_and_observers_are_frozen_in_the_last_quarter_of_the_last_cycle_only(

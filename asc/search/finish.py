@@ -88,6 +88,7 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
     storage = "" if folder.parent == Path("runs") else f" --storage {shlex.quote(str(folder.parent))}"
     data = f"--data {shlex.quote(settings.data)}"
     fold = f" --fold {settings.fold}" if settings.fold != 1 else ""
+    data += f" --device-irs {shlex.quote(settings.device_irs)}" if settings.device_irs else ""
     data_seed = f" --data-seed {settings.data_seed}" if settings.data_seed else ""
     if summary.ending != "finished":
         yield "go on with the search", f"python launch/search.py --resume {folder.name}{storage}"

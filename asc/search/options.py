@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from asc import cli
+from asc.results import CalibrationMethod
 from asc.search.settings import SearchSettings
 from asc.typed import Scalar
 
@@ -31,11 +32,16 @@ class Options:
     recipe: Annotated[str | None, _Name] = None
     """The reference that is trial 0 and fills in what the space leaves open (default qat_8b)."""
     data: Annotated[str | None, cli.option("SPEC")] = None
-    """synthetic (default), esc10:DIR, csv:FILE or folder:DIR."""
+    """synthetic (default), tau2020:DIR, tau2022:DIR, esc10:DIR, csv:FILE or folder:DIR."""
     fold: Annotated[int | None, _Number] = None
     """The test fold, which the search never sees (default 1)."""
     data_seed: Annotated[int | None, _Number] = None
     """Draws the validation and calibration clips (default 0)."""
+    device_irs: Annotated[str | None, cli.option("DIR")] = None
+    """Impulse responses of microphones (MicIRP): makes data of one device a set of nine, three of them in test only."""
+    calibrate: Annotated[CalibrationMethod | None, _Name] = None
+    """Calibrate each trained network on the calibration split: temperature, multinomial or one_vs_rest, fused into its
+    last layer, and only where cross-validation gains by it. Pruned networks take temperature. Costs seconds a trial."""
     trials: Annotated[int | None, _Number] = None
     """How many networks to try, the reference included (default 8)."""
     time_budget_min: Annotated[float | None, cli.option("MIN")] = None

@@ -68,7 +68,11 @@ def plan(settings: SearchSettings, space: Space, reference: Experiment | None = 
     for key in space.sampled:
         if key.startswith(_SHARED):
             raise InputError(f"space {space.name} samples {key}, which all trials must share: give it one choice")
-    settings.reference(space, classes=10)
+    if settings.reference(space, classes=10).calibration.fit_on == "test" or "calibration.fit_on" in space.sampled:
+        raise InputError(
+            "calibration.fit_on is test, but a search never opens the test fold and never ranks an optimistic network: "
+            "use launch/train.py --calibrate-on-test"
+        )
     manifest = load_manifest(settings.choice)
     base = settings.reference(space, classes=len(manifest.labels)) if reference is None else reference
     return Plan(
@@ -113,7 +117,8 @@ def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataC
     open_dataset(choice, sample_rate_hz=plan.base.front_end.sample_rate_hz, cache=cache, progress=progress)
     scheme, colon, place = choice.spec.partition(":")
     spec = f"{scheme}:{Path(place).resolve()}" if colon and scheme != "synthetic" else choice.spec
-    return dataclasses.replace(choice, spec=spec)
+    irs = None if choice.device_irs is None else str(Path(choice.device_irs).expanduser().resolve())
+    return dataclasses.replace(choice, spec=spec, device_irs=irs)
 
 
 def describe(plan: Plan) -> str:

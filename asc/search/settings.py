@@ -9,6 +9,7 @@ from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.errors import InputError
 from asc.recipes.loading import load_experiment
+from asc.results import CalibrationMethod
 from asc.space import Space
 from asc.typed import Scalar, Value, build
 
@@ -33,6 +34,8 @@ class SearchSettings:
     time_budget_min: float | None = None
     cycles: int | None = None
     epochs_per_cycle: int | None = None
+    device_irs: str | None = None
+    calibrate: CalibrationMethod = "none"
     address: str | None = None
     mlflow_uri: str | None = None
     reduction_factor: int = 2
@@ -54,7 +57,7 @@ class SearchSettings:
     @property
     def choice(self) -> DataChoice:
         """The data of the search."""
-        return DataChoice(self.data, fold=self.fold, data_seed=self.data_seed)
+        return DataChoice(self.data, fold=self.fold, data_seed=self.data_seed, device_irs=self.device_irs)
 
     def scalars(self) -> dict[str, Scalar]:
         """The settings that are given, for the journal."""
@@ -63,6 +66,8 @@ class SearchSettings:
     def reference(self, space: Space, *, classes: int) -> Experiment:
         """The config of trial 0 before repair: the recipe, the space's settings over it, the options over both."""
         values: dict[str, Value] = {**space.settings, "seed": self.seed, "architecture.classes": classes}
+        if self.calibrate != "none":
+            values["calibration.method"] = self.calibrate
         if self.cycles is not None:
             values["schedule.cycles"] = self.cycles
         if self.epochs_per_cycle is not None:

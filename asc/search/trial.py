@@ -50,18 +50,13 @@ def run_trial(config: dict[str, Any]) -> None:
     """Ray Tune's function: train as ordered, report each epoch that the driver has not seen, then the end."""
     import torch
 
-    from asc.data.dataset import open_dataset
     from asc.train import train
+    from asc.training_run import open_data
 
     order = build(TrialOrder, config)
     torch.set_num_threads(order.threads)
     experiment = Experiment.from_flat(order.config)
-    dataset = open_dataset(
-        order.data,
-        sample_rate_hz=experiment.front_end.sample_rate_hz,
-        cache=Path(order.cache),
-        splits=("train", "valid"),
-    )
+    dataset = open_data(order.data, experiment, Path(order.cache))
 
     def report(metrics: EpochMetrics) -> Signal:
         if metrics.epoch > order.journalled:

@@ -25,8 +25,8 @@ def test_the_share_that_fits_is_that_of_the_space(idlab128: Space) -> None:
         groups = values["architecture.cardinality"]
         widths = [values.pop(f"architecture.widths.{stage}") for stage in (0, 1)]
         rounded = [max(groups, width - width % groups) for width in widths]  # type: ignore[operator]
-        architecture = base.updated({**values, "architecture.widths": rounded}).architecture  # type: ignore[dict-item]
-        fits += cost(architecture, base.front_end, base.compression).stored.size_bytes <= 131_072
+        drawn = base.updated({**values, "architecture.widths": rounded})  # type: ignore[dict-item]
+        fits += cost(drawn.architecture, drawn.front_end, drawn.compression).stored.nonzero_bytes <= 131_072
     assert found.fit_share == pytest.approx(fits / points, abs=0.06)
     assert found.repairable_share == 1
     assert 0 < found.smallest_bytes < found.median_bytes < found.largest_bytes <= 131_072
@@ -34,8 +34,8 @@ def test_the_share_that_fits_is_that_of_the_space(idlab128: Space) -> None:
 
 def test_an_impossible_budget_says_how_small_it_gets(idlab128: Space) -> None:
     base = load_experiment("qat_8b").updated(idlab128.settings)
-    with pytest.raises(InputError, match=r"fits 1 KB \(1,024 bytes\).*takes [\d,]+ bytes.*--budget-kb"):
-        preview(base, idlab128, Budget(rule=rule("dcase2021"), kilobytes=1))
+    with pytest.raises(InputError, match=r"fits 0.25 KB \(256 bytes\).*takes [\d,]+ bytes.*--budget-kb"):
+        preview(base, idlab128, Budget(rule=rule("dcase2021"), kilobytes=0.25))
 
 
 def test_a_bound_that_no_config_allows_is_refused_at_once() -> None:

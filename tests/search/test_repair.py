@@ -57,10 +57,29 @@ def test_the_reference_fits_128_kb_as_it_is_and_is_narrowed_for_less(space: Spac
     assert narrow.cost.stored.size_bytes <= 32 * 1024
 
 
-def test_nothing_fits_one_kilobyte(space: Space) -> None:
-    budget = Budget(rule=rule("dcase2021"), kilobytes=1)
+def test_nothing_fits_a_quarter_of_a_kilobyte(space: Space) -> None:
+    budget = Budget(rule=rule("dcase2021"), kilobytes=0.25)
     rng = random.Random(0)
     assert all(repair(base(space), space, space.sample(rng), budget) is None for _ in range(50))
+
+
+def test_a_pruned_network_may_be_wider_and_one_in_16_bits_has_to_be_narrower(space: Space) -> None:
+    """Under the rule that leaves zeros out; dcase2024 counts them, so pruning buys nothing there."""
+    widths = {"architecture.widths.0": 64, "architecture.widths.1": 128, "architecture.cardinality": 4}
+
+    def widest(name: str, storage: str, prune_ratio: float) -> int:
+        point = {**widths, "compression.storage": storage, "compression.prune_ratio": prune_ratio}
+        found = repair(base(space), space, point, Budget(rule=rule(name), kilobytes=128))
+        assert found is not None and found.experiment.compression.prune_ratio == prune_ratio
+        assert counted_bytes(rule(name), found.cost.stored) <= limit_bytes(rule(name), 128)
+        return found.experiment.architecture.widths[1]
+
+    ratios = (0.0, 0.25, 0.5, 0.75)
+    for storage in ("int8", "float16"):
+        found = [widest("dcase2021", storage, ratio) for ratio in ratios]
+        assert found == sorted(found) and found[-1] > 1.5 * found[0]
+        assert len({widest("dcase2024", storage, ratio) for ratio in ratios}) == 1
+    assert widest("dcase2021", "float16", 0.0) < widest("dcase2021", "int8", 0.0)
 
 
 def test_widths_shrink_together_to_multiples_of_the_cardinality() -> None:
