@@ -54,6 +54,11 @@ class Manifest:
         return self.choice.spec
 
     @property
+    def labelled(self) -> bool:
+        """Whether every clip has a label; the clips of a challenge's evaluation set have none."""
+        return all(clip.label is not None for clip in self.clips)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the rows (and of the generator's parameters), in hexadecimal: names the data in a model file.
 
