@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asc.metrics import BINS, confidences_and_bins, losses_and_hits
+from asc.metrics import BINS, calibration_error, confidences_and_bins, losses_and_hits
 from asc.results import Interval, Intervals
 
 Numbers = NDArray[np.float64]
@@ -30,7 +30,8 @@ def intervals(
 
     Logits are (clips, classes), targets (clips,), and `groups` names each clip's location. A location counts for the
     class that most of its clips have; a class that has none of its own may be missing from a resample, and then has no
-    part in the mean, as in `asc.metrics.evaluation`. The interval of the calibration error shares its upward bias.
+    part in the mean, as in `asc.metrics.evaluation`. Resampling biases the calibration error upwards a second time, so
+    its resamples are shifted to have the figure itself as their mean: the interval says how much the figure varies.
     None where every class has a single location, for nothing can be drawn then.
     """
     classes = logits.shape[1]
@@ -44,13 +45,14 @@ def intervals(
     for rows in members:
         drawn += _weights(len(rows), resamples, rng) @ sums[rows]
     clips, losses, hits, gaps = np.split(drawn, [classes, 2 * classes, 3 * classes], axis=1)
+    errors = np.abs(gaps).sum(axis=1) / clips.sum(axis=1)
     return Intervals(
         groups=len(sums),
         lone_classes=sum(len(rows) == 1 for rows in members),
         resamples=resamples,
         log_loss=_interval(_macro(losses, clips)),
         accuracy=_interval(_macro(hits, clips)),
-        calibration_error=_interval(np.abs(gaps).sum(axis=1) / clips.sum(axis=1)),
+        calibration_error=_interval(np.clip(errors + calibration_error(logits, targets) - errors.mean(), 0, 1)),
     )
 
 
