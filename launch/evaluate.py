@@ -25,13 +25,11 @@ class Options:
     model: Annotated[Path, tyro.conf.Positional]
     """A model file, such as runs/NAME/best/model.safetensors."""
     data: Annotated[str | None, cli.option("SPEC")] = None
-    """A set as in training, such as synthetic, esc10:DIR, csv:FILE or folder:DIR, with the model's labels; by default
-    the data that the model was trained on. It is split by the fold and seed of the training."""
+    """Data with the model's labels, named as in training; by default those that it was trained on, split as then."""
     split: Literal["valid", "calibration", "test"] = "valid"
     """valid (which chose the best epoch), calibration, or test (read it once, at the end)."""
     device_irs: Annotated[str | None, cli.option("DIR")] = None
-    """Hear the clips through the devices of this folder of impulse responses. By default the model's own data go
-    through the devices of its training, and other data are taken as they are."""
+    """Impulse responses of the devices to hear the clips through; by default the training's, for other --data none."""
     output: Annotated[Path | None, cli.option("DIR")] = None
     """Where the files go; by default evaluation-SPLIT beside the model. Those of an earlier evaluation are replaced."""
     cache: Annotated[Path | None, cli.option("DIR")] = None

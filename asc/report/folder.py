@@ -1,4 +1,4 @@
-"""The folder of one evaluation: figures, tables, pictures and predictions, written whole or not at all."""
+"""The folder of one evaluation: figures, tables, pictures and predictions, each file whole or not there."""
 
 import json
 import tempfile
@@ -42,7 +42,7 @@ def write(folder: Path, predictions: Predictions, examination: Examination | Non
     """Write everything into the folder that `prepare` made; the files that are there now.
 
     Without an examination, for clips have no labels, that is the predictions alone. Files of an earlier evaluation are
-    replaced, and those that this one does not write are removed.
+    removed, also those that this one does not write again.
 
     Raises:
         OSError: the disk is full.
@@ -58,8 +58,9 @@ def write(folder: Path, predictions: Predictions, examination: Examination | Non
             f"{about.model} is optimistic: it was calibrated on test clips. So is all that lies here.\n".encode()
         )
     for name in (PREDICTIONS, FIGURES, TABLES, CONFUSION, RELIABILITY, WARNING):
-        if name not in files:
-            (folder / name).unlink(missing_ok=True)
+        (folder / name).unlink(
+            missing_ok=True
+        )  # before the first is written: no mixture is left where the disk fills up
     for name, data in files.items():
         write_bytes(folder / name, data)
     return tuple(folder / name for name in files)
