@@ -40,13 +40,18 @@ def launch(main: Callable[[Options], int], options: type[Options]) -> None:
     except InputError as error:
         code = complain(str(error))
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if not disk_is_full(error):
             raise
         where = f" at {error.filename}" if error.filename else ""
         code = complain(f"the disk is full{where} ({error.strerror}): free some space; what was finished is kept")
     except KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code)
+
+
+def disk_is_full(error: OSError) -> bool:
+    """Whether it says that a disk, a quota or the largest size of a file is used up."""
+    return error.errno in _DISK_FULL
 
 
 def complain(sentence: str) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +11,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asc.artefact import ModelInfo
+from asc.bootstrap import intervals
+from asc.caveats import choice_for, refuse_training_clips
 from asc.config import FrontEnd
 from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
 from asc.frontend import LogMel
-from asc.metrics import evaluation
-from asc.results import Evaluation, Split
+from asc.metrics import confusion, evaluation, reliability
+from asc.results import Evaluation, Examination, Split
 
 Network = Callable[[Tensor], Tensor]
 Numbers = NDArray[np.int64]
 
 _FRAMES_PER_BATCH = 4_000
 _CACHE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """What a network says of the clips of a split, in the set's order.
+
+    `probabilities` is (clips, classes), the columns in the order of `labels`.
+    """
+
+    filenames: tuple[str, ...]
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float64]
 
 
 class Evaluator:
@@ -52,16 +67,42 @@ class Evaluator:
         return torch.cat(rows), torch.from_numpy(np.concatenate(self._batches))
 
     def evaluate(self, network: Network) -> Evaluation:
-        """Figures of a network, which maps log-mel (batch, 1, bands, frames) to logits (batch, classes)."""
-        logits, clips = self.logits(network)
-        numbers = clips.tolist()
+        """Figures, without intervals, of a network that maps log-mel (batch, 1, bands, frames) to (batch, classes)."""
+        return self._figures(*self.logits(network))
+
+    def examine(self, logits: Tensor, clips: Tensor) -> Examination:
+        """All that can be found out from what `logits` gave, bootstrap intervals among it."""
+        targets = self._targets(clips)
+        groups = [self._dataset.group(clip) for clip in clips.tolist()]
+        figures = self._figures(logits, clips)
+        return Examination(
+            evaluation=dataclasses.replace(figures, intervals=intervals(logits, targets, groups)),
+            labels=self._dataset.labels,
+            confusion=confusion(logits, targets),
+            reliability=reliability(logits, targets),
+        )
+
+    def predictions(self, logits: Tensor, clips: Tensor, labels: tuple[str, ...]) -> Predictions:
+        """What `logits` gave as probabilities, for clips with or without labels; `labels` are the network's."""
+        order = torch.argsort(clips)
+        return Predictions(
+            filenames=tuple(self._dataset.manifest.clips[clip].path for clip in clips[order].tolist()),
+            labels=labels,
+            probabilities=torch.softmax(logits[order].double(), dim=1).numpy(),
+        )
+
+    def _figures(self, logits: Tensor, clips: Tensor) -> Evaluation:
         return evaluation(
             logits,
-            torch.tensor([self._dataset.target(clip) for clip in numbers]),
+            self._targets(clips),
             labels=self._dataset.labels,
-            devices=[self._dataset.device(clip) for clip in numbers],
+            devices=[self._dataset.device(clip) for clip in clips.tolist()],
             split=self._split,
+            trained_devices=self._dataset.trained_devices,
         )
+
+    def _targets(self, clips: Tensor) -> Tensor:
+        return torch.tensor([self._dataset.target(clip) for clip in clips.tolist()])
 
     def _batch_features(self, number: int) -> Tensor:
         if number in self._features:
@@ -83,21 +124,31 @@ def _equal_lengths(dataset: Dataset, clips: Numbers, hop_samples: int) -> Iterat
 
 
 def open_for(
-    info: ModelInfo, spec: str | None, split: Split, *, cache: Path, progress: Callable[[int, int], None]
+    info: ModelInfo,
+    spec: str | None,
+    split: Split,
+    *,
+    cache: Path,
+    progress: Callable[[int, int], None],
+    device_irs: str | None = None,
 ) -> Dataset:
     """The data to evaluate a model on: `spec`, or what it was trained on, split as it was for the training.
 
+    `device_irs` sends the clips through other devices than in training (`asc.caveats.choice_for`).
+
     Raises:
-        InputError: the labels are not the model's, or the data cannot be opened.
+        InputError: the labels are not the model's, the data cannot be opened, or all of them were trained on.
     """
+    choice = choice_for(info, spec, device_irs)
+    refuse_training_clips(info, choice)
     dataset = open_dataset(
-        dataclasses.replace(info.data.choice, spec=spec or info.data.choice.spec),
+        choice,
         sample_rate_hz=info.experiment.front_end.sample_rate_hz,
         cache=cache,
         splits=(split,),
         progress=progress,
     )
-    if tuple(dataset.labels) != info.labels:
+    if dataset.manifest.labelled and tuple(dataset.labels) != info.labels:
         raise InputError(
             f"{dataset.manifest.spec} has the labels {', '.join(dataset.labels)}, but the model knows "
             f"{', '.join(info.labels)}: give data with the model's labels"

@@ -1,26 +1,36 @@
 """Log loss and accuracy as the DCASE challenge counts them: the mean over classes of the per-class mean (macro).
 
-https://dcase.community/challenge2021/task-low-complexity-acoustic-scene-classification#evaluation
+https://dcase.community/challenge2021/task-low-complexity-acoustic-scene-classification#evaluation. And the expected
+calibration error of Guo et al. 2017 (https://arxiv.org/abs/1706.04599, eq. 3): 15 bins of equal width of the highest
+probability; the mean over clips of the gap between a bin's accuracy and its mean confidence. With few clips it is
+biased upwards, for a bin's accuracy is then never quite right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
 
-from asc.results import Evaluation, GroupFigures, Split
+from asc.results import Evaluation, GroupFigures, ReliabilityBin, Split, macro
+
+BINS = 15
 
 
 def evaluation(
-    logits: Tensor, targets: Tensor, *, labels: Sequence[str], devices: Sequence[str], split: Split
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    labels: Sequence[str],
+    devices: Sequence[str],
+    split: Split,
+    trained_devices: Collection[str] = (),
 ) -> Evaluation:
     """Figures of logits (clips, classes) against targets (clips,) of class numbers; `devices` names each clip's device.
 
-    A class without a clip in the split has no row and no part in the macro means.
+    A class without a clip in the split has no row and no part in the macro means. Clips of `trained_devices` are those
+    of seen devices.
     """
-    log_probabilities = torch.log_softmax(logits.double(), dim=1)
-    losses = -log_probabilities.gather(1, targets[:, None]).squeeze(1)
-    hits = (logits.argmax(dim=1) == targets).double()
+    losses, hits = losses_and_hits(logits, targets)
     per_class = [
         _figures(label, targets == number, losses, hits)
         for number, label in enumerate(labels)
@@ -28,16 +38,74 @@ def evaluation(
     ]
     names = sorted(set(devices))
     rows = {name: torch.tensor([device == name for device in devices]) for name in names}
+    seen = torch.tensor([device in trained_devices for device in devices])
+    both = {"seen": seen, "unseen": ~seen} if bool(seen.any()) and not bool(seen.all()) else {}
     return Evaluation(
         split=split,
         clips=len(targets),
-        log_loss=_mean([row.log_loss for row in per_class]),
-        accuracy=_mean([row.accuracy for row in per_class]),
+        log_loss=macro(row.log_loss for row in per_class),
+        accuracy=macro(row.accuracy for row in per_class),
         micro_log_loss=losses.mean().item(),
         micro_accuracy=hits.mean().item(),
         per_class=tuple(per_class),
         per_device=tuple(_macro(name, rows[name], targets, losses, hits) for name in names),
+        calibration_error=calibration_error(logits, targets),
+        per_exposure=tuple(
+            _macro(name, chosen, targets, losses, hits, calibration_error(logits[chosen], targets[chosen]))
+            for name, chosen in both.items()
+        ),
     )
+
+
+def losses_and_hits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each clip its log loss in nats and 1 where the highest logit is the target's, else 0; float64 (clips,)."""
+    log_probabilities = torch.log_softmax(logits.double(), dim=1)
+    losses = -log_probabilities.gather(1, targets[:, None]).squeeze(1)
+    return losses, (logits.argmax(dim=1) == targets).double()
+
+
+def confidences_and_bins(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each clip the highest probability, float64 (clips,), and the number of the bin (low, high] that it is in."""
+    confidences = torch.softmax(logits.double(), dim=1).amax(dim=1)
+    return confidences, torch.bucketize(confidences, _edges()[1:-1])
+
+
+def calibration_error(logits: Tensor, targets: Tensor) -> float:
+    """The expected calibration error of logits (clips, classes) against targets (clips,), within 0 and 1."""
+    confidences, bins = confidences_and_bins(logits)
+    _, hits = losses_and_hits(logits, targets)
+    gaps = torch.zeros(BINS, dtype=torch.float64).index_add(0, bins, hits - confidences)
+    return gaps.abs().sum().item() / len(targets)
+
+
+def reliability(logits: Tensor, targets: Tensor) -> tuple[ReliabilityBin, ...]:
+    """The bins of the expected calibration error, for the reliability diagram."""
+    confidences, bins = confidences_and_bins(logits)
+    _, hits = losses_and_hits(logits, targets)
+    edges = _edges().tolist()
+    return tuple(
+        ReliabilityBin(
+            low=edges[number],
+            high=edges[number + 1],
+            clips=int(chosen.sum()),
+            confidence=confidences[chosen].mean().item() if bool(chosen.any()) else None,
+            accuracy=hits[chosen].mean().item() if bool(chosen.any()) else None,
+        )
+        for number in range(BINS)
+        for chosen in [bins == number]
+    )
+
+
+def confusion(logits: Tensor, targets: Tensor) -> tuple[tuple[int, ...], ...]:
+    """Counts of clips, classes x classes: row i holds the clips of class i by the class that they were taken for."""
+    classes = logits.shape[1]
+    pairs = targets * classes + logits.argmax(dim=1)
+    counts = torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    return tuple(tuple(row) for row in counts.tolist())
+
+
+def _edges() -> Tensor:
+    return torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
 
 
 def _figures(name: str, chosen: Tensor, losses: Tensor, hits: Tensor) -> GroupFigures:
@@ -49,17 +117,16 @@ def _figures(name: str, chosen: Tensor, losses: Tensor, hits: Tensor) -> GroupFi
     )
 
 
-def _macro(name: str, chosen: Tensor, targets: Tensor, losses: Tensor, hits: Tensor) -> GroupFigures:
+def _macro(
+    name: str, chosen: Tensor, targets: Tensor, losses: Tensor, hits: Tensor, error: float | None = None
+) -> GroupFigures:
     classes = [
         _figures("", chosen & (targets == number), losses, hits) for number in sorted(set(targets[chosen].tolist()))
     ]
     return GroupFigures(
         name=name,
         clips=int(chosen.sum()),
-        log_loss=_mean([row.log_loss for row in classes]),
-        accuracy=_mean([row.accuracy for row in classes]),
+        log_loss=macro(row.log_loss for row in classes),
+        accuracy=macro(row.accuracy for row in classes),
+        calibration_error=error,
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

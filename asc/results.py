@@ -1,6 +1,6 @@
 """What training and evaluation say: frozen, without torch. Log losses are in nats, accuracies within 0 and 1."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
@@ -33,17 +33,51 @@ Report = Callable[[EpochMetrics], Signal]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupFigures:
-    """Log loss and accuracy of one class or one device; a device's are macro over the classes that it recorded."""
+    """Log loss and accuracy of one class, or of the clips of some devices; a device's are macro over its classes.
+
+    `calibration_error` is the expected calibration error, None where it was not asked for: a class has none that says
+    anything, and a single device has few clips for it.
+    """
 
     name: str
     clips: int
     log_loss: float
     accuracy: float
+    calibration_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """Both ends of a 95 % interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervals:
+    """95 % bootstrap intervals over locations (`asc.bootstrap`).
+
+    `groups` locations were drawn from `resamples` times. `lone_classes` is how many classes have a single location:
+    how much such a class varies cannot be told, so the intervals leave it out and are too narrow.
+    """
+
+    groups: int
+    lone_classes: int
+    resamples: int
+    log_loss: Interval
+    accuracy: Interval
+    calibration_error: Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A network on one split. `log_loss` and `accuracy` are macro: the mean over classes of the per-class mean."""
+    """A network on one split. `log_loss` and `accuracy` are macro: the mean over classes of the per-class mean.
+
+    `calibration_error` is the expected calibration error over clips (`asc.metrics`). `per_exposure` has the rows "seen"
+    and "unseen", by whether a clip's device occurs in the set's training split, and is empty where the split does not
+    have both. `intervals` are None where they were not asked for, as in training.
+    """
 
     split: Split
     clips: int
@@ -53,6 +87,39 @@ class Evaluation:
     micro_accuracy: float
     per_class: tuple[GroupFigures, ...]
     per_device: tuple[GroupFigures, ...]
+    calibration_error: float | None = None
+    per_exposure: tuple[GroupFigures, ...] = ()
+    intervals: Intervals | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityBin:
+    """Clips whose highest probability is in (low, high]: its mean, and the share that was right; None without clips."""
+
+    low: float
+    high: float
+    clips: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """All that is found out about a network on one split.
+
+    `confusion[i][j]` counts the clips of class i that were taken for class j.
+    """
+
+    evaluation: Evaluation
+    labels: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    reliability: tuple[ReliabilityBin, ...]
+
+
+def macro(values: Iterable[float]) -> float:
+    """The average as the challenge takes it: each class (or device) counts the same, however many clips it has."""
+    rows = list(values)
+    return sum(rows) / len(rows)
 
 
 CalibrationMethod = Literal["none", "temperature", "multinomial", "one_vs_rest"]

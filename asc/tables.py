@@ -6,10 +6,11 @@ from itertools import groupby
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from asc.budget import RULES, counted_bytes, fits, limit_bytes, why_not
-from asc.results import CalibrationReport, Evaluation, GroupFigures
+from asc.evaluation_text import About, sheets
+from asc.results import CalibrationReport, Evaluation
+from asc.sheet import as_table
 from asc.size import Cost, Item
 
 _KINDS = {
@@ -75,25 +76,9 @@ def size_json(size: Cost, budget_kb: float) -> dict[str, Any]:
     }
 
 
-def evaluation_tables(evaluation: Evaluation) -> Iterable[Table]:
-    """Figures in all, per class and per device."""
-    total = Table(title=f"{evaluation.split} split, {evaluation.clips} clips", title_justify="left")
-    for name in ("", "log loss", "accuracy"):
-        total.add_column(name, justify="right" if name else "left")
-    total.add_row("macro (mean over classes)", f"{evaluation.log_loss:.3f}", f"{evaluation.accuracy:.1%}")
-    total.add_row("micro (mean over clips)", f"{evaluation.micro_log_loss:.3f}", f"{evaluation.micro_accuracy:.1%}")
-    yield total
-    yield _groups("class", evaluation.per_class)
-    yield _groups("device", evaluation.per_device)
-
-
-def _groups(kind: str, rows: Sequence[GroupFigures]) -> Table:
-    table = Table(title=f"Per {kind}", title_justify="left")
-    for name in (kind, "clips", "log loss", "accuracy"):
-        table.add_column(name, justify="left" if name == kind else "right")
-    for row in rows:
-        table.add_row(Text(row.name), str(row.clips), f"{row.log_loss:.3f}", f"{row.accuracy:.1%}")
-    return table
+def evaluation_tables(evaluation: Evaluation, about: About | None = None) -> Iterable[Table]:
+    """Figures in all, per class and per device, and what else the evaluation has."""
+    return map(as_table, sheets(evaluation, about))
 
 
 def _by_kind(items: Sequence[Item]) -> Iterable[tuple[str, int, int, int]]:

@@ -1,9 +1,9 @@
 """Evaluate a trained model on a split that it was not trained on; the only way to the test fold.
 
-python launch/evaluate.py runs/NAME/best/model.safetensors --data esc10:DIR --split test
+python launch/evaluate.py runs/NAME/best/model.safetensors
+python launch/evaluate.py runs/NAME/best/model.safetensors --data tau2020:DIR --split test
 """
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,41 +15,74 @@ from asc import cli, tables
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Print log loss and accuracy of a stored network: macro, per class and per device."""
+    """Judge a stored network: log loss, accuracy and calibration error, with 95 % intervals over locations.
+
+    Both per class and per device, and for devices that were seen in training against unseen ones. A folder beside the
+    model takes evaluation.json, table.md (as the challenge prints it), confusion.png, reliability.png and
+    predictions.csv (a DCASE task 1a submission). Where clips have no labels it takes predictions.csv alone.
+    """
 
     model: Annotated[Path, tyro.conf.Positional]
     """A model file, such as runs/NAME/best/model.safetensors."""
     data: Annotated[str | None, cli.option("SPEC")] = None
-    """synthetic, esc10:DIR, csv:FILE or folder:DIR; by default the data that the model was trained on."""
+    """Data with the model's labels, named as in training; by default those that it was trained on, split as then."""
     split: Literal["valid", "calibration", "test"] = "valid"
-    """valid (as in training), calibration, or test (read it once, at the end)."""
+    """valid (which chose the best epoch), calibration, or test (read it once, at the end)."""
+    device_irs: Annotated[str | None, cli.option("DIR")] = None
+    """Impulse responses of the devices to hear the clips through; by default the training's, for other --data none."""
+    output: Annotated[Path | None, cli.option("DIR")] = None
+    """Where the files go; by default evaluation-SPLIT beside the model. Those of an earlier evaluation are replaced."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
     """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
     json: bool = False
     """Print one JSON object on standard output."""
 
+    @property
+    def folder(self) -> Path:
+        """Where the files go."""
+        return self.output or self.model.parent / f"evaluation-{self.split}"
+
 
 def main(options: Options) -> int:
-    """Load the model, open the data with the model's own fold, evaluate, print."""
+    """Load the model, open the data with the model's own fold, evaluate, write the files, print."""
     import torch
 
+    from asc import caveats
     from asc.artefact import load_model
     from asc.data.dataset import default_cache
     from asc.evaluate import Evaluator, open_for
+    from asc.evaluation_text import about_tree, tree
     from asc.progress import packing
+    from asc.report import folder
 
     output = cli.Output(as_json=options.json)
     network, info = load_model(options.model)
     with packing(output.progress) as bar:
-        dataset = open_for(info, options.data, options.split, cache=options.cache or default_cache(), progress=bar)
-    if dataset.manifest.digest != info.data.digest:
-        output.say("note: the model was trained on other data; clips that it was trained on may be among these")
+        dataset = open_for(
+            info,
+            options.data,
+            options.split,
+            cache=options.cache or default_cache(),
+            progress=bar,
+            device_irs=options.device_irs,
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     evaluator = Evaluator(dataset, options.split, info.experiment.front_end, device)
-    evaluation = evaluator.evaluate(network.to(device))
-    for table in tables.evaluation_tables(evaluation):
-        output.result(table)
-    output.json({"model": str(options.model), "data": dataset.manifest.spec, **dataclasses.asdict(evaluation)})
+    folder.prepare(options.folder)
+    logits, clips = evaluator.logits(network.to(device))
+    predictions = evaluator.predictions(logits, clips, info.labels)
+    examination = evaluator.examine(logits, clips) if dataset.manifest.labelled else None
+    about = caveats.about(info, dataset.manifest, options.split, examination, model=options.model)
+    files = folder.write(options.folder, predictions, examination, about)
+    for note in about.notes:
+        output.say(f"note: {note}")
+    if examination is not None:
+        for table in tables.evaluation_tables(examination.evaluation, about):
+            output.result(table)
+    output.result(f"written to {options.folder}{about.mark}: {', '.join(file.name for file in files)}")
+    output.json(
+        {**(about_tree(about) if examination is None else tree(examination, about)), "output": str(options.folder)}
+    )
     return cli.DONE
 
 

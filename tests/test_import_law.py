@@ -8,14 +8,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIGHT = {f"asc.{name}" for name in "errors typed config recipes size budget space journal cli results".split()}
-LIGHT |= {"asc.tables", "asc.progress", "asc.options", "asc.data.choice"}
+LIGHT |= {f"asc.{name}" for name in "tables progress options sheet evaluation_text published data.choice".split()}
 TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint artefact".split()}
-TORCH |= {"asc.prune", "asc.calibrate", "asc.torchaudio_compat"}
+TORCH |= {"asc.prune", "asc.calibrate", "asc.torchaudio_compat", "asc.bootstrap", "asc.caveats"}
 LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", "training_run", "runs")}
 LEAVES = {f"asc.{name}" for name in ("search", "tracking", "export", "report")}
 HEAVY = {"torch", "torchaudio", "numpy", "safetensors", "soundfile", "scipy", "sklearn", "ray", "optuna", "mlflow"}
+HEAVY |= {"matplotlib"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "copyreg"}
-ONLY_HOMES = {"ray": "asc.search", "optuna": "asc.search", "mlflow": "asc.tracking"}
+ONLY_HOMES = {"ray": "asc.search", "optuna": "asc.search", "mlflow": "asc.tracking", "matplotlib": "asc.report"}
 
 
 def _name(path: Path) -> str:

@@ -89,8 +89,8 @@ def test_figures_are_printed_with_names_as_they_are() -> None:
     )
     total, classes, devices = (rows(table) for table in tables.evaluation_tables(evaluation))
     assert total[0] == ["test split, 2968 clips"]
-    assert ["macro (mean over classes)", "0.820", "71.2%"] in total
-    assert ["micro (mean over clips)", "0.900", "50.0%"] in total
+    assert ["log loss, macro (mean over classes)", "0.820"] in total and ["accuracy, macro", "71.2%"] in total
+    assert ["log loss, micro (mean over clips)", "0.900"] in total and ["accuracy, micro", "50.0%"] in total
     for name in names:
         assert [name, "1234", "0.820", "71.2%"] in classes
     assert ["park", "1234", "0.820", "71.2%"] in devices

@@ -62,6 +62,11 @@ class Manifest:
         return self.choice.spec
 
     @property
+    def labelled(self) -> bool:
+        """Whether every clip has a label; the clips of a challenge's evaluation set have none."""
+        return all(clip.label is not None for clip in self.clips)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the rows (and the generator's parameters or the device files), in hexadecimal: names the data.
 

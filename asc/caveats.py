@@ -1,0 +1,115 @@
+"""What a model may be evaluated on, and what must be said beside its figures so that nobody is misled."""
+
+import dataclasses
+from pathlib import Path
+
+from asc.artefact import ModelInfo
+from asc.data.choice import DataChoice
+from asc.data.manifest import Manifest, load_manifest
+from asc.errors import InputError
+from asc.evaluation_text import About
+from asc.published import Published, tau2020
+from asc.results import CalibrationReport, Examination, Intervals, Split
+
+
+def choice_for(info: ModelInfo, spec: str | None, device_irs: str | None) -> DataChoice:
+    """The data to evaluate on, with the fold and seed of the training.
+
+    The impulse responses are `device_irs` where given. Otherwise the model's own data go through its own devices, and
+    other data are taken as they are: they have devices of their own.
+    """
+    own = info.data.choice
+    if spec is None or _same_set(spec, own.spec):
+        return dataclasses.replace(own, spec=spec or own.spec, device_irs=device_irs or own.device_irs)
+    return dataclasses.replace(own, spec=spec, device_irs=device_irs, part="development")
+
+
+def refuse_training_clips(info: ModelInfo, choice: DataChoice) -> None:
+    """Refuse to evaluate a final model on the set that it was trained on, wherever that set lies.
+
+    Raises:
+        InputError: the model was trained on all clips of this set.
+    """
+    if info.data.choice.part == "all" and _is_its_own(info, choice):
+        raise InputError(
+            f"the model is a final one, trained on all clips of {choice.spec}, those of the test fold included, so no "
+            "split of it can judge the model: evaluate one that was trained without --split all, or give other --data"
+        )
+
+
+def about(info: ModelInfo, manifest: Manifest, split: Split, examination: Examination | None, *, model: Path) -> About:
+    """What an evaluation is of, and the notes that its figures need; no examination where clips have no labels."""
+    choice, calibration = manifest.choice, info.calibration
+    optimistic = calibration is not None and calibration.optimistic
+    own = manifest.digest == info.data.digest
+    notes = []
+    if not own:
+        notes.append("the model was trained on other data; clips that it was trained on may be among these")
+    if calibration is not None:
+        notes.append(_calibrated(calibration))
+        if (
+            calibration.applied
+            and calibration.split == split
+            and (own or _same_set(choice.spec, info.data.choice.spec))
+        ):
+            notes.append("it was calibrated on these very clips, which flatters its log loss and calibration error")
+    if optimistic:
+        notes.append("optimistic: test clips were used for the calibration, so no figure of this model may be ranked")
+    if examination is None:
+        notes.append(f"{manifest.spec} has no labels, so there are predictions and no figures")
+    else:
+        notes += _of_intervals(examination.evaluation.intervals)
+    return About(
+        model=str(model),
+        data=manifest.spec,
+        device_irs=choice.device_irs,
+        split=split,
+        optimistic=optimistic,
+        calibration=calibration,
+        notes=tuple(notes),
+        published=_published(manifest, split),
+    )
+
+
+def _of_intervals(intervals: Intervals | None) -> list[str]:
+    if intervals is None:
+        return ["no intervals: every class has a single location here, so nothing is known of how locations differ"]
+    if intervals.lone_classes:
+        return [
+            f"{intervals.lone_classes} class(es) have a single location here, which varies in no resample: "
+            "the intervals are too narrow"
+        ]
+    return []
+
+
+def _calibrated(report: CalibrationReport) -> str:
+    if report.method == "none":
+        return "the model is not calibrated"
+    on = f"{report.method} calibration on {report.clips} clips of the {report.split} split"
+    return f"{on}, applied" if report.applied else f"{on} was not applied, for cross-validation saw no gain"
+
+
+def _is_its_own(info: ModelInfo, choice: DataChoice) -> bool:
+    if _same_set(choice.spec, info.data.choice.spec):
+        return True
+    try:
+        return load_manifest(dataclasses.replace(info.data.choice, spec=choice.spec)).digest == info.data.digest
+    except InputError:
+        return False  # nothing that such a model can be trained on, so it was not trained on it
+
+
+def _same_set(spec: str, other: str) -> bool:
+    """Whether two specs name one place, however it is written."""
+    (scheme, _, place), (other_scheme, _, other_place) = spec.partition(":"), other.partition(":")
+    return scheme == other_scheme and _resolved(place) == _resolved(other_place)
+
+
+def _resolved(place: str) -> Path:
+    return Path(place).expanduser().resolve()
+
+
+def _published(manifest: Manifest, split: Split) -> Published | None:
+    """Figures on the very same clips: those of the test fold as they were recorded."""
+    choice = manifest.choice
+    comparable = choice.spec.startswith("tau2020:") and split == "test" and choice.device_irs is None
+    return tau2020() if comparable and manifest.labelled else None

@@ -1,0 +1,66 @@
+"""The folder of one evaluation: figures, tables, pictures and predictions, each file whole or not there."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from asc.checkpoint import write_bytes
+from asc.cli import disk_is_full
+from asc.errors import InputError
+from asc.evaluate import Predictions
+from asc.evaluation_text import About, markdown, tree
+from asc.report.confusion import confusion_figure
+from asc.report.picture import png
+from asc.report.predictions import submission
+from asc.report.reliability import reliability_figure
+from asc.results import Examination
+
+PREDICTIONS, FIGURES, TABLES = "predictions.csv", "evaluation.json", "table.md"
+CONFUSION, RELIABILITY, WARNING = "confusion.png", "reliability.png", "OPTIMISTIC.txt"
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder and check that it can be written, before anything is computed.
+
+    Raises:
+        InputError: it cannot.
+        OSError: the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if disk_is_full(error):
+            raise
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}): give a folder of yours as --output"
+        ) from error
+
+
+def write(folder: Path, predictions: Predictions, examination: Examination | None, about: About) -> tuple[Path, ...]:
+    """Write everything into the folder that `prepare` made; the files that are there now.
+
+    Without an examination, for clips have no labels, that is the predictions alone. Files of an earlier evaluation are
+    removed, also those that this one does not write again.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    files = {PREDICTIONS: submission(predictions).encode()}
+    if examination is not None:
+        files[FIGURES] = (json.dumps(tree(examination, about), indent=1, allow_nan=False) + "\n").encode()
+        files[TABLES] = markdown(examination, about).encode()
+        files[CONFUSION] = png(confusion_figure(examination, about.mark))
+        files[RELIABILITY] = png(reliability_figure(examination, about.mark))
+    if about.optimistic:
+        files[WARNING] = (
+            f"{about.model} is optimistic: it was calibrated on test clips. So is all that lies here.\n".encode()
+        )
+    for name in (PREDICTIONS, FIGURES, TABLES, CONFUSION, RELIABILITY, WARNING):
+        (folder / name).unlink(
+            missing_ok=True
+        )  # before the first is written: no mixture is left where the disk fills up
+    for name, data in files.items():
+        write_bytes(folder / name, data)
+    return tuple(folder / name for name in files)

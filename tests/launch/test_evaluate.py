@@ -1,0 +1,211 @@
+"""launch/evaluate.py as a user starts it, on the stored form of a network whose batch norm has seen a few clips."""
+
+import csv
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import balanced_accuracy_score, log_loss
+
+from asc.artefact import DataIdentity, ModelInfo, load_model, save_model
+from asc.config import Experiment
+from asc.data.choice import DataChoice
+from asc.data.dataset import Dataset, open_dataset
+from asc.data.manifest import Manifest
+from asc.evaluate import Evaluator
+from asc.models.build import build_network
+from asc.quant.integer import to_integer
+from asc.results import CalibrationReport
+
+SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "evaluate.py"
+ALL = ["confusion.png", "evaluation.json", "predictions.csv", "reliability.png", "table.md"]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def seen_csv(tiny_csv: Path) -> Path:
+    """The tiny set with device b in the test fold only."""
+    rows = list(csv.DictReader(tiny_csv.open()))
+    kept = [row for row in rows if row["device"] == "a" or row["fold"] == "1"]
+    path = tiny_csv.with_name("seen.csv")
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(kept)
+    return path
+
+
+@pytest.fixture(scope="module")
+def stored(
+    tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experiment, seen_csv: Path, tiny_cache: Path
+) -> Path:
+    rate_hz = tiny_experiment.front_end.sample_rate_hz
+    dataset = open_dataset(DataChoice(f"csv:{seen_csv}"), sample_rate_hz=rate_hz, cache=tiny_cache)
+    network = build_network(tiny_experiment.architecture, tiny_experiment.front_end, seed=3).train()
+    for _ in range(4):
+        network(torch.randn(8, 1, 16, 40, generator=torch.Generator().manual_seed(0)) * 3)
+    integer = to_integer(network)
+    evaluator = Evaluator(dataset, "valid", tiny_experiment.front_end, torch.device("cpu"))
+    data = DataIdentity(choice=dataset.manifest.choice, digest=dataset.manifest.digest)
+    info = ModelInfo(
+        experiment=tiny_experiment, labels=dataset.labels, data=data, evaluation=evaluator.evaluate(integer)
+    )
+    path = tmp_path_factory.mktemp("stored") / "model.safetensors"
+    save_model(path, integer, info)
+    return path
+
+
+@pytest.fixture
+def model(stored: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(stored.read_bytes())
+    return path
+
+
+@pytest.fixture
+def evaluate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_cache: Path) -> Run:
+    monkeypatch.setenv("ASC_CACHE", str(tiny_cache))
+
+    def run(*options: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, options)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+def changed(model: Path, **changes: Any) -> None:
+    network, info = load_model(model)
+    save_model(model, network, replace(info, **changes))
+
+
+def test_figures_files_and_predictions_agree_with_scikit_learn(model: Path, evaluate: Run, seen_csv: Path) -> None:
+    code, out, err = evaluate(model, "--split", "test", "--json")
+    assert code == 0 and "note" not in err, err
+    found = json.loads(out)
+    folder = model.parent / "evaluation-test"
+    assert found["output"] == str(folder) and sorted(path.name for path in folder.iterdir()) == ALL
+    written = json.loads((folder / "evaluation.json").read_text())
+    assert {key: value for key, value in found.items() if key != "output"} == written
+
+    label_of = {row["filename"]: row["label"] for row in csv.DictReader(seen_csv.open())}
+    rows = list(csv.DictReader((folder / "predictions.csv").open(), delimiter="\t"))
+    labels = list(rows[0])[2:]
+    assert labels == sorted(set(label_of.values())) and len(rows) == found["clips"] == 24
+    targets = np.array([labels.index(label_of[row["filename"]]) for row in rows])
+    scores = np.array([[float(row[label]) for label in labels] for row in rows])
+    weights = 1 / np.bincount(targets)[targets]
+    assert found["log_loss"] == pytest.approx(
+        log_loss(targets, scores, sample_weight=weights, labels=range(4)), rel=1e-6
+    )
+    assert found["accuracy"] == pytest.approx(balanced_accuracy_score(targets, scores.argmax(axis=1)))
+    assert np.trace(found["confusion"]["counts"]) == sum(
+        row["scene_label"] == label_of[row["filename"]] for row in rows
+    )
+
+    assert [(row["name"], row["clips"]) for row in found["per_exposure"]] == [("seen", 12), ("unseen", 12)]
+    assert found["intervals"]["groups"] == 12 and found["optimistic"] is False and found["published"] is None
+    low, high = found["intervals"]["log_loss"]["low"], found["intervals"]["log_loss"]["high"]
+    assert low < found["log_loss"] < high
+
+
+def test_on_the_validation_split_it_finds_what_training_stored(model: Path, evaluate: Run, tmp_path: Path) -> None:
+    code, out, err = evaluate(model, "--json", "--output", tmp_path / "elsewhere")
+    found = json.loads(out)
+    _, info = load_model(model)
+    assert code == 0 and found["log_loss"] == info.evaluation.log_loss
+    assert found["calibration_error"] == info.evaluation.calibration_error
+    assert info.evaluation.intervals is None and info.evaluation.per_exposure == ()
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ALL
+    code, out, err = evaluate(model)
+    assert code == 0 and "valid split" in out and "average" in out and "written to" in out
+    assert err.startswith("note: no intervals: every class has a single location here") and err.count("\n") == 1
+
+
+def test_an_optimistic_model_is_called_so_everywhere(model: Path, evaluate: Run) -> None:
+    report = CalibrationReport(
+        method="multinomial",
+        split="test",
+        clips=24,
+        groups=12,
+        strength=1.0,
+        temperature=1.0,
+        log_loss_uncalibrated=1.0,
+        log_loss_temperature=1.0,
+        log_loss_method=0.9,
+        applied=True,
+    )
+    changed(model, calibration=report)
+    code, out, err = evaluate(model, "--split", "test")
+    assert code == 0 and "note: multinomial calibration on 24 clips of the test split, applied" in err
+    titles = [line for line in out.splitlines() if line.startswith(("test split", "Per ", "Devices", "written"))]
+    assert len(titles) == 5 and all("optimistic" in title for title in titles), titles
+    folder = model.parent / "evaluation-test"
+    assert json.loads((folder / "evaluation.json").read_text())["optimistic"] is True
+    assert (folder / "OPTIMISTIC.txt").is_file()
+
+
+def test_a_final_model_is_refused_on_its_own_set_and_says_why(model: Path, evaluate: Run, seen_csv: Path) -> None:
+    _, info = load_model(model)
+    changed(model, data=replace(info.data, choice=replace(info.data.choice, part="all")))
+    for options in ((), ("--split", "test"), ("--data", f"csv:{seen_csv}")):
+        code, out, err = evaluate(model, *options)
+        assert (code, out) == (2, "") and err.count("\n") == 1 and "test fold included" in err
+    code, out, err = evaluate(model, "--data", f"csv:{seen_csv.with_name('meta.csv')}", "--split", "test")
+    assert code == 0 and "note: the model was trained on other data" in err
+    assert not (model.parent / "evaluation-valid").exists()
+
+
+def test_clips_without_labels_give_predictions_alone(
+    model: Path, evaluate: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_target(dataset: Dataset, i: int) -> int:
+        raise AssertionError("a clip without label has no target")
+
+    monkeypatch.setattr(Manifest, "labelled", property(lambda manifest: False))
+    monkeypatch.setattr(Dataset, "target", no_target)
+    code, out, err = evaluate(model, "--split", "test", "--json")
+    assert code == 0 and "has no labels, so there are predictions and no figures" in err
+    found = json.loads(out)
+    assert "log_loss" not in found and found["split"] == "test"
+    assert [path.name for path in (model.parent / "evaluation-test").iterdir()] == ["predictions.csv"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--data", "nothing:here"), "nothing:here"),
+        (("--data", "synthetic"), "give data with the model's labels"),
+        (("--output", "/proc/nothing"), "/proc/nothing"),
+    ],
+)
+def test_wrong_input_is_one_sentence(model: Path, evaluate: Run, options: tuple[str, ...], named: str) -> None:
+    code, out, err = evaluate(model, *options)
+    error = [line for line in err.splitlines() if not line.startswith("packing")]
+    assert (code, out) == (2, "") and len(error) == 1 and error[0].startswith("error: ") and named in error[0]
+
+
+def test_a_missing_or_cut_model_is_one_sentence(model: Path, evaluate: Run) -> None:
+    model.write_bytes(model.read_bytes()[:-100])
+    for path in (model, model.with_name("missing.safetensors")):
+        code, out, err = evaluate(path)
+        assert (code, out) == (2, "") and err.count("\n") == 1 and path.name in err
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_cut_file(
+    model: Path, evaluate: Run, file_size_limit: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    with file_size_limit(15_000):
+        code, out, err = evaluate(model)
+    assert (code, out) == (2, "") and "the disk is full" in err and err.count("\n") == 1
+    assert not [path for path in (model.parent / "evaluation-valid").iterdir() if path.suffix in (".png", ".tmp")]
