@@ -151,4 +151,4 @@ def pack(options: Pack, output: cli.Output) -> int:
 
 
 if __name__ == "__main__":
-    cli.launch(main, Options, description=__doc__)
+    cli.launch(main, Options, description="Fetch data sets, check them, and pack them for training.")

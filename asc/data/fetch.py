@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import requests
 
 _TIMEOUT_S = (20.0, 60.0)
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 14  # small: what came of a block is lost when the connection breaks within it
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _TRY_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 

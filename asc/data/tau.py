@@ -36,9 +36,21 @@ _NAME = {
 _UNLABELLED_NAME = re.compile(r"audio/[^/]+\.wav")
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with the metadata, and the clips that it is true of."""
+
+    sentence: str
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The sentence with the first names."""
+        return f"{self.sentence}: {some(self.names)}" if self.names else self.sentence
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What the metadata of a tree say; `problems` are all that is wrong with them, a sentence each.
+    """What the metadata of a tree say; `problems` are all that is wrong with them.
 
     `rows` has every clip of a development set, those in neither fold with `given` None. An evaluation set has
     `unlabelled` instead.
@@ -47,7 +59,7 @@ class Metadata:
     root: Path
     rows: tuple[Row, ...] = ()
     unlabelled: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -65,10 +77,9 @@ def read_tau(folder: Path, edition: Edition, *, part: Part) -> tuple[Path, tuple
     """
     metadata = read_metadata(find_root(folder, edition), edition)
     if metadata.problems:
-        more = len(metadata.problems) - 1
-        raise InputError(
-            metadata.problems[0] + (f" ({more} more: python launch/data.py verify {edition}:{folder})" if more else "")
-        )
+        first, *more = metadata.problems
+        hint = f" ({len(more)} more: python launch/data.py verify {edition}:{folder})" if more else ""
+        raise InputError(f"{first}{hint}")
     rows = tuple(row for row in metadata.rows if row.given or part == "all")
     there = audio_files(metadata.root)
     paths = metadata.unlabelled or tuple(row.path for row in rows)
@@ -115,7 +126,7 @@ def some(names: Iterable[str], at_most: int = NAMED_AT_MOST) -> str:
 
 def read_metadata(root: Path, edition: Edition) -> Metadata:
     """Read and check the metadata of a tree; the audio is not looked at, and nothing is raised."""
-    problems: list[str] = []
+    problems: list[Problem] = []
     if not (root / _META).exists() and not (root / _TRAIN).exists():
         names = tuple(cells["filename"] for cells in _cells(root / _TEST, ("filename",), problems))
         _complain(problems, root / _TEST, "more than once, keep one row of each", _twice(names))
@@ -143,32 +154,34 @@ def read_metadata(root: Path, edition: Edition) -> Metadata:
     tested = {row.group for row in rows if row.given == "test"}
     shared = sorted({row.group for row in rows if row.given == "train"} & tested)
     if shared:
-        problems.append(f"{root} has {len(shared)} location(s) in training and in test, fetch it again: {some(shared)}")
+        sentence = f"{root} has {len(shared)} location(s) in training and in test, fetch it again"
+        problems.append(Problem(sentence, tuple(shared)))
     return Metadata(root=root, rows=rows, problems=tuple(problems))
 
 
-def _cells(file: Path, columns: Sequence[str], problems: list[str]) -> list[dict[str, str]]:
+def _cells(file: Path, columns: Sequence[str], problems: list[Problem]) -> list[dict[str, str]]:
     if not file.is_file():
-        problems.append(f"{file} is missing: fetch the metadata again with python launch/data.py download")
+        sentence = f"{file} is missing: fetch the metadata again with python launch/data.py download"
+        problems.append(Problem(sentence))
         return []
     try:
         table = read_table(file, delimiter="\t")
         check_columns(file, table[0][1], columns)
     except InputError as error:
-        problems.append(f"{error} (TAU's metadata are tab-separated: {', '.join(columns)})")
+        problems.append(Problem(f"{error} (TAU's metadata are tab-separated: {', '.join(columns)})"))
         return []
     unfilled = [f"line {line}" for line, cells in table if None in cells or not all(cells[c] for c in columns)]
     _complain(problems, file, "without as many cells as columns", unfilled)
     return [cells for _, cells in table if all(cells[c] for c in columns)]
 
 
-def _check_meta(file: Path, edition: Edition, meta: Sequence[dict[str, str]], problems: list[str]) -> None:
+def _check_meta(file: Path, edition: Edition, meta: Sequence[dict[str, str]], problems: list[Problem]) -> None:
     _complain(problems, file, "more than once, keep one row of each", _twice(cells["filename"] for cells in meta))
     other = next(name for name in EDITIONS if name != edition)
     matches = [(cells, _NAME[edition].fullmatch(cells["filename"])) for cells in meta]
     odd = [cells["filename"] for cells, match in matches if match is None]
     if odd and all(_NAME[other].fullmatch(name) for name in odd):
-        problems.append(f"{file} names its clips as {other} does: write {other}:{file.parent} (such as {odd[0]})")
+        problems.append(Problem(f"{file} names its clips as {other} does: write {other}:{file.parent}", tuple(odd)))
     else:
         _complain(problems, file, f"with names that are not as {edition}'s, mend or drop them", odd)
     columns = ("scene_label", "identifier", "source_label")
@@ -178,10 +191,10 @@ def _check_meta(file: Path, edition: Edition, meta: Sequence[dict[str, str]], pr
     if labels != set(SCENES):
         unknown, absent = sorted(labels - set(SCENES)), sorted(set(SCENES) - labels)
         told = [f"unknown scenes ({some(unknown)})"] * bool(unknown) + [f"no clip of {some(absent)}"] * bool(absent)
-        problems.append(f"{file} has {' and '.join(told)}: TAU has ten scenes, so fetch it again")
+        problems.append(Problem(f"{file} has {' and '.join(told)}: TAU has ten scenes, so fetch it again"))
 
 
-def _test_part(root: Path, label_of: dict[str, str], problems: list[str]) -> tuple[str, ...]:
+def _test_part(root: Path, label_of: dict[str, str], problems: list[Problem]) -> tuple[str, ...]:
     """The test clips: of both files when both are there, for then they must agree."""
     if not (root / _TEST).exists():
         return _part(root / _EVALUATE, label_of, problems)
@@ -195,7 +208,7 @@ def _test_part(root: Path, label_of: dict[str, str], problems: list[str]) -> tup
 def _part(
     file: Path,
     label_of: dict[str, str],
-    problems: list[str],
+    problems: list[Problem],
     *,
     columns: Sequence[str] = ("filename", "scene_label"),
 ) -> tuple[str, ...]:
@@ -214,6 +227,6 @@ def _twice(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
-def _complain(problems: list[str], file: Path, what: str, names: Sequence[str]) -> None:
+def _complain(problems: list[Problem], file: Path, what: str, names: Sequence[str]) -> None:
     if names:
-        problems.append(f"{file} lists {len(names):,} clip(s) {what}: {some(names)}")
+        problems.append(Problem(f"{file} lists {len(names):,} clip(s) {what}", tuple(names)))

@@ -19,7 +19,7 @@ from asc.data.manifest import load_manifest
 from asc.data.packages import package_sets
 from asc.data.packing import Progress
 from asc.data.synthetic import Synthetic
-from asc.data.tau import EDITIONS, Metadata, audio_files, find_root, read_metadata, some
+from asc.data.tau import EDITIONS, Metadata, Problem, audio_files, find_root, read_metadata, some
 from asc.errors import InputError
 
 _LENGTH_SHARE = 0.01
@@ -38,7 +38,7 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What was found. `wrong` are sentences on the metadata; paths are relative to `root`.
+    """What was found. `wrong` is what the metadata contradict themselves in; paths are relative to `root`.
 
     `parts` and `devices` count the listed clips; "neither" are those in no part.
     """
@@ -51,7 +51,7 @@ class Verified:
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     damaged: tuple[Damaged, ...] = ()
-    wrong: tuple[str, ...] = ()
+    wrong: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -171,7 +171,7 @@ def _unlike_published(headers: Mapping[str, Header | AudioProblem], published_s:
     if rate_hz == _TAU_HZ and abs(length_s - published_s) <= _LENGTH_SHARE * published_s:
         return ()
     return (
-        f"the clips are {length_s:.3g} s long at {rate_hz:,} Hz, the published ones {published_s:g} s at {_TAU_HZ:,} Hz",
+        f"the clips are {length_s:.3g} s at {rate_hz:,} Hz, the published ones {published_s:g} s at {_TAU_HZ:,} Hz",
     )
 
 
@@ -182,7 +182,7 @@ def lines(verified: Verified, at_most: int = 5) -> list[str]:
     if set(verified.devices) > {"unknown"} or len(verified.devices) > 1:
         told.append("devices: " + ", ".join(f"{name} {count:,}" for name, count in verified.devices.items()))
     told += [f"note: {note}" for note in verified.notes]
-    told += [f"wrong: {sentence}" for sentence in verified.wrong]
+    told += [f"wrong: {problem}" for problem in verified.wrong]
     for kind, names in (("missing", verified.missing), ("extra", verified.extra)):
         told += [f"{kind}: {len(names):,} file(s): {some(names, at_most)}"] if names else []
     if verified.damaged:
