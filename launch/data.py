@@ -61,7 +61,7 @@ class Pack:
 
     spec: Annotated[str, tyro.conf.Positional, cli.option("SPEC")]
     """synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR or tau2022:DIR."""
-    part: Literal["development", "all"] = "development"
+    split: Literal["development", "all"] = "development"
     """all: with the clips that only a final model trains on (in TAU those of neither fold); it is another store."""
     sample_rate_hz: Annotated[int, cli.option("HZ")] = FrontEnd().sample_rate_hz
     """Rate of the stored audio: front_end.sample_rate_hz of the configs that will read it (44,100 unless changed)."""
@@ -102,8 +102,12 @@ def download(options: Download, output: cli.Output) -> int:
     output.result(plan.describe())
     plan.check_room()
     if not options.dry_run:
-        with transfers(output.progress) as progress:
-            downloading.download(plan, url=options.url, progress=progress)
+        try:
+            with transfers(output.progress) as progress:
+                downloading.download(plan, url=options.url, progress=progress)
+        except KeyboardInterrupt:
+            output.say("interrupted; the same command goes on where this one stopped")
+            raise
         output.result(f"{packages.name} lies in {plan.root}")
         output.result(f"next: python launch/data.py verify {packages.spec}:{plan.root}")
     else:
@@ -136,7 +140,7 @@ def pack(options: Pack, output: cli.Output) -> int:
     from asc.data.store import open_store
     from asc.progress import packing
 
-    manifest = load_manifest(DataChoice(options.spec, part=options.part))
+    manifest = load_manifest(DataChoice(options.spec, part=options.split))
     with packing(output.progress) as bar:
         cache = options.cache or default_cache()
         store = open_store(manifest, sample_rate_hz=options.sample_rate_hz, cache=cache, progress=bar)

@@ -26,7 +26,7 @@ from asc.data.packages import Package, PackageSet
 from asc.errors import InputError
 
 Progress = Callable[[str, int, int], None]
-ATTEMPTS = 6
+ATTEMPTS = 8  # two minutes in vain
 _FIRST_WAIT_S = 1.0
 _NOTES = ".asc-download"
 _AGAIN = "run the same command again, it goes on where it stopped"

@@ -109,12 +109,18 @@ def find_root(folder: Path, edition: Edition) -> Path:
 
 
 def audio_files(root: Path) -> frozenset[str]:
-    """The files in a tree's audio folder as `audio/NAME`, without a call per file; hidden names are passed over."""
+    """The files in a tree's audio folder as `audio/NAME`, without a call per file; hidden names are passed over.
+
+    Raises:
+        InputError: the folder cannot be read; one that is not there has no files.
+    """
     try:
         with os.scandir(root / "audio") as entries:
             return frozenset(f"audio/{e.name}" for e in entries if e.is_file() and not e.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
+    except OSError as error:
+        raise InputError(f"{root / 'audio'} cannot be read ({error.strerror}): mend its permissions") from error
 
 
 def some(names: Iterable[str], at_most: int = NAMED_AT_MOST) -> str:

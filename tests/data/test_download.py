@@ -129,7 +129,7 @@ def test_attempts_in_vain_wait_longer_and_end(packages: PackageSet, server: Any,
         InputError, match="set.0.zip could not be fetched .*the server answered 503 Service Unavailable"
     ):
         download(plan(packages, tmp_path), wait=waited.append)
-    assert waited == [1.0, 2.0, 4.0, 8.0, 16.0] and len(server.asked) == ATTEMPTS
+    assert waited == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0] and len(server.asked) == ATTEMPTS
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 502}, {"status": 429}, {"status": 408}, {"start": 1}])
