@@ -199,7 +199,7 @@ def advice(verified: Verified) -> str:
         return f"{found}: mend these files or leave them out"
     kinds = {"damaged files": verified.damaged, "extra files": verified.extra, "wrong metadata": verified.wrong}
     bad = [kind for kind, names in kinds.items() if names]
-    delete = f"delete the {' and the '.join(bad)}, then " if bad else ""
+    delete = f"delete the {', '.join(bad)}, then " if bad else ""
     root = Path(verified.root)
     name = next((each.name for each in package_sets() if each.root == root.name), None)
     if name is None or not was_downloaded(root.parent):

@@ -42,7 +42,8 @@ def answer(handler: BaseHTTPRequestHandler, content: bytes, start: int, fault: d
 
 
 @pytest.fixture
-def server() -> Iterator[Loopback]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     state = Loopback()
 
     class Handler(BaseHTTPRequestHandler):

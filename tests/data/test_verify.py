@@ -144,6 +144,6 @@ def test_advice_names_the_command_that_mends(tree: Path) -> None:
     )
     (tree.parent / ".asc-download").mkdir()
     assert advice(found(damaged=damaged, extra=extra)).endswith(
-        "(1 extra, 1 damaged): delete the damaged files and the extra files, then run "
+        "(1 extra, 1 damaged): delete the damaged files, extra files, then run "
         f"python launch/data.py download tau2020 --to {tree.parent}, which fetches only the parts that lack files"
     )

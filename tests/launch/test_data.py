@@ -150,6 +150,7 @@ def test_download_verify_damage_and_mend(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     url, packages = mirror
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(asc.data.packages, "package_set", lambda name: packages)
     monkeypatch.setattr(asc.data.verify, "package_sets", lambda: (packages,))
     data = script()
