@@ -26,13 +26,15 @@ def option(metavar: str) -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
 
 
-def launch(main: Callable[[Options], int], options: type[Options]) -> None:
+def launch(main: Callable[[Options], int], options: type[Options], *, description: str | None = None) -> None:
     """Parse the command line into `options`, run `main`, and exit with its code.
+
+    `description` opens the help of a script with subcommands, whose `options` are a union and so have no docstring.
 
     Wrong input (`InputError`) and a full disk end in one sentence on standard error and exit code 2.
     """
     try:
-        code = main(tyro.cli(options, config=(tyro.conf.FlagCreatePairsOff,)))
+        code = main(tyro.cli(options, description=description, config=(tyro.conf.FlagCreatePairsOff,)))
     except BrokenPipeError:
         # Whoever read the output, such as head, has seen enough; nothing is left that could be flushed to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

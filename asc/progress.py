@@ -1,4 +1,4 @@
-"""Progress for people: a bar while audio is packed, a line for each epoch; plain lines without a terminal."""
+"""Progress for people: a bar while files are worked on, a line for each epoch; plain lines without a terminal."""
 
 import contextlib
 import time
@@ -7,7 +7,15 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.text import Text
 
 from asc.config import Schedule
@@ -16,15 +24,43 @@ from asc.results import EpochMetrics
 
 @contextlib.contextmanager
 def packing(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A `progress(done, total)` that draws a bar in a terminal, and says start and end elsewhere."""
-    columns = (TextColumn("packing audio"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    """`counting` while audio is packed."""
+    with counting(console, "packing audio") as progress:
+        yield progress
+
+
+@contextlib.contextmanager
+def counting(console: Console, doing: str) -> Iterator[Callable[[int, int], None]]:
+    """A `progress(done, total)` of clips that draws a bar in a terminal, and says start and end elsewhere."""
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("packing", total=None)
+        task = bar.add_task(doing, total=None)
 
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
             if not console.is_terminal and done in (1, total):
-                console.print(f"packing audio: {done} of {total} clips", markup=False)
+                console.print(f"{doing}: {done} of {total} clips", markup=False)
+
+        yield progress
+
+
+@contextlib.contextmanager
+def transfers(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A `progress(what, bytes done, bytes in all)` with a bar for each `what`; a line for each quarter elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        tasks = {}
+        said: tuple[str, int] | None = None
+
+        def progress(what: str, done: int, total: int) -> None:
+            nonlocal said
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+            quarter = (what, 4 * done // max(total, 1))
+            if not console.is_terminal and quarter != said:
+                said = quarter
+                console.print(f"{what}: {done:,} of {total:,} bytes", markup=False)
 
         yield progress
 

@@ -233,7 +233,7 @@ class _Run:
     @property
     def best_epoch(self) -> int | None:
         """The epoch with the lowest validation log loss, the later one where equal; None before a pruning to come."""
-        if self.dataset.manifest.choice.part == "all":
+        if not self.dataset.manifest.held_out:
             return len(self.history)
         pruned = self.experiment.compression.prune_ratio > 0
         first = self.experiment.schedule.epochs_per_cycle + 1 if pruned else 1

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from asc.config import Schedule
-from asc.progress import EpochLines, clock, packing
+from asc.progress import EpochLines, clock, packing, transfers
 from asc.results import EpochMetrics
 
 
@@ -49,6 +49,24 @@ def test_packing_draws_a_bar_in_a_terminal() -> None:
     with packing(terminal) as progress:
         progress(4, 4)
     assert "packing audio" in text.getvalue() and "4/4" in text.getvalue() and "of 4 clips" not in text.getvalue()
+
+
+def test_transfers_say_each_quarter_without_a_terminal() -> None:
+    plain, text = console()
+    with transfers(plain) as progress:
+        for what in ("fetching a.zip", "unpacking a.zip"):
+            for done in range(0, 4001, 100):
+                progress(what, done, 4000)
+    lines = text.getvalue().splitlines()
+    assert lines[:2] == ["fetching a.zip: 0 of 4,000 bytes", "fetching a.zip: 1,000 of 4,000 bytes"]
+    assert len(lines) == 10 and lines[-1] == "unpacking a.zip: 4,000 of 4,000 bytes"
+
+
+def test_transfers_draw_a_bar_in_a_terminal() -> None:
+    terminal, text = console(terminal=True)
+    with transfers(terminal) as progress:
+        progress("fetching a.zip", 2_000_000, 4_000_000)
+    assert "fetching a.zip" in text.getvalue() and "2.0/4.0 MB" in text.getvalue()
 
 
 def test_each_epoch_is_a_line() -> None:

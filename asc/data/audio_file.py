@@ -5,6 +5,7 @@ RIFF and RF64 (https://www.itu.int/rec/R-REC-BS.2088), AIFF, AU, Wave64, and the
 """
 
 import struct
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -26,8 +27,27 @@ class AudioProblem(Exception):
     """Why a file cannot be used, in a few words."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a sound file says of itself: samples (of each channel) and their rate."""
+
+    samples: int
+    sample_rate_hz: int
+
+
 def inspect(path: Path, sample_rate_hz: int, *, min_s: float = MIN_CLIP_S) -> int:
     """Check a file without decoding it; the samples that it will have at `sample_rate_hz`.
+
+    Raises:
+        AudioProblem: empty, unreadable, cut off or shorter than `min_s`.
+    """
+    header = checked_header(path, min_s=min_s)
+    ratio = _ratio(header.sample_rate_hz, sample_rate_hz)
+    return -(-header.samples * ratio.numerator // ratio.denominator)
+
+
+def checked_header(path: Path, *, min_s: float = MIN_CLIP_S) -> Header:
+    """The header of a file, checked against its size; nothing is decoded.
 
     Raises:
         AudioProblem: empty, unreadable, cut off or shorter than `min_s`.
@@ -46,8 +66,7 @@ def inspect(path: Path, sample_rate_hz: int, *, min_s: float = MIN_CLIP_S) -> in
         raise AudioProblem("empty: no samples")
     if info.frames < min_s * info.samplerate:
         raise AudioProblem(f"too short: {info.frames / info.samplerate:.3f} s, at least {min_s} s are needed")
-    ratio = _ratio(info.samplerate, sample_rate_hz)
-    return -(-int(info.frames) * ratio.numerator // ratio.denominator)
+    return Header(samples=int(info.frames), sample_rate_hz=int(info.samplerate))
 
 
 def decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:

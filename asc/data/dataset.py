@@ -15,11 +15,16 @@ from asc.data.manifest import Manifest, load_manifest
 from asc.data.packing import Progress
 from asc.data.splits import LEARNING_SPLITS
 from asc.data.store import Store, open_store
+from asc.errors import InputError
 from asc.results import Split
 
 
 class Dataset:
-    """A manifest and its store. Clips are named by their number in the manifest."""
+    """A manifest and its store. Clips are named by their number in the manifest.
+
+    Of a set opened with part "all" the train split is every clip: those of valid and calibration are trained on as
+    well, so that figures on them only show how a training goes, and there is no test split.
+    """
 
     def __init__(self, manifest: Manifest, store: Store, *, splits: Sequence[Split]) -> None:
         """Open only these splits of a manifest."""
@@ -37,16 +42,19 @@ class Dataset:
     @property
     def devices(self) -> tuple[str, ...]:
         """The sorted devices of the opened splits."""
-        return tuple(sorted({clip.device for clip in self.manifest.clips if clip.split in self._splits}))
+        return tuple(sorted({self.device(int(i)) for split in self._splits for i in self._members(split)}))
 
     def indices(self, split: Split) -> NDArray[np.int64]:
         """The numbers of the clips of a split, ascending.
 
         Raises:
-            ValueError: the split was not opened.
+            ValueError: the split was not opened, or it is the test split of a set whose clips are all trained on.
         """
-        self._check(split)
-        return np.array([i for i, clip in enumerate(self.manifest.clips) if clip.split == split], dtype=np.int64)
+        if split not in self._splits:
+            raise ValueError(f"split {split} was not opened, only {', '.join(sorted(self._splits))}")
+        if split == "test" and not self.manifest.held_out:
+            raise ValueError(f"{self.manifest.spec} was opened with all its clips for training: it has no test split")
+        return self._members(split)
 
     def waveform(self, i: int, start: int = 0, count: int | None = None) -> NDArray[np.float32]:
         """`count` samples of clip i from `start` (to its end when None), (count,).
@@ -54,7 +62,9 @@ class Dataset:
         Raises:
             ValueError: the clip's split was not opened, or it has no such samples.
         """
-        self._check(self.manifest.clips[i].split)
+        split = self.manifest.clips[i].split
+        if split not in self._splits and (self.manifest.held_out or "train" not in self._splits):
+            raise ValueError(f"split {split} was not opened, only {', '.join(sorted(self._splits))}")
         return self._store.read(i, start, count)
 
     def samples(self, i: int) -> int:
@@ -62,8 +72,15 @@ class Dataset:
         return self._store.samples(i)
 
     def target(self, i: int) -> int:
-        """The index of clip i's label in `labels`."""
-        return self._target_of[self.manifest.clips[i].label]
+        """The index of clip i's label in `labels`.
+
+        Raises:
+            ValueError: the clip has no label.
+        """
+        clip = self.manifest.clips[i]
+        if clip.label is None:
+            raise ValueError(f"clip {clip.path} of {self.manifest.spec} has no label")
+        return self._target_of[clip.label]
 
     def device(self, i: int) -> str:
         """The device that recorded clip i."""
@@ -76,11 +93,12 @@ class Dataset:
     @property
     def trained_devices(self) -> frozenset[str]:
         """The devices of the training split: what a network trained on this set has heard."""
-        return frozenset(clip.device for clip in self.manifest.clips if clip.split == "train")
+        return frozenset(self.device(int(i)) for i in self._members("train"))
 
-    def _check(self, split: Split) -> None:
-        if split not in self._splits:
-            raise ValueError(f"split {split} was not opened, only {', '.join(sorted(self._splits))}")
+    def _members(self, split: Split) -> NDArray[np.int64]:
+        every = split == "train" and not self.manifest.held_out
+        members = [i for i, clip in enumerate(self.manifest.clips) if every or clip.split == split]
+        return np.array(members, dtype=np.int64)
 
 
 def open_dataset(
@@ -91,12 +109,17 @@ def open_dataset(
     splits: Sequence[Split] = LEARNING_SPLITS,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Open splits of a data set (`synthetic`, `esc10:DIR`, `csv:FILE`, `folder:DIR`), packing its store when needed.
+    """Open splits of a data set (as `load_manifest` knows them), packing its store when needed.
 
     Raises:
-        InputError: anything wrong with the data; one sentence.
+        InputError: anything wrong with the data, or splits of a set without labels other than test; one sentence.
     """
     manifest = load_manifest(choice)
+    if not manifest.labelled and set(splits) != {"test"}:
+        raise InputError(
+            f"{manifest.spec} is an evaluation set without labels, so nothing can be trained or measured on it: give a "
+            "development set, or predict its clips with --split test"
+        )
     store = open_store(manifest, sample_rate_hz=sample_rate_hz, cache=cache, progress=progress)
     return Dataset(manifest, store, splits=splits)
 

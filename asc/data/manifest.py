@@ -1,6 +1,6 @@
 """A data set as a table: which clip has which label, device, location group and split. Nothing is decoded here.
 
-`load_manifest` is the way in: it reads one of the four kinds of set that `--data` takes.
+`load_manifest` is the way in: it reads one of the kinds of set that `--data` takes.
 """
 
 import hashlib
@@ -12,24 +12,26 @@ from asc.data.choice import DataChoice
 from asc.data.devices import check_one_device, device_copies, read_devices
 from asc.data.impulse_response import Response
 from asc.data.readers import read_csv, read_esc10, read_folder
-from asc.data.rows import Row
+from asc.data.rows import UNKNOWN_DEVICE, Row, Unlabelled
 from asc.data.splits import check_groups, split_rows
 from asc.data.synthetic import Synthetic, parse_synthetic
+from asc.data.tau import read_tau
 from asc.errors import InputError
 from asc.results import Split
 
-SCHEMES = "synthetic, esc10:DIR, csv:FILE or folder:DIR"
+SCHEMES = "synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR or tau2022:DIR"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
     """One recording: `path` is relative to the set's folder, `group` is the location (or source) it was made at.
 
+    `label` is None in an evaluation set without labels.
     Where `--device-irs` made the clip, `copy_of` is the path of the file and `path` that with `@` and the device.
     """
 
     path: str
-    label: str
+    label: str | None
     device: str
     group: str
     split: Split
@@ -40,6 +42,8 @@ class Clip:
 class Manifest:
     """A data set whose clips all have a split. `labels` are sorted; a clip's place in `clips` is its number.
 
+    With `choice.part` "all" no clip has the split test, and every clip is trained on whatever its split. In a set
+    without labels every clip has the split test, and `labels` are those that its clips may have.
     `source` says where the audio comes from: the folder below which the paths lie, or the synthetic generator.
     `responses` are the devices of the clips that are copies, in the order of the device list.
     """
@@ -63,29 +67,41 @@ class Manifest:
 
     @property
     def labelled(self) -> bool:
-        """Whether every clip has a label; the clips of a challenge's evaluation set have none."""
-        return all(clip.label is not None for clip in self.clips)
+        """Whether the clips have labels; those of a challenge's evaluation set have none."""
+        return not any(clip.label is None for clip in self.clips)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the clips outside train are kept from training; with part "all" they are not."""
+        return self.choice.part != "all" or not self.labelled
 
     @property
     def digest(self) -> str:
         """SHA-256 of the rows (and the generator's parameters or the device files), in hexadecimal: names the data.
 
-        No folder is part of it, so that the same set has the same digest on every machine.
+        No folder is part of it, so that the same set has the same digest on every machine. The part is.
         """
         rows = [(clip.path, clip.label, clip.device, clip.group, clip.split) for clip in self.clips]
         generator = self.source.identity if isinstance(self.source, Synthetic) else ""
         devices = [[response.identity for response in self.responses]] if self.responses else []
-        return hashlib.sha256(json.dumps([generator, rows, *devices]).encode()).hexdigest()
+        part = [] if self.held_out else [self.choice.part]
+        return hashlib.sha256(json.dumps([generator, rows, *devices, *part]).encode()).hexdigest()
 
 
 def load_manifest(choice: DataChoice) -> Manifest:
-    """The manifest of `synthetic[:SEED]`, `esc10:DIR`, `csv:FILE` or `folder:DIR`, through devices if it is to be.
+    """The manifest of what `--data` names (`SCHEMES`), through devices if it is to be.
+
+    A set without labels has neither folds nor parts: all its clips are in the test split, whatever the choice.
 
     Raises:
         InputError: unknown kind of set, or anything wrong with its files; one sentence.
     """
-    source, rows = _read(choice.spec)
-    splits = split_rows(rows, source=choice.spec, fold=choice.fold, data_seed=choice.data_seed)
+    source, rows = _read(choice)
+    if isinstance(rows, Unlabelled):
+        if choice.device_irs is not None:
+            raise InputError(f"{choice.spec} has no labels and devices of its own: leave --device-irs out")
+        return _unlabelled(choice, source, rows)
+    splits = split_rows(rows, source=choice.spec, fold=choice.fold, data_seed=choice.data_seed, part=choice.part)
     clips = tuple(
         Clip(path=row.path, label=row.label, device=row.device, group=row.group, split=split)
         for row, split in zip(rows, splits, strict=True)
@@ -97,7 +113,7 @@ def load_manifest(choice: DataChoice) -> Manifest:
         clips = _through_devices(clips, choice.data_seed)
     return Manifest(
         choice=choice,
-        labels=tuple(sorted({clip.label for clip in clips})),
+        labels=tuple(sorted({row.label for row in rows})),
         clips=clips,
         source=source,
         responses=responses,
@@ -112,9 +128,15 @@ def _through_devices(clips: tuple[Clip, ...], data_seed: int) -> tuple[Clip, ...
     )
 
 
-def _read(spec: str) -> tuple[Path | Synthetic, tuple[Row, ...]]:
+def _unlabelled(choice: DataChoice, source: Path | Synthetic, rows: Unlabelled) -> Manifest:
+    clips = (Clip(path=path, label=None, device=UNKNOWN_DEVICE, group=path, split="test") for path in rows.paths)
+    return Manifest(choice=choice, labels=rows.labels, clips=tuple(clips), source=source)
+
+
+def _read(choice: DataChoice) -> tuple[Path | Synthetic, tuple[Row, ...] | Unlabelled]:
+    spec = choice.spec
     scheme, _, place = spec.partition(":")
-    if scheme in ("esc10", "csv", "folder") and not place:
+    if scheme in ("esc10", "csv", "folder", "tau2020", "tau2022") and not place:
         raise InputError(f"data {spec} names no place: write {SCHEMES}")
     path = Path(place).expanduser()
     match scheme:
@@ -127,5 +149,7 @@ def _read(spec: str) -> tuple[Path | Synthetic, tuple[Row, ...]]:
             return path.parent, read_csv(path)
         case "folder":
             return path, read_folder(path)
+        case "tau2020" | "tau2022":
+            return read_tau(path, scheme, part=choice.part)
         case _:
             raise InputError(f"data {spec} is of no known kind: write {SCHEMES}")

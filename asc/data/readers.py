@@ -3,15 +3,13 @@
 Columns of a CSV: filename (relative to the CSV's folder) and label; optionally device, group, and split or fold.
 """
 
-import csv
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import soundfile
 
 from asc.data.rows import UNKNOWN_DEVICE, Row
+from asc.data.table import check_columns, read_table
 from asc.errors import InputError
 from asc.results import SPLITS, Split
 
@@ -23,9 +21,9 @@ def read_csv(file: Path, *, group_column: str = "group") -> tuple[Row, ...]:
         InputError: missing or unreadable file, missing column, empty or surplus cell, wrong split or fold, a file
             listed twice, or listed files that do not exist.
     """
-    table = _table(file)
+    table = read_table(file)
     columns = table[0][1].keys()
-    _check_columns(file, columns, ("filename", "label", *([group_column] if group_column != "group" else [])))
+    check_columns(file, columns, ("filename", "label", *([group_column] if group_column != "group" else [])))
     if "split" in columns and "fold" in columns:
         raise InputError(f"{file} has both a split and a fold column: keep one of them")
     rows = tuple(_row(file, line, cells, group_column) for line, cells in table)
@@ -80,32 +78,6 @@ def read_folder(folder: Path) -> tuple[Row, ...]:
     return tuple(
         Row(path=path, label=each.name, device=UNKNOWN_DEVICE, group=path) for each in classes for path in files[each]
     )
-
-
-def _table(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """The rows as (line number, cells by column name)."""
-    if not file.is_file():
-        raise InputError(f"{file} does not exist or is not a file: give the path of a CSV file")
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.DictReader(text, skipinitialspace=True, strict=True)
-            table = [(reader.line_num, cells) for cells in reader]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
-    except csv.Error as error:
-        raise InputError(f"{file} is not a well-formed CSV file: {error}") from error
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    if not table:
-        raise InputError(f"{file} has no rows: it needs a header with filename and label, then one line per clip")
-    return table
-
-
-def _check_columns(file: Path, columns: Sequence[str] | object, needed: Sequence[str]) -> None:
-    there = [str(name) for name in cast(Sequence[str], columns) if name is not None]
-    missing = [name for name in needed if name not in there]
-    if missing:
-        raise InputError(f"{file} has no column {' and no column '.join(missing)}: its columns are {', '.join(there)}")
 
 
 def _row(file: Path, line: int, cells: dict[str, str], group_column: str) -> Row:

@@ -20,3 +20,11 @@ class Row:
     group: str
     given: Split | None = None
     fold: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlabelled:
+    """The recordings of a set without labels, as a challenge hands it out; the labels are those that it may have."""
+
+    paths: tuple[str, ...]
+    labels: tuple[str, ...]

@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from asc.data.choice import Part
 from asc.data.rows import Row
 from asc.errors import InputError
 from asc.results import Split
@@ -18,17 +19,22 @@ MADE_FOLDS = 5
 LEARNING_SPLITS: tuple[Split, ...] = ("train", "valid", "calibration")
 
 
-def split_rows(rows: Sequence[Row], *, source: str, fold: int, data_seed: int) -> tuple[Split, ...]:
+def split_rows(
+    rows: Sequence[Row], *, source: str, fold: int, data_seed: int, part: Part = "development"
+) -> tuple[Split, ...]:
     """The split of every row: given ones are kept, fold `fold` is the test part, the rest is made from `data_seed`.
 
     A set with neither splits nor folds gets five test folds. Whichever of valid and calibration is not given is made
-    from train, each 15 % of the clips of every label, whole groups at a time. `source` names the set in errors.
+    from train, each 15 % of the clips of every label, whole groups at a time. With `part` "all" the test clips join
+    train first, so that no test part is left. `source` names the set in errors.
 
     Raises:
         InputError: no such fold, a group in two given splits or both in the test fold and outside it, or a label that
             cannot be in train, valid and calibration.
     """
     splits = _test_part(rows, source=source, fold=fold, data_seed=data_seed)
+    if part == "all":
+        splits = ["train" if split == "test" else split for split in splits]
     check_groups(source, ((row.path, row.group, split) for row, split in zip(rows, splits, strict=True)))
     learning = [row for row, split in zip(rows, splits, strict=True) if split == "train"]
     sizes = Counter(row.label for row in learning)

@@ -35,6 +35,11 @@ class Store:
         """Number of clips."""
         return len(self._index.samples)
 
+    @property
+    def size_bytes(self) -> int:
+        """What the audio takes on the disk."""
+        return int(self._audio.nbytes)
+
     def samples(self, i: int) -> int:
         """Length of clip i in samples."""
         return self._index.samples[i]

@@ -8,6 +8,7 @@ import soundfile
 
 from asc.data.choice import DataChoice
 from asc.data.dataset import default_cache, open_dataset
+from asc.errors import InputError
 
 RATE_HZ = 8_000
 
@@ -46,6 +47,40 @@ def test_test_clips_are_out_of_reach_unless_asked_for(spec: str, tmp_path: Path)
     assert len(opened.waveform(21)) == opened.samples(21)
     with pytest.raises(ValueError, match="split train was not opened, only test"):
         opened.waveform(0)
+
+
+def test_part_all_trains_on_every_clip_and_has_no_test_split(spec: str, tmp_path: Path) -> None:
+    everything = DataChoice(spec, part="all")
+    data = open_dataset(everything, sample_rate_hz=RATE_HZ, cache=tmp_path / "cache", splits=("train", "valid"))
+    assert list(data.indices("train")) == list(range(24))
+    assert 0 < len(data.indices("valid")) < 8
+    assert all(len(data.waveform(i)) == data.samples(i) for i in range(24))
+    assert data.devices == ("a", "b", "z") and data.trained_devices == {"a", "b", "z"}
+    opened = open_dataset(everything, sample_rate_hz=RATE_HZ, cache=tmp_path / "cache", splits=("valid", "test"))
+    with pytest.raises(ValueError, match="all its clips for training: it has no test split"):
+        opened.indices("test")
+    other = next(i for i in range(24) if i not in opened.indices("valid"))
+    with pytest.raises(ValueError, match="was not opened, only test, valid"):
+        opened.waveform(other)
+
+
+def test_clips_without_labels_have_waveforms_and_names_only(tmp_path: Path) -> None:
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "evaluation_setup").mkdir()
+    for number in range(3):
+        soundfile.write(tmp_path / "audio" / f"{number}.wav", np.full(2000, 0.1 * (number + 1)), RATE_HZ)
+    lines = ["filename", *(f"audio/{number}.wav" for number in range(3))]
+    (tmp_path / "evaluation_setup" / "fold1_test.csv").write_text("\n".join(lines) + "\n")
+    for choice in (DataChoice(f"tau2020:{tmp_path}"), DataChoice(f"tau2022:{tmp_path}", fold=3, part="all")):
+        data = open_dataset(choice, sample_rate_hz=RATE_HZ, cache=tmp_path / "cache", splits=("test",))
+        assert not data.manifest.labelled and len(data.labels) == 10 and data.devices == ("unknown",)
+        assert [data.manifest.clips[i].path for i in data.indices("test")] == lines[1:]
+        assert np.allclose(data.waveform(2), 0.3, atol=1e-3)
+        with pytest.raises(ValueError, match="clip audio/1.wav of tau202.* has no label"):
+            data.target(1)
+        for split in ("train", "valid", "calibration"):
+            with pytest.raises(InputError, match="is an evaluation set without labels, so nothing can be trained"):
+                open_dataset(choice, sample_rate_hz=RATE_HZ, cache=tmp_path / "cache", splits=(split,))
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

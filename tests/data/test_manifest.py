@@ -1,4 +1,4 @@
-"""Manifests: the four kinds of set, and one sentence for each way in which a set can be wrong."""
+"""Manifests: the kinds of set, and one sentence for each way in which a set can be wrong."""
 
 import csv
 import hashlib
@@ -205,9 +205,9 @@ def test_wrong_folders(tmp_path: Path) -> None:
         load_manifest(DataChoice(f"folder:{tmp_path}"))
 
 
-@pytest.mark.parametrize("spec", ["tau:somewhere", "esc10", "csv:", "", "wav"])
-def test_unknown_kinds_list_the_four(spec: str) -> None:
-    with pytest.raises(InputError, match="synthetic, esc10:DIR, csv:FILE or folder:DIR"):
+@pytest.mark.parametrize("spec", ["tau:somewhere", "esc10", "csv:", "tau2020:", "", "wav"])
+def test_unknown_kinds_list_all(spec: str) -> None:
+    with pytest.raises(InputError, match="synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR or tau2022:DIR"):
         load_manifest(DataChoice(spec))
 
 
@@ -218,3 +218,19 @@ def test_digest_names_the_rows_not_the_place(tmp_path: Path) -> None:
         digests.append(load_manifest(DataChoice(write_csv(tmp_path / name, "filename,label", *many()))).digest)
     assert digests[0] == digests[1] and len(bytes.fromhex(digests[0])) == hashlib.sha256().digest_size
     assert load_manifest(DataChoice("synthetic:1")).digest != load_manifest(DataChoice("synthetic:2")).digest
+
+
+def test_part_all_has_no_test_split_and_a_digest_of_its_own(esc10: Path) -> None:
+    everything = load_manifest(DataChoice(f"esc10:{esc10}", part="all"))
+    assert Counter(clip.split for clip in everything.clips).keys() == {"train", "valid", "calibration"}
+    assert len(everything.clips) == 400 and not everything.held_out
+    shares = Counter(clip.split for clip in everything.clips)
+    assert shares["valid"] / 400 == pytest.approx(0.15, abs=0.02)
+    assert load_manifest(DataChoice(f"esc10:{esc10}", part="all", fold=3)).digest == everything.digest
+    assert load_manifest(DataChoice(f"esc10:{esc10}")).digest != everything.digest
+
+
+def test_part_all_has_a_digest_of_its_own_even_where_no_split_changes(tmp_path: Path) -> None:
+    spec = write_csv(tmp_path, "filename,label,split", *many(extra=",train"))
+    development, everything = load_manifest(DataChoice(spec)), load_manifest(DataChoice(spec, part="all"))
+    assert development.clips == everything.clips and development.digest != everything.digest

@@ -1,0 +1,238 @@
+"""TAU Urban Acoustic Scenes 2020 Mobile and 2022 Mobile (Heittola, Mesaros, Virtanen 2020, https://arxiv.org/abs/2005.14623).
+
+Development sets: https://zenodo.org/records/3819968 (10 s clips) and https://zenodo.org/records/6337421 (the same audio
+in clips of 1 s). `meta.csv` lists all clips with scene, location and device, `evaluation_setup/` those of the official
+training and test part; both are tab-separated. Evaluation sets have file names only. A clip's name says all again:
+`audio/SCENE-CITY-LOCATION-SEGMENT-DEVICE.wav`, in 2022 with the second within the segment before the device.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from asc.data.choice import Part
+from asc.data.rows import Row, Unlabelled
+from asc.data.table import check_columns, read_table
+from asc.errors import InputError
+from asc.results import Split
+
+Edition = Literal["tau2020", "tau2022"]
+EDITIONS: tuple[Edition, ...] = ("tau2020", "tau2022")
+SCENES = (
+    *("airport", "bus", "metro", "metro_station", "park"),
+    *("public_square", "shopping_mall", "street_pedestrian", "street_traffic", "tram"),
+)
+NAMED_AT_MOST = 3
+_META = "meta.csv"
+_TRAIN, _TEST, _EVALUATE = (f"evaluation_setup/fold1_{name}.csv" for name in ("train", "test", "evaluate"))
+_NAME = {
+    "tau2020": re.compile(r"audio/([^-/]+)-([^-/]+-[^-/]+)-[^-/]+-([^-/]+)\.wav"),
+    "tau2022": re.compile(r"audio/([^-/]+)-([^-/]+-[^-/]+)-[^-/]+-[^-/]+-([^-/]+)\.wav"),
+}
+_UNLABELLED_NAME = re.compile(r"audio/[^/]+\.wav")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with the metadata, and the clips that it is true of."""
+
+    sentence: str
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The sentence with the first names."""
+        return f"{self.sentence}: {some(self.names)}" if self.names else self.sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What the metadata of a tree say; `problems` are all that is wrong with them.
+
+    `rows` has every clip of a development set, those in neither fold with `given` None. An evaluation set has
+    `unlabelled` instead.
+    """
+
+    root: Path
+    rows: tuple[Row, ...] = ()
+    unlabelled: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every listed file, relative to the root."""
+        return self.unlabelled or tuple(row.path for row in self.rows)
+
+
+def read_tau(folder: Path, edition: Edition, *, part: Part) -> tuple[Path, tuple[Row, ...] | Unlabelled]:
+    """The root of a tree and its rows: those of the two folds, or with part "all" those in neither as well.
+
+    The clips of an evaluation set are `Unlabelled`, whatever the part.
+
+    Raises:
+        InputError: no such tree, metadata that are missing or contradict themselves, or missing audio files.
+    """
+    metadata = read_metadata(find_root(folder, edition), edition)
+    if metadata.problems:
+        first, *more = metadata.problems
+        hint = f" ({len(more)} more: python launch/data.py verify {edition}:{folder})" if more else ""
+        raise InputError(f"{first}{hint}")
+    rows = tuple(row for row in metadata.rows if row.given or part == "all")
+    there = audio_files(metadata.root)
+    paths = metadata.unlabelled or tuple(row.path for row in rows)
+    absent = [path for path in paths if path not in there]
+    if absent:
+        raise InputError(
+            f"{metadata.root} lacks {len(absent):,} of {len(paths):,} listed audio files, fetch them again with "
+            f"python launch/data.py download: {some(absent)}"
+        )
+    return metadata.root, Unlabelled(paths=paths, labels=SCENES) if metadata.unlabelled else rows
+
+
+def find_root(folder: Path, edition: Edition) -> Path:
+    """The folder of a tree: the given one, or the development set that was unpacked into it.
+
+    Raises:
+        InputError: neither has metadata.
+    """
+    unpacked = folder / f"TAU-urban-acoustic-scenes-{edition.removeprefix('tau')}-mobile-development"
+    for root in (folder, unpacked):
+        if (root / _META).exists() or (root / "evaluation_setup").is_dir():
+            return root
+    raise InputError(
+        f"{folder} has neither {_META} nor evaluation_setup/, and no folder {unpacked.name}: give the folder of the "
+        f"data set, or fetch it with python launch/data.py download {edition} --to {folder}"
+    )
+
+
+def audio_files(root: Path) -> frozenset[str]:
+    """The files in a tree's audio folder as `audio/NAME`, without a call per file; hidden names are passed over.
+
+    Raises:
+        InputError: the folder cannot be read; one that is not there has no files.
+    """
+    try:
+        with os.scandir(root / "audio") as entries:
+            return frozenset(f"audio/{e.name}" for e in entries if e.is_file() and not e.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    except OSError as error:
+        raise InputError(f"{root / 'audio'} cannot be read ({error.strerror}): mend its permissions") from error
+
+
+def some(names: Iterable[str], at_most: int = NAMED_AT_MOST) -> str:
+    """The first names and how many there are more: thousands of names in a sentence help nobody."""
+    every = list(names)
+    more = len(every) - at_most
+    return ", ".join(every[:at_most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def read_metadata(root: Path, edition: Edition) -> Metadata:
+    """Read and check the metadata of a tree; the audio is not looked at, and nothing is raised."""
+    problems: list[Problem] = []
+    if not (root / _META).exists() and not (root / _TRAIN).exists():
+        names = tuple(cells["filename"] for cells in _cells(root / _TEST, ("filename",), problems))
+        _complain(problems, root / _TEST, "more than once, keep one row of each", _twice(names))
+        odd = [name for name in names if not _UNLABELLED_NAME.fullmatch(name)]
+        _complain(problems, root / _TEST, "not as audio/NAME.wav, mend the names", odd)
+        return Metadata(root=root, unlabelled=names, problems=tuple(problems))
+    meta = _cells(root / _META, ("filename", "scene_label", "identifier", "source_label"), problems)
+    label_of = {cells["filename"]: cells["scene_label"] for cells in meta}
+    if meta:
+        _check_meta(root / _META, edition, meta, problems)
+    given: dict[str, Split] = dict.fromkeys(_test_part(root, label_of, problems), "test")
+    train = _part(root / _TRAIN, label_of, problems)
+    _complain(problems, root / _TRAIN, f"that {_TEST} lists too, drop them from one", [n for n in train if n in given])
+    given |= dict.fromkeys(train, "train")
+    rows = tuple(
+        Row(
+            path=cells["filename"],
+            label=cells["scene_label"],
+            device=cells["source_label"],
+            group=cells["identifier"],
+            given=given.get(cells["filename"]),
+        )
+        for cells in meta
+    )
+    tested = {row.group for row in rows if row.given == "test"}
+    shared = sorted({row.group for row in rows if row.given == "train"} & tested)
+    if shared:
+        sentence = f"{root} has {len(shared)} location(s) in training and in test, fetch it again"
+        problems.append(Problem(sentence, tuple(shared)))
+    return Metadata(root=root, rows=rows, problems=tuple(problems))
+
+
+def _cells(file: Path, columns: Sequence[str], problems: list[Problem]) -> list[dict[str, str]]:
+    if not file.is_file():
+        sentence = f"{file} is missing: fetch the metadata again with python launch/data.py download"
+        problems.append(Problem(sentence))
+        return []
+    try:
+        table = read_table(file, delimiter="\t")
+        check_columns(file, table[0][1], columns)
+    except InputError as error:
+        problems.append(Problem(f"{error} (TAU's metadata are tab-separated: {', '.join(columns)})"))
+        return []
+    unfilled = [f"line {line}" for line, cells in table if None in cells or not all(cells[c] for c in columns)]
+    _complain(problems, file, "without as many cells as columns", unfilled)
+    return [cells for _, cells in table if all(cells[c] for c in columns)]
+
+
+def _check_meta(file: Path, edition: Edition, meta: Sequence[dict[str, str]], problems: list[Problem]) -> None:
+    _complain(problems, file, "more than once, keep one row of each", _twice(cells["filename"] for cells in meta))
+    other = next(name for name in EDITIONS if name != edition)
+    matches = [(cells, _NAME[edition].fullmatch(cells["filename"])) for cells in meta]
+    odd = [cells["filename"] for cells, match in matches if match is None]
+    if odd and all(_NAME[other].fullmatch(name) for name in odd):
+        problems.append(Problem(f"{file} names its clips as {other} does: write {other}:{file.parent}", tuple(odd)))
+    else:
+        _complain(problems, file, f"with names that are not as {edition}'s, mend or drop them", odd)
+    columns = ("scene_label", "identifier", "source_label")
+    wrong = [c["filename"] for c, match in matches if match and match.groups() != tuple(c[name] for name in columns)]
+    _complain(problems, file, f"whose {', '.join(columns)} contradict their names, mend the rows", wrong)
+    labels = {cells["scene_label"] for cells in meta}
+    if labels != set(SCENES):
+        unknown, absent = sorted(labels - set(SCENES)), sorted(set(SCENES) - labels)
+        told = [f"unknown scenes ({some(unknown)})"] * bool(unknown) + [f"no clip of {some(absent)}"] * bool(absent)
+        problems.append(Problem(f"{file} has {' and '.join(told)}: TAU has ten scenes, so fetch it again"))
+
+
+def _test_part(root: Path, label_of: dict[str, str], problems: list[Problem]) -> tuple[str, ...]:
+    """The test clips: of both files when both are there, for then they must agree."""
+    if not (root / _TEST).exists():
+        return _part(root / _EVALUATE, label_of, problems)
+    names = _part(root / _TEST, label_of, problems, columns=("filename",))
+    if (root / _EVALUATE).exists():
+        differing = sorted({*names} ^ {*_part(root / _EVALUATE, label_of, problems)})
+        _complain(problems, root / _EVALUATE, f"that differ from {_TEST}, fetch both again", differing)
+    return names
+
+
+def _part(
+    file: Path,
+    label_of: dict[str, str],
+    problems: list[Problem],
+    *,
+    columns: Sequence[str] = ("filename", "scene_label"),
+) -> tuple[str, ...]:
+    rows = _cells(file, columns, problems)
+    names = tuple(cells["filename"] for cells in rows)
+    _complain(problems, file, "more than once, keep one row of each", _twice(names))
+    if label_of:
+        _complain(problems, file, f"that {_META} does not have, drop them", [n for n in names if n not in label_of])
+    if label_of and "scene_label" in columns:
+        wrong = [c["filename"] for c in rows if label_of.get(c["filename"], c["scene_label"]) != c["scene_label"]]
+        _complain(problems, file, f"with another scene than in {_META}, mend the rows", wrong)
+    return names
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _complain(problems: list[Problem], file: Path, what: str, names: Sequence[str]) -> None:
+    if names:
+        problems.append(Problem(f"{file} lists {len(names):,} clip(s) {what}", tuple(names)))

@@ -1,0 +1,210 @@
+"""Is a data set on disk whole? Its metadata, and each file against them: missing, extra or damaged. Nothing is decoded.
+
+A file is damaged when it is empty, unreadable or cut off. TAU's clips are all of one length (10 s or 1 s, some a few
+samples more) and rate, so one that differs from most of its set is damaged as well. Most of the set decides, not the
+published length, so that a set cut or resampled as a whole passes; what it has instead is told.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, mode
+
+from asc.data.audio_file import AudioProblem, Header, checked_header
+from asc.data.choice import DataChoice
+from asc.data.download import was_downloaded
+from asc.data.manifest import load_manifest
+from asc.data.packages import package_sets
+from asc.data.packing import Progress
+from asc.data.synthetic import Synthetic
+from asc.data.tau import EDITIONS, Metadata, Problem, audio_files, find_root, read_metadata, some
+from asc.errors import InputError
+
+_LENGTH_SHARE = 0.01
+_TAU_HZ = 44_100
+_TAU_S = {"tau2020": 10, "tau2022": 1}
+_THREADS = 8  # they wait for the disk more than they compute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damaged:
+    """A file that cannot be used, and why."""
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was found. `wrong` is what the metadata contradict themselves in; paths are relative to `root`.
+
+    `parts` and `devices` count the listed clips; "neither" are those in no part.
+    """
+
+    spec: str
+    root: str
+    listed: int
+    parts: Mapping[str, int]
+    devices: Mapping[str, int]
+    missing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    damaged: tuple[Damaged, ...] = ()
+    wrong: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing, extra, damaged or wrong."""
+        return not (self.missing or self.extra or self.damaged or self.wrong)
+
+    def summary(self) -> str:
+        """What there is of each kind, in a few words."""
+        kinds = {"missing": self.missing, "extra": self.extra, "damaged": self.damaged, "wrong metadata": self.wrong}
+        return ", ".join(f"{len(names):,} {kind}" for kind, names in kinds.items() if names) or "nothing is amiss"
+
+
+def verify(spec: str, *, progress: Progress | None = None) -> Verified:
+    """Check the data set that `--data` names; `progress` is told (files looked at, in all).
+
+    Raises:
+        InputError: no such set, or one that has no files.
+    """
+    scheme, _, place = spec.partition(":")
+    edition = next((each for each in EDITIONS if each == scheme and place), None)
+    if edition is None:
+        return _verify_other(spec, progress)
+    metadata = read_metadata(find_root(Path(place).expanduser(), edition), edition)
+    there = audio_files(metadata.root)
+    listed = tuple(dict.fromkeys(metadata.paths))
+    present = [path for path in listed if path in there]
+    headers = _headers(metadata.root, present, progress)
+    damaged = _damaged(headers) | _outliers(headers)
+    return Verified(
+        spec=spec,
+        root=str(metadata.root),
+        listed=len(listed),
+        parts=_parts(metadata),
+        devices=dict(sorted(Counter(row.device for row in metadata.rows).items())),
+        missing=tuple(path for path in listed if path not in there),
+        extra=tuple(sorted(there - set(listed))) if listed else (),
+        damaged=tuple(Damaged(path=path, problem=damaged[path]) for path in present if path in damaged),
+        wrong=metadata.problems,
+        notes=_unlike_published(headers, _TAU_S[edition]),
+    )
+
+
+def _verify_other(spec: str, progress: Progress | None) -> Verified:
+    """A set of another kind: its reader says what is wrong with its table; the files it lists are looked at."""
+    manifest = load_manifest(DataChoice(spec))
+    if isinstance(manifest.source, Synthetic):
+        raise InputError(f"{spec} is generated, so there is nothing to verify: give a set on disk, such as csv:FILE")
+    damaged = _damaged(_headers(manifest.source, [clip.path for clip in manifest.clips], progress))
+    return Verified(
+        spec=spec,
+        root=str(manifest.source),
+        listed=len(manifest.clips),
+        parts=dict(Counter("test" if clip.split == "test" else "train" for clip in manifest.clips)),
+        devices=dict(sorted(Counter(clip.device for clip in manifest.clips).items())),
+        damaged=tuple(Damaged(path=path, problem=problem) for path, problem in damaged.items()),
+    )
+
+
+def _parts(metadata: Metadata) -> dict[str, int]:
+    if metadata.unlabelled:
+        return {"test": len(metadata.unlabelled)}
+    count = Counter(row.given or "neither" for row in metadata.rows)
+    return {part: count[part] for part in ("train", "test", "neither") if count[part]}
+
+
+def _headers(root: Path, paths: Sequence[str], progress: Progress | None) -> dict[str, Header | AudioProblem]:
+    found: dict[str, Header | AudioProblem] = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        headers = pool.map(lambda path: _header(root / path), paths)
+        for done, (path, header) in enumerate(zip(paths, headers, strict=True), start=1):
+            found[path] = header
+            if progress is not None:
+                progress(done, len(paths))
+    return found
+
+
+def _header(file: Path) -> Header | AudioProblem:
+    try:
+        return checked_header(file)
+    except AudioProblem as problem:
+        return problem
+
+
+def _damaged(headers: Mapping[str, Header | AudioProblem]) -> dict[str, str]:
+    return {path: str(header) for path, header in headers.items() if isinstance(header, AudioProblem)}
+
+
+def _outliers(headers: Mapping[str, Header | AudioProblem]) -> dict[str, str]:
+    """Files whose rate or length is not that of most others."""
+    good = {path: header for path, header in headers.items() if isinstance(header, Header)}
+    if not good:
+        return {}
+    rate_hz, length_s = _typical(list(good.values()))
+    found: dict[str, str] = {}
+    for path, header in good.items():
+        seconds = header.samples / header.sample_rate_hz
+        if header.sample_rate_hz != rate_hz:
+            found[path] = f"{header.sample_rate_hz:,} Hz, but most of the set has {rate_hz:,} Hz"
+        elif abs(seconds - length_s) > _LENGTH_SHARE * length_s:
+            found[path] = f"{seconds:.3f} s long, but most of the set is {length_s:.3f} s"
+    return found
+
+
+def _typical(headers: Sequence[Header]) -> tuple[int, float]:
+    return (
+        mode(header.sample_rate_hz for header in headers),
+        median(header.samples / header.sample_rate_hz for header in headers),
+    )
+
+
+def _unlike_published(headers: Mapping[str, Header | AudioProblem], published_s: float) -> tuple[str, ...]:
+    good = [header for header in headers.values() if isinstance(header, Header)]
+    if not good:
+        return ()
+    rate_hz, length_s = _typical(good)
+    if rate_hz == _TAU_HZ and abs(length_s - published_s) <= _LENGTH_SHARE * published_s:
+        return ()
+    return (
+        f"the clips are {length_s:.3g} s at {rate_hz:,} Hz, the published ones {published_s:g} s at {_TAU_HZ:,} Hz",
+    )
+
+
+def lines(verified: Verified, at_most: int = 5) -> list[str]:
+    """The findings for people: counts, and the first names of each kind."""
+    parts = ", ".join(f"{count:,} {part}" for part, count in verified.parts.items())
+    told = [f"{verified.root}: {verified.listed:,} clips listed ({parts})"]
+    if set(verified.devices) > {"unknown"} or len(verified.devices) > 1:
+        told.append("devices: " + ", ".join(f"{name} {count:,}" for name, count in verified.devices.items()))
+    told += [f"note: {note}" for note in verified.notes]
+    told += [f"wrong: {problem}" for problem in verified.wrong]
+    for kind, names in (("missing", verified.missing), ("extra", verified.extra)):
+        told += [f"{kind}: {len(names):,} file(s): {some(names, at_most)}"] if names else []
+    if verified.damaged:
+        named = (f"{each.path} ({each.problem})" for each in verified.damaged)
+        told.append(f"damaged: {len(verified.damaged):,} file(s): {some(named, at_most)}")
+    return told
+
+
+def advice(verified: Verified) -> str:
+    """The sentence for a set that is not whole: what is amiss, and what to do."""
+    found = f"{verified.spec} is not whole ({verified.summary()})"
+    scheme = verified.spec.partition(":")[0]
+    if scheme not in EDITIONS:
+        return f"{found}: mend these files or leave them out"
+    kinds = {"damaged files": verified.damaged, "extra files": verified.extra, "wrong metadata": verified.wrong}
+    bad = [kind for kind, names in kinds.items() if names]
+    delete = f"delete the {', '.join(bad)}, then " if bad else ""
+    root = Path(verified.root)
+    name = next((each.name for each in package_sets() if each.root == root.name), None)
+    if name is None or not was_downloaded(root.parent):
+        return f"{found}: {delete}put back what lacks, or fetch the set with python launch/data.py download"
+    return (
+        f"{found}: {delete}run python launch/data.py download {name} --to {root.parent}, "
+        "which fetches only the parts that lack files"
+    )

@@ -1,0 +1,158 @@
+"""Fetch, check and pack data sets.
+
+python launch/data.py download tau2020 --to DIR
+python launch/data.py verify tau2020:DIR
+python launch/data.py pack tau2020:DIR
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from asc import cli
+from asc.config import FrontEnd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """Fetch a data set from Zenodo, part by part; what is there is not fetched again, a broken transfer goes on.
+
+    Each archive is checked (size, md5, member names), unpacked into --to and then deleted. When files of the set are
+    missing later, or were deleted because they are damaged, the same command fetches only the parts that they are of.
+    The sets tau...-eval are the challenges' evaluation sets, without labels.
+    """
+
+    name: Annotated[
+        Literal["tau2020", "tau2022", "tau2020-eval", "tau2021-eval", "tau2022-eval", "tau2023-eval"],
+        tyro.conf.Positional,
+    ]
+    """TAU Urban Acoustic Scenes Mobile of this year; 27 GB a development set, 9 to 13 GB an evaluation set."""
+    to: Annotated[Path, cli.option("DIR")]
+    """Where the folder of the set is made. Archives that lie in DIR/archives already are used."""
+    keep_archives: bool = False
+    """Keep the archives in DIR/archives after they were unpacked."""
+    dry_run: bool = False
+    """Only say what would be fetched, what it takes, and whether the disk has it."""
+    url: Annotated[str | None, cli.option("URL")] = None
+    """A mirror: the address before the archives' names. Sizes and md5 must be the published ones all the same."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """Check a data set against its metadata: what is missing, extra, damaged or contradictory. Nothing is decoded.
+
+    The exit code is 0 when the set is whole and 2 when it is not.
+    """
+
+    spec: Annotated[str, tyro.conf.Positional, cli.option("SPEC")]
+    """tau2020:DIR or tau2022:DIR (DIR may be an evaluation set's folder), esc10:DIR, csv:FILE or folder:DIR."""
+    json: bool = False
+    """Print one JSON object on standard output, with every name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """Decode a data set into the store that training reads, so that the first training need not."""
+
+    spec: Annotated[str, tyro.conf.Positional, cli.option("SPEC")]
+    """synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR or tau2022:DIR."""
+    split: Literal["development", "all"] = "development"
+    """all: with the clips that only a final model trains on (in TAU those of neither fold); it is another store."""
+    sample_rate_hz: Annotated[int, cli.option("HZ")] = FrontEnd().sample_rate_hz
+    """Rate of the stored audio: front_end.sample_rate_hz of the configs that will read it (44,100 unless changed)."""
+    cache: Annotated[Path | None, cli.option("DIR")] = None
+    """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+
+Options = (
+    Annotated[Download, tyro.conf.subcommand("download")]
+    | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Pack, tyro.conf.subcommand("pack")]
+)
+
+
+def main(options: Download | Verify | Pack) -> int:
+    """Do one of the three."""
+    output = cli.Output(as_json=options.json)
+    match options:
+        case Download():
+            return download(options, output)
+        case Verify():
+            return verify(options, output)
+        case Pack():
+            return pack(options, output)
+
+
+def download(options: Download, output: cli.Output) -> int:
+    """Say what it takes, then fetch and unpack."""
+    from asc.data import download as downloading
+    from asc.data.packages import package_set
+    from asc.progress import transfers
+
+    packages = package_set(options.name)
+    plan = downloading.plan(packages, options.to, keep_archives=options.keep_archives)
+    output.result(f"{packages.title} ({packages.licence})")
+    output.result(plan.describe())
+    plan.check_room()
+    if not options.dry_run:
+        try:
+            with transfers(output.progress) as progress:
+                downloading.download(plan, url=options.url, progress=progress)
+        except KeyboardInterrupt:
+            output.say("interrupted; the same command goes on where this one stopped")
+            raise
+        output.result(f"{packages.name} lies in {plan.root}")
+        output.result(f"next: python launch/data.py verify {packages.spec}:{plan.root}")
+    else:
+        output.result(f"next: python launch/data.py download {packages.name} --to {options.to}")
+    output.json(plan.as_json())
+    return cli.DONE
+
+
+def verify(options: Verify, output: cli.Output) -> int:
+    """Look at every file and say what is amiss."""
+    from asc.data import verify as verifying
+    from asc.progress import counting
+
+    with counting(output.progress, "checking audio") as progress:
+        found = verifying.verify(options.spec, progress=progress)
+    for line in verifying.lines(found):
+        output.result(line)
+    output.json({**dataclasses.asdict(found), "whole": found.whole})
+    if not found.whole:
+        return cli.complain(verifying.advice(found))
+    output.result(f"{options.spec} is whole\nnext: python launch/data.py pack {options.spec}")
+    return cli.DONE
+
+
+def pack(options: Pack, output: cli.Output) -> int:
+    """Pack where it is not packed yet."""
+    from asc.data.choice import DataChoice
+    from asc.data.dataset import default_cache
+    from asc.data.manifest import load_manifest
+    from asc.data.store import open_store
+    from asc.progress import packing
+
+    manifest = load_manifest(DataChoice(options.spec, part=options.split))
+    with packing(output.progress) as bar:
+        cache = options.cache or default_cache()
+        store = open_store(manifest, sample_rate_hz=options.sample_rate_hz, cache=cache, progress=bar)
+    output.result(f"{options.spec}: {len(store):,} clips at {store.sample_rate_hz:,} Hz in {store.folder}")
+    output.result(f"{store.size_bytes:,} bytes")
+    if manifest.labelled:
+        output.result(f"next: python launch/train.py --recipe qat_8b --data {options.spec}")
+    else:
+        output.result(f"next: python launch/evaluate.py MODEL --data {options.spec} --split test")
+    output.json({"spec": options.spec, "clips": len(store), "store": str(store.folder), "bytes": store.size_bytes})
+    return cli.DONE
+
+
+if __name__ == "__main__":
+    cli.launch(main, Options, description="Fetch data sets, check them, and pack them for training.")
