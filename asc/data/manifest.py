@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def load_manifest(choice: DataChoice) -> Manifest:
     if choice.device_irs is not None:
         check_one_device(rows, source=choice.spec)
         responses = read_devices(Path(choice.device_irs).expanduser())
-        clips = _through_devices(clips, choice.data_seed)
+        clips = _through_devices(clips, rows, data_seed=choice.data_seed)
     return Manifest(
         choice=choice,
         labels=tuple(sorted({row.label for row in rows})),
@@ -120,8 +121,9 @@ def load_manifest(choice: DataChoice) -> Manifest:
     )
 
 
-def _through_devices(clips: tuple[Clip, ...], data_seed: int) -> tuple[Clip, ...]:
-    copies = device_copies([(clip.path, clip.label, clip.split) for clip in clips], data_seed=data_seed)
+def _through_devices(clips: Sequence[Clip], rows: Sequence[Row], *, data_seed: int) -> tuple[Clip, ...]:
+    names = [(row.path, row.label, clip.split) for row, clip in zip(rows, clips, strict=True)]
+    copies = device_copies(names, data_seed=data_seed)
     return tuple(
         replace(clips[number], path=f"{clips[number].path}@{device}", device=device, copy_of=clips[number].path)
         for number, device in copies

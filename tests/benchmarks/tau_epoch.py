@@ -1,0 +1,73 @@
+"""Seconds an epoch of a recipe takes on data of the size of TAU 2020 Mobile, measured on a part of it and scaled.
+
+python tests/benchmarks/tau_epoch.py [--recipe qat_8b] [--clips 420]
+
+Generates clips of 10 s at 44.1 kHz, trains one epoch of the report's schedule by the real loop (batches of 64, crops of
+3 s, and at its end validation on 15 % of the clips at full length), and scales by the number of clips: an epoch's work
+is proportional to it. At TAU's size log-mel features of the validation clips take more than is kept, so they are
+computed in every epoch, as they are in the one that is measured.
+"""
+
+import argparse
+import csv
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from asc.data.choice import DataChoice
+from asc.data.dataset import open_dataset
+from asc.recipes.loading import load_experiment
+from asc.results import EpochMetrics, Signal
+from asc.train import train
+
+TAU_CLIPS = 13_962
+RATE_HZ, CLIP_S, LABELS, CLIPS_PER_PLACE = 44_100, 10, 10, 3
+
+
+def generate(folder: Path, clips: int) -> Path:
+    """A CSV set of noise: what is heard does not change what an epoch costs."""
+    rng = np.random.default_rng(0)
+    with (folder / "set.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["filename", "label", "group", "split"])
+        for number in range(clips):
+            label, place = number % LABELS, number // (LABELS * CLIPS_PER_PLACE)
+            noise = 0.003 * rng.standard_normal(RATE_HZ * CLIP_S).astype(np.float32)
+            soundfile.write(folder / f"{number}.wav", noise, RATE_HZ, subtype="PCM_24")
+            rows.writerow([f"{number}.wav", f"scene{label}", f"{label}-{place}", "train"])
+    return folder / "set.csv"
+
+
+def main() -> None:
+    """Print the seconds of an epoch, as measured and scaled, and the hours of the whole schedule."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="qat_8b", metavar="NAME")
+    parser.add_argument("--clips", type=int, default=420, metavar="N")
+    options = parser.parse_args()
+    experiment = load_experiment(options.recipe)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    heard: list[EpochMetrics] = []
+
+    def report(metrics: EpochMetrics) -> Signal:
+        heard.append(metrics)
+        return Signal.STOP
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        choice = DataChoice(f"csv:{generate(folder, options.clips)}")
+        dataset = open_dataset(choice, sample_rate_hz=RATE_HZ, cache=folder / "cache", splits=("train", "valid"))
+        train(experiment, dataset, folder=folder / "run", report=report, device=device)
+    seconds = heard[0].seconds
+    whole = seconds * TAU_CLIPS / options.clips
+    epochs = experiment.schedule.epochs
+    splits = ", ".join(f"{len(dataset.indices(split))} {split}" for split in ("train", "valid"))
+    on = f"{device}, {torch.get_num_threads()} threads"
+    print(f"{options.recipe} on {on}: {seconds:.1f} s an epoch of {splits} clips")
+    print(f"at {TAU_CLIPS:,} clips: {whole:.0f} s an epoch, {whole * epochs / 3600:.0f} hours for {epochs} epochs")
+
+
+if __name__ == "__main__":
+    main()
