@@ -4,40 +4,36 @@ Report, section 2.4: logistic regression without intercept, p = softmax(C z), mu
 binary regression for each class, then softmax over their outputs). Beside it one temperature, p = softmax(z / T) (Guo
 et al. 2017, arXiv:1706.04599). All minimise the micro log loss, the plain mean over clips, as scikit-learn does.
 
-A hundred free factors overfit a small split, so the penalty strength * ||C - I||^2, on the summed log loss, shrinks
-them towards the identity; grouped cross-validation chooses the strength and, nested, decides whether to calibrate.
+A hundred free factors overfit a small split, so the penalty strength * ||C - centre||^2, on the summed log loss,
+shrinks them towards the identity, or towards the identity over the fitted temperature: an over-confident network is
+far from the identity, and near it only noise would be left to choose. Grouped cross-validation chooses centre and
+strength, the infinite one included (the network as it is, or a temperature alone), and, nested, whether to calibrate.
 """
 
 import copy
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, log_softmax
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
 from asc.errors import InputError
 from asc.quant.fake import ActivationQuantiser, store
 from asc.quant.integer import IntegerNet
-from asc.results import CalibrationReport, Split
+from asc.regression import Array, Numbers, Regression, fit_factors, fit_temperature, log_softmax
+from asc.results import CalibrationReport, Centre, Split
 
-Array = NDArray[np.float64]
-Numbers = NDArray[np.int64]
-Regression = Literal["multinomial", "one_vs_rest"]
 Method = Literal["temperature", "multinomial", "one_vs_rest"]
 
-STRENGTHS = (float("inf"), *(float(s) for s in np.logspace(4, -2, 13)))
-"""Tried in this order: infinity is the identity, and among equals the stronger one is taken."""
+STRENGTHS = (float("inf"), *(float(s) for s in np.logspace(5, -1, 7)))
+"""Tried in this order, each from the factors of the one before; infinity is the centre itself."""
 
 FOLDS = 5
-_LARGEST_TEMPERATURE = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +47,16 @@ class Calibration:
     report: CalibrationReport
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shrinkage:
+    towards: Centre
+    strength: float
+
+
+_UNTOUCHED = _Shrinkage(towards="identity", strength=float("inf"))
+_TEMPERATURE = _Shrinkage(towards="temperature", strength=float("inf"))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Clips:
     logits: Array
@@ -62,8 +68,13 @@ class _Clips:
 
     def losses(self, factors: Array) -> Array:
         """Log loss of each clip (clips,) under these factors, in nats."""
-        losses: Array = -log_softmax(self.logits @ factors.T, axis=1)[np.arange(len(self.targets)), self.targets]
+        losses: Array = -log_softmax(self.logits @ factors.T)[np.arange(len(self.targets)), self.targets]
         return losses
+
+    def centre(self, towards: Centre) -> Array:
+        """The factors (classes, classes) at an infinite strength."""
+        identity = np.eye(self.logits.shape[1])
+        return identity if towards == "identity" else identity / fit_temperature(self.logits, self.targets)
 
     def folds(self) -> Iterator[tuple[Numbers, Numbers]]:
         """Indices of the training and held-out part of each fold: always the same, no group in both, classes even."""
@@ -91,8 +102,9 @@ def fit(
 
     `strength` None: it is chosen by cross-validation over groups, and `applied` says whether calibration gains where
     it was not fitted: the mean gain per clip, over outer folds whose training part chose its own strength, is larger
-    than its standard error over groups (a ratio estimate, each group counted as one draw). A number is used as it is
-    and always applied; 0 is the report's own way, scikit-learn without a penalty. Temperature has no strength.
+    than its standard error over groups (a ratio estimate, each group counted as one draw). A number is used as it is,
+    towards the identity, and always applied; 0 is the report's own way, scikit-learn without a penalty. A temperature
+    has no use for it.
 
     Raises:
         InputError: fewer than two groups, logits that are not finite, no two clips of a class, or, with strength 0, a
@@ -100,21 +112,21 @@ def fit(
     """
     clips = _checked(logits, targets, groups)
     before, cooled, after = _held_out_losses(clips, method, strength)
-    chosen = _choose_strength(clips, method) if strength is None else strength
+    chosen = _shrinkage(clips, method, strength)
     gain, error = _gain(before - after, clips.groups)
-    worthwhile = gain > error and (method == "temperature" or bool(np.isfinite(chosen)))
     report = CalibrationReport(
         method=method,
         split=split,
         clips=len(clips.targets),
         groups=int(clips.groups.max()) + 1,
-        strength=None if method == "temperature" or np.isinf(chosen) else chosen,
+        shrunk_towards=chosen.towards,
+        strength=None if np.isinf(chosen.strength) else chosen.strength,
         temperature=fit_temperature(clips.logits, clips.targets),
         log_loss_uncalibrated=float(before.mean()),
         log_loss_temperature=float(cooled.mean()),
         log_loss_method=float(after.mean()),
         gain_standard_error=error,
-        applied=worthwhile if strength is None else True,
+        applied=strength is not None or (gain > error and chosen != _UNTOUCHED),
     )
     return Calibration(factors=_fit_one(clips, method, chosen), report=report)
 
@@ -137,9 +149,8 @@ def _held_out_losses(clips: _Clips, method: Method, strength: float | None) -> t
     cooled, after = np.empty_like(before), np.empty_like(before)
     for training, held_out in clips.folds():
         part, rest = clips.take(training), clips.take(held_out)
-        chosen = _choose_strength(part, method) if strength is None else strength
-        cooled[held_out] = rest.losses(_fit_one(part, "temperature", 0.0))
-        after[held_out] = rest.losses(_fit_one(part, method, chosen))
+        cooled[held_out] = rest.losses(part.centre("temperature"))
+        after[held_out] = rest.losses(_fit_one(part, method, _shrinkage(part, method, strength)))
     return before, cooled, after
 
 
@@ -151,106 +162,43 @@ def _gain(gains: Array, groups: Numbers) -> tuple[float, float]:
     return float(mean), float(np.sqrt(count / (count - 1) * np.sum(residuals**2)) / len(gains))
 
 
-def _choose_strength(clips: _Clips, method: Method) -> float:
-    """The strength with the smallest loss on held-out groups; with a single group there is none: the identity."""
-    if method == "temperature" or len(np.unique(clips.groups)) < 2:
-        return float("inf")
-    totals = np.zeros(len(STRENGTHS))
+def _shrinkage(clips: _Clips, method: Method, strength: float | None) -> _Shrinkage:
+    if method == "temperature":
+        return _TEMPERATURE
+    if strength is not None:
+        return _Shrinkage(towards="identity", strength=strength)
+    return _choose_shrinkage(clips, method)
+
+
+def _choose_shrinkage(clips: _Clips, method: Regression) -> _Shrinkage:
+    """The centre and strength with the smallest loss on held-out groups; a single group leaves the network alone."""
+    if len(np.unique(clips.groups)) < 2:
+        return _UNTOUCHED
+    candidates = [_Shrinkage(towards=towards, strength=s) for towards in get_args(Centre) for s in STRENGTHS]
+    totals = np.zeros(len(candidates))
     for training, held_out in clips.folds():
         part, rest = clips.take(training), clips.take(held_out)
-        factors: Array | None = None
-        for number, strength in enumerate(STRENGTHS):
-            factors = fit_factors(part.logits, part.targets, method=method, strength=strength, start=factors)
-            totals[number] += rest.losses(factors).sum()
-    return STRENGTHS[int(totals.argmin())]
+        totals += [
+            rest.losses(factors).sum() for towards in get_args(Centre) for factors in _path(part, method, towards)
+        ]
+    return candidates[int(totals.argmin())]
 
 
-def _fit_one(clips: _Clips, method: Method, strength: float) -> Array:
-    if method == "temperature":
-        return np.eye(clips.logits.shape[1]) / fit_temperature(clips.logits, clips.targets)
-    return fit_factors(clips.logits, clips.targets, method=method, strength=strength)
-
-
-def fit_temperature(logits: Array, targets: Numbers) -> float:
-    """The T, within 0.01 and 100, that minimises the log loss of softmax(logits / T)."""
-    rows = np.arange(len(targets))
-
-    def loss(log_temperature: float) -> float:
-        return -float(log_softmax(logits * np.exp(-log_temperature), axis=1)[rows, targets].mean())
-
-    bound = np.log(_LARGEST_TEMPERATURE)
-    return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-8}).x))
-
-
-def fit_factors(
-    logits: Array,
-    targets: Numbers,
-    *,
-    method: Regression,
-    strength: float,
-    centre: Array | None = None,
-    start: Array | None = None,
-) -> Array:
-    """The factors C (classes, classes) that minimise summed log loss + strength * ||C - centre||^2.
-
-    `centre` is the identity unless given. 0 is scikit-learn's regression without a penalty, infinity is the centre
-    itself. `start` is where the search begins; the minimum is one and the same.
-
-    Raises:
-        InputError: strength 0, and a class without a clip.
-    """
-    classes = logits.shape[1]
-    centre = np.eye(classes) if centre is None else centre
-    if np.isinf(strength):
-        return centre
-    if strength == 0:
-        return _without_penalty(logits, targets, method)
-    one_hot = np.eye(classes)[targets]
-
-    def objective(flat: Array) -> tuple[float, Array]:
-        factors = flat.reshape(classes, classes)
-        loss, residuals = _log_loss(logits @ factors.T, one_hot, method)
-        shift = factors - centre
-        gradient = residuals.T @ logits + 2 * strength * shift
-        return (loss + strength * float(np.sum(shift**2))) / len(targets), gradient.ravel() / len(targets)
-
-    begin = (centre if start is None else start).ravel()
-    options = {"maxiter": 2000, "ftol": 1e-13, "gtol": 1e-7}
-    found = minimize(objective, begin, jac=True, method="L-BFGS-B", options=options)
-    factors: Array = found.x.reshape(classes, classes)
-    return factors
-
-
-def _log_loss(scores: Array, one_hot: Array, method: Regression) -> tuple[float, Array]:
-    """The summed log loss of scores (clips, classes) and its derivative, probability less target, of that shape."""
-    match method:
-        case "multinomial":
-            log_probabilities = log_softmax(scores, axis=1)
-            return -float(np.sum(one_hot * log_probabilities)), np.exp(log_probabilities) - one_hot
-        case "one_vs_rest":
-            return float(np.sum(np.logaddexp(0, scores) - one_hot * scores)), expit(scores) - one_hot
-        case _:
-            assert_never(method)
-
-
-def _without_penalty(logits: Array, targets: Numbers, method: Regression) -> Array:
-    classes = logits.shape[1]
-    absent = np.setdiff1d(np.arange(classes), targets)
-    if len(absent):
-        raise InputError(
-            f"class number {absent[0]} has too few groups in the calibration split for a regression without a penalty: "
-            "give more clips of it, or leave the strength to cross-validation"
+def _path(clips: _Clips, method: Regression, towards: Centre) -> Iterator[Array]:
+    """The factors for every strength, in the order of STRENGTHS."""
+    factors = centre = clips.centre(towards)
+    for strength in STRENGTHS:
+        factors = fit_factors(
+            clips.logits, clips.targets, method=method, strength=strength, centre=centre, start=factors
         )
-    regression = LogisticRegression(C=np.inf, fit_intercept=False, max_iter=10_000, tol=1e-6)
-    match method:
-        case "multinomial":
-            factors = np.asarray(regression.fit(logits, targets).coef_)
-            # scikit-learn takes two classes for one score.
-            return np.concatenate([-factors, factors]) / 2 if classes == 2 else factors
-        case "one_vs_rest":
-            return np.concatenate([regression.fit(logits, targets == each).coef_ for each in range(classes)])
-        case _:
-            assert_never(method)
+        yield factors
+
+
+def _fit_one(clips: _Clips, method: Method, shrinkage: _Shrinkage) -> Array:
+    centre = clips.centre(shrinkage.towards)
+    if method == "temperature":
+        return centre
+    return fit_factors(clips.logits, clips.targets, method=method, strength=shrinkage.strength, centre=centre)
 
 
 def fuse(network: IntegerNet, factors: Array, raw_logits: Array, *, pruned: Tensor | None = None) -> IntegerNet:

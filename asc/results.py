@@ -56,6 +56,7 @@ class Evaluation:
 
 
 CalibrationMethod = Literal["none", "temperature", "multinomial", "one_vs_rest"]
+Centre = Literal["identity", "temperature"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +65,17 @@ class CalibrationReport:
 
     The three log losses (micro, in nats) are those of nested cross-validation over the groups of that split: without
     calibration, with a single temperature, and with `method`; `gain_standard_error` is that of the difference of the
-    first and the last, over groups. `strength` is that of the regularisation towards the identity, fitted on all
-    clips, None where the method has none or the identity itself did best; `temperature` is fitted on all clips too.
-    `applied` is False where the gain was not larger than its standard error, so that the network was left as it was;
-    with a strength that was given, not chosen, it is always True.
+    first and the last, over groups. The rest is from all clips: `strength` of the regularisation and what it shrinks
+    the factors towards, the identity or the identity over `temperature`; a strength of None is an infinite one, so that
+    the factors are that centre itself. `applied` is False where the gain was not larger than its standard error, so
+    that the network was left as it was; with a strength that was given, not chosen, it is always True.
     """
 
     method: CalibrationMethod
     split: Split
     clips: int
     groups: int
+    shrunk_towards: Centre
     strength: float | None
     temperature: float
     log_loss_uncalibrated: float

@@ -17,7 +17,8 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 
-from asc.calibrate import Array, Method, Numbers, fit
+from asc.calibrate import Method, fit
+from asc.regression import Array, Numbers, fit_factors
 
 CLASSES = 10
 NETWORKS = ("calibrated", "over-confident", "mixed")
@@ -61,9 +62,9 @@ def one(seed: int, network: str, groups: int, clips: int, method: Method) -> tup
     chosen = fit(logits, targets, names, method=method, split="calibration")
     seconds = time.perf_counter() - begin
     before, after = loss(unseen, truth), loss(unseen @ chosen.factors.T, truth)
-    free = fit(logits, targets, names, method=method, split="calibration", strength=0.0)
+    free = chosen.factors if method == "temperature" else fit_factors(logits, targets, method=method, strength=0.0)
     applied = chosen.report.applied
-    return applied, before, after, after if applied else before, loss(unseen @ free.factors.T, truth), seconds
+    return applied, before, after, after if applied else before, loss(unseen @ free.T, truth), seconds
 
 
 def main() -> None:
