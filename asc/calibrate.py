@@ -77,10 +77,13 @@ class _Clips:
         return identity if towards == "identity" else identity / fit_temperature(self.logits, self.targets)
 
     def folds(self) -> Iterator[tuple[Numbers, Numbers]]:
-        """Indices of the training and held-out part of each fold: always the same, no group in both, classes even."""
+        """Indices of the training and held-out part of each fold: always the same, no group in both, classes even.
+
+        There is none for a single group, or where every clip has a class of its own.
+        """
         folds = min(FOLDS, len(np.unique(self.groups)), int(np.bincount(self.targets).max()))
         if folds < 2:
-            raise InputError("every clip of the calibration split has a class of its own: it needs several of a class")
+            return
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
             parts = list(StratifiedGroupKFold(folds).split(self.logits, self.targets, self.groups))
@@ -103,8 +106,8 @@ def fit(
     `strength` None: it is chosen by cross-validation over groups, and `applied` says whether calibration gains where
     it was not fitted: the mean gain per clip, over outer folds whose training part chose its own strength, is larger
     than its standard error over groups (a ratio estimate, each group counted as one draw). A number is used as it is,
-    towards the identity, and always applied; 0 is the report's own way, scikit-learn without a penalty. A temperature
-    has no use for it.
+    towards the identity, and calibration is always applied, a temperature too, which has no other use for it; 0 is the
+    report's own way, scikit-learn without a penalty.
 
     Raises:
         InputError: fewer than two groups, logits that are not finite, no two clips of a class, or, with strength 0, a
@@ -138,6 +141,8 @@ def _checked(logits: Array, targets: Numbers, groups: NDArray[np.generic]) -> _C
             f"the calibration split has {len(names)} group: cross-validation over groups needs two at least, so give "
             "more recording locations or do not calibrate"
         )
+    if np.bincount(targets).max() < 2:
+        raise InputError("every clip of the calibration split has a class of its own: give more clips of a class")
     if not np.isfinite(logits).all():
         raise InputError("the network gives logits that are not finite on the calibration split: train it again")
     return _Clips(np.asarray(logits, dtype=np.float64), np.asarray(targets, dtype=np.int64), numbers.astype(np.int64))
@@ -146,7 +151,7 @@ def _checked(logits: Array, targets: Numbers, groups: NDArray[np.generic]) -> _C
 def _held_out_losses(clips: _Clips, method: Method, strength: float | None) -> tuple[Array, Array, Array]:
     """Loss of each clip (clips,) uncalibrated, with a temperature and with the method, not fitted on its group."""
     before = clips.losses(np.eye(clips.logits.shape[1]))
-    cooled, after = np.empty_like(before), np.empty_like(before)
+    cooled, after = before.copy(), before.copy()
     for training, held_out in clips.folds():
         part, rest = clips.take(training), clips.take(held_out)
         cooled[held_out] = rest.losses(part.centre("temperature"))
@@ -171,9 +176,7 @@ def _shrinkage(clips: _Clips, method: Method, strength: float | None) -> _Shrink
 
 
 def _choose_shrinkage(clips: _Clips, method: Regression) -> _Shrinkage:
-    """The centre and strength with the smallest loss on held-out groups; a single group leaves the network alone."""
-    if len(np.unique(clips.groups)) < 2:
-        return _UNTOUCHED
+    """The centre and strength with the smallest loss on held-out groups; without folds the first one, the identity."""
     candidates = [_Shrinkage(towards=towards, strength=s) for towards in get_args(Centre) for s in STRENGTHS]
     totals = np.zeros(len(candidates))
     for training, held_out in clips.folds():

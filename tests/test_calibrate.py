@@ -135,11 +135,17 @@ def test_few_groups_and_classes_missing_from_folds_work(method, groups):
     assert np.isfinite(found.factors).all() and found.report.groups == groups
 
 
+def test_where_training_parts_are_too_small_to_choose_a_strength_the_network_is_left_alone():
+    logits, targets, _ = ideal(6, 2, seed=0)
+    report = fit(3 * logits, targets, np.tile([0, 1], 6), method="multinomial", split="calibration").report
+    assert report.log_loss_method == report.log_loss_uncalibrated and not report.applied
+
+
 def test_wrong_input_is_a_sentence():
     logits, targets, groups = ideal(10, 3, seed=0)
     with pytest.raises(InputError, match="has 1 group: cross-validation over groups needs two"):
         fit(logits, targets, np.zeros(30), method="temperature", split="calibration")
-    with pytest.raises(InputError, match="several of a class"):
+    with pytest.raises(InputError, match="a class of its own"):
         fit(logits[::3], targets[::3], groups[::3], method="temperature", split="calibration")
     with pytest.raises(InputError, match="not finite"):
         fit(logits * np.nan, targets, groups, method="temperature", split="calibration")
