@@ -8,6 +8,11 @@ A hundred free factors overfit a small split, so the penalty strength * ||C - ce
 shrinks them towards the identity, or towards the identity over the fitted temperature: an over-confident network is
 far from the identity, and near it only noise would be left to choose. Grouped cross-validation chooses centre and
 strength, the infinite one included (the network as it is, or a temperature alone), and, nested, whether to calibrate.
+
+Measured on simulated logits (tests/benchmarks/calibration_sets.py; log loss of other groups, means of 20 seeds): of an
+over-confident network with 25 groups of 4 clips multinomial goes from 1.20 to 0.80, a temperature to 0.80, without a
+penalty to 88; with 150 groups of 10, from 1.19 to 0.79, 0.79 and 0.87. Where the logits are mixed as well, from 2.36 to
+0.87, 1.17 and 0.88. Calibrated networks are touched in 0 to 10 % of the seeds, at a cost of 0.005 at the most.
 """
 
 import copy
