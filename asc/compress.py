@@ -1,13 +1,16 @@
 """From a trained network to the one that is stored: compressed, checked against the size law, calibrated."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asc import prune
 from asc.config import Experiment
 from asc.data.dataset import Dataset
+from asc.evaluate import Evaluator
 from asc.models.resnet_se import ResNetSE
 from asc.quant.stored import StoredNet, to_stored
 from asc.results import CalibrationReport, Stored
@@ -45,7 +48,29 @@ def check_items(state: Mapping[str, Tensor], experiment: Experiment) -> None:
 def calibrated(
     network: StoredNet, experiment: Experiment, dataset: Dataset, device: torch.device
 ) -> tuple[StoredNet, CalibrationReport | None]:
-    """The network as its experiment wants it calibrated."""
-    if experiment.calibration.method == "none":
+    """The network with the calibration that its experiment asks for, where that gains, and what came of it.
+
+    `dataset` must have the split open that is fitted on; the size does not change.
+
+    Raises:
+        InputError: the split is too small to calibrate on.
+    """
+    method, split = experiment.calibration.method, experiment.calibration.fit_on
+    if method == "none":
         return network, None
-    raise NotImplementedError
+    from asc import calibrate  # it needs scikit-learn, whose import costs every trial that is not calibrated a second
+
+    logits, clips = Evaluator(dataset, split, experiment.front_end, device).logits(network.raw_logits)
+    raw, (targets, groups) = logits.numpy(), targets_and_groups(dataset, clips.tolist())
+    found = calibrate.fit(raw, targets, groups, method=method, split=split)
+    if not found.report.applied:
+        return network, found.report
+    pruned = network.dense.weight == 0 if experiment.compression.prune_ratio > 0 else None
+    fused = calibrate.fuse(network, found.factors, raw, pruned=pruned)
+    check_items(fused.state_dict(), experiment)
+    return fused, found.report
+
+
+def targets_and_groups(dataset: Dataset, clips: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Class numbers and location groups of clips, both (clips,)."""
+    return np.array([dataset.target(clip) for clip in clips]), np.array([dataset.group(clip) for clip in clips])

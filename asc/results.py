@@ -123,27 +123,32 @@ def macro(values: Iterable[float]) -> float:
 
 
 CalibrationMethod = Literal["none", "temperature", "multinomial", "one_vs_rest"]
+Centre = Literal["identity", "temperature"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationReport:
     """What came of calibrating a network on the clips of one split.
 
-    The three log losses (micro, in nats) are those of grouped cross-validation over that split: without calibration,
-    with a single temperature, and with `method`. `strength` is the chosen strength of regularisation towards the
-    identity, None where the method has none. `applied` is False where cross-validation saw no gain, so that the
-    network was left as it was.
+    The three log losses (micro, in nats) are those of nested cross-validation over the groups of that split: without
+    calibration, with a single temperature, and with `method`; `gain_standard_error` is that of the difference of the
+    first and the last, over groups. The rest is from all clips: `strength` of the regularisation and what it shrinks
+    the factors towards, the identity or the identity over `temperature`; a strength of None is an infinite one, so that
+    the factors are that centre itself. `applied` is False where the gain was not larger than its standard error, so
+    that the network was left as it was; with a strength that was given, not chosen, it is always True.
     """
 
     method: CalibrationMethod
     split: Split
     clips: int
     groups: int
+    shrunk_towards: Centre
     strength: float | None
     temperature: float
     log_loss_uncalibrated: float
     log_loss_temperature: float
     log_loss_method: float
+    gain_standard_error: float
     applied: bool
 
     @property

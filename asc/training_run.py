@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from asc.compress import targets_and_groups
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset, open_dataset
@@ -26,7 +27,8 @@ def open_data(
     """Open what a training needs: train, valid, and the split that it is calibrated on if it is.
 
     Raises:
-        InputError: as `open_dataset`; or a calibration is asked for where every clip is trained on.
+        InputError: as `open_dataset`; or a calibration is asked for where every clip is trained on, or where there are
+            too few clips for it.
     """
     calibration = experiment.calibration
     if calibration.method != "none" and choice.part == "all":
@@ -35,13 +37,18 @@ def open_data(
             "take a recipe without calibration, or leave --split all out"
         )
     fitted: tuple[Split, ...] = () if calibration.method == "none" else (calibration.fit_on,)
-    return open_dataset(
+    dataset = open_dataset(
         choice,
         sample_rate_hz=experiment.front_end.sample_rate_hz,
         cache=cache,
         splits=("train", "valid", *fitted),
         progress=progress,
     )
+    for split in fitted:
+        from asc.calibrate import check_clips  # as in asc/compress.py: only where it is needed
+
+        check_clips(*targets_and_groups(dataset, dataset.indices(split).tolist()))
+    return dataset
 
 
 def next_step(model: Path, choice: DataChoice) -> str:

@@ -63,6 +63,10 @@ class HalfNet(nn.Module):
         logits: Tensor = self.dense(self.statistics(log_mel))
         return logits
 
+    def raw_logits(self, log_mel: Tensor) -> Tensor:
+        """What `forward` gives, as float64 (as the 8-bit form has it, whose logits lie on a grid)."""
+        return self(log_mel).double()  # type: ignore[no-any-return]
+
     @torch.no_grad()
     def statistics(self, log_mel: Tensor) -> Tensor:
         """What the last layer sees: log-mel (batch, 1, mel_bands, frames) to (batch, inputs) (errors as `forward`)."""
@@ -77,15 +81,13 @@ class HalfNet(nn.Module):
 def to_half(network: ResNetSE) -> HalfNet:
     """The 16-bit form of a network that was trained without quantisation, on its device.
 
-    What is beyond the range of float16 becomes its largest number.
-
     Raises:
         ValueError: the network was trained for another storage.
     """
     if network.storage != "float16":
         raise ValueError(f"a network of storage {network.storage} has no 16-bit form")
     half = HalfNet(network.architecture, network.front_end)
-    half.load_state_dict({name: _rounded(tensor) for name, tensor in _stored_state(network)}, strict=True)
+    half.load_state_dict({name: to_float16(tensor) for name, tensor in _stored_state(network)}, strict=True)
     return half.to(next(network.parameters()).device)
 
 
@@ -106,7 +108,8 @@ def _stored_state(network: ResNetSE) -> Iterator[tuple[str, Tensor]]:
                         yield key, value
 
 
-def _rounded(tensor: Tensor) -> Tensor:
+def to_float16(tensor: Tensor) -> Tensor:
+    """The nearest float16 numbers, of any shape; what is beyond their range becomes the largest of them."""
     largest = torch.finfo(torch.float16).max
     return tensor.detach().clamp(-largest, largest).half()
 

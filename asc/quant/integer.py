@@ -86,6 +86,11 @@ class IntegerLayer(nn.Module):
             return functional.conv2d(every(steps.to(dtype), self.stride), weight, bias)
         return functional.conv2d(steps.to(dtype), weight, bias, self.stride, KERNEL // 2, 1, self.groups)
 
+    def real(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
+        """The float64 weight and bias that the integers stand for, behind an input of this step."""
+        scale = self.weight_scale.double()
+        return self.weight.double() * scale.view(-1, *[1] * (self.weight.dim() - 1)), self.bias * scale * input_scale
+
     def largest_sum(self) -> int:
         """No partial sum of any output can be larger than this, whatever the input."""
         magnitudes = self.weight.to(torch.int64).abs().flatten(1).sum(1) * STEPS + self.bias.to(torch.int64).abs()
@@ -146,14 +151,40 @@ class IntegerNet(nn.Module):
         Raises:
             InputError: another shape.
         """
+        return self.logits(self.statistics(log_mel))
+
+    @torch.no_grad()
+    def statistics(self, log_mel: Tensor) -> Tensor:
+        """Log-mel as for `forward` to the steps (batch, inputs) that the last layer is given, zero point taken off.
+
+        Networks that differ in their last layer alone share them.
+
+        Raises:
+            InputError: another shape.
+        """
         check_log_mel(log_mel, self.front_end)
         steps = self.stem(channels_last(self.input(log_mel)), self.input.scale)
         quantiser = self.stem.output
         for block in self.integer_blocks():
             steps = block(steps, quantiser.scale)
             quantiser = block.output_quantiser
-        statistics = self.pool_output(self.pool(quantiser.dequantise(steps)))
+        pooled: Tensor = self.pool_output(self.pool(quantiser.dequantise(steps)))
+        return pooled
+
+    @torch.no_grad()
+    def logits(self, statistics: Tensor) -> Tensor:
+        """Steps (batch, inputs) of `statistics` to logits (batch, classes) on the grid of the last layer."""
         return self.dense.output.dequantise(self.dense(statistics, self.pool_output.scale))
+
+    @torch.no_grad()
+    def raw_logits(self, log_mel: Tensor) -> Tensor:
+        """Log-mel as for `forward` to float64 logits (batch, classes) before they are put on the grid: for calibration.
+
+        Raises:
+            InputError: another shape.
+        """
+        sums = self.dense.accumulate(self.statistics(log_mel)).double()
+        return sums * self.dense.weight_scale.double() * self.pool_output.scale.double()
 
     def integer_blocks(self) -> list[IntegerBlock]:
         """The blocks in order."""

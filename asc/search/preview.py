@@ -13,7 +13,6 @@ import torch
 from asc.budget import counted_bytes, limit_bytes, rule
 from asc.config import Experiment
 from asc.data.choice import DataChoice
-from asc.data.dataset import open_dataset
 from asc.data.manifest import Manifest, load_manifest
 from asc.data.sources import sources_of
 from asc.errors import InputError
@@ -24,6 +23,7 @@ from asc.search.repair import Budget, repair
 from asc.search.settings import SearchSettings
 from asc.size import cost
 from asc.space import Choice, FloatRange, IntRange, Parameter, Space
+from asc.training_run import open_data
 
 _POINTS = 500
 # Rungs lie on the ends of cycles and classes are the data's, so trials that differ in them could not be compared.
@@ -112,9 +112,9 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
 
 
 def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataChoice:
-    """Pack the audio where it is not packed yet, and say how workers find it (errors as `open_dataset`)."""
+    """Pack the audio where it is not packed yet, and say how workers find it (errors as `open_data`)."""
     choice = plan.settings.choice
-    open_dataset(choice, sample_rate_hz=plan.base.front_end.sample_rate_hz, cache=cache, progress=progress)
+    open_data(choice, plan.base, cache, progress)
     scheme, colon, place = choice.spec.partition(":")
     spec = f"{scheme}:{Path(place).resolve()}" if colon and scheme != "synthetic" else choice.spec
     irs = None if choice.device_irs is None else str(Path(choice.device_irs).expanduser().resolve())
