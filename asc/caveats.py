@@ -37,6 +37,19 @@ def refuse_training_clips(info: ModelInfo, choice: DataChoice) -> None:
         )
 
 
+def check_training_data(info: ModelInfo, manifest: Manifest) -> None:
+    """Check that a set is the one that the model was trained on, so that its held-out clips are held out indeed.
+
+    Raises:
+        InputError: it is another one, or has changed.
+    """
+    if manifest.digest != info.data.digest:
+        raise InputError(
+            f"{manifest.spec} is not the data that the model was trained on (files, labels, devices or splits differ): "
+            "give the same --data and --device-irs as in training"
+        )
+
+
 def about(info: ModelInfo, manifest: Manifest, split: Split, examination: Examination | None, *, model: Path) -> About:
     """What an evaluation is of, and the notes that its figures need; no examination where clips have no labels."""
     choice, calibration = manifest.choice, info.calibration
@@ -86,7 +99,7 @@ def _calibrated(report: CalibrationReport) -> str:
     if report.method == "none":
         return "the model is not calibrated"
     on = f"{report.method} calibration on {report.clips} clips of the {report.split} split"
-    return f"{on}, applied" if report.applied else f"{on} was not applied, for cross-validation saw no gain"
+    return f"{on}, applied" if report.applied else f"{on} was not applied, for cross-validation saw no sure gain"
 
 
 def _is_its_own(info: ModelInfo, choice: DataChoice) -> bool:

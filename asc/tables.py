@@ -1,7 +1,7 @@
 """Tables for people and trees for --json of what size.py, budget.py and evaluate.py say; no torch."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -95,6 +95,20 @@ def calibration_text(report: CalibrationReport) -> str:
         f"{report.log_loss_uncalibrated:.3f} as it is, {report.log_loss_method:.3f} {report.method}, "
         f"{report.log_loss_temperature:.3f} with a single temperature"
     )
-    verdict = f"applied {report.method}" if report.applied else f"{report.method} gains nothing and was not applied"
+    gain = f"{report.log_loss_uncalibrated - report.log_loss_method:.3f} \u00b1 {report.gain_standard_error:.3f}"
+    verdict = f"{report.method} applied" if report.applied else f"{report.method} not applied, for its gain is not sure"
     optimistic = "optimistic (calibrated on test clips, so figures on the test fold flatter): "
-    return f"calibration, {optimistic if report.optimistic else ''}{verdict}; {found}"
+    return f"calibration, {optimistic if report.optimistic else ''}{verdict} ({gain}, standard error); {found}"
+
+
+def calibration_table(rows: Mapping[str, Evaluation], report: CalibrationReport) -> Table:
+    """What calibrations do on validation, whose clips none of them was fitted on."""
+    split = next(iter(rows.values())).split
+    mark = ", optimistic" if report.optimistic else ""
+    table = Table(title=f"{split} split, {next(iter(rows.values())).clips} clips{mark}", title_justify="left")
+    for name in ("network", "log loss", "calibration error", "accuracy"):
+        table.add_column(name, justify="left" if name == "network" else "right")
+    for name, figures in rows.items():
+        error = "" if figures.calibration_error is None else f"{figures.calibration_error:.3f}"
+        table.add_row(name, f"{figures.log_loss:.3f}", error, f"{figures.accuracy:.1%}")
+    return table

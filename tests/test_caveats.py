@@ -100,7 +100,7 @@ def test_other_data_are_named(info: ModelInfo) -> None:
     [
         ({}, "test", ["multinomial calibration on 120 clips of the calibration split, applied"]),
         ({}, "calibration", ["applied", "calibrated on these very clips, which flatters"]),
-        ({"applied": False}, "calibration", ["was not applied, for cross-validation saw no gain"]),
+        ({"applied": False}, "calibration", ["was not applied, for cross-validation saw no sure gain"]),
         ({"split": "test"}, "valid", ["of the test split, applied", "optimistic: test clips were used"]),
         ({"split": "test"}, "test", ["applied", "these very clips", "optimistic"]),
         ({"method": "none", "applied": False}, "test", ["the model is not calibrated"]),

@@ -1,0 +1,62 @@
+"""A trained model file, calibrated: the same training gives the report's systems 1, 2 and 3."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+
+from asc.artefact import ModelInfo
+from asc.compress import calibrated
+from asc.config import Calibration
+from asc.data.dataset import Dataset
+from asc.errors import InputError
+from asc.evaluate import Evaluator
+from asc.quant.stored import StoredNet
+from asc.results import CalibrationReport, Evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalibrated:
+    """The network as it ships now and what its file says; and figures on validation, none of whose clips was fitted on.
+
+    `tempered` is the network with a single temperature instead, the reference beside every calibration.
+    """
+
+    network: StoredNet
+    info: ModelInfo
+    report: CalibrationReport
+    before: Evaluation
+    tempered: Evaluation
+    after: Evaluation
+
+
+def recalibrate(
+    network: StoredNet, info: ModelInfo, dataset: Dataset, calibration: Calibration, device: torch.device
+) -> Recalibrated:
+    """Calibrate a stored network; `dataset` is the one it was trained on, valid and the split to fit on being open.
+
+    Raises:
+        InputError: it is calibrated already, no clip was held out from its training, or the split is too small; or the
+            network is pruned and the method would fill its zeros.
+    """
+    if info.calibration is not None and info.calibration.applied:
+        raise InputError(
+            f"the model is calibrated already ({info.calibration.method}): give the one it was made from, before that"
+        )
+    if not dataset.manifest.held_out:
+        raise InputError("the model was trained on every clip of its data (--split all): none is left to calibrate on")
+    experiment = dataclasses.replace(info.experiment, calibration=calibration)
+    cooler = dataclasses.replace(experiment, calibration=dataclasses.replace(calibration, method="temperature"))
+    fused, report = calibrated(network, experiment, dataset, device)
+    tempered, _ = calibrated(network, cooler, dataset, device)
+    assert report is not None, "a method was asked for"
+    validator = Evaluator(dataset, "valid", experiment.front_end, device)
+    after = validator.evaluate(fused)
+    return Recalibrated(
+        network=fused,
+        info=dataclasses.replace(info, experiment=experiment, evaluation=after, calibration=report),
+        report=report,
+        before=validator.evaluate(network),
+        tempered=validator.evaluate(tempered),
+        after=after,
+    )

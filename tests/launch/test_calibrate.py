@@ -1,0 +1,113 @@
+"""launch/calibrate.py, launch/train.py that calibrates or has --split all, and what launch/evaluate.py says of them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asc.artefact import load_model
+from asc.config import Experiment
+from asc.journal import TrialEnded, read_journal
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Bench:
+    def __init__(self, folder: Path, data: Path, cache: Path) -> None:
+        self.folder, self._data, self._cache = folder, data, cache
+
+    def run(self, script: str, *options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(ROOT / "launch" / script), *options, "--json"],
+            cwd=self.folder,
+            env={**os.environ, "ASC_CACHE": str(self._cache), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def answer(self, script: str, *options: str) -> dict[str, object]:
+        done = self.run(script, *options)
+        assert done.returncode == 0, done.stderr
+        tree: dict[str, object] = json.loads(done.stdout)
+        return tree
+
+    def train(self, name: str, *options: str) -> dict[str, object]:
+        given = ("--config", "tiny.toml", "--data", f"csv:{self._data}", "--name", name, "--mlflow-uri", "none")
+        return self.answer("train.py", *given, *options)
+
+    def refusal(self, script: str, *options: str) -> str:
+        done = self.run(script, *options)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+        return done.stderr
+
+
+@pytest.fixture(scope="module")
+def bench(
+    tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experiment, tiny_csv: Path, tiny_cache: Path
+) -> Bench:
+    folder = tmp_path_factory.mktemp("calibrate")
+    timid = tiny_experiment.updated({"schedule.epochs_per_cycle": 5, "augment.mixup_alpha": 2.0})
+    (folder / "tiny.toml").write_text(timid.to_toml())
+    bench = Bench(folder, tiny_csv, tiny_cache)
+    bench.train("plain")
+    return bench
+
+
+PLAIN = "runs/plain/best/model.safetensors"
+
+
+def test_one_training_gives_the_calibrated_systems(bench: Bench) -> None:
+    whole = bench.train("calibm", "--set", "calibration.method=multinomial")
+    after = bench.answer("calibrate.py", PLAIN, "--method", "multinomial")
+    assert after["calibration"] == whole["calibration"] and after["optimistic"] is False
+    made = bench.folder / "runs" / "plain" / "best" / "model-multinomial.safetensors"
+    assert after["model"] == str(made.relative_to(bench.folder))
+    assert load_model(made)[1].calibration is not None
+    judged = bench.answer("evaluate.py", str(made), "--split", "test")
+    assert judged["optimistic"] is False and judged["calibration"] == whole["calibration"]
+    assert "calibrated already" in bench.refusal("calibrate.py", str(made), "--method", "temperature")
+
+
+def test_calibrated_on_test_clips_every_output_says_optimistic(bench: Bench) -> None:
+    options = ("--set", "calibration.method=multinomial", "--calibrate-on-test")
+    trained = bench.train("starred", *options)
+    assert trained["calibration"]["split"] == "test"  # type: ignore[index]
+    entries = read_journal(bench.folder / "runs" / "starred" / "journal.jsonl")
+    assert [e.event.optimistic for e in entries if isinstance(e.event, TrialEnded)] == [True]
+    done = bench.run("calibrate.py", PLAIN, "--calibrate-on-test")
+    assert json.loads(done.stdout)["optimistic"] is True and "optimistic" in done.stderr
+    model = json.loads(done.stdout)["model"]
+    assert model.endswith("model-multinomial-optimistic.safetensors")
+    judged = bench.run("evaluate.py", model, "--split", "test")
+    assert json.loads(judged.stdout)["optimistic"] is True and "optimistic" in judged.stderr
+
+
+def test_only_a_calibrating_recipe_can_be_calibrated_on_test(bench: Bench) -> None:
+    assert "no calibration" in bench.refusal("train.py", "--config", "tiny.toml", "--calibrate-on-test")
+
+
+def test_other_data_than_the_training_s_cannot_calibrate(bench: Bench, tiny_csv: Path, tmp_path: Path) -> None:
+    lines = tiny_csv.read_text().splitlines()
+    for line in lines[1:]:
+        (tmp_path / line.split(",")[0]).write_bytes((tiny_csv.parent / line.split(",")[0]).read_bytes())
+    (tmp_path / "meta.csv").write_text("\n".join([lines[0], *(line.replace(",b,", ",c,") for line in lines[1:])]))
+    sentence = bench.refusal("calibrate.py", PLAIN, "--data", f"csv:{tmp_path / 'meta.csv'}")
+    assert "is not the data that the model was trained on" in sentence
+
+
+def test_a_final_model_is_trained_on_every_clip_and_evaluated_on_none(bench: Bench) -> None:
+    final = bench.train("final", "--split", "all")
+    _, info = load_model(bench.folder / str(final["model"]))
+    assert info.data.choice.part == "all" and final["best_epoch"] == 10, "no held-out clips to choose an epoch by"
+    for split in ("test", "valid"):
+        sentence = bench.refusal("evaluate.py", str(final["model"]), "--split", split)
+        assert "trained on all clips" in sentence
+    assert "none is left to calibrate on" in bench.refusal("calibrate.py", str(final["model"]))
+    options = ("--set", "calibration.method=temperature", "--split", "all")
+    refused = bench.refusal("train.py", "--config", "tiny.toml", "--data", f"csv:{bench._data}", *options)
+    assert "--split all leaves no clip" in refused
