@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from asc.errors import InputError
@@ -121,8 +122,11 @@ def fit(
             class that is missing from the split or from the training part of a fold.
     """
     clips = _checked(logits, targets, groups)
-    before, cooled, after = _held_out_losses(clips, method, strength)
-    chosen = _shrinkage(clips, method, strength)
+    # Ten logits are too few to share among threads: on busy cores they only wait for each other, ten times as long.
+    with threadpool_limits(limits=1):
+        before, cooled, after = _held_out_losses(clips, method, strength)
+        chosen = _shrinkage(clips, method, strength)
+        factors, temperature = _fit_one(clips, method, chosen), fit_temperature(clips.logits, clips.targets)
     gain, error = _gain(before - after, clips.groups)
     report = CalibrationReport(
         method=method,
@@ -131,14 +135,14 @@ def fit(
         groups=int(clips.groups.max()) + 1,
         shrunk_towards=chosen.towards,
         strength=None if np.isinf(chosen.strength) else chosen.strength,
-        temperature=fit_temperature(clips.logits, clips.targets),
+        temperature=temperature,
         log_loss_uncalibrated=float(before.mean()),
         log_loss_temperature=float(cooled.mean()),
         log_loss_method=float(after.mean()),
         gain_standard_error=error,
         applied=strength is not None or (gain > error and chosen != _UNTOUCHED),
     )
-    return Calibration(factors=_fit_one(clips, method, chosen), report=report)
+    return Calibration(factors=factors, report=report)
 
 
 def check_clips(targets: Numbers, groups: NDArray[np.generic]) -> None:

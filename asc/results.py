@@ -18,7 +18,7 @@ class Signal(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochMetrics:
-    """One epoch, counted from 1. Validation is that of the fake-quantised network on full-length clips (macro)."""
+    """One epoch, counted from 1. Validation is that of the network in training on full-length clips (macro)."""
 
     epoch: int
     learning_rate: float
@@ -183,6 +183,11 @@ class Completed:
     stored: Stored
     seconds: float
     calibration: CalibrationReport | None = None
+
+    @property
+    def optimistic(self) -> bool:
+        """Whether it was calibrated on test clips."""
+        return self.calibration is not None and self.calibration.optimistic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -227,7 +227,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = header["scheduler"]["_last_lr"][0]
         self.history = [build(EpochMetrics, row) for row in header["history"]]
-        self.masks = _under(tensors, "mask.")
+        self.masks = {name: mask.to(self.device) for name, mask in _under(tensors, "mask.").items()}
         prune.hold(self.network, self.masks)
 
     @property

@@ -155,7 +155,7 @@ def _ended(end: TrainingEnd, record: RunRecord) -> TrialEnded:
             accuracy=end.evaluation.accuracy,
             built=end.stored,
             calibrated=end.calibration.applied if end.calibration else None,
-            optimistic=end.calibration is not None and end.calibration.optimistic,
+            optimistic=end.optimistic,
             model="best/model.safetensors",
         )
     if isinstance(end, Diverged):

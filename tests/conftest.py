@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from threadpoolctl import threadpool_limits
 
 from asc.config import Architecture, Augment, Experiment, FrontEnd, Schedule
 from asc.data.choice import DataChoice
@@ -76,6 +77,7 @@ def tiny_experiment() -> Experiment:
 def _one_thread() -> None:
     """Small tensors on few cores: more threads only wait for each other."""
     torch.set_num_threads(1)
+    threadpool_limits(limits=1)
 
 
 @pytest.fixture

@@ -34,6 +34,8 @@ REPORT = CalibrationReport(
     split="calibration",
     clips=120,
     groups=30,
+    shrunk_towards="identity",
+    gain_standard_error=0.01,
     strength=1.0,
     temperature=1.1,
     log_loss_uncalibrated=1.0,
@@ -52,7 +54,8 @@ def info(tiny_csv: Path, tiny_experiment: Experiment) -> ModelInfo:
 
 
 def final(info: ModelInfo) -> ModelInfo:
-    return replace(info, data=replace(info.data, choice=replace(info.data.choice, part="all", device_irs=None)))
+    choice = replace(info.data.choice, device_irs=None, part="all")
+    return replace(info, data=DataIdentity(choice=choice, digest=load_manifest(choice).digest))
 
 
 def notes(info: ModelInfo, **changes: Any) -> tuple[str, ...]:

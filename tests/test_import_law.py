@@ -8,7 +8,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIGHT = {f"asc.{name}" for name in "errors typed config recipes size budget space journal cli results".split()}
-LIGHT |= {f"asc.{name}" for name in "tables progress options sheet evaluation_text published data.choice".split()}
+LIGHT |= {
+    f"asc.{name}"
+    for name in "tables progress options train_options sheet evaluation_text published data.choice".split()
+}
 TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint artefact".split()}
 TORCH |= {f"asc.{name}" for name in "prune calibrate regression torchaudio_compat bootstrap caveats".split()}
 LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", "recalibrate", "training_run", "runs")}

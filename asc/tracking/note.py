@@ -39,8 +39,9 @@ def _best(record: RunRecord) -> str:
 def _row(trial: TrialRecord) -> str:
     assert trial.ended is not None, "only completed trials are ranked"
     log_loss, accuracy = trial.ended.log_loss, trial.ended.accuracy
+    mark = " (optimistic)" if trial.ended.optimistic else ""
     return (
-        f"| {trial.asked.title} | {'' if log_loss is None else f'{log_loss:.3f}'} "
+        f"| {trial.asked.title}{mark} | {'' if log_loss is None else f'{log_loss:.3f}'} "
         f"| {'' if accuracy is None else f'{accuracy:.1%}'} "
         f"| {trial.asked.nonzero_bytes:,} | {trial.asked.macs_per_second / 1e6:.1f} |"
     )

@@ -138,6 +138,8 @@ def test_an_optimistic_model_is_called_so_everywhere(model: Path, evaluate: Run)
         split="test",
         clips=24,
         groups=12,
+        shrunk_towards="identity",
+        gain_standard_error=0.01,
         strength=1.0,
         temperature=1.0,
         log_loss_uncalibrated=1.0,
