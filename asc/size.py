@@ -1,4 +1,4 @@
-"""The size law: every stored item of a network, its MACs and its peak activation memory, from the config alone.
+"""The size law: every stored item of a network, and what it costs to run, from the config alone.
 
 No weights are needed: the counts are closed forms over `Architecture.blocks()`; a test holds them equal to built ones.
 Pruning sets an exact number of weights of each stored width to zero, so that non-zero bytes are known before training.
@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from asc.activations import FLOAT_BYTES, activation_steps, features
 from asc.config import Architecture, Block, Compression, FrontEnd
-from asc.errors import InputError
 from asc.results import Stored
 
 StoredAs = Literal["asc", "report"]
@@ -26,7 +26,6 @@ ItemKind = Literal[
     "activation_zero_point",
 ]
 KERNEL = 3
-FLOAT_BYTES = 4
 FLOAT16_BYTES = 2
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
@@ -47,14 +46,6 @@ class Item:
         return self.count * self.bytes_each
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One operation in execution order and the bytes of all tensors that are live while it runs."""
-
-    name: str
-    live_bytes: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What a network costs: what it stores, multiply-accumulates, activation memory.
@@ -67,23 +58,6 @@ class Cost:
     peak_activation_bytes: int
     items: tuple[Item, ...]
     pruned: Mapping[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Map:
-    """Channels, frequency bins and frames of a feature map."""
-
-    channels: int
-    bins: int
-    frames: int
-
-    @property
-    def elements(self) -> int:
-        return self.channels * self.bins * self.frames
-
-    def after(self, block: Block) -> "_Map":
-        """The map behind a block: padding is half the kernel, so a stride rounds up."""
-        return _Map(block.channels, -(-self.bins // block.frequency_stride), -(-self.frames // block.time_stride))
 
 
 def stored_items(
@@ -234,7 +208,7 @@ def macs(architecture: Architecture, front_end: FrontEnd, *, seconds: float = 1.
 
     Additions of biases, batch norm, pooling and the scaling by SE are not counted.
     """
-    here = _features(front_end, seconds)
+    here = features(front_end, seconds)
     total = KERNEL**2 * architecture.widths[0] * here.elements
     for block in architecture.blocks():
         there = here.after(block)
@@ -245,72 +219,6 @@ def macs(architecture: Architecture, front_end: FrontEnd, *, seconds: float = 1.
     return total + dense_inputs(architecture, front_end) * architecture.classes
 
 
-def activation_steps(
-    architecture: Architecture, front_end: FrontEnd, compression: Compression, *, seconds: float = 10.0
-) -> tuple[Step, ...]:
-    """What is live at each operation of the stored form, for one clip, in execution order.
-
-    The convention. A tensor is live from the operation that writes it to the last one that reads it. It has the width
-    at which it is stored: 1 byte an element in quantised parts, 4 in float parts. Float are the log-mel input, all
-    inside SE (dequantised input, pooled, bottleneck and gate vectors, scaled output), the statistics pooling
-    (dequantised input, output) and the logits; with 16-bit storage everything, for it is computed in 32 bits. Nothing
-    is done in place, so an operation holds its inputs and its output together. Convolution, batch norm, ReLU and
-    requantisation are one operation, and so is the addition of the skip; accumulators and other scratch inside an
-    operation are not counted. A block's input stays live until its skip, which runs behind the SE, has read it.
-    Weights are not counted.
-
-    Raises:
-        InputError: `seconds` holds no frame.
-    """
-    width = 1 if compression.storage == "int8" else FLOAT_BYTES
-    return tuple(_steps(architecture, _features(front_end, seconds), width))
-
-
-def _steps(architecture: Architecture, here: _Map, width: int) -> Iterator[Step]:
-    """`width` is the bytes of an element outside of float parts; at 4 nothing is quantised or dequantised."""
-    quantised = width < FLOAT_BYTES
-    if quantised:
-        yield Step("input", here.elements * (FLOAT_BYTES + width))
-    stem = _Map(architecture.widths[0], here.bins, here.frames)
-    yield Step("stem", (here.elements + stem.elements) * width)
-    here = stem
-    for index, block in enumerate(architecture.blocks()):
-        there = here.after(block)
-        yield from _block_steps(f"blocks.{index}", block, here.elements * width, there.elements, width)
-        here = there
-    statistics = here.channels * here.bins * 2
-    if quantised:
-        yield Step("pool.dequantise", here.elements * (width + FLOAT_BYTES))
-    yield Step("pool", (here.elements + statistics) * FLOAT_BYTES)
-    if quantised:
-        yield Step("pool_output", statistics * (FLOAT_BYTES + width))
-    yield Step("dense", (statistics + architecture.classes) * width)
-    if quantised:
-        yield Step("logits", architecture.classes * (width + FLOAT_BYTES))
-
-
-def _block_steps(name: str, block: Block, input_bytes: int, outputs: int, width: int) -> Iterator[Step]:
-    kept = input_bytes if block.has_skip else 0
-    narrow, wide = outputs * width, outputs * FLOAT_BYTES
-    gate, bottleneck = block.channels * FLOAT_BYTES, block.se_bottleneck * FLOAT_BYTES
-    yield Step(f"{name}.conv1", input_bytes + narrow)
-    yield Step(f"{name}.conv2", kept + narrow + narrow)
-    if width < FLOAT_BYTES:
-        yield Step(f"{name}.se.dequantise", kept + narrow + wide)
-    yield Step(f"{name}.se.pool", kept + wide + gate)
-    yield Step(f"{name}.se.reduce", kept + wide + gate + bottleneck)
-    yield Step(f"{name}.se.relu", kept + wide + bottleneck + bottleneck)
-    yield Step(f"{name}.se.norm", kept + wide + bottleneck + bottleneck)
-    yield Step(f"{name}.se.expand", kept + wide + bottleneck + gate)
-    yield Step(f"{name}.se.sigmoid", kept + wide + gate + gate)
-    yield Step(f"{name}.se.scale", kept + wide + gate + wide)
-    if width < FLOAT_BYTES:
-        yield Step(f"{name}.se_output", kept + wide + narrow)
-    if block.has_skip:
-        yield Step(f"{name}.skip", input_bytes + narrow + narrow)
-        yield Step(f"{name}.add", 3 * narrow)
-
-
 def _se_items(name: str, width: int, bottleneck: int, bytes_each: int) -> Iterator[Item]:
     yield Item(f"{name}.reduce.weight", "se", width * bottleneck, bytes_each, prunable=True)
     yield Item(f"{name}.reduce.bias", "se", bottleneck, bytes_each)
@@ -318,10 +226,3 @@ def _se_items(name: str, width: int, bottleneck: int, bytes_each: int) -> Iterat
         yield Item(f"{name}.norm.{value}", "se_batch_norm", bottleneck, bytes_each)
     yield Item(f"{name}.expand.weight", "se", width * bottleneck, bytes_each, prunable=True)
     yield Item(f"{name}.expand.bias", "se", width, bytes_each)
-
-
-def _features(front_end: FrontEnd, seconds: float) -> _Map:
-    frames = front_end.frames(seconds)
-    if frames < 1:
-        raise InputError(f"{seconds} s of audio hold no frame: give at least {front_end.hop_s} s (front_end.hop_s)")
-    return _Map(1, front_end.mel_bands, frames)

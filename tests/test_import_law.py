@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LIGHT = {f"asc.{name}" for name in "errors typed config recipes size budget space journal cli results".split()}
-LIGHT |= {
-    f"asc.{name}"
-    for name in "tables progress options train_options sheet evaluation_text published data.choice".split()
-}
+LIGHT = {f"asc.{name}" for name in "errors typed config recipes options train_options cli results journal".split()}
+LIGHT |= {f"asc.{name}" for name in "size activations budget space published sheet tables evaluation_text".split()}
+LIGHT |= {"asc.progress", "asc.data.choice"}
 TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint artefact".split()}
 TORCH |= {f"asc.{name}" for name in "prune calibrate regression torchaudio_compat bootstrap caveats".split()}
 LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", "recalibrate", "training_run", "runs")}

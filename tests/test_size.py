@@ -6,9 +6,8 @@ import sys
 import pytest
 
 from asc.config import Architecture, Compression, FrontEnd
-from asc.errors import InputError
 from asc.recipes.loading import load_experiment
-from asc.size import activation_steps, cost, dense_inputs, macs, stored_items
+from asc.size import cost, dense_inputs, macs, stored_items
 
 REFERENCE = load_experiment("qat_8b")
 
@@ -76,28 +75,6 @@ def test_pruned_zeros_are_counted_by_the_width_they_are_stored_in():
     assert pruned.stored.size_bytes == 127_944
 
 
-def test_in_16_bits_every_activation_takes_four_bytes():
-    architecture = Architecture(
-        widths=(4,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(1,), classes=3
-    )
-    steps = activation_steps(architecture, FrontEnd(mel_bands=8), Compression(storage="float16"), seconds=0.05)
-    # log-mel 8 x 5 = 40; stem 4 x 8 x 5 = 160; block 4 x 4 x 5 = 80; statistics 4 x 4 x 2 = 32.
-    assert {step.name: step.live_bytes for step in steps} == {
-        "stem": 4 * (40 + 160),
-        "blocks.0.conv1": 4 * (160 + 80),
-        "blocks.0.conv2": 4 * (80 + 80),
-        "blocks.0.se.pool": 4 * (80 + 4),
-        "blocks.0.se.reduce": 4 * (80 + 4 + 2),
-        "blocks.0.se.relu": 4 * (80 + 2 + 2),
-        "blocks.0.se.norm": 4 * (80 + 2 + 2),
-        "blocks.0.se.expand": 4 * (80 + 2 + 4),
-        "blocks.0.se.sigmoid": 4 * (80 + 4 + 4),
-        "blocks.0.se.scale": 4 * (80 + 4 + 80),
-        "pool": 4 * (80 + 32),
-        "dense": 4 * (32 + 3),
-    }
-
-
 def test_reference_takes_50_million_macs_a_second():
     # By hand: stem, then per block (9 x in + 9 x out / 4 + skip) x positions, SE, dense.
     by_hand = 9 * 24 * 128 * 100
@@ -115,70 +92,6 @@ def test_dense_inputs_round_up_at_every_stride():
     )
     assert dense_inputs(architecture, FrontEnd(mel_bands=9)) == 2 * 4 * 2  # 9 -> 5 -> 2 bins
     assert dense_inputs(REFERENCE.architecture, REFERENCE.front_end) == 1536
-
-
-def test_peak_activation_of_the_reference_is_the_first_squeeze_and_excitation():
-    steps = activation_steps(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression)
-    peak = max(steps, key=lambda step: step.live_bytes)
-    assert peak.name == "blocks.0.se.scale"
-    assert peak.live_bytes == 24 * 64 * 500 * 4 + 24 * 4 + 24 * 64 * 500 * 4
-    assert (
-        cost(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression).peak_activation_bytes
-        == peak.live_bytes
-    )
-
-
-def test_activation_steps_of_a_network_counted_by_hand():
-    architecture = Architecture(
-        widths=(4, 8), depths=(1, 1), se_bottlenecks=(2, 3), frequency_strides=(2, 1), time_strides=(1, 2), classes=3
-    )
-    steps = activation_steps(architecture, FrontEnd(mel_bands=8, hop_s=0.01), Compression(), seconds=0.05)
-    # log-mel 8 x 5 = 40; stem 4 x 8 x 5 = 160; block 0: 4 x 4 x 5 = 80; block 1: 8 x 4 x 3 = 96; statistics 8 x 4 x 2.
-    assert {step.name: step.live_bytes for step in steps} == {
-        "input": 40 * 4 + 40,
-        "stem": 40 + 160,
-        "blocks.0.conv1": 160 + 80,
-        "blocks.0.conv2": 80 + 80,
-        "blocks.0.se.dequantise": 80 + 320,
-        "blocks.0.se.pool": 320 + 16,
-        "blocks.0.se.reduce": 320 + 16 + 8,
-        "blocks.0.se.relu": 320 + 8 + 8,
-        "blocks.0.se.norm": 320 + 8 + 8,
-        "blocks.0.se.expand": 320 + 8 + 16,
-        "blocks.0.se.sigmoid": 320 + 16 + 16,
-        "blocks.0.se.scale": 320 + 16 + 320,
-        "blocks.0.se_output": 320 + 80,
-        "blocks.1.conv1": 80 + 96,
-        "blocks.1.conv2": 80 + 96 + 96,
-        "blocks.1.se.dequantise": 80 + 96 + 384,
-        "blocks.1.se.pool": 80 + 384 + 32,
-        "blocks.1.se.reduce": 80 + 384 + 32 + 12,
-        "blocks.1.se.relu": 80 + 384 + 12 + 12,
-        "blocks.1.se.norm": 80 + 384 + 12 + 12,
-        "blocks.1.se.expand": 80 + 384 + 12 + 32,
-        "blocks.1.se.sigmoid": 80 + 384 + 32 + 32,
-        "blocks.1.se.scale": 80 + 384 + 32 + 384,
-        "blocks.1.se_output": 80 + 384 + 96,
-        "blocks.1.skip": 80 + 96 + 96,
-        "blocks.1.add": 96 + 96 + 96,
-        "pool.dequantise": 96 + 384,
-        "pool": 384 + 256,
-        "pool_output": 256 + 64,
-        "dense": 64 + 3,
-        "logits": 3 + 12,
-    }
-
-
-def test_peak_activation_grows_with_the_clip():
-    architecture, front_end = REFERENCE.architecture, REFERENCE.front_end
-    ten = cost(architecture, front_end, Compression(), seconds=10.0).peak_activation_bytes
-    assert cost(architecture, front_end, Compression()).peak_activation_bytes == ten
-    assert cost(architecture, front_end, Compression(), seconds=1.0).peak_activation_bytes < ten / 9
-
-
-def test_a_clip_without_a_frame_is_refused():
-    with pytest.raises(InputError, match="no frame"):
-        cost(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression, seconds=0.001)
 
 
 def test_size_and_budget_import_neither_torch_nor_numpy():
