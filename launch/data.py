@@ -63,6 +63,10 @@ class Pack:
     """synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR or tau2022:DIR."""
     split: Literal["development", "all"] = "development"
     """all: with the clips that only a final model trains on (in TAU those of neither fold); it is another store."""
+    device_irs: Annotated[str | None, cli.option("DIR")] = None
+    """Impulse responses to hear the clips through, as in training; the store then depends on --fold."""
+    fold: int = 1
+    """The test fold, whose clips are heard through all devices."""
     sample_rate_hz: Annotated[int, cli.option("HZ")] = FrontEnd().sample_rate_hz
     """Rate of the stored audio: front_end.sample_rate_hz of the configs that will read it (44,100 unless changed)."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
@@ -140,7 +144,9 @@ def pack(options: Pack, output: cli.Output) -> int:
     from asc.data.store import open_store
     from asc.progress import packing
 
-    manifest = load_manifest(DataChoice(options.spec, part=options.split))
+    manifest = load_manifest(
+        DataChoice(options.spec, fold=options.fold, device_irs=options.device_irs, part=options.split)
+    )
     with packing(output.progress) as bar:
         cache = options.cache or default_cache()
         store = open_store(manifest, sample_rate_hz=options.sample_rate_hz, cache=cache, progress=bar)
