@@ -87,3 +87,5 @@ def _check_tensors(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -
             raise InputError(
                 f"tensor {name} is {found.dtype} {list(found.shape)}, not {tensor.dtype} {list(tensor.shape)}"
             )
+        if found.is_floating_point() and not bool(found.isfinite().all()):
+            raise InputError(f"tensor {name} has values that are no finite numbers")

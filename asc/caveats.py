@@ -30,7 +30,7 @@ def refuse_training_clips(info: ModelInfo, choice: DataChoice) -> None:
     Raises:
         InputError: the model was trained on all clips of this set.
     """
-    if info.data.choice.part == "all" and _is_its_own(info, choice):
+    if info.data.choice.part == "all" and _is_its_own(info, choice) and load_manifest(choice).labelled:
         raise InputError(
             f"the model is a final one, trained on all clips of {choice.spec}, those of the test fold included, so no "
             "split of it can judge the model: evaluate one that was trained without --split all, or give other --data"
@@ -58,6 +58,8 @@ def about(info: ModelInfo, manifest: Manifest, split: Split, examination: Examin
     notes = []
     if not own:
         notes.append("the model was trained on other data; clips that it was trained on may be among these")
+    if own_devices := info.data.choice.device_irs:
+        notes += [f"heard without the devices of its training ({own_devices})"] if choice.device_irs is None else []
     if calibration is not None:
         notes.append(_calibrated(calibration))
         if (
@@ -103,7 +105,7 @@ def _calibrated(report: CalibrationReport) -> str:
 
 
 def _is_its_own(info: ModelInfo, choice: DataChoice) -> bool:
-    if _same_set(choice.spec, info.data.choice.spec):
+    if _same_recordings(choice.spec, info.data.choice.spec):
         return True
     try:
         return load_manifest(dataclasses.replace(info.data.choice, spec=choice.spec)).digest == info.data.digest
@@ -115,6 +117,20 @@ def _same_set(spec: str, other: str) -> bool:
     """Whether two specs name one place, however it is written."""
     (scheme, _, place), (other_scheme, _, other_place) = spec.partition(":"), other.partition(":")
     return scheme == other_scheme and _resolved(place) == _resolved(other_place)
+
+
+def _same_recordings(spec: str, other: str) -> bool:
+    """Whether two specs name the same audio, if by other metadata; the sets of TAU are cut from the same recordings."""
+    tau = ("tau2020:", "tau2022:")
+    both_tau = spec.startswith(tau) and other.startswith(tau)
+    return both_tau or _same_set(spec, other) or _audio_root(spec) == _audio_root(other)
+
+
+def _audio_root(spec: str) -> Path | str:
+    scheme, _, place = spec.partition(":")
+    if scheme == "synthetic":
+        return spec
+    return _resolved(place).parent if scheme == "csv" else _resolved(place)
 
 
 def _resolved(place: str) -> Path:

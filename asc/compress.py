@@ -46,11 +46,12 @@ def check_items(state: Mapping[str, Tensor], experiment: Experiment) -> None:
 
 
 def calibrated(
-    network: StoredNet, experiment: Experiment, dataset: Dataset, device: torch.device
+    network: StoredNet, experiment: Experiment, dataset: Dataset, device: torch.device, *, strength: float | None = None
 ) -> tuple[StoredNet, CalibrationReport | None]:
     """The network with the calibration that its experiment asks for, where that gains, and what came of it.
 
-    `dataset` must have the split open that is fitted on; the size does not change.
+    `dataset` must have the split open that is fitted on; the size does not change. With a `strength` that is given, not
+    chosen, calibration is applied in any case (`calibrate.fit`).
 
     Raises:
         InputError: the split is too small to calibrate on.
@@ -62,7 +63,7 @@ def calibrated(
 
     logits, clips = Evaluator(dataset, split, experiment.front_end, device).logits(network.raw_logits)
     raw, (targets, groups) = logits.numpy(), targets_and_groups(dataset, clips.tolist())
-    found = calibrate.fit(raw, targets, groups, method=method, split=split)
+    found = calibrate.fit(raw, targets, groups, method=method, split=split, strength=strength)
     if not found.report.applied:
         return network, found.report
     pruned = network.dense.weight == 0 if experiment.compression.prune_ratio > 0 else None

@@ -261,6 +261,11 @@ class Experiment:
             f"calibration.method {method} would fill the zeros of a pruned network: use temperature, which keeps them",
         )
 
+    @property
+    def first_kept_epoch(self) -> int:
+        """The first epoch whose network may be stored: behind the pruning, if there is one."""
+        return self.schedule.epochs_per_cycle + 1 if self.compression.prune_ratio > 0 else 1
+
     def flat(self) -> dict[str, Scalar]:
         """Every value under its dotted key, tuples by index: `architecture.widths.1` -> 48."""
         return dict(leaves(dataclasses.asdict(self)))

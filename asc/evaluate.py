@@ -42,13 +42,18 @@ class Predictions:
 class Evaluator:
     """Evaluates networks on one split. Log-mel features are computed once and kept where they take 256 MB or less."""
 
-    def __init__(self, dataset: Dataset, split: Split, front_end: FrontEnd, device: torch.device) -> None:
+    def __init__(
+        self, dataset: Dataset, split: Split, front_end: FrontEnd, device: torch.device, *, own: bool = True
+    ) -> None:
         """Prepare the split's clips, in batches of equal length.
+
+        Only of networks that were trained on this very data set (`own`) is it known which devices they heard.
 
         Raises:
             InputError: the split has no clip.
         """
         self._dataset, self._split, self._device = dataset, split, device
+        self._trained_devices = dataset.trained_devices if own else frozenset()
         self._log_mel = LogMel(front_end).to(device)
         clips = dataset.indices(split)
         if len(clips) == 0:
@@ -98,7 +103,7 @@ class Evaluator:
             labels=self._dataset.labels,
             devices=[self._dataset.device(clip) for clip in clips.tolist()],
             split=self._split,
-            trained_devices=self._dataset.trained_devices,
+            trained_devices=self._trained_devices,
         )
 
     def _targets(self, clips: Tensor) -> Tensor:
@@ -148,7 +153,7 @@ def open_for(
         splits=(split,),
         progress=progress,
     )
-    if dataset.manifest.labelled and tuple(dataset.labels) != info.labels:
+    if tuple(dataset.labels) != info.labels:
         raise InputError(
             f"{dataset.manifest.spec} has the labels {', '.join(dataset.labels)}, but the model knows "
             f"{', '.join(info.labels)}: give data with the model's labels"

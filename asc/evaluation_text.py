@@ -35,18 +35,18 @@ class About:
         return ", optimistic" if self.optimistic else ""
 
 
-def sheets(evaluation: Evaluation, about: About | None = None) -> tuple[Sheet, ...]:
+def sheets(evaluation: Evaluation, about: About | None = None, *, mark: str = "") -> tuple[Sheet, ...]:
     """Figures in all, per class, per device, seen against unseen devices, and published ones beside ours.
 
-    What the evaluation does not have is left out.
+    What the evaluation does not have is left out. Titles end with `mark`, or with that of `about`.
     """
     published = about.published if about else None
-    mark = about.mark if about else ""
+    mark = about.mark if about else mark
     found = [_total(evaluation), _classes(evaluation, published), _devices(evaluation, published)]
     if evaluation.per_exposure:
         found.append(_exposure(evaluation, published))
     if published:
-        found.append(_systems(evaluation, published, optimistic=bool(mark)))
+        found.append(_systems(evaluation, published, optimistic=about is not None and about.optimistic))
     return tuple(dataclasses.replace(sheet, title=f"{sheet.title}{mark}") for sheet in found)
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from asc.config import Schedule
+from asc.config import Experiment
 from asc.results import EpochMetrics
 
 
@@ -71,13 +71,18 @@ class EpochLines:
     A context manager, called with every epoch.
     """
 
-    def __init__(self, console: Console, schedule: Schedule) -> None:
-        """`schedule` is that of the training."""
-        self._console, self._schedule = console, schedule
+    def __init__(
+        self, console: Console, experiment: Experiment, *, history: Sequence[EpochMetrics] = (), held_out: bool = True
+    ) -> None:
+        """`history` are the epochs of a training that goes on; without `held_out` clips its last epoch is the best."""
+        self._console, self._schedule = console, experiment.schedule
+        self._counted_from = experiment.first_kept_epoch if held_out else experiment.schedule.epochs
         self._started = time.monotonic()
         self._first: int | None = None
         self._last: EpochMetrics | None = None
         self._best: EpochMetrics | None = None
+        for metrics in history:
+            self._compare(metrics)
         self._live = Live(console=console, get_renderable=self._view, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "EpochLines":
@@ -98,14 +103,18 @@ class EpochLines:
         if self._first is None:
             self._first = metrics.epoch - 1
         self._last = metrics
-        if self._best is None or metrics.valid_log_loss <= self._best.valid_log_loss:
-            self._best = metrics
+        self._compare(metrics)
         self._console.print(
             f"[{metrics.epoch}/{self._schedule.epochs}] lr {metrics.learning_rate:.2e}, "
             f"train loss {metrics.train_loss:.3f}, validation log loss {metrics.valid_log_loss:.3f}, "
             f"accuracy {metrics.valid_accuracy:.1%}, {metrics.seconds:.1f} s, about {clock(self._left())} left",
             markup=False,
         )
+
+    def _compare(self, metrics: EpochMetrics) -> None:
+        better = self._best is None or metrics.valid_log_loss <= self._best.valid_log_loss
+        if better and metrics.epoch >= self._counted_from:
+            self._best = metrics
 
     def _left(self) -> float:
         """Seconds, from the epochs that this process has trained."""
@@ -114,13 +123,14 @@ class EpochLines:
         return (time.monotonic() - self._started) / trained * (self._schedule.epochs - self._last.epoch)
 
     def _view(self) -> Text:
-        if self._last is None or self._best is None:
+        if self._last is None:
             return Text(f"first epoch: {clock(time.monotonic() - self._started)}")
         schedule, epoch = self._schedule, min(self._last.epoch + 1, self._schedule.epochs)
         cycle = (epoch - 1) // schedule.epochs_per_cycle + 1
+        best = f"best epoch {self._best.epoch}: log loss {self._best.valid_log_loss:.3f} \u00b7 " if self._best else ""
         return Text(
-            f"cycle {cycle} of {schedule.cycles}, epoch {epoch} of {schedule.epochs} \u00b7 best epoch "
-            f"{self._best.epoch}: log loss {self._best.valid_log_loss:.3f} \u00b7 about {clock(self._left())} left"
+            f"cycle {cycle} of {schedule.cycles}, epoch {epoch} of {schedule.epochs} \u00b7 {best}"
+            f"about {clock(self._left())} left"
         )
 
 

@@ -1,7 +1,9 @@
 """A trained model file, calibrated: the same training gives the report's systems 1, 2 and 3."""
 
 import dataclasses
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -19,7 +21,7 @@ from asc.results import CalibrationReport, Evaluation
 class Recalibrated:
     """The network as it ships now and what its file says; and figures on validation, none of whose clips was fitted on.
 
-    `tempered` is the network with a single temperature instead, the reference beside every calibration.
+    `tempered` is the network with a single temperature instead, the reference beside every calibration, gain or not.
     """
 
     network: StoredNet
@@ -28,6 +30,24 @@ class Recalibrated:
     before: Evaluation
     tempered: Evaluation
     after: Evaluation
+
+
+def check_target(target: Path, model: Path) -> None:
+    """Check, before anything is computed, that a calibrated model can be written to `target`.
+
+    Raises:
+        InputError: it is the given model, a folder, or its folder cannot be written to.
+    """
+    if target.resolve() == model.resolve():
+        raise InputError(f"--output {target} is the given model itself, which stays as it is: give another file")
+    if target.is_dir():
+        raise InputError(f"--output {target} is a folder: give a file in it, such as {target / 'model.safetensors'}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"--output {target} cannot be written ({error.strerror}): give a file of yours") from error
 
 
 def recalibrate(
@@ -48,7 +68,7 @@ def recalibrate(
     experiment = dataclasses.replace(info.experiment, calibration=calibration)
     cooler = dataclasses.replace(experiment, calibration=dataclasses.replace(calibration, method="temperature"))
     fused, report = calibrated(network, experiment, dataset, device)
-    tempered, _ = calibrated(network, cooler, dataset, device)
+    tempered, _ = calibrated(network, cooler, dataset, device, strength=0.0)
     assert report is not None, "a method was asked for"
     validator = Evaluator(dataset, "valid", experiment.front_end, device)
     after = validator.evaluate(fused)

@@ -174,7 +174,8 @@ OutcomeKind = Literal["completed", "stopped", "diverged", "failed"]
 class Completed:
     """A training that ended; `evaluation` is that of the stored network on the validation split.
 
-    `stored` is counted on that network; the size law predicted the same.
+    `stored` is counted on that network; the size law predicted the same. Where a calibration was asked for,
+    `uncalibrated` is the evaluation before it.
     """
 
     evaluation: Evaluation
@@ -183,6 +184,7 @@ class Completed:
     stored: Stored
     seconds: float
     calibration: CalibrationReport | None = None
+    uncalibrated: Evaluation | None = None
 
     @property
     def optimistic(self) -> bool:

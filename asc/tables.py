@@ -9,7 +9,7 @@ from rich.table import Table
 
 from asc.budget import RULES, counted_bytes, fits, limit_bytes, why_not
 from asc.evaluation_text import About, sheets
-from asc.results import CalibrationReport, Evaluation
+from asc.results import CalibrationReport, Completed, Evaluation
 from asc.sheet import as_table
 from asc.size import Cost, Item
 
@@ -76,9 +76,18 @@ def size_json(size: Cost, budget_kb: float) -> dict[str, Any]:
     }
 
 
-def evaluation_tables(evaluation: Evaluation, about: About | None = None) -> Iterable[Table]:
-    """Figures in all, per class and per device, and what else the evaluation has."""
-    return map(as_table, sheets(evaluation, about))
+def evaluation_tables(evaluation: Evaluation, about: About | None = None, *, mark: str = "") -> Iterable[Table]:
+    """Figures in all, per class and per device, and what else the evaluation has; titles end with the mark."""
+    return map(as_table, sheets(evaluation, about, mark=mark))
+
+
+def training_end(end: Completed, *, held_out: bool) -> Iterable[Table | str]:
+    """The figures of a training that ended, and what came of its calibration; titles warn where figures flatter."""
+    mark = ", optimistic" * end.optimistic + ", clips that were trained on" * (not held_out)
+    yield from evaluation_tables(end.evaluation, mark=mark)
+    if end.calibration is not None and end.uncalibrated is not None:
+        yield calibration_table({"as it was": end.uncalibrated, _method(end.calibration): end.evaluation}, mark=mark)
+        yield calibration_text(end.calibration)
 
 
 def _by_kind(items: Sequence[Item]) -> Iterable[tuple[str, int, int, int]]:
@@ -101,11 +110,20 @@ def calibration_text(report: CalibrationReport) -> str:
     return f"calibration, {optimistic if report.optimistic else ''}{verdict} ({gain}, standard error); {found}"
 
 
-def calibration_table(rows: Mapping[str, Evaluation], report: CalibrationReport) -> Table:
-    """What calibrations do on validation, whose clips none of them was fitted on."""
-    split = next(iter(rows.values())).split
-    mark = ", optimistic" if report.optimistic else ""
-    table = Table(title=f"{split} split, {next(iter(rows.values())).clips} clips{mark}", title_justify="left")
+def recalibrated(before: Evaluation, tempered: Evaluation, after: Evaluation, report: CalibrationReport) -> Table:
+    """What a calibration does on validation, with a single temperature beside it."""
+    rows = {"as it was": before, "a single temperature": tempered, _method(report): after}
+    return calibration_table(rows, mark=", optimistic" if report.optimistic else "")
+
+
+def _method(report: CalibrationReport) -> str:
+    return report.method if report.applied else f"{report.method} (not applied)"
+
+
+def calibration_table(rows: Mapping[str, Evaluation], *, mark: str) -> Table:
+    """What calibrations do on validation, whose clips none of them was fitted on; the title ends with the mark."""
+    first = next(iter(rows.values()))
+    table = Table(title=f"Calibration, on {first.clips} clips of the {first.split} split{mark}", title_justify="left")
     for name in ("network", "log loss", "calibration error", "accuracy"):
         table.add_column(name, justify="left" if name == "network" else "right")
     for name, figures in rows.items():

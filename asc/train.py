@@ -235,9 +235,7 @@ class _Run:
         """The epoch with the lowest validation log loss, the later one where equal; None before a pruning to come."""
         if not self.dataset.manifest.held_out:
             return len(self.history)
-        pruned = self.experiment.compression.prune_ratio > 0
-        first = self.experiment.schedule.epochs_per_cycle + 1 if pruned else 1
-        chosen = [metrics for metrics in self.history if metrics.epoch >= first]
+        chosen = [metrics for metrics in self.history if metrics.epoch >= self.experiment.first_kept_epoch]
         return min(chosen, key=lambda m: (m.valid_log_loss, -m.epoch)).epoch if chosen else None
 
     def complete(self) -> Completed:
@@ -245,7 +243,8 @@ class _Run:
         tensors, _ = read_tensors(self.folder / BEST)
         self.network.load_state_dict(_under(tensors, "network."))
         network, stored = compressed(self.network.eval(), self.masks, self.experiment)
-        network, calibration = calibrated(network, self.experiment, self.dataset, self.device)
+        uncalibrated = network
+        network, calibration = calibrated(uncalibrated, self.experiment, self.dataset, self.device)
         evaluation = self.validator.evaluate(network)
         manifest = self.dataset.manifest
         info = ModelInfo(
@@ -264,6 +263,7 @@ class _Run:
             stored=stored,
             seconds=sum(metrics.seconds for metrics in self.history),
             calibration=calibration,
+            uncalibrated=None if calibration is None else self.validator.evaluate(uncalibrated),
         )
 
 

@@ -58,6 +58,11 @@ def next_step(model: Path, choice: DataChoice) -> str:
     return f"next: python launch/evaluate.py {model} --data {choice.spec} --split test"
 
 
+def known_epochs(journal: Journal) -> list[EpochMetrics]:
+    """The epochs that the journal of a training holds, in order."""
+    return [metrics for _, metrics in sorted(fold(journal.entries).trials[TRIAL].epochs.items())]
+
+
 def begin(journal: Journal, experiment: Experiment, choice: DataChoice) -> None:
     """Write the start of a new run: its data, and its config as the one trial."""
     chosen = dataclasses.asdict(choice)

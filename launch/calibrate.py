@@ -59,6 +59,7 @@ def main(options: Options) -> int:
 
     output = cli.Output(as_json=options.json)
     network, info = load_model(options.model)
+    recalibrate.check_target(options.target, options.model)
     calibration = Calibration(method=options.method, fit_on="test" if options.calibrate_on_test else "calibration")
     choice = caveats.choice_for(info, options.data, options.device_irs)
     caveats.check_training_data(info, load_manifest(choice))
@@ -73,8 +74,7 @@ def main(options: Options) -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     done = recalibrate.recalibrate(network.to(device), info, dataset, calibration, device)
     save_model(options.target, done.network, done.info)
-    rows = {"as it was": done.before, "a single temperature": done.tempered, options.method: done.after}
-    output.result(tables.calibration_table(rows, done.report))
+    output.result(tables.recalibrated(done.before, done.tempered, done.after, done.report))
     output.result(tables.calibration_text(done.report))
     output.result(f"stored network: {options.target}")
     output.result(f"next: python launch/evaluate.py {options.target} --split test")
@@ -83,7 +83,11 @@ def main(options: Options) -> int:
             "model": str(options.target),
             "optimistic": done.report.optimistic,
             "calibration": dataclasses.asdict(done.report),
-            "valid": {name: dataclasses.asdict(figures) for name, figures in rows.items()},
+            "valid": {
+                "before": dataclasses.asdict(done.before),
+                "temperature": dataclasses.asdict(done.tempered),
+                "after": dataclasses.asdict(done.after),
+            },
         }
     )
     return cli.DONE

@@ -31,7 +31,8 @@ class Options:
     device_irs: Annotated[str | None, cli.option("DIR")] = None
     """Impulse responses of the devices to hear the clips through; by default the training's, for other --data none."""
     output: Annotated[Path | None, cli.option("DIR")] = None
-    """Where the files go; by default evaluation-SPLIT beside the model. Those of an earlier evaluation are replaced."""
+    """Where the files go; by default evaluation-SPLIT beside the model, with its name if that is not model.safetensors.
+    Those of an earlier evaluation are replaced."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
     """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
     json: bool = False
@@ -40,7 +41,8 @@ class Options:
     @property
     def folder(self) -> Path:
         """Where the files go."""
-        return self.output or self.model.parent / f"evaluation-{self.split}"
+        other = "" if self.model.stem == "model" else f"-{self.model.stem}"
+        return self.output or self.model.parent / f"evaluation-{self.split}{other}"
 
 
 def main(options: Options) -> int:
@@ -67,7 +69,8 @@ def main(options: Options) -> int:
             device_irs=options.device_irs,
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    evaluator = Evaluator(dataset, options.split, info.experiment.front_end, device)
+    own = dataset.manifest.digest == info.data.digest
+    evaluator = Evaluator(dataset, options.split, info.experiment.front_end, device, own=own)
     folder.prepare(options.folder)
     logits, clips = evaluator.logits(network.to(device))
     predictions = evaluator.predictions(logits, clips, info.labels)

@@ -36,12 +36,13 @@ def main(options: Options) -> int:
         experiment = experiment.updated({"architecture.classes": len(dataset.labels)})
         journal = training_run.open_journal(runs.new_run_folder(options.storage, options.run_name()))
         training_run.begin(journal, experiment, choice)
-    folder = journal.path.parent
+    folder, held_out = journal.path.parent, dataset.manifest.held_out
+    history = training_run.known_epochs(journal)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     output.say(f"training {folder.name} on {choice.spec}, {len(dataset.indices('train'))} clips, device {device}")
     with (
         tracked(journal, options.mlflow_uri, output.say),
-        progress.EpochLines(output.progress, experiment.schedule) as lines,
+        progress.EpochLines(output.progress, experiment, history=history, held_out=held_out) as lines,
     ):
         try:
             end = training_run.run(journal, experiment, dataset, device=device, on_epoch=lines)
@@ -53,15 +54,14 @@ def main(options: Options) -> int:
     if not isinstance(end, Completed):
         output.say(f"{folder.name} diverged in epoch {end.epoch}: try a smaller schedule.learning_rate_max")
         return cli.FAILED
-    for table in tables.evaluation_tables(end.evaluation):
-        output.result(table)
-    if end.calibration is not None:
-        output.result(tables.calibration_text(end.calibration))
+    for part in tables.training_end(end, held_out=held_out):
+        output.result(part)
     model = folder / "best" / "model.safetensors"
     output.result(f"stored network: {model} ({end.stored.nonzero_bytes:,} bytes, epoch {end.best_epoch})")
     output.result(training_run.next_step(model, choice))
     output.result(f"look at it with: {browse(folder, options.mlflow_uri)}")
-    output.json({"name": folder.name, "model": str(model), "optimistic": end.optimistic, **dataclasses.asdict(end)})
+    marks = {"optimistic": end.optimistic, "held_out": held_out}
+    output.json({"name": folder.name, "model": str(model), **marks, **dataclasses.asdict(end)})
     return cli.DONE
 
 

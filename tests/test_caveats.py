@@ -59,8 +59,14 @@ def final(info: ModelInfo) -> ModelInfo:
 
 
 def notes(info: ModelInfo, **changes: Any) -> tuple[str, ...]:
-    given = {"manifest": load_manifest(replace(info.data.choice, device_irs=None)), "split": "test", **changes}
+    plain = replace(info.data.choice, device_irs=None)
+    info = replace(info, data=replace(info.data, choice=changes.pop("trained", plain)))
+    given = {"manifest": load_manifest(plain), "split": "test", **changes}
     return about(info, given["manifest"], given["split"], given.get("examination", EXAMINATION), model=Path("m")).notes
+
+
+def test_devices_that_are_left_out_are_named(info: ModelInfo) -> None:
+    assert "heard without the devices of its training (irs)" in notes(info, trained=info.data.choice)
 
 
 def test_the_models_own_data_go_through_its_own_devices_and_other_data_do_not(info: ModelInfo) -> None:

@@ -1,10 +1,11 @@
+import dataclasses
 import io
 import re
 
 import pytest
 from rich.console import Console
 
-from asc.config import Schedule
+from asc.config import Compression, Experiment, Schedule
 from asc.progress import EpochLines, clock, packing, transfers
 from asc.results import EpochMetrics
 
@@ -71,7 +72,7 @@ def test_transfers_draw_a_bar_in_a_terminal() -> None:
 
 def test_each_epoch_is_a_line() -> None:
     plain, text = console()
-    lines = EpochLines(plain, Schedule(cycles=1, epochs_per_cycle=3))
+    lines = EpochLines(plain, Experiment(schedule=Schedule(cycles=1, epochs_per_cycle=3)))
     for epoch in (1, 2, 3):
         lines(metrics(epoch))
     first, _, last = text.getvalue().splitlines()
@@ -82,11 +83,26 @@ def test_each_epoch_is_a_line() -> None:
 
 def test_in_a_terminal_a_line_says_where_the_training_stands() -> None:
     terminal, text = console(terminal=True)
-    with EpochLines(terminal, Schedule(cycles=2, epochs_per_cycle=2)) as lines:
+    with EpochLines(terminal, Experiment(schedule=Schedule(cycles=2, epochs_per_cycle=2))) as lines:
         for epoch in (1, 2, 3):
             lines(metrics(epoch))
     assert "first epoch: 0 s" in text.getvalue()
     assert "cycle 2 of 2, epoch 4 of 4 \u00b7 best epoch 3: log loss 0.820 \u00b7 about" in text.getvalue()
+
+
+@pytest.mark.parametrize(("prune_ratio", "held_out", "best"), [(0.0, True, 1), (0.5, True, 4), (0.0, False, None)])
+def test_the_best_epoch_is_one_that_can_be_stored(prune_ratio: float, held_out: bool, best: int | None) -> None:
+    """Behind the pruning, which follows the second epoch here; a final model takes the last one, still to come."""
+    losses = {1: 0.5, 2: 0.9, 3: 0.8, 4: 0.7}
+    experiment = Experiment(
+        schedule=Schedule(cycles=3, epochs_per_cycle=2), compression=Compression(prune_ratio=prune_ratio)
+    )
+    history = [dataclasses.replace(metrics(epoch), valid_log_loss=loss) for epoch, loss in losses.items()]
+    terminal, text = console(terminal=True)
+    with EpochLines(terminal, experiment, history=history, held_out=held_out) as lines:
+        lines(dataclasses.replace(metrics(5), valid_log_loss=1.0))
+    shown = re.findall(r"best epoch (\d)", text.getvalue())
+    assert set(shown) == ({str(best)} if best else set())
 
 
 def test_the_time_left_counts_the_epochs_of_this_process_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +110,7 @@ def test_the_time_left_counts_the_epochs_of_this_process_only(monkeypatch: pytes
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     plain, text = console()
-    lines = EpochLines(plain, Schedule(cycles=3, epochs_per_cycle=4))
+    lines = EpochLines(plain, Experiment(schedule=Schedule(cycles=3, epochs_per_cycle=4)))
     now[0] = 110.0
     lines(metrics(9))
     assert text.getvalue().endswith("about 30 s left\n")

@@ -1,5 +1,6 @@
 """A model file, calibrated after its training: the same as calibrating at its end."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from asc.config import Calibration, Experiment
 from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
-from asc.recalibrate import recalibrate
+from asc.recalibrate import check_target, recalibrate
 from asc.results import Completed, Signal, Split
 from asc.train import MODEL, train
 
@@ -68,6 +69,26 @@ def test_one_that_is_calibrated_is_not_calibrated_again(open_, model: Path) -> N
     assert done.report.applied, "the fixture is meant to gain"
     with pytest.raises(InputError, match="calibrated already"):
         recalibrate(done.network, done.info, dataset, Calibration(method="temperature"), CPU)
+
+
+def test_the_single_temperature_stands_beside_whether_it_gains_or_not(open_, model: Path) -> None:
+    network, info = load_model(model)
+    dataset = open_("valid", "calibration")
+    first = recalibrate(network, info, dataset, Calibration(method="temperature"), CPU)
+    plain = dataclasses.replace(first.info, calibration=None)
+    again = recalibrate(first.network, plain, dataset, Calibration(method="temperature"), CPU)
+    assert not again.report.applied and again.after == again.before
+    assert again.tempered != again.before, "it is fused as the reference all the same"
+
+
+def test_the_given_model_is_not_overwritten(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the given model itself"):
+        check_target(model.parent / "." / model.name, model)
+    with pytest.raises(InputError, match="is a folder"):
+        check_target(tmp_path, model)
+    with pytest.raises(InputError, match="cannot be written"):
+        check_target(Path("/proc/x.safetensors"), model)
+    check_target(tmp_path / "new" / "x.safetensors", model)
 
 
 def test_fitted_on_test_clips_it_is_optimistic(open_, model: Path) -> None:

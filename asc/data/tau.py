@@ -109,14 +109,17 @@ def find_root(folder: Path, edition: Edition) -> Path:
 
 
 def audio_files(root: Path) -> frozenset[str]:
-    """The files in a tree's audio folder as `audio/NAME`, without a call per file; hidden names are passed over.
+    """What a tree's audio folder holds as `audio/NAME`, without a call per file; hidden names are passed over.
+
+    A folder in it is `audio/NAME/`, so that it is no clip.
 
     Raises:
         InputError: the folder cannot be read; one that is not there has no files.
     """
     try:
         with os.scandir(root / "audio") as entries:
-            return frozenset(f"audio/{e.name}" for e in entries if e.is_file() and not e.name.startswith("."))
+            there = [(entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")]
+        return frozenset(f"audio/{name}{'/' * folder}" for name, folder in there)
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
     except OSError as error:

@@ -19,12 +19,13 @@ from asc.data.manifest import load_manifest
 from asc.data.packages import package_sets
 from asc.data.packing import Progress
 from asc.data.synthetic import Synthetic
-from asc.data.tau import EDITIONS, Metadata, Problem, audio_files, find_root, read_metadata, some
+from asc.data.tau import EDITIONS, Edition, Metadata, Problem, audio_files, find_root, read_metadata, some
 from asc.errors import InputError
 
 _LENGTH_SHARE = 0.01
 _TAU_HZ = 44_100
 _TAU_S = {"tau2020": 10, "tau2022": 1}
+_PUBLISHED_CLIPS = {"tau2020": (23_035, 13_962, 2_968), "tau2022": (230_350, 139_620, 29_680)}  # all, train, test
 _THREADS = 8  # they wait for the disk more than they compute
 
 
@@ -91,7 +92,7 @@ def verify(spec: str, *, progress: Progress | None = None) -> Verified:
         extra=tuple(sorted(there - set(listed))) if listed else (),
         damaged=tuple(Damaged(path=path, problem=damaged[path]) for path in present if path in damaged),
         wrong=metadata.problems,
-        notes=_unlike_published(headers, _TAU_S[edition]),
+        notes=(*_other_counts(metadata, edition), *_unlike_published(headers, _TAU_S[edition])),
     )
 
 
@@ -163,6 +164,18 @@ def _typical(headers: Sequence[Header]) -> tuple[int, float]:
     )
 
 
+def _other_counts(metadata: Metadata, edition: Edition) -> tuple[str, ...]:
+    """A note where a development set lists other numbers of clips than the published one."""
+    parts = _parts(metadata)
+    found = (len(set(metadata.paths)), parts.get("train", 0), parts.get("test", 0))
+    if metadata.unlabelled or found == _PUBLISHED_CLIPS[edition]:
+        return ()
+    clips, train, test = _PUBLISHED_CLIPS[edition]
+    return (
+        f"the published set lists {clips:,} clips, {train:,} of them train and {test:,} test: this is another list",
+    )
+
+
 def _unlike_published(headers: Mapping[str, Header | AudioProblem], published_s: float) -> tuple[str, ...]:
     good = [header for header in headers.values() if isinstance(header, Header)]
     if not good:
@@ -197,9 +210,11 @@ def advice(verified: Verified) -> str:
     scheme = verified.spec.partition(":")[0]
     if scheme not in EDITIONS:
         return f"{found}: mend these files or leave them out"
-    kinds = {"damaged files": verified.damaged, "extra files": verified.extra, "wrong metadata": verified.wrong}
+    kinds = {"damaged": verified.damaged, "extra": verified.extra}
     bad = [kind for kind, names in kinds.items() if names]
-    delete = f"delete the {', '.join(bad)}, then " if bad else ""
+    delete = f"delete the {' and '.join(bad)} files, then " if bad else ""
+    if verified.wrong:
+        delete = f"check that it is a set of {scheme} and put back the published metadata, {delete}"
     root = Path(verified.root)
     name = next((each.name for each in package_sets() if each.root == root.name), None)
     if name is None or not was_downloaded(root.parent):

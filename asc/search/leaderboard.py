@@ -28,7 +28,8 @@ class Row:
 
     A trial that was stopped shows the log loss and accuracy of its last epoch; `outcome` "unfinished" can be resumed.
     `predicted_bytes` is what the rule counts by the size law, before training, `counted_bytes` the same on the trained
-    network; `size_bytes` is all that is stored, pruned zeros included.
+    network; `size_bytes` is all that is stored, pruned zeros included. `calibrated` is None where no calibration was
+    asked for, False where it did not gain.
     """
 
     rank: int | None
@@ -45,6 +46,7 @@ class Row:
     epochs: int
     repaired: bool
     reference: bool
+    calibrated: bool | None
     config: dict[str, Scalar]
 
 
@@ -139,6 +141,7 @@ def _row(rank: int | None, trial: TrialRecord, sampled: list[str], rule: Rule) -
         epochs=last.epoch if last else 0,
         repaired=asked.repaired,
         reference=asked.reference,
+        calibrated=ended.calibrated if ended else None,
         config={key: value for key, value in asked.config.items() if _shown(key, sampled)},
     )
 

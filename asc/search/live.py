@@ -60,7 +60,8 @@ class LiveView:
         match ended.outcome:
             case "completed":
                 assert ended.log_loss is not None and ended.accuracy is not None
-                what = f"log loss {ended.log_loss:.3f}, accuracy {ended.accuracy:.1%}, {ended.seconds:.0f} s"
+                fused = {None: "", True: ", calibrated", False: ", calibration did not gain"}[ended.calibrated]
+                what = f"log loss {ended.log_loss:.3f}, accuracy {ended.accuracy:.1%}{fused}, {ended.seconds:.0f} s"
                 return f"{place}: {what} ({self._best()}; {self._time_left()})"
             case "stopped":
                 last = trial.epochs[max(trial.epochs)]

@@ -19,7 +19,7 @@ from asc.errors import InputError
 from asc.frontend import LogMel
 from asc.models.build import build_network
 from asc.models.resnet_se import ResNetSE
-from asc.search.repair import Budget, repair
+from asc.search.repair import Budget, calibration_of, repair
 from asc.search.settings import SearchSettings
 from asc.size import cost
 from asc.space import Choice, FloatRange, IntRange, Parameter, Space
@@ -227,7 +227,7 @@ def _impossible(base: Experiment, space: Space, budget: Budget) -> str:
         values = space.values(space.sample(rng))
         cardinality = values.get("architecture.cardinality", base.architecture.cardinality)
         narrow = {f"architecture.widths.{stage}": cardinality for stage in range(len(base.architecture.widths))}
-        experiment = base.updated({**values, **narrow})
+        experiment = base.updated({**values, **narrow, **calibration_of(base, values)})
         costs.append(cost(experiment.architecture, experiment.front_end, experiment.compression))
     smallest = min(counted_bytes(budget.rule, size.stored) for size in costs)
     allowed = limit_bytes(budget.rule, budget.kilobytes)

@@ -48,7 +48,7 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
     cardinality = int(values.get("architecture.cardinality", base.architecture.cardinality))  # type: ignore[arg-type]
     drawn = {key: value for key, value in values.items() if key.startswith("architecture.widths")}
     widths = _widths(base, drawn)
-    others = {key: value for key, value in values.items() if key not in drawn}
+    others = {key: value for key, value in values.items() if key not in drawn} | calibration_of(base, values)
     candidates = list(scaled_widths(widths, cardinality))
 
     def sized(scaled: tuple[int, ...]) -> Candidate:
@@ -59,6 +59,15 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
     # Bytes and MACs grow with each width, so the widest that fits is found by bisection.
     place = bisect_left(candidates, True, key=lambda scaled: budget.holds(sized(scaled).cost))
     return sized(candidates[place]) if place < len(candidates) else None
+
+
+def calibration_of(base: Experiment, values: Mapping[str, Value]) -> dict[str, Value]:
+    """How the calibration of a point differs from that of the base: a regression would fill the zeros of a pruned
+    network, which takes a single temperature instead.
+    """
+    pruned = float(values.get("compression.prune_ratio", base.compression.prune_ratio)) > 0  # type: ignore[arg-type]
+    regression = base.calibration.method in ("multinomial", "one_vs_rest")
+    return {"calibration.method": "temperature"} if pruned and regression else {}
 
 
 def _widths(base: Experiment, drawn: Mapping[str, Value]) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ class SearchSettings:
     cycles: int | None = None
     epochs_per_cycle: int | None = None
     device_irs: str | None = None
-    calibrate: CalibrationMethod = "none"
+    calibrate: CalibrationMethod | None = None
     address: str | None = None
     mlflow_uri: str | None = None
     reduction_factor: int = 2
@@ -66,7 +66,7 @@ class SearchSettings:
     def reference(self, space: Space, *, classes: int) -> Experiment:
         """The config of trial 0 before repair: the recipe, the space's settings over it, the options over both."""
         values: dict[str, Value] = {**space.settings, "seed": self.seed, "architecture.classes": classes}
-        if self.calibrate != "none":
+        if self.calibrate is not None:
             values["calibration.method"] = self.calibrate
         if self.cycles is not None:
             values["schedule.cycles"] = self.cycles

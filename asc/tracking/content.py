@@ -72,6 +72,10 @@ def updates(record: RunRecord, entry: Entry, run_folder: Path) -> Iterator[Updat
     match entry.event:
         case RunStarted() as started:
             tags = {"outcome": "running", "mlflow.note.content": note(record, run_folder)}
+            if started.settings.get("part") == "all":
+                tags["final_model"] = (
+                    "trained on every clip: its validation figures are of clips that it was trained on"
+                )
             yield Update(
                 head=_run_head(record), time_ms=time_ms, params=_texts(started.settings), tags=tags, status="RUNNING"
             )

@@ -50,7 +50,7 @@ def _row(trial: TrialRecord) -> str:
 def _commands(record: RunRecord, run_folder: Path) -> str:
     storage = "" if run_folder.parent == Path("runs") else f" --storage {shlex.quote(str(run_folder.parent))}"
     lines = [f"python launch/{record.started.kind}.py --resume {record.started.name}{storage}"]
-    if record.completed():
+    if record.completed() and record.started.settings.get("part") != "all":
         lines.append(f"python launch/evaluate.py {run_folder / 'best' / 'model.safetensors'} --split test")
     return "\n".join(["Go on, then test the best:", "```", *lines, "```"])
 

@@ -74,6 +74,19 @@ def launch(script: str, *arguments: str) -> None:
     print(f"{time.monotonic() - started:.0f} s: {script} {' '.join(arguments)}", file=sys.stderr, flush=True)
 
 
+def commands(system: str) -> list[tuple[str, ...]]:
+    """What makes and judges a system, as a person would type it."""
+    trained = "qat_8b" if system in CALIBRATED else system
+    name, best = f"{trained}-fold1", f"runs/{trained}-fold1/best"
+    data = ("--data", "esc10:DIR", "--device-irs", "MICIRP", "--fold", "1")
+    found: list[tuple[str, ...]] = [("train.py", "--recipe", trained, *data, *SCHEDULE, *SMALL_DATA, "--name", name)]
+    file = f"{best}/model.safetensors"
+    if system in CALIBRATED:
+        found.append(("calibrate.py", file, "--method", CALIBRATED[system]))
+        file = f"{best}/model-{CALIBRATED[system]}.safetensors"
+    return [*found, ("evaluate.py", file, "--split", "test")]
+
+
 def row(system: str, folds: list[dict[str, Any]]) -> str:
     """A line of the table: mean and standard deviation over the folds."""
     size = cost_kb(system)
@@ -124,6 +137,10 @@ def main() -> None:
     print(f"| {columns} |\n|{'---|' * len(columns.split('|'))}")
     for system in systems:
         print(row(system, at_once(lambda *job: judge(options, *job), [(system, fold) for fold in FOLDS])))
+    print("\nThe commands behind a row, for fold 1:\n")
+    for system in systems:
+        print(f"{system}:")
+        print("".join(f"    python launch/{script} {' '.join(words)}\n" for script, *words in commands(system)))
 
 
 if __name__ == "__main__":

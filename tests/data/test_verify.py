@@ -52,7 +52,10 @@ def test_a_whole_tree(whole: Path) -> None:
     assert found.whole and found.listed == 50 and found.root == str(whole)
     assert found.parts == {"train": 30, "test": 10, "neither": 10} and found.devices == {"a": 50}
     assert told == [(done, 50) for done in range(1, 51)]
-    assert found.notes == ("the clips are 0.113 s at 44,100 Hz, the published ones 10 s at 44,100 Hz",)
+    assert found.notes == (
+        "the published set lists 23,035 clips, 13,962 of them train and 2,968 test: this is another list",
+        "the clips are 0.113 s at 44,100 Hz, the published ones 10 s at 44,100 Hz",
+    )
     assert lines(found)[0] == f"{whole}: 50 clips listed (30 train, 10 test, 10 neither)"
     assert verify(f"tau2020:{whole.parent}").root == str(whole)
 
@@ -144,6 +147,6 @@ def test_advice_names_the_command_that_mends(tree: Path) -> None:
     )
     (tree.parent / ".asc-download").mkdir()
     assert advice(found(damaged=damaged, extra=extra)).endswith(
-        "(1 extra, 1 damaged): delete the damaged files, extra files, then run "
+        "(1 extra, 1 damaged): delete the damaged and extra files, then run "
         f"python launch/data.py download tau2020 --to {tree.parent}, which fetches only the parts that lack files"
     )

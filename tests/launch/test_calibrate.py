@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 class Bench:
     def __init__(self, folder: Path, data: Path, cache: Path) -> None:
-        self.folder, self._data, self._cache = folder, data, cache
+        self.folder, self.data, self._cache = folder, data, cache
 
     def run(self, script: str, *options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -36,7 +36,7 @@ class Bench:
         return tree
 
     def train(self, name: str, *options: str) -> dict[str, object]:
-        given = ("--config", "tiny.toml", "--data", f"csv:{self._data}", "--name", name, "--mlflow-uri", "none")
+        given = ("--config", "tiny.toml", "--data", f"csv:{self.data}", "--name", name, "--mlflow-uri", "none")
         return self.answer("train.py", *given, *options)
 
     def refusal(self, script: str, *options: str) -> str:
@@ -87,6 +87,21 @@ def test_calibrated_on_test_clips_every_output_says_optimistic(bench: Bench) -> 
     assert json.loads(judged.stdout)["optimistic"] is True and "optimistic" in judged.stderr
 
 
+def test_the_training_s_own_figures_carry_the_warning(bench: Bench) -> None:
+    options = ("--config", "tiny.toml", "--data", f"csv:{bench.data}", "--mlflow-uri", "none")
+    asked = ("--set", "calibration.method=multinomial", "--calibrate-on-test", "--name", "starred2")
+    done = bench.run("train.py", *options, *asked)
+    tree = json.loads(done.stdout)
+    assert tree["optimistic"] is True and tree["uncalibrated"]["calibration_error"] is not None
+    titles = [line for line in done.stderr.splitlines() if "split" in line and "clips" in line and "[" not in line]
+    assert titles and all("optimistic" in line for line in titles if not line.startswith("training"))
+
+
+@pytest.mark.parametrize("target", [PLAIN, "runs", "tiny.toml/model.safetensors"])
+def test_a_place_that_cannot_be_written_is_refused_first(bench: Bench, target: str) -> None:
+    assert "--output" in bench.refusal("calibrate.py", PLAIN, "--output", target)
+
+
 def test_only_a_calibrating_recipe_can_be_calibrated_on_test(bench: Bench) -> None:
     assert "no calibration" in bench.refusal("train.py", "--config", "tiny.toml", "--calibrate-on-test")
 
@@ -104,10 +119,11 @@ def test_a_final_model_is_trained_on_every_clip_and_evaluated_on_none(bench: Ben
     final = bench.train("final", "--split", "all")
     _, info = load_model(bench.folder / str(final["model"]))
     assert info.data.choice.part == "all" and final["best_epoch"] == 10, "no held-out clips to choose an epoch by"
+    assert final["held_out"] is False
     for split in ("test", "valid"):
         sentence = bench.refusal("evaluate.py", str(final["model"]), "--split", split)
         assert "trained on all clips" in sentence
     assert "none is left to calibrate on" in bench.refusal("calibrate.py", str(final["model"]))
     options = ("--set", "calibration.method=temperature", "--split", "all")
-    refused = bench.refusal("train.py", "--config", "tiny.toml", "--data", f"csv:{bench._data}", *options)
+    refused = bench.refusal("train.py", "--config", "tiny.toml", "--data", f"csv:{bench.data}", *options)
     assert "--split all leaves no clip" in refused

@@ -3,6 +3,7 @@
 import csv
 import json
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -157,13 +158,17 @@ def test_an_optimistic_model_is_called_so_everywhere(model: Path, evaluate: Run)
     assert (folder / "OPTIMISTIC.txt").is_file()
 
 
-def test_a_final_model_is_refused_on_its_own_set_and_says_why(model: Path, evaluate: Run, seen_csv: Path) -> None:
+def test_a_final_model_is_refused_on_its_own_set_and_says_why(
+    model: Path, evaluate: Run, seen_csv: Path, tmp_path: Path
+) -> None:
     _, info = load_model(model)
     changed(model, data=replace(info.data, choice=replace(info.data.choice, part="all")))
-    for options in ((), ("--split", "test"), ("--data", f"csv:{seen_csv}")):
+    same_audio = f"csv:{seen_csv.with_name('meta.csv')}"
+    for options in ((), ("--split", "test"), ("--data", f"csv:{seen_csv}"), ("--data", same_audio)):
         code, out, err = evaluate(model, *options)
         assert (code, out) == (2, "") and err.count("\n") == 1 and "test fold included" in err
-    code, out, err = evaluate(model, "--data", f"csv:{seen_csv.with_name('meta.csv')}", "--split", "test")
+    other = shutil.copytree(seen_csv.parent, tmp_path / "other")
+    code, out, err = evaluate(model, "--data", f"csv:{other / 'meta.csv'}", "--split", "test")
     assert code == 0 and "note: the model was trained on other data" in err
     assert not (model.parent / "evaluation-valid").exists()
 

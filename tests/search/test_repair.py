@@ -82,6 +82,16 @@ def test_a_pruned_network_may_be_wider_and_one_in_16_bits_has_to_be_narrower(spa
     assert widest("dcase2021", "float16", 0.0) < widest("dcase2021", "int8", 0.0)
 
 
+@pytest.mark.parametrize(("prune_ratio", "method"), [(0.0, "multinomial"), (0.5, "temperature")])
+def test_a_pruned_network_takes_a_temperature_where_a_regression_was_asked_for(
+    space: Space, prune_ratio: float, method: str
+) -> None:
+    asked = base(space).updated({"calibration.method": "multinomial"})
+    point = {**space.sample(random.Random(0)), "compression.prune_ratio": prune_ratio}
+    found = repair(asked, space, point, Budget(rule=rule("dcase2021"), kilobytes=128))
+    assert found is not None and found.experiment.calibration.method == method
+
+
 def test_widths_shrink_together_to_multiples_of_the_cardinality() -> None:
     assert list(scaled_widths((8, 16), 4)) == [(8, 16), (4, 12), (4, 8), (4, 4)]
     assert next(iter(scaled_widths((6, 13), 4))) == (4, 12)
