@@ -1,9 +1,11 @@
 """launch/calibrate.py, launch/train.py that calibrates or has --split all, and what launch/evaluate.py says of them."""
 
+import io
 import json
-import os
-import subprocess
+import runpy
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,19 +17,28 @@ from asc.journal import TrialEnded, read_journal
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@dataclass(frozen=True)
+class Done:
+    returncode: object
+    stdout: str
+    stderr: str
+
+
 class Bench:
+    """Runs launch scripts as a user does, in this process, for torch takes seconds to import."""
+
     def __init__(self, folder: Path, data: Path, cache: Path) -> None:
         self.folder, self.data, self._cache = folder, data, cache
 
-    def run(self, script: str, *options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(ROOT / "launch" / script), *options, "--json"],
-            cwd=self.folder,
-            env={**os.environ, "ASC_CACHE": str(self._cache), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def run(self, script: str, *options: str) -> Done:
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.chdir(self.folder)
+            patch.setenv("ASC_CACHE", str(self._cache))
+            patch.setattr(sys, "argv", [script, *options, "--json"])
+            with pytest.raises(SystemExit) as ended:
+                runpy.run_path(str(ROOT / "launch" / script), run_name="__main__")
+        return Done(ended.value.code, out.getvalue(), err.getvalue())
 
     def answer(self, script: str, *options: str) -> dict[str, object]:
         done = self.run(script, *options)
