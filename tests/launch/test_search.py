@@ -25,6 +25,8 @@ schema = 1
 [parameters]
 "architecture.widths.0" = { low = 4, high = 16, step = 4 }
 "architecture.widths.1" = { low = 4, high = 24, step = 4 }
+"compression.storage" = { choices = ["int8", "float16"] }
+"compression.prune_ratio" = { choices = [0.0, 0.5] }
 "schedule.learning_rate_max" = { low = 2e-3, high = 2e-2, log = true }
 "schedule.cycles" = { choices = [2] }
 "schedule.epochs_per_cycle" = { choices = [3] }
@@ -55,7 +57,7 @@ class Bench:
 
     def search(self, name: str, *options: str) -> subprocess.Popen[str]:
         common = ["--recipe", "tiny.toml", "--space", "space.toml", "--data", f"csv:{self._data}", "--name", name]
-        return self.start(*common, "--budget-kb", "4", "--json", *options)
+        return self.start(*common, "--budget-kb", "4", "--calibrate", "multinomial", "--json", *options)
 
     def run(self, name: str) -> Path:
         return self.folder / "runs" / name
@@ -126,9 +128,14 @@ def test_every_trial_is_within_the_budget_and_the_best_is_saved(bench: Bench, wh
     record = fold(read_journal(bench.run("whole") / "journal.jsonl"))
     assert len(record.trials) == 6 and record.ended is not None and record.ended.outcome == "finished"
     for trial in record.trials.values():
-        assert trial.asked.size_bytes <= 4 * 1024
+        assert trial.asked.nonzero_bytes <= 4 * 1024
         assert trial.ended is not None and trial.ended.outcome in ("completed", "stopped")
         assert trial.ended.built in (None, trial.asked.predicted)
+        pruned = trial.asked.config["compression.prune_ratio"] != 0
+        assert trial.asked.config["calibration.method"] == ("temperature" if pruned else "multinomial")
+        assert (trial.ended.calibrated is None) == (trial.ended.outcome == "stopped")
+    assert {t.asked.config["compression.storage"] for t in record.trials.values()} == {"int8", "float16"}
+    assert {t.asked.config["compression.prune_ratio"] for t in record.trials.values()} == {0.0, 0.5}
     best = record.completed()[0]
     network, info = load_model(bench.run("whole") / "best" / "model.safetensors")
     assert info.experiment.flat() == best.asked.config
@@ -138,6 +145,7 @@ def test_every_trial_is_within_the_budget_and_the_best_is_saved(bench: Bench, wh
     assert (bench.run("whole") / "best" / "config.toml").read_text() == info.experiment.to_toml()
     ranked = [row for row in json.loads((bench.run("whole") / "leaderboard.json").read_text()) if row["rank"]]
     assert ranked[0]["trial"] == best.asked.trial
+    assert all(row["predicted_bytes"] == row["counted_bytes"] <= 4 * 1024 for row in ranked)
     assert [row["log_loss"] for row in ranked] == sorted(row["log_loss"] for row in ranked)
     assert whole["best"]["trial"] == best.asked.trial  # type: ignore[index]
 
@@ -229,7 +237,7 @@ def refusal(bench: Bench, *options: str) -> str:
 
 def test_wrong_input_ends_before_ray_starts_in_one_sentence(bench: Bench, tiny_csv: Path) -> None:
     never = ("--name", "never", "--recipe", "tiny.toml", "--data", f"csv:{tiny_csv}")
-    assert "takes" in refusal(bench, *never, "--space", "space.toml", "--budget-kb", "0.5")
+    assert "takes" in refusal(bench, *never, "--space", "space.toml", "--budget-kb", "0.1")
     (bench.folder / "misspelt.toml").write_text(SPACE.replace("widths.0", "widhts.0"))
     assert "architecture.widths.0" in refusal(bench, *never, "--space", "misspelt.toml")
     assert "nowhere" in refusal(bench, "--name", "never", "--data", "folder:nowhere")
