@@ -210,16 +210,19 @@ def advice(verified: Verified) -> str:
     scheme = verified.spec.partition(":")[0]
     if scheme not in EDITIONS:
         return f"{found}: mend these files or leave them out"
-    kinds = {"damaged": verified.damaged, "extra": verified.extra}
-    bad = [kind for kind, names in kinds.items() if names]
-    delete = f"delete the {' and '.join(bad)} files, then " if bad else ""
+    steps = []
     if verified.wrong:
-        delete = f"check that it is a set of {scheme} and put back the published metadata, {delete}"
-    root = Path(verified.root)
+        steps.append(f"check that it is a set of {scheme} and put back its published metadata")
+    bad = [kind for kind, names in {"damaged": verified.damaged, "extra": verified.extra}.items() if names]
+    if bad:
+        steps.append(f"delete the {' and '.join(bad)} files")
+    if verified.missing or verified.damaged:
+        steps.append(_fetching(Path(verified.root)))
+    return f"{found}: {', then '.join(steps)}"
+
+
+def _fetching(root: Path) -> str:
     name = next((each.name for each in package_sets() if each.root == root.name), None)
     if name is None or not was_downloaded(root.parent):
-        return f"{found}: {delete}put back what lacks, or fetch the set with python launch/data.py download"
-    return (
-        f"{found}: {delete}run python launch/data.py download {name} --to {root.parent}, "
-        "which fetches only the parts that lack files"
-    )
+        return "put back what lacks, or fetch the set with python launch/data.py download"
+    return f"run python launch/data.py download {name} --to {root.parent}, which fetches only the parts that lack files"
