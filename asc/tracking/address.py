@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from asc.errors import InputError
 
 EXPERIMENT = "asc"
-VIEW = "asc-trials-1"
+VIEW = "asc-trials-2"
 _SQLITE = "sqlite:///"
 OFF = "none"
 

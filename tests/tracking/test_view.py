@@ -4,6 +4,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from asc.config import Experiment
 from asc.tracking.address import VIEW, ui_url
 from asc.tracking.view import VIEW_TAG, view_state
 
@@ -32,9 +33,10 @@ def test_the_envelope_is_a_saved_view(page):
     assert envelope["createdAt"] == 17
 
 
-def test_every_column_is_a_metric_or_tag_that_trials_have():
+def test_every_column_is_a_metric_tag_or_config_key_that_trials_have():
     columns = json.loads(json.loads(view_state(1))["state"])["selectedColumns"]
     content = (Path(__file__).parents[2] / "asc" / "tracking" / "content.py").read_text("utf-8")
     for column in columns:
-        _, key = column.split(".", 1)
-        assert f'"{key.strip("`")}"' in content
+        kind, key = column.split(".", 1)
+        name = key.strip("`")
+        assert name in Experiment().flat() if kind == "params" else f'"{name}"' in content
