@@ -32,8 +32,9 @@ def refuse_training_clips(info: ModelInfo, choice: DataChoice) -> None:
     """
     if info.data.choice.part == "all" and _is_its_own(info, choice) and load_manifest(choice).labelled:
         raise InputError(
-            f"the model is a final one, trained on all clips of {choice.spec}, those of the test fold included, so no "
-            "split of it can judge the model: evaluate one that was trained without --split all, or give other --data"
+            f"the model is a final one, trained on all clips of {info.data.choice.spec}, test fold included; "
+            f"clips of {choice.spec} are among them, so no split of it can judge the model: evaluate one that was "
+            "trained without --split all, or give other --data"
         )
 
 
@@ -105,32 +106,31 @@ def _calibrated(report: CalibrationReport) -> str:
 
 
 def _is_its_own(info: ModelInfo, choice: DataChoice) -> bool:
-    if _same_recordings(choice.spec, info.data.choice.spec):
+    """Whether clips of a set are among those that a model was trained on.
+
+    The sets of TAU are cut from the same recordings; a copy of a set has its digest; a set of other metadata may name
+    the same files. Of training data that are gone nothing can be said: a note is what is left then.
+    """
+    own, tau = info.data.choice, ("tau2020:", "tau2022:")
+    if _same_set(choice.spec, own.spec) or (choice.spec.startswith(tau) and own.spec.startswith(tau)):
         return True
     try:
-        return load_manifest(dataclasses.replace(info.data.choice, spec=choice.spec)).digest == info.data.digest
+        if load_manifest(dataclasses.replace(own, spec=choice.spec)).digest == info.data.digest:
+            return True
+        return bool(_files(load_manifest(own)) & _files(load_manifest(choice)))
     except InputError:
-        return False  # nothing that such a model can be trained on, so it was not trained on it
+        return False
+
+
+def _files(manifest: Manifest) -> set[Path]:
+    folder = manifest.source
+    return {(folder / (c.copy_of or c.path)).resolve() for c in manifest.clips} if isinstance(folder, Path) else set()
 
 
 def _same_set(spec: str, other: str) -> bool:
     """Whether two specs name one place, however it is written."""
     (scheme, _, place), (other_scheme, _, other_place) = spec.partition(":"), other.partition(":")
     return scheme == other_scheme and _resolved(place) == _resolved(other_place)
-
-
-def _same_recordings(spec: str, other: str) -> bool:
-    """Whether two specs name the same audio, if by other metadata; the sets of TAU are cut from the same recordings."""
-    tau = ("tau2020:", "tau2022:")
-    both_tau = spec.startswith(tau) and other.startswith(tau)
-    return both_tau or _same_set(spec, other) or _audio_root(spec) == _audio_root(other)
-
-
-def _audio_root(spec: str) -> Path | str:
-    scheme, _, place = spec.partition(":")
-    if scheme == "synthetic":
-        return spec
-    return _resolved(place).parent if scheme == "csv" else _resolved(place)
 
 
 def _resolved(place: str) -> Path:

@@ -76,6 +76,7 @@ class EpochLines:
     ) -> None:
         """`history` are the epochs of a training that goes on; without `held_out` clips its last epoch is the best."""
         self._console, self._schedule = console, experiment.schedule
+        self._clips = "validation" if held_out else "validation (clips that are trained on)"
         self._counted_from = experiment.first_kept_epoch if held_out else experiment.schedule.epochs
         self._started = time.monotonic()
         self._first: int | None = None
@@ -106,7 +107,7 @@ class EpochLines:
         self._compare(metrics)
         self._console.print(
             f"[{metrics.epoch}/{self._schedule.epochs}] lr {metrics.learning_rate:.2e}, "
-            f"train loss {metrics.train_loss:.3f}, validation log loss {metrics.valid_log_loss:.3f}, "
+            f"train loss {metrics.train_loss:.3f}, {self._clips} log loss {metrics.valid_log_loss:.3f}, "
             f"accuracy {metrics.valid_accuracy:.1%}, {metrics.seconds:.1f} s, about {clock(self._left())} left",
             markup=False,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from asc.artefact import ModelInfo
+from asc.cli import disk_is_full
 from asc.compress import calibrated
 from asc.config import Calibration
 from asc.data.dataset import Dataset
@@ -32,14 +33,27 @@ class Recalibrated:
     after: Evaluation
 
 
+def check_uncalibrated(info: ModelInfo) -> None:
+    """Check that a model has no calibration in it.
+
+    Raises:
+        InputError: it has.
+    """
+    if info.calibration is not None and info.calibration.applied:
+        raise InputError(
+            f"the model is calibrated already ({info.calibration.method}): give the one it was made from, before that"
+        )
+
+
 def check_target(target: Path, model: Path) -> None:
     """Check, before anything is computed, that a calibrated model can be written to `target`.
 
     Raises:
         InputError: it is the given model, a folder, or its folder cannot be written to.
+        OSError: the disk is full.
     """
     if target.resolve() == model.resolve():
-        raise InputError(f"--output {target} is the given model itself, which stays as it is: give another file")
+        raise InputError(f"{target} is the given model itself, which stays as it is: give another file as --output")
     if target.is_dir():
         raise InputError(f"--output {target} is a folder: give a file in it, such as {target / 'model.safetensors'}")
     try:
@@ -47,6 +61,8 @@ def check_target(target: Path, model: Path) -> None:
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
+        if disk_is_full(error):
+            raise
         raise InputError(f"--output {target} cannot be written ({error.strerror}): give a file of yours") from error
 
 
@@ -59,10 +75,7 @@ def recalibrate(
         InputError: it is calibrated already, no clip was held out from its training, or the split is too small; or the
             network is pruned and the method would fill its zeros.
     """
-    if info.calibration is not None and info.calibration.applied:
-        raise InputError(
-            f"the model is calibrated already ({info.calibration.method}): give the one it was made from, before that"
-        )
+    check_uncalibrated(info)
     if not dataset.manifest.held_out:
         raise InputError("the model was trained on every clip of its data (--split all): none is left to calibrate on")
     experiment = dataclasses.replace(info.experiment, calibration=calibration)

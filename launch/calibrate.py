@@ -59,6 +59,7 @@ def main(options: Options) -> int:
 
     output = cli.Output(as_json=options.json)
     network, info = load_model(options.model)
+    recalibrate.check_uncalibrated(info)
     recalibrate.check_target(options.target, options.model)
     calibration = Calibration(method=options.method, fit_on="test" if options.calibrate_on_test else "calibration")
     choice = caveats.choice_for(info, options.data, options.device_irs)

@@ -107,6 +107,14 @@ def test_a_header_that_does_not_fit_is_refused(path: Path, changes: dict[str, An
     assert part in refused(path)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(path: Path, value: float) -> None:
+    tensors, header = read_tensors(path)
+    tensors["blocks.0.se.reduce.weight"][0, 0] = value
+    write_tensors(path, tensors, header)
+    assert "tensor blocks.0.se.reduce.weight has values that are no finite numbers" in refused(path)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "part"),
     [

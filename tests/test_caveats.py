@@ -80,6 +80,24 @@ def test_the_models_own_data_go_through_its_own_devices_and_other_data_do_not(in
     assert choice_for(info, "folder:x", "others") == replace(own, spec="folder:x", device_irs="others")
 
 
+def test_the_same_files_by_another_table_are_its_own_and_other_files_in_its_folder_are_not(
+    info: ModelInfo, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(Path(info.data.choice.spec.removeprefix("csv:")).parent, tmp_path / "set")
+    choice, table = replace(info.data.choice, spec=f"csv:{folder}/meta.csv"), folder / "meta.csv"
+    model = final(replace(info, data=replace(info.data, choice=choice)))
+    lines = table.read_text().splitlines()
+    elsewhere = tmp_path / "elsewhere.csv"
+    elsewhere.write_text("\n".join([lines[0], *(f"{table.parent}/{line}" for line in lines[1:])]))
+    with pytest.raises(InputError, match="trained on all clips"):
+        refuse_training_clips(model, DataChoice(f"csv:{elsewhere}"))
+    beside = table.with_name("beside.csv")
+    for line in lines[1:]:
+        shutil.copy(table.parent / line.split(",")[0], table.parent / f"other-{line.split(',')[0]}")
+    beside.write_text("\n".join([lines[0], *(f"other-{line}" for line in lines[1:])]))
+    refuse_training_clips(model, DataChoice(f"csv:{beside}"))
+
+
 def test_a_final_model_is_not_judged_by_the_set_that_it_was_trained_on(info: ModelInfo, tmp_path: Path) -> None:
     model, folder = final(info), Path(info.data.choice.spec.removeprefix("csv:")).parent
     copy = shutil.copytree(folder, tmp_path / "copy")

@@ -29,7 +29,7 @@ class Row:
     A trial that was stopped shows the log loss and accuracy of its last epoch; `outcome` "unfinished" can be resumed.
     `predicted_bytes` is what the rule counts by the size law, before training, `counted_bytes` the same on the trained
     network; `size_bytes` is all that is stored, pruned zeros included. `calibrated` is None where no calibration was
-    asked for, False where it did not gain.
+    asked for or the trial was not completed, False where it did not gain.
     """
 
     rank: int | None
@@ -148,7 +148,7 @@ def _row(rank: int | None, trial: TrialRecord, sampled: list[str], rule: Rule) -
 
 def _shown(key: str, sampled: list[str]) -> bool:
     """Widths always (repair changes them), how weights are stored, and what was sampled, whole tuples included."""
-    always = ("architecture.widths", "compression.storage", "compression.prune_ratio")
+    always = ("architecture.widths", "compression.storage", "compression.prune_ratio", "calibration.method")
     return key.startswith(always) or any(key == s or key.startswith(f"{s}.") for s in sampled)
 
 

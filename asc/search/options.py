@@ -42,7 +42,7 @@ class Options:
     calibrate: Annotated[CalibrationMethod | None, _Name] = None
     """Calibrate each trained network on the calibration split: temperature, multinomial or one_vs_rest, fused into its
     last layer, and only where cross-validation gains by it; none switches that of a recipe off. Pruned networks, whose
-    zeros a regression would fill, take temperature. Costs seconds a trial."""
+    zeros a regression would fill, take temperature, and so do all where the recipe is pruned. Costs seconds a trial."""
     trials: Annotated[int | None, _Number] = None
     """How many networks to try, the reference included (default 8)."""
     time_budget_min: Annotated[float | None, cli.option("MIN")] = None

@@ -72,7 +72,11 @@ class SearchSettings:
             values["schedule.cycles"] = self.cycles
         if self.epochs_per_cycle is not None:
             values["schedule.epochs_per_cycle"] = self.epochs_per_cycle
-        return load_experiment(self.recipe).updated(values)
+        recipe = load_experiment(self.recipe)
+        pruned = recipe.updated({**values, "calibration.method": "none"}).compression.prune_ratio > 0
+        if pruned and values.get("calibration.method", recipe.calibration.method) in ("multinomial", "one_vs_rest"):
+            values["calibration.method"] = "temperature"  # a regression would fill the zeros of a pruned reference
+        return recipe.updated(values)
 
 
 def settings_from(*layers: Mapping[str, Scalar]) -> SearchSettings:

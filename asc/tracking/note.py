@@ -32,14 +32,18 @@ def _best(record: RunRecord) -> str:
     if not completed:
         return "No trial is complete yet."
     return "\n".join(
-        ["| best | log loss | accuracy | bytes | MMAC/s |", "|---|---|---|---|---|", *map(_row, completed[:3])]
+        [
+            "| best | log loss | accuracy | bytes | MMAC/s |",
+            "|---|---|---|---|---|",
+            *(_row(trial, final=_final(record)) for trial in completed[:3]),
+        ]
     )
 
 
-def _row(trial: TrialRecord) -> str:
+def _row(trial: TrialRecord, *, final: bool) -> str:
     assert trial.ended is not None, "only completed trials are ranked"
     log_loss, accuracy = trial.ended.log_loss, trial.ended.accuracy
-    mark = " (optimistic)" if trial.ended.optimistic else ""
+    mark = (" (optimistic)" if trial.ended.optimistic else "") + (" (clips that were trained on)" if final else "")
     return (
         f"| {trial.asked.title}{mark} | {'' if log_loss is None else f'{log_loss:.3f}'} "
         f"| {'' if accuracy is None else f'{accuracy:.1%}'} "
@@ -50,9 +54,15 @@ def _row(trial: TrialRecord) -> str:
 def _commands(record: RunRecord, run_folder: Path) -> str:
     storage = "" if run_folder.parent == Path("runs") else f" --storage {shlex.quote(str(run_folder.parent))}"
     lines = [f"python launch/{record.started.kind}.py --resume {record.started.name}{storage}"]
-    if record.completed() and record.started.settings.get("part") != "all":
+    judged = record.completed() and not _final(record)
+    if judged:
         lines.append(f"python launch/evaluate.py {run_folder / 'best' / 'model.safetensors'} --split test")
-    return "\n".join(["Go on, then test the best:", "```", *lines, "```"])
+    return "\n".join(["Go on, then test the best:" if judged else "Go on:", "```", *lines, "```"])
+
+
+def _final(record: RunRecord) -> bool:
+    """Whether every clip was trained on, so that no figure judges the network."""
+    return record.started.settings.get("part") == "all"
 
 
 def _space(space: str | None) -> str:

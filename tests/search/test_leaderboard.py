@@ -26,6 +26,7 @@ def test_completed_trials_are_ranked_and_the_others_follow(journal: Callable[[],
     assert rows[0].log_loss == 0.9 and rows[0].accuracy == 0.75 and rows[0].counted_bytes == 7
     assert rows[3].log_loss == 2.0, "a stopped trial shows its last epoch"
     assert rows[1].reference and not rows[0].reference
+    assert rows[0].calibrated is None and rows[0].config["calibration.method"] == "none"
 
 
 def test_files_hold_every_trial_and_no_time(journal: Callable[[], Journal], idlab128: Space, tmp_path: Path) -> None:

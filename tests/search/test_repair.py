@@ -1,5 +1,6 @@
 """Repair to the budget: what comes out fits, is the widest that does, and is left alone where it fits already."""
 
+import dataclasses
 import random
 
 import pytest
@@ -8,6 +9,7 @@ from asc.budget import RULES, counted_bytes, limit_bytes, rule
 from asc.config import Experiment
 from asc.recipes.loading import load_experiment
 from asc.search.repair import Budget, repair, scaled_widths
+from asc.search.settings import SearchSettings
 from asc.size import cost
 from asc.space import Space, load_space, parse_space
 
@@ -90,6 +92,13 @@ def test_a_pruned_network_takes_a_temperature_where_a_regression_was_asked_for(
     point = {**space.sample(random.Random(0)), "compression.prune_ratio": prune_ratio}
     found = repair(asked, space, point, Budget(rule=rule("dcase2021"), kilobytes=128))
     assert found is not None and found.experiment.calibration.method == method
+
+
+def test_a_search_around_a_pruned_recipe_takes_a_temperature(settings: SearchSettings, space: Space) -> None:
+    asked = dataclasses.replace(settings, recipe="16b_prune", calibrate="multinomial")
+    assert asked.reference(space, classes=10).calibration.method == "temperature"
+    unpruned = dataclasses.replace(settings, recipe="8b_calibm", calibrate="none")
+    assert unpruned.reference(space, classes=10).calibration.method == "none"
 
 
 def test_widths_shrink_together_to_multiples_of_the_cardinality() -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 from asc.journal import fold
@@ -24,6 +25,20 @@ def test_nothing_is_offered_for_testing_before_a_trial_is_complete(script):
     script.started()
     text = note(fold(script.journal.entries), FOLDER)
     assert "No trial is complete yet." in text and "evaluate.py" not in text
+
+
+def test_figures_that_flatter_are_marked_and_a_final_model_is_not_to_be_tested(script):
+    script.started()
+    script.trial("t000", "completed", 1.25)
+    record = fold(script.journal.entries)
+    best = record.trials["t000"]
+    best.ended = dataclasses.replace(best.ended, optimistic=True)
+    assert "c4 78.3 KB (optimistic) | 1.250" in note(record, FOLDER)
+    best.ended = dataclasses.replace(best.ended, optimistic=False)
+    record.started = dataclasses.replace(record.started, settings={"part": "all"})
+    text = note(record, FOLDER)
+    assert "(clips that were trained on) | 1.250" in text
+    assert "evaluate.py" not in text and "then test the best" not in text
 
 
 def test_a_long_space_fits_into_a_tag(script):
