@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from asc.config import Experiment
 from asc.data.choice import DataChoice
@@ -82,3 +84,9 @@ class SearchSettings:
 def settings_from(*layers: Mapping[str, Scalar]) -> SearchSettings:
     """The settings that a search was started with, those given anew at each resume over them."""
     return build(SearchSettings, {key: value for layer in layers for key, value in layer.items()})
+
+
+def resume_command(run_folder: Path) -> str:
+    """What a person types to go on with a search."""
+    storage = "" if run_folder.parent == Path("runs") else f" --storage {shlex.quote(str(run_folder.parent))}"
+    return f"python launch/search.py --resume {run_folder.name}{storage}"
