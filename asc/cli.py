@@ -3,22 +3,22 @@
 Results go to standard output, all else to standard error; with --json standard output is exactly one JSON object.
 """
 
-import errno
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, TypeVar
 
 import tyro
 from rich.console import Console
 
-from asc.errors import InputError
+from asc.errors import InputError, disk_is_full
 
 Options = TypeVar("Options")
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def option(metavar: str) -> Any:
@@ -31,8 +31,10 @@ def launch(main: Callable[[Options], int], options: type[Options], *, descriptio
 
     `description` opens the help of a script with subcommands, whose `options` are a union and so have no docstring.
 
-    Wrong input (`InputError`) and a full disk end in one sentence on standard error and exit code 2.
+    Wrong input (`InputError`) and a full disk end in one sentence on standard error and exit code 2. SIGTERM, which
+    schedulers of clusters send before they kill, is taken as Ctrl-C: what is under way is ended in order.
     """
+    signal.signal(signal.SIGTERM, as_interrupt)
     try:
         code = main(tyro.cli(options, description=description, config=(tyro.conf.FlagCreatePairsOff,)))
     except BrokenPipeError:
@@ -51,9 +53,9 @@ def launch(main: Callable[[Options], int], options: type[Options], *, descriptio
     sys.exit(code)
 
 
-def disk_is_full(error: OSError) -> bool:
-    """Whether it says that a disk, a quota or the largest size of a file is used up."""
-    return error.errno in _DISK_FULL
+def as_interrupt(number: int, frame: FrameType | None) -> None:
+    """A signal's handler: whatever Ctrl-C would do now."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def complain(sentence: str) -> int:

@@ -94,6 +94,15 @@ class EpochDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRetried:
+    """A trial's worker, or its node, died or failed behind this epoch; another one goes on from the checkpoint."""
+
+    trial: str
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RungReached:
     """Early stopping compared a trial at the end of a cycle, by the validation log loss."""
 
@@ -132,7 +141,9 @@ class RunEnded:
     best: str | None
 
 
-Event = RunStarted | RunResumed | PointRefused | TrialAsked | EpochDone | RungReached | TrialEnded | RunEnded
+Event = (
+    RunStarted | RunResumed | PointRefused | TrialAsked | EpochDone | TrialRetried | RungReached | TrialEnded | RunEnded
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +256,7 @@ class TrialRecord:
     asked_at_s: float
     epochs: dict[int, EpochMetrics] = field(default_factory=dict)
     rungs: list[RungReached] = field(default_factory=list)
+    retries: list[TrialRetried] = field(default_factory=list)
     ended: TrialEnded | None = None
 
 
@@ -297,6 +309,8 @@ def add(record: RunRecord, entry: Entry) -> None:
             _trial(record, done.trial).epochs[done.metrics.epoch] = done.metrics
         case RungReached() as rung:
             _trial(record, rung.trial).rungs.append(rung)
+        case TrialRetried() as retried:
+            _trial(record, retried.trial).retries.append(retried)
         case TrialEnded() as ended:
             _trial(record, ended.trial).ended = ended
         case PointRefused() as refused:

@@ -8,11 +8,10 @@ from pathlib import Path
 import torch
 
 from asc.artefact import ModelInfo
-from asc.cli import disk_is_full
 from asc.compress import calibrated
 from asc.config import Calibration
 from asc.data.dataset import Dataset
-from asc.errors import InputError
+from asc.errors import InputError, disk_is_full
 from asc.evaluate import Evaluator
 from asc.quant.stored import StoredNet
 from asc.results import CalibrationReport, Evaluation

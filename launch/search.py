@@ -52,6 +52,8 @@ def main(options: Options) -> int:
     for purpose, command in finish.commands(summary, settings, browse(summary.folder, settings.mlflow_uri)):
         output.result(f"{purpose}:\n    " + command.replace("\n", "\n    "))
     output.json(finish.summary_json(summary, settings))
+    if ending == "halted":
+        return cli.complain(finish.halted(summary, lead.problem or ""))
     return cli.INTERRUPTED if ending == "interrupted" else cli.DONE if summary.best is not None else cli.FAILED
 
 

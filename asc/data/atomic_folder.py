@@ -14,11 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from asc.errors import InputError
+from asc.errors import InputError, disk_is_full
 
 TEMPORARY = ".packing-"
 STALE_S = 60.0
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 THERE = (errno.ENOTEMPTY, errno.EEXIST)
 
 
@@ -41,10 +40,46 @@ def atomic_folder(folder: Path, *, is_whole: Callable[[Path], bool]) -> Iterator
             _flush_folder(workspace / "new")
             _install(workspace, folder, is_whole)
     except OSError as error:
-        reason = "there is no room left" if error.errno in NO_ROOM else error.strerror or str(error)
-        raise InputError(
-            f"{parent} cannot be written to ({reason}): make room there or choose another cache folder"
-        ) from error
+        raise _unwritable(parent, error) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock that one process on a machine (or of those that share a file system) can hold at a time.
+
+    The file goes with the lock, so that none is left behind; a process that dies gives it back.
+
+    Raises:
+        InputError: no room on the disk, or no right to write.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _owned(path)
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
+    with lock:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _owned(path: Path) -> IO[bytes]:
+    """The locked file of this name; one that its last owner removed meanwhile is let go for a new one."""
+    while True:
+        lock = path.open("ab")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        except FileNotFoundError:
+            pass
+        lock.close()
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    reason = "there is no room left" if disk_is_full(error) else error.strerror or str(error)
+    return InputError(f"{folder} cannot be written to ({reason}): make room there or choose another cache folder")
 
 
 def flush(file: IO[bytes] | IO[str]) -> None:

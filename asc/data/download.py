@@ -20,10 +20,9 @@ from pathlib import Path
 import pooch
 
 from asc.data.archive import unpack
-from asc.data.atomic_folder import NO_ROOM
 from asc.data.fetch import Resuming, TransferBroken, TransferRefused
 from asc.data.packages import Package, PackageSet
-from asc.errors import InputError
+from asc.errors import InputError, disk_is_full
 
 Progress = Callable[[str, int, int], None]
 ATTEMPTS = 8  # two minutes in vain
@@ -148,7 +147,7 @@ def download(
             if not plan.keep_archives:
                 _remove_if_empty(plan.folder / "archives")
     except OSError as error:
-        if error.errno in NO_ROOM:
+        if disk_is_full(error):
             raise
         raise _unusable(plan.folder, error) from error
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from asc.data.atomic_folder import locked
 from asc.data.manifest import Manifest
 from asc.data.packing import Progress, pack
 from asc.data.sources import Source, sources_of
@@ -65,7 +66,8 @@ class Store:
 def open_store(manifest: Manifest, *, sample_rate_hz: int, cache: Path, progress: Progress | None = None) -> Store:
     """The store of a data set at a rate below `cache`; packed when it is not there, not whole, or a source changed.
 
-    `progress` is told (clips done, clips in all) while packing.
+    `progress` is told (clips done, clips in all) while packing. Of several processes that want the same store one
+    packs it and the others wait.
 
     Raises:
         InputError: files that cannot be used (all of them in one sentence), no room, or no right to write.
@@ -74,8 +76,11 @@ def open_store(manifest: Manifest, *, sample_rate_hz: int, cache: Path, progress
     folder = cache / _fingerprint(sources, sample_rate_hz)
     index = read_index(folder)
     if index is None:
-        pack(folder, sources, sample_rate_hz=sample_rate_hz, progress=progress)
-        index = read_index(folder)
+        with locked(cache / f"{folder.name}.lock"):
+            index = read_index(folder)  # another process may have packed it while this one waited
+            if index is None:
+                pack(folder, sources, sample_rate_hz=sample_rate_hz, progress=progress)
+                index = read_index(folder)
     if index is None:
         raise RuntimeError(f"{folder} was packed but cannot be read back")
     return Store(folder, index, sample_rate_hz=sample_rate_hz)

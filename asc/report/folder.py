@@ -5,8 +5,7 @@ import tempfile
 from pathlib import Path
 
 from asc.checkpoint import write_bytes
-from asc.cli import disk_is_full
-from asc.errors import InputError
+from asc.errors import InputError, disk_is_full
 from asc.evaluate import Predictions
 from asc.evaluation_text import About, markdown, tree
 from asc.report.confusion import confusion_figure

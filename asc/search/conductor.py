@@ -20,6 +20,7 @@ from asc.journal import (
     TrialAsked,
     TrialEnded,
     TrialRecord,
+    TrialRetried,
     add,
     fold,
 )
@@ -75,6 +76,7 @@ class Conductor:
         self._names: dict[str, str] = {}
         self._queue: list[str] = []
         self._exhausted = False
+        self.problem: str | None = None
         self._replay()
 
     @property
@@ -89,6 +91,8 @@ class Conductor:
 
     def next_trial(self, worker: str) -> Assignment | None:
         """A trial for a worker: an unfinished one first, else a new point; None where `done`."""
+        if self.problem is not None:
+            return None
         if self._queue:
             name = self._queue.pop(0)
         elif self.done:
@@ -155,6 +159,16 @@ class Conductor:
     def left(self, worker: str) -> None:
         """The worker is free; its trial, if it has not ended, stays unfinished in the journal."""
         self._names.pop(worker, None)
+
+    def retried(self, worker: str, reason: str) -> None:
+        """Journal that another worker takes a trial over from its checkpoint."""
+        name = self._names[worker]
+        epoch = max(self.record.trials[name].epochs, default=0)
+        self.journal.append(TrialRetried(trial=name, epoch=epoch, reason=reason))
+
+    def halt(self, problem: str) -> None:
+        """End the whole search, for any trial would meet the same; those under way stay unfinished."""
+        self.problem = self.problem or problem
 
     def failed(self, worker: str, reason: str) -> None:
         """Journal the end of a trial whose worker failed for good."""

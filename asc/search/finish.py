@@ -81,6 +81,16 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
     )
 
 
+def halted(summary: Summary, problem: str) -> str:
+    """Why a search could not go on, and how it will, in one sentence."""
+    return f"{problem}; then go on with: {_resume(summary.folder)}"
+
+
+def _resume(folder: Path) -> str:
+    storage = "" if folder.parent == Path("runs") else f" --storage {shlex.quote(str(folder.parent))}"
+    return f"python launch/search.py --resume {folder.name}{storage}"
+
+
 def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterator[tuple[str, str]]:
     """What to do next: a purpose and the command for it, in the order a person would want them."""
     folder = summary.folder
@@ -91,7 +101,7 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
     data += f" --device-irs {shlex.quote(settings.device_irs)}" if settings.device_irs else ""
     data_seed = f" --data-seed {settings.data_seed}" if settings.data_seed else ""
     if summary.ending != "finished":
-        yield "go on with the search", f"python launch/search.py --resume {folder.name}{storage}"
+        yield "go on with the search", _resume(folder)
     if summary.best is not None:
         yield (
             "train the best with the full schedule",

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from asc.budget import Rule, counted_bytes
-from asc.journal import Entry, RunRecord, TrialAsked, TrialEnded, TrialRecord
+from asc.journal import Entry, RunRecord, TrialAsked, TrialEnded, TrialRecord, TrialRetried
 from asc.progress import clock
 from asc.search.settings import SearchSettings
 
@@ -47,6 +47,8 @@ class LiveView:
         match entry.event:
             case TrialEnded():
                 self._say(self._ended_line(self._record.trials[entry.event.trial]))
+            case TrialRetried() as retried:
+                self._say(f"        {retried.trial}: {retried.reason}; it goes on behind epoch {retried.epoch}")
             case TrialAsked() if not self._console.is_terminal:
                 self._say(f"        {entry.event.title} begins")
 

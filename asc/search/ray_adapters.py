@@ -19,6 +19,10 @@ from asc.search.conductor import Assignment, Conductor, FinalFigures
 from asc.search.trial import TrialOrder, message_of
 from asc.typed import nested
 
+RETRIES = 2
+_OUT_OF_MEMORY = ("can't allocate memory", "MemoryError", "OutOfMemoryError", "Out of memory", "OOM")
+_DIED = ("ray.exceptions.RayActorError", "ray.exceptions.ActorDiedError", "The actor died", "The actor is dead")
+
 
 class ConductedSearcher(Searcher):
     """Hands out the conductor's trials, as many at a time as there is room for."""
@@ -52,7 +56,11 @@ class ConductedSearcher(Searcher):
 
 
 class ConductedScheduler(FIFOScheduler):
-    """Passes every result to the conductor and its verdict back to Tune."""
+    """Passes every result to the conductor and its verdict back to Tune.
+
+    A trial may fail `RETRIES` times in a row without a new epoch: on machines that are taken away at any time a long
+    trial is hit often, and as long as it gets on it shall go on.
+    """
 
     def __init__(self, conductor: Conductor) -> None:
         """Results are heard here first, before searcher and callbacks."""
@@ -65,9 +73,14 @@ class ConductedScheduler(FIFOScheduler):
         if message is None:
             return TrialScheduler.CONTINUE
         if message.epoch is not None:
+            trial.max_failures = trial.num_failures + RETRIES
             stops = self._conductor.epoch_done(trial.trial_id, message.epoch)
             return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
-        if message.diverged is not None:
+        if message.halt is not None:
+            self._conductor.halt(message.halt)
+        elif message.failed is not None:
+            self._conductor.failed(trial.trial_id, message.failed)
+        elif message.diverged is not None:
             self._conductor.diverged(trial.trial_id, message.diverged)
         elif message.log_loss is not None:
             figures = {f.name: getattr(message, f.name) for f in dataclasses.fields(FinalFigures)}
@@ -85,7 +98,7 @@ def unflattened(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class FailureWatch(tune.Callback):
-    """Ends a trial whose worker failed for good, with the reason."""
+    """Journals the failures of workers, with the reason: those after which a trial goes on, and those for good."""
 
     def __init__(self, conductor: Conductor) -> None:
         """Tune tells callbacks of an error after the searcher."""
@@ -93,21 +106,41 @@ class FailureWatch(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Journal the failure with the last line of what the worker raised."""
-        file = Path(trial.error_file) if trial.error_file else None
-        text = file.read_text("utf-8", errors="replace") if file is not None and file.is_file() else ""
-        lines = [line for line in text.splitlines() if line.strip()]
-        self._conductor.failed(trial.trial_id, lines[-1].strip() if lines else "the worker died without a word")
+        self._conductor.failed(trial.trial_id, _reason(trial))
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Journal that the trial is to go on from its checkpoint."""
+        self._conductor.retried(trial.trial_id, _reason(trial))
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of ours goes into Tune's pickles."""
         return {}
 
 
-class Deadline(tune.Stopper):
-    """Ends the whole search when its time is up; trials that are under way stay unfinished in the journal."""
+def _reason(trial: Trial) -> str:
+    """What Tune wrote down of a trial's last failure, in one line."""
+    file = Path(trial.error_file) if trial.error_file else None
+    text = file.read_text("utf-8", errors="replace") if file is not None and file.is_file() else ""
+    lines = [line.strip() for line in text.rpartition("Failure # ")[2].splitlines() if line.strip()]
+    if any(word in line for line in lines for word in _OUT_OF_MEMORY):
+        return (
+            f"it ran out of memory ({lines[-1]}): run fewer at a time with --max-concurrent, or make "
+            "schedule.batch_size or augment.crop_s smaller in the space"
+        )
+    if any(line.startswith(_DIED) for line in lines):
+        return "its worker process died (killed, or its node is gone)"
+    return lines[-1] if lines else "the worker died without a word"
 
-    def __init__(self, seconds: float | None) -> None:
+
+class EndOfSearch(tune.Stopper):
+    """Ends the whole search when its time is up or nothing more can be trained.
+
+    Trials that are under way stay unfinished in the journal.
+    """
+
+    def __init__(self, conductor: Conductor, seconds: float | None) -> None:
         """Seconds from now, or None for no end."""
+        self._conductor = conductor
         self._ends_at = None if seconds is None else time.monotonic() + seconds
         self.passed = False
 
@@ -116,6 +149,10 @@ class Deadline(tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """Whether the time is up."""
+        """Whether the time is up, or the conductor met a problem."""
         self.passed = self._ends_at is not None and time.monotonic() >= self._ends_at
-        return self.passed
+        return self.passed or self._conductor.problem is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of ours goes into Tune's pickles."""
+        return {}

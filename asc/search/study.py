@@ -9,7 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import ray
 from ray import tune
@@ -18,18 +18,24 @@ from asc.data.choice import DataChoice
 from asc.errors import InputError
 from asc.journal import RunEnded
 from asc.search.conductor import Assignment, Conductor, trial_folder
-from asc.search.ray_adapters import ConductedScheduler, ConductedSearcher, Deadline, FailureWatch
+from asc.search.ray_adapters import RETRIES, ConductedScheduler, ConductedSearcher, EndOfSearch, FailureWatch
 from asc.search.settings import SearchSettings
 from asc.search.trial import TrialOrder, run_trial
 
-Ending = Literal["finished", "out of time", "interrupted"]
-_RETRIES = 2
+Ending = Literal["finished", "out of time", "interrupted", "halted"]
 
 
-def run(conductor: Conductor, settings: SearchSettings, data: DataChoice, cache: Path) -> Ending:
-    """Run trials until none is left, time is up, or Ctrl-C; everything that happened is in the journal.
+def run(
+    conductor: Conductor,
+    settings: SearchSettings,
+    data: DataChoice,
+    cache: Path,
+    *,
+    trial: Callable[[dict[str, Any]], None] = run_trial,
+) -> Ending:
+    """Run trials until none is left, time is up, Ctrl-C, or what no trial can get past (`conductor.problem` says it).
 
-    `cache` is where workers find the packed audio.
+    Everything that happened is in the journal. `cache` is where workers find the packed audio, `trial` what they do.
 
     Raises:
         InputError: `--address` names no cluster that can be reached, or a trial asks for more than there is.
@@ -41,18 +47,22 @@ def run(conductor: Conductor, settings: SearchSettings, data: DataChoice, cache:
         return TrialOrder(
             config=assignment.experiment.flat(),
             data=data,
+            data_digest=conductor.record.started.data_digest or "",
             cache=str(cache),
             folder=str(trial_folder(run_folder, assignment.trial)),
             threads=settings.cpus_per_trial,
             journalled=assignment.journalled,
             on_gpu=settings.gpus_per_trial > 0,
+            shared=not settings.local,
         )
 
-    interrupts = signal.getsignal(signal.SIGINT)
-    deadline = Deadline(None if settings.time_budget_min is None else settings.time_budget_min * 60)
+    interrupts, terminations = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    end = EndOfSearch(conductor, None if settings.time_budget_min is None else settings.time_budget_min * 60)
+    searcher = ConductedSearcher(conductor, order, max_concurrent=settings.max_concurrent)
     try:
         with _ray(settings), _scratch(run_folder) as scratch:
-            _fit(conductor, settings, order, deadline, scratch)
+            signal.signal(signal.SIGTERM, terminations)  # Ray's own would end this process on the spot
+            _fit(conductor, trial, searcher, end, settings, scratch)
     except KeyboardInterrupt:
         return "interrupted"
     except BaseException:
@@ -63,34 +73,35 @@ def run(conductor: Conductor, settings: SearchSettings, data: DataChoice, cache:
         raise
     finally:
         signal.signal(signal.SIGINT, interrupts)
+        signal.signal(signal.SIGTERM, terminations)
+    if conductor.problem is not None:
+        return "halted"
     if conductor.done and all(trial.ended for trial in conductor.record.trials.values()):
         return "finished"
-    return "out of time" if deadline.passed else "interrupted"
+    return "out of time" if end.passed else "interrupted"
 
 
 def _fit(
     conductor: Conductor,
+    trial: Callable[[dict[str, Any]], None],
+    searcher: ConductedSearcher,
+    end: EndOfSearch,
     settings: SearchSettings,
-    order: Callable[[Assignment], TrialOrder],
-    deadline: Deadline,
     scratch: Path,
 ) -> None:
     resources = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial}
     tune.Tuner(
-        tune.with_resources(run_trial, resources),
+        tune.with_resources(trial, resources),
         tune_config=tune.TuneConfig(
-            search_alg=ConductedSearcher(conductor, order, max_concurrent=settings.max_concurrent),
-            scheduler=ConductedScheduler(conductor),
-            num_samples=-1,
-            reuse_actors=True,
+            search_alg=searcher, scheduler=ConductedScheduler(conductor), num_samples=-1, reuse_actors=True
         ),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(scratch),
             verbose=0,
-            stop=deadline,
+            stop=end,
             callbacks=[FailureWatch(conductor)],
-            failure_config=tune.FailureConfig(max_failures=_RETRIES),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     ).fit()
 

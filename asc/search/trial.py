@@ -1,39 +1,57 @@
 """A trial on a worker: the same training loop as launch/train.py, its epochs passed on to Ray Tune.
 
-Imported by Ray's workers. What goes over the wire are plain dicts of `TrialOrder` and of the three kinds of `Message`.
+Imported by Ray's workers. What goes over the wire are plain dicts of `TrialOrder` and of the kinds of `Message`.
 """
 
 import dataclasses
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asc.config import Experiment
 from asc.data.choice import DataChoice
-from asc.results import Completed, Diverged, EpochMetrics, Signal, Stored
+from asc.errors import InputError, disk_is_full
+from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, Stored, TrainingEnd
+from asc.runs import JOURNAL
 from asc.typed import Scalar, build
+
+if TYPE_CHECKING:
+    from asc.data.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialOrder:
-    """All that a worker needs; `cache` is where the packed audio lies, `journalled` how many epochs the driver has."""
+    """All that a worker needs.
+
+    `cache` is where the packed audio lies, `data_digest` names the data that the driver sees, `folder` is the trial's
+    in the run's, `journalled` how many epochs the driver has. `shared` says that other nodes may run trials, which must
+    then see the same folders.
+    """
 
     config: Mapping[str, Scalar]
     data: DataChoice
+    data_digest: str
     cache: str
     folder: str
     threads: int
     journalled: int
     on_gpu: bool
+    shared: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What a worker tells the driver: an epoch, or the end of a training (`diverged` is the epoch of it)."""
+    """What a worker tells the driver: an epoch, or how it ended.
+
+    `diverged` is the epoch of it; `failed` why this trial cannot be trained; `halt` why none can be.
+    """
 
     epoch: EpochMetrics | None = None
     diverged: int | None = None
+    failed: str | None = None
+    halt: str | None = None
     log_loss: float | None = None
     accuracy: float | None = None
     epochs: int | None = None
@@ -47,16 +65,54 @@ def message_of(result: Mapping[str, Any]) -> Message | None:
 
 
 def run_trial(config: dict[str, Any]) -> None:
-    """Ray Tune's function: train as ordered, report each epoch that the driver has not seen, then the end."""
+    """Ray Tune's function: train as ordered, report each epoch that the driver has not seen, then the end.
+
+    What anybody's trial would meet (data that are wrong on this node, a full disk) is reported as a reason to halt, and
+    what only this config meets as its failure; both leave no doubt, so there is no use in a second attempt.
+    """
+    order = build(TrialOrder, config)
+    try:
+        dataset = _opened(order)
+    except InputError as error:
+        _send(Message(halt=f"{_here(order)}{error}"))
+        return
+    try:
+        _send(_message_at(_trained(order, dataset)))
+    except InputError as error:
+        _send(Message(failed=str(error)))
+    except OSError as error:
+        if not disk_is_full(error):
+            raise
+        _send(Message(halt=f"{_here(order)}the disk of {order.folder} is full ({error.strerror}): free some space"))
+
+
+def _opened(order: TrialOrder) -> "Dataset":
+    """The data of a trial as this node sees them.
+
+    Raises:
+        InputError: they or the run's folder are not there, or not those that the driver sees.
+    """
+    import torch
+
+    from asc.training_run import open_data
+
+    torch.set_num_threads(order.threads)
+    run_folder = Path(order.folder).parents[1]
+    if order.shared and not (run_folder / JOURNAL).is_file():
+        raise InputError(f"{run_folder} is not there: give a --storage that all nodes share")
+    dataset = open_data(order.data, Experiment.from_flat(order.config), Path(order.cache))
+    if dataset.manifest.digest != order.data_digest:
+        raise InputError(
+            f"{order.data.spec} is not what the search began with (files, labels or splits differ): copy the same data "
+            "to every node"
+        )
+    return dataset
+
+
+def _trained(order: TrialOrder, dataset: "Dataset") -> TrainingEnd:
     import torch
 
     from asc.train import train
-    from asc.training_run import open_data
-
-    order = build(TrialOrder, config)
-    torch.set_num_threads(order.threads)
-    experiment = Experiment.from_flat(order.config)
-    dataset = open_data(order.data, experiment, Path(order.cache))
 
     def report(metrics: EpochMetrics) -> Signal:
         if metrics.epoch > order.journalled:
@@ -64,20 +120,34 @@ def run_trial(config: dict[str, Any]) -> None:
         return Signal.CONTINUE
 
     device = torch.device("cuda" if order.on_gpu else "cpu")
-    end = train(experiment, dataset, folder=Path(order.folder), report=report, device=device)
+    experiment = Experiment.from_flat(order.config)
+    return train(experiment, dataset, folder=Path(order.folder), report=report, device=device)
+
+
+def _message_at(end: TrainingEnd) -> Message:
     match end:
         case Completed():
-            _send(
-                Message(
-                    log_loss=end.evaluation.log_loss,
-                    accuracy=end.evaluation.accuracy,
-                    epochs=end.epochs,
-                    built=end.stored,
-                    calibrated=end.calibration.applied if end.calibration else None,
-                )
+            return Message(
+                log_loss=end.evaluation.log_loss,
+                accuracy=end.evaluation.accuracy,
+                epochs=end.epochs,
+                built=end.stored,
+                calibrated=end.calibration.applied if end.calibration else None,
             )
         case Diverged():
-            _send(Message(diverged=end.epoch))
+            return Message(diverged=end.epoch)
+        case Stopped():
+            raise AssertionError("a trial's report stops nothing: Tune ends its worker")
+
+
+def _here(order: TrialOrder) -> str:
+    """The node, where there may be several."""
+    if not order.shared:
+        return ""
+    import ray
+
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return f"on node {socket.gethostname()} ({address}, Ray's {ray.get_runtime_context().get_node_id()[:8]}): "
 
 
 def _send(message: Message) -> None:

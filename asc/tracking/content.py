@@ -21,6 +21,7 @@ from asc.journal import (
     TrialAsked,
     TrialEnded,
     TrialRecord,
+    TrialRetried,
 )
 from asc.tracking.note import note
 from asc.typed import Scalar
@@ -87,6 +88,10 @@ def updates(record: RunRecord, entry: Entry, run_folder: Path) -> Iterator[Updat
             yield Update(
                 head=_trial_head(record, record.trials[done.trial]), time_ms=time_ms, figures=_epoch_figures(done)
             )
+        case TrialRetried() as retried:
+            trial = record.trials[retried.trial]
+            tags = {"retries": str(len(trial.retries)), "last_retry": retried.reason}
+            yield Update(head=_trial_head(record, trial), time_ms=time_ms, tags=tags)
         case TrialEnded() as ended:
             yield from _ended(record, ended, time_ms, run_folder)
         case RunEnded() as run_ended:

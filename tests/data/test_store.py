@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -266,7 +267,7 @@ def packer(data: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None and process.stdout.readline() == "half way\n"
-            (workspace,) = cache.iterdir()
+            (workspace,) = cache.glob(".packing-*")
             os.utime(workspace, (0, 0))  # as if it had begun long ago
             yield process
         finally:
@@ -277,20 +278,29 @@ def test_a_killed_packer_is_in_nobodys_way(data: Path, cache: Path) -> None:
     with packer(data, cache) as process:
         process.kill()
         process.wait()
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.iterdir())) == 2, "its lock and its half of a store"
     store = open_(manifest_of(data, [f"{number}.wav" for number in range(12)]), cache)
     assert np.abs(store.read(3) - sound(3, seconds=0.35)).max() < store.gain(3)
     assert list(cache.iterdir()) == [store.folder]
 
 
-def test_two_packers_at_once_both_end_with_a_good_store(data: Path, cache: Path) -> None:
-    with packer(data, cache) as process:
-        ours = open_(manifest_of(data, [f"{number}.wav" for number in range(12)]), cache)
-        assert len(list(cache.iterdir())) == 2  # the other, still living, is left alone
+def test_of_two_that_want_a_store_one_packs_it_and_the_other_waits(data: Path, cache: Path) -> None:
+    told: list[int] = []
+    manifest = manifest_of(data, [f"{number}.wav" for number in range(12)])
+    with packer(data, cache) as process, ThreadPoolExecutor(1) as second:
+        waiting = second.submit(open_, manifest, cache, lambda done, total: told.append(done))
+        while not _waits_for_a_lock():
+            assert not waiting.done()
         answer, _ = process.communicate("go on\n", timeout=120)
-    assert process.returncode == 0
+        ours = waiting.result(timeout=120)
+    assert process.returncode == 0 and told == []
     assert answer.split() == [ours.folder.name, ours.read(3).tobytes().hex()]
     assert list(cache.iterdir()) == [ours.folder]
+
+
+def _waits_for_a_lock() -> bool:
+    """Whether a thread of this process stands in flock, as Linux tells it."""
+    return any(f" {os.getpid()} " in line for line in Path("/proc/locks").read_text().splitlines() if "->" in line)
 
 
 def test_synthetic_clips_are_packed_like_files(cache: Path) -> None:

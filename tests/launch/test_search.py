@@ -213,19 +213,34 @@ def test_ctrl_c_ends_with_what_is_there_and_a_dead_mlflow_server_does_not_matter
     assert not (run / ".ray").exists()
 
 
-def test_a_trial_that_fails_says_why_and_a_search_without_a_network_fails(bench: Bench, tiny_csv: Path) -> None:
+def test_data_that_are_gone_halt_the_search_and_say_why_once(bench: Bench, tiny_csv: Path) -> None:
     copy = bench.folder / "copy"
     shutil.copytree(tiny_csv.parent, copy)
     options = ("--recipe", "tiny.toml", "--space", "space.toml", "--data", f"csv:{copy / 'meta.csv'}")
-    process = bench.start(*options, "--name", "lost", "--trials", "1", "--mlflow-uri", "none")
+    process = bench.start(*options, "--name", "lost", "--trials", "3", "--mlflow-uri", "none")
     run = bench.run("lost")
     wait_for(lambda: bool(events(run)), process)
     (copy / "up_slow-00-0.wav").unlink()
     code, out, err = ended(process)
-    assert code == 1, err
-    (end,) = [event for event in events(run) if isinstance(event, TrialEnded)]
-    assert end.outcome == "failed" and end.reason is not None and "up_slow-00-0.wav" in end.reason
-    assert "up_slow-00-0.wav" in out, "the person is told why"
+    assert code == 2, err
+    assert err.count("error:") == 1 and "up_slow-00-0.wav" in err and "--resume lost" in err
+    assert not [event for event in events(run) if isinstance(event, TrialEnded)], "unfinished, so that it can go on"
+    assert "no trial was trained to its end" in out
+
+
+def test_a_config_that_no_memory_holds_fails_alone(bench: Bench) -> None:
+    space = SPACE + '"augment.crop_s" = { choices = [0.4, 1e9] }\n'
+    (bench.folder / "huge.toml").write_text(space)
+    code, _, err = ended(bench.search("huge", "--trials", "4", "--space", "huge.toml", "--mlflow-uri", "none"))
+    assert code == 0, err
+    record = fold(read_journal(bench.run("huge") / "journal.jsonl"))
+    for trial in record.trials.values():
+        assert trial.ended is not None
+        huge = trial.asked.config["augment.crop_s"] == 1e9
+        assert (trial.ended.outcome == "failed") == huge, trial.ended
+        assert len(trial.retries) == (2 if huge else 0)
+        assert not huge or (trial.ended.reason or "").startswith("it ran out of memory"), trial.ended.reason
+    assert any(trial.retries for trial in record.trials.values())
 
 
 def refusal(bench: Bench, *options: str) -> str:
