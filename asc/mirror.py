@@ -23,7 +23,7 @@ from pathlib import Path
 from asc.errors import InputError
 from asc.journal import Entry, Journal, RunRecord, TrialEnded, fold
 from asc.runs import JOURNAL, KEPT_FILES, TRIALS, two_runs
-from asc.storage import Bucket, StorageError, bucket_of
+from asc.storage import Bucket, StorageError, run_bucket, storage_option
 from asc.train import BEST, LAST, MODEL
 
 _SHORTEST_PAUSE_S, _PAUSES = 1.0, 9
@@ -45,12 +45,9 @@ class _TakenOver(InputError):
 class Mirror:
     """Keeps one run's folder in its folder of a bucket; `heard` is a listener of the journal."""
 
-    def __init__(
-        self, journal: Journal, bucket: Bucket, *, say: Callable[[str], None], on_taken_over: Callable[[], None]
-    ) -> None:
-        """Nothing is opened yet. `say` gets whole sentences; it and `on_taken_over` are called from the thread."""
+    def __init__(self, journal: Journal, bucket: Bucket) -> None:
+        """Nothing is opened yet."""
         self._journal, self._folder, self._bucket = journal, journal.path.parent, bucket
-        self._say, self._on_taken_over = say, on_taken_over
         self._end = self._uploaded = 0
         self._sizes_there: set[int] = set()
         self._sent: dict[str, tuple[int, ...]] = {}
@@ -58,11 +55,17 @@ class Mirror:
         self._wake, self._stop = threading.Event(), threading.Event()
         self._deadline_s = float("inf")
         self._problem: str | None = None
-        self._warned = False
-        self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+        self._taken_over = False
 
-    def start(self) -> None:
-        """Upload what is there, remove from the bucket what the journal does not need, then follow the run.
+    def start(self, say: Callable[[str], None], on_taken_over: Callable[[str], None]) -> None:
+        """Catch up, then follow the run; both callbacks get sentences from the thread (errors as `catch_up`)."""
+        self.catch_up()
+        self._say, self._on_taken_over, self._warned = say, on_taken_over, False
+        self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+        self._thread.start()
+
+    def catch_up(self) -> None:
+        """Upload what is there, and remove from the bucket what the journal does not need.
 
         Raises:
             StorageError: the bucket cannot be reached, or refuses.
@@ -72,10 +75,9 @@ class Mirror:
         if not self._journal.path.read_bytes().startswith(there):
             raise two_runs(self._folder, self._bucket)
         self._sizes_there = {len(there)}
-        self._end = self._journal.entries[-1].end_offset
+        self._end = self._journal.entries[-1].end_offset if self._journal.entries else 0
         self._upload()
         self._tidy()
-        self._thread.start()
 
     def heard(self, entry: Entry) -> None:
         """Take note of an entry. Cheap, never blocks."""
@@ -90,6 +92,8 @@ class Mirror:
         self._stop.set()
         self._wake.set()
         self._thread.join(drain_s)
+        if self._taken_over:
+            return Mirrored(missing=(), problem=None)  # all has been said, and nothing is to be sent
         missing = [name for name in KEPT_FILES if self._signature(name) != self._sent.get(name)]
         missing += [JOURNAL] if self._uploaded < self._end else []
         problem = self._problem or f"{self._bucket} is slow: {drain_s:.0f} s were not enough"
@@ -99,9 +103,8 @@ class Mirror:
         try:
             self._loop()
         except _TakenOver as error:
-            self._problem = str(error)
-            self._say(self._problem)
-            self._on_taken_over()
+            self._taken_over = True
+            self._on_taken_over(str(error))
         finally:
             if (cause := sys.exception()) is not None:
                 self._problem = f"keeping the run in {self._bucket} failed ({type(cause).__name__}: {cause})"
@@ -157,8 +160,8 @@ class Mirror:
         size = self._bucket.size_bytes(JOURNAL)
         if size is not None and size not in self._sizes_there:
             raise _TakenOver(
-                f"{self._bucket} is written by another process as well, so this one ends: {self._folder} is no longer "
-                "what lies there"
+                f"{self._bucket} is written by another process as well: leave the run to that one, or stop it and move "
+                f"away the one of {self._folder} and that folder that you do not want"
             )
         with self._journal.path.open("rb") as file:
             data = file.read(end)
@@ -217,26 +220,55 @@ def _is_checkpoint_of_no_use(name: str, record: RunRecord) -> bool:
 
 
 @contextmanager
-def mirrored(journal: Journal, storage: str | Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Keep a run in the bucket that `storage` names while it is under way; nothing where it names a folder.
+def mirrored(
+    journal: Journal, say: Callable[[str], None], *, on_taken_over: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Keep a run in its bucket while it is under way; nothing where its folder is all there is of it.
 
-    Where another process turns out to write the same run, this one is interrupted as by Ctrl-C.
+    Where another process turns out to write the same run, `on_taken_over` gets a sentence that says so; without it this
+    process is interrupted as by Ctrl-C.
 
     Raises:
         StorageError: the bucket cannot be reached at the start, or refuses.
         InputError: it holds another run of this name, or this one gone on elsewhere.
     """
-    bucket, folder = bucket_of(storage), journal.path.parent
+    folder = journal.path.parent
+    bucket = run_bucket(folder)
     if bucket is None:
         yield
         return
-    mirror = Mirror(journal, bucket.at(folder.name), say=say, on_taken_over=_thread.interrupt_main)
-    mirror.start()
+    mirror = Mirror(journal, bucket)
+    mirror.start(say, on_taken_over or _interrupted(say))
     journal.listeners.append(mirror.heard)
     try:
         yield
     finally:
         left = mirror.close()
         if left.problem is not None:
-            command = f"python launch/track.py {shlex.quote(folder.name)} --storage {shlex.quote(str(storage))}"
-            say(f"{left.problem}; of {folder} is to be sent: {', '.join(left.missing)}; do it later with: {command}")
+            say(f"{left.problem}; of {folder} is still to be sent {', '.join(left.missing)}: {send_command(folder)}")
+
+
+def send(run_folder: Path, bucket: Bucket) -> None:
+    """Send now what a bucket lacks of a run that no process is running (errors as `Mirror.catch_up`).
+
+    Raises:
+        InputError: a process is running it, or its journal is damaged.
+    """
+    journal = Journal(run_folder / JOURNAL)
+    try:
+        Mirror(journal, bucket).catch_up()
+    finally:
+        journal.close()
+
+
+def send_command(run_folder: Path) -> str:
+    """What a person types to send later what a bucket lacks of a run."""
+    return f"python launch/track.py {shlex.quote(run_folder.name)}{storage_option(run_folder)}"
+
+
+def _interrupted(say: Callable[[str], None]) -> Callable[[str], None]:
+    def interrupt(sentence: str) -> None:
+        say(sentence)
+        _thread.interrupt_main()
+
+    return interrupt

@@ -12,7 +12,7 @@ from pathlib import Path
 from asc.artefact import ModelInfo, load_model
 from asc.checkpoint import write_bytes
 from asc.errors import InputError
-from asc.storage import Bucket, bucket_of, runs_folder
+from asc.storage import NOTE, Bucket, bucket_of, run_bucket, runs_folder
 from asc.train import BEST, LAST
 
 JOURNAL = "journal.jsonl"
@@ -42,21 +42,29 @@ def new_run_folder(storage: str | Path, name: str) -> Path:
         if (folder / JOURNAL).exists():
             raise InputError(f"{folder} exists: give another --name, or go on with it by --resume {name}")
         folder.mkdir(parents=True, exist_ok=True)
+        if bucket is not None:
+            write_bytes(folder / NOTE, str(storage).encode())
     except OSError as error:
         raise InputError(f"--storage {storage} cannot be written ({error.strerror}): give a folder of yours") from error
     return folder
 
 
 def run_folder(storage: str | Path, name: str) -> Path:
-    """The folder of a run that exists; where the storage is a bucket, the working copy, brought up to date from it.
+    """The folder of a run that exists; where it lies in a bucket, the working copy, brought up to date from there.
 
     Raises:
-        InputError: there is none of this name; those there are named. Or the working copy is of another run.
+        InputError: there is none of this name; those there are named. Or what lies here is of another run.
+        StorageError: the bucket cannot be reached, or refuses.
     """
     bucket, runs = bucket_of(storage), runs_folder(storage)
     folder = runs / name
     if bucket is not None:
+        if (folder / JOURNAL).is_file() and run_bucket(folder) != bucket.at(name):
+            raise InputError(f"{folder} is no working copy of {bucket.at(name)}: move it away, or mend --storage")
         fetch(bucket.at(name), folder)
+        write_bytes(folder / NOTE, str(storage).encode())
+    elif (kept := run_bucket(folder)) is not None:
+        fetch(kept, folder)
     if not (folder / JOURNAL).is_file():
         names = bucket.folders() if bucket else sorted(path.parent.name for path in runs.glob(f"*/{JOURNAL}"))
         known = f"the runs there are {', '.join(names)}" if names else "there are none yet"

@@ -10,6 +10,7 @@ or not at all, and is there for every reader as soon as it is written.
 import functools
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from asc.errors import InputError
 if TYPE_CHECKING:
     from pyarrow.fs import S3FileSystem
 
+# In a working copy of a run: the storage that it is a copy from.
+NOTE = "storage.txt"
 FORMS = "give a folder, or s3://BUCKET/PREFIX"
 _RUNS = Path("runs")
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -165,6 +168,24 @@ def bucket_of(storage: str | Path) -> Bucket | None:
     return Bucket(
         bucket=parts.netloc, prefix="/".join(segments), region=options.get("region"), endpoint=_endpoint(options)
     )
+
+
+def run_bucket(run_folder: Path) -> Bucket | None:
+    """The bucket's folder of a run whose folder here is a working copy; None where it is all there is of the run.
+
+    Raises:
+        InputError: the file that says so was damaged.
+    """
+    noted = run_folder / NOTE
+    bucket = bucket_of(noted.read_text("utf-8")) if noted.is_file() else None
+    return bucket and bucket.at(run_folder.name)
+
+
+def storage_option(run_folder: Path) -> str:
+    """The end of a command line about a run that says where it lies; empty for the default."""
+    noted = run_folder / NOTE
+    storage = noted.read_text("utf-8") if noted.is_file() else str(run_folder.parent)
+    return "" if storage == str(_RUNS) else f" --storage {shlex.quote(storage)}"
 
 
 def patiently(action: Callable[[], _Answer], *, limit_s: float) -> _Answer:

@@ -87,7 +87,7 @@ def test_a_run_is_mirrored_while_it_goes_and_checkpoints_go_once_the_bucket_know
 ) -> None:
     folder, said = journal.path.parent, []
     upload_checkpoints(bucket, "t007")  # of a trial that was asked in a life of the run that was lost
-    with mirrored(journal, storage, said.append):
+    with mirrored(journal, said.append):
         assert bucket.get(JOURNAL) == journal.path.read_bytes()
         assert not any("t007" in name for name in bucket.sizes())
         for trial in ("t000", "t001", "t002"):
@@ -133,7 +133,7 @@ def test_a_trainings_best_is_never_older_than_its_last_and_both_go_with_it(
     monkeypatch.setattr(Bucket, "put", noted)
     for name in CHECKPOINTS:
         (folder / name).write_text("1")
-    with mirrored(journal, storage, print):
+    with mirrored(journal, print):
         assert order == ["best.safetensors", "last.safetensors", JOURNAL]
         journal.append(asked("t000"))
         wait_for(lambda: order.count(JOURNAL) == 2)
@@ -151,7 +151,7 @@ def test_an_outage_is_survived_and_told_once(journal: Journal, storage: str, buc
         said.append(sentence)
         told.set()
 
-    with mirrored(journal, storage, say):
+    with mirrored(journal, say):
         object_store.stop()
         journal.append(asked("t000"))
         assert told.wait(60)
@@ -165,8 +165,8 @@ def test_what_an_outage_kept_is_said_and_sent_later(
     journal: Journal, storage: str, bucket: Bucket, object_store: Any
 ) -> None:
     said: list[str] = []
-    mirror = Mirror(journal, bucket, say=said.append, on_taken_over=lambda: None)
-    mirror.start()
+    mirror = Mirror(journal, bucket)
+    mirror.start(said.append, said.append)
     journal.listeners.append(mirror.heard)
     object_store.stop()
     try:
@@ -178,7 +178,7 @@ def test_what_an_outage_kept_is_said_and_sent_later(
         object_store.start()
     assert left.missing == ("leaderboard.csv", JOURNAL) and "NETWORK_CONNECTION" in str(left.problem)
     journal.listeners.clear()
-    with mirrored(journal, storage, said.append):
+    with mirrored(journal, said.append):
         pass
     assert bucket.get(JOURNAL) == journal.path.read_bytes() and bucket.get("leaderboard.csv") == b"x"
 
@@ -190,7 +190,7 @@ def test_on_another_machine_the_run_is_taken_from_the_bucket(
     (folder / "best").mkdir()
     for name in (*CHECKPOINTS, "best/model.safetensors"):
         (folder / name).write_text(name)
-    with mirrored(journal, storage, print):
+    with mirrored(journal, print):
         journal.append(asked("t000"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -206,7 +206,7 @@ def test_on_another_machine_the_run_is_taken_from_the_bucket(
 def test_the_longer_of_two_journals_wins_where_one_goes_on_from_the_other(
     journal: Journal, storage: str, bucket: Bucket
 ) -> None:
-    with mirrored(journal, storage, print):
+    with mirrored(journal, print):
         journal.append(asked("t000"))
     journal.append(asked("t001"))
     whole = journal.path.read_bytes()
@@ -227,14 +227,14 @@ def test_the_longer_of_two_journals_wins_where_one_goes_on_from_the_other(
 
 
 def test_a_name_that_the_bucket_has_is_taken(journal: Journal, storage: str, bucket: Bucket) -> None:
-    with mirrored(journal, storage, print):
+    with mirrored(journal, print):
         pass
     journal.path.unlink()
     with pytest.raises(InputError, match="night exists: give another --name, or go on with it by --resume night"):
         new_run_folder(storage, "night")
     second = Journal(journal.path)
     second.append(RunStarted(name="night", kind="search", settings={}))
-    with pytest.raises(InputError, match="hold different runs"), mirrored(second, storage, print):
+    with pytest.raises(InputError, match="hold different runs"), mirrored(second, print):
         pass
     second.close()
 
@@ -250,7 +250,7 @@ def test_of_two_processes_that_write_one_run_the_one_that_finds_the_others_journ
     journal: Journal, storage: str, bucket: Bucket
 ) -> None:
     said: list[str] = []
-    with pytest.raises(KeyboardInterrupt), mirrored(journal, storage, said.append):
+    with pytest.raises(KeyboardInterrupt), mirrored(journal, said.append):
         there = bucket.get(JOURNAL)
         assert there is not None
         bucket.put(JOURNAL, there + b"of another process\n")
