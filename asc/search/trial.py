@@ -15,6 +15,8 @@ from asc.data.choice import DataChoice
 from asc.errors import InputError, disk_is_full
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, Stored, TrainingEnd
 from asc.runs import JOURNAL
+from asc.search.workspace import workspace
+from asc.storage import Bucket, StorageError
 from asc.typed import Scalar, build
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ class TrialOrder:
 
     `cache` is where the packed audio lies, `data_digest` names the data that the driver sees, `folder` is the trial's
     in the run's, `journalled` how many epochs the driver has. `shared` says that other nodes may run trials, which must
-    then see the same folders.
+    then see the same folders; where the run lies in a `bucket`, that is the trial's folder there, and takes the place
+    of `folder`.
     """
 
     config: Mapping[str, Scalar]
@@ -39,6 +42,7 @@ class TrialOrder:
     journalled: int
     on_gpu: bool
     shared: bool
+    bucket: Bucket | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +71,9 @@ def message_of(result: Mapping[str, Any]) -> Message | None:
 def run_trial(config: dict[str, Any]) -> None:
     """Ray Tune's function: train as ordered, report each epoch that the driver has not seen, then the end.
 
-    What anybody's trial would meet (data that are wrong on this node, a full disk) is reported as a reason to halt, and
-    what only this config meets as its failure; both leave no doubt, so there is no use in a second attempt.
+    What anybody's trial would meet (data that are wrong on this node, a full disk, no way to the bucket) is reported as
+    a reason to halt, and what only this config meets as its failure; both leave no doubt, so there is no use in a
+    second attempt.
     """
     order = build(TrialOrder, config)
     try:
@@ -78,12 +83,15 @@ def run_trial(config: dict[str, Any]) -> None:
         return
     try:
         _send(_message_at(_trained(order, dataset)))
+    except StorageError as error:
+        _send(Message(halt=f"{_here(order)}{error}"))
     except InputError as error:
         _send(Message(failed=str(error)))
     except OSError as error:
         if not disk_is_full(error):
             raise
-        _send(Message(halt=f"{_here(order)}the disk of {order.folder} is full ({error.strerror}): free some space"))
+        folder = order.folder if order.bucket is None else order.cache
+        _send(Message(halt=f"{_here(order)}the disk of {folder} is full ({error.strerror}): free some space"))
 
 
 def _opened(order: TrialOrder) -> "Dataset":
@@ -98,8 +106,8 @@ def _opened(order: TrialOrder) -> "Dataset":
 
     torch.set_num_threads(order.threads)
     run_folder = Path(order.folder).parents[1]
-    if order.shared and not (run_folder / JOURNAL).is_file():
-        raise InputError(f"{run_folder} is not there: give a --storage that all nodes share")
+    if order.shared and order.bucket is None and not (run_folder / JOURNAL).is_file():
+        raise InputError(f"{run_folder} is not there: give a --storage that all nodes share, or a bucket")
     dataset = open_data(order.data, Experiment.from_flat(order.config), Path(order.cache))
     if dataset.manifest.digest != order.data_digest:
         raise InputError(
@@ -114,14 +122,19 @@ def _trained(order: TrialOrder, dataset: "Dataset") -> TrainingEnd:
 
     from asc.train import train
 
-    def report(metrics: EpochMetrics) -> Signal:
-        if metrics.epoch > order.journalled:
-            _send(Message(epoch=metrics))
-        return Signal.CONTINUE
-
     device = torch.device("cuda" if order.on_gpu else "cpu")
     experiment = Experiment.from_flat(order.config)
-    return train(experiment, dataset, folder=Path(order.folder), report=report, device=device)
+    with workspace(Path(order.folder), order.bucket, scratch=Path(order.cache)) as place:
+
+        def report(metrics: EpochMetrics) -> Signal:
+            if metrics.epoch > order.journalled:
+                place.keep()
+                _send(Message(epoch=metrics))
+            return Signal.CONTINUE
+
+        end = train(experiment, dataset, folder=place.folder, report=report, device=device)
+        place.keep()
+        return end
 
 
 def _message_at(end: TrainingEnd) -> Message:
