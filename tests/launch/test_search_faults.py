@@ -55,7 +55,7 @@ def epochs(run: Path, trial: str) -> dict[int, float]:
 
 
 def test_a_worker_killed_the_mlflow_server_away_and_the_driver_terminated(bench: Bench, server: Server) -> None:
-    process = bench.search("storm", "--trials", "6", "--epochs-per-cycle", "50", "--mlflow-uri", server.uri)
+    process = bench.search("storm", "--trials", "4", "--epochs-per-cycle", "30", "--mlflow-uri", server.uri)
     run = bench.run("storm")
     wait_for(server.answers, process)
     wait_for(lambda: len(history(run, "t000")) >= 2 and len(history(run, "t001")) >= 2, process)
@@ -132,7 +132,7 @@ def on(cluster: Nodes) -> tuple[str, ...]:
 
 
 def test_a_node_that_dies_costs_no_trial(bench: Bench, two_nodes: Nodes) -> None:
-    process = bench.search("node", "--trials", "4", "--epochs-per-cycle", "50", *on(two_nodes))
+    process = bench.search("node", "--trials", "3", "--epochs-per-cycle", "40", *on(two_nodes))
     run = bench.run("node")
     wait_for(lambda: len(history(run, "t000")) >= 2 and len(history(run, "t001")) >= 2, process)
     held = {trial: history(run, trial) for trial in ("t000", "t001")}

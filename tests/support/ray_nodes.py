@@ -1,6 +1,7 @@
-"""A Ray cluster of several nodes on this machine, as a process of its own; prints where it is and ends with its input.
+"""A Ray cluster of several nodes on this machine, as a process of its own, whose nodes can be killed and added.
 
-Run as a script: `python ray_nodes.py CPUS CPUS ...`, the head's first. Everything listens on loopback only.
+As a script, `python ray_nodes.py CPUS CPUS ...`, the head's first: prints where the cluster is, then reads lines (`add
+CPUS` for another node) and ends with its input. Everything listens on loopback only.
 """
 
 import json
@@ -26,7 +27,15 @@ class Nodes:
     """Where the cluster is, and the pids of its raylets, the head's first."""
 
     address: str
-    raylets: tuple[int, ...]
+    raylets: list[int]
+    process: subprocess.Popen[str]
+
+    def add(self, cpus: int) -> None:
+        """Another node."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(f"add {cpus}\n")
+        self.process.stdin.flush()
+        self.raylets.append(json.loads(self.process.stdout.readline()))
 
 
 @contextmanager
@@ -39,9 +48,9 @@ def nodes(*cpus: int, environment: dict[str, str]) -> Iterator[Nodes]:
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
         try:
-            yield Nodes(address=said["address"], raylets=tuple(said["raylets"]))
+            yield Nodes(address=said["address"], raylets=said["raylets"], process=process)
         finally:
-            process.communicate("end\n", timeout=60)
+            process.communicate(timeout=60)
 
 
 def _main(cpus: list[int]) -> None:
@@ -49,10 +58,16 @@ def _main(cpus: list[int]) -> None:
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus[0], "include_dashboard": True})
-    others = [cluster.add_node(num_cpus=count) for count in cpus[1:]]
-    raylets = [node.all_processes["raylet"][0].process.pid for node in (cluster.head_node, *others)]
-    print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
-    sys.stdin.readline()
+
+    def add(count: int) -> int:
+        node = cluster.add_node(num_cpus=count)
+        pid: int = node.all_processes["raylet"][0].process.pid
+        return pid
+
+    head = cluster.head_node.all_processes["raylet"][0].process.pid
+    print(json.dumps({"address": cluster.address, "raylets": [head, *map(add, cpus[1:])]}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(add(int(line.removeprefix("add ")))), flush=True)
     cluster.shutdown()
 
 
