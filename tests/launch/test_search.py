@@ -1,5 +1,6 @@
 """launch/search.py as a user starts it: real Ray, MLflow and audio, small networks; killed, stopped, resumed."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -42,6 +43,7 @@ class Bench:
         (folder / "space.toml").write_text(SPACE)
         self._data = data
         self.mark = f"ASC_BENCH={folder}"
+        self.peak_bytes = 0
         self._environment = {**os.environ, "ASC_BENCH": str(folder), "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
 
     def start(self, *options: str) -> subprocess.Popen[str]:
@@ -61,6 +63,16 @@ class Bench:
 
     def run(self, name: str) -> Path:
         return self.folder / "runs" / name
+
+    def watch_disk(self, process: subprocess.Popen[str]) -> None:
+        """Until it ends, note the most that runs and tracking take at a time."""
+        while process.poll() is None:
+            taken = 0
+            for path in (self.folder / "runs").rglob("*"):
+                with contextlib.suppress(OSError):  # gone since
+                    taken += path.stat().st_size if path.is_file() else 0
+            self.peak_bytes = max(self.peak_bytes, taken)
+            time.sleep(0.05)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -115,7 +127,9 @@ def bench(
 @pytest.fixture(scope="module")
 def whole(bench: Bench) -> dict[str, object]:
     """A search of 6 trials, one at a time, from start to end."""
-    code, out, err = ended(bench.search("whole", "--trials", "6", "--max-concurrent", "1", "--seed", "3"))
+    process = bench.search("whole", "--trials", "6", "--max-concurrent", "1", "--seed", "3")
+    bench.watch_disk(process)
+    code, out, err = ended(process)
     assert code == 0, err
     assert out.count("\n") == 1, "standard output holds one JSON object and nothing else"
     for chatter in ("INFO", "WARNING", "raylet", "Trial status", "Trial name", "[I 20"):
@@ -259,13 +273,17 @@ def test_wrong_input_ends_before_ray_starts_in_one_sentence(bench: Bench, tiny_c
     assert "has no run none" in refusal(bench, "--resume", "none")
     assert "dcase2021" in refusal(bench, *never, "--space", "space.toml", "--rule", "dcase2020")
     assert "--mlflow-uri" in refusal(bench, *never, "--space", "space.toml", "--mlflow-uri", "ftp://x")
+    assert "free: make room" in refusal(bench, *never, "--space", "space.toml", "--trials", "1000000000000")
     assert not bench.run("never").exists()
 
 
-def test_a_dry_run_trains_nothing_and_leaves_nothing(bench: Bench) -> None:
-    code, out, err = ended(bench.search("dry", "--dry-run"))
+def test_a_dry_run_trains_nothing_and_leaves_nothing_and_knows_the_disk(bench: Bench, whole: dict[str, object]) -> None:
+    code, out, err = ended(bench.search("dry", "--dry-run", "--trials", "6", "--max-concurrent", "1"))
     assert code == 0, err
     answer = json.loads(out)
+    disk = answer["disk"]
+    assert disk["audio_there"], "the other searches have packed it"
+    assert bench.peak_bytes <= disk["running_bytes"] + disk["kept_bytes"] == disk["total_bytes"] <= 2 * bench.peak_bytes
     assert 0 < answer["fit_share"] < answer["repairable_share"] == 1
     assert answer["smallest_bytes"] < answer["largest_bytes"] <= 4 * 1024
     assert answer["minutes"][0] < answer["minutes"][1]
