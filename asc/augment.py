@@ -2,7 +2,8 @@
 
 Report (IDLab, DCASE 2021 task 1a), section 2.1; mixup is Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), speed
 perturbation Ko et al. 2015. What happens to a clip is a pure function of (seed, epoch, clip index), decided in a
-`BatchPlan` before any audio is read: resuming, other batch sizes and several workers see the same crops.
+`BatchPlan` before any audio is read: resuming, other batch sizes and several workers see the same crops. A worker's
+part of a batch is a plan too, whose rows are those of the whole batch to the bit.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from torch.nn import functional
 from asc.config import Augment
 from asc.errors import InputError
 from asc.torchaudio_compat import resample
+from asc.workers import Workers
 
 # Speed factors become fractions in lowest terms, for the cost of resampling grows with their size: 1.15 is 23/20.
 # Thousandths are exact, finer factors are taken as the nearest such fraction.
@@ -27,7 +29,11 @@ _LARGEST_DENOMINATOR = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BatchPlan:
-    """What a training batch is: one value a clip in each array, all of shape (batch,)."""
+    """What a training batch is: one value a row in each array, all of shape (batch,).
+
+    Where a row's partner is not among the rows, for several workers share the batch (`part`), it follows behind them:
+    `clip`, `start` and `speed` are that much longer.
+    """
 
     clip: NDArray[np.int64]
     """Clip indices."""
@@ -38,11 +44,27 @@ class BatchPlan:
     weight: NDArray[np.float64]
     """Mixup's lambda: the clip's own share, the partner has the rest."""
     partner: NDArray[np.int64]
-    """Position in this batch of the clip that is mixed in."""
+    """Position in `clip` of the clip that is mixed in."""
 
     def __len__(self) -> int:
-        """Number of clips in the batch."""
-        return len(self.clip)
+        """Number of rows that are trained on."""
+        return len(self.weight)
+
+    def part(self, workers: Workers) -> "BatchPlan":
+        """This worker's rows, and behind them those partners that are others' rows."""
+        if workers.count == 1:
+            return self
+        rows = workers.slice_of(len(self))
+        own, partner = np.arange(len(self))[rows], self.partner[rows]
+        read = np.concatenate([own, np.setdiff1d(partner, own)])
+        position = np.argsort(read)
+        return BatchPlan(
+            clip=self.clip[read],
+            start=self.start[read],
+            speed=self.speed[read],
+            weight=self.weight[rows],
+            partner=position[np.searchsorted(read, partner, sorter=position)],
+        )
 
 
 class Clips(Protocol):
@@ -64,7 +86,7 @@ class Clips(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadedBatch:
-    """The crops of a plan as they were read, on the CPU: waveform (batch, crop samples), target (batch,)."""
+    """The crops of a plan as they were read, on the CPU: waveform (clips, crop samples), target (clips,)."""
 
     plan: BatchPlan
     waveform: Tensor
@@ -83,7 +105,7 @@ class Batcher:
 
     def load(self, plan: BatchPlan) -> LoadedBatch:
         """Read the crops of a plan; clips shorter than a crop are followed by zeros."""
-        waveform = np.zeros((len(plan), self._crop_samples), dtype=np.float32)
+        waveform = np.zeros((len(plan.clip), self._crop_samples), dtype=np.float32)
         for row, clip, fraction in zip(waveform, plan.clip.tolist(), plan.start.tolist(), strict=True):
             start, count = crop_bounds(self._clips.samples(clip), fraction, self._crop_samples)
             row[:count] = self._clips.waveform(clip, start, count)
@@ -168,10 +190,16 @@ def change_speed(waveform: Tensor, speed: NDArray[np.int64], *, speed_factors: S
 def mixup(
     waveform: Tensor, target: Tensor, *, weight: NDArray[np.float64], partner: NDArray[np.int64]
 ) -> tuple[Tensor, Tensor]:
-    """weight * x + (1 - weight) * x[partner], for waveforms (batch, samples) and targets (batch, classes) alike."""
+    """weight * x + (1 - weight) * x[partner], for waveforms (clips, samples) and targets (clips, classes) alike.
+
+    `weight` and `partner` are (batch,) and name the first clips; what follows these is only mixed in.
+    """
     own = torch.tensor(weight, dtype=waveform.dtype, device=waveform.device).unsqueeze(1)
     rows = torch.from_numpy(partner).to(waveform.device)
-    return torch.lerp(waveform[rows], waveform, own), torch.lerp(target[rows], target, own)
+    return (
+        torch.lerp(waveform[rows], waveform[: len(weight)], own),
+        torch.lerp(target[rows], target[: len(weight)], own),
+    )
 
 
 def _batches(clips: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:

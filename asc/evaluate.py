@@ -19,6 +19,7 @@ from asc.errors import InputError
 from asc.frontend import LogMel
 from asc.metrics import confusion, evaluation, reliability
 from asc.results import Evaluation, Examination, Split
+from asc.workers import ALONE, Workers
 
 Network = Callable[[Tensor], Tensor]
 Numbers = NDArray[np.int64]
@@ -43,16 +44,23 @@ class Evaluator:
     """Evaluates networks on one split. Log-mel features are computed once and kept where they take 256 MB or less."""
 
     def __init__(
-        self, dataset: Dataset, split: Split, front_end: FrontEnd, device: torch.device, *, own: bool = True
+        self,
+        dataset: Dataset,
+        split: Split,
+        front_end: FrontEnd,
+        device: torch.device,
+        *,
+        own: bool = True,
+        workers: Workers = ALONE,
     ) -> None:
-        """Prepare the split's clips, in batches of equal length.
+        """Prepare the split's clips, in batches of equal length, which the workers have in turn.
 
         Only of networks that were trained on this very data set (`own`) is it known which devices they heard.
 
         Raises:
             InputError: the split has no clip.
         """
-        self._dataset, self._split, self._device = dataset, split, device
+        self._dataset, self._split, self._device, self._workers = dataset, split, device, workers
         self._trained_devices = dataset.trained_devices if own else frozenset()
         self._log_mel = LogMel(front_end).to(device)
         clips = dataset.indices(split)
@@ -67,9 +75,13 @@ class Evaluator:
 
     @torch.no_grad()
     def logits(self, network: Network) -> tuple[Tensor, Tensor]:
-        """Logits (clips, classes) of every clip of the split, and the clips' numbers (clips,), on the CPU."""
-        rows = [network(self._batch_features(number)).cpu() for number in range(len(self._batches))]
-        return torch.cat(rows), torch.from_numpy(np.concatenate(self._batches))
+        """Logits (clips, classes), float64, of every clip of the split, and the clips' numbers (clips,), on the CPU."""
+        clips, workers = np.concatenate(self._batches), self._workers
+        logits = torch.zeros(len(clips), len(self._dataset.labels), dtype=torch.float64, device=self._device)
+        for number, rows in enumerate(torch.split(logits, [len(batch) for batch in self._batches])):
+            if number % workers.count == workers.rank:
+                rows.copy_(network(self._batch_features(number)))
+        return workers.sum(logits).cpu(), torch.from_numpy(clips)
 
     def evaluate(self, network: Network) -> Evaluation:
         """Figures, without intervals, of a network that maps log-mel (batch, 1, bands, frames) to (batch, classes)."""

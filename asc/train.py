@@ -3,11 +3,13 @@
 Adam under CyclicLR triangular2 (Smith 2017, https://arxiv.org/abs/1506.01186), soft cross-entropy on mixed crops
 (report, section 2.1), quantisation-aware where 8 bits will be stored (section 3.1), pruned behind the first cycle where
 that is asked for (section 3.3). It knows nothing of searches or trackers: it is given `report`, which sees every epoch
-and may stop it.
+and may stop it. Several workers run it together, each on a part of every batch (Li et al. 2020,
+https://arxiv.org/abs/2006.15704): the same losses, weights equal on all, one set of files.
 """
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CyclicLR
 
@@ -35,6 +38,7 @@ from asc.quant.stored import empty
 from asc.results import Completed, Diverged, EpochMetrics, Report, Signal, Stopped, TrainingEnd
 from asc.size import stored_items
 from asc.typed import build
+from asc.workers import ALONE, Workers
 
 LAST = "last.safetensors"
 BEST = "best.safetensors"
@@ -42,7 +46,13 @@ MODEL = "model.safetensors"
 
 
 def train(
-    experiment: Experiment, dataset: Dataset, *, folder: Path, report: Report, device: torch.device
+    experiment: Experiment,
+    dataset: Dataset,
+    *,
+    folder: Path,
+    report: Report,
+    device: torch.device,
+    workers: Workers = ALONE,
 ) -> TrainingEnd:
     """Train to the end of the schedule, going on from `folder`'s checkpoint if there is one; store the best network.
 
@@ -51,8 +61,12 @@ def train(
     and written to `folder/model.safetensors`. A final model on all data (`DataChoice.part`) has no clips to choose an
     epoch by: its last one is stored.
 
+    Each of several workers calls this, with a folder that all see; the one that leads writes. `report` is called on
+    all, and a stop that one of them is told ends the training of all.
+
     Raises:
-        InputError: the data do not fit the config, or the checkpoint is another experiment's.
+        InputError: the data do not fit the config, the checkpoint is another experiment's, or workers see different
+            ones.
         OSError: the disk is full; the last whole checkpoint stays.
     """
     if experiment.architecture.classes != len(dataset.labels):
@@ -61,15 +75,15 @@ def train(
             f"{len(dataset.labels)} labels: set architecture.classes={len(dataset.labels)}"
         )
     torch.backends.cudnn.deterministic = True
-    run = _Run.start(experiment, dataset, folder, device)
+    run = _Run.start(experiment, dataset, folder, device, workers)
     for metrics in run.history:
-        if report(metrics) is Signal.STOP:
+        if workers.any(report(metrics) is Signal.STOP):
             return Stopped(epoch=metrics.epoch)
     while len(run.history) < experiment.schedule.epochs:
         metrics_or_none = run.epoch()
         if metrics_or_none is None:
             return Diverged(epoch=len(run.history) + 1)
-        if report(metrics_or_none) is Signal.STOP:
+        if workers.any(report(metrics_or_none) is Signal.STOP):
             return Stopped(epoch=metrics_or_none.epoch)
     return run.complete()
 
@@ -94,7 +108,10 @@ class _Run:
     dataset: Dataset
     folder: Path
     device: torch.device
+    workers: Workers
     network: ResNetSE
+    trained: nn.Module
+    """The network, in several workers within the wrapper that averages gradients."""
     optimizer: Adam
     scheduler: CyclicLR
     log_mel: LogMel
@@ -104,7 +121,9 @@ class _Run:
     masks: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, experiment: Experiment, dataset: Dataset, folder: Path, device: torch.device) -> "_Run":
+    def start(
+        cls, experiment: Experiment, dataset: Dataset, folder: Path, device: torch.device, workers: Workers
+    ) -> "_Run":
         """Build everything from the config, then take the state of the last checkpoint, if there is one."""
         schedule = experiment.schedule
         check_items(empty(experiment).state_dict(), experiment)
@@ -121,15 +140,19 @@ class _Run:
             dataset=dataset,
             folder=folder,
             device=device,
+            workers=workers,
             network=network,
+            trained=network if workers.count == 1 else _averaging(network),
             optimizer=optimizer,
             scheduler=cyclic(optimizer, schedule, steps),
             log_mel=LogMel(experiment.front_end).to(device),
             batcher=Batcher(dataset, experiment.augment, experiment.front_end.sample_rate_hz, device),
-            validator=Evaluator(dataset, "valid", experiment.front_end, device),
+            validator=Evaluator(dataset, "valid", experiment.front_end, device, workers=workers),
         )
         if (folder / LAST).is_file():
             run.restore()
+        if not workers.agree(len(run.history)):
+            raise InputError(f"workers see different checkpoints in {folder}: put it on a folder that all nodes share")
         return run
 
     def epoch(self) -> EpochMetrics | None:
@@ -154,7 +177,8 @@ class _Run:
             seconds=time.monotonic() - started,
         )
         self.history.append(metrics)
-        self.save()
+        if self.workers.leads:
+            self.save()
         return metrics
 
     def _train_epoch(self, number: int) -> float:
@@ -164,21 +188,27 @@ class _Run:
             schedule.epochs - self.experiment.compression.freeze_share * schedule.epochs_per_cycle
         )
         step = len(plans) * (number - 1)
-        total, clips = torch.zeros((), device=self.device), 0
+        total = torch.zeros((), device=self.device)
         self.network.train()
-        for waveforms, targets in _ahead(self.batcher, plans):
+        parts = [plan.part(self.workers.share(len(plan))) for plan in plans]
+        for plan, (waveforms, targets) in zip(plans, _ahead(self.batcher, parts), strict=True):
+            sharing = self.workers.share(len(plan))
+            if self.workers.count > 1:
+                self.network.share(sharing)
             if step >= frozen_from:
                 self.network.freeze_batch_norm()
                 self.network.freeze_observers()
-            loss = nn.functional.cross_entropy(self.network(self.log_mel(waveforms)), targets)
+            losses = nn.functional.cross_entropy(self.trained(self.log_mel(waveforms)), targets, reduction="sum")
+            # What is averaged over workers is then the loss of the whole batch, and so are the gradients.
+            loss = losses / len(plan) * sharing.count
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             prune.hold(self.network, self.masks)
             self.scheduler.step()
-            total += loss.detach() * len(targets)
-            clips, step = clips + len(targets), step + 1
-        return float(total) / clips
+            total += loss.detach() * (len(plan) / self.workers.count)
+            step += 1
+        return float(self.workers.sum(total)) / sum(len(plan) for plan in plans)
 
     def _prune(self) -> None:
         """Between the first cycle and the second; a resumed training that stands there does the same again."""
@@ -240,8 +270,11 @@ class _Run:
 
     def complete(self) -> Completed:
         """Store the best epoch's network, checked against the size law, calibrated where asked for, and evaluate it."""
-        tensors, _ = read_tensors(self.folder / BEST)
-        self.network.load_state_dict(_under(tensors, "network."))
+        if self.workers.leads:
+            tensors, _ = read_tensors(self.folder / BEST)
+            self.network.load_state_dict(_under(tensors, "network."))
+        # Another node may not see yet what was just written to a shared folder.
+        self.workers.take_from_first(self.network.state_dict().values())
         network, stored = compressed(self.network.eval(), self.masks, self.experiment)
         uncalibrated = network
         network, calibration = calibrated(uncalibrated, self.experiment, self.dataset, self.device)
@@ -254,7 +287,8 @@ class _Run:
             evaluation=evaluation,
             calibration=calibration,
         )
-        save_model(self.folder / MODEL, network, info)
+        if self.workers.leads:
+            save_model(self.folder / MODEL, network, info)
         assert self.best_epoch is not None, "a pruned training goes on behind its first cycle"
         return Completed(
             evaluation=evaluation,
@@ -265,6 +299,13 @@ class _Run:
             calibration=calibration,
             uncalibrated=None if calibration is None else self.validator.evaluate(uncalibrated),
         )
+
+
+def _averaging(network: nn.Module) -> nn.Module:
+    """The network with gradients that are averaged over workers; its buffers are equal on all as it is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch 2.13 has another name for it, which 2.11 does not know
+        return DistributedDataParallel(network, broadcast_buffers=False)
 
 
 def _plans(experiment: Experiment, dataset: Dataset, *, epoch: int) -> list[BatchPlan]:

@@ -2,16 +2,23 @@
 
 import contextlib
 import csv
+import json
 import logging
+import os
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 from threadpoolctl import threadpool_limits
 
 from asc.config import Architecture, Augment, Experiment, FrontEnd, Schedule
@@ -79,6 +86,55 @@ def _one_thread() -> None:
     """Small tensors on few cores: more threads only wait for each other."""
     torch.set_num_threads(1)
     threadpool_limits(limits=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint:
+    """What three processes found (`joint_work.py`): trainings by name, and tensors of the work of two."""
+
+    folder: Path
+    three: list[dict[str, Any]]
+    two: list[dict[str, Any]]
+    alone: dict[str, Any]
+    two_then_one: dict[str, Any]
+    parts: list[dict[str, torch.Tensor]]
+
+
+@pytest.fixture(scope="session")
+def joint(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_csv: Path,
+    tiny_cache: Path,
+    tiny_dataset: Dataset,
+    tiny_experiment: Experiment,
+) -> Joint:
+    """Real processes that train together, on loopback; the data set is packed before."""
+    folder = tmp_path_factory.mktemp("joint")
+    (folder / "tiny.toml").write_text(tiny_experiment.to_toml())
+    script = Path(__file__).with_name("joint_work.py")
+    arguments = [str(folder), str(tiny_csv), str(tiny_cache), str(folder / "tiny.toml")]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen([sys.executable, "-W", "ignore", str(script), str(rank), *arguments], env=environment)
+        for rank in range(3)
+    ]
+    try:
+        assert [process.wait(timeout=240) for process in processes] == [0, 0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+
+    def found(name: str) -> Any:
+        return json.loads((folder / f"{name}.json").read_text())
+
+    return Joint(
+        folder=folder,
+        three=[found(f"three-{rank}") for rank in range(3)],
+        two=[found(f"two-{rank}") for rank in range(2)],
+        alone=found("alone"),
+        two_then_one=found("two_then_one"),
+        parts=[load_file(folder / f"parts-{rank}.safetensors") for rank in range(2)],
+    )
 
 
 @pytest.fixture

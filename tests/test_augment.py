@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from asc.augment import Batcher, BatchPlan, change_speed, crop_bounds, mixup, pl
 from asc.config import Augment
 from asc.errors import InputError
 from asc.torchaudio_compat import torchaudio
+from asc.workers import Workers
 
 RATE_HZ = 16_000
 
@@ -248,6 +250,21 @@ def test_a_batch_is_speed_then_mixup_of_its_crops():
     torch.testing.assert_close(waveform, share * fast_or_slow + (1 - share) * fast_or_slow[plan.partner])
     assert target.shape == (6, 2)
     torch.testing.assert_close(target.sum(dim=1), torch.ones(6))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6])
+@pytest.mark.parametrize("partners", ["next", "any"])
+def test_the_parts_of_workers_are_the_whole_batch_to_the_bit(count, partners):
+    (plan,) = _plan(range(6))
+    if partners == "any":
+        plan = dataclasses.replace(plan, partner=np.array([5, 5, 0, 1, 4, 2]))
+    batcher = _batcher()
+    waveform, target = batcher.transform(batcher.load(plan))
+    parts = [plan.part(Workers(rank=rank, count=count)) for rank in range(count)]
+    assert sum(map(len, parts)) == len(plan)
+    made = [batcher.transform(batcher.load(part)) for part in parts]
+    assert torch.equal(torch.cat([waveform for waveform, _ in made]), waveform)
+    assert torch.equal(torch.cat([target for _, target in made]), target)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -37,7 +37,7 @@ def test_batches_of_equal_length_equal_clip_by_clip(
     log_mel = LogMel(tiny_experiment.front_end)
     for clip, row in zip(clips.tolist(), logits, strict=True):
         alone = network(log_mel(torch.from_numpy(tiny_dataset.waveform(clip)).unsqueeze(0)))
-        torch.testing.assert_close(alone[0], row, rtol=0, atol=1e-4)
+        torch.testing.assert_close(alone[0].double(), row, rtol=0, atol=1e-4)
 
 
 def test_figures_are_those_of_scikit_learn(

@@ -1,6 +1,7 @@
 """The training loop on real audio: resuming, the schedule, divergence, and the stored network it leaves."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -194,3 +195,67 @@ def test_the_number_of_classes_must_be_that_of_the_data(
 ) -> None:
     with pytest.raises(InputError, match="architecture.classes=4"):
         run(tiny_experiment.updated({"architecture.classes": 10}), tiny_dataset, tmp_path)
+
+
+def steps(*workers: dict[str, Any]) -> list[float]:
+    """The loss of each step, summed over rows and workers."""
+    return [sum(sums) for sums in zip(*(found["sums"] for found in workers), strict=True)]
+
+
+@pytest.mark.parametrize(("name", "relative"), [("int8", 1e-12), ("float16", 1e-12), ("single", 1e-4)])
+def test_two_workers_have_the_losses_of_one(joint: Any, name: str, relative: float) -> None:
+    """Over the end of a cycle, pruning and freezing. In float64, where rounding decides nothing; "single" is float32.
+
+    In float32 a network with fake quantisation differs as much from itself with the rows of its batches in another
+    order: values on the edge of a step fall to the one side or the other.
+    """
+    first, second, alone = joint.two[0][name], joint.two[1][name], joint.alone[name]
+    assert steps(first, second) == pytest.approx(steps(alone), rel=relative)
+    assert len(steps(alone)) == 28
+    assert len(first["states"]) == 4 and first["states"] == second["states"], "weights and buffers, to the bit"
+    for figure, close in (("train_loss", 1e-6), ("valid_log_loss", relative), ("valid_accuracy", 0)):
+        values = [[epoch[figure] for epoch in found["epochs"]] for found in (first, second, alone)]
+        assert values[0] == values[1] == pytest.approx(values[2], rel=max(close, 1e-15))
+
+
+def test_two_workers_store_one_network(joint: Any) -> None:
+    first, second, alone = (found["single"] for found in (*joint.two, joint.alone))
+    assert first["outcome"] == second["outcome"] == alone["outcome"] == "Completed"
+    assert first["end"]["evaluation"] == second["end"]["evaluation"]
+    assert first["end"]["stored"] == second["end"]["stored"] == alone["end"]["stored"]
+    assert first["end"]["evaluation"]["log_loss"] == pytest.approx(alone["end"]["evaluation"]["log_loss"], rel=1e-4)
+    network, info = load_model(joint.folder / "single" / MODEL)
+    assert info.evaluation.log_loss == first["end"]["evaluation"]["log_loss"]
+
+
+def test_a_batch_with_fewer_clips_than_workers(joint: Any) -> None:
+    states = [found["few"]["states"] for found in joint.three]
+    assert len(states[0]) == 2 and states[0] == states[1] == states[2]
+    losses = [[epoch["train_loss"] for epoch in found["few"]["epochs"]] for found in (*joint.three, joint.alone)]
+    assert losses[0] == losses[1] == losses[2] == pytest.approx(losses[3], rel=1e-5)
+
+
+def test_a_stop_that_one_worker_is_told_ends_the_training_of_all(joint: Any) -> None:
+    for found in joint.two:
+        assert found["two_then_one"]["outcome"] == "Stopped" and found["two_then_one"]["end"] == {"epoch": 3}
+
+
+def test_a_checkpoint_does_not_know_how_many_workers_wrote_it(joint: Any) -> None:
+    """Epochs that it holds are reported again and not trained again, to figures that all workers agree on."""
+    before, after = joint.two[0]["two_then_one"]["epochs"], joint.two_then_one["epochs"]
+    assert len(after) == 6 and after[:3] == before and len(joint.two_then_one["sums"]) == 3
+    first, second = (found["one_then_two"] for found in joint.two)
+    assert len(first["epochs"]) == 6 and first["epochs"][:3] == second["epochs"][:3]
+    assert len(first["sums"]) == len(second["sums"]) == 3 and first["states"] == second["states"]
+    assert first["outcome"] == second["outcome"] == joint.two_then_one["outcome"] == "Completed"
+    losses = [[epoch["train_loss"] for epoch in found] for found in (after, first["epochs"])]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2), "the same training, begun and ended by one or by two"
+
+
+def test_workers_diverge_together(joint: Any) -> None:
+    assert [found["wild"]["outcome"] for found in (*joint.two, joint.alone)] == ["Diverged"] * 3
+    assert [found["wild"]["end"] for found in joint.two] == [joint.alone["wild"]["end"]] * 2
+
+
+def test_workers_that_see_different_checkpoints_refuse_to_go_on(joint: Any) -> None:
+    assert all("all nodes share" in found["apart"] for found in joint.two)

@@ -6,6 +6,7 @@ They stand where those of `asc.quant.fake` do and take the same arguments, so th
 import torch
 from torch import Tensor, nn
 
+from asc.models.batch_norm import BatchNorm2d
 from asc.quant.fake import every
 
 
@@ -31,7 +32,7 @@ class FloatConvBnRelu(nn.Module):
         """`stride` is (frequency, time)."""
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
+        self.norm = BatchNorm2d(outputs)
         self.output = NoGrid()
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:

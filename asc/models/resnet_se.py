@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from asc.config import Architecture, Block, FrontEnd, Storage
 from asc.errors import InputError
+from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear, NoGrid
 from asc.models.layers import SqueezeExcite, StatisticsPool, channels_last
 from asc.quant.fake import ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear
 from asc.size import dense_inputs
+from asc.workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class DoubleConvBlock(nn.Module):
         width, stride = block.channels, (block.frequency_stride, block.time_stride)
         self.conv1 = layers.conv_bn_relu(block.in_channels, width, stride=stride)
         self.conv2 = layers.conv_bn_relu(width, width, groups=block.cardinality)
-        self.se = SqueezeExcite(width, block.se_bottleneck, norm=nn.BatchNorm1d(block.se_bottleneck))
+        self.se = SqueezeExcite(width, block.se_bottleneck, norm=BatchNorm1d(block.se_bottleneck))
         self.se_output = layers.grid(nonnegative=True)
         self.skip = layers.conv1x1(block.in_channels, width, stride=stride) if block.has_skip else None
         self.add = layers.grid() if block.has_skip else None
@@ -129,11 +131,17 @@ class ResNetSE(nn.Module):
         self.observers_frozen.fill_(True)
         self._set_switches()
 
+    def share(self, workers: Workers) -> None:
+        """Take the statistics of batch norms and the ranges of activations over the rows of these workers."""
+        for module in self.modules():
+            if isinstance(module, BatchNorm1d | BatchNorm2d | ActivationQuantiser):
+                module.workers = workers
+
     def _set_switches(self) -> None:
         norm_trains = self.training and not bool(self.batch_norm_frozen)
         observing = not bool(self.observers_frozen)
         for module in self.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            if isinstance(module, BatchNorm1d | BatchNorm2d):
                 module.training = norm_trains
             elif isinstance(module, ActivationQuantiser):
                 module.observing = observing

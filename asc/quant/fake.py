@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asc.models.batch_norm import BatchNorm2d
 from asc.models.layers import folded
+from asc.workers import ALONE, Workers
 
 STEPS = 255
 WEIGHT_STEPS = 127
@@ -68,6 +70,7 @@ class ActivationQuantiser(nn.Module):
         self.nonnegative = nonnegative
         self.momentum = momentum
         self.observing = True
+        self.workers: Workers = ALONE
         self._known = False
         self.register_buffer("low", torch.tensor(float("inf")))
         self.register_buffer("high", torch.tensor(float("-inf")))
@@ -88,10 +91,14 @@ class ActivationQuantiser(nn.Module):
         return on_grid
 
     def batch_range(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Minimum and maximum of a batch, both (): the one place where several workers would reduce theirs."""
+        """Minimum and maximum of a batch, both (), over the parts of all workers."""
         # amin and amax apart are several times faster on a processor than aminmax.
         high = x.amax()
-        return (torch.zeros_like(high) if self.nonnegative else x.amin()), high
+        low = torch.zeros_like(high) if self.nonnegative else x.amin()
+        if self.workers.count == 1:
+            return low, high
+        negated_low, high = self.workers.max(torch.stack([-low, high]))
+        return -negated_low, high
 
     def require_range(self) -> None:
         """Check that a batch was seen; looks at the buffers once, then costs nothing.
@@ -169,9 +176,9 @@ class Stored:
 
     def dequantised(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
         """Float weight and bias that stand for the same numbers."""
-        weight = self.weight.to(torch.float32) * _per_output(self.weight_scale, self.weight)
+        weight = self.weight.to(input_scale.dtype) * _per_output(self.weight_scale, self.weight)
         bias = self.bias.double() * self.weight_scale.double() * input_scale.double()
-        return weight, bias.float()
+        return weight, bias.to(input_scale.dtype)
 
 
 @torch.no_grad()
@@ -202,7 +209,7 @@ class ConvBnRelu(nn.Module):
         """`stride` is (frequency, time)."""
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
+        self.norm = BatchNorm2d(outputs)
         self.output = ActivationQuantiser(nonnegative=True)
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # a worker that died is journalled and shown by us, not printed on stdout
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 # Without this Ray's processes listen on every interface, even on a machine of its own.

@@ -13,7 +13,7 @@ from asc.journal import RunEnded, TrialRecord
 from asc.runs import publish
 from asc.search.conductor import Conductor
 from asc.search.leaderboard import Row, as_json, leaderboard, write
-from asc.search.settings import SearchSettings
+from asc.search.settings import SearchSettings, resume_command
 from asc.search.study import Ending
 from asc.size import Cost, cost
 from asc.space import Space
@@ -96,11 +96,7 @@ def _fetch(bucket: Bucket, model: str, folder: Path) -> None:
 
 def halted(summary: Summary, problem: str) -> str:
     """Why a search could not go on, and how it will, in one sentence."""
-    return f"{problem}; then go on with: {_resume(summary.folder)}"
-
-
-def _resume(folder: Path) -> str:
-    return f"python launch/search.py --resume {folder.name}{storage_option(folder)}"
+    return f"{problem}; then go on with: {resume_command(summary.folder)}"
 
 
 def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterator[tuple[str, str]]:
@@ -113,7 +109,7 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
     data += f" --device-irs {shlex.quote(settings.device_irs)}" if settings.device_irs else ""
     data_seed = f" --data-seed {settings.data_seed}" if settings.data_seed else ""
     if summary.ending != "finished":
-        yield "go on with the search", _resume(folder)
+        yield "go on with the search", resume_command(folder)
     if summary.best is not None:
         yield (
             "train the best with the full schedule",

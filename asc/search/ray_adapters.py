@@ -20,7 +20,7 @@ from asc.search.trial import TrialOrder, message_of
 from asc.typed import nested
 
 RETRIES = 2
-_OUT_OF_MEMORY = ("can't allocate memory", "MemoryError", "OutOfMemoryError", "Out of memory", "OOM")
+_OUT_OF_MEMORY = ("can't allocate memory", "MemoryError", "OutOfMemoryError", "running low on memory")
 _DIED = ("ray.exceptions.RayActorError", "ray.exceptions.ActorDiedError", "The actor died", "The actor is dead")
 
 
@@ -124,7 +124,7 @@ def _reason(trial: Trial) -> str:
     lines = [line.strip() for line in text.rpartition("Failure # ")[2].splitlines() if line.strip()]
     if any(word in line for line in lines for word in _OUT_OF_MEMORY):
         return (
-            f"it ran out of memory ({lines[-1]}): run fewer at a time with --max-concurrent, or make "
+            f"it ran out of memory ({lines[-1][:200]}): run fewer at a time with --max-concurrent, or make "
             "schedule.batch_size or augment.crop_s smaller in the space"
         )
     if any(line.startswith(_DIED) for line in lines):

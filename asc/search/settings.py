@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from asc.config import Experiment
 from asc.data.choice import DataChoice
@@ -11,6 +12,7 @@ from asc.errors import InputError
 from asc.recipes.loading import load_experiment
 from asc.results import CalibrationMethod
 from asc.space import Space
+from asc.storage import storage_option
 from asc.typed import Scalar, Value, build
 
 # After so many points in a row that become no trial, the space is taken to hold no further network.
@@ -84,3 +86,8 @@ class SearchSettings:
 def settings_from(*layers: Mapping[str, Scalar]) -> SearchSettings:
     """The settings that a search was started with, those given anew at each resume over them."""
     return build(SearchSettings, {key: value for layer in layers for key, value in layer.items()})
+
+
+def resume_command(run_folder: Path) -> str:
+    """What a person types to go on with a search."""
+    return f"python launch/search.py --resume {run_folder.name}{storage_option(run_folder)}"

@@ -15,12 +15,12 @@ import ray
 from ray import tune
 
 from asc.data.choice import DataChoice
-from asc.errors import InputError
+from asc.errors import InputError, disk_is_full
 from asc.journal import RunEnded
 from asc.runs import TRIALS
 from asc.search.conductor import Assignment, Conductor, trial_folder
 from asc.search.ray_adapters import RETRIES, ConductedScheduler, ConductedSearcher, EndOfSearch, FailureWatch
-from asc.search.settings import SearchSettings
+from asc.search.settings import SearchSettings, resume_command
 from asc.search.trial import TrialOrder, run_trial
 from asc.storage import run_bucket
 
@@ -65,14 +65,17 @@ def run(
     searcher = ConductedSearcher(conductor, order, max_concurrent=settings.max_concurrent)
     try:
         with _ray(settings), _scratch(run_folder) as scratch:
+            logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is journalled and shown by us
             signal.signal(signal.SIGTERM, terminations)  # Ray's own would end this process on the spot
             _fit(conductor, trial, searcher, end, settings, scratch)
     except KeyboardInterrupt:
         return "interrupted"
-    except BaseException:
+    except BaseException as error:
         # Tune wraps what its callbacks raise; a journal that could not be written is the true reason.
         if conductor.journal.failure is not None:
-            raise conductor.journal.failure from None
+            raise _unwritable(conductor, conductor.journal.failure) from None
+        if isinstance(error, OSError) and disk_is_full(error):
+            raise _unwritable(conductor, error) from None
         conductor.journal.append(RunEnded(outcome="interrupted", best=None))
         raise
     finally:
@@ -83,6 +86,16 @@ def run(
     if conductor.done and all(trial.ended for trial in conductor.record.trials.values()):
         return "finished"
     return "out of time" if end.passed else "interrupted"
+
+
+def _unwritable(conductor: Conductor, error: OSError) -> OSError | InputError:
+    """What to say of a run whose folder cannot be written; anything but a full disk is left as it is."""
+    if not disk_is_full(error):
+        return error
+    folder = conductor.journal.path.parent
+    return InputError(
+        f"the disk of {folder} is full ({error.strerror}): free some space, then go on with: {resume_command(folder)}"
+    )
 
 
 def _fit(

@@ -5,6 +5,7 @@ or later by launch/track.py (DESIGN, decision 8).
 """
 
 import fcntl
+import logging
 import os
 import sys
 import threading
@@ -180,7 +181,11 @@ def _locked(run_folder: Path) -> IO[bytes]:
 
 
 def _prepare_environment() -> None:
-    """MLflow's settings where the user has none: short waits, for we try again ourselves; quiet; no reports home."""
+    """MLflow's settings where the user has none: short waits, for we try again ourselves; quiet; no reports home.
+
+    Its log of failed database writes, a traceback each, is switched off: what fails is said in a sentence of ours.
+    """
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     defaults = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",

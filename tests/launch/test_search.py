@@ -1,120 +1,18 @@
 """launch/search.py as a user starts it: real Ray, MLflow and audio, small networks; killed, stopped, resumed."""
 
-import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
+from search_bench import SPACE, Bench, assert_mlflow_agrees, assert_whole, ended, events, listening, loopback, wait_for
 
 from asc.artefact import load_model
 from asc.config import Experiment
-from asc.journal import EpochDone, TrialAsked, TrialEnded, fold, read_journal
-
-ROOT = Path(__file__).resolve().parents[2]
-SPACE = """
-schema = 1
-[parameters]
-"architecture.widths.0" = { low = 4, high = 16, step = 4 }
-"architecture.widths.1" = { low = 4, high = 24, step = 4 }
-"compression.storage" = { choices = ["int8", "float16"] }
-"compression.prune_ratio" = { choices = [0.0, 0.5] }
-"schedule.learning_rate_max" = { low = 2e-3, high = 2e-2, log = true }
-"schedule.cycles" = { choices = [2] }
-"schedule.epochs_per_cycle" = { choices = [3] }
-"""
-
-
-class Bench:
-    """A folder with a recipe, a space and data, in which searches are started."""
-
-    def __init__(self, folder: Path, data: Path, cache: Path, experiment: Experiment) -> None:
-        self.folder = folder
-        (folder / "tiny.toml").write_text(experiment.to_toml())
-        (folder / "space.toml").write_text(SPACE)
-        self._data = data
-        self.mark = f"ASC_BENCH={folder}"
-        self.peak_bytes = 0
-        self._environment = {**os.environ, "ASC_BENCH": str(folder), "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, str(ROOT / "launch" / "search.py"), *options, "--storage", str(self.folder / "runs")],
-            cwd=self.folder,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def search(self, name: str, *options: str) -> subprocess.Popen[str]:
-        common = ["--recipe", "tiny.toml", "--space", "space.toml", "--data", f"csv:{self._data}", "--name", name]
-        return self.start(*common, "--budget-kb", "4", "--calibrate", "multinomial", "--json", *options)
-
-    def run(self, name: str) -> Path:
-        return self.folder / "runs" / name
-
-    def watch_disk(self, process: subprocess.Popen[str]) -> None:
-        """Until it ends, note the most that runs and tracking take at a time."""
-        while process.poll() is None:
-            taken = 0
-            for path in (self.folder / "runs").rglob("*"):
-                with contextlib.suppress(OSError):  # gone since
-                    taken += path.stat().st_size if path.is_file() else 0
-            self.peak_bytes = max(self.peak_bytes, taken)
-            time.sleep(0.05)
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out, err
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.05)
-
-
-def listening(mark: str) -> set[str]:
-    """Local addresses, in the hexadecimal of /proc, on which processes with this environment variable listen."""
-    inodes = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() not in (process / "environ").read_bytes().split(b"\0"):
-                continue
-            inodes |= {os.readlink(handle) for handle in (process / "fd").iterdir()}
-        except OSError:
-            continue
-    found = set()
-    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
-        for line in table.read_text().splitlines()[1:] if table.exists() else []:
-            fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
-                found.add(fields[1].partition(":")[0])
-    return found
-
-
-def loopback(address: str) -> bool:
-    """127.0.0.1, ::1, or 127.0.0.1 as an IPv6 address."""
-    return address in ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
-
-
-def events(run: Path) -> list[object]:
-    path = run / "journal.jsonl"
-    return [entry.event for entry in read_journal(path)] if path.exists() else []
+from asc.journal import EpochDone, TrialEnded, fold, read_journal
 
 
 @pytest.fixture(scope="module")
@@ -181,33 +79,8 @@ def test_killed_and_resumed_it_ends_as_the_whole_search_to_the_last_digit(
     assert code == 0, err
     for name in ("leaderboard.csv", "leaderboard.json"):
         assert (run / name).read_text() == (bench.run("whole") / name).read_text()
-    happened = events(run)
-    for once in (
-        [e.trial for e in happened if isinstance(e, TrialAsked)],
-        [e.trial for e in happened if isinstance(e, TrialEnded)],
-        [(e.trial, e.metrics.epoch) for e in happened if isinstance(e, EpochDone)],
-    ):
-        assert max(Counter(once).values()) == 1
+    assert_whole(bench, "killed")
     assert_mlflow_agrees(bench, "killed")
-
-
-def assert_mlflow_agrees(bench: Bench, name: str) -> None:
-    client = MlflowClient(f"sqlite:///{bench.folder / 'runs' / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("asc")
-    runs = client.search_runs([experiment.experiment_id], max_results=1000)
-    parents = [r for r in runs if r.info.run_name == name]
-    assert len(parents) == 1 and parents[0].info.status == "FINISHED"
-    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
-    record = fold(read_journal(bench.run(name) / "journal.jsonl"))
-    assert sorted(r.info.run_name for r in children) == sorted(t.asked.title for t in record.trials.values())
-    assert all(r.info.status == "FINISHED" for r in children)
-    for child in children:
-        trial = next(t for t in record.trials.values() if t.asked.title == child.info.run_name)
-        assert trial.ended is not None and child.data.tags["outcome"] == trial.ended.outcome
-        points = client.get_metric_history(child.info.run_id, "valid_log_loss")
-        assert [(p.step, p.value) for p in sorted(points, key=lambda p: p.step)] == [
-            (epoch, metrics.valid_log_loss) for epoch, metrics in sorted(trial.epochs.items())
-        ]
 
 
 def test_ctrl_c_ends_with_what_is_there_and_a_dead_mlflow_server_does_not_matter(bench: Bench) -> None:

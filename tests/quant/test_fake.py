@@ -91,6 +91,16 @@ def test_the_range_of_a_batch_can_be_replaced_in_one_place():
     assert (float(quantiser.low), float(quantiser.high)) == (-7.0, 9.0)
 
 
+@pytest.mark.parametrize("kind", ["map", "vector"])
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_two_workers_have_the_range_of_the_whole_batch(joint, kind, nonnegative):
+    alone = ActivationQuantiser(nonnegative=nonnegative)
+    alone(joint.parts[0][f"{kind}.gradient"])
+    for part in joint.parts:
+        for name, value in alone.named_buffers():
+            assert torch.equal(part[f"{kind}.{nonnegative}.{name}"], value)
+
+
 @pytest.mark.parametrize("shape", [(6, 3, 3, 3), (6, 5)])
 def test_weights_equal_torchs_operator_and_pass_the_gradient(shape):
     weight = randn(*shape).requires_grad_()

@@ -1,0 +1,222 @@
+"""One of three processes that work together, as the fixture `joint` starts them; what each finds goes into files.
+
+python tests/joint_work.py RANK FOLDER CSV CACHE EXPERIMENT
+
+First all three train together, then two of them while the third does the same alone, for comparison.
+"""
+
+import dataclasses
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.distributed
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+import asc.train
+from asc.config import Experiment, FrontEnd
+from asc.data.choice import DataChoice
+from asc.data.dataset import Dataset, open_dataset
+from asc.errors import InputError
+from asc.frontend import LogMel
+from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
+from asc.models.build import build_network
+from asc.models.resnet_se import ResNetSE
+from asc.quant.fake import ActivationQuantiser
+from asc.results import EpochMetrics, Signal
+from asc.workers import ALONE, Workers, joined
+
+Found = dict[str, Any]
+ONE_STEP = {"schedule.batch_size": 1000}
+SHORT = {"schedule.epochs_per_cycle": 2}
+PRUNED = {"compression.storage": "float16", "compression.prune_ratio": 0.4}
+GENTLE = {"schedule.learning_rate_max": 1e-3}
+WILD = {**ONE_STEP, "schedule.learning_rate_max": 1e30, "schedule.learning_rate_min": 1e29}
+
+
+def main(rank: int, folder: Path, csv: str, cache: Path, toml: str) -> None:
+    """What this process has to do."""
+    torch.set_num_threads(1)
+    tiny = Experiment.from_toml(Path(toml).read_text(), toml)
+    six = tiny.updated(ONE_STEP)
+    dataset = open_dataset(DataChoice(f"csv:{csv}"), sample_rate_hz=tiny.front_end.sample_rate_hz, cache=cache)
+    join(rank, 3, folder)
+    keep(folder / f"three-{rank}.json", few_rows(Trainer(joined(), dataset, folder), tiny))
+    torch.distributed.destroy_process_group()
+    if rank == 2:
+        alone = Trainer(ALONE, dataset, folder / "alone")
+        keep(folder / "alone.json", {**few_rows(alone, tiny), **trainings(alone, tiny)})
+        return
+    alone = Trainer(ALONE, dataset, folder)
+    if rank == 0:
+        alone.run("one_then_two", six, stop_after=3)
+    join(rank, 2, folder)
+    two = Trainer(joined(), dataset, folder)
+    keep(folder / f"two-{rank}.json", {**trainings(two, tiny), **changes_of_number(two, six)})
+    save_file({**layers(two.workers), **reductions(two.workers)}, folder / f"parts-{rank}.safetensors")
+    torch.distributed.destroy_process_group()
+    if rank == 0:
+        keep(folder / "two_then_one.json", alone.run("two_then_one", six))
+
+
+def join(rank: int, count: int, folder: Path) -> None:
+    """Meet the others in a process group."""
+    store = f"file://{folder / f'store{count}'}"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=count)
+
+
+def keep(path: Path, found: Found) -> None:
+    """Write what was found."""
+    path.write_text(json.dumps(found))
+
+
+def few_rows(trainer: "Trainer", tiny: Experiment) -> Found:
+    """Epochs that end with a batch of 2 rows."""
+    clips = len(trainer.dataset.indices("train"))
+    size = next(size for size in range(7, clips) if clips % size == 2)
+    return {"few": trainer.run("few", tiny.updated({"schedule.batch_size": size, **PRUNED, **GENTLE}), stop_after=2)}
+
+
+def trainings(trainer: "Trainer", tiny: Experiment) -> Found:
+    """Two cycles of more than ten steps: in float64, where rounding decides nothing, and in float32, where it may."""
+    return {
+        "int8": trainer.run("int8", tiny.updated(SHORT), stop_after=4, double=True),
+        "float16": trainer.run("float16", tiny.updated({**SHORT, **PRUNED}), stop_after=4, double=True),
+        "single": trainer.run("single", tiny.updated({**SHORT, **PRUNED, **GENTLE})),
+        "wild": trainer.run("wild", tiny.updated(WILD)),
+    }
+
+
+def changes_of_number(trainer: "Trainer", six: Experiment) -> Found:
+    """Trainings that one goes on with, or that one began; and one whose checkpoint only the first worker sees."""
+    found = {
+        "two_then_one": trainer.run("two_then_one", six, stop_after=3),
+        "one_then_two": trainer.run("one_then_two", six),
+    }
+    if not trainer.workers.leads:
+        trainer.folder = trainer.folder / "elsewhere"
+    try:
+        trainer.run("one_then_two", six)
+    except InputError as error:
+        found["apart"] = str(error)
+    return found
+
+
+class Trainer:
+    """Trains by these workers and keeps what this one saw."""
+
+    def __init__(self, workers: Workers, dataset: Dataset, folder: Path) -> None:
+        self.workers, self.dataset, self.folder = workers, dataset, folder
+
+    def run(self, name: str, experiment: Experiment, *, stop_after: int | None = None, double: bool = False) -> Found:
+        """The end, the epochs, a digest of this worker's weights and buffers after each of them; for each step the sum
+        of the losses of its rows.
+
+        Only the last worker is told to stop.
+        """
+        networks: list[ResNetSE] = []
+        heard, states, sums = [], [], []
+
+        def built(*arguments: Any, **options: Any) -> ResNetSE:
+            network = build_network(*arguments, **options)
+            networks.append(network.double() if double else network)
+            return networks[-1]
+
+        def report(metrics: EpochMetrics) -> Signal:
+            heard.append(dataclasses.asdict(metrics))
+            states.append(digest(networks[-1]))
+            last = self.workers.rank == self.workers.count - 1
+            return Signal.STOP if last and metrics.epoch == stop_after else Signal.CONTINUE
+
+        def summed(*arguments: Any, **options: Any) -> Tensor:
+            loss: Tensor = cross_entropy(*arguments, **options)
+            sums.append(float(loss.detach()))
+            return loss
+
+        log_mel, cpu = DoubleLogMel if double else LogMel, torch.device("cpu")
+        with (
+            patch("asc.train.build_network", built),
+            patch("asc.train.LogMel", log_mel),
+            patch("asc.evaluate.LogMel", log_mel),
+            patch("torch.nn.functional.cross_entropy", summed),
+        ):
+            end = asc.train.train(
+                experiment, self.dataset, folder=self.folder / name, report=report, device=cpu, workers=self.workers
+            )
+        found = {"outcome": type(end).__name__, "end": dataclasses.asdict(end), "epochs": heard}
+        return {**found, "states": states, "sums": sums}
+
+
+class DoubleLogMel(LogMel):
+    """In float64."""
+
+    def __init__(self, front_end: FrontEnd) -> None:
+        super().__init__(front_end)
+        self.double()
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return super().forward(waveform.double())
+
+
+def digest(network: ResNetSE) -> str:
+    """Of every bit of the weights and buffers."""
+    sha = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        sha.update(name.encode() + tensor.detach().contiguous().numpy().tobytes())
+    return sha.hexdigest()
+
+
+def layers(workers: Workers) -> dict[str, Tensor]:
+    """Batch norms and observers on a batch whose last row alone is the second worker's.
+
+    The mean is large beside the deviation: a difference of squares would leave nothing of it in float32.
+    """
+    found: dict[str, Tensor] = {}
+    for kind, norm, shape in (("map", BatchNorm2d(3), (5, 3, 4, 6)), ("vector", BatchNorm1d(4), (7, 4))):
+        generator = torch.Generator().manual_seed(1)
+        x, gradient = 50 + 0.1 * torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
+        found |= {f"{kind}.x": x, f"{kind}.gradient": gradient}
+        mine = slice(None, -1) if workers.leads else slice(-1, None)
+        part = x[mine].to(memory_format=torch.channels_last) if kind == "map" else x[mine].clone()
+        part.requires_grad_()
+        norm.workers = workers
+        with torch.no_grad():
+            norm.weight.copy_(torch.linspace(0.5, 1.5, len(norm.weight)))
+        y = norm(part)
+        y.backward(gradient[mine])
+        assert part.grad is not None and norm.weight.grad is not None and norm.bias.grad is not None
+        found |= {f"{kind}.y": y.detach(), f"{kind}.x_gradient": part.grad}
+        found |= {f"{kind}.weight_gradient": norm.weight.grad, f"{kind}.bias_gradient": norm.bias.grad}
+        found |= {f"{kind}.{name}": value for name, value in norm.named_buffers()}
+        for nonnegative in (False, True):
+            quantiser = ActivationQuantiser(nonnegative=nonnegative)
+            quantiser.workers = workers
+            quantiser(gradient[mine])
+            found |= {f"{kind}.{nonnegative}.{name}": value for name, value in quantiser.named_buffers()}
+    return {name: tensor.contiguous() for name, tensor in found.items()}
+
+
+def reductions(workers: Workers) -> dict[str, Tensor]:
+    """What the workers' own methods give."""
+    mine = torch.tensor([1.0 + workers.rank, -1.0 - workers.rank])
+    taken = [torch.full((2, 3, 2, 2), float(workers.rank)).to(memory_format=torch.channels_last)]
+    taken += [torch.tensor(workers.leads), torch.tensor(7 + workers.rank)]
+    workers.take_from_first(taken)
+    return {
+        "sum": workers.sum(mine),
+        "max": workers.max(mine),
+        "gather": workers.gather(mine),
+        "any": torch.tensor([workers.any(False), workers.any(workers.leads), workers.any(True)]),
+        "agree": torch.tensor([workers.agree(-3), workers.agree(workers.rank)]),
+        **{f"taken{number}": tensor.contiguous() for number, tensor in enumerate(taken)},
+    }
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]), sys.argv[5])
