@@ -33,7 +33,7 @@ from asc.search.settings import MOST_REFUSALS
 from asc.size import stored_items
 from asc.space import FloatRange, IntRange
 
-_DRAWS = 150
+_DRAWS = 100
 _FILLED = 1.5
 _TENSOR, _CHECKPOINT_HEADER, _MODEL_HEADER = 150, 1500, 2500
 _EPOCH_IN_CHECKPOINT, _GROUP_IN_MODEL = 240, 140

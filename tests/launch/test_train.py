@@ -2,17 +2,27 @@
 
 import json
 import os
+import runpy
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
+from asc import training_run
 from asc.config import Experiment
+from asc.data.dataset import Dataset
 from asc.journal import EpochDone, read_journal
+from asc.mirror import mirrored
+from asc.results import EpochMetrics
+from asc.runs import new_run_folder
+from asc.storage import bucket_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,6 +79,58 @@ def test_killed_and_resumed_it_stores_the_same_network(folder: Path, tiny_csv: P
     )
     assert test["clips"] == 24, "fold 1 of 4"
     assert {row["name"] for row in test["per_device"]} == {"a", "b"}  # type: ignore[attr-defined]
+
+
+def launched(script: str, *options: str) -> object:
+    """The exit code of a launch script, run in this process."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", [script, *options, "--mlflow-uri", "none"])
+        runpy.run_path(str(ROOT / "launch" / script), run_name="__main__")
+    return ended.value.code
+
+
+def test_a_training_goes_on_from_a_bucket_on_another_machine(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_dataset: Dataset,
+    tiny_cache: Path,
+    tiny_experiment: Experiment,
+    object_store: Any,
+) -> None:
+    storage = object_store.bucket("trainings")
+    named = bucket_of(storage)
+    assert named is not None
+    bucket = named.at("night")
+
+    def interrupt(metrics: EpochMetrics) -> None:
+        if metrics.epoch == 3:
+            raise KeyboardInterrupt
+
+    for machine in ("one", "other"):
+        (tmp_path / machine).mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    journal = training_run.open_journal(new_run_folder(storage, "night"))
+    training_run.begin(journal, tiny_experiment, tiny_dataset.manifest.choice)
+    with pytest.raises(KeyboardInterrupt), mirrored(journal, print):
+        training_run.run(journal, tiny_experiment, tiny_dataset, device=torch.device("cpu"), on_epoch=interrupt)
+    journal.close()
+    before = [e.event.metrics for e in journal.entries if isinstance(e.event, EpochDone)]
+    assert {"last.safetensors", "best.safetensors", "journal.jsonl"} == set(bucket.sizes())
+
+    monkeypatch.chdir(tmp_path / "other")
+    monkeypatch.setenv("ASC_CACHE", str(tiny_cache))
+    assert launched("train.py", "--resume", "night", "--storage", storage) == 0
+    after = [e.event.metrics for e in read_journal(Path("runs/night/journal.jsonl")) if isinstance(e.event, EpochDone)]
+    assert len(before) == 3 and len(after) == 6
+    assert after[:3] == before, "seconds too, which a second training would not give again"
+    assert set(bucket.sizes()) == {"journal.jsonl", "best/model.safetensors", "best/config.toml"}
+    assert bucket.get("best/model.safetensors") == Path("runs/night/best/model.safetensors").read_bytes()
+
+    bucket.remove("best/config.toml")
+    shutil.copytree(tmp_path / "other", tmp_path / "third")  # this process still holds the other one's journal
+    monkeypatch.chdir(tmp_path / "third")
+    assert launched("track.py", "night") == 0, "it is known where the run lies"
+    assert bucket.get("best/config.toml") == Path("runs/night/best/config.toml").read_bytes()
 
 
 @pytest.mark.parametrize(

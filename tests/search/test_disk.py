@@ -27,19 +27,34 @@ ONE_NETWORK = """schema = 1
 """
 
 
-def planned(settings: SearchSettings, folder: Path, data: Path, experiment: Experiment, **changes: object) -> Plan:
-    """A search around `experiment` in which every trial has the same network, with 50 % pruned."""
-    (folder / "tiny.toml").write_text(experiment.to_toml())
-    chosen = dataclasses.replace(
-        settings, recipe=str(folder / "tiny.toml"), data=f"csv:{data}", **{"trials": 1, "max_concurrent": 1, **changes}
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_experiment: Experiment) -> Plan:
+    """A search of one trial, or more, that all have the same network, with 50 % pruned."""
+    recipe = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    recipe.write_text(tiny_experiment.to_toml())
+    settings = SearchSettings(
+        budget_kb=128,
+        rule="dcase2021",
+        recipe=str(recipe),
+        data=f"csv:{tiny_csv}",
+        fold=1,
+        data_seed=0,
+        seed=0,
+        trials=1,
+        max_concurrent=1,
+        cpus_per_trial=1,
+        mlflow_uri="none",
     )
-    return plan(chosen, parse_space(ONE_NETWORK, source="test", name="one"))
+    return plan(settings, parse_space(ONE_NETWORK, source="test", name="one"))
+
+
+def other(made: Plan, **settings: object) -> Plan:
+    return dataclasses.replace(made, settings=dataclasses.replace(made.settings, **settings))
 
 
 def test_a_training_takes_what_was_said(
-    tmp_path: Path, settings: SearchSettings, tiny_csv: Path, tiny_dataset: Dataset, tiny_experiment: Experiment
+    tmp_path: Path, planned: Plan, tiny_dataset: Dataset, tiny_experiment: Experiment
 ) -> None:
-    made = planned(settings, tmp_path, tiny_csv, tiny_experiment, mlflow_uri="none")
     folder, most = tmp_path / "trial", 0
     experiment = tiny_experiment.updated({"compression.prune_ratio": 0.5})
 
@@ -51,15 +66,17 @@ def test_a_training_takes_what_was_said(
 
     train(experiment, tiny_dataset, folder=folder, report=report, device=torch.device("cpu"))
     model = (folder / "model.safetensors").stat().st_size
-    wanted = need(made, tmp_path)
-    one_more = need(dataclasses.replace(made, settings=_trials(made, 2)), tmp_path)
-    checkpoints = 2 * wanted.running_bytes - one_more.running_bytes  # a trial that waits has none
+    one, two = need(planned, tmp_path), need(other(planned, trials=2), tmp_path)
+    checkpoints = 2 * one.running_bytes - two.running_bytes  # a trial that waits has none
     assert most <= checkpoints <= 2 * (most + model)
-    assert model < one_more.kept_bytes - wanted.kept_bytes
+    assert model < two.kept_bytes - one.kept_bytes
 
 
-def _trials(made: Plan, trials: int) -> SearchSettings:
-    return dataclasses.replace(made.settings, trials=trials)
+def test_what_ended_takes_no_more_and_a_server_takes_nothing_here(tmp_path: Path, planned: Plan) -> None:
+    few = need(planned, tmp_path)
+    assert need(other(planned, trials=101), tmp_path, ended=100) == few
+    assert need(other(planned, mlflow_uri="http://host"), tmp_path) == few
+    assert need(other(planned, mlflow_uri=None), tmp_path).kept_bytes > few.kept_bytes + 1e6
 
 
 def test_the_audio_takes_what_was_said_once(tmp_path: Path, tiny_csv: Path) -> None:
@@ -73,20 +90,8 @@ def test_the_audio_takes_what_was_said_once(tmp_path: Path, tiny_csv: Path) -> N
     assert store_size(manifest, sample_rate_hz=8000, cache=tmp_path) == dataclasses.replace(before, there=True)
 
 
-def test_what_ended_takes_no_more_and_a_server_takes_nothing_here(
-    tmp_path: Path, settings: SearchSettings, tiny_csv: Path, tiny_experiment: Experiment
-) -> None:
-    few = planned(settings, tmp_path, tiny_csv, tiny_experiment, trials=4)
-    for_few = need(few, tmp_path)
-    assert need(dataclasses.replace(few, settings=_trials(few, 104)), tmp_path, ended=100) == for_few
-    tracked_elsewhere = planned(settings, tmp_path, tiny_csv, tiny_experiment, trials=4, mlflow_uri="http://host")
-    assert need(tracked_elsewhere, tmp_path).kept_bytes < for_few.kept_bytes - 1e6
-
-
-def test_what_is_said_names_places_and_a_store_that_is_there(
-    tmp_path: Path, settings: SearchSettings, tiny_csv: Path, tiny_experiment: Experiment
-) -> None:
-    made = planned(settings, tmp_path, tiny_csv, tiny_experiment, max_concurrent=2)
+def test_what_is_said_names_places_and_a_store_that_is_there(planned: Plan) -> None:
+    made = other(planned, max_concurrent=2)
     found = Need(audio_bytes=2_000_000, audio_there=False, running_bytes=3_000_000, kept_bytes=4_000_000_000)
     said = describe(found, made, cache=Path("/cache"), storage="s3://bucket/x")
     assert said == (
@@ -94,8 +99,9 @@ def test_what_is_said_names_places_and_a_store_that_is_there(
         "time) and 4.0 GB kept in s3://bucket/x (a model of each trial, journal, tracking)"
     )
     there = dataclasses.replace(found, audio_there=True, kept_bytes=1_000_000)
-    assert describe(there, made, cache=Path("/cache"), storage="runs").startswith("disk: at most 4.0 MB: 3.0 MB while")
-    assert describe(there, made, cache=Path("/cache"), storage="runs").endswith("audio in /cache are packed already")
+    said = describe(there, made, cache=Path("/cache"), storage="runs")
+    assert said.startswith("disk: at most 4.0 MB: 3.0 MB while")
+    assert said.endswith("; the 2.0 MB of audio in /cache are packed already")
 
 
 def test_without_room_the_place_and_the_figures_are_named(tmp_path: Path) -> None:
