@@ -31,11 +31,12 @@ def run(
     data: DataChoice,
     cache: Path,
     *,
-    trial: Callable[[dict[str, Any]], None] = run_trial,
+    trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> Ending:
     """Run trials until none is left, time is up, Ctrl-C, or what no trial can get past (`conductor.problem` says it).
 
-    Everything that happened is in the journal. `cache` is where workers find the packed audio, `trial` what they do.
+    Everything that happened is in the journal. `cache` is where workers find the packed audio, `trial` what they do:
+    train, in the trial's process or in a group of workers.
 
     Raises:
         InputError: `--address` names no cluster that can be reached, or a trial asks for more than there is.
@@ -50,10 +51,11 @@ def run(
             data_digest=conductor.record.started.data_digest or "",
             cache=str(cache),
             folder=str(trial_folder(run_folder, assignment.trial)),
-            threads=settings.cpus_per_trial,
+            threads=settings.cpus_per_trial // settings.workers_per_trial,
             journalled=assignment.journalled,
             on_gpu=settings.gpus_per_trial > 0,
             shared=not settings.local,
+            workers=settings.workers_per_trial,
         )
 
     interrupts, terminations = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
@@ -63,7 +65,7 @@ def run(
         with _ray(settings), _scratch(run_folder) as scratch:
             logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is journalled and shown by us
             signal.signal(signal.SIGTERM, terminations)  # Ray's own would end this process on the spot
-            _fit(conductor, trial, searcher, end, settings, scratch)
+            _fit(conductor, trial or _trial(settings), searcher, end, settings, scratch)
     except KeyboardInterrupt:
         return "interrupted"
     except BaseException as error:
@@ -94,6 +96,15 @@ def _unwritable(conductor: Conductor, error: OSError) -> OSError | InputError:
     )
 
 
+def _trial(settings: SearchSettings) -> Callable[[dict[str, Any]], None]:
+    """Tune's function for so many workers."""
+    if settings.workers_per_trial == 1:
+        return run_trial
+    from asc.search.group import run_group
+
+    return run_group
+
+
 def _fit(
     conductor: Conductor,
     trial: Callable[[dict[str, Any]], None],
@@ -102,11 +113,13 @@ def _fit(
     settings: SearchSettings,
     scratch: Path,
 ) -> None:
-    resources = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial}
+    alone = settings.workers_per_trial == 1
+    # A group's workers have the slots; its trial must hold none of them, but Tune wants some resource.
+    held = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial} if alone else {"memory": 2**20}
     tune.Tuner(
-        tune.with_resources(trial, resources),
+        tune.with_resources(trial, held),
         tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=ConductedScheduler(conductor), num_samples=-1, reuse_actors=True
+            search_alg=searcher, scheduler=ConductedScheduler(conductor), num_samples=-1, reuse_actors=alone
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -127,7 +140,8 @@ def _ray(settings: SearchSettings) -> Iterator[None]:
         ray.init(
             address="local" if settings.local else settings.address,
             num_cpus=cpus,
-            include_dashboard=False if settings.local else None,
+            # Ray Train frees the slots of a trial that was stopped by asking the dashboard what lives.
+            include_dashboard=settings.workers_per_trial > 1 if settings.local else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )

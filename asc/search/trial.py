@@ -5,7 +5,7 @@ Imported by Ray's workers. What goes over the wire are plain dicts of `TrialOrde
 
 import dataclasses
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from asc.typed import Scalar, build
 
 if TYPE_CHECKING:
     from asc.data.dataset import Dataset
+    from asc.workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class TrialOrder:
 
     `cache` is where the packed audio lies, `data_digest` names the data that the driver sees, `folder` is the trial's
     in the run's, `journalled` how many epochs the driver has. `shared` says that other nodes may run trials, which must
-    then see the same folders.
+    then see the same folders. `workers` train together, each with so many `threads`.
     """
 
     config: Mapping[str, Scalar]
@@ -39,6 +40,7 @@ class TrialOrder:
     journalled: int
     on_gpu: bool
     shared: bool
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,25 +67,31 @@ def message_of(result: Mapping[str, Any]) -> Message | None:
 
 
 def run_trial(config: dict[str, Any]) -> None:
-    """Ray Tune's function: train as ordered, report each epoch that the driver has not seen, then the end.
+    """Ray Tune's function: carry out an order in this process."""
+    from asc.workers import ALONE
 
-    What anybody's trial would meet (data that are wrong on this node, a full disk) is reported as a reason to halt, and
+    carry_out(build(TrialOrder, config), _send, lambda: ALONE)
+
+
+def carry_out(order: TrialOrder, send: Callable[[Message], None], join: Callable[[], "Workers"]) -> None:
+    """Train as ordered, send each epoch that the driver has not seen, then the end; `join` meets the other workers.
+
+    What anybody's trial would meet (data that are wrong on this node, a full disk) is sent as a reason to halt, and
     what only this config meets as its failure; both leave no doubt, so there is no use in a second attempt.
     """
-    order = build(TrialOrder, config)
     try:
         dataset = _opened(order)
     except InputError as error:
-        _send(Message(halt=f"{_here(order)}{error}"))
+        send(Message(halt=f"{_here(order)}{error}"))
         return
     try:
-        _send(_message_at(_trained(order, dataset)))
+        send(_message_at(_trained(order, dataset, send, join())))
     except InputError as error:
-        _send(Message(failed=str(error)))
+        send(Message(failed=str(error)))
     except OSError as error:
         if not disk_is_full(error):
             raise
-        _send(Message(halt=f"{_here(order)}the disk of {order.folder} is full ({error.strerror}): free some space"))
+        send(Message(halt=f"{_here(order)}the disk of {order.folder} is full ({error.strerror}): free some space"))
 
 
 def _opened(order: TrialOrder) -> "Dataset":
@@ -109,19 +117,21 @@ def _opened(order: TrialOrder) -> "Dataset":
     return dataset
 
 
-def _trained(order: TrialOrder, dataset: "Dataset") -> TrainingEnd:
+def _trained(
+    order: TrialOrder, dataset: "Dataset", send: Callable[[Message], None], workers: "Workers"
+) -> TrainingEnd:
     import torch
 
     from asc.train import train
 
     def report(metrics: EpochMetrics) -> Signal:
         if metrics.epoch > order.journalled:
-            _send(Message(epoch=metrics))
+            send(Message(epoch=metrics))
         return Signal.CONTINUE
 
     device = torch.device("cuda" if order.on_gpu else "cpu")
     experiment = Experiment.from_flat(order.config)
-    return train(experiment, dataset, folder=Path(order.folder), report=report, device=device)
+    return train(experiment, dataset, folder=Path(order.folder), report=report, device=device, workers=workers)
 
 
 def _message_at(end: TrainingEnd) -> Message:

@@ -1,0 +1,143 @@
+"""A trial of several workers: a Ray Train group whose workers run the same function as a trial of one.
+
+https://docs.ray.io/en/latest/train/user-guides/hyperparameter-optimization.html: Tune's function starts the group, in
+processes of its own, and passes on what the first worker reports. Ray Train takes care of placing and ending the
+processes. The rest is ours: checkpoints; retries, for Tune alone counts them; and the meeting of the workers, for torch's
+own listens on every interface.
+"""
+
+import dataclasses
+import datetime
+import fcntl
+import os
+import socket
+import struct
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from asc.search.trial import Message, TrialOrder, carry_out
+from asc.typed import build
+from asc.workers import Workers, joined
+
+# Ray Train reads them where the group is started. Reports are asked for five times a second; a group that finds no room
+# waits for nodes to come (placement groups are all or nothing, so groups never lock each other out).
+_ENVIRONMENT = {
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "3600",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+_TIMEOUT = datetime.timedelta(minutes=30)
+_SIOCGIFADDR = 0x8915
+
+
+class Verdict(Exception):
+    """What ends a trial without another attempt; a worker raises it to end the others."""
+
+    def __init__(self, message: Message) -> None:
+        """`message` is what the driver is to hear."""
+        super().__init__(message)
+        self.message = message
+
+
+class GroupFailed(Exception):
+    """Workers of a group failed."""
+
+
+def run_group(config: dict[str, Any]) -> None:
+    """Ray Tune's function: carry out an order in a group of workers.
+
+    Raises:
+        GroupFailed: a worker died or raised; the trial may be tried again.
+    """
+    order = build(TrialOrder, config)
+    os.environ.update(_ENVIRONMENT)
+    from ray import train, tune
+    from ray.train import WorkerGroupError
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    cores = {"CPU": order.threads}
+    trainer = DataParallelTrainer(
+        _work,
+        train_loop_config=config,
+        scaling_config=train.ScalingConfig(
+            num_workers=order.workers, use_gpu=order.on_gpu, resources_per_worker=cores | {"GPU": 1} * order.on_gpu
+        ),
+        run_config=train.RunConfig(
+            name=uuid.uuid4().hex,
+            storage_path=tune.get_context().get_trial_dir(),
+            callbacks=[TuneReportCallback()],
+            failure_config=train.FailureConfig(
+                max_failures=0, controller_failure_limit=0, max_preemption_failures=0
+            ),
+        ),
+    )
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        failures = list(error.worker_failures.values())
+        verdicts = [failure.message for failure in failures if isinstance(failure, Verdict)]
+        if not verdicts:
+            raise GroupFailed("\n".join(["", *map(str, failures)])) from None
+        tune.report({"message": dataclasses.asdict(verdicts[0])})
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each worker does."""
+    from ray import train
+
+    def send(message: Message) -> None:
+        if message.halt is not None or message.failed is not None:
+            raise Verdict(message)
+        train.report({"message": dataclasses.asdict(message)})
+
+    order = build(TrialOrder, config)
+    carry_out(order, send, lambda: _met(order))
+
+
+def _met(order: TrialOrder) -> Workers:
+    """This worker among those of the group: a process group of torch's that listens where the nodes see each other.
+
+    On a machine of its own that is loopback.
+    """
+    import ray
+    import torch.distributed
+    from ray import train
+    from ray.train.collective import broadcast_from_rank_zero
+
+    rank, count = train.get_context().get_world_rank(), train.get_context().get_world_size()
+    address: str = ray.util.get_node_ip_address()
+    os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = interface_of(address)
+    listener = socket.create_server((address, 0)) if rank == 0 else None
+    host, port = broadcast_from_rank_zero(None if listener is None else listener.getsockname())
+    store = torch.distributed.TCPStore(
+        host,
+        port,
+        count,
+        is_master=listener is not None,
+        timeout=_TIMEOUT,
+        master_listen_fd=None if listener is None else listener.detach(),
+    )
+    backend = "nccl" if order.on_gpu else "gloo"
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_TIMEOUT)
+    return joined()
+
+
+def interface_of(address: str) -> str:
+    """The name of this machine's network interface with an IPv4 address.
+
+    Raises:
+        OSError: no interface has it.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            try:
+                answer = fcntl.ioctl(asked, _SIOCGIFADDR, struct.pack("256s", name.encode()))
+            except OSError:
+                continue  # it has no address
+            if socket.inet_ntoa(answer[20:24]) == address:
+                return name
+    raise OSError(f"no network interface of this node has its address {address}")
