@@ -1,5 +1,10 @@
-"""A run's folder, `STORAGE/NAME/`: its journal, and `best/` with the model file and its config."""
+"""A run's folder, `STORAGE/NAME/`: its journal, and `best/` with the model file and its config.
 
+Where the storage is a bucket, `runs/NAME/` is a working copy of what lies there, and asc.mirror keeps the two alike.
+"""
+
+import fcntl
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,14 +12,20 @@ from pathlib import Path
 from asc.artefact import ModelInfo, load_model
 from asc.checkpoint import write_bytes
 from asc.errors import InputError
+from asc.storage import NOTE, Bucket, bucket_of, run_bucket, runs_folder
+from asc.train import BEST, LAST
 
 JOURNAL = "journal.jsonl"
+TRIALS = "trials"
 BEST_FOLDER = "best"
 MODEL = "model.safetensors"
 CONFIG = "config.toml"
+# What a bucket holds of a run beside its journal and its trials. A training's LAST names its best epoch, so BEST must
+# never be older: copies are read in this order and written in the opposite one.
+KEPT_FILES = (LAST, BEST, "leaderboard.json", "leaderboard.csv", f"{BEST_FOLDER}/{CONFIG}", f"{BEST_FOLDER}/{MODEL}")
 
 
-def new_run_folder(storage: Path, name: str) -> Path:
+def new_run_folder(storage: str | Path, name: str) -> Path:
     """Make the folder of a new run.
 
     Raises:
@@ -22,28 +33,84 @@ def new_run_folder(storage: Path, name: str) -> Path:
     """
     if not name or name != Path(name).name or name.startswith("."):
         raise InputError(f"--name {name}: give a plain folder name, without slashes or a leading dot")
-    folder = storage / name
+    bucket, folder = bucket_of(storage), runs_folder(storage) / name
+    if bucket is not None:
+        bucket.check()
+        if bucket.at(name).size_bytes(JOURNAL) is not None:
+            raise InputError(f"{bucket.at(name)} exists: give another --name, or go on with it by --resume {name}")
     try:
         if (folder / JOURNAL).exists():
             raise InputError(f"{folder} exists: give another --name, or go on with it by --resume {name}")
         folder.mkdir(parents=True, exist_ok=True)
+        if bucket is not None:
+            write_bytes(folder / NOTE, str(storage).encode())
     except OSError as error:
         raise InputError(f"--storage {storage} cannot be written ({error.strerror}): give a folder of yours") from error
     return folder
 
 
-def run_folder(storage: Path, name: str) -> Path:
-    """The folder of a run that exists.
+def run_folder(storage: str | Path, name: str) -> Path:
+    """The folder of a run that exists; where it lies in a bucket, the working copy, brought up to date from there.
 
     Raises:
-        InputError: there is none of this name; those there are named.
+        InputError: there is none of this name; those there are named. Or what lies here is of another run.
+        StorageError: the bucket cannot be reached, or refuses.
     """
-    folder = storage / name
+    bucket, runs = bucket_of(storage), runs_folder(storage)
+    folder = runs / name
+    if bucket is not None:
+        if (folder / JOURNAL).is_file() and run_bucket(folder) != bucket.at(name):
+            raise InputError(f"{folder} is no working copy of {bucket.at(name)}: move it away, or mend --storage")
+        fetch(bucket.at(name), folder)
+        write_bytes(folder / NOTE, str(storage).encode())
+    elif (kept := run_bucket(folder)) is not None:
+        fetch(kept, folder)
     if not (folder / JOURNAL).is_file():
-        names = sorted(path.parent.name for path in storage.glob(f"*/{JOURNAL}"))
+        names = bucket.folders() if bucket else sorted(path.parent.name for path in runs.glob(f"*/{JOURNAL}"))
         known = f"the runs there are {', '.join(names)}" if names else "there are none yet"
         raise InputError(f"{storage} has no run {name}: {known}")
     return folder
+
+
+def fetch(bucket: Bucket, folder: Path) -> None:
+    """Bring a working copy up to what a bucket's folder holds of the run; a copy that is ahead of it stays as it is.
+
+    Raises:
+        InputError: neither journal goes on from the other, or another process has the run.
+        StorageError: the bucket cannot be reached, or refuses.
+    """
+    there = bucket.get(JOURNAL)
+    if there is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / JOURNAL).open("a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{folder} is in use: another process is running it; wait for it or stop it") from error
+        file.seek(0)
+        here = file.read()
+        here = here[: here.rfind(b"\n") + 1]  # what follows is half-written
+        if here.startswith(there):
+            return
+        if not there.startswith(here):
+            raise two_runs(folder, bucket)
+        # The journal comes last: only when it is whole, everything is.
+        for name, data in reversed([(name, bucket.get(name)) for name in KEPT_FILES]):
+            if data is not None:
+                write_bytes(folder / name, data)
+        file.truncate(len(here))
+        file.write(there[len(here) :])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def two_runs(folder: Path, bucket: Bucket) -> InputError:
+    """The error for a working copy and a bucket's folder of which neither goes on from the other."""
+    return InputError(
+        f"{folder} and {bucket} hold different runs of one name, or one that went on in two places: move away the one "
+        "that you do not want, or give another --name"
+    )
 
 
 def publish(folder: Path, model: Path) -> ModelInfo:

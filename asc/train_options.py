@@ -39,12 +39,13 @@ class Options:
     """Name of the run; by default the recipe with date and time."""
     resume: Annotated[str | None, cli.option("NAME")] = None
     """Go on with this run from its last checkpoint; its config and data are taken from its journal."""
-    storage: Annotated[Path, cli.option("DIR")] = Path("runs")
-    """Folder in which runs and the MLflow store lie."""
+    storage: Annotated[str, cli.option("DIR|s3://BUCKET/PREFIX")] = "runs"
+    """Where runs and the MLflow store lie. In a bucket lie runs alone: runs/NAME is then a working copy, and --resume
+    NAME goes on from the bucket on any machine."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
     """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
     mlflow_uri: Annotated[str | None, cli.option("URI")] = None
-    """An MLflow server or database, or none; by default a database under --storage."""
+    """An MLflow server or database, or none; by default a database beside the run's folder."""
     json: bool = False
     """Print one JSON object on standard output."""
 

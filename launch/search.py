@@ -32,6 +32,7 @@ def main(options: Options) -> int:
         data = preview.pack(plan, cache, bar)
 
     environment.prepare(local=settings.local)
+    from asc.mirror import mirrored
     from asc.search import conductor, finish, leaderboard, live, study
     from asc.tracking.session import browse, tracked
 
@@ -39,7 +40,10 @@ def main(options: Options) -> int:
     lead = conductor.Conductor(journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget)
     output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
     rule = plan.budget.rule
-    with tracked(journal, settings.mlflow_uri, output.say):
+    with (
+        tracked(journal, settings.mlflow_uri, output.say),
+        mirrored(journal, output.say, on_taken_over=lead.halt),
+    ):
         with live.LiveView(output.progress, lead.record, settings, rule) as view:
             journal.listeners.append(view.heard)
             ending = study.run(lead, settings, data, cache)

@@ -18,7 +18,9 @@ def main(options: Options) -> int:
 
     from asc import progress, runs, training_run
     from asc.data.dataset import default_cache
+    from asc.mirror import mirrored
     from asc.results import Completed
+    from asc.storage import storage_option
     from asc.tracking.address import check_uri
     from asc.tracking.session import browse, tracked
 
@@ -42,13 +44,14 @@ def main(options: Options) -> int:
     output.say(f"training {folder.name} on {choice.spec}, {len(dataset.indices('train'))} clips, device {device}")
     with (
         tracked(journal, options.mlflow_uri, output.say),
+        mirrored(journal, output.say),
         progress.EpochLines(output.progress, experiment, history=history, held_out=held_out) as lines,
     ):
         try:
             end = training_run.run(journal, experiment, dataset, device=device, on_epoch=lines)
         except KeyboardInterrupt:
             output.say(
-                f"interrupted; go on with: python launch/train.py --resume {folder.name} --storage {options.storage}"
+                f"interrupted; go on with: python launch/train.py --resume {folder.name}{storage_option(folder)}"
             )
             raise
     if not isinstance(end, Completed):

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import logging
 import os
 import resource
 import subprocess
@@ -150,3 +151,48 @@ def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limited
+
+
+class ObjectStore:
+    """moto's S3 server on 127.0.0.1, in a thread of this process; what it holds outlives a stop."""
+
+    def __init__(self) -> None:
+        from moto.server import ThreadedMotoServer
+
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self._kind = ThreadedMotoServer
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+        self._server.start()
+        self.port: int = self._server.get_host_and_port()[1]
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server = self._kind(ip_address="127.0.0.1", port=self.port)
+        self._server.start()
+
+    def bucket(self, name: str) -> str:
+        """The URI of a new bucket."""
+        import requests
+
+        requests.put(f"{self.endpoint}/{name}", timeout=10).raise_for_status()
+        return f"s3://{name}?endpoint_override=127.0.0.1:{self.port}&scheme=http"
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """An S3 server, and credentials for it in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (
+            ("ACCESS_KEY_ID", "test"),
+            ("SECRET_ACCESS_KEY", "test"),
+            ("EC2_METADATA_DISABLED", "true"),
+        ):
+            patch.setenv(f"AWS_{name}", value)
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+            patch.delenv(name, raising=False)
+        store = ObjectStore()
+        yield store
+        store.stop()

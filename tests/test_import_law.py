@@ -13,11 +13,13 @@ LIGHT |= {"asc.progress", "asc.data.choice"}
 TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint artefact".split()}
 TORCH |= {f"asc.{name}" for name in "prune calibrate regression torchaudio_compat bootstrap caveats workers".split()}
 LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", "recalibrate", "training_run", "runs")}
+LOOPS |= {"asc.storage", "asc.mirror"}
 LEAVES = {f"asc.{name}" for name in ("search", "tracking", "export", "report")}
 HEAVY = {"torch", "torchaudio", "numpy", "safetensors", "soundfile", "scipy", "sklearn", "ray", "optuna", "mlflow"}
-HEAVY |= {"matplotlib"}
+HEAVY |= {"matplotlib", "pyarrow"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "copyreg"}
 ONLY_HOMES = {"ray": "asc.search", "optuna": "asc.search", "mlflow": "asc.tracking", "matplotlib": "asc.report"}
+ONLY_HOMES |= {"pyarrow": "asc.storage"}
 
 
 def _name(path: Path) -> str:

@@ -44,6 +44,19 @@ def atomic_folder(folder: Path, *, is_whole: Callable[[Path], bool]) -> Iterator
 
 
 @contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A temporary folder that goes when the block ends; what killed processes left behind is cleared away.
+
+    Raises:
+        OSError: no room on the disk, or no right to write.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    _clear_stale(parent)
+    with _workspace(parent) as workspace:
+        yield workspace
+
+
+@contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock that one process on a machine (or of those that share a file system) can hold at a time.
 

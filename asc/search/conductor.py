@@ -25,6 +25,7 @@ from asc.journal import (
     fold,
 )
 from asc.results import EpochMetrics, Stored
+from asc.runs import TRIALS
 from asc.search.repair import Budget, Candidate, repair
 from asc.search.rungs import Rungs
 from asc.search.sampler import Handle, Sampler, Told
@@ -332,7 +333,7 @@ class Conductor:
 
 def trial_folder(run_folder: Path, name: str) -> Path:
     """Where a trial keeps its checkpoints and its model."""
-    return run_folder / "trials" / name
+    return run_folder / TRIALS / name
 
 
 def _told(trial: TrialRecord) -> Told:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asc.budget import Rule
+from asc.checkpoint import write_bytes
 from asc.config import Experiment
 from asc.journal import RunEnded, TrialRecord
 from asc.runs import publish
@@ -16,6 +17,9 @@ from asc.search.settings import SearchSettings, resume_command
 from asc.search.study import Ending
 from asc.size import Cost, cost
 from asc.space import Space
+from asc.storage import Bucket, patiently, run_bucket, storage_option
+
+_OUTAGE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,7 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
 
     Raises:
         InputError: the best trial's model file is missing or damaged.
+        StorageError: the models lie in a bucket that cannot be reached.
     """
     record, folder = conductor.record, conductor.journal.path.parent
     conductor.sweep()
@@ -71,6 +76,8 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
     completed = record.completed()
     best = completed[0] if completed else None
     if best is not None and best.ended is not None and best.ended.model is not None:
+        if (bucket := run_bucket(folder)) is not None:
+            _fetch(bucket, best.ended.model, folder)
         publish(folder, folder / best.ended.model)
     conductor.journal.append(
         RunEnded(outcome="finished" if ending == "finished" else "interrupted", best=best.asked.trial if best else None)
@@ -79,6 +86,12 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
     return Summary(
         ending=ending, folder=folder, rows=rows, trials=tuple(record.trials.values()), best=best, reference=reference
     )
+
+
+def _fetch(bucket: Bucket, model: str, folder: Path) -> None:
+    data = patiently(lambda: bucket.get(model), limit_s=_OUTAGE_S)
+    if data is not None:
+        write_bytes(folder / model, data)
 
 
 def halted(summary: Summary, problem: str) -> str:
@@ -90,7 +103,7 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
     """What to do next: a purpose and the command for it, in the order a person would want them."""
     folder = summary.folder
     model, config = (shlex.quote(str(folder / "best" / name)) for name in ("model.safetensors", "config.toml"))
-    storage = "" if folder.parent == Path("runs") else f" --storage {shlex.quote(str(folder.parent))}"
+    storage = storage_option(folder)
     data = f"--data {shlex.quote(settings.data)}"
     fold = f" --fold {settings.fold}" if settings.fold != 1 else ""
     data += f" --device-irs {shlex.quote(settings.device_irs)}" if settings.device_irs else ""

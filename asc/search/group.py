@@ -1,9 +1,9 @@
 """A trial of several workers: a Ray Train group whose workers run the same function as a trial of one.
 
 https://docs.ray.io/en/latest/train/user-guides/hyperparameter-optimization.html: Tune's function starts the group, in
-processes of its own, and passes on what the first worker reports. Ray Train takes care of placing and ending the
-processes. The rest is ours: checkpoints; retries, for Tune alone counts them; and the meeting of the workers, for torch's
-own listens on every interface.
+processes of its own, and passes on what the first worker reports. Ray Train places the processes and ends them. The
+rest is ours: checkpoints; retries, for Tune alone counts them; and how the workers meet, for torch's own way listens on
+every interface.
 """
 
 import dataclasses
@@ -13,7 +13,6 @@ import os
 import socket
 import struct
 import uuid
-from collections.abc import Iterable
 from typing import Any
 
 from asc.search.trial import Message, TrialOrder, carry_out
@@ -54,26 +53,24 @@ def run_group(config: dict[str, Any]) -> None:
     """
     order = build(TrialOrder, config)
     os.environ.update(_ENVIRONMENT)
-    from ray import train, tune
-    from ray.train import WorkerGroupError
+    from ray import tune
+    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+    from ray.train.v2.api.exceptions import WorkerGroupError
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    cores = {"CPU": order.threads}
+    each = {"CPU": order.threads, "GPU": 1} if order.on_gpu else {"CPU": order.threads}
+    run_config = RunConfig(
+        name=uuid.uuid4().hex,
+        storage_path=tune.get_context().get_trial_dir(),
+        callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call]
+        failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
+    )
     trainer = DataParallelTrainer(
         _work,
         train_loop_config=config,
-        scaling_config=train.ScalingConfig(
-            num_workers=order.workers, use_gpu=order.on_gpu, resources_per_worker=cores | {"GPU": 1} * order.on_gpu
-        ),
-        run_config=train.RunConfig(
-            name=uuid.uuid4().hex,
-            storage_path=tune.get_context().get_trial_dir(),
-            callbacks=[TuneReportCallback()],
-            failure_config=train.FailureConfig(
-                max_failures=0, controller_failure_limit=0, max_preemption_failures=0
-            ),
-        ),
+        scaling_config=ScalingConfig(num_workers=order.workers, use_gpu=order.on_gpu, resources_per_worker=each),
+        run_config=run_config,  # type: ignore[arg-type]  # it takes none but this one
     )
     try:
         trainer.fit()
@@ -107,13 +104,14 @@ def _met(order: TrialOrder) -> Workers:
     import torch.distributed
     from ray import train
     from ray.train.collective import broadcast_from_rank_zero
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     rank, count = train.get_context().get_world_rank(), train.get_context().get_world_size()
-    address: str = ray.util.get_node_ip_address()
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = interface_of(address)
     listener = socket.create_server((address, 0)) if rank == 0 else None
     host, port = broadcast_from_rank_zero(None if listener is None else listener.getsockname())
-    store = torch.distributed.TCPStore(
+    store = TCPStore(
         host,
         port,
         count,

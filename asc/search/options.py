@@ -61,20 +61,21 @@ class Options:
     gpus_per_trial: Annotated[float | None, cli.option("G")] = None
     """GPUs of a trial, also a part of one; with several workers as many as there are of them (default 0)."""
     address: Annotated[str | None, cli.option("HOST:PORT")] = None
-    """A Ray cluster that runs already (or auto), with --storage, cache and data on folders that its nodes share;
-    without it, or with local, Ray runs here, on loopback only."""
+    """A Ray cluster that runs already (or auto), with cache, data and --storage on folders that its nodes share, or
+    --storage in a bucket; without it, or with local, Ray runs here, on loopback only."""
     seed: Annotated[int | None, _Number] = None
     """Decides the points that are sampled, the initial weights and the augmentation (default 0)."""
     name: Annotated[str | None, _Name] = None
     """Name of the run (default: search with date and time)."""
     resume: Annotated[str | None, _Name] = None
     """Go on with this search: nothing that finished is lost or run again."""
-    storage: Annotated[Path, cli.option("DIR")] = Path("runs")
-    """Where runs and the MLflow store lie (default: runs)."""
+    storage: Annotated[str, cli.option("DIR|s3://BUCKET/PREFIX")] = "runs"
+    """Where runs and the MLflow store lie (default: runs). In a bucket lie runs alone: runs/NAME is then a working
+    copy, and --resume NAME goes on from the bucket on any machine."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
     """Where packed audio lies (default: $ASC_CACHE or ~/.cache/asc)."""
     mlflow_uri: Annotated[str | None, cli.option("URI")] = None
-    """An MLflow server or database, or none (default: a database under --storage)."""
+    """An MLflow server or database, or none (default: a database beside the run's folder)."""
     dry_run: bool = False
     """Say what would be done, and how long it may take; train nothing."""
     json: bool = False

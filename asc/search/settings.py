@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from asc.errors import InputError
 from asc.recipes.loading import load_experiment
 from asc.results import CalibrationMethod
 from asc.space import Space
+from asc.storage import storage_option
 from asc.typed import Scalar, Value, build
 
 RESUMABLE = (
@@ -106,5 +106,4 @@ def settings_from(*layers: Mapping[str, Scalar]) -> SearchSettings:
 
 def resume_command(run_folder: Path) -> str:
     """What a person types to go on with a search."""
-    storage = "" if run_folder.parent == Path("runs") else f" --storage {shlex.quote(str(run_folder.parent))}"
-    return f"python launch/search.py --resume {run_folder.name}{storage}"
+    return f"python launch/search.py --resume {run_folder.name}{storage_option(run_folder)}"

@@ -17,10 +17,12 @@ from ray import tune
 from asc.data.choice import DataChoice
 from asc.errors import InputError, disk_is_full
 from asc.journal import RunEnded
+from asc.runs import TRIALS
 from asc.search.conductor import Assignment, Conductor, trial_folder
 from asc.search.ray_adapters import RETRIES, ConductedScheduler, ConductedSearcher, EndOfSearch, FailureWatch
 from asc.search.settings import SearchSettings, resume_command
 from asc.search.trial import TrialOrder, run_trial
+from asc.storage import run_bucket
 
 Ending = Literal["finished", "out of time", "interrupted", "halted"]
 
@@ -43,6 +45,7 @@ def run(
         OSError: the journal could not be written; what it holds stays whole.
     """
     run_folder = conductor.journal.path.parent.resolve()
+    bucket = run_bucket(run_folder)
 
     def order(assignment: Assignment) -> TrialOrder:
         return TrialOrder(
@@ -55,6 +58,7 @@ def run(
             journalled=assignment.journalled,
             on_gpu=settings.gpus_per_trial > 0,
             shared=not settings.local,
+            bucket=bucket and bucket.at(TRIALS, assignment.trial),
             workers=settings.workers_per_trial,
         )
 
@@ -115,7 +119,8 @@ def _fit(
 ) -> None:
     alone = settings.workers_per_trial == 1
     # A group's workers have the slots; its trial must hold none of them, but Tune wants some resource.
-    held = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial} if alone else {"memory": 2**20}
+    slots: dict[str, float] = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial}
+    held = slots if alone else {"memory": float(2**20)}
     tune.Tuner(
         tune.with_resources(trial, held),
         tune_config=tune.TuneConfig(

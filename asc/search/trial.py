@@ -15,6 +15,8 @@ from asc.data.choice import DataChoice
 from asc.errors import InputError, disk_is_full
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, Stored, TrainingEnd
 from asc.runs import JOURNAL
+from asc.search.workspace import workspace
+from asc.storage import Bucket, StorageError
 from asc.typed import Scalar, build
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ class TrialOrder:
 
     `cache` is where the packed audio lies, `data_digest` names the data that the driver sees, `folder` is the trial's
     in the run's, `journalled` how many epochs the driver has. `shared` says that other nodes may run trials, which must
-    then see the same folders. `workers` train together, each with so many `threads`.
+    then see the same folders; where the run lies in a `bucket`, that is the trial's folder there, and takes the place
+    of `folder`. `workers` train together, each with so many `threads`.
     """
 
     config: Mapping[str, Scalar]
@@ -40,6 +43,7 @@ class TrialOrder:
     journalled: int
     on_gpu: bool
     shared: bool
+    bucket: Bucket | None = None
     workers: int = 1
 
 
@@ -76,8 +80,9 @@ def run_trial(config: dict[str, Any]) -> None:
 def carry_out(order: TrialOrder, send: Callable[[Message], None], join: Callable[[], "Workers"]) -> None:
     """Train as ordered, send each epoch that the driver has not seen, then the end; `join` meets the other workers.
 
-    What anybody's trial would meet (data that are wrong on this node, a full disk) is sent as a reason to halt, and
-    what only this config meets as its failure; both leave no doubt, so there is no use in a second attempt.
+    What anybody's trial would meet (data that are wrong on this node, a full disk, no way to the bucket) is sent as a
+    reason to halt, and what only this config meets as its failure; both leave no doubt, so there is no use in a second
+    attempt.
     """
     try:
         dataset = _opened(order)
@@ -86,12 +91,15 @@ def carry_out(order: TrialOrder, send: Callable[[Message], None], join: Callable
         return
     try:
         send(_message_at(_trained(order, dataset, send, join())))
+    except StorageError as error:
+        send(Message(halt=f"{_here(order)}{error}"))
     except InputError as error:
         send(Message(failed=str(error)))
     except OSError as error:
         if not disk_is_full(error):
             raise
-        send(Message(halt=f"{_here(order)}the disk of {order.folder} is full ({error.strerror}): free some space"))
+        folder = order.folder if order.bucket is None else order.cache
+        send(Message(halt=f"{_here(order)}the disk of {folder} is full ({error.strerror}): free some space"))
 
 
 def _opened(order: TrialOrder) -> "Dataset":
@@ -106,8 +114,8 @@ def _opened(order: TrialOrder) -> "Dataset":
 
     torch.set_num_threads(order.threads)
     run_folder = Path(order.folder).parents[1]
-    if order.shared and not (run_folder / JOURNAL).is_file():
-        raise InputError(f"{run_folder} is not there: give a --storage that all nodes share")
+    if order.shared and order.bucket is None and not (run_folder / JOURNAL).is_file():
+        raise InputError(f"{run_folder} is not there: give a --storage that all nodes share, or a bucket")
     dataset = open_data(order.data, Experiment.from_flat(order.config), Path(order.cache))
     if dataset.manifest.digest != order.data_digest:
         raise InputError(
@@ -117,21 +125,24 @@ def _opened(order: TrialOrder) -> "Dataset":
     return dataset
 
 
-def _trained(
-    order: TrialOrder, dataset: "Dataset", send: Callable[[Message], None], workers: "Workers"
-) -> TrainingEnd:
+def _trained(order: TrialOrder, dataset: "Dataset", send: Callable[[Message], None], workers: "Workers") -> TrainingEnd:
     import torch
 
     from asc.train import train
 
-    def report(metrics: EpochMetrics) -> Signal:
-        if metrics.epoch > order.journalled:
-            send(Message(epoch=metrics))
-        return Signal.CONTINUE
-
     device = torch.device("cuda" if order.on_gpu else "cpu")
     experiment = Experiment.from_flat(order.config)
-    return train(experiment, dataset, folder=Path(order.folder), report=report, device=device, workers=workers)
+    with workspace(Path(order.folder), order.bucket, scratch=Path(order.cache)) as place:
+
+        def report(metrics: EpochMetrics) -> Signal:
+            if metrics.epoch > order.journalled:
+                place.keep()
+                send(Message(epoch=metrics))
+            return Signal.CONTINUE
+
+        end = train(experiment, dataset, folder=place.folder, report=report, device=device, workers=workers)
+        place.keep()
+        return end
 
 
 def _message_at(end: TrainingEnd) -> Message:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from asc.errors import InputError
+from asc.storage import storage_option
 
 EXPERIMENT = "asc"
 VIEW = "asc-trials-2"
@@ -71,5 +72,5 @@ def ui_url(uri: str, experiment_id: str) -> str:
 
 def send_command(run_folder: Path, uri: str) -> str:
     """What a person types to send the events of a run later."""
-    storage = "" if run_folder.parent == Path("runs") else f" --storage {shlex.quote(str(run_folder.parent))}"
-    return f"python launch/track.py {shlex.quote(run_folder.name)}{storage} --mlflow-uri {shlex.quote(uri)}"
+    named = f"{shlex.quote(run_folder.name)}{storage_option(run_folder)}"
+    return f"python launch/track.py {named} --mlflow-uri {shlex.quote(uri)}"

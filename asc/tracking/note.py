@@ -1,10 +1,10 @@
 """The description of a run on MLflow's page, in Markdown: what was searched, the best so far, how to go on."""
 
-import shlex
 from collections import Counter
 from pathlib import Path
 
 from asc.journal import RunRecord, TrialRecord
+from asc.storage import storage_option
 
 # MLflow keeps 8,000 characters of a tag; servers before 3.0 kept 5,000.
 _SPACE_CHARACTERS = 3000
@@ -52,8 +52,7 @@ def _row(trial: TrialRecord, *, final: bool) -> str:
 
 
 def _commands(record: RunRecord, run_folder: Path) -> str:
-    storage = "" if run_folder.parent == Path("runs") else f" --storage {shlex.quote(str(run_folder.parent))}"
-    lines = [f"python launch/{record.started.kind}.py --resume {record.started.name}{storage}"]
+    lines = [f"python launch/{record.started.kind}.py --resume {record.started.name}{storage_option(run_folder)}"]
     judged = record.completed() and not _final(record)
     if judged:
         lines.append(f"python launch/evaluate.py {run_folder / 'best' / 'model.safetensors'} --split test")
