@@ -13,23 +13,29 @@ import os
 import socket
 import struct
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asc.search.trial import Message, TrialOrder, carry_out
 from asc.typed import build
-from asc.workers import Workers, joined
 
-# Ray Train reads them where the group is started. Reports are asked for five times a second; a group that finds no room
-# waits for nodes to come (placement groups are all or nothing, so groups never lock each other out).
+if TYPE_CHECKING:
+    from asc.workers import Workers
+
+# Ray Train reads them where the group is started. Reports are asked for five times a second.
 _ENVIRONMENT = {
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "3600",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
 }
 _TIMEOUT = datetime.timedelta(minutes=30)
 _SIOCGIFADDR = 0x8915
+
+
+def slots(threads: int, *, on_gpu: bool) -> dict[str, float]:
+    """What each worker of a group holds, as Ray names it."""
+    return {"CPU": threads, "GPU": 1} if on_gpu else {"CPU": threads}
 
 
 class Verdict(Exception):
@@ -55,18 +61,19 @@ def run_group(config: dict[str, Any]) -> None:
     os.environ.update(_ENVIRONMENT)
     from ray import tune
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
     from ray.train.v2.api.exceptions import WorkerGroupError
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    each = {"CPU": order.threads, "GPU": 1} if order.on_gpu else {"CPU": order.threads}
+    from asc.search.slots import TunedTrainer
+
+    each = slots(order.threads, on_gpu=order.on_gpu)
     run_config = RunConfig(
         name=uuid.uuid4().hex,
         storage_path=tune.get_context().get_trial_dir(),
         callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call]
         failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
     )
-    trainer = DataParallelTrainer(
+    trainer = TunedTrainer(
         _work,
         train_loop_config=config,
         scaling_config=ScalingConfig(num_workers=order.workers, use_gpu=order.on_gpu, resources_per_worker=each),
@@ -95,7 +102,7 @@ def _work(config: dict[str, Any]) -> None:
     carry_out(order, send, lambda: _met(order))
 
 
-def _met(order: TrialOrder) -> Workers:
+def _met(order: TrialOrder) -> "Workers":
     """This worker among those of the group: a process group of torch's that listens where the nodes see each other.
 
     On a machine of its own that is loopback.
@@ -105,6 +112,8 @@ def _met(order: TrialOrder) -> Workers:
     from ray import train
     from ray.train.collective import broadcast_from_rank_zero
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    from asc.workers import joined
 
     rank, count = train.get_context().get_world_rank(), train.get_context().get_world_size()
     address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]

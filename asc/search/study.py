@@ -109,6 +109,14 @@ def _trial(settings: SearchSettings) -> Callable[[dict[str, Any]], None]:
     return run_group
 
 
+def _slots(settings: SearchSettings) -> tune.PlacementGroupFactory:
+    """What Tune sets aside for a trial: a bundle of slots for each worker; the process that starts a group has none."""
+    workers = settings.workers_per_trial
+    each = {"CPU": settings.cpus_per_trial / workers, "GPU": settings.gpus_per_trial / workers}
+    bundle = {name: number for name, number in each.items() if number > 0}
+    return tune.PlacementGroupFactory([bundle] if workers == 1 else [{}, *[bundle] * workers])
+
+
 def _fit(
     conductor: Conductor,
     trial: Callable[[dict[str, Any]], None],
@@ -117,14 +125,13 @@ def _fit(
     settings: SearchSettings,
     scratch: Path,
 ) -> None:
-    alone = settings.workers_per_trial == 1
-    # A group's workers have the slots; its trial must hold none of them, but Tune wants some resource.
-    slots: dict[str, float] = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial}
-    held = slots if alone else {"memory": float(2**20)}
     tune.Tuner(
-        tune.with_resources(trial, held),
+        tune.with_resources(trial, _slots(settings)),
         tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=ConductedScheduler(conductor), num_samples=-1, reuse_actors=alone
+            search_alg=searcher,
+            scheduler=ConductedScheduler(conductor),
+            num_samples=-1,
+            reuse_actors=settings.workers_per_trial == 1,
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -145,8 +152,7 @@ def _ray(settings: SearchSettings) -> Iterator[None]:
         ray.init(
             address="local" if settings.local else settings.address,
             num_cpus=cpus,
-            # Ray Train frees the slots of a trial that was stopped by asking the dashboard what lives.
-            include_dashboard=settings.workers_per_trial > 1 if settings.local else None,
+            include_dashboard=False if settings.local else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )

@@ -1,6 +1,7 @@
 """A trial on a worker: the same training loop as launch/train.py, its epochs passed on to Ray Tune.
 
-Imported by Ray's workers. What goes over the wire are plain dicts of `TrialOrder` and of the kinds of `Message`.
+Imported by Ray's workers, without torch: of a group's processes only some train. What goes over the wire are plain
+dicts of `TrialOrder` and of the kinds of `Message`.
 """
 
 import dataclasses
@@ -14,8 +15,6 @@ from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.errors import InputError, disk_is_full
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, Stored, TrainingEnd
-from asc.runs import JOURNAL
-from asc.search.workspace import workspace
 from asc.storage import Bucket, StorageError
 from asc.typed import Scalar, build
 
@@ -110,6 +109,7 @@ def _opened(order: TrialOrder) -> "Dataset":
     """
     import torch
 
+    from asc.runs import JOURNAL
     from asc.training_run import open_data
 
     torch.set_num_threads(order.threads)
@@ -128,6 +128,7 @@ def _opened(order: TrialOrder) -> "Dataset":
 def _trained(order: TrialOrder, dataset: "Dataset", send: Callable[[Message], None], workers: "Workers") -> TrainingEnd:
     import torch
 
+    from asc.search.workspace import workspace
     from asc.train import train
 
     device = torch.device("cuda" if order.on_gpu else "cpu")
