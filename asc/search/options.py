@@ -53,10 +53,13 @@ class Options:
     """Epochs of a cycle, instead of the space's; trials are compared at the end of each cycle."""
     max_concurrent: Annotated[int | None, _Number] = None
     """Trials at a time (default: one for each core, at most 4). With 1 a search is reproducible to the last digit."""
+    workers_per_trial: Annotated[int | None, _Number] = None
+    """Processes that train a trial together, on one node or on several, each a part of every batch (default 1). The
+    start of a group takes some ten seconds: it pays where an epoch takes longer."""
     cpus_per_trial: Annotated[int | None, _Number] = None
-    """Cores of a trial (default: the cores here, divided among the trials)."""
+    """Cores of a trial, all its workers' together (default: the cores here, divided among the trials)."""
     gpus_per_trial: Annotated[float | None, cli.option("G")] = None
-    """GPUs of a trial, also a part of one (default 0)."""
+    """GPUs of a trial, also a part of one; with several workers as many as there are of them (default 0)."""
     address: Annotated[str | None, cli.option("HOST:PORT")] = None
     """A Ray cluster that runs already (or auto), with cache, data and --storage on folders that its nodes share, or
     --storage in a bucket; without it, or with local, Ray runs here, on loopback only."""
@@ -87,7 +90,8 @@ class Options:
     def settings(self) -> SearchSettings:
         """The settings of a new search, defaults filled in."""
         cores = len(os.sched_getaffinity(0))
-        concurrent = self.max_concurrent or min(cores, 4)
+        workers = self.workers_per_trial or 1
+        concurrent = self.max_concurrent or max(1, min(cores // workers, 4))
         defaults: dict[str, Scalar] = {
             "budget_kb": 128.0,
             "rule": "dcase2021",
@@ -98,7 +102,7 @@ class Options:
             "seed": 0,
             "trials": 8,
             "max_concurrent": concurrent,
-            "cpus_per_trial": max(1, cores // concurrent),
+            "cpus_per_trial": max(1, cores // concurrent // workers) * workers,
         }
         return SearchSettings(**{**defaults, **self.given()})  # type: ignore[arg-type]
 

@@ -17,7 +17,10 @@ from asc.typed import Scalar, Value, build
 
 # After so many points in a row that become no trial, the space is taken to hold no further network.
 MOST_REFUSALS = 500
-RESUMABLE = ("trials", "time_budget_min", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "address", "mlflow_uri")
+RESUMABLE = (
+    *("trials", "time_budget_min", "max_concurrent", "workers_per_trial", "cpus_per_trial", "gpus_per_trial"),
+    *("address", "mlflow_uri"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,7 @@ class SearchSettings:
     max_concurrent: int
     cpus_per_trial: int
     gpus_per_trial: float = 0.0
+    workers_per_trial: int = 1
     time_budget_min: float | None = None
     cycles: int | None = None
     epochs_per_cycle: int | None = None
@@ -46,12 +50,26 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for key in ("budget_kb", "trials", "max_concurrent", "cpus_per_trial", "time_budget_min"):
+        for key in ("budget_kb", "trials", "max_concurrent", "workers_per_trial", "cpus_per_trial", "time_budget_min"):
             value = getattr(self, key)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(f"--{key.replace('_', '-')} must be a number above 0, got {value}")
         if not (math.isfinite(self.gpus_per_trial) and self.gpus_per_trial >= 0):
             raise InputError(f"--gpus-per-trial must be a number of 0 or more, got {self.gpus_per_trial}")
+        self._check_workers()
+
+    def _check_workers(self) -> None:
+        workers = self.workers_per_trial
+        if self.cpus_per_trial % workers:
+            raise InputError(
+                f"--cpus-per-trial {self.cpus_per_trial} cannot be divided among --workers-per-trial {workers}: give a "
+                "multiple of it"
+            )
+        if workers > 1 and self.gpus_per_trial not in (0, workers):
+            raise InputError(
+                f"--gpus-per-trial {self.gpus_per_trial:g} is neither 0 nor one for each of --workers-per-trial "
+                f"{workers}: give {workers}, or leave it out to train on processors"
+            )
 
     @property
     def local(self) -> bool:

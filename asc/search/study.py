@@ -33,11 +33,12 @@ def run(
     data: DataChoice,
     cache: Path,
     *,
-    trial: Callable[[dict[str, Any]], None] = run_trial,
+    trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> Ending:
     """Run trials until none is left, time is up, Ctrl-C, or what no trial can get past (`conductor.problem` says it).
 
-    Everything that happened is in the journal. `cache` is where workers find the packed audio, `trial` what they do.
+    Everything that happened is in the journal. `cache` is where workers find the packed audio, `trial` what they do:
+    train, in the trial's process or in a group of workers.
 
     Raises:
         InputError: `--address` names no cluster that can be reached, or a trial asks for more than there is.
@@ -53,11 +54,12 @@ def run(
             data_digest=conductor.record.started.data_digest or "",
             cache=str(cache),
             folder=str(trial_folder(run_folder, assignment.trial)),
-            threads=settings.cpus_per_trial,
+            threads=settings.cpus_per_trial // settings.workers_per_trial,
             journalled=assignment.journalled,
             on_gpu=settings.gpus_per_trial > 0,
             shared=not settings.local,
             bucket=bucket and bucket.at(TRIALS, assignment.trial),
+            workers=settings.workers_per_trial,
         )
 
     interrupts, terminations = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
@@ -67,7 +69,7 @@ def run(
         with _ray(settings), _scratch(run_folder) as scratch:
             logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is journalled and shown by us
             signal.signal(signal.SIGTERM, terminations)  # Ray's own would end this process on the spot
-            _fit(conductor, trial, searcher, end, settings, scratch)
+            _fit(conductor, trial or _trial(settings), searcher, end, settings, scratch)
     except KeyboardInterrupt:
         return "interrupted"
     except BaseException as error:
@@ -98,6 +100,23 @@ def _unwritable(conductor: Conductor, error: OSError) -> OSError | InputError:
     )
 
 
+def _trial(settings: SearchSettings) -> Callable[[dict[str, Any]], None]:
+    """Tune's function for so many workers."""
+    if settings.workers_per_trial == 1:
+        return run_trial
+    from asc.search.group import run_group
+
+    return run_group
+
+
+def _slots(settings: SearchSettings) -> tune.PlacementGroupFactory:
+    """What Tune sets aside for a trial: a bundle of slots for each worker; the process that starts a group has none."""
+    workers = settings.workers_per_trial
+    each = {"CPU": settings.cpus_per_trial / workers, "GPU": settings.gpus_per_trial / workers}
+    bundle = {name: number for name, number in each.items() if number > 0}
+    return tune.PlacementGroupFactory([bundle] if workers == 1 else [{}, *[bundle] * workers])
+
+
 def _fit(
     conductor: Conductor,
     trial: Callable[[dict[str, Any]], None],
@@ -106,11 +125,13 @@ def _fit(
     settings: SearchSettings,
     scratch: Path,
 ) -> None:
-    resources = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial}
     tune.Tuner(
-        tune.with_resources(trial, resources),
+        tune.with_resources(trial, _slots(settings)),
         tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=ConductedScheduler(conductor), num_samples=-1, reuse_actors=True
+            search_alg=searcher,
+            scheduler=ConductedScheduler(conductor),
+            num_samples=-1,
+            reuse_actors=settings.workers_per_trial == 1,
         ),
         run_config=tune.RunConfig(
             name="tune",

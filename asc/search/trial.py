@@ -1,11 +1,12 @@
 """A trial on a worker: the same training loop as launch/train.py, its epochs passed on to Ray Tune.
 
-Imported by Ray's workers. What goes over the wire are plain dicts of `TrialOrder` and of the kinds of `Message`.
+Imported by Ray's workers, without torch: of a group's processes only some train. What goes over the wire are plain
+dicts of `TrialOrder` and of the kinds of `Message`.
 """
 
 import dataclasses
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,12 @@ from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.errors import InputError, disk_is_full
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, Stored, TrainingEnd
-from asc.runs import JOURNAL
-from asc.search.workspace import workspace
 from asc.storage import Bucket, StorageError
 from asc.typed import Scalar, build
 
 if TYPE_CHECKING:
     from asc.data.dataset import Dataset
+    from asc.workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class TrialOrder:
     `cache` is where the packed audio lies, `data_digest` names the data that the driver sees, `folder` is the trial's
     in the run's, `journalled` how many epochs the driver has. `shared` says that other nodes may run trials, which must
     then see the same folders; where the run lies in a `bucket`, that is the trial's folder there, and takes the place
-    of `folder`.
+    of `folder`. `workers` train together, each with so many `threads`.
     """
 
     config: Mapping[str, Scalar]
@@ -43,6 +43,7 @@ class TrialOrder:
     on_gpu: bool
     shared: bool
     bucket: Bucket | None = None
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,29 +70,35 @@ def message_of(result: Mapping[str, Any]) -> Message | None:
 
 
 def run_trial(config: dict[str, Any]) -> None:
-    """Ray Tune's function: train as ordered, report each epoch that the driver has not seen, then the end.
+    """Ray Tune's function: carry out an order in this process."""
+    from asc.workers import ALONE
 
-    What anybody's trial would meet (data that are wrong on this node, a full disk, no way to the bucket) is reported as
-    a reason to halt, and what only this config meets as its failure; both leave no doubt, so there is no use in a
-    second attempt.
+    carry_out(build(TrialOrder, config), _send, lambda: ALONE)
+
+
+def carry_out(order: TrialOrder, send: Callable[[Message], None], join: Callable[[], "Workers"]) -> None:
+    """Train as ordered, send each epoch that the driver has not seen, then the end; `join` meets the other workers.
+
+    What anybody's trial would meet (data that are wrong on this node, a full disk, no way to the bucket) is sent as a
+    reason to halt, and what only this config meets as its failure; both leave no doubt, so there is no use in a second
+    attempt.
     """
-    order = build(TrialOrder, config)
     try:
         dataset = _opened(order)
     except InputError as error:
-        _send(Message(halt=f"{_here(order)}{error}"))
+        send(Message(halt=f"{_here(order)}{error}"))
         return
     try:
-        _send(_message_at(_trained(order, dataset)))
+        send(_message_at(_trained(order, dataset, send, join())))
     except StorageError as error:
-        _send(Message(halt=f"{_here(order)}{error}"))
+        send(Message(halt=f"{_here(order)}{error}"))
     except InputError as error:
-        _send(Message(failed=str(error)))
+        send(Message(failed=str(error)))
     except OSError as error:
         if not disk_is_full(error):
             raise
         folder = order.folder if order.bucket is None else order.cache
-        _send(Message(halt=f"{_here(order)}the disk of {folder} is full ({error.strerror}): free some space"))
+        send(Message(halt=f"{_here(order)}the disk of {folder} is full ({error.strerror}): free some space"))
 
 
 def _opened(order: TrialOrder) -> "Dataset":
@@ -102,6 +109,7 @@ def _opened(order: TrialOrder) -> "Dataset":
     """
     import torch
 
+    from asc.runs import JOURNAL
     from asc.training_run import open_data
 
     torch.set_num_threads(order.threads)
@@ -117,9 +125,10 @@ def _opened(order: TrialOrder) -> "Dataset":
     return dataset
 
 
-def _trained(order: TrialOrder, dataset: "Dataset") -> TrainingEnd:
+def _trained(order: TrialOrder, dataset: "Dataset", send: Callable[[Message], None], workers: "Workers") -> TrainingEnd:
     import torch
 
+    from asc.search.workspace import workspace
     from asc.train import train
 
     device = torch.device("cuda" if order.on_gpu else "cpu")
@@ -129,10 +138,10 @@ def _trained(order: TrialOrder, dataset: "Dataset") -> TrainingEnd:
         def report(metrics: EpochMetrics) -> Signal:
             if metrics.epoch > order.journalled:
                 place.keep()
-                _send(Message(epoch=metrics))
+                send(Message(epoch=metrics))
             return Signal.CONTINUE
 
-        end = train(experiment, dataset, folder=place.folder, report=report, device=device)
+        end = train(experiment, dataset, folder=place.folder, report=report, device=device, workers=workers)
         place.keep()
         return end
 
