@@ -151,7 +151,10 @@ def bucket_of(storage: str | Path) -> Bucket | None:
     """
     if not is_remote(storage):
         return None
-    parts = urlsplit(str(storage))
+    try:
+        parts = urlsplit(str(storage))
+    except ValueError as error:
+        raise InputError(f"--storage is no address that can be read: {FORMS}") from error
     options = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
     if "@" in parts.netloc or any(word in key for key in options for word in ("key", "secret", "token", "password")):
         raise InputError(
@@ -224,9 +227,14 @@ def _endpoint(options: dict[str, str]) -> str | None:
     if not named:
         return None
     endpoint = named if "://" in named else f"{options.get('scheme', 'https')}://{named}"
-    parts = urlsplit(endpoint)
+    wrong = "the endpoint of --storage is no http://HOST:PORT or https://HOST: see AWS_ENDPOINT_URL"
+    try:
+        parts = urlsplit(endpoint)
+        _ = parts.port
+    except ValueError as error:
+        raise InputError(wrong) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise InputError("the endpoint of --storage is no http://HOST:PORT or https://HOST: see AWS_ENDPOINT_URL")
+        raise InputError(wrong)
     return endpoint
 
 

@@ -80,7 +80,8 @@ def test_folders_are_no_buckets(tmp_path: Path) -> None:
     "storage",
     ["s3:", "s3:/things/x", "s3://", "s3:///x", "s3://No_Bucket/x", "s3://host:9000/x", "gs://things/x", "s3a://t/x"]
     + ["file:///tmp", "s3://things/x#y", "s3://things/a//b", "s3://things/../x", "s3://things/%2e", "s3://things/x?a=b"]
-    + ["s3://things/x?endpoint_override=ftp://h", "s3://things/x?endpoint_override=http://", "http://things/x"],
+    + ["s3://things/x?endpoint_override=ftp://h", "s3://things/x?endpoint_override=http://", "http://things/x"]
+    + ["s3://[", "s3://things/x?endpoint_override=[", "s3://things/x?endpoint_override=host:port"],
 )
 def test_what_is_no_bucket_is_refused_in_a_sentence(storage: str) -> None:
     with pytest.raises(InputError, match="--storage") as refused:
