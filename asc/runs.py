@@ -35,7 +35,6 @@ def new_run_folder(storage: str | Path, name: str) -> Path:
         raise InputError(f"--name {name}: give a plain folder name, without slashes or a leading dot")
     bucket, folder = bucket_of(storage), runs_folder(storage) / name
     if bucket is not None:
-        bucket.check()
         if bucket.at(name).size_bytes(JOURNAL) is not None:
             raise InputError(f"{bucket.at(name)} exists: give another --name, or go on with it by --resume {name}")
     try:

@@ -170,6 +170,17 @@ def bucket_of(storage: str | Path) -> Bucket | None:
     )
 
 
+def check_storage(storage: str | Path) -> None:
+    """Check what can be checked before work is done for a run: a bucket is there and can be written.
+
+    Raises:
+        InputError: as `bucket_of`, or the bucket is not there, cannot be reached, or refuses.
+    """
+    bucket = bucket_of(storage)
+    if bucket is not None:
+        bucket.check()
+
+
 def run_bucket(run_folder: Path) -> Bucket | None:
     """The bucket's folder of a run whose folder here is a working copy; None where it is all there is of the run.
 

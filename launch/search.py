@@ -13,7 +13,8 @@ def main(options: Options) -> int:
     """Check everything, pack the audio, search, and say what came out."""
     from asc.data.dataset import default_cache
     from asc.progress import packing
-    from asc.search import environment, opening, preview
+    from asc.search import disk, environment, opening, preview
+    from asc.storage import runs_folder
     from asc.tracking.address import check_uri
 
     output = cli.Output(as_json=options.json)
@@ -21,13 +22,16 @@ def main(options: Options) -> int:
     settings = opened.settings
     check_uri(settings.mlflow_uri)
     plan = preview.plan(settings, opened.space, opened.reference)
+    cache = (options.cache or default_cache()).resolve()
+    wanted = disk.need(plan, cache, ended=opened.ended)
+    disk.check_room(wanted, cache=cache, storage=runs_folder(options.storage))
     output.result(preview.describe(plan))
+    output.result(disk.describe(wanted, plan, cache=cache, storage=options.storage))
     if options.dry_run:
         span = preview.minutes(plan)
         output.result(preview.estimate(plan, span))
-        output.json(preview.as_json(plan, span))
+        output.json({**preview.as_json(plan, span), "disk": disk.as_json(wanted)})
         return cli.DONE
-    cache = (options.cache or default_cache()).resolve()
     with packing(output.progress) as bar:
         data = preview.pack(plan, cache, bar)
 

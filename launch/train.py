@@ -20,12 +20,13 @@ def main(options: Options) -> int:
     from asc.data.dataset import default_cache
     from asc.mirror import mirrored
     from asc.results import Completed
-    from asc.storage import storage_option
+    from asc.storage import check_storage, storage_option
     from asc.tracking.address import check_uri
     from asc.tracking.session import browse, tracked
 
     output = cli.Output(as_json=options.json)
     check_uri(options.mlflow_uri)
+    check_storage(options.storage)
     if options.resume:
         options.check_resume()
         journal = training_run.open_journal(runs.run_folder(options.storage, options.resume))

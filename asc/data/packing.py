@@ -58,7 +58,7 @@ def pack(folder: Path, sources: Sequence[Source], *, sample_rate_hz: int, progre
 
 
 def _fill(temporary: Path, sources: Sequence[Source], sample_rate_hz: int, progress: Progress | None) -> None:
-    found = _lengths(sources, sample_rate_hz)
+    found = lengths(sources, sample_rate_hz)
     usable = [source for source, length in zip(sources, found, strict=True) if isinstance(length, int)]
     problems = {s.name: length for s, length in zip(sources, found, strict=True) if isinstance(length, AudioProblem)}
     _check_room(temporary, SAMPLE_BYTES * sum(length for length in found if isinstance(length, int)))
@@ -85,9 +85,10 @@ def _fill(temporary: Path, sources: Sequence[Source], sample_rate_hz: int, progr
         flush(text)
 
 
-def _lengths(sources: Sequence[Source], sample_rate_hz: int) -> list[int | AudioProblem]:
-    with closing(_in_order(lambda source: _length(source, sample_rate_hz), sources)) as lengths:
-        return list(lengths)
+def lengths(sources: Sequence[Source], sample_rate_hz: int) -> list[int | AudioProblem]:
+    """The samples that each source will have in a store, from its header."""
+    with closing(_in_order(lambda source: _length(source, sample_rate_hz), sources)) as found:
+        return list(found)
 
 
 def _length(source: Source, sample_rate_hz: int) -> int | AudioProblem:

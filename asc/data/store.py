@@ -8,6 +8,7 @@ splits are not part of it. The gain is there because scenes are quiet: at -50 dB
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 
 from asc.data.atomic_folder import locked
 from asc.data.manifest import Manifest
-from asc.data.packing import Progress, pack
+from asc.data.packing import Progress, lengths, pack
 from asc.data.sources import Source, sources_of
-from asc.data.store_index import AUDIO_FILE, Index, read_index
+from asc.data.store_index import AUDIO_FILE, SAMPLE_BYTES, Index, read_index
 
 STORE_VERSION = 1
+_INDEX_CLIP_BYTES = 64
 
 
 class Store:
@@ -84,6 +86,32 @@ def open_store(manifest: Manifest, *, sample_rate_hz: int, cache: Path, progress
     if index is None:
         raise RuntimeError(f"{folder} was packed but cannot be read back")
     return Store(folder, index, sample_rate_hz=sample_rate_hz)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSize:
+    """What a store takes on the disk, and whether it is there already."""
+
+    size_bytes: int
+    there: bool
+
+
+def store_size(manifest: Manifest, *, sample_rate_hz: int, cache: Path) -> StoreSize:
+    """The size of the store that `open_store` opens or packs, at most, from the headers of the files.
+
+    A file that cannot be used counts nothing: packing will name it.
+    """
+    sources = sources_of(manifest)
+    index = read_index(cache / _fingerprint(sources, sample_rate_hz))
+    if index is not None:
+        samples = sum(index.samples)
+    else:
+        files = {source.name: source for source in sources}  # one may be heard through several devices
+        found = dict(zip(files, lengths(list(files.values()), sample_rate_hz), strict=True))
+        samples = sum(length for source in sources if isinstance(length := found[source.name], int))
+    return StoreSize(
+        size_bytes=SAMPLE_BYTES * samples + _INDEX_CLIP_BYTES * (len(sources) + 1), there=index is not None
+    )
 
 
 def _fingerprint(sources: Sequence[Source], sample_rate_hz: int) -> str:

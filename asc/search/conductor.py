@@ -29,12 +29,10 @@ from asc.runs import TRIALS
 from asc.search.repair import Budget, Candidate, repair
 from asc.search.rungs import Rungs
 from asc.search.sampler import Handle, Sampler, Told
-from asc.search.settings import SearchSettings
+from asc.search.settings import MOST_REFUSALS, SearchSettings
 from asc.space import Space
 from asc.train import LAST, MODEL
 from asc.typed import Scalar
-
-_MOST_REFUSALS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +234,7 @@ class Conductor:
         return name
 
     def _ask_sampler(self) -> str | None:
-        for _ in range(_MOST_REFUSALS):
+        for _ in range(MOST_REFUSALS):
             handle, point = self._sampler.ask()
             candidate = repair(self._base, self._space, point, self._budget)
             twin = self._twin(candidate)

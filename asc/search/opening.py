@@ -11,6 +11,7 @@ from asc.search.options import Options
 from asc.search.preview import Plan
 from asc.search.settings import RESUMABLE, SearchSettings, settings_from
 from asc.space import Space, load_space, parse_space
+from asc.storage import check_storage
 from asc.typed import Scalar
 
 
@@ -41,12 +42,16 @@ def resumed_space(record: RunRecord) -> Space:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """What a search starts from; `journal` is None for a new one, which has none before everything was checked."""
+    """What a search starts from; `journal` is None for a new one, which has none before everything was checked.
+
+    `ended` is how many trials ended before it goes on.
+    """
 
     settings: SearchSettings
     space: Space
     reference: Experiment | None = None
     journal: Journal | None = None
+    ended: int = 0
 
 
 def opened(options: Options) -> Opening:
@@ -55,6 +60,7 @@ def opened(options: Options) -> Opening:
     Raises:
         InputError: anything is wrong with them, or the run to resume is not there.
     """
+    check_storage(options.storage)
     if options.resume is None:
         return Opening(settings=options.settings(), space=load_space(options.space or "quick"))
     for name in ("space", "name"):
@@ -68,6 +74,7 @@ def opened(options: Options) -> Opening:
         space=resumed_space(record),
         reference=None if reference is None else Experiment.from_flat(reference),
         journal=journal,
+        ended=sum(trial.ended is not None for trial in record.trials.values()),
     )
 
 

@@ -149,7 +149,7 @@ def estimate(plan: Plan, span: tuple[float, float]) -> str:
 
 
 def as_json(plan: Plan, span: tuple[float, float]) -> dict[str, Any]:
-    """The dry run as one object; `span` is from `minutes`."""
+    """The preview as one object; `span` is from `minutes`."""
     return {
         "space": plan.space.name,
         "budget_kb": plan.budget.kilobytes,

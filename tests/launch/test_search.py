@@ -25,7 +25,9 @@ def bench(
 @pytest.fixture(scope="module")
 def whole(bench: Bench) -> dict[str, object]:
     """A search of 6 trials, one at a time, from start to end."""
-    code, out, err = ended(bench.search("whole", "--trials", "6", "--max-concurrent", "1", "--seed", "3"))
+    process = bench.search("whole", "--trials", "6", "--max-concurrent", "1", "--seed", "3")
+    bench.watch_disk(process)
+    code, out, err = ended(process)
     assert code == 0, err
     assert out.count("\n") == 1, "standard output holds one JSON object and nothing else"
     for chatter in ("INFO", "WARNING", "raylet", "Trial status", "Trial name", "[I 20"):
@@ -144,13 +146,17 @@ def test_wrong_input_ends_before_ray_starts_in_one_sentence(bench: Bench, tiny_c
     assert "has no run none" in refusal(bench, "--resume", "none")
     assert "dcase2021" in refusal(bench, *never, "--space", "space.toml", "--rule", "dcase2020")
     assert "--mlflow-uri" in refusal(bench, *never, "--space", "space.toml", "--mlflow-uri", "ftp://x")
+    assert "free: make room" in refusal(bench, *never, "--space", "space.toml", "--trials", "1000000000000")
     assert not bench.run("never").exists()
 
 
-def test_a_dry_run_trains_nothing_and_leaves_nothing(bench: Bench) -> None:
-    code, out, err = ended(bench.search("dry", "--dry-run"))
+def test_a_dry_run_trains_nothing_and_leaves_nothing_and_knows_the_disk(bench: Bench, whole: dict[str, object]) -> None:
+    code, out, err = ended(bench.search("dry", "--dry-run", "--trials", "6", "--max-concurrent", "1"))
     assert code == 0, err
     answer = json.loads(out)
+    disk = answer["disk"]
+    assert disk["audio_there"], "the other searches have packed it"
+    assert bench.peak_bytes <= disk["running_bytes"] + disk["kept_bytes"] == disk["total_bytes"] <= 2 * bench.peak_bytes
     assert 0 < answer["fit_share"] < answer["repairable_share"] == 1
     assert answer["smallest_bytes"] < answer["largest_bytes"] <= 4 * 1024
     assert answer["minutes"][0] < answer["minutes"][1]

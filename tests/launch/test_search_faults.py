@@ -55,7 +55,7 @@ def epochs(run: Path, trial: str) -> dict[int, float]:
 
 
 def test_a_worker_killed_the_mlflow_server_away_and_the_driver_terminated(bench: Bench, server: Server) -> None:
-    process = bench.search("storm", "--trials", "6", "--epochs-per-cycle", "50", "--mlflow-uri", server.uri)
+    process = bench.search("storm", "--trials", "4", "--epochs-per-cycle", "30", "--mlflow-uri", server.uri)
     run = bench.run("storm")
     wait_for(server.answers, process)
     wait_for(lambda: len(history(run, "t000")) >= 2 and len(history(run, "t001")) >= 2, process)
@@ -94,7 +94,8 @@ def test_a_worker_killed_the_mlflow_server_away_and_the_driver_terminated(bench:
 
 
 def test_a_disk_that_is_full_ends_the_search_and_nothing_is_lost(bench: Bench) -> None:
-    process = bench.search("full", "--trials", "3", "--epochs-per-cycle", "20", "--max-concurrent", "1")
+    alone = ("--max-concurrent", "1", "--cpus-per-trial", "1")
+    process = bench.search("full", "--trials", "2", "--epochs-per-cycle", "20", *alone)
     run = bench.run("full")
     wait_for(lambda: len(epochs(run, "t000")) >= 1, process)
     (worker,) = bench.workers()
@@ -106,7 +107,7 @@ def test_a_disk_that_is_full_ends_the_search_and_nothing_is_lost(bench: Bench) -
     assert held and not [e for e in events(run) if isinstance(e, TrialEnded)]
 
     process = bench.start("--resume", "full")
-    wait_for(lambda: len(epochs(run, "t001")) >= 1, process)
+    wait_for(lambda: len(epochs(run, "t000")) > len(held), process)
     assert {epoch: epochs(run, "t000")[epoch] for epoch in held} == held
     size = (run / "journal.jsonl").stat().st_size
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))
@@ -132,7 +133,7 @@ def on(cluster: Nodes) -> tuple[str, ...]:
 
 
 def test_a_node_that_dies_costs_no_trial(bench: Bench, two_nodes: Nodes) -> None:
-    process = bench.search("node", "--trials", "4", "--epochs-per-cycle", "50", *on(two_nodes))
+    process = bench.search("node", "--trials", "3", "--epochs-per-cycle", "40", *on(two_nodes))
     run = bench.run("node")
     wait_for(lambda: len(history(run, "t000")) >= 2 and len(history(run, "t001")) >= 2, process)
     held = {trial: history(run, trial) for trial in ("t000", "t001")}

@@ -1,6 +1,7 @@
-"""A Ray cluster of several nodes on this machine, as a process of its own; prints where it is and ends with its input.
+"""A Ray cluster of several nodes on this machine, as a process of its own, whose nodes can be killed and added.
 
-Run as a script: `python ray_nodes.py CPUS CPUS ...`, the head's first. Everything listens on loopback only.
+As a script, `python ray_nodes.py CPUS CPUS ...`, the head's first: prints where the cluster is, then reads lines (`add
+CPUS` for another node, `slots` for what is free) and ends with its input. Everything listens on loopback only.
 """
 
 import json
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback only
@@ -26,7 +28,22 @@ class Nodes:
     """Where the cluster is, and the pids of its raylets, the head's first."""
 
     address: str
-    raylets: tuple[int, ...]
+    raylets: list[int]
+    process: subprocess.Popen[str]
+
+    def add(self, cpus: int) -> None:
+        """Another node."""
+        self.raylets.append(self._ask(f"add {cpus}"))
+
+    def slots(self) -> dict[str, Any]:
+        """CPUs in all (`total`) and `free` ones, and how many placement `groups` there are."""
+        return dict(self._ask("slots"))
+
+    def _ask(self, line: str) -> Any:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
 
 
 @contextmanager
@@ -39,9 +56,9 @@ def nodes(*cpus: int, environment: dict[str, str]) -> Iterator[Nodes]:
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
         try:
-            yield Nodes(address=said["address"], raylets=tuple(said["raylets"]))
+            yield Nodes(address=said["address"], raylets=said["raylets"], process=process)
         finally:
-            process.communicate("end\n", timeout=60)
+            process.communicate(timeout=60)
 
 
 def _main(cpus: list[int]) -> None:
@@ -49,11 +66,29 @@ def _main(cpus: list[int]) -> None:
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus[0], "include_dashboard": True})
-    others = [cluster.add_node(num_cpus=count) for count in cpus[1:]]
-    raylets = [node.all_processes["raylet"][0].process.pid for node in (cluster.head_node, *others)]
-    print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
-    sys.stdin.readline()
+
+    def add(count: int) -> int:
+        node = cluster.add_node(num_cpus=count)
+        pid: int = node.all_processes["raylet"][0].process.pid
+        return pid
+
+    head = cluster.head_node.all_processes["raylet"][0].process.pid
+    print(json.dumps({"address": cluster.address, "raylets": [head, *map(add, cpus[1:])]}), flush=True)
+    for line in sys.stdin:
+        answer = _slots(cluster.address) if line == "slots\n" else add(int(line.removeprefix("add ")))
+        print(json.dumps(answer), flush=True)
     cluster.shutdown()
+
+
+def _slots(address: str) -> dict[str, float]:
+    import ray
+    from ray.util import placement_group_table
+
+    if not ray.is_initialized():
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    groups = [group for group in placement_group_table().values() if group["state"] != "REMOVED"]
+    total, free = ray.cluster_resources(), ray.available_resources()
+    return {"total": total["CPU"], "free": free.get("CPU", 0), "groups": len(groups)}
 
 
 if __name__ == "__main__":

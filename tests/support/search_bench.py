@@ -3,6 +3,7 @@
 Processes are found by an environment variable that all of a bench's carry, so that a test kills only its own.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -32,10 +33,13 @@ schema = 1
 
 
 class Bench:
-    """A folder with a recipe, a space and data, in which searches are started."""
+    """A folder with a recipe, a space and data, in which searches are started; `storage` is a bucket, if any."""
 
-    def __init__(self, folder: Path, data: Path, cache: Path, experiment: Experiment) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, data: Path, cache: Path, experiment: Experiment, *, storage: str | None = None
+    ) -> None:
+        self.folder, self.storage = folder, storage or str(folder / "runs")
+        self.peak_bytes = 0
         (folder / "tiny.toml").write_text(experiment.to_toml())
         (folder / "space.toml").write_text(SPACE)
         self._data = data
@@ -48,7 +52,7 @@ class Bench:
 
     def _launch(self, script: str, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, str(ROOT / "launch" / script), *options, "--storage", str(self.folder / "runs")],
+            [sys.executable, str(ROOT / "launch" / script), *options, "--storage", self.storage],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -67,6 +71,16 @@ class Bench:
 
     def run(self, name: str) -> Path:
         return self.folder / "runs" / name
+
+    def watch_disk(self, process: subprocess.Popen[str]) -> None:
+        """Until it ends, note the most that runs and tracking take at a time."""
+        while process.poll() is None:
+            taken = 0
+            for path in (self.folder / "runs").rglob("*"):
+                with contextlib.suppress(OSError):  # gone since
+                    taken += path.stat().st_size if path.is_file() else 0
+            self.peak_bytes = max(self.peak_bytes, taken)
+            time.sleep(0.05)
 
     def workers(self) -> list[int]:
         """The pids of the processes that train, or wait for a trial."""

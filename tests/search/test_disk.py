@@ -1,0 +1,106 @@
+"""The disk that a search needs, against what real trainings leave on it; the whole search is in tests/launch."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from asc.config import Experiment
+from asc.data.choice import DataChoice
+from asc.data.dataset import Dataset, open_dataset
+from asc.data.manifest import load_manifest
+from asc.data.store import store_size
+from asc.errors import InputError
+from asc.results import EpochMetrics, Signal
+from asc.search.disk import Need, check_room, describe, need
+from asc.search.preview import Plan, plan
+from asc.search.settings import SearchSettings
+from asc.space import parse_space
+from asc.train import train
+
+ONE_NETWORK = """schema = 1
+[parameters]
+"compression.storage" = { choices = ["int8"] }
+"compression.prune_ratio" = { choices = [0.5] }
+"schedule.learning_rate_max" = { low = 1e-3, high = 1e-2 }
+"""
+
+
+def planned(settings: SearchSettings, folder: Path, data: Path, experiment: Experiment, **changes: object) -> Plan:
+    """A search around `experiment` in which every trial has the same network, with 50 % pruned."""
+    (folder / "tiny.toml").write_text(experiment.to_toml())
+    chosen = dataclasses.replace(
+        settings, recipe=str(folder / "tiny.toml"), data=f"csv:{data}", **{"trials": 1, "max_concurrent": 1, **changes}
+    )
+    return plan(chosen, parse_space(ONE_NETWORK, source="test", name="one"))
+
+
+def test_a_training_takes_what_was_said(
+    tmp_path: Path, settings: SearchSettings, tiny_csv: Path, tiny_dataset: Dataset, tiny_experiment: Experiment
+) -> None:
+    made = planned(settings, tmp_path, tiny_csv, tiny_experiment, mlflow_uri="none")
+    folder, most = tmp_path / "trial", 0
+    experiment = tiny_experiment.updated({"compression.prune_ratio": 0.5})
+
+    def report(metrics: EpochMetrics) -> Signal:
+        nonlocal most
+        files = {path.name: path.stat().st_size for path in folder.iterdir()}
+        most = max(most, sum(files.values()) + files["last.safetensors"])  # the next one is written beside it
+        return Signal.CONTINUE
+
+    train(experiment, tiny_dataset, folder=folder, report=report, device=torch.device("cpu"))
+    model = (folder / "model.safetensors").stat().st_size
+    wanted = need(made, tmp_path)
+    one_more = need(dataclasses.replace(made, settings=_trials(made, 2)), tmp_path)
+    checkpoints = 2 * wanted.running_bytes - one_more.running_bytes  # a trial that waits has none
+    assert most <= checkpoints <= 2 * (most + model)
+    assert model < one_more.kept_bytes - wanted.kept_bytes
+
+
+def _trials(made: Plan, trials: int) -> SearchSettings:
+    return dataclasses.replace(made.settings, trials=trials)
+
+
+def test_the_audio_takes_what_was_said_once(tmp_path: Path, tiny_csv: Path) -> None:
+    manifest = load_manifest(DataChoice(f"csv:{tiny_csv}"))
+    before = store_size(manifest, sample_rate_hz=8000, cache=tmp_path)
+    assert not before.there
+    open_dataset(DataChoice(f"csv:{tiny_csv}"), sample_rate_hz=8000, cache=tmp_path)
+    (folder,) = tmp_path.iterdir()
+    taken = sum(path.stat().st_size for path in folder.iterdir())
+    assert taken <= before.size_bytes < 1.01 * taken
+    assert store_size(manifest, sample_rate_hz=8000, cache=tmp_path) == dataclasses.replace(before, there=True)
+
+
+def test_what_ended_takes_no_more_and_a_server_takes_nothing_here(
+    tmp_path: Path, settings: SearchSettings, tiny_csv: Path, tiny_experiment: Experiment
+) -> None:
+    few = planned(settings, tmp_path, tiny_csv, tiny_experiment, trials=4)
+    for_few = need(few, tmp_path)
+    assert need(dataclasses.replace(few, settings=_trials(few, 104)), tmp_path, ended=100) == for_few
+    tracked_elsewhere = planned(settings, tmp_path, tiny_csv, tiny_experiment, trials=4, mlflow_uri="http://host")
+    assert need(tracked_elsewhere, tmp_path).kept_bytes < for_few.kept_bytes - 1e6
+
+
+def test_what_is_said_names_places_and_a_store_that_is_there(
+    tmp_path: Path, settings: SearchSettings, tiny_csv: Path, tiny_experiment: Experiment
+) -> None:
+    made = planned(settings, tmp_path, tiny_csv, tiny_experiment, max_concurrent=2)
+    found = Need(audio_bytes=2_000_000, audio_there=False, running_bytes=3_000_000, kept_bytes=4_000_000_000)
+    said = describe(found, made, cache=Path("/cache"), storage="s3://bucket/x")
+    assert said == (
+        "disk: at most 4.0 GB: 2.0 MB of packed audio in /cache, 3.0 MB while it runs (checkpoints of 2 trials at a "
+        "time) and 4.0 GB kept in s3://bucket/x (a model of each trial, journal, tracking)"
+    )
+    there = dataclasses.replace(found, audio_there=True, kept_bytes=1_000_000)
+    assert describe(there, made, cache=Path("/cache"), storage="runs").startswith("disk: at most 4.0 MB: 3.0 MB while")
+    assert describe(there, made, cache=Path("/cache"), storage="runs").endswith("audio in /cache are packed already")
+
+
+def test_without_room_the_place_and_the_figures_are_named(tmp_path: Path) -> None:
+    check_room(Need(audio_bytes=1, audio_there=False, running_bytes=1, kept_bytes=1), cache=tmp_path, storage=tmp_path)
+    audio = Need(audio_bytes=10**18, audio_there=False, running_bytes=1, kept_bytes=1)
+    with pytest.raises(InputError, match=r"needs up to 1000000000.0 GB, but .* has .* free: make room there"):
+        check_room(audio, cache=tmp_path / "not" / "yet", storage=tmp_path)
+    check_room(dataclasses.replace(audio, audio_there=True), cache=tmp_path, storage=tmp_path)
