@@ -111,7 +111,7 @@ def joint(
     """Real processes that train together, on loopback; the data set is packed before."""
     folder = tmp_path_factory.mktemp("joint")
     (folder / "tiny.toml").write_text(tiny_experiment.to_toml())
-    script = Path(__file__).with_name("joint_work.py")
+    script = Path(__file__).parent / "support" / "joint_work.py"
     arguments = [str(folder), str(tiny_csv), str(tiny_cache), str(folder / "tiny.toml")]
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     processes = [

@@ -1,7 +1,7 @@
 """A Ray cluster of several nodes on this machine, as a process of its own, whose nodes can be killed and added.
 
 As a script, `python ray_nodes.py CPUS CPUS ...`, the head's first: prints where the cluster is, then reads lines (`add
-CPUS` for another node) and ends with its input. Everything listens on loopback only.
+CPUS` for another node, `slots` for what is free) and ends with its input. Everything listens on loopback only.
 """
 
 import json
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback only
@@ -32,10 +33,17 @@ class Nodes:
 
     def add(self, cpus: int) -> None:
         """Another node."""
+        self.raylets.append(self._ask(f"add {cpus}"))
+
+    def slots(self) -> dict[str, Any]:
+        """CPUs in all (`total`) and `free` ones, and how many placement `groups` there are."""
+        return dict(self._ask("slots"))
+
+    def _ask(self, line: str) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(f"add {cpus}\n")
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
-        self.raylets.append(json.loads(self.process.stdout.readline()))
+        return json.loads(self.process.stdout.readline())
 
 
 @contextmanager
@@ -67,8 +75,20 @@ def _main(cpus: list[int]) -> None:
     head = cluster.head_node.all_processes["raylet"][0].process.pid
     print(json.dumps({"address": cluster.address, "raylets": [head, *map(add, cpus[1:])]}), flush=True)
     for line in sys.stdin:
-        print(json.dumps(add(int(line.removeprefix("add ")))), flush=True)
+        answer = _slots(cluster.address) if line == "slots\n" else add(int(line.removeprefix("add ")))
+        print(json.dumps(answer), flush=True)
     cluster.shutdown()
+
+
+def _slots(address: str) -> dict[str, float]:
+    import ray
+    from ray.util import placement_group_table
+
+    if not ray.is_initialized():
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    groups = [group for group in placement_group_table().values() if group["state"] != "REMOVED"]
+    total, free = ray.cluster_resources(), ray.available_resources()
+    return {"total": total["CPU"], "free": free.get("CPU", 0), "groups": len(groups)}
 
 
 if __name__ == "__main__":

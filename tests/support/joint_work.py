@@ -1,6 +1,6 @@
 """One of three processes that work together, as the fixture `joint` starts them; what each finds goes into files.
 
-python tests/joint_work.py RANK FOLDER CSV CACHE EXPERIMENT
+python tests/support/joint_work.py RANK FOLDER CSV CACHE EXPERIMENT
 
 First all three train together, then two of them while the third does the same alone, for comparison.
 """

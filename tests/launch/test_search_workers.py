@@ -1,0 +1,61 @@
+"""Trials of two workers: a search on a cluster of two slots, whose slots come back whatever becomes of a trial."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ray_nodes import ENVIRONMENT, Nodes, nodes
+from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, events, listening, loopback, wait_for
+from search_bench import processes as processes_of
+
+from asc.config import Experiment
+from asc.journal import EpochDone, TrialEnded
+
+
+@pytest.fixture(scope="module")
+def bench(
+    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_cache: Path, tiny_experiment: Experiment
+) -> Bench:
+    return Bench(tmp_path_factory.mktemp("workers"), tiny_csv, tiny_cache, tiny_experiment)
+
+
+@pytest.fixture
+def cluster(bench: Bench) -> Iterator[Nodes]:
+    with nodes(2, environment=bench.environment) as one:
+        bench.environment.update(ENVIRONMENT)
+        yield one
+
+
+def on(cluster: Nodes) -> tuple[str, ...]:
+    """Room for one trial; the second one waits for its slots."""
+    return ("--address", cluster.address, "--max-concurrent", "2", "--cpus-per-trial", "2")
+
+
+def workers(bench: Bench) -> list[int]:
+    """The pids of the processes that train together."""
+    return processes_of(bench.mark, "ray::RayTrainWorker")
+
+
+def test_a_trial_that_is_stopped_frees_all_its_workers(bench: Bench, cluster: Nodes) -> None:
+    process = bench.search("two", "--trials", "3", "--workers-per-trial", "2", *on(cluster))
+    run = bench.run("two")
+
+    def trained(trial: str) -> int:
+        return sum(isinstance(e, EpochDone) and e.trial == trial for e in events(run))
+
+    wait_for(lambda: trained("t000") > 0, process)
+    assert len(workers(bench)) == 2
+    assert all(loopback(address) for address in listening(bench.mark))
+    wait_for(lambda: trained("t002") > 0, process)
+    assert len(workers(bench)) == 2, "those of the trials before are gone"
+    code, _, err = ended(process)
+    assert code == 0, err
+    assert_whole(bench, "two")
+    assert_mlflow_agrees(bench, "two")
+    outcomes = [e.outcome for e in events(run) if isinstance(e, TrialEnded)]
+    assert sorted(outcomes) == ["completed", "completed", "stopped"]
+    deadline = time.monotonic() + 60
+    while cluster.slots() != {"total": 2, "free": 2, "groups": 0}:
+        assert time.monotonic() < deadline, cluster.slots()
+    assert not workers(bench)

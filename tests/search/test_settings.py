@@ -1,0 +1,45 @@
+import dataclasses
+
+import pytest
+
+from asc.errors import InputError
+from asc.search import options
+from asc.search.options import Options
+from asc.search.settings import SearchSettings
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"workers_per_trial": 0}, "--workers-per-trial must be a number above 0, got 0"),
+        ({"workers_per_trial": 2}, "--cpus-per-trial 1 cannot be divided among --workers-per-trial 2"),
+        ({"workers_per_trial": 2, "cpus_per_trial": 5}, "--cpus-per-trial 5 cannot be divided"),
+        ({"workers_per_trial": 2, "cpus_per_trial": 4, "gpus_per_trial": 1.0}, "--gpus-per-trial 1 is neither 0 nor"),
+        ({"workers_per_trial": 2, "cpus_per_trial": 4, "gpus_per_trial": 4.0}, "give 2, or leave it out"),
+    ],
+)
+def test_what_cannot_be_shared_among_workers_is_refused(
+    settings: SearchSettings, changes: dict[str, float], part: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        dataclasses.replace(settings, **changes)  # type: ignore[arg-type]
+    assert part in str(caught.value)
+
+
+def test_workers_share_a_trial_s_slots(settings: SearchSettings) -> None:
+    dataclasses.replace(settings, workers_per_trial=2, cpus_per_trial=4, gpus_per_trial=2.0)
+    dataclasses.replace(settings, gpus_per_trial=0.5)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 6, 16])
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_cores_here_are_divided_among_trials_and_workers(
+    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
+) -> None:
+    monkeypatch.setattr(options.os, "sched_getaffinity", lambda _: set(range(cores)))
+    found = Options(workers_per_trial=workers).settings()
+    assert found.cpus_per_trial % workers == 0
+    if cores >= workers:
+        assert found.max_concurrent * found.cpus_per_trial <= cores
+    plain = Options().settings()
+    assert (plain.max_concurrent, plain.cpus_per_trial) == (min(cores, 4), max(1, cores // min(cores, 4)))
