@@ -58,7 +58,7 @@ def run(
 
     interrupts, terminations = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     end = EndOfSearch(conductor, None if settings.time_budget_min is None else settings.time_budget_min * 60)
-    searcher = ConductedSearcher(conductor, order, max_concurrent=settings.max_concurrent)
+    searcher = ConductedSearcher(conductor, order)
     try:
         with _ray(settings), _scratch(run_folder) as scratch:
             signal.signal(signal.SIGTERM, terminations)  # Ray's own would end this process on the spot
@@ -76,7 +76,7 @@ def run(
         signal.signal(signal.SIGTERM, terminations)
     if conductor.problem is not None:
         return "halted"
-    if conductor.done and all(trial.ended for trial in conductor.record.trials.values()):
+    if conductor.done and not conductor.record.unfinished:
         return "finished"
     return "out of time" if end.passed else "interrupted"
 
@@ -93,7 +93,12 @@ def _fit(
     tune.Tuner(
         tune.with_resources(trial, resources),
         tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=ConductedScheduler(conductor), num_samples=-1, reuse_actors=True
+            search_alg=searcher,
+            scheduler=ConductedScheduler(conductor),
+            num_samples=-1,
+            reuse_actors=True,
+            # It is also how many workers Tune starts at the same time: one after the other, if it is left out.
+            max_concurrent_trials=settings.max_concurrent,
         ),
         run_config=tune.RunConfig(
             name="tune",

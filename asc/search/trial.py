@@ -1,9 +1,11 @@
 """A trial on a worker: the same training loop as launch/train.py, its epochs passed on to Ray Tune.
 
-Imported by Ray's workers. What goes over the wire are plain dicts of `TrialOrder` and of the kinds of `Message`.
+Imported by Ray's workers. `TrialOrder` and `Message` go over the wire as JSON text: Tune would copy, flatten and
+analyse every key of a table at each result, and keep all that for each trial that there was.
 """
 
 import dataclasses
+import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +16,6 @@ from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.errors import InputError, disk_is_full
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, Stored, TrainingEnd
-from asc.runs import JOURNAL
 from asc.typed import Scalar, build
 
 if TYPE_CHECKING:
@@ -59,9 +60,19 @@ class Message:
     calibrated: bool | None = None
 
 
+def config_of(order: TrialOrder) -> dict[str, Any]:
+    """What Ray Tune is to hand to a trial's function."""
+    return {"order": json.dumps(dataclasses.asdict(order))}
+
+
+def order_of(config: Mapping[str, Any]) -> TrialOrder:
+    """The order in what Ray Tune hands to a trial's function."""
+    return build(TrialOrder, json.loads(config["order"]))
+
+
 def message_of(result: Mapping[str, Any]) -> Message | None:
     """The message in one of Ray's results; None where the worker's function just ended."""
-    return build(Message, result["message"]) if isinstance(result.get("message"), Mapping) else None
+    return build(Message, json.loads(result["message"])) if "message" in result else None
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -70,20 +81,20 @@ def run_trial(config: dict[str, Any]) -> None:
     What anybody's trial would meet (data that are wrong on this node, a full disk) is reported as a reason to halt, and
     what only this config meets as its failure; both leave no doubt, so there is no use in a second attempt.
     """
-    order = build(TrialOrder, config)
+    order = order_of(config)
     try:
         dataset = _opened(order)
     except InputError as error:
-        _send(Message(halt=f"{_here(order)}{error}"))
+        send(Message(halt=f"{_here(order)}{error}"))
         return
     try:
-        _send(_message_at(_trained(order, dataset)))
+        send(_message_at(_trained(order, dataset)))
     except InputError as error:
-        _send(Message(failed=str(error)))
+        send(Message(failed=str(error)))
     except OSError as error:
         if not disk_is_full(error):
             raise
-        _send(Message(halt=f"{_here(order)}the disk of {order.folder} is full ({error.strerror}): free some space"))
+        send(Message(halt=f"{_here(order)}the disk of {order.folder} is full ({error.strerror}): free some space"))
 
 
 def _opened(order: TrialOrder) -> "Dataset":
@@ -94,6 +105,7 @@ def _opened(order: TrialOrder) -> "Dataset":
     """
     import torch
 
+    from asc.runs import JOURNAL
     from asc.training_run import open_data
 
     torch.set_num_threads(order.threads)
@@ -116,7 +128,7 @@ def _trained(order: TrialOrder, dataset: "Dataset") -> TrainingEnd:
 
     def report(metrics: EpochMetrics) -> Signal:
         if metrics.epoch > order.journalled:
-            _send(Message(epoch=metrics))
+            send(Message(epoch=metrics))
         return Signal.CONTINUE
 
     device = torch.device("cuda" if order.on_gpu else "cpu")
@@ -150,7 +162,8 @@ def _here(order: TrialOrder) -> str:
     return f"on node {socket.gethostname()} ({address}, Ray's {ray.get_runtime_context().get_node_id()[:8]}): "
 
 
-def _send(message: Message) -> None:
+def send(message: Message) -> None:
+    """Tell the driver, from a trial's function; returns when the driver has heard it."""
     from ray import tune
 
-    tune.report({"message": dataclasses.asdict(message)})
+    tune.report({"message": json.dumps(dataclasses.asdict(message))})
