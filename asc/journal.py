@@ -9,7 +9,10 @@ import fcntl
 import json
 import os
 import time
+import types
 import typing
+from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,6 +147,7 @@ class RunEnded:
 Event = (
     RunStarted | RunResumed | PointRefused | TrialAsked | EpochDone | TrialRetried | RungReached | TrialEnded | RunEnded
 )
+_KINDS: Mapping[str, type[Event]] = types.MappingProxyType({kind.__name__: kind for kind in typing.get_args(Event)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,33 +231,57 @@ def read_journal(path: Path, offset: int = 0) -> tuple[Entry, ...]:
         InputError: no such file, or a damaged line.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): give the name of a run that exists") from error
+        raise _unreadable(path, error) from error
     entries, position = [], offset
-    *whole, _ = data[offset:].split(b"\n")  # what follows the last line's end is half-written, or nothing
-    for number, line in enumerate(whole, start=data.count(b"\n", 0, offset) + 1):
-        position += len(line) + 1
-        entries.append(_decoded(line, position, f"{path}, line {number}"))
+    *whole, _ = data.split(b"\n")  # what follows the last line's end is half-written, or nothing
+    for line in whole:
+        entries.append(_decoded(line, path, position))
+        position = entries[-1].end_offset
     return tuple(entries)
 
 
-def _decoded(line: bytes, end_offset: int, where: str) -> Entry:
-    kinds = {kind.__name__: kind for kind in typing.get_args(Event)}
+def read_start(path: Path) -> Entry | None:
+    """The first entry of a journal, whatever its length; None where it has none yet.
+
+    Raises:
+        InputError: no such file, or the line is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            line = file.readline()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return _decoded(line[:-1], path, 0) if line.endswith(b"\n") else None
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be read ({error.strerror}): give the name of a run that exists")
+
+
+def _decoded(line: bytes, path: Path, position: int) -> Entry:
+    """The entry of a line that begins at a byte offset."""
     try:
         tree: dict[str, Any] = json.loads(line)
-        event = build(kinds[tree.pop("event")], {k: v for k, v in tree.items() if k != "time_s"})
-        return Entry(time_s=float(tree["time_s"]), event=event, end_offset=end_offset)
+        event = build(_KINDS[tree.pop("event")], {k: v for k, v in tree.items() if k != "time_s"})
+        return Entry(time_s=float(tree["time_s"]), event=event, end_offset=position + len(line) + 1)
     except (InputError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{where} is damaged ({error}): restore the file from a copy, or start a new run") from error
+        number = path.read_bytes().count(b"\n", 0, position) + 1
+        raise InputError(
+            f"{path}, line {number} is damaged ({error}): restore the file from a copy, or start a new run"
+        ) from error
 
 
 @dataclass(slots=True, kw_only=True)
 class TrialRecord:
-    """All that the journal says of one trial."""
+    """All that the journal says of one trial, the `number`th that was asked."""
 
     asked: TrialAsked
     asked_at_s: float
+    number: int
     epochs: dict[int, EpochMetrics] = field(default_factory=dict)
     rungs: list[RungReached] = field(default_factory=list)
     retries: list[TrialRetried] = field(default_factory=list)
@@ -262,24 +290,40 @@ class TrialRecord:
 
 @dataclass(slots=True, kw_only=True)
 class RunRecord:
-    """A journal, folded: the run's start, its trials in the order they were asked, the points that became none."""
+    """A journal, folded: the run's start, its trials in the order they were asked, the points that became none.
+
+    What is asked for at each event or twice a second is kept up to date, not counted anew: which trials are
+    `unfinished`, how many ended in which way, and the ranking of those `completed`.
+    """
 
     started: RunStarted
     started_at_s: float
     resumed: list[RunResumed] = field(default_factory=list)
     trials: dict[str, TrialRecord] = field(default_factory=dict)
+    unfinished: dict[str, TrialRecord] = field(default_factory=dict)
+    outcomes: Counter[OutcomeKind] = field(default_factory=Counter)
     refused: list[PointRefused] = field(default_factory=list)
     ended: RunEnded | None = None
+    _ranking: list[TrialRecord] = field(default_factory=list)
 
     def completed(self) -> list[TrialRecord]:
         """Completed trials, best validation log loss first (the earlier one where equal)."""
-        done = [t for t in list(self.trials.values()) if t.ended and t.ended.outcome == "completed"]
-        return sorted(done, key=_log_loss)
+        return list(self._ranking)
+
+    def end(self, trial: TrialRecord, ended: TrialEnded) -> None:
+        """Enter the end of a trial; one that has ended stays as it is."""
+        if trial.ended is not None:
+            return
+        trial.ended = ended
+        del self.unfinished[trial.asked.trial]
+        self.outcomes[ended.outcome] += 1
+        if ended.outcome == "completed":
+            insort(self._ranking, trial, key=_rank)
 
 
-def _log_loss(trial: TrialRecord) -> float:
+def _rank(trial: TrialRecord) -> tuple[float, int]:
     assert trial.ended is not None and trial.ended.log_loss is not None, "a completed trial has a log loss"
-    return trial.ended.log_loss
+    return trial.ended.log_loss, trial.number
 
 
 def fold(entries: Sequence[Entry]) -> RunRecord:
@@ -304,7 +348,8 @@ def add(record: RunRecord, entry: Entry) -> None:
     """
     match entry.event:
         case TrialAsked() as asked:
-            record.trials[asked.trial] = TrialRecord(asked=asked, asked_at_s=entry.time_s)
+            trial = TrialRecord(asked=asked, asked_at_s=entry.time_s, number=len(record.trials))
+            record.trials[asked.trial] = record.unfinished[asked.trial] = trial
         case EpochDone() as done:
             _trial(record, done.trial).epochs[done.metrics.epoch] = done.metrics
         case RungReached() as rung:
@@ -312,7 +357,7 @@ def add(record: RunRecord, entry: Entry) -> None:
         case TrialRetried() as retried:
             _trial(record, retried.trial).retries.append(retried)
         case TrialEnded() as ended:
-            _trial(record, ended.trial).ended = ended
+            record.end(_trial(record, ended.trial), ended)
         case PointRefused() as refused:
             record.refused.append(refused)
         case RunResumed() as resumed:

@@ -72,6 +72,7 @@ class Conductor:
             reduction_factor=settings.reduction_factor,
         )
         self._handles: dict[str, Handle] = {}
+        self._configs: dict[int, str] = {}
         self._names: dict[str, str] = {}
         self._queue: list[str] = []
         self._exhausted = False
@@ -203,9 +204,12 @@ class Conductor:
 
     def _end(self, name: str, ended: TrialEnded) -> None:
         self.journal.append(ended)
+        self._tell(name)
+        self._sweep(name)
+
+    def _tell(self, name: str) -> None:
         if name in self._handles:
             self._sampler.tell(self._handles.pop(name), _told(self.record.trials[name]))
-        self._sweep(name)
 
     def _sweep(self, name: str) -> None:
         """Remove what a trial that ended leaves beside its model: checkpoints, halves of files of killed workers."""
@@ -251,11 +255,15 @@ class Conductor:
         return None
 
     def _twin(self, candidate: Candidate | None) -> TrialRecord | None:
+        """The trial that has the config of a candidate, unless it failed."""
         if candidate is None:
             return None
         config = candidate.experiment.flat()
-        tried = (t for t in self.record.trials.values() if not (t.ended and t.ended.outcome == "failed"))
-        return next((trial for trial in tried if trial.asked.config == config), None)
+        name = self._configs.get(_hash(config))
+        trial = self.record.trials[name] if name is not None else None
+        if trial is None or trial.asked.config != config or (trial.ended and trial.ended.outcome == "failed"):
+            return None
+        return trial
 
     def _journal_asked(
         self, candidate: Candidate, point: Mapping[str, Scalar] | None, *, reference: bool = False
@@ -264,12 +272,14 @@ class Conductor:
         architecture, size = candidate.experiment.architecture, candidate.cost
         widths = "-".join(str(width) for width in architecture.widths)
         kilobytes = counted_bytes(self._budget.rule, size.stored) / self._budget.rule.unit_bytes
+        config = candidate.experiment.flat()
+        self._configs[_hash(config)] = name
         self.journal.append(
             TrialAsked(
                 trial=name,
                 title=f"{name} w{widths} c{architecture.cardinality} {kilobytes:.1f} KB" + " reference" * reference,
                 point=point,
-                config=candidate.experiment.flat(),
+                config=config,
                 repaired=candidate.repaired,
                 reference=reference,
                 **dataclasses.asdict(size.stored),
@@ -284,31 +294,26 @@ class Conductor:
         ended: set[str] = set()
         for entry in list(self.journal.entries):
             match entry.event:
-                case TrialEnded() as event:
-                    ended.add(event.trial)
-                case RungReached() as event:
-                    self._rungs.record(event.trial, event.epoch, event.log_loss)
+                case TrialAsked() as event:
+                    self._replay_asked(event)
                 case PointRefused() as event if event.point:
                     self._sampler.skip()
                     twin = self.record.trials[event.twin] if event.twin in ended and event.twin else None
-                    self._sampler.replay(event.point, _told(twin) if twin else Told(usable=False))
-                case TrialAsked() as event:
-                    self._replay_trial(self.record.trials[event.trial])
-        for name in list(self._queue):
-            if self._settle(name):
-                self._queue.remove(name)
+                    self._sampler.tell(self._sampler.begin(event.point), _told(twin) if twin else Told(usable=False))
+                case RungReached() as event:
+                    self._rungs.record(event.trial, event.epoch, event.log_loss)
+                case TrialEnded() as event:
+                    ended.add(event.trial)
+                    self._tell(event.trial)
+        self._queue = [name for name in list(self.record.unfinished) if not self._settle(name)]
         self.sweep()
 
-    def _replay_trial(self, trial: TrialRecord) -> None:
-        asked = trial.asked
+    def _replay_asked(self, asked: TrialAsked) -> None:
+        self._configs[_hash(asked.config)] = asked.trial
         if not asked.reference:
             self._sampler.skip()
-        if trial.ended is None:
-            self._queue.append(asked.trial)
-            if asked.point is not None:
-                self._handles[asked.trial] = self._sampler.begin(asked.point)
-        elif asked.point is not None:
-            self._sampler.replay(asked.point, _told(trial))
+        if asked.point is not None:
+            self._handles[asked.trial] = self._sampler.begin(asked.point)
 
     def _settle(self, name: str) -> bool:
         """Make the decision that a process was killed before: a rung not compared, a stop not carried out."""
@@ -332,6 +337,10 @@ class Conductor:
 def trial_folder(run_folder: Path, name: str) -> Path:
     """Where a trial keeps its checkpoints and its model."""
     return run_folder / TRIALS / name
+
+
+def _hash(config: Mapping[str, Scalar]) -> int:
+    return hash(frozenset(config.items()))
 
 
 def _told(trial: TrialRecord) -> Told:

@@ -11,6 +11,10 @@ _QUIET = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # a worker that died is journalled and shown by us, not printed on stdout
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # Tune's own state of all trials, which nobody reads: once at the start and once at the end.
+    "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),
+    # A worker whose function has said its last word may be busy; a trial that cannot be reset in time would be lost.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
 }
 # Without this Ray's processes listen on every interface, even on a machine of its own.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}

@@ -6,7 +6,6 @@ rest is ours: checkpoints; retries, for Tune alone counts them; and how the work
 every interface.
 """
 
-import dataclasses
 import datetime
 import fcntl
 import os
@@ -15,8 +14,7 @@ import struct
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from asc.search.trial import Message, TrialOrder, carry_out
-from asc.typed import build
+from asc.search.trial import Message, TrialOrder, carry_out, order_of, result_of
 
 if TYPE_CHECKING:
     from asc.workers import Workers
@@ -57,7 +55,7 @@ def run_group(config: dict[str, Any]) -> None:
     Raises:
         GroupFailed: a worker died or raised; the trial may be tried again.
     """
-    order = build(TrialOrder, config)
+    order = order_of(config)
     os.environ.update(_ENVIRONMENT)
     from ray import tune
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
@@ -86,7 +84,7 @@ def run_group(config: dict[str, Any]) -> None:
         verdicts = [failure.message for failure in failures if isinstance(failure, Verdict)]
         if not verdicts:
             raise GroupFailed("\n".join(["", *map(str, failures)])) from None
-        tune.report({"message": dataclasses.asdict(verdicts[0])})
+        tune.report(result_of(verdicts[0]))
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -96,9 +94,9 @@ def _work(config: dict[str, Any]) -> None:
     def send(message: Message) -> None:
         if message.halt is not None or message.failed is not None:
             raise Verdict(message)
-        train.report({"message": dataclasses.asdict(message)})
+        train.report(result_of(message))
 
-    order = build(TrialOrder, config)
+    order = order_of(config)
     carry_out(order, send, lambda: _met(order))
 
 

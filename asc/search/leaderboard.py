@@ -56,7 +56,7 @@ def leaderboard(record: RunRecord, space: Space, rule: Rule) -> list[Row]:
     Bytes are those that the accounting rule counts.
     """
     completed = record.completed()
-    others = [trial for trial in record.trials.values() if trial not in completed]
+    others = [trial for trial in record.trials.values() if not trial.ended or trial.ended.outcome != "completed"]
     others.sort(key=lambda trial: (-max(trial.epochs, default=0), _last_log_loss(trial), trial.asked.trial))
     ranked: list[tuple[int | None, TrialRecord]] = [*enumerate(completed, start=1), *((None, t) for t in others)]
     return [_row(rank, trial, list(space.sampled), rule) for rank, trial in ranked]

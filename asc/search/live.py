@@ -103,7 +103,8 @@ class LiveView:
 
     def _share_running(self) -> float:
         """The part of the running trials that is done, in trials."""
-        running = [trial for trial in self._trials() if trial.ended is None]
+        # A copy: the live line is drawn by a thread of its own while the search adds trials.
+        running = list(self._record.unfinished.values())
         return float(sum(len(trial.epochs) / self._total_epochs(trial) for trial in running))
 
     def _total_epochs(self, trial: TrialRecord) -> int:
@@ -111,8 +112,4 @@ class LiveView:
         return int(config["schedule.cycles"]) * int(config["schedule.epochs_per_cycle"])
 
     def _count_done(self) -> int:
-        return sum(trial.ended is not None for trial in self._trials())
-
-    def _trials(self) -> list[TrialRecord]:
-        """A copy: the live line is drawn by a thread of its own while the search adds trials."""
-        return list(self._record.trials.values())
+        return len(self._record.trials) - len(self._record.unfinished)

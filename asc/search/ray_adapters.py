@@ -16,28 +16,26 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from asc.search.conductor import Assignment, Conductor, FinalFigures
-from asc.search.trial import TrialOrder, message_of
-from asc.typed import nested
+from asc.search.trial import TrialOrder, config_of, message_of
 
 RETRIES = 2
+_PATIENCE_S = 60.0
 _OUT_OF_MEMORY = ("can't allocate memory", "MemoryError", "OutOfMemoryError", "running low on memory")
 _DIED = ("ray.exceptions.RayActorError", "ray.exceptions.ActorDiedError", "The actor died", "The actor is dead")
 
 
 class ConductedSearcher(Searcher):
-    """Hands out the conductor's trials, as many at a time as there is room for."""
+    """Hands out the conductor's trials; Tune asks for as many at a time as `max_concurrent_trials` says."""
 
-    def __init__(self, conductor: Conductor, order: Callable[[Assignment], TrialOrder], *, max_concurrent: int) -> None:
+    def __init__(self, conductor: Conductor, order: Callable[[Assignment], TrialOrder]) -> None:
         """`order` completes an assignment with what all trials share."""
         super().__init__(metric=None, mode=None)
-        self._conductor, self._order, self._room = conductor, order, max_concurrent
+        self._conductor, self._order = conductor, order
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a text
-        """A trial's order as a dict, None where there is no room now, FINISHED where no trial is left."""
-        if len(self._conductor.running) >= self._room:
-            return None
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # FINISHED is a text
+        """A trial's order, FINISHED where no trial is left."""
         assignment = self._conductor.next_trial(trial_id)
-        return Searcher.FINISHED if assignment is None else dataclasses.asdict(self._order(assignment))
+        return Searcher.FINISHED if assignment is None else config_of(self._order(assignment))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Free the place of a trial; one that failed is seen to by `FailureWatch`, which knows why."""
@@ -66,10 +64,38 @@ class ConductedScheduler(FIFOScheduler):
         """Results are heard here first, before searcher and callbacks."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._conductor = conductor
+        self._waiting: dict[Trial, float] = {}
+        self._workers: set[tuple[Any, Any]] = set()
+        self._grew_s = time.monotonic()
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """A trial waits for a worker: a new one, or one to go on after its worker died."""
+        self._waiting[trial] = time.monotonic()
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The trial that waits longest, once no new worker has come up for a minute: it gets the next one that is free.
+
+        Else None, and Tune starts a worker for each. Its FIFO scheduler would hand the worker of every trial that ends
+        to the one that waits longest and call off the start of that one's own, so that with short trials a cluster
+        never fills up; and at each step it would look through all the trials that there ever were.
+        """
+        while self._waiting:
+            trial, since_s = next(iter(self._waiting.items()))
+            if trial.status == Trial.PENDING:
+                return trial if time.monotonic() - max(since_s, self._grew_s) > _PATIENCE_S else None
+            del self._waiting[trial]
+        return None
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
-        """Journal what the worker says; STOP where early stopping ends the trial."""
-        message = message_of(unflattened(result))
+        """Journal what the worker says; STOP where early stopping ends the trial, or it has said its last word.
+
+        Tune would else ask the worker once more, only to hear after a fifth of a second that its function has returned.
+        """
+        worker = (result.get("node_ip"), result.get("pid"))
+        if worker not in self._workers:
+            self._workers.add(worker)
+            self._grew_s = time.monotonic()
+        message = message_of(result)
         if message is None:
             return TrialScheduler.CONTINUE
         if message.epoch is not None:
@@ -85,16 +111,11 @@ class ConductedScheduler(FIFOScheduler):
         elif message.log_loss is not None:
             figures = {f.name: getattr(message, f.name) for f in dataclasses.fields(FinalFigures)}
             self._conductor.completed(trial.trial_id, FinalFigures(**figures))
-        return TrialScheduler.CONTINUE
+        return TrialScheduler.STOP
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of ours goes into Tune's pickles."""
         return {}
-
-
-def unflattened(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The message part of a result, which Tune flattens (`message/epoch/seconds`), as a tree again."""
-    return nested({key.replace("/", "."): value for key, value in result.items() if key.startswith("message/")})
 
 
 class FailureWatch(tune.Callback):

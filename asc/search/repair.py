@@ -5,7 +5,7 @@ Design decision 1: the size of a network is a function of its config, so what do
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asc.budget import Rule, fits
 from asc.config import Experiment
@@ -51,8 +51,10 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
     others = {key: value for key, value in values.items() if key not in drawn} | calibration_of(base, values)
     candidates = list(scaled_widths(widths, cardinality))
 
+    widest = base.updated({**others, "architecture.widths": candidates[0]})
+
     def sized(scaled: tuple[int, ...]) -> Candidate:
-        experiment = base.updated({**others, "architecture.widths": scaled})
+        experiment = replace(widest, architecture=replace(widest.architecture, widths=scaled))
         size = cost(experiment.architecture, experiment.front_end, experiment.compression)
         return Candidate(experiment=experiment, cost=size, repaired=scaled != widths, narrowed=scaled != candidates[0])
 

@@ -1,7 +1,12 @@
 """Points from Optuna's TPE (Bergstra et al. 2011; Watanabe 2023, https://arxiv.org/abs/2304.11127), told the truth.
 
-The study lives in memory and is made anew from the journal on resume. Each suggestion draws from a generator seeded by
-(seed, number of the suggestion), so that a resumed search suggests what the whole one would have, given equal results.
+The study lives in memory and is made anew from what was told. Each suggestion draws from a generator seeded by (seed,
+number of the suggestion), so that a resumed search suggests what the whole one would have, given equal results.
+
+TPE's work grows with the points that it models, so it never sees more than `LONGEST` that have ended: at so many the
+study goes on with `SHORTEST` of them, the best fifth and the latest of the others. TPE takes at most the best 25 for
+good ones, and weighs the rest the less the older they are, so those that are left out had little say. Which these are
+follows from the order in which points were told, and so from the journal; below `LONGEST` none is left out.
 """
 
 import warnings
@@ -17,7 +22,8 @@ from optuna.trial import TrialState, create_trial
 from asc.space import Choice, FloatRange, IntRange, Parameter, Space, encoded
 from asc.typed import Scalar
 
-Handle = optuna.trial.Trial
+Handle = int
+LONGEST, SHORTEST = 1250, 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,54 +45,123 @@ class Told:
         return TrialState.PRUNED if self.value is None else TrialState.COMPLETE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """A point that was told."""
+
+    point: Mapping[str, Scalar]
+    told: Told
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Lowest first, as TPE ranks: completed ones by value, then stopped ones by how far and how well they got."""
+        if self.told.value is not None:
+            return 0, self.told.value
+        if not self.told.log_losses:
+            return (2,)
+        last = max(self.told.log_losses)
+        return 1, -last, self.told.log_losses[last]
+
+
+class _Model(TPESampler):
+    """TPE for points that all have the same keys, which it would else find out from all points at each suggestion."""
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], *, seed: int, startup: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=startup, multivariate=True, constant_liar=True)
+        self._space = {key: value for key, value in sorted(distributions.items()) if not value.single()}
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._space
+
+
 class Sampler:
-    """Asks Optuna for points and tells it how they did."""
+    """Asks Optuna for points and tells it how they did. A point's handle is its number in the order of asking."""
 
     def __init__(self, space: Space, *, seed: int, trials: int) -> None:
-        """A fresh study; the first third of the trials (two to ten) are random, as TPE needs something to model."""
+        """Nothing told yet; the first third of the trials (two to ten) are random, as TPE needs something to model."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._distributions = {key: _distribution(parameter) for key, parameter in space.sampled.items()}
         self._seed, self._startup = seed, min(10, max(2, trials // 3))
-        self._asked = 0
-        self._study = optuna.create_study(direction="minimize")
+        self._drawn, self._points = 0, 0
+        self._open: dict[Handle, Mapping[str, Scalar]] = {}
+        self._ended: dict[Handle, _Ended] = {}
+        self._study: optuna.Study | None = None  # made when a point is drawn
+        self._trials: dict[Handle, optuna.Trial] = {}
 
     def skip(self) -> None:
         """Count a suggestion that an earlier process made."""
-        self._asked += 1
+        self._drawn += 1
 
     def ask(self) -> tuple[Handle, dict[str, Scalar]]:
         """The next point, and the handle to tell its end with."""
-        seed = int(np.random.SeedSequence((self._seed, self._asked)).generate_state(1)[0])
+        study = self._study = self._study or self._made()
+        seed = int(np.random.SeedSequence((self._seed, self._drawn)).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.sampler = TPESampler(
-                seed=seed, n_startup_trials=self._startup, multivariate=True, constant_liar=True
-            )
-        self._asked += 1
-        handle = self._study.ask(self._distributions)
-        return handle, dict(handle.params)
+            study.sampler = _Model(self._distributions, seed=seed, startup=self._startup)
+        self._drawn += 1
+        trial = study.ask(self._distributions)
+        point: dict[str, Scalar] = dict(trial.params)
+        handle = self._entered(point)
+        self._trials[handle] = trial
+        return handle, point
 
     def begin(self, point: Mapping[str, Scalar]) -> Handle:
-        """A handle for a point that is given: the reference, or a trial that goes on after a resume."""
-        self._study.enqueue_trial(dict(point))
-        return self._study.ask(self._distributions)
+        """A handle for a point that is given: the reference, or what an earlier process drew."""
+        handle = self._entered(point)
+        if self._study is not None:
+            self._trials[handle] = self._begun(self._study, point)
+        return handle
 
     def tell(self, handle: Handle, told: Told) -> None:
         """End a point."""
-        for epoch, log_loss in (told.log_losses or {}).items():
-            handle.report(log_loss, epoch)
-        self._study.tell(handle, values=told.value if told.state == TrialState.COMPLETE else None, state=told.state)
+        point = self._open.pop(handle)
+        if told.usable:
+            self._ended[handle] = _Ended(point=point, told=told)
+        if self._study is not None:
+            trial = self._trials.pop(handle)
+            for epoch, log_loss in (told.log_losses or {}).items():
+                trial.report(log_loss, epoch)
+            self._study.tell(trial, values=told.value if told.state == TrialState.COMPLETE else None, state=told.state)
+        if len(self._ended) == LONGEST:
+            self._ended = {number: self._ended[number] for number in sorted(self._kept())}
+            self._study, self._trials = None, {}
 
-    def replay(self, point: Mapping[str, Scalar], told: Told) -> None:
-        """Enter a point that ended in an earlier process."""
-        self._study.add_trial(
-            create_trial(
-                state=told.state,
-                value=told.value if told.state == TrialState.COMPLETE else None,
-                params=dict(point),
-                distributions=self._distributions,
-                intermediate_values=dict(told.log_losses or {}),
-            )
+    def _entered(self, point: Mapping[str, Scalar]) -> Handle:
+        handle, self._points = self._points, self._points + 1
+        self._open[handle] = point
+        return handle
+
+    def _kept(self) -> set[Handle]:
+        """The best of the points that ended, and the latest of the others."""
+        ranked = sorted(sorted(self._ended), key=lambda number: self._ended[number].rank)
+        best = SHORTEST // 5
+        return {*ranked[:best], *sorted(ranked[best:])[best - SHORTEST :]}
+
+    def _made(self) -> optuna.Study:
+        """A study of all points that are kept, in the order in which they were asked."""
+        study = optuna.create_study(direction="minimize")
+        for number in sorted([*self._ended, *self._open]):
+            if number in self._open:
+                self._trials[number] = self._begun(study, self._open[number])
+            else:
+                study.add_trial(self._frozen(self._ended[number]))
+        return study
+
+    def _begun(self, study: optuna.Study, point: Mapping[str, Scalar]) -> optuna.Trial:
+        study.enqueue_trial(dict(point))
+        return study.ask(self._distributions)
+
+    def _frozen(self, ended: _Ended) -> optuna.trial.FrozenTrial:
+        state = ended.told.state
+        return create_trial(
+            state=state,
+            value=ended.told.value if state == TrialState.COMPLETE else None,
+            params=dict(ended.point),
+            distributions=self._distributions,
+            intermediate_values=dict(ended.told.log_losses or {}),
         )
 
 

@@ -64,7 +64,7 @@ def run(
 
     interrupts, terminations = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     end = EndOfSearch(conductor, None if settings.time_budget_min is None else settings.time_budget_min * 60)
-    searcher = ConductedSearcher(conductor, order, max_concurrent=settings.max_concurrent)
+    searcher = ConductedSearcher(conductor, order)
     try:
         with _ray(settings), _scratch(run_folder) as scratch:
             logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is journalled and shown by us
@@ -85,7 +85,7 @@ def run(
         signal.signal(signal.SIGTERM, terminations)
     if conductor.problem is not None:
         return "halted"
-    if conductor.done and all(trial.ended for trial in conductor.record.trials.values()):
+    if conductor.done and not conductor.record.unfinished:
         return "finished"
     return "out of time" if end.passed else "interrupted"
 
@@ -132,6 +132,8 @@ def _fit(
             scheduler=ConductedScheduler(conductor),
             num_samples=-1,
             reuse_actors=settings.workers_per_trial == 1,
+            # It is also how many workers Tune starts at the same time: one after the other, if it is left out.
+            max_concurrent_trials=settings.max_concurrent,
         ),
         run_config=tune.RunConfig(
             name="tune",

@@ -1,10 +1,12 @@
 """A trial on a worker: the same training loop as launch/train.py, its epochs passed on to Ray Tune.
 
-Imported by Ray's workers, without torch: of a group's processes only some train. What goes over the wire are plain
-dicts of `TrialOrder` and of the kinds of `Message`.
+Imported by Ray's workers, without torch: of a group's processes only some train. `TrialOrder` and `Message` go over the
+wire as JSON text: Tune would copy, flatten and analyse every key of a table at each result, and keep all that for each
+trial that there was.
 """
 
 import dataclasses
+import json
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -64,16 +66,26 @@ class Message:
     calibrated: bool | None = None
 
 
+def config_of(order: TrialOrder) -> dict[str, Any]:
+    """What Ray Tune is to hand to a trial's function."""
+    return {"order": json.dumps(dataclasses.asdict(order))}
+
+
+def order_of(config: Mapping[str, Any]) -> TrialOrder:
+    """The order in what Ray Tune hands to a trial's function."""
+    return build(TrialOrder, json.loads(config["order"]))
+
+
 def message_of(result: Mapping[str, Any]) -> Message | None:
     """The message in one of Ray's results; None where the worker's function just ended."""
-    return build(Message, result["message"]) if isinstance(result.get("message"), Mapping) else None
+    return build(Message, json.loads(result["message"])) if "message" in result else None
 
 
 def run_trial(config: dict[str, Any]) -> None:
     """Ray Tune's function: carry out an order in this process."""
     from asc.workers import ALONE
 
-    carry_out(build(TrialOrder, config), _send, lambda: ALONE)
+    carry_out(order_of(config), send, lambda: ALONE)
 
 
 def carry_out(order: TrialOrder, send: Callable[[Message], None], join: Callable[[], "Workers"]) -> None:
@@ -172,7 +184,13 @@ def _here(order: TrialOrder) -> str:
     return f"on node {socket.gethostname()} ({address}, Ray's {ray.get_runtime_context().get_node_id()[:8]}): "
 
 
-def _send(message: Message) -> None:
+def result_of(message: Message) -> dict[str, Any]:
+    """What Ray is to hand to the driver."""
+    return {"message": json.dumps(dataclasses.asdict(message))}
+
+
+def send(message: Message) -> None:
+    """Tell the driver, from a trial's function; returns when the driver has heard it."""
     from ray import tune
 
-    tune.report({"message": dataclasses.asdict(message)})
+    tune.report(result_of(message))

@@ -166,7 +166,7 @@ def _ended_tags(ended: TrialEnded) -> dict[str, str]:
 
 
 def _progress(record: RunRecord, time_ms: int, run_folder: Path) -> Update:
-    done = sum(trial.ended is not None for trial in record.trials.values())
+    done = len(record.trials) - len(record.unfinished)
     best = next((trial.ended for trial in record.completed()), None)
     values = {
         "trials_done": done,
@@ -209,8 +209,8 @@ def _run_ended(record: RunRecord, ended: RunEnded, time_ms: int, run_folder: Pat
 
 
 def _unfinished(record: RunRecord, status: Status, time_ms: int) -> Iterator[Update]:
-    for trial in record.trials.values():
-        if record.started.kind == "search" and trial.ended is None:
+    for trial in record.unfinished.values():
+        if record.started.kind == "search":
             yield Update(head=_trial_head(record, trial), time_ms=time_ms, status=status)
 
 

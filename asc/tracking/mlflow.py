@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from asc.errors import InputError
-from asc.journal import read_journal
+from asc.journal import read_journal, read_start
 from asc.tracking.address import check_uri, send_command
 from asc.tracking.cursor import load_cursor
 from asc.tracking.tracker import Shipped
@@ -95,7 +95,7 @@ class MlflowTracker:
             self._wake.clear()
             stopping = self._stop.is_set()
             try:
-                if shipper is None and read_journal(self._folder / "journal.jsonl"):
+                if shipper is None and read_start(self._folder / "journal.jsonl") is not None:
                     shipper = Shipper(self._folder, self._uri)
                 if shipper is not None:
                     self._ship(shipper)

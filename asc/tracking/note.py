@@ -19,8 +19,9 @@ def note(record: RunRecord, run_folder: Path) -> str:
 def _progress(record: RunRecord) -> str:
     if record.started.kind == "train":
         return f"One training, `{record.started.name}`."
-    outcomes = Counter(trial.ended.outcome if trial.ended else "unfinished" for trial in record.trials.values())
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+    outcomes: Counter[str] = Counter(record.outcomes)
+    outcomes["unfinished"] = len(record.unfinished)
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common() if count)
     refused = f"; {len(record.refused)} points refused" if record.refused else ""
     return f"A search, `{record.started.name}`. {len(record.trials)} trials" + (
         f": {counts}{refused}." if counts else "."

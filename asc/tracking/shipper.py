@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from asc.journal import Entry, RunRecord, add, fold, read_journal
+from asc.journal import Entry, RunRecord, add, fold, read_journal, read_start
 from asc.tracking.content import Update, run_key, updates
 from asc.tracking.cursor import load_cursor, save_cursor
 from asc.tracking.store import MlflowStore
@@ -26,8 +26,11 @@ class Shipper:
             InputError: there is no journal, it is empty, or it is damaged.
         """
         self._folder = run_folder
-        entries = read_journal(run_folder / "journal.jsonl")
-        self._store = MlflowStore(uri, run_key(fold(entries)))
+        journal = run_folder / "journal.jsonl"
+        start = read_start(journal)
+        # Connect before all is read: while MLflow is away this is tried again and again.
+        self._store = MlflowStore(uri, run_key(fold([start] if start else [])))
+        entries = read_journal(journal)
         cursor = load_cursor(run_folder, uri)
         if self._store.parent_run_id is None:
             cursor = replace(cursor, offset=0)  # the database is new, or was emptied: all is to be sent again

@@ -35,7 +35,7 @@ def test_a_replayed_sampler_goes_on_as_the_whole_one_does() -> None:
     resumed = Sampler(space(), seed=3, trials=30)
     for point in whole[:9]:
         resumed.skip()
-        resumed.replay(point, Told(value=value(point)))
+        resumed.tell(resumed.begin(point), Told(value=value(point)))
     assert run(resumed, 11) == whole[9:]
 
 

@@ -1,0 +1,110 @@
+"""A simulated trial: what `asc.search.trial.run_trial` does for Ray Tune, with a clock for the training; no torch.
+
+An epoch sleeps, its log loss follows from the config by formula, and a checkpoint of a few bytes is replaced behind it,
+so that a trial whose worker was killed goes on from there. Each epoch that a checkpoint holds is also a line in a file
+of events, by which it can be counted that none was trained twice, and how busy the workers were.
+"""
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from asc.config import Experiment
+from asc.results import EpochMetrics
+from asc.search.trial import Message, TrialOrder, order_of, send
+from asc.size import cost
+
+CHECKPOINT = "last.safetensors"  # the name of a real one, so that a search sweeps it away as it does those
+
+
+class Worked(NamedTuple):
+    """An epoch that a worker trained, and when: seconds since 1970."""
+
+    trial: str
+    epoch: int
+    pid: int
+    began_s: float
+    ended_s: float
+
+
+def simulated_trial(*, epoch_s: float, events: Path, jitter: float = 0.2) -> Callable[[dict[str, Any]], None]:
+    """A function for `asc.search.study.run(..., trial=...)` whose epochs take `epoch_s` seconds.
+
+    By `jitter`, a share, trials are longer or shorter, each by its config, lest all end at once.
+    """
+
+    def trial(config: dict[str, Any]) -> None:
+        order = order_of(config)
+        experiment = Experiment.from_flat(order.config)
+        pace = 1 + jitter * (2 * random.Random(experiment.fingerprint).random() - 1)
+        _train(order, experiment, epoch_s * pace, events)
+        send(_completed(experiment))
+
+    return trial
+
+
+def worked(events: Path) -> list[Worked]:
+    """What the file of events holds, in its order; nothing where there is none."""
+    lines = [line.split() for line in events.read_text().splitlines()] if events.exists() else []
+    return [Worked(trial, int(epoch), int(pid), float(b), float(e)) for trial, epoch, pid, b, e in lines]
+
+
+def log_loss(experiment: Experiment, epoch: int) -> float:
+    """Lower for wide networks, for a learning rate of 0.002, and with each epoch."""
+    away = abs(experiment.schedule.learning_rate_max - 0.002)
+    return 3 - 0.01 * sum(experiment.architecture.widths) + 100 * away + 1 / epoch
+
+
+def metrics_of(experiment: Experiment, epoch: int, seconds: float) -> EpochMetrics:
+    """An epoch as a worker reports it."""
+    loss = log_loss(experiment, epoch)
+    return EpochMetrics(
+        epoch=epoch, learning_rate=1e-3, train_loss=loss, valid_log_loss=loss, valid_accuracy=0.5, seconds=seconds
+    )
+
+
+def _train(order: TrialOrder, experiment: Experiment, epoch_s: float, events: Path) -> None:
+    """Train the epochs behind the checkpoint, and report those that the driver has not heard of."""
+    folder = Path(order.folder)
+    done = _checkpointed(folder)
+    for epoch in range(1, experiment.schedule.epochs + 1):
+        if epoch > done:
+            began_s = time.time()
+            time.sleep(epoch_s)
+            _checkpoint(folder, epoch)
+            # Behind the checkpoint: a worker killed between the two leaves a line out, and none is ever there twice.
+            _append(events, Worked(folder.name, epoch, os.getpid(), began_s, time.time()))
+        if epoch > order.journalled:
+            send(Message(epoch=metrics_of(experiment, epoch, epoch_s)))
+
+
+def _completed(experiment: Experiment) -> Message:
+    epochs = experiment.schedule.epochs
+    stored = cost(experiment.architecture, experiment.front_end, experiment.compression).stored
+    return Message(log_loss=log_loss(experiment, epochs), accuracy=0.5, epochs=epochs, built=stored)
+
+
+def _checkpointed(folder: Path) -> int:
+    """The epoch of the checkpoint, 0 where there is none."""
+    path = folder / CHECKPOINT
+    return int(json.loads(path.read_text())["epoch"]) if path.is_file() else 0
+
+
+def _checkpoint(folder: Path, epoch: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{CHECKPOINT}.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps({"epoch": epoch}))
+    temporary.replace(folder / CHECKPOINT)
+
+
+def _append(events: Path, line: Worked) -> None:
+    """One write to a file open for appending: lines of several workers do not mix."""
+    handle = os.open(events, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(handle, (" ".join(map(str, line)) + "\n").encode())
+    finally:
+        os.close(handle)

@@ -1,0 +1,117 @@
+"""A whole search with simulated trials: conductor, Ray Tune, journal, live view and MLflow are the real ones.
+
+    python tests/benchmarks/simulated_search.py FOLDER --slots 4 --trials 40 --epoch-s 0.5
+
+Goes on where FOLDER holds a journal. FOLDER/worked.txt gets a line for each epoch that was trained, FOLDER/driver.jsonl
+every half second what this process took. Prints one JSON object: how the search ended, and its trials by outcome.
+"""
+
+import argparse
+import json
+import os
+import resource
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from simulated import simulated_trial
+from synthetic_journal import BUDGET, reference, settings, space_of, started
+
+from asc.data.choice import DataChoice
+from asc.journal import Journal, RunEnded, RunResumed
+from asc.search import environment
+
+WORKED, DRIVER = "worked.txt", "driver.jsonl"
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Meter(threading.Thread):
+    """Writes down, twice a second, what this process has taken up to then."""
+
+    def __init__(self, path: Path, journal: Journal) -> None:
+        super().__init__(daemon=True)
+        self._path, self._journal = path, journal
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        with self._path.open("a", buffering=1) as file:
+            while not self._over.wait(0.5):
+                file.write(json.dumps(self._sample()) + "\n")
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+    def _sample(self) -> dict[str, float]:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        threads = {thread.name: thread.native_id for thread in threading.enumerate()}
+        return {
+            "time_s": time.time(),
+            "cpu_s": used.ru_utime + used.ru_stime,
+            "main_cpu_s": _thread_cpu_s(os.getpid()),
+            "mlflow_cpu_s": _thread_cpu_s(threads.get("mlflow")),
+            "rss_mb": int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6,
+            "journal_bytes": self._journal.path.stat().st_size,
+            "idle_cpu_s": int(Path("/proc/stat").read_text().split()[4]) / _TICKS,
+        }
+
+
+def _thread_cpu_s(thread: int | None) -> float:
+    try:
+        fields = Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def main() -> None:
+    """Run the search or go on with it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--slots", type=int, default=2, metavar="N", help="trials at a time (default 2)")
+    parser.add_argument("--trials", type=int, default=8, metavar="N", help="trials in all (default 8)")
+    parser.add_argument("--cycles", type=int, default=1, metavar="N", help="more than one: early stopping (default 1)")
+    parser.add_argument("--epochs-per-cycle", type=int, default=6, metavar="N", help="default 6")
+    parser.add_argument("--epoch-s", type=float, default=0.5, metavar="S", help="seconds of an epoch (default 0.5)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    parser.add_argument("--mlflow-uri", default="none", metavar="URI", help="default none")
+    options = parser.parse_args()
+
+    environment.prepare(local=True)
+    from rich.console import Console
+
+    from asc.search import conductor, live, study
+    from asc.tracking.session import tracked
+
+    space, folder = space_of(options.cycles), options.folder.resolve()
+    base = reference(cycles=options.cycles, epochs_per_cycle=options.epochs_per_cycle)
+    chosen = settings(trials=options.trials, slots=options.slots, seed=options.seed)
+    journal = Journal(folder / "journal.jsonl")
+    known = bool(journal.entries)
+    journal.append(RunResumed(settings=chosen.scalars()) if known else started(chosen, base, space))
+    lead = conductor.Conductor(journal=journal, space=space, settings=chosen, base=base, budget=BUDGET)
+    meter = Meter(folder / DRIVER, journal)
+    meter.start()
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    trial = simulated_trial(epoch_s=options.epoch_s, events=folder / WORKED)
+    with (
+        tracked(journal, options.mlflow_uri, console.print),
+        live.LiveView(console, lead.record, chosen, BUDGET.rule) as view,
+    ):
+        journal.listeners.append(view.heard)
+        ending = study.run(lead, chosen, DataChoice("synthetic"), folder, trial=trial)
+        meter.stop()
+        completed = lead.record.completed()
+        journal.append(
+            RunEnded(
+                outcome="finished" if ending == "finished" else "interrupted",
+                best=completed[0].asked.trial if completed else None,
+            )
+        )
+    outcomes = Counter(t.ended.outcome if t.ended else "unfinished" for t in lead.record.trials.values())
+    print(json.dumps({"ending": ending, "outcomes": dict(outcomes)}))
+
+
+if __name__ == "__main__":
+    main()
