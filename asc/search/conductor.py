@@ -166,6 +166,11 @@ class Conductor:
         epoch = max(self.record.trials[name].epochs, default=0)
         self.journal.append(TrialRetried(trial=name, epoch=epoch, reason=reason))
 
+    def given_back(self, worker: str, reason: str) -> None:
+        """Journal that a worker lost a trial before it began with it; it is the next one to be handed out."""
+        self.retried(worker, reason)
+        self._queue.insert(0, self._names.pop(worker))
+
     def halt(self, problem: str) -> None:
         """End the whole search, for any trial would meet the same; those under way stay unfinished."""
         self.problem = self.problem or problem

@@ -32,10 +32,12 @@ class ConductedSearcher(Searcher):
         super().__init__(metric=None, mode=None)
         self._conductor, self._order = conductor, order
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # FINISHED is a text
-        """A trial's order, FINISHED where no trial is left."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a text
+        """A trial's order; None while one that runs may yet be given back; FINISHED where no trial is left."""
         assignment = self._conductor.next_trial(trial_id)
-        return Searcher.FINISHED if assignment is None else config_of(self._order(assignment))
+        if assignment is not None:
+            return config_of(self._order(assignment))
+        return None if self._conductor.running else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Free the place of a trial; one that failed is seen to by `FailureWatch`, which knows why."""
@@ -126,8 +128,15 @@ class FailureWatch(tune.Callback):
         self._conductor = conductor
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Journal the failure with the last line of what the worker raised."""
-        self._conductor.failed(trial.trial_id, _reason(trial))
+        """Journal the failure with the last line of what the worker raised.
+
+        Tune gives up a trial at once whose worker, one that had trained others, dies as it takes it over: that one is
+        handed out anew.
+        """
+        if trial.num_failures <= trial.max_failures:
+            self._conductor.given_back(trial.trial_id, _reason(trial))
+        else:
+            self._conductor.failed(trial.trial_id, _reason(trial))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Journal that the trial is to go on from its checkpoint."""

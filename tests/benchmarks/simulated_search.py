@@ -7,9 +7,11 @@ every half second what this process took. Prints one JSON object: how the search
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
+import signal
 import threading
 import time
 from collections import Counter
@@ -18,6 +20,7 @@ from pathlib import Path
 from simulated import simulated_trial
 from synthetic_journal import BUDGET, reference, settings, space_of, started
 
+from asc.cli import as_interrupt
 from asc.data.choice import DataChoice
 from asc.journal import Journal, RunEnded, RunResumed
 from asc.search import environment
@@ -76,17 +79,20 @@ def main() -> None:
     parser.add_argument("--epoch-s", type=float, default=0.5, metavar="S", help="seconds of an epoch (default 0.5)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
     parser.add_argument("--mlflow-uri", default="none", metavar="URI", help="default none")
+    parser.add_argument("--address", default=None, metavar="HOST:PORT", help="a Ray cluster (default: Ray of its own)")
     options = parser.parse_args()
 
-    environment.prepare(local=True)
+    signal.signal(signal.SIGTERM, as_interrupt)
+    environment.prepare(local=options.address is None)
     from rich.console import Console
 
-    from asc.search import conductor, live, study
+    from asc.search import conductor, leaderboard, live, study
     from asc.tracking.session import tracked
 
     space, folder = space_of(options.cycles), options.folder.resolve()
     base = reference(cycles=options.cycles, epochs_per_cycle=options.epochs_per_cycle)
     chosen = settings(trials=options.trials, slots=options.slots, seed=options.seed)
+    chosen = dataclasses.replace(chosen, address=options.address)
     journal = Journal(folder / "journal.jsonl")
     known = bool(journal.entries)
     journal.append(RunResumed(settings=chosen.scalars()) if known else started(chosen, base, space))
@@ -103,6 +109,7 @@ def main() -> None:
         ending = study.run(lead, chosen, DataChoice("synthetic"), folder, trial=trial)
         meter.stop()
         completed = lead.record.completed()
+        leaderboard.write(leaderboard.leaderboard(lead.record, space, BUDGET.rule), folder)
         journal.append(
             RunEnded(
                 outcome="finished" if ending == "finished" else "interrupted",

@@ -245,3 +245,28 @@ def test_settings_check_their_ranges(key: str) -> None:
             cpus_per_trial=1,
             **values,  # type: ignore[arg-type]
         )
+
+
+def test_a_trial_that_is_given_back_is_handed_out_next(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 3)
+    first = lead.next_trial("w0")
+    assert first is not None
+    work(lead, "w0", first, epochs=2)
+    lead.given_back("w0", "its worker died")
+    assert lead.running == ()
+    again = lead.next_trial("w1")
+    assert again is not None and (again.trial, again.journalled) == (first.trial, 2)
+    work(lead, "w1", again)
+    run_out(lead)
+    (retried,) = lead.record.trials[first.trial].retries
+    assert retried.epoch == 2 and all(trial.ended for trial in lead.record.trials.values())
+
+
+def test_a_search_that_is_halted_hands_out_nothing_and_leaves_its_trials_open(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 3)
+    assert lead.next_trial("w0") is not None
+    lead.halt("the disk is full")
+    lead.halt("another problem")
+    assert lead.next_trial("w1") is None and lead.problem == "the disk is full"
+    lead.left("w0")
+    assert [trial.ended for trial in lead.record.trials.values()] == [None]
