@@ -65,7 +65,8 @@ def _main(cpus: list[int]) -> None:
     os.environ.update(ENVIRONMENT)
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus[0], "include_dashboard": True})
+    # No dashboard: it has one port, so that a second cluster on the machine would not start.
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus[0], "include_dashboard": False})
 
     def add(count: int) -> int:
         node = cluster.add_node(num_cpus=count)
@@ -84,10 +85,10 @@ def _slots(address: str) -> dict[str, float]:
     import ray
     from ray.util import placement_group_table
 
-    if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     groups = [group for group in placement_group_table().values() if group["state"] != "REMOVED"]
     total, free = ray.cluster_resources(), ray.available_resources()
+    ray.shutdown()
     return {"total": total["CPU"], "free": free.get("CPU", 0), "groups": len(groups)}
 
 
