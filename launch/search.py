@@ -50,7 +50,7 @@ def main(options: Options) -> int:
     ):
         with live.LiveView(output.progress, lead.record, settings, rule) as view:
             journal.listeners.append(view.heard)
-            ending = study.run(lead, settings, data, cache)
+            ending = study.run(lead, settings, data, cache, say=output.say)
         summary = finish.finish(lead, plan.space, ending, rule)
         output.result(leaderboard.table(summary.rows))
         if summary.best is not None:

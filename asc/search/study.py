@@ -33,15 +33,16 @@ def run(
     data: DataChoice,
     cache: Path,
     *,
+    say: Callable[[str], None],
     trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> Ending:
     """Run trials until none is left, time is up, Ctrl-C, or what no trial can get past (`conductor.problem` says it).
 
     Everything that happened is in the journal. `cache` is where workers find the packed audio, `trial` what they do:
-    train, in the trial's process or in a group of workers.
+    train, in the trial's process or in a group of workers. `say` gets a sentence where the cluster is too small now.
 
     Raises:
-        InputError: `--address` names no cluster that can be reached, or a trial asks for more than there is.
+        InputError: `--address` names no cluster that can be reached, or a trial asks for more than this machine has.
         OSError: the journal could not be written; what it holds stays whole.
     """
     run_folder = conductor.journal.path.parent.resolve()
@@ -67,6 +68,7 @@ def run(
     searcher = ConductedSearcher(conductor, order)
     try:
         with _ray(settings), _scratch(run_folder) as scratch:
+            _check_resources(settings, say)
             logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is journalled and shown by us
             signal.signal(signal.SIGTERM, terminations)  # Ray's own would end this process on the spot
             _fit(conductor, trial or _trial(settings), searcher, end, settings, scratch)
@@ -158,24 +160,37 @@ def _ray(settings: SearchSettings) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+    except ray.exceptions.AuthenticationError as error:
+        raise InputError(
+            f"Ray finds no token that will do ({str(error).partition('. ')[0]}): put the cluster's into "
+            "~/.ray/auth_token, or name its file in RAY_AUTH_TOKEN_PATH"
+        ) from error
     except (ConnectionError, ValueError) as error:
         raise InputError(
-            f"--address {settings.address}: no Ray cluster answers there; start one, or leave --address out to run here"
+            f"--address {settings.address}: no Ray cluster answers there, or it does not take this machine's token "
+            "(~/.ray/auth_token); start one, or leave --address out to run here"
         ) from error
     try:
-        _check_resources(settings)
         yield
     finally:
         ray.shutdown()
 
 
-def _check_resources(settings: SearchSettings) -> None:
-    """Ray would let a trial that asks for more than there is wait for ever."""
+def _check_resources(settings: SearchSettings, say: Callable[[str], None]) -> None:
+    """Ray lets a trial wait that asks for more than there is: for ever on this machine, until nodes come on a cluster.
+
+    Raises:
+        InputError: it asks for more than this machine has.
+    """
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     for name, wanted in (("CPU", settings.cpus_per_trial), ("GPU", settings.gpus_per_trial)):
-        if wanted > there.get(name, 0):
-            raise InputError(
-                f"--{name.lower()}s-per-trial {wanted:g} is more than Ray has ({there.get(name, 0):g}): ask for less"
+        has = there.get(name, 0)
+        if wanted > has and settings.local:
+            raise InputError(f"--{name.lower()}s-per-trial {wanted:g} is more than Ray has ({has:g}): ask for less")
+        if wanted > has:
+            say(
+                f"the cluster has {has:g} {name}s now and a trial wants {wanted:g}: trials wait until nodes come (`ray "
+                "status` shows whether any are on their way; Ctrl-C ends the search)"
             )
 
 

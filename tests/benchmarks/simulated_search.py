@@ -106,7 +106,7 @@ def main() -> None:
         live.LiveView(console, lead.record, chosen, BUDGET.rule) as view,
     ):
         journal.listeners.append(view.heard)
-        ending = study.run(lead, chosen, DataChoice("synthetic"), folder, trial=trial)
+        ending = study.run(lead, chosen, DataChoice("synthetic"), folder, say=console.print, trial=trial)
         meter.stop()
         completed = lead.record.completed()
         leaderboard.write(leaderboard.leaderboard(lead.record, space, BUDGET.rule), folder)

@@ -150,6 +150,14 @@ def test_wrong_input_ends_before_ray_starts_in_one_sentence(bench: Bench, tiny_c
     assert not bench.run("never").exists()
 
 
+def test_a_cluster_whose_token_is_not_there_is_refused_in_one_sentence(bench: Bench) -> None:
+    bench.environment.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH="/nowhere")
+    code, _, err = ended(bench.search("no-token", "--address", "127.0.0.1:1", "--mlflow-uri", "none"))
+    del bench.environment["RAY_AUTH_MODE"], bench.environment["RAY_AUTH_TOKEN_PATH"]
+    assert code == 2 and "Traceback" not in err, err
+    assert err.count("error:") == 1 and "/nowhere" in err and "RAY_AUTH_TOKEN_PATH" in err
+
+
 def test_a_dry_run_trains_nothing_and_leaves_nothing_and_knows_the_disk(bench: Bench, whole: dict[str, object]) -> None:
     code, out, err = ended(bench.search("dry", "--dry-run", "--trials", "6", "--max-concurrent", "1"))
     assert code == 0, err
