@@ -21,6 +21,7 @@ def main(options: Options) -> int:
     opened = opening.opened(options)
     settings = opened.settings
     check_uri(settings.mlflow_uri)
+    settings.check_address()
     plan = preview.plan(settings, opened.space, opened.reference)
     cache = (options.cache or default_cache()).resolve()
     wanted = disk.need(plan, cache, ended=opened.ended)

@@ -161,10 +161,11 @@ def test_what_pip_and_a_search_need_is_copied() -> None:
     assert all((ROOT / local).exists() and remote == f"/home/ubuntu/asc/{local}" for local, remote in mounts.items())
     needed = {"asc", "launch", "search_spaces", "pyproject.toml", PROJECT["readme"], *PROJECT["license-files"]}
     assert mounts.keys() == needed
+    excluded = raw()["rsync_exclude"]
     for folder in ("asc", "launch", "search_spaces"):
         for path in (ROOT / folder).rglob("*.py"):
             parts = path.relative_to(ROOT).parts
-            assert not [p for p in parts for pattern in raw()["rsync_exclude"] if fnmatch.fnmatch(p, pattern)], path
+            assert not [p for p in parts for pattern in excluded if fnmatch.fnmatch(p, pattern)], path
 
 
 def test_every_choice_is_explained_and_the_region_is_one() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ RESUMABLE = (
     *("trials", "time_budget_min", "max_concurrent", "workers_per_trial", "cpus_per_trial", "gpus_per_trial"),
     *("address", "mlflow_uri"),
 )
+_CONNECT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,23 @@ class SearchSettings:
     def local(self) -> bool:
         """Whether Ray runs on this machine alone."""
         return self.address in (None, "local")
+
+    def check_address(self) -> None:
+        """See whether anything answers where `--address` names a host and a port; Ray itself would try for minutes.
+
+        Raises:
+            InputError: nothing does.
+        """
+        host, _, port = (self.address or "").rpartition(":")
+        if self.local or not host or not port.isdigit():
+            return
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"--address {self.address}: no Ray cluster answers there ({error}); start one, or leave --address out "
+                "to run here"
+            ) from error
 
     @property
     def choice(self) -> DataChoice:

@@ -1,4 +1,7 @@
+"""Settings: what of them fits together, and whether the cluster that they name is there."""
+
 import dataclasses
+import socket
 
 import pytest
 
@@ -43,3 +46,13 @@ def test_the_cores_here_are_divided_among_trials_and_workers(
         assert found.max_concurrent * found.cpus_per_trial <= cores
     plain = Options().settings()
     assert (plain.max_concurrent, plain.cpus_per_trial) == (min(cores, 4), max(1, cores // min(cores, 4)))
+
+
+def test_an_address_at_which_nothing_answers_is_found_out_at_once(settings: SearchSettings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        dataclasses.replace(settings, address=address).check_address()
+    with pytest.raises(InputError, match=f"--address {address}: no Ray cluster answers there"):
+        dataclasses.replace(settings, address=address).check_address()
+    for ours in (None, "local", "auto"):
+        dataclasses.replace(settings, address=ours).check_address()
