@@ -34,7 +34,7 @@ from asc.workers import ALONE, Workers, joined
 
 Found = dict[str, Any]
 ONE_STEP = {"schedule.batch_size": 1000}
-SHORT = {"schedule.epochs_per_cycle": 2}
+SHORT = {"schedule.cycles": 3, "schedule.epochs_per_cycle": 1}
 PRUNED = {"compression.storage": "float16", "compression.prune_ratio": 0.4}
 GENTLE = {"schedule.learning_rate_max": 1e-3}
 WILD = {**ONE_STEP, "schedule.learning_rate_max": 1e30, "schedule.learning_rate_min": 1e29}
@@ -84,10 +84,10 @@ def few_rows(trainer: "Trainer", tiny: Experiment) -> Found:
 
 
 def trainings(trainer: "Trainer", tiny: Experiment) -> Found:
-    """Two cycles of more than ten steps: in float64, where rounding decides nothing, and in float32, where it may."""
+    """Three cycles of seven steps: in float64, where rounding decides nothing, and in float32, where it may."""
     return {
-        "int8": trainer.run("int8", tiny.updated(SHORT), stop_after=4, double=True),
-        "float16": trainer.run("float16", tiny.updated({**SHORT, **PRUNED}), stop_after=4, double=True),
+        "int8": trainer.run("int8", tiny.updated(SHORT), stop_after=3, double=True),
+        "float16": trainer.run("float16", tiny.updated({**SHORT, **PRUNED}), stop_after=3, double=True),
         "single": trainer.run("single", tiny.updated({**SHORT, **PRUNED, **GENTLE})),
         "wild": trainer.run("wild", tiny.updated(WILD)),
     }
