@@ -65,8 +65,9 @@ def train(
     all, and a stop that one of them is told ends the training of all.
 
     Raises:
-        InputError: the data do not fit the config, the checkpoint is another experiment's, or workers see different
-            ones.
+        InputError: the data do not fit the config, or the checkpoint is another experiment's.
+        RuntimeError: workers see different checkpoints; where a shared folder is slow to show them, another attempt
+            helps.
         OSError: the disk is full; the last whole checkpoint stays.
     """
     if experiment.architecture.classes != len(dataset.labels):
@@ -152,7 +153,7 @@ class _Run:
         if (folder / LAST).is_file():
             run.restore()
         if not workers.agree(len(run.history)):
-            raise InputError(f"workers see different checkpoints in {folder}: put it on a folder that all nodes share")
+            raise RuntimeError(f"workers see different checkpoints in {folder}, which must be a folder that they share")
         return run
 
     def epoch(self) -> EpochMetrics | None:

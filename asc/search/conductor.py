@@ -34,6 +34,8 @@ from asc.space import Space
 from asc.train import LAST, MODEL
 from asc.typed import Scalar
 
+_MOST_GIVEN_BACK = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
@@ -111,6 +113,10 @@ class Conductor:
             journalled=max(asked.epochs, default=0),
         )
 
+    def knows(self, worker: str, epoch: int) -> bool:
+        """Whether the journal holds this epoch of a worker's trial: one that goes on tells of it once more."""
+        return epoch in self.record.trials[self._names[worker]].epochs
+
     def epoch_done(self, worker: str, metrics: EpochMetrics) -> bool:
         """Journal an epoch; whether early stopping ends the trial here. An epoch heard before is passed over."""
         name = self._names[worker]
@@ -162,12 +168,25 @@ class Conductor:
 
     def retried(self, worker: str, reason: str) -> None:
         """Journal that another worker takes a trial over from its checkpoint."""
-        name = self._names[worker]
+        name = self._names.get(worker)
+        if name is None or self.record.trials[name].ended is not None:
+            return
         epoch = max(self.record.trials[name].epochs, default=0)
         self.journal.append(TrialRetried(trial=name, epoch=epoch, reason=reason))
 
     def given_back(self, worker: str, reason: str) -> None:
-        """Journal that a worker lost a trial before it began with it; it is the next one to be handed out."""
+        """Journal that a worker lost a trial before it began with it; it is the next one to be handed out.
+
+        One that is lost so many times behind the same epoch fails: there is no use in another attempt.
+        """
+        name = self._names.get(worker)
+        if name is None or self.record.trials[name].ended is not None:
+            return
+        trial = self.record.trials[name]
+        epoch = max(trial.epochs, default=0)
+        if sum(retried.epoch == epoch for retried in trial.retries) >= _MOST_GIVEN_BACK:
+            self.failed(worker, reason)
+            return
         self.retried(worker, reason)
         self._queue.insert(0, self._names.pop(worker))
 

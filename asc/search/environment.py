@@ -22,5 +22,7 @@ _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 def prepare(*, local: bool) -> None:
     """Make Ray quiet and, where it runs for this machine alone, bind it to loopback. Call it before Ray is imported."""
-    for name, value in {**_QUIET, **(_LOOPBACK if local else {})}.items():
+    for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    if local:
+        os.environ.update(_LOOPBACK)

@@ -9,6 +9,7 @@ from typing import Any
 from asc.budget import Rule
 from asc.checkpoint import write_bytes
 from asc.config import Experiment
+from asc.errors import InputError
 from asc.journal import RunEnded, TrialRecord
 from asc.runs import publish
 from asc.search.conductor import Conductor
@@ -66,8 +67,8 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
     """Write the leaderboard (bytes as `rule` counts them) and the best network, then end the run in the journal.
 
     Raises:
-        InputError: the best trial's model file is missing or damaged.
-        StorageError: the models lie in a bucket that cannot be reached.
+        InputError: the best trial's model file is missing or damaged, or in a bucket that cannot be reached; the run is
+            ended in the journal all the same.
     """
     record, folder = conductor.record, conductor.journal.path.parent
     conductor.sweep()
@@ -76,9 +77,12 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
     completed = record.completed()
     best = completed[0] if completed else None
     if best is not None and best.ended is not None and best.ended.model is not None:
-        if (bucket := run_bucket(folder)) is not None:
-            _fetch(bucket, best.ended.model, folder)
-        publish(folder, folder / best.ended.model)
+        try:
+            _publish(folder, best.ended.model)
+        except InputError as error:
+            conductor.journal.append(RunEnded(outcome="interrupted", best=None))
+            what = conductor.problem or str(error)
+            raise InputError(f"{what}; then go on with: {resume_command(folder)}") from error
     conductor.journal.append(
         RunEnded(outcome="finished" if ending == "finished" else "interrupted", best=best.asked.trial if best else None)
     )
@@ -86,6 +90,12 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
     return Summary(
         ending=ending, folder=folder, rows=rows, trials=tuple(record.trials.values()), best=best, reference=reference
     )
+
+
+def _publish(folder: Path, model: str) -> None:
+    if (bucket := run_bucket(folder)) is not None:
+        _fetch(bucket, model, folder)
+    publish(folder, folder / model)
 
 
 def _fetch(bucket: Bucket, model: str, folder: Path) -> None:

@@ -101,7 +101,8 @@ class ConductedScheduler(FIFOScheduler):
         if message is None:
             return TrialScheduler.CONTINUE
         if message.epoch is not None:
-            trial.max_failures = trial.num_failures + RETRIES
+            if not self._conductor.knows(trial.trial_id, message.epoch.epoch):
+                trial.max_failures = trial.num_failures + RETRIES
             stops = self._conductor.epoch_done(trial.trial_id, message.epoch)
             return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
         if message.halt is not None:

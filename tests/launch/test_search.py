@@ -152,7 +152,9 @@ def test_wrong_input_ends_before_ray_starts_in_one_sentence(bench: Bench, tiny_c
 
 def test_a_cluster_whose_token_is_not_there_is_refused_in_one_sentence(bench: Bench) -> None:
     bench.environment.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH="/nowhere")
-    code, _, err = ended(bench.search("no-token", "--address", "127.0.0.1:1", "--mlflow-uri", "none"))
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        address = f"127.0.0.1:{somebody.getsockname()[1]}"
+        code, _, err = ended(bench.search("no-token", "--address", address, "--mlflow-uri", "none"))
     del bench.environment["RAY_AUTH_MODE"], bench.environment["RAY_AUTH_TOKEN_PATH"]
     assert code == 2 and "Traceback" not in err, err
     assert err.count("error:") == 1 and "/nowhere" in err and "RAY_AUTH_TOKEN_PATH" in err
