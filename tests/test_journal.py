@@ -30,6 +30,7 @@ from asc.journal import (
     add,
     fold,
     read_journal,
+    read_start,
 )
 from asc.results import EpochMetrics
 
@@ -109,6 +110,7 @@ def test_reading_goes_on_from_any_entry(path: Path) -> None:
     for number, entry in enumerate(entries, start=1):
         assert list(read_journal(path, entry.end_offset)) == entries[number:]
     assert entries[-1].end_offset == path.stat().st_size
+    assert read_start(path) == entries[0]
 
 
 def test_listeners_hear_an_entry_that_is_on_disk(path: Path) -> None:
@@ -276,6 +278,7 @@ def test_a_journal_folds_into_trials(path: Path) -> None:
     assert sorted(first.epochs) == [1, 2] and first.rungs == [rung] and first.ended == ended("t000", 1.5)
     assert first.asked_at_s == entries[1].time_s
     assert second.ended is None and not second.epochs
+    assert record.unfinished == {"t001": second} and record.outcomes == {"completed": 1}
     assert record.refused == [refused]
     assert record.ended == RunEnded(outcome="interrupted", best="t000")
     add(record, Entry(time_s=0.0, event=RunResumed(settings={"trials": 9}), end_offset=0))

@@ -96,7 +96,7 @@ class Sampler:
 
     def ask(self) -> tuple[Handle, dict[str, Scalar]]:
         """The next point, and the handle to tell its end with."""
-        study = self._study = self._study or self._made()
+        study = self.study()
         seed = int(np.random.SeedSequence((self._seed, self._drawn)).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -129,6 +129,17 @@ class Sampler:
             self._ended = {number: self._ended[number] for number in sorted(self._kept())}
             self._study, self._trials = None, {}
 
+    def study(self) -> optuna.Study:
+        """What TPE models: all points that are kept, in the order in which they were asked; failures are left out."""
+        if self._study is None:
+            self._study = optuna.create_study(direction="minimize")
+            for number in sorted([*self._ended, *self._open]):
+                if number in self._open:
+                    self._trials[number] = self._begun(self._study, self._open[number])
+                else:
+                    self._study.add_trial(self._frozen(self._ended[number]))
+        return self._study
+
     def _entered(self, point: Mapping[str, Scalar]) -> Handle:
         handle, self._points = self._points, self._points + 1
         self._open[handle] = point
@@ -139,16 +150,6 @@ class Sampler:
         ranked = sorted(sorted(self._ended), key=lambda number: self._ended[number].rank)
         best = SHORTEST // 5
         return {*ranked[:best], *sorted(ranked[best:])[best - SHORTEST :]}
-
-    def _made(self) -> optuna.Study:
-        """A study of all points that are kept, in the order in which they were asked."""
-        study = optuna.create_study(direction="minimize")
-        for number in sorted([*self._ended, *self._open]):
-            if number in self._open:
-                self._trials[number] = self._begun(study, self._open[number])
-            else:
-                study.add_trial(self._frozen(self._ended[number]))
-        return study
 
     def _begun(self, study: optuna.Study, point: Mapping[str, Scalar]) -> optuna.Trial:
         study.enqueue_trial(dict(point))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asc.config import Experiment
+from asc.errors import disk_is_full
 from asc.results import EpochMetrics
 from asc.search.trial import Message, TrialOrder, order_of, send
 from asc.size import cost
@@ -41,8 +42,14 @@ def simulated_trial(*, epoch_s: float, events: Path, jitter: float = 0.2) -> Cal
         order = order_of(config)
         experiment = Experiment.from_flat(order.config)
         pace = 1 + jitter * (2 * random.Random(experiment.fingerprint).random() - 1)
-        _train(order, experiment, epoch_s * pace, events)
-        send(_completed(experiment))
+        try:
+            _train(order, experiment, epoch_s * pace, events)
+        except OSError as error:
+            if not disk_is_full(error):
+                raise
+            send(Message(halt=f"the disk of {order.folder} is full ({error.strerror})"))
+        else:
+            send(_completed(experiment))
 
     return trial
 

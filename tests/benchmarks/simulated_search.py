@@ -3,24 +3,23 @@
     python tests/benchmarks/simulated_search.py FOLDER --slots 4 --trials 40 --epoch-s 0.5
 
 Goes on where FOLDER holds a journal. FOLDER/worked.txt gets a line for each epoch that was trained, FOLDER/driver.jsonl
-every half second what this process took. Prints one JSON object: how the search ended, and its trials by outcome.
+every half second what this process took, FOLDER/leaderboard.json the trials at the end. No models are written, so there
+is no best one. Prints one JSON object: how the search ended, and its trials by outcome.
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import resource
 import signal
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 
 from simulated import simulated_trial
 from synthetic_journal import BUDGET, reference, settings, space_of, started
 
-from asc.cli import as_interrupt
+from asc import cli
 from asc.data.choice import DataChoice
 from asc.journal import Journal, RunEnded, RunResumed
 from asc.search import environment
@@ -32,7 +31,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Meter(threading.Thread):
     """Writes down, twice a second, what this process has taken up to then."""
 
-    def __init__(self, path: Path, journal: Journal) -> None:
+    def __init__(self, path: Path, journal: Path) -> None:
         super().__init__(daemon=True)
         self._path, self._journal = path, journal
         self._over = threading.Event()
@@ -55,7 +54,7 @@ class Meter(threading.Thread):
             "main_cpu_s": _thread_cpu_s(os.getpid()),
             "mlflow_cpu_s": _thread_cpu_s(threads.get("mlflow")),
             "rss_mb": int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6,
-            "journal_bytes": self._journal.path.stat().st_size,
+            "journal_bytes": self._journal.stat().st_size,
             "idle_cpu_s": int(Path("/proc/stat").read_text().split()[4]) / _TICKS,
         }
 
@@ -78,11 +77,11 @@ def main() -> None:
     parser.add_argument("--epochs-per-cycle", type=int, default=6, metavar="N", help="default 6")
     parser.add_argument("--epoch-s", type=float, default=0.5, metavar="S", help="seconds of an epoch (default 0.5)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    parser.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster that runs (default: Ray here)")
     parser.add_argument("--mlflow-uri", default="none", metavar="URI", help="default none")
-    parser.add_argument("--address", default=None, metavar="HOST:PORT", help="a Ray cluster (default: Ray of its own)")
     options = parser.parse_args()
 
-    signal.signal(signal.SIGTERM, as_interrupt)
+    signal.signal(signal.SIGTERM, cli.as_interrupt)
     environment.prepare(local=options.address is None)
     from rich.console import Console
 
@@ -91,33 +90,25 @@ def main() -> None:
 
     space, folder = space_of(options.cycles), options.folder.resolve()
     base = reference(cycles=options.cycles, epochs_per_cycle=options.epochs_per_cycle)
-    chosen = settings(trials=options.trials, slots=options.slots, seed=options.seed)
-    chosen = dataclasses.replace(chosen, address=options.address)
+    chosen = settings(trials=options.trials, slots=options.slots, seed=options.seed, address=options.address)
     journal = Journal(folder / "journal.jsonl")
     known = bool(journal.entries)
     journal.append(RunResumed(settings=chosen.scalars()) if known else started(chosen, base, space))
     lead = conductor.Conductor(journal=journal, space=space, settings=chosen, base=base, budget=BUDGET)
-    meter = Meter(folder / DRIVER, journal)
-    meter.start()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     trial = simulated_trial(epoch_s=options.epoch_s, events=folder / WORKED)
-    with (
-        tracked(journal, options.mlflow_uri, console.print),
-        live.LiveView(console, lead.record, chosen, BUDGET.rule) as view,
-    ):
-        journal.listeners.append(view.heard)
-        ending = study.run(lead, chosen, DataChoice("synthetic"), folder, say=console.print, trial=trial)
+    meter = Meter(folder / DRIVER, journal.path)
+    meter.start()
+    with tracked(journal, options.mlflow_uri, console.print):
+        with live.LiveView(console, lead.record, chosen, BUDGET.rule) as view:
+            journal.listeners.append(view.heard)
+            ending = study.run(lead, chosen, DataChoice("synthetic"), folder, say=console.print, trial=trial)
         meter.stop()
-        completed = lead.record.completed()
         leaderboard.write(leaderboard.leaderboard(lead.record, space, BUDGET.rule), folder)
-        journal.append(
-            RunEnded(
-                outcome="finished" if ending == "finished" else "interrupted",
-                best=completed[0].asked.trial if completed else None,
-            )
-        )
-    outcomes = Counter(t.ended.outcome if t.ended else "unfinished" for t in lead.record.trials.values())
-    print(json.dumps({"ending": ending, "outcomes": dict(outcomes)}))
+        best = next((trial.asked.trial for trial in lead.record.completed()), None)
+        journal.append(RunEnded(outcome="finished" if ending == "finished" else "interrupted", best=best))
+    unfinished = len(lead.record.unfinished)
+    print(json.dumps({"ending": ending, "outcomes": {**lead.record.outcomes, "unfinished": unfinished}}))
 
 
 if __name__ == "__main__":

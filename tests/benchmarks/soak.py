@@ -193,6 +193,7 @@ def mlflow_differs(record: RunRecord, uri: str) -> dict[str, int]:
 
 def sampler_differs(soak: Soak) -> dict[str, int]:
     """Points that a fresh conductor's sampler, made from a copy of the journal, does not have or takes for running."""
+    from optuna.trial import TrialState
     from synthetic_journal import BUDGET, reference, settings, space_of
 
     from asc.journal import Journal
@@ -207,12 +208,12 @@ def sampler_differs(soak: Soak) -> dict[str, int]:
         base=reference(cycles=2, epochs_per_cycle=3),
         budget=BUDGET,
     )
-    sampler = lead._sampler  # nothing but this needs to look into it
+    states = [trial.state for trial in lead._sampler.study().trials]  # nothing but this needs to look into it
     points = sum(trial.asked.point is not None for trial in lead.record.trials.values())
     points += sum(bool(refused.point) for refused in lead.record.refused)
     return {
-        "points that the sampler lacks": points - sampler._points,
-        "points that it takes for running": len(sampler._open),
+        "points that the sampler lacks": points - len(states),
+        "points that it takes for running": sum(state == TrialState.RUNNING for state in states),
     }
 
 
@@ -269,7 +270,8 @@ def report(soak: Soak, struck: list[tuple[str, float]], wall_s: float) -> None:
         f"{len(record.trials)} trials: {dict(outcomes)}; {retries} taken over; the driver was started {soak.starts} x"
     )
     print("lost:")
-    for what, count in lost(soak).items():
+    losses = {**lost(soak), "drivers that ended by themselves": soak.starts - 1 - done["driver"] - done["terminate"]}
+    for what, count in losses.items():
         print(f"  {count:4d} {what}")
     print(f"cost: {wall_s:.0f} s, in which {SLOTS} slots trained {useful_s:.0f} s ({useful_s / SLOTS / wall_s:.0%})")
     for fault in done:
@@ -279,6 +281,8 @@ def report(soak: Soak, struck: list[tuple[str, float]], wall_s: float) -> None:
             print(f"  {fault}: the next epoch of what it hit after {seconds[len(seconds) // 2]:.1f} s (median of")
             print(f"    {len(seconds)}; at most {seconds[-1]:.1f})")
     print(f"everything lies in {soak.folder}")
+    if any(losses.values()):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

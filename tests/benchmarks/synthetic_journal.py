@@ -15,6 +15,7 @@ from asc.recipes.loading import load_experiment
 from asc.search.repair import Budget, Candidate, repair
 from asc.search.settings import SearchSettings
 from asc.space import Space, load_space
+from asc.typed import Scalar
 
 BUDGET = Budget(rule=rule("dcase2021"), kilobytes=128.0)
 
@@ -26,8 +27,8 @@ def space_of(cycles: int) -> Space:
     return dataclasses.replace(space, parameters=kept)
 
 
-def settings(*, trials: int, slots: int, seed: int = 0) -> SearchSettings:
-    """A search on `slots` workers."""
+def settings(*, trials: int, slots: int, seed: int = 0, address: str | None = None) -> SearchSettings:
+    """A search on `slots` workers, here or on a cluster."""
     return SearchSettings(
         budget_kb=BUDGET.kilobytes,
         rule="dcase2021",
@@ -39,6 +40,7 @@ def settings(*, trials: int, slots: int, seed: int = 0) -> SearchSettings:
         trials=trials,
         max_concurrent=slots,
         cpus_per_trial=1,
+        address=address,
     )
 
 
@@ -83,9 +85,7 @@ def _events(trials: int, base: Experiment, space: Space) -> Iterator[Event]:
         number += 1
 
 
-def _trial(
-    name: str, candidate: Candidate, point: dict[str, int | float | str | bool], rung: int | None
-) -> Iterator[Event]:
+def _trial(name: str, candidate: Candidate, point: dict[str, Scalar], rung: int | None) -> Iterator[Event]:
     experiment = candidate.experiment
     last = rung or experiment.schedule.epochs
     yield TrialAsked(

@@ -1,5 +1,7 @@
 """Trials of two workers: a search on a cluster of two slots, whose slots come back whatever becomes of a trial."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, event
 from search_bench import processes as processes_of
 
 from asc.config import Experiment
-from asc.journal import EpochDone, TrialEnded
+from asc.journal import EpochDone, TrialEnded, TrialRetried
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +39,9 @@ def workers(bench: Bench) -> list[int]:
     return processes_of(bench.mark, "ray::RayTrainWorker")
 
 
-def test_a_trial_that_is_stopped_frees_all_its_workers(bench: Bench, cluster: Nodes) -> None:
-    process = bench.search("two", "--trials", "3", "--workers-per-trial", "2", *on(cluster))
+def test_workers_that_die_or_are_stopped_cost_no_trial_and_free_their_slots(bench: Bench, cluster: Nodes) -> None:
+    options = ("--trials", "3", "--epochs-per-cycle", "10", "--workers-per-trial", "2")
+    process = bench.search("two", *options, *on(cluster))
     run = bench.run("two")
 
     def trained(trial: str) -> int:
@@ -46,12 +49,17 @@ def test_a_trial_that_is_stopped_frees_all_its_workers(bench: Bench, cluster: No
 
     wait_for(lambda: trained("t000") > 0, process)
     assert len(workers(bench)) == 2
-    assert all(loopback(address) for address in listening(bench.mark))
+    addresses = listening(bench.mark)
+    assert addresses and all(loopback(address) for address in addresses)
+    os.kill(workers(bench)[1], signal.SIGKILL)
+    wait_for(lambda: any(isinstance(e, TrialRetried) for e in events(run)), process)
     wait_for(lambda: trained("t002") > 0, process)
     assert len(workers(bench)) == 2, "those of the trials before are gone"
     code, _, err = ended(process)
     assert code == 0, err
     assert_whole(bench, "two")
+    (retried,) = (e for e in events(run) if isinstance(e, TrialRetried))
+    assert retried.trial == "t000" and retried.epoch > 0
     assert_mlflow_agrees(bench, "two")
     outcomes = [e.outcome for e in events(run) if isinstance(e, TrialEnded)]
     assert sorted(outcomes) == ["completed", "completed", "stopped"]

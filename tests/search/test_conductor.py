@@ -149,6 +149,29 @@ def test_a_journal_cut_after_any_line_ends_as_the_whole_one(tmp_path: Path) -> N
         assert trials_of(folder) == expected, f"cut after line {count}: {lines[count - 1]!r}"
 
 
+def test_a_journal_longer_than_the_sampler_models_ends_as_the_whole_one_wherever_it_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = conductor(tmp_path / "unbounded", 14)
+    run_out(whole)
+    monkeypatch.setattr("asc.search.sampler.LONGEST", 8)
+    monkeypatch.setattr("asc.search.sampler.SHORTEST", 6)
+    whole = conductor(tmp_path / "whole", 14)
+    run_out(whole)
+    expected = trials_of(tmp_path / "whole")
+    assert expected[:8] == trials_of(tmp_path / "unbounded")[:8], "what is not cut yet is as it ever was"
+    assert expected != trials_of(tmp_path / "unbounded")
+    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    for count in range(20, len(lines), 13):
+        folder = tmp_path / f"cut{count}"
+        folder.mkdir()
+        (folder / "journal.jsonl").write_bytes(b"".join(lines[:count]))
+        lead = conductor(folder, 14)
+        run_out(lead)
+        lead.journal.close()
+        assert trials_of(folder) == expected, f"cut after line {count}"
+
+
 def test_a_space_with_twins_is_resumed_as_it_would_have_gone_on(tmp_path: Path) -> None:
     text = """schema = 1
 [parameters]
@@ -219,6 +242,25 @@ def test_the_same_network_is_not_trained_twice_and_costs_no_trial(tmp_path: Path
     assert lead.done, "a space that holds no further network ends the search"
     twins = [e.event for e in lead.journal.entries if isinstance(e.event, PointRefused)]
     assert twins and all(refused.twin in lead.record.trials for refused in twins)
+
+
+def test_a_network_that_failed_may_be_tried_again_and_one_under_way_is_known_after_a_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asc.search.conductor.MOST_REFUSALS", 20)
+    text = 'schema = 1\n[parameters]\n"architecture.widths.0" = { low = 20, high = 24, step = 4 }\n'
+    space = parse_space(text, source="test", name="small")
+    lead = conductor(tmp_path, 4, space)
+    first, second = lead.next_trial("w0"), lead.next_trial("w1")
+    assert first is not None and second is not None
+    lead.failed("w1", "its worker process died")
+    third = lead.next_trial("w2")
+    assert third is not None and third.experiment == second.experiment
+    lead.journal.close()
+    again = conductor(tmp_path, 4, space)
+    assert [again.next_trial(worker) for worker in ("v0", "v1")] == [first, third]
+    assert again.next_trial("v2") is None, "both networks are under way"
+    again.journal.close()
 
 
 def test_a_point_that_cannot_be_repaired_is_no_trial(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The sampler over real Optuna: reproducible, resumable, and told the truth."""
 
+import pytest
 from optuna.trial import TrialState
 
 from asc.search.sampler import Sampler, Told
@@ -20,6 +21,14 @@ def run(sampler: Sampler, count: int) -> list[dict[str, Scalar]]:
     return points
 
 
+def replayed(told: list[tuple[dict[str, Scalar], Told]]) -> Sampler:
+    sampler = Sampler(space(), seed=3, trials=30)
+    for point, outcome in told:
+        sampler.skip()
+        sampler.tell(sampler.begin(point), outcome)
+    return sampler
+
+
 def space() -> Space:
     return load_space("idlab128")
 
@@ -32,11 +41,37 @@ def test_equal_seeds_give_equal_points_and_others_do_not() -> None:
 
 def test_a_replayed_sampler_goes_on_as_the_whole_one_does() -> None:
     whole = run(Sampler(space(), seed=3, trials=30), 20)
-    resumed = Sampler(space(), seed=3, trials=30)
-    for point in whole[:9]:
-        resumed.skip()
-        resumed.tell(resumed.begin(point), Told(value=value(point)))
+    resumed = replayed([(point, Told(value=value(point))) for point in whole[:9]])
     assert run(resumed, 11) == whole[9:]
+
+
+def test_a_long_history_is_cut_to_the_best_and_the_latest_the_same_after_a_resume(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unbounded = run(Sampler(space(), seed=3, trials=30), 60)
+    monkeypatch.setattr("asc.search.sampler.LONGEST", 30)
+    monkeypatch.setattr("asc.search.sampler.SHORTEST", 20)
+    whole = Sampler(space(), seed=3, trials=30)
+    points = run(whole, 60)
+    assert points[:30] == unbounded[:30] and points[30:] != unbounded[30:]
+    for cut in (29, 30, 45):
+        resumed = replayed([(point, Told(value=value(point))) for point in points[:cut]])
+        assert run(resumed, 60 - cut) == points[cut:], f"cut off behind point {cut}"
+        kept = [trial.params for trial in resumed.study().trials]
+        assert 20 <= len(kept) < 30
+        best = sorted(points, key=value)[:4]
+        assert all(point in kept for point in [*best, *points[-16:]])
+
+
+def test_points_that_are_not_over_outlive_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asc.search.sampler.LONGEST", 6)
+    monkeypatch.setattr("asc.search.sampler.SHORTEST", 4)
+    sampler = Sampler(space(), seed=0, trials=30)
+    handle, point = sampler.ask()
+    run(sampler, 6)
+    assert [t.params for t in sampler.study().trials if t.state == TrialState.RUNNING] == [point]
+    sampler.tell(handle, Told(log_losses={1: 2.0}))
+    assert {t.state for t in sampler.study().trials} == {TrialState.COMPLETE, TrialState.PRUNED}
 
 
 def test_tpe_finds_better_points_than_its_random_start() -> None:
