@@ -97,7 +97,8 @@ class Mirror:
         missing = [name for name in KEPT_FILES if self._signature(name) != self._sent.get(name)]
         missing += [JOURNAL] if self._uploaded < self._end else []
         problem = self._problem or f"{self._bucket} is slow: {drain_s:.0f} s were not enough"
-        return Mirrored(missing=tuple(missing), problem=problem if missing or self._thread.is_alive() else None)
+        whole = not missing and self._problem is None and not self._thread.is_alive()
+        return Mirrored(missing=tuple(missing), problem=None if whole else problem)
 
     def _run(self) -> None:
         try:
@@ -245,7 +246,10 @@ def mirrored(
     finally:
         left = mirror.close()
         if left.problem is not None:
-            say(f"{left.problem}; of {folder} is still to be sent {', '.join(left.missing)}: {send_command(folder)}")
+            say(
+                f"{left.problem}; of {folder} is still to be sent {', '.join(left.missing) or 'what to remove'}: "
+                f"{send_command(folder)}"
+            )
 
 
 def send(run_folder: Path, bucket: Bucket) -> None:

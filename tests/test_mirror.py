@@ -59,7 +59,8 @@ def asked(trial: str) -> TrialAsked:
 
 
 def ended(trial: str, outcome: str = "completed") -> TrialEnded:
-    return TrialEnded(trial=trial, outcome=outcome, epochs=1, seconds=1.0)  # type: ignore[arg-type]
+    log_loss = 1.0 if outcome == "completed" else None
+    return TrialEnded(trial=trial, outcome=outcome, epochs=1, seconds=1.0, log_loss=log_loss)  # type: ignore[arg-type]
 
 
 def epoch(trial: str, number: int) -> EpochDone:
