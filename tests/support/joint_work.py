@@ -23,7 +23,6 @@ import asc.train
 from asc.config import Experiment, FrontEnd
 from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset, open_dataset
-from asc.errors import InputError
 from asc.frontend import LogMel
 from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.build import build_network
@@ -103,7 +102,7 @@ def changes_of_number(trainer: "Trainer", six: Experiment) -> Found:
         trainer.folder = trainer.folder / "elsewhere"
     try:
         trainer.run("one_then_two", six)
-    except InputError as error:
+    except RuntimeError as error:
         found["apart"] = str(error)
     return found
 
