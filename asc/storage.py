@@ -36,11 +36,17 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # answers holds it for about twice the time for each attempt.
 _CONNECT_S, _STANDSTILL_S, _ATTEMPTS = 5, 5, 2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
+# Codes of AWS's errors, as pyarrow spells them, that no waiting mends.
+_REFUSALS = ("NO_SUCH_BUCKET", "ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
 _Answer = TypeVar("_Answer")
 
 
 class StorageError(InputError):
     """The bucket is out of reach, is not there, or refuses; one sentence. An outage may be over soon."""
+
+
+class StorageRefused(StorageError):
+    """The bucket is not there, or these credentials are not taken: trying again is no use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +136,8 @@ class Bucket:
         try:
             yield _connected(self.bucket, self.region, self.endpoint)
         except (OSError, ArrowException) as error:
-            raise StorageError(f"{self} cannot be {done} ({_reason(error)}): {_advice(error)}") from error
+            kind = StorageRefused if any(code in str(error) for code in _REFUSALS) else StorageError
+            raise kind(f"{self} cannot be {done} ({_reason(error)}): {_advice(error)}") from error
 
 
 def runs_folder(storage: str | Path) -> Path:
@@ -206,12 +213,14 @@ def patiently(action: Callable[[], _Answer], *, limit_s: float) -> _Answer:
     """What an action returns, tried again with growing pauses while the bucket is out of reach.
 
     Raises:
-        StorageError: it still was after `limit_s` seconds.
+        StorageError: it still was after `limit_s` seconds, or refused at once.
     """
     deadline_s, pause_s = time.monotonic() + limit_s, _FIRST_PAUSE_S
     while True:
         try:
             return action()
+        except StorageRefused:
+            raise
         except StorageError:
             if time.monotonic() + pause_s > deadline_s:
                 raise

@@ -76,9 +76,10 @@ class Bench:
         """Until it ends, note the most that runs and tracking take at a time."""
         while process.poll() is None:
             taken = 0
-            for path in (self.folder / "runs").rglob("*"):
-                with contextlib.suppress(OSError):  # gone since
-                    taken += path.stat().st_size if path.is_file() else 0
+            for folder, _, files in os.walk(self.folder / "runs"):  # passes over folders gone since; rglob raises
+                for file in files:
+                    with contextlib.suppress(OSError):  # gone since
+                        taken += os.stat(os.path.join(folder, file)).st_size
             self.peak_bytes = max(self.peak_bytes, taken)
             time.sleep(0.05)
 
