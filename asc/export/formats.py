@@ -1,0 +1,139 @@
+"""The formats that a stored network is exported to: what each needs, builds and takes."""
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asc.artefact import ModelInfo
+from asc.errors import InputError
+from asc.quant.integer import IntegerNet
+from asc.quant.stored import StoredNet
+
+Format = Literal["onnx", "executorch", "litert", "c-array"]
+Source = Literal["log_mel", "waveform"]
+
+# The package that a format needs beyond asc's own dependencies, and the extra of asc that brings it.
+_NEEDS = {"executorch": ("executorch", "executorch"), "litert": ("litert_torch", "litert")}
+_NEEDS["c-array"] = _NEEDS["litert"]
+
+
+class Session(Protocol):
+    """An export that can be run."""
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-mel (1, 1, mel_bands, frames), or a waveform (1, samples), to logits (1, classes)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """One export in memory: the bytes that were built, those files that hold them, and a session that runs them.
+
+    It takes clips of `shortest_samples` to `longest_samples` samples (None: of any length) at the network's rate.
+    A logit of it may be `limit_steps` off; see `asc.export.gate`.
+    """
+
+    source: Source
+    data: bytes
+    files: Mapping[Format, Mapping[str, bytes]]
+    session: Session
+    shortest_samples: int
+    longest_samples: int | None
+    limit_steps: int
+
+
+def check(formats: Sequence[Format], network: StoredNet) -> None:
+    """Check, before any work, that a network can be exported to these formats here.
+
+    Raises:
+        InputError: no format, an extra is not installed, or the format is for 8-bit networks only.
+    """
+    if not formats:
+        raise InputError("--to names no format: give onnx, executorch, litert or c-array")
+    for name in formats:
+        if name == "onnx":
+            continue
+        if not isinstance(network, IntegerNet):
+            raise InputError(
+                f"--to {name} takes 8-bit networks only: this one is stored in 16 bits, which {name} would widen to 32 "
+                "and so double the file; export it --to onnx"
+            )
+        package, extra = _NEEDS[name]
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f'--to {name} needs the extra {extra}: pip install -e ".[{extra}]", in an environment of its own'
+            )
+
+
+def build(network: StoredNet, info: ModelInfo, formats: Sequence[Format], *, seconds: float) -> Iterator[Export]:
+    """Build the exports, one after the other. LiteRT's takes clips of `seconds`, ExecuTorch's no longer ones."""
+    if "onnx" in formats:
+        yield _onnx(network, info, "log_mel")
+        yield _onnx(network, info, "waveform")
+    if isinstance(network, IntegerNet):
+        frames = network.front_end.frames(seconds)
+        if "executorch" in formats:
+            yield _executorch(network, frames)
+        if "litert" in formats or "c-array" in formats:
+            yield _litert(network, info, frames, formats)
+
+
+def _onnx(network: StoredNet, info: ModelInfo, source: Source) -> Export:
+    from asc.export.onnx import OnnxSession, build_onnx
+
+    data = build_onnx(network, info, source=source)
+    return Export(
+        source=source,
+        data=data,
+        files={"onnx": {"model.onnx" if source == "log_mel" else "model-waveform.onnx": data}},
+        session=OnnxSession(data),
+        shortest_samples=network.front_end.hop_samples,
+        longest_samples=None,
+        limit_steps=1 if source == "log_mel" else 2,
+    )
+
+
+def _executorch(network: IntegerNet, frames: int) -> Export:
+    from asc.export.executorch import SHORTEST_FRAMES, ExecutorchSession, build_executorch
+
+    data, hop = build_executorch(network, longest_frames=frames), network.front_end.hop_samples
+    return Export(
+        source="log_mel",
+        data=data,
+        files={"executorch": {"model.pte": data}},
+        session=ExecutorchSession(data),
+        shortest_samples=SHORTEST_FRAMES * hop,
+        longest_samples=frames * hop,
+        limit_steps=1,
+    )
+
+
+def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence[Format]) -> Export:
+    from asc.export.c_array import c_array
+    from asc.export.litert import LitertSession, build_litert
+
+    data, hop = build_litert(network, frames=frames), network.front_end.hop_samples
+    session = LitertSession(data)
+    files: dict[Format, Mapping[str, bytes]] = {}
+    if "litert" in formats:
+        files["litert"] = {"model.tflite": data}
+    if "c-array" in formats:
+        notes = {
+            "input": str(session.input),
+            "output": str(session.output),
+            "labels": ", ".join(info.labels),
+            "operators": ", ".join(session.operators),
+        }
+        files["c-array"] = c_array(data, notes)
+    return Export(
+        source="log_mel",
+        data=data,
+        files=files,
+        session=session,
+        shortest_samples=frames * hop,
+        longest_samples=frames * hop,
+        limit_steps=1,
+    )

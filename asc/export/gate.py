@@ -1,0 +1,129 @@
+"""The gate of every export: on real clips its logits agree with those of the stored form, or it is not written.
+
+DESIGN, "one step": argmax may differ only where the top two logits lie within one step in either form. On top of that
+no logit may be further off than a few steps (`Limits`).
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asc.quant.integer import IntegerNet
+from asc.quant.stored import StoredNet
+
+Logits = NDArray[np.float32]
+
+CLIPS = 200
+# Two float32 forms of one network differ by the order of their sums: 1e-5 of the largest logit was measured. A weight
+# that is off by one unit of its 16 bits moves logits by some 5e-4 of it: the tolerance lies between.
+_FLOAT16_TOLERANCE = 1e-4
+# A logit may be off by half a step before it is called different: logits on a grid differ by whole steps.
+_SAME_STEPS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How the logits of an export differ from those of the stored form, on so many clips.
+
+    `step` is one quantum of the last layer's output. Of a network in 16 bits, which has none, it is the tolerance: a
+    ten-thousandth of the largest logit. `limit_steps` is what no logit may be further off than.
+    `argmax_differs` counts clips of which `argmax_excused` have their top two logits within one step in either form.
+    """
+
+    clips: int
+    step: float
+    limit_steps: int
+    differing_share: float
+    largest_difference: float
+    argmax_differs: int
+    argmax_excused: int
+
+    @property
+    def largest_steps(self) -> float:
+        """The largest difference of a logit in steps."""
+        return self.largest_difference / self.step
+
+    @property
+    def why_not(self) -> str | None:
+        """What is wrong, or None where the export agrees."""
+        if not math.isfinite(self.largest_difference):
+            return "a logit is not a finite number"
+        if self.largest_steps > self.limit_steps + _SAME_STEPS:
+            return f"a logit is {self.largest_steps:.1f} steps off, {self.limit_steps} are allowed"
+        if self.argmax_differs > self.argmax_excused:
+            wrong = self.argmax_differs - self.argmax_excused
+            return f"of {self.clips} clips {wrong} have another label though their top two are over a step apart"
+        return None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the export may be written."""
+        return self.why_not is None
+
+
+def agreement(found: Logits, stored: Logits, *, step: float, limit_steps: int) -> Agreement:
+    """Compare the logits (clips, classes) of an export with those of the stored form.
+
+    Raises:
+        ValueError: the shapes differ, or there is no clip.
+    """
+    if found.shape != stored.shape or not len(found):
+        raise ValueError(f"logits of shape {found.shape} can't be compared with {stored.shape}")
+    difference = np.abs(found.astype(np.float64) - stored)
+    largest = float(difference.max())
+    differs = found.argmax(axis=1) != stored.argmax(axis=1)
+    close = (_margin(found) <= step * (1 + 1e-4)) | (_margin(stored) <= step * (1 + 1e-4))
+    return Agreement(
+        clips=len(found),
+        step=step,
+        limit_steps=limit_steps,
+        differing_share=float((difference > _SAME_STEPS * step).mean()),
+        largest_difference=largest if math.isfinite(largest) else math.inf,
+        argmax_differs=int(differs.sum()),
+        argmax_excused=int((differs & close).sum()),
+    )
+
+
+def step_of(network: StoredNet, stored: Logits) -> float:
+    """One step of a network's logits; of one in 16 bits, the tolerance for these logits (clips, classes)."""
+    if isinstance(network, IntegerNet):
+        return float(network.dense.output.scale)
+    return _FLOAT16_TOLERANCE * max(1.0, float(np.abs(stored).max()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Median wall time of one clip on one thread, and that of the float network in torch, measured in turn with it."""
+
+    seconds_of_audio: float
+    milliseconds: float
+    torch_float_milliseconds: float
+
+    @property
+    def ratio(self) -> float:
+        """As a share of the float network's time."""
+        return self.milliseconds / self.torch_float_milliseconds
+
+
+def latency(run: Callable[[], object], reference: Callable[[], object], *, seconds: float, repeats: int) -> Latency:
+    """Time `run` against `reference`, the float network in torch, in turns; the first call of both is not counted."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats + 1):
+        for measured, call in zip(times, (run, reference), strict=True):
+            start = time.perf_counter()
+            call()
+            measured.append(time.perf_counter() - start)
+    milliseconds, torch_float = (1000 * statistics.median(measured[1:]) for measured in times)
+    return Latency(seconds_of_audio=seconds, milliseconds=milliseconds, torch_float_milliseconds=torch_float)
+
+
+def _margin(logits: Logits) -> NDArray[np.float64]:
+    """How far the top two logits (clips, classes) lie apart, (clips,)."""
+    top = np.sort(logits.astype(np.float64), axis=1)[:, -2:]
+    margins: NDArray[np.float64] = top[:, 1] - top[:, 0]
+    return margins
