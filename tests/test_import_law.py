@@ -16,10 +16,10 @@ LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", 
 LOOPS |= {"asc.storage", "asc.mirror"}
 LEAVES = {f"asc.{name}" for name in ("search", "tracking", "export", "report")}
 HEAVY = {"torch", "torchaudio", "numpy", "safetensors", "soundfile", "scipy", "sklearn", "ray", "optuna", "mlflow"}
-HEAVY |= {"matplotlib", "pyarrow"}
+HEAVY |= {"matplotlib", "pyarrow", "onnx", "onnxruntime"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "copyreg"}
 ONLY_HOMES = {"ray": "asc.search", "optuna": "asc.search", "mlflow": "asc.tracking", "matplotlib": "asc.report"}
-ONLY_HOMES |= {"pyarrow": "asc.storage"}
+ONLY_HOMES |= {"pyarrow": "asc.storage", "onnx": "asc.export", "onnxruntime": "asc.export"}
 
 
 def _name(path: Path) -> str:
