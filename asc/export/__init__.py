@@ -1,1 +1,1 @@
-"""Networks in the formats of other runtimes; the only home of onnx, onnxruntime, ExecuTorch and LiteRT."""
+"""Exports of a stored network to other runtimes; onnx, onnxruntime, executorch and LiteRT are imported nowhere else."""

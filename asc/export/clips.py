@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from asc.artefact import ModelInfo
 from asc.caveats import choice_for
-from asc.config import FrontEnd
 from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
 from asc.export.formats import Export

@@ -16,6 +16,8 @@ from asc.quant.stored import StoredNet
 Format = Literal["onnx", "executorch", "litert", "c-array"]
 Source = Literal["log_mel", "waveform"]
 
+SHORTEST_S, LONGEST_S = 0.2, 600.0
+
 # The package that a format needs beyond asc's own dependencies, and the extra of asc that brings it.
 _NEEDS = {"executorch": ("executorch", "executorch"), "litert": ("litert_torch", "litert")}
 _NEEDS["c-array"] = _NEEDS["litert"]
@@ -45,12 +47,16 @@ class Export:
     limit_steps: int
 
 
-def check(formats: Sequence[Format], network: StoredNet) -> None:
-    """Check, before any work, that a network can be exported to these formats here.
+def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds: float) -> None:
+    """Check, before any work, that a network can be exported to these formats here, and checked on so many clips.
 
     Raises:
-        InputError: no format, an extra is not installed, or the format is for 8-bit networks only.
+        InputError: no format, an extra is not installed, the format is for 8-bit networks only, or a number is wrong.
     """
+    if clips < 1:
+        raise InputError(f"--clips {clips}: at least 1 is needed to check an export on")
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise InputError(f"--seconds {seconds:g}: give {SHORTEST_S:g} to {LONGEST_S:g}")
     if not formats:
         raise InputError("--to names no format: give onnx, executorch, litert or c-array")
     for name in formats:

@@ -7,7 +7,7 @@ no logit may be further off than a few steps (`Limits`).
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np

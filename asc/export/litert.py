@@ -5,6 +5,7 @@ Of the extra `litert`.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ class LitertSession:
         return logits
 
 
-def _grid(details: dict[str, object]) -> TensorGrid:
-    scale, zero_point = details["quantization"]  # type: ignore[misc]
-    shape = tuple(int(size) for size in details["shape"])  # type: ignore[attr-defined]
+def _grid(details: dict[str, Any]) -> TensorGrid:
+    scale, zero_point = details["quantization"]
+    shape = tuple(int(size) for size in details["shape"])
     return TensorGrid(name=str(details["name"]), shape=shape, scale=float(scale), zero_point=int(zero_point))

@@ -1,0 +1,81 @@
+"""A stored network as an ONNX file, and a session of onnxruntime that runs it.
+
+    data = build_onnx(*load_model(path), source="log_mel")
+    OnnxSession(data).logits(log_mel)
+
+https://onnx.ai, https://onnxruntime.ai. Labels and front end are in the file's metadata. Functions keep the file small;
+for a tool that does not know them, `onnx.inliner.inline_local_functions` writes them out.
+"""
+
+import dataclasses
+import json
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from asc.artefact import ModelInfo
+from asc.export.onnx_float16 import add_float16
+from asc.export.onnx_graph import Graph
+from asc.export.onnx_int8 import add_int8
+from asc.export.onnx_parts import OPSET
+from asc.quant.integer import IntegerNet
+from asc.quant.stored import StoredNet
+
+Source = Literal["log_mel", "waveform"]
+_LOGITS = "logits"
+
+
+def build_onnx(network: StoredNet, info: ModelInfo, *, source: Source) -> bytes:
+    """The ONNX file of a network; equal networks give equal bytes.
+
+    The input `log_mel` is (batch, 1, mel_bands, frames), `waveform` (batch, samples) at the model's own rate, both
+    float32; the output `logits` is (batch, classes), float32. Batch and length may vary.
+
+    Raises:
+        onnx.checker.ValidationError: a graph that is not valid was built.
+    """
+    graph = Graph()
+    features = network.front_end
+    inputs: dict[str, tuple[int | str, ...]] = {"log_mel": ("batch", 1, features.mel_bands, "frames")}
+    if source == "waveform":
+        raise NotImplementedError
+    network = network.cpu()
+    if isinstance(network, IntegerNet):
+        add_int8(graph, network, "log_mel", _LOGITS)
+    else:
+        add_float16(graph, network, "log_mel", _LOGITS)
+    model = graph.model(
+        inputs, {_LOGITS: ("batch", network.architecture.classes)}, opset=OPSET, metadata=_metadata(info)
+    )
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _metadata(info: ModelInfo) -> dict[str, str]:
+    """What is needed to run the file and to read its answer, as JSON: labels in the order of the logits, front end."""
+    said = {"labels": info.labels, "front_end": dataclasses.asdict(info.experiment.front_end)}
+    return {key: json.dumps(value, ensure_ascii=False, separators=(",", ":")) for key, value in said.items()}
+
+
+class OnnxSession:
+    """An ONNX file in onnxruntime, on the CPU."""
+
+    def __init__(self, data: bytes, *, threads: int = 1) -> None:
+        """Load the file; it is optimised for this machine then, which takes a part of a second."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        self._input: str = self._session.get_inputs()[0].name
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (batch, classes) of log-mel (batch, 1, mel_bands, frames) or of waveforms (batch, samples).
+
+        Raises:
+            onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument: another shape or type.
+        """
+        answer: Any = self._session.run([_LOGITS], {self._input: x})[0]
+        return answer  # type: ignore[no-any-return]

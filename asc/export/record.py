@@ -1,0 +1,147 @@
+"""What is kept beside an export: the figures of its gate, its size and where it goes, its speed, what made it."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asc.artefact import ModelInfo
+from asc.checkpoint import write_bytes
+from asc.export.formats import Export, Format, Source
+from asc.export.gate import Agreement, Latency
+from asc.quant.stored import StoredNet
+from asc.sheet import Sheet
+
+_PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "executorch", "litert-torch", "ai-edge-litert")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One export of one model in one format. `sha256` is that of the bytes which the gate ran, and `model` names the
+    network: the fingerprint of its experiment, and the SHA-256 of what it stores.
+
+    `payload_bytes` is what the network stores. The file takes clips of `shortest_samples` to `longest_samples`.
+    """
+
+    file: str
+    format: Format
+    source: Source
+    size_bytes: int
+    payload_bytes: int
+    gate: Agreement
+    latency: Latency
+    data: str
+    labels: tuple[str, ...]
+    shortest_samples: int
+    longest_samples: int | None
+    sample_rate_hz: int
+    sha256: str
+    fingerprint: str
+    model_sha256: str
+    versions: dict[str, str]
+
+    @property
+    def over_payload_bytes(self) -> int:
+        """What the format adds to what the network stores; negative where it stores less."""
+        return self.size_bytes - self.payload_bytes
+
+
+def records(
+    export: Export, network: StoredNet, info: ModelInfo, *, gate: Agreement, speed: Latency, data: str
+) -> tuple[Record, ...]:
+    """A record for each format that the export's bytes are written in; `data` names the clips of the gate."""
+    state = network.state_dict()
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + state[name].contiguous().numpy().tobytes())
+    return tuple(
+        Record(
+            file=next(iter(files)),
+            format=name,
+            source=export.source,
+            size_bytes=len(export.data),
+            payload_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state.values()),
+            gate=gate,
+            latency=speed,
+            data=data,
+            labels=info.labels,
+            shortest_samples=export.shortest_samples,
+            longest_samples=export.longest_samples,
+            sample_rate_hz=network.front_end.sample_rate_hz,
+            sha256=hashlib.sha256(export.data).hexdigest(),
+            fingerprint=info.experiment.fingerprint,
+            model_sha256=digest.hexdigest(),
+            versions=_versions(),
+        )
+        for name, files in export.files.items()
+    )
+
+
+def tree(record: Record) -> dict[str, Any]:
+    """A record as one JSON object, with the figures that follow from others."""
+    found = dataclasses.asdict(record)
+    found["over_payload_bytes"] = record.over_payload_bytes
+    found["gate"] |= {"largest_steps": record.gate.largest_steps, "passed": record.gate.passed}
+    found["latency"]["ratio_to_torch_float"] = record.latency.ratio
+    return found
+
+
+def sheet(found: Sequence[Record]) -> Sheet:
+    """The records as a table for people."""
+    first = found[0]
+    return Sheet(
+        title=f"Exports of a network of {first.payload_bytes:,} bytes, checked on {first.gate.clips} clips of {first.data}",
+        columns=("file", "takes", "bytes", "over payload", "ms", "of torch float", "largest difference", "other label"),
+        rows=tuple(_row(record) for record in found),
+    )
+
+
+def write(folder: Path, export: Export, found: Sequence[Record]) -> None:
+    """Write the files of an export, and for each format its record as NAME.json, which comes last.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    for record in found:
+        beside = folder / f"{record.file}.json"
+        beside.unlink(missing_ok=True)
+        for name, data in export.files[record.format].items():
+            write_bytes(folder / name, data)
+        write_bytes(beside, (json.dumps(tree(record), indent=2, allow_nan=False) + "\n").encode())
+
+
+def _row(record: Record) -> tuple[str, ...]:
+    gate = record.gate
+    return (
+        record.file,
+        _takes(record),
+        f"{record.size_bytes:,}",
+        f"{record.over_payload_bytes:+,}",
+        f"{record.latency.milliseconds:.1f}",
+        f"{record.latency.ratio:.2f}",
+        f"{gate.largest_difference:.2g} = {gate.largest_steps:.2g} steps",
+        f"{gate.argmax_differs} of {gate.clips}",
+    )
+
+
+def _takes(record: Record) -> str:
+    longest = record.longest_samples
+    what = "waveform" if record.source == "waveform" else "log-mel"
+    if longest is None:
+        return f"{what}, any length"
+    seconds = longest / record.sample_rate_hz
+    return f"{what}, {'' if longest == record.shortest_samples else 'up to '}{seconds:g} s"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
