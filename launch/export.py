@@ -80,6 +80,7 @@ def main(options: Options) -> int:
     job.write_all(options.folder, passed)
     found = [each for _, every in passed for each in every]
     output.result(as_table(record.sheet(found)))
+    output.result(record.legend(found))
     output.result(f"written to {options.folder}: {', '.join(each.file for each in found)}")
     output.json({"output": str(options.folder), "exports": [record.tree(each) for each in found]})
     return cli.DONE

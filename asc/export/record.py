@@ -92,11 +92,21 @@ def tree(record: Record) -> dict[str, Any]:
 
 def sheet(found: Sequence[Record]) -> Sheet:
     """The records as a table for people."""
-    first = found[0]
     return Sheet(
-        title=f"Exports of a network of {first.payload_bytes:,} bytes, checked on {first.gate.clips} clips of {first.data}",
-        columns=("file", "takes", "bytes", "over payload", "ms", "of torch float", "largest difference", "other label"),
+        title=f"Exports of a network of {found[0].payload_bytes:,} bytes",
+        columns=("file", "bytes", "overhead", "ms", "ratio", "differ", "steps", "labels"),
         rows=tuple(_row(record) for record in found),
+    )
+
+
+def legend(found: Sequence[Record]) -> str:
+    """What the columns of `sheet` mean, and what each file takes."""
+    first = found[0]
+    return (
+        f"overhead: bytes over what the network stores; ms: for {first.latency.seconds_of_audio:g} s of audio on one "
+        "thread, ratio: to the float network in torch; differ: share of logits that differ, steps: the largest "
+        f"difference in steps of the output, labels: clips that get another label, of {first.gate.clips} clips of "
+        f"{first.data}\n" + "\n".join(f"{record.file} takes {_takes(record)}" for record in found)
     )
 
 
@@ -118,13 +128,13 @@ def _row(record: Record) -> tuple[str, ...]:
     gate = record.gate
     return (
         record.file,
-        _takes(record),
         f"{record.size_bytes:,}",
         f"{record.over_payload_bytes:+,}",
         f"{record.latency.milliseconds:.1f}",
         f"{record.latency.ratio:.2f}",
-        f"{gate.largest_difference:.2g} = {gate.largest_steps:.2g} steps",
-        f"{gate.argmax_differs} of {gate.clips}",
+        f"{gate.differing_share:.2%}",
+        f"{gate.largest_steps:.2g}",
+        str(gate.argmax_differs),
     )
 
 
@@ -134,7 +144,7 @@ def _takes(record: Record) -> str:
     if longest is None:
         return f"{what}, any length"
     seconds = longest / record.sample_rate_hz
-    return f"{what}, {'' if longest == record.shortest_samples else 'up to '}{seconds:g} s"
+    return f"{what}, {'exactly' if longest == record.shortest_samples else 'up to'} {seconds:g} s"
 
 
 def _versions() -> dict[str, str]:
