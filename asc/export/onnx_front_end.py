@@ -42,7 +42,7 @@ def _sizes(front_end: FrontEnd) -> _Sizes:
 
 
 def add_front_end(graph: Graph, front_end: FrontEnd, waveform: str) -> str:
-    """Add nodes from the value `waveform` (batch, samples) to log-mel (batch, 1, mel_bands, frames), whose name is given.
+    """Add nodes from the value `waveform` (batch, samples) to log-mel (batch, 1, mel_bands, frames); the name of that.
 
     A clip that is shorter than a hop has no frame; nothing sensible comes of it.
     """
