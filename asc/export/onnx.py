@@ -7,6 +7,7 @@ https://onnx.ai, https://onnxruntime.ai. Labels and front end are in the file's 
 for a tool that does not know them, `onnx.inliner.inline_local_functions` writes them out.
 """
 
+import copy
 import dataclasses
 import json
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from asc.artefact import ModelInfo
 from asc.export.onnx_float16 import add_float16
+from asc.export.onnx_front_end import add_front_end
 from asc.export.onnx_graph import Graph
 from asc.export.onnx_int8 import add_int8
 from asc.export.onnx_parts import OPSET
@@ -36,19 +38,16 @@ def build_onnx(network: StoredNet, info: ModelInfo, *, source: Source) -> bytes:
     Raises:
         onnx.checker.ValidationError: a graph that is not valid was built.
     """
-    graph = Graph()
-    features = network.front_end
-    inputs: dict[str, tuple[int | str, ...]] = {"log_mel": ("batch", 1, features.mel_bands, "frames")}
-    if source == "waveform":
-        raise NotImplementedError
-    network = network.cpu()
+    graph, front_end = Graph(), network.front_end
+    shape = ("batch", 1, front_end.mel_bands, "frames") if source == "log_mel" else ("batch", "samples")
+    log_mel = source if source == "log_mel" else add_front_end(graph, front_end, source)
+    network = copy.deepcopy(network).cpu()
     if isinstance(network, IntegerNet):
-        add_int8(graph, network, "log_mel", _LOGITS)
+        add_int8(graph, network, log_mel, _LOGITS)
     else:
-        add_float16(graph, network, "log_mel", _LOGITS)
-    model = graph.model(
-        inputs, {_LOGITS: ("batch", network.architecture.classes)}, opset=OPSET, metadata=_metadata(info)
-    )
+        add_float16(graph, network, log_mel, _LOGITS)
+    outputs = {_LOGITS: ("batch", network.architecture.classes)}
+    model = graph.model({source: shape}, outputs, opset=OPSET, metadata=_metadata(info))
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 

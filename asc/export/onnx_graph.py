@@ -30,6 +30,7 @@ class Graph:
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, NDArray[Any]] = {}
         self._functions: dict[str, FunctionProto] = {}
+        self._known: dict[tuple[str | bytes, ...], str] = {}
 
     def functions(self, *texts: str) -> None:
         """Add functions in ONNX's text form, in the domain `DOMAIN`; one that is called stands before its callers.
@@ -47,6 +48,19 @@ class Graph:
         self._constants[name] = values
         return name
 
+    def number(self, value: int | float) -> str:
+        """A scalar, int64 or float32; equal ones are one initialiser."""
+        return self._shared(np.asarray(value, np.int64 if isinstance(value, int) else np.float32))
+
+    def whole(self, *values: int) -> str:
+        """A vector of int64; equal ones are one initialiser."""
+        return self._shared(np.asarray(values, np.int64))
+
+    def _shared(self, values: NDArray[Any]) -> str:
+        name = f"{values.dtype}.{values.tolist()}"
+        self._constants.setdefault(name, values)
+        return name
+
     def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """An operator, or one of the functions; the name of its output is returned."""
         given = list(inputs)
@@ -54,7 +68,13 @@ class Graph:
             given.pop()
         name = output or f"{operator}.{len(self._nodes)}"
         domain = DOMAIN if operator in self._functions else None
-        self._nodes.append(helper.make_node(operator, given, [name], domain=domain, **attributes))
+        node = helper.make_node(operator, given, [name], domain=domain, **attributes)
+        # What does the same as a node before it is that node.
+        content = node.op_type, *node.input, *(a.SerializeToString(deterministic=True) for a in node.attribute)
+        if not output and content in self._known:
+            return self._known[content]
+        self._known[content] = name
+        self._nodes.append(node)
         return name
 
     def model(

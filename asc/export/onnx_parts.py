@@ -1,6 +1,5 @@
 """What the ONNX graphs of both storages share: the statistics pooling, and how layers are put down as convolutions."""
 
-import numpy as np
 from torch import Tensor
 
 from asc.export.onnx_graph import Graph
@@ -17,8 +16,7 @@ def statistics(graph: Graph, x: str) -> str:
     mean = graph.node("ReduceMean", x, axes=[3])
     from_mean = graph.node("Sub", x, mean)
     variance = graph.node("ReduceMean", graph.node("Mul", from_mean, from_mean), axes=[3])
-    floor = graph.constant("variance_floor", np.asarray(_VARIANCE_FLOOR, np.float32))
-    deviation = graph.node("Sqrt", graph.node("Add", variance, floor))
+    deviation = graph.node("Sqrt", graph.node("Add", variance, graph.number(_VARIANCE_FLOOR)))
     return graph.node("Concat", mean, deviation, axis=1)
 
 
