@@ -94,7 +94,7 @@ def sheet(found: Sequence[Record]) -> Sheet:
     """The records as a table for people."""
     return Sheet(
         title=f"Exports of a network of {found[0].payload_bytes:,} bytes",
-        columns=("file", "bytes", "overhead", "ms", "ratio", "differ", "steps", "labels"),
+        columns=("file", "bytes", "overhead", "ms", "ratio", "off by", "labels"),
         rows=tuple(_row(record) for record in found),
     )
 
@@ -104,9 +104,9 @@ def legend(found: Sequence[Record]) -> str:
     first = found[0]
     return (
         f"overhead: bytes over what the network stores; ms: for {first.latency.seconds_of_audio:g} s of audio on one "
-        "thread, ratio: to the float network in torch; differ: share of logits that differ, steps: the largest "
-        f"difference in steps of the output, labels: clips that get another label, of {first.gate.clips} clips of "
-        f"{first.data}\n" + "\n".join(f"{record.file} takes {_takes(record)}" for record in found)
+        "thread, ratio: to the float network in torch; off by: the largest difference of a logit, where one step is "
+        f"{first.gate.step:.2g}; labels: clips that get another label, of {first.gate.clips} clips of {first.data}\n"
+        + "\n".join(f"{record.file} takes {_takes(record)}" for record in found)
     )
 
 
@@ -132,8 +132,7 @@ def _row(record: Record) -> tuple[str, ...]:
         f"{record.over_payload_bytes:+,}",
         f"{record.latency.milliseconds:.1f}",
         f"{record.latency.ratio:.2f}",
-        f"{gate.differing_share:.2%}",
-        f"{gate.largest_steps:.2g}",
+        f"{gate.largest_difference:.2g}",
         str(gate.argmax_differs),
     )
 
