@@ -72,7 +72,7 @@ def main(options: Options) -> int:
             options.to,
             clips=options.clips,
             seconds=options.seconds,
-            running=lambda name: counting(output.progress, f"checking {name}"),
+            running=lambda name: counting(output.progress, f"building and checking {name}"),
         )
     except job.GateError as error:
         cli.complain(str(error))

@@ -6,6 +6,7 @@ https://docs.pytorch.org/executorch/stable/backends/xnnpack/xnnpack-quantization
 """
 
 import importlib
+import math
 from typing import Any
 
 import torch
@@ -160,6 +161,11 @@ class DecomposedNet(nn.Module):
         variance = (self.last.real(steps) - mean).square().mean(dim=3)
         statistics = torch.cat([mean.flatten(1), torch.sqrt(variance + 1e-5).flatten(1)], dim=1)
         return self.dense.output.real(self.dense(self.pooled.real(self.pooled(statistics))))
+
+
+def shortest_frames(network: IntegerNet) -> int:
+    """The fewest frames of a clip: two must be left behind the strides, for a length of one is a special case."""
+    return 2 * math.prod(network.architecture.time_strides)
 
 
 def _operators() -> Any:

@@ -7,34 +7,29 @@ dynamic up to a longest clip, for which ExecuTorch plans its memory. Of the extr
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from asc.export.decomposed import DecomposedNet
+from asc.export.decomposed import DecomposedNet, shortest_frames
 from asc.quant.integer import IntegerNet
-
-SHORTEST_FRAMES = 16
 
 
 def build_executorch(network: IntegerNet, *, longest_frames: int) -> bytes:
     """The program of a network: float32 log-mel (1, 1, mel_bands, frames) to logits (1, classes), as a .pte file.
 
-    `frames` may be anything from `SHORTEST_FRAMES` to `longest_frames`.
+    `frames` may be anything from `shortest_frames` (of `asc.export.decomposed`) to `longest_frames`.
     """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
-    exported = traced(DecomposedNet(network, float_weights=False), network, longest_frames=longest_frames)
+    example = torch.zeros(1, 1, network.front_end.mel_bands, longest_frames)
+    frames = torch.export.Dim("frames", min=shortest_frames(network), max=longest_frames)
+    module = DecomposedNet(network, float_weights=False)
+    exported = torch.export.export(module, (example,), dynamic_shapes=({3: frames},))
     lowered = to_edge_transform_and_lower(
-        exported, partitioner=[XnnpackPartitioner()], compile_config=EdgeCompileConfig(_check_ir_validity=False)
+        exported,
+        partitioner=[XnnpackPartitioner()],
+        compile_config=EdgeCompileConfig(_check_ir_validity=False),  # quantise and dequantise are no core operators
     )
     return bytes(lowered.to_executorch().buffer)
-
-
-def traced(module: nn.Module, network: IntegerNet, *, longest_frames: int) -> torch.export.ExportedProgram:
-    """A module traced on log-mel of one clip, with dynamic frames."""
-    example = torch.zeros(1, 1, network.front_end.mel_bands, longest_frames)
-    frames = torch.export.Dim("frames", min=SHORTEST_FRAMES, max=longest_frames)
-    return torch.export.export(module, (example,), dynamic_shapes=({3: frames},))
 
 
 class ExecutorchSession:

@@ -1,7 +1,7 @@
 """The gate of every export: on real clips its logits agree with those of the stored form, or it is not written.
 
 DESIGN, "one step": argmax may differ only where the top two logits lie within one step in either form. On top of that
-no logit may be further off than a few steps (`Limits`).
+no logit may be further off than a step or two (`asc.export.formats.LIMIT_STEPS`).
 """
 
 import math
@@ -18,7 +18,6 @@ from asc.quant.stored import StoredNet
 
 Logits = NDArray[np.float32]
 
-CLIPS = 200
 # Two float32 forms of one network differ by the order of their sums: 1e-5 of the largest logit was measured. A weight
 # that is off by one unit of its 16 bits moves logits by some 5e-4 of it: the tolerance lies between.
 _FLOAT16_TOLERANCE = 1e-4

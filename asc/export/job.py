@@ -38,9 +38,9 @@ def export_all(
     """
     gate_clips = GateClips(dataset, network, count=clips)
     passed = []
-    for export in formats.build(network, info, wanted, seconds=seconds):
-        name = next(iter(next(iter(export.files.values()))))
+    for name, build in formats.plan(network, info, wanted, seconds=seconds).items():
         with running(name) as progress:
+            export = build()
             gate = gate_clips.agreement(export, progress=progress)
         if gate.why_not is not None:
             raise GateError(

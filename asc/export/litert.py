@@ -26,6 +26,11 @@ class TensorGrid:
     scale: float
     zero_point: int
 
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"int8 {self.shape}, value = {self.scale!r} * (step - ({self.zero_point}))"
+
 
 def build_litert(network: IntegerNet, *, frames: int) -> bytes:
     """The .tflite file of a network: int8 log-mel (1, 1, mel_bands, frames) to int8 logits (1, classes)."""
