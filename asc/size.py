@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from asc.activations import FLOAT_BYTES, activation_steps, features
+from asc.activations import FLOAT_BYTES, features, peak_bytes
 from asc.config import Architecture, Block, Compression, FrontEnd
 from asc.results import Stored
 
@@ -182,11 +182,10 @@ def cost(
     """
     items = stored_items(architecture, front_end, compression, stored_as)
     pruned = pruned_counts(items, compression.prune_ratio)
-    steps = activation_steps(architecture, front_end, compression, seconds=seconds)
     return Cost(
         stored=stored(items, pruned),
         macs_per_second=macs(architecture, front_end, seconds=1.0),
-        peak_activation_bytes=max(step.live_bytes for step in steps),
+        peak_activation_bytes=peak_bytes(architecture, front_end, compression, seconds=seconds),
         items=items,
         pruned=pruned,
     )

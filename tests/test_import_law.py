@@ -8,7 +8,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIGHT = {f"asc.{name}" for name in "errors typed config recipes options train_options cli results journal".split()}
-LIGHT |= {f"asc.{name}" for name in "size activations budget space published sheet tables evaluation_text".split()}
+LIGHT |= {
+    f"asc.{name}"
+    for name in "size activations arena memory_plan budget space published sheet tables evaluation_text".split()
+}
 LIGHT |= {"asc.progress", "asc.data.choice", "asc.output_folder"}
 TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint artefact".split()}
 TORCH |= {f"asc.{name}" for name in "prune calibrate regression torchaudio_compat bootstrap caveats workers".split()}

@@ -17,6 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from asc.artefact import ModelInfo
+from asc.export.onnx_bytes import ByteAccount, ByteRow, byte_account
 from asc.export.onnx_float16 import add_float16
 from asc.export.onnx_front_end import add_front_end
 from asc.export.onnx_graph import Graph
@@ -25,6 +26,7 @@ from asc.export.onnx_parts import OPSET
 from asc.quant.integer import IntegerNet
 from asc.quant.stored import StoredNet
 
+__all__ = ["ByteAccount", "ByteRow", "OnnxSession", "Source", "build_onnx", "byte_account"]
 Source = Literal["log_mel", "waveform"]
 _LOGITS = "logits"
 
