@@ -24,7 +24,8 @@ class Record:
     """One export of one model in one format. `sha256` is that of the bytes which the gate ran, and `model` names the
     network: the fingerprint of its experiment, and the SHA-256 of what it stores.
 
-    `payload_bytes` is what the network stores. The file takes clips of `shortest_samples` to `longest_samples`.
+    `payload_bytes` is what the network stores; `around` says, where it is known, which bytes of the file are something
+    else. The file takes clips of `shortest_samples` to `longest_samples`.
     """
 
     file: str
@@ -43,6 +44,7 @@ class Record:
     fingerprint: str
     model_sha256: str
     versions: dict[str, str]
+    around: dict[str, int]
 
     @property
     def over_payload_bytes(self) -> int:
@@ -76,6 +78,7 @@ def records(
             fingerprint=info.experiment.fingerprint,
             model_sha256=digest.hexdigest(),
             versions=_versions(),
+            around=_around(name, export.data),
         )
         for name, files in export.files.items()
     )
@@ -144,6 +147,22 @@ def _takes(record: Record) -> str:
         return f"{what}, any length"
     seconds = longest / record.sample_rate_hz
     return f"{what}, {'exactly' if longest == record.shortest_samples else 'up to'} {seconds:g} s"
+
+
+def _spent(record: Record) -> str:
+    """Where the bytes that are no numbers of the network go, the largest parts first."""
+    parts = sorted(record.around.items(), key=lambda part: -part[1])
+    return (
+        "; around the numbers lie " + ", ".join(f"{name} {size:,} B" for name, size in parts if size) if parts else ""
+    )
+
+
+def _around(name: Format, data: bytes) -> dict[str, int]:
+    if name != "onnx":
+        return {}
+    from asc.export.onnx import byte_account
+
+    return {row.name: row.size_bytes for row in byte_account(data).rows if not row.stored}
 
 
 def _versions() -> dict[str, str]:
