@@ -81,7 +81,8 @@ def main(options: Options) -> int:
     found = [each for _, every in passed for each in every]
     output.result(as_table(record.sheet(found)))
     output.result(record.legend(found))
-    output.result(f"written to {options.folder}: {', '.join(each.file for each in found)}")
+    output.result(f"written to {options.folder}: {', '.join(each.file for each in found)}, and NAME.json beside each")
+    output.result(f"next: {record.next_step(found, options.folder)}")
     output.json({"output": str(options.folder), "exports": [record.tree(each) for each in found]})
     return cli.DONE
 

@@ -4,6 +4,8 @@ Its length of time is fixed; input and output are int8 on the stored grids. http
 Of the extra `litert`.
 """
 
+import contextlib
+import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +45,9 @@ def build_litert(network: IntegerNet, *, frames: int) -> bytes:
     quantiser = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     example = (torch.zeros(1, 1, network.front_end.mel_bands, frames),)
     module = DecomposedNet(network, float_weights=True)
-    converted = litert_torch.convert(module, example, quant_config=QuantConfig(pt2e_quantizer=quantiser))
-    return bytes(converted.model_content())
+    with contextlib.redirect_stdout(io.StringIO()):  # which is for results; the converter tells its progress there
+        converted = litert_torch.convert(module, example, quant_config=QuantConfig(pt2e_quantizer=quantiser))
+        return bytes(converted.model_content())
 
 
 class LitertSession:

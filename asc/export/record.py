@@ -113,6 +113,20 @@ def legend(found: Sequence[Record]) -> str:
     )
 
 
+def next_step(found: Sequence[Record], folder: Path) -> str:
+    """What to do with the file that was written last."""
+    file, source = folder / found[-1].file, found[-1].source
+    match found[-1].format:
+        case "onnx":
+            return f'onnxruntime.InferenceSession("{file}").run(None, {{"{source}": ...}}) gives logits, see the README'
+        case "executorch":
+            return f'executorch.runtime.Runtime.get().load_program("{file}").load_method("forward").execute([log_mel])'
+        case "litert":
+            return f'ai_edge_litert.interpreter.Interpreter("{file}"), int8 in and out: its get_input_details() say how'
+        case "c-array":
+            return f"compile {file} into a TFLite Micro program; the header says what goes in, comes out and is needed"
+
+
 def write(folder: Path, export: Export, found: Sequence[Record]) -> None:
     """Write the files of an export, and for each format its record as NAME.json, which comes last.
 
