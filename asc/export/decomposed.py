@@ -7,7 +7,7 @@ https://docs.pytorch.org/executorch/stable/backends/xnnpack/xnnpack-quantization
 
 import importlib
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from asc.models.layers import SqueezeExcite, StoredNorm
 from asc.quant.fake import STEPS, WEIGHT_STEPS
 from asc.quant.integer import IntegerBlock, IntegerLayer, IntegerNet, IntegerQuantiser
 from asc.size import KERNEL
+
+Converter = Literal["executorch", "litert"]
 
 _SIGNED = 128
 _OPERATORS = "torch.ao.quantization.fx._decomposed"
@@ -136,9 +138,10 @@ class Block(nn.Module):
 class DecomposedNet(nn.Module):
     """Float log-mel in, float logits on the last layer's grid out; everything between lies between Q/DQ pairs."""
 
-    def __init__(self, stored: IntegerNet, *, float_weights: bool) -> None:
-        """Build from the stored form; `float_weights` as for `Layer`: LiteRT wants them, ExecuTorch wants int8."""
+    def __init__(self, stored: IntegerNet, *, converter: Converter) -> None:
+        """Build from the stored form as a converter wants it: LiteRT's wants float weights, ExecuTorch's int8."""
         super().__init__()
+        self._converter, float_weights = converter, converter == "litert"
         importlib.import_module(_OPERATORS)  # which registers the operators
         self.input = Grid(stored.input)
         self.stem = Layer(stored.stem, stored.input.scale, relu=True, float_weights=float_weights)
@@ -164,13 +167,16 @@ class DecomposedNet(nn.Module):
         return self.last.real(steps).mean(dim=3).flatten(1)
 
     def _deviation(self, steps: Tensor) -> Tensor:
-        """From a mean of its own, over another shape so that no compiler finds it to be the same.
+        """From a mean of its own: LiteRT's converter rounds the one that is given out to 8 bits, for all its users.
 
-        LiteRT's converter would round the one that is given out to 8 bits for this use too: 9 steps off were measured.
+        There it is over another shape, so that the two are not found to be the same (9 steps off were measured), a
+        shape that torch cannot follow where time is dynamic.
         """
-        mean = self.last.real(steps).flatten(1, 2).mean(dim=2, keepdim=True)
-        squares = (self.last.real(steps).flatten(1, 2) - mean).square()
-        return torch.sqrt(squares.mean(dim=2) + 1e-5)
+        values, more = self.last.real(steps), self.last.real(steps)
+        if self._converter == "litert":
+            values, more = values.flatten(1, 2), more.flatten(1, 2)
+        squares = (values - more.mean(dim=-1, keepdim=True)).square()
+        return torch.sqrt(squares.mean(dim=-1) + 1e-5).flatten(1)
 
 
 def shortest_frames(network: IntegerNet) -> int:

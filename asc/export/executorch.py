@@ -22,7 +22,7 @@ def build_executorch(network: IntegerNet, *, longest_frames: int) -> bytes:
 
     example = torch.zeros(1, 1, network.front_end.mel_bands, longest_frames)
     frames = torch.export.Dim("frames", min=shortest_frames(network), max=longest_frames)
-    module = DecomposedNet(network, float_weights=False)
+    module = DecomposedNet(network, converter="executorch")
     exported = torch.export.export(module, (example,), dynamic_shapes=({3: frames},))
     lowered = to_edge_transform_and_lower(
         exported,

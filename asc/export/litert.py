@@ -44,7 +44,7 @@ def build_litert(network: IntegerNet, *, frames: int) -> bytes:
     # float convolutions and says nothing.
     quantiser = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     example = (torch.zeros(1, 1, network.front_end.mel_bands, frames),)
-    module = DecomposedNet(network, float_weights=True)
+    module = DecomposedNet(network, converter="litert")
     with contextlib.redirect_stdout(io.StringIO()):  # which is for results; the converter tells its progress there
         converted = litert_torch.convert(module, example, quant_config=QuantConfig(pt2e_quantizer=quantiser))
         return bytes(converted.model_content())

@@ -8,7 +8,7 @@ from tiny_networks import trained
 
 from asc.config import Architecture, Experiment, FrontEnd
 from asc.data.dataset import Dataset
-from asc.export.decomposed import DecomposedNet
+from asc.export.decomposed import Converter, DecomposedNet
 from asc.frontend import LogMel
 from asc.models.build import build_network
 from asc.quant.integer import IntegerNet, to_integer
@@ -21,11 +21,11 @@ def network(tiny_experiment: Experiment, tiny_dataset: Dataset) -> IntegerNet:
     return integer
 
 
-@pytest.mark.parametrize("float_weights", [False, True])
+@pytest.mark.parametrize("converter", ["executorch", "litert"])
 def test_it_agrees_with_the_integer_form_within_one_step(
-    network: IntegerNet, tiny_dataset: Dataset, float_weights: bool
+    network: IntegerNet, tiny_dataset: Dataset, converter: Converter
 ) -> None:
-    module, log_mel = DecomposedNet(network, float_weights=float_weights), LogMel(network.front_end)
+    module, log_mel = DecomposedNet(network, converter=converter), LogMel(network.front_end)
     clips = [log_mel(torch.from_numpy(tiny_dataset.waveform(int(i)))[None]) for i in tiny_dataset.indices("valid")]
     with torch.no_grad():
         found = torch.cat([module(clip) for clip in clips])
@@ -43,12 +43,12 @@ def test_the_reference_network_agrees() -> None:
     network = to_integer(built)
     log_mel = torch.randn(2, 1, 128, 50, generator=generator) * 3
     with torch.no_grad():
-        found = DecomposedNet(network, float_weights=False)(log_mel)
+        found = DecomposedNet(network, converter="executorch")(log_mel)
     assert float(((found - network(log_mel)) / network.dense.output.scale).abs().max()) < 1.01
 
 
 def test_int8_weights_are_those_that_are_stored(network: IntegerNet) -> None:
-    module = DecomposedNet(network, float_weights=False)
+    module = DecomposedNet(network, converter="executorch")
     held = {name: value for name, value in module.state_dict().items() if value.dtype == torch.int8}
     stored = {name: value for name, value in network.state_dict().items() if value.dtype == torch.int8}
     assert held.keys() == stored.keys()
@@ -56,6 +56,6 @@ def test_int8_weights_are_those_that_are_stored(network: IntegerNet) -> None:
 
 
 def test_each_user_of_a_tensor_dequantises_it_for_itself(network: IntegerNet) -> None:
-    exported = torch.export.export(DecomposedNet(network, float_weights=True), (torch.zeros(1, 1, 16, 40),))
+    exported = torch.export.export(DecomposedNet(network, converter="litert"), (torch.zeros(1, 1, 16, 40),))
     users = Counter(len(node.users) for node in exported.graph.nodes if "dequantize_per_tensor" in str(node.target))
     assert set(users) == {1} and users[1] > 10
