@@ -52,6 +52,10 @@ class Graph:
         """A scalar, int64 or float32; equal ones are one initialiser."""
         return self._shared(np.asarray(value, np.int64 if isinstance(value, int) else np.float32))
 
+    def double(self, value: float) -> str:
+        """A scalar, float64; equal ones are one initialiser."""
+        return self._shared(np.asarray(value, np.float64))
+
     def whole(self, *values: int) -> str:
         """A vector of int64; equal ones are one initialiser."""
         return self._shared(np.asarray(values, np.int64))
