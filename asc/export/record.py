@@ -109,7 +109,7 @@ def legend(found: Sequence[Record]) -> str:
         f"overhead: bytes over what the network stores; ms: for {first.latency.seconds_of_audio:g} s of audio on one "
         "thread, ratio: to the float network in torch; off by: the largest difference of a logit, where one step is "
         f"{first.gate.step:.2g}; labels: clips that get another label, of {first.gate.clips} clips of {first.data}\n"
-        + "\n".join(f"{record.file} takes {_takes(record)}" for record in found)
+        + "\n".join(f"{record.file} takes {_takes(record)}{_spent(record)}" for record in found)
     )
 
 
@@ -166,9 +166,7 @@ def _takes(record: Record) -> str:
 def _spent(record: Record) -> str:
     """Where the bytes that are no numbers of the network go, the largest parts first."""
     parts = sorted(record.around.items(), key=lambda part: -part[1])
-    return (
-        "; around the numbers lie " + ", ".join(f"{name} {size:,} B" for name, size in parts if size) if parts else ""
-    )
+    return ("; its other bytes: " if parts else "") + ", ".join(f"{name} {size:,}" for name, size in parts if size)
 
 
 def _around(name: Format, data: bytes) -> dict[str, int]:
