@@ -104,7 +104,7 @@ def fitted(waveform: NDArray[np.float32], shortest: int, longest: int | None) ->
     return repeated[:longest]
 
 
-def time_export(export: Export, network: StoredNet, *, seconds: float, repeats: int = 7) -> Latency:
+def time_export(export: Export, network: StoredNet, *, seconds: float, repeats: int = 11) -> Latency:
     """The time that an export takes for noise of this length, against the float network in torch on one thread.
 
     That is an untrained network of the same architecture, batch norms not folded, behind torch's front end where the

@@ -97,7 +97,10 @@ def step_of(network: StoredNet, stored: Logits) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Median wall time of one clip on one thread, and that of the float network in torch, measured in turn with it."""
+    """Median processor time of one clip on one thread, and that of the float network in torch, measured in turns.
+
+    Processor time is what a clock on the wall shows where nothing else runs; where something does, it says more.
+    """
 
     seconds_of_audio: float
     milliseconds: float
@@ -114,9 +117,9 @@ def latency(run: Callable[[], object], reference: Callable[[], object], *, secon
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats + 1):
         for measured, call in zip(times, (run, reference), strict=True):
-            start = time.perf_counter()
+            start = time.process_time()
             call()
-            measured.append(time.perf_counter() - start)
+            measured.append(time.process_time() - start)
     milliseconds, torch_float = (1000 * statistics.median(measured[1:]) for measured in times)
     return Latency(seconds_of_audio=seconds, milliseconds=milliseconds, torch_float_milliseconds=torch_float)
 

@@ -105,11 +105,12 @@ def sheet(found: Sequence[Record]) -> Sheet:
 def legend(found: Sequence[Record]) -> str:
     """What the columns of `sheet` mean, and what each file takes."""
     first = found[0]
+    takes = "".join(f"\n{record.file} takes {_takes(record)}{_spent(record)}" for record in found)
     return (
-        f"overhead: bytes over what the network stores; ms: for {first.latency.seconds_of_audio:g} s of audio on one "
-        "thread, ratio: to the float network in torch; off by: the largest difference of a logit, where one step is "
-        f"{first.gate.step:.2g}; labels: clips that get another label, of {first.gate.clips} clips of {first.data}\n"
-        + "\n".join(f"{record.file} takes {_takes(record)}{_spent(record)}" for record in found)
+        f"overhead: bytes over what the network stores; ms: processor time for {first.latency.seconds_of_audio:g} s of "
+        "audio on one thread, ratio: to the float network in torch; off by: the largest difference of a logit, where "
+        f"one step is {first.gate.step:.2g}; labels: clips that get another label, of {first.gate.clips} clips of "
+        f"{first.data}{takes}"
     )
 
 
