@@ -16,7 +16,7 @@ from asc.caveats import choice_for
 from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
 from asc.export.formats import Export
-from asc.export.gate import Agreement, Latency, Logits, agreement, latency, step_of
+from asc.export.gate import Agreement, Latency, Logits, agreement, allowed, latency
 from asc.frontend import LogMel
 from asc.models.build import build_network
 from asc.quant.stored import StoredNet
@@ -63,7 +63,7 @@ class GateClips:
             found.append(export.session.logits(x)[0])
             progress(number, len(self.clips))
         stored = self._stored_logits(export)
-        return agreement(np.stack(found), stored, step=step_of(self._network, stored), limit_steps=export.limit_steps)
+        return agreement(np.stack(found), stored, allowed(self._network, stored, source=export.source))
 
     def _waveforms(self, export: Export) -> Iterator[NDArray[np.float32]]:
         """Clips (1, samples) in the lengths that an export takes."""

@@ -22,11 +22,6 @@ Format = Literal["onnx", "executorch", "litert", "c-array"]
 Source = Literal["log_mel", "waveform"]
 
 SHORTEST_S, LONGEST_S = 0.2, 600.0
-# How many steps of the output a logit may be off. From log-mel, rounding ties inside the network go the other way in
-# other arithmetic: within one step on all clips that were tried. From the waveform, log-mel itself differs in its last
-# bits, and some of its values round to the next step of the input: one step was measured, two are allowed.
-LIMIT_STEPS: Mapping[Source, int] = {"log_mel": 1, "waveform": 2}
-
 # The package that a format needs beyond asc's own dependencies, and the extra of asc that brings it.
 _NEEDS = {"executorch": ("executorch", "executorch"), "litert": ("litert_torch", "litert")}
 _NEEDS["c-array"] = _NEEDS["litert"]
@@ -44,7 +39,6 @@ class Export:
     """One export in memory: the bytes that were built, the files that hold them, and a session that runs them.
 
     It takes clips of `shortest_samples` to `longest_samples` samples (None: of any length) at the network's rate.
-    A logit of it may be `limit_steps` off; see `asc.export.gate`.
     """
 
     source: Source
@@ -53,7 +47,6 @@ class Export:
     session: Session
     shortest_samples: int
     longest_samples: int | None
-    limit_steps: int
 
 
 def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds: float) -> None:
@@ -120,7 +113,6 @@ def _onnx(network: StoredNet, info: ModelInfo, source: Source) -> Export:
         session=OnnxSession(data),
         shortest_samples=network.front_end.hop_samples,
         longest_samples=None,
-        limit_steps=LIMIT_STEPS[source],
     )
 
 
@@ -135,7 +127,6 @@ def _executorch(network: IntegerNet, frames: int) -> Export:
         session=ExecutorchSession(data),
         shortest_samples=shortest_frames(network) * hop,
         longest_samples=frames * hop,
-        limit_steps=LIMIT_STEPS["log_mel"],
     )
 
 
@@ -157,7 +148,6 @@ def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence
         session=session,
         shortest_samples=samples,
         longest_samples=samples,
-        limit_steps=LIMIT_STEPS["log_mel"],
     )
 
 

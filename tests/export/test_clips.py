@@ -45,7 +45,6 @@ def export(session: Torch, shortest: int = 1, longest: int | None = None) -> Exp
         session=session,
         shortest_samples=shortest,
         longest_samples=longest,
-        limit_steps=1,
     )
 
 

@@ -11,9 +11,10 @@ from tiny_networks import trained
 
 from asc.config import Experiment
 from asc.data.dataset import Dataset
-from asc.export.gate import agreement, latency, step_of
+from asc.export.gate import Allowed, agreement, allowed, latency
 
 STEP = 0.25
+ONE, TWO = Allowed(step=STEP, limit_steps=1), Allowed(step=STEP, limit_steps=2)
 
 
 def logits(*rows: list[float]) -> np.ndarray:
@@ -22,19 +23,19 @@ def logits(*rows: list[float]) -> np.ndarray:
 
 def test_equal_logits_agree() -> None:
     stored = logits([3, 1, -2], [0, 5, 4])
-    found = agreement(stored.copy(), stored, step=STEP, limit_steps=1)
+    found = agreement(stored.copy(), stored, ONE)
     assert found.passed and found.why_not is None
     assert (found.clips, found.differing_share, found.largest_steps, found.argmax_differs) == (2, 0.0, 0.0, 0)
 
 
 def test_one_step_is_allowed_and_counted() -> None:
-    found = agreement(logits([3, 2, -2], [0, 5, 4]), logits([3, 1, -2], [0, 5, 4]), step=STEP, limit_steps=1)
+    found = agreement(logits([3, 2, -2], [0, 5, 4]), logits([3, 1, -2], [0, 5, 4]), ONE)
     assert found.passed
     assert (found.differing_share, found.largest_steps, found.argmax_differs) == (1 / 6, 1.0, 0)
 
 
 def test_two_steps_are_not() -> None:
-    found = agreement(logits([3, 3, -2]), logits([3, 1, -2]), step=STEP, limit_steps=1)
+    found = agreement(logits([3, 3, -2]), logits([3, 1, -2]), ONE)
     assert found.why_not == "a logit is 2.0 steps off, 1 are allowed"
 
 
@@ -45,7 +46,7 @@ def test_two_steps_are_not() -> None:
 def test_another_label_is_excused_where_the_top_two_are_within_a_step_in_either_form(
     found: list[float], stored: list[float], excused: int
 ) -> None:
-    compared = agreement(logits(found), logits(stored), step=STEP, limit_steps=2)
+    compared = agreement(logits(found), logits(stored), TWO)
     assert (compared.argmax_differs, compared.argmax_excused) == (1, excused)
     assert compared.passed == bool(excused)
     if not excused:
@@ -55,35 +56,40 @@ def test_another_label_is_excused_where_the_top_two_are_within_a_step_in_either_
 @given(st.lists(st.tuples(st.integers(-120, 120), st.integers(-1, 1)), min_size=2, max_size=8))
 def test_logits_within_a_step_always_agree(pairs: list[tuple[int, int]]) -> None:
     stored = logits([step for step, _ in pairs])
-    assert agreement(stored + logits([off for _, off in pairs]), stored, step=STEP, limit_steps=1).passed
+    assert agreement(stored + logits([off for _, off in pairs]), stored, ONE).passed
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_logit_that_is_no_number_is_refused(value: float) -> None:
-    assert agreement(logits([value, 1]), logits([2, 1]), step=STEP, limit_steps=1).why_not == (
-        "a logit is not a finite number"
-    )
+    assert agreement(logits([value, 1]), logits([2, 1]), ONE).why_not == ("a logit is not a finite number")
 
 
 def test_other_shapes_and_no_clips_cannot_be_compared() -> None:
     for found, stored in ((logits([1, 2]), logits([1, 2, 3])), (np.zeros((0, 3)), np.zeros((0, 3)))):
         with pytest.raises(ValueError, match="compared"):
-            agreement(found, stored, step=STEP, limit_steps=1)
+            agreement(found, stored, ONE)
 
 
-def test_a_step_is_the_quantum_of_the_output_or_a_tolerance_that_finds_one_wrong_bit(
+def test_a_step_is_the_quantum_of_the_output_and_from_the_waveform_two_are_allowed(
     tiny_experiment: Experiment, tiny_dataset: Dataset
 ) -> None:
     integer = trained(tiny_experiment, tiny_dataset, storage="int8", steps=4)
-    log_mel = torch.randn(8, 1, 16, 40, generator=torch.Generator().manual_seed(0)) * 3
-    assert step_of(integer, integer(log_mel).numpy()) == float(integer.dense.output.scale)
+    quantum = float(integer.dense.output.scale)
+    for source, limit_steps in (("log_mel", 1), ("waveform", 2)):
+        assert allowed(integer, logits([1]), source=source) == Allowed(step=quantum, limit_steps=limit_steps)
+
+
+def test_the_tolerance_for_16_bits_finds_weights_that_are_off_in_their_last_bits(
+    tiny_experiment: Experiment, tiny_dataset: Dataset
+) -> None:
     half = trained(tiny_experiment, tiny_dataset, storage="float16", steps=4)
+    log_mel = torch.randn(8, 1, 16, 40, generator=torch.Generator().manual_seed(0)) * 3
     stored = half(log_mel).numpy()
-    step = step_of(half, stored)
-    assert step == pytest.approx(1e-4 * max(1.0, np.abs(stored).max()))
-    half.stem.weight.mul_(1 + 2**-9)
-    damaged = agreement(half(log_mel).numpy(), stored, step=step, limit_steps=1)
-    assert not damaged.passed, "weights that are a bit or two of their 16 off are found"
+    limits = allowed(half, stored, source="log_mel")
+    assert limits == Allowed(step=pytest.approx(1e-4 * max(1.0, np.abs(stored).max())), limit_steps=1)
+    assert agreement(half.double()(log_mel.double()).float().numpy(), stored, limits).passed, "other arithmetic"
+    half.float().stem.weight.mul_(1 + 2**-9)
+    assert not agreement(half(log_mel).numpy(), stored, limits).passed
 
 
 def test_the_clock_takes_turns_and_leaves_the_first_calls_out() -> None:

@@ -38,7 +38,6 @@ def made(tiny_experiment: Experiment, tiny_dataset: Dataset) -> tuple[Export, tu
         session=NoSession(),
         shortest_samples=800,
         longest_samples=8000,
-        limit_steps=1,
     )
     gate = Agreement(
         clips=7,
