@@ -101,7 +101,7 @@ def _angles(graph: Graph, one: str, other: str, period: int) -> str:
 
 
 def _cosine(graph: Graph, angles: str) -> str:
-    """As the sine a quarter turn on: onnxruntime 1.23 has that alone in double."""
+    """As the sine a quarter turn on: onnxruntime 1.22 has that alone in double."""
     return graph.node("Sin", graph.node("Add", angles, graph.double(math.pi / 2)))
 
 
