@@ -69,6 +69,8 @@ class OnnxSession:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Without it, products of uint8 and int8 overflow on x86 processors that have no VNNI instructions.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         self._input: str = self._session.get_inputs()[0].name
 

@@ -74,10 +74,12 @@ class _Steps:
 
 def add_int8(graph: Graph, network: IntegerNet, log_mel: str, logits: str) -> None:
     """Add nodes from the value `log_mel` (batch, 1, bands, frames) to the value `logits` (batch, classes)."""
-    graph.functions(_LAYER, _block(network.architecture.cardinality), _SKIP_BLOCK)
+    blocks = network.integer_blocks()
+    skip_block = (_SKIP_BLOCK,) if len(blocks) > 1 else ()
+    graph.functions(_LAYER, _block(network.architecture.cardinality), *skip_block)
     x = _quantised(graph, "input", network.input, log_mel)
     x = _layer(graph, "stem", network.stem, x, pads=PADS)
-    for index, block in enumerate(network.integer_blocks()):
+    for index, block in enumerate(blocks):
         x = _add_block(graph, f"blocks.{index}", block, x)
     x = _quantised(graph, "pool_output", network.pool_output, statistics(graph, _real(graph, x)))
     weight = dense_kernel(network.dense.weight, network.architecture.widths[-1])

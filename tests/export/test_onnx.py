@@ -15,7 +15,7 @@ from onnx import inliner, version_converter
 from onnx.reference import ReferenceEvaluator
 from onnx_networks import SMALL, assert_agreement, log_mels, model_info, stored_network
 
-from asc.config import Compression, Experiment, FrontEnd
+from asc.config import Architecture, Compression, Experiment, FrontEnd, Storage
 from asc.export.onnx import OnnxSession, build_onnx
 from asc.frontend import LogMel
 from asc.quant.integer import IntegerNet
@@ -59,6 +59,25 @@ def test_the_reference_is_far_smaller_than_what_converters_write() -> None:
     network = stored_network(experiment, frames=24)
     assert len(build_onnx(network, model_info(experiment), source="log_mel")) < 132_000
     assert len(build_onnx(network, model_info(experiment), source="waveform")) < 135_000
+
+
+@pytest.mark.parametrize("storage", ["int8", "float16"])
+def test_a_single_block_and_a_depthwise_convolution(storage: Storage) -> None:
+    architecture = Architecture(
+        widths=(6,),
+        depths=(1,),
+        se_bottlenecks=(1,),
+        frequency_strides=(5,),
+        time_strides=(3,),
+        cardinality=6,
+        classes=2,
+    )
+    experiment = dataclasses.replace(SMALL, architecture=architecture, compression=Compression(storage=storage))
+    network = stored_network(experiment)
+    data = build_onnx(network, model_info(experiment), source="log_mel")
+    assert len(onnx.load_from_string(data).functions) == 2
+    features = log_mels(experiment, 20, 31, seed=2)
+    assert_agreement(network, OnnxSession(data).logits(features.numpy()), network(features).numpy(), steps=1)
 
 
 @pytest.mark.parametrize(("clips", "frames"), [(40, 60), (1, 1), (2, 7), (3, 301)])
