@@ -16,7 +16,8 @@ from onnx.reference import ReferenceEvaluator
 from onnx_networks import SMALL, assert_agreement, log_mels, model_info, stored_network
 
 from asc.config import Architecture, Compression, Experiment, FrontEnd, Storage
-from asc.export.onnx import OnnxSession, build_onnx
+from asc.export import onnx as onnx_export
+from asc.export.onnx import OnnxSession, build_onnx, products_overflow
 from asc.frontend import LogMel
 from asc.quant.integer import IntegerNet
 from asc.quant.stored import StoredNet
@@ -186,6 +187,31 @@ def test_another_shape_is_refused(small: tuple[Experiment, StoredNet]) -> None:
     session = OnnxSession(build_onnx(network, model_info(experiment), source="log_mel"))
     with pytest.raises(Exception, match="invalid dimensions"):
         session.logits(np.zeros((1, 1, 19, 30), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "overflow"),
+    [
+        ("x86_64", "flags : fma avx2 bmi2", True),
+        ("x86_64", "flags : avx2 avx_vnni", False),
+        ("x86_64", "flags : avx512f avx512_vnni", False),
+        ("AMD64", None, True),
+        ("aarch64", None, False),
+        ("arm64", "Features : asimd", False),
+    ],
+)
+def test_where_products_of_8_bits_overflow(machine: str, flags: str | None, overflow: bool) -> None:
+    assert products_overflow(machine, flags) == overflow
+
+
+def test_exact_products_give_the_same_logits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    network = stored_network(SMALL)
+    data = build_onnx(network, model_info(SMALL), source="log_mel")
+    features = log_mels(SMALL, 10, 40, seed=8)
+    for cpuinfo in ("avx2", "avx_vnni"):
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+        monkeypatch.setattr(onnx_export, "_CPUINFO", tmp_path / "cpuinfo")
+        assert_agreement(network, OnnxSession(data).logits(features.numpy()), network(features).numpy(), steps=1)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs ESC-10 beside the checkout")
