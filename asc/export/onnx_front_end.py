@@ -44,7 +44,7 @@ def _sizes(front_end: FrontEnd) -> _Sizes:
 def add_front_end(graph: Graph, front_end: FrontEnd, waveform: str) -> str:
     """Add nodes from the value `waveform` (batch, samples) to log-mel (batch, 1, mel_bands, frames); the name of that.
 
-    A clip that is shorter than a hop has no frame; nothing sensible comes of it.
+    A clip that is shorter than a hop has no frame: onnxruntime refuses it when the network runs.
     """
     sizes = _sizes(front_end)
     magnitudes = _magnitudes(graph, front_end, sizes, _frames(graph, front_end, sizes, waveform))
