@@ -5,7 +5,7 @@ What a number is for is read off the operators that take it, once functions are 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -84,18 +84,22 @@ def _part(size_bytes: int) -> int:
 def _roles(model: ModelProto) -> dict[str, str]:
     """What the numbers of the network are, by their names."""
     graph = inliner.inline_local_functions(model).graph
-    behind_cast = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Cast"}
-    roles: dict[str, str] = {}
-    for tensor in graph.initializer:
-        name = behind_cast.get(tensor.name, tensor.name)
-        found = (_role(tensor, node, list(node.input).index(name)) for node in _takers(graph.node, name))
-        if role := next(filter(None, found), None):
-            roles[tensor.name] = role
-    return roles
+    takers: dict[str, list[tuple[NodeProto, int]]] = {}
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            takers.setdefault(name, []).append((node, place))
+    found = {tensor.name: _found(tensor.name, tensor, takers) for tensor in graph.initializer}
+    return {name: role for name, role in found.items() if role}
 
 
-def _takers(nodes: Iterable[NodeProto], name: str) -> Iterator[NodeProto]:
-    return (node for node in nodes if name in node.input)
+def _found(name: str, tensor: TensorProto, takers: Mapping[str, Sequence[tuple[NodeProto, int]]]) -> str | None:
+    """The first operator that says what a value is for; casts and splits only hand it on."""
+    for node, place in takers.get(name, ()):
+        handed_on = node.op_type in ("Cast", "Split", "Squeeze")
+        role = _found(node.output[0], tensor, takers) if handed_on else _role(tensor, node, place)
+        if role:
+            return "activation scales" if node.op_type == "Squeeze" else role
+    return None
 
 
 def _role(tensor: TensorProto, node: NodeProto, place: int) -> str | None:

@@ -51,7 +51,8 @@ S <s> (x, w1, b1, w2, b2, reduce, reduce_b, nw, nb, nm, nv, expand, expand_b, ws
 
 def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> None:
     """Add nodes from the value `log_mel` (batch, 1, bands, frames) to the value `logits` (batch, classes)."""
-    graph.functions(_LAYER, _block(network.architecture.cardinality), _SKIP_BLOCK)
+    skip_block = (_SKIP_BLOCK,) if len(network.blocks) > 1 else ()
+    graph.functions(_LAYER, _block(network.architecture.cardinality), *skip_block)
     x = graph.node("Relu", _layer(graph, log_mel, _stored(graph, "stem", network.stem), PADS))
     for index, block in enumerate(network.blocks):
         assert isinstance(block, HalfBlock)

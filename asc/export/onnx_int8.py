@@ -49,10 +49,19 @@ B <s>
 }}"""
 
 
+# A tensor costs 17 bytes beside its numbers, so what has one shape is one tensor, which is split when the file is
+# loaded: weight scales and biases of the three convolutions, and the steps of the grids within the block.
 _SKIP_BLOCK = f"""{_HEAD}
 S <s>
-(x, x_step, w1, ws1, b1, step1, w2, ws2, b2, step2, reduce, reduce_b, expand, expand_b, inner_step,
- ws, wss, bs, skip_step, y_step, x_zero, skip_zero, y_zero) => (y) {{
+(x, x_step, w1, w2, ws, weight_steps, biases, steps, reduce, reduce_b, expand, expand_b,
+ y_step, x_zero, skip_zero, y_zero) => (y) {{
+    ws1, ws2, wss = Split (weight_steps)
+    b1, b2, bs = Split (biases)
+    at1, at2, at3, at4 = Split (steps)
+    step1 = Squeeze (at1)
+    step2 = Squeeze (at2)
+    inner_step = Squeeze (at3)
+    skip_step = Squeeze (at4)
     inner = {DOMAIN}.B <s: ints = @s>
         (x, x_step, w1, ws1, b1, step1, w2, ws2, b2, step2, reduce, reduce_b, expand, expand_b, inner_step, x_zero)
     skip = {DOMAIN}.L <s: ints = @s, g = 1, p = {NO_PADS}> (x, x_step, ws, wss, bs, skip_step, x_zero, skip_zero)
@@ -74,10 +83,12 @@ class _Steps:
 
 def add_int8(graph: Graph, network: IntegerNet, log_mel: str, logits: str) -> None:
     """Add nodes from the value `log_mel` (batch, 1, bands, frames) to the value `logits` (batch, classes)."""
-    graph.functions(_LAYER, _block(network.architecture.cardinality), _SKIP_BLOCK)
+    blocks = network.integer_blocks()
+    skip_block = (_SKIP_BLOCK,) if len(blocks) > 1 else ()
+    graph.functions(_LAYER, _block(network.architecture.cardinality), *skip_block)
     x = _quantised(graph, "input", network.input, log_mel)
     x = _layer(graph, "stem", network.stem, x, pads=PADS)
-    for index, block in enumerate(network.integer_blocks()):
+    for index, block in enumerate(blocks):
         x = _add_block(graph, f"blocks.{index}", block, x)
     x = _quantised(graph, "pool_output", network.pool_output, statistics(graph, _real(graph, x)))
     weight = dense_kernel(network.dense.weight, network.architecture.widths[-1])
@@ -104,18 +115,27 @@ def _layer(
 
 
 def _add_block(graph: Graph, name: str, block: IntegerBlock, x: _Steps) -> _Steps:
-    one, step1, zero1 = _stored(graph, f"{name}.conv1", block.conv1)
-    two, step2, zero2 = _stored(graph, f"{name}.conv2", block.conv2)
-    se = _squeeze_excite(graph, f"{name}.se", block.se)
-    inner_step, inner_zero = _grid(graph, f"{name}.se_output", block.se_output)
-    assert not (zero1 or zero2 or inner_zero), f"{name}: a grid that a ReLU is left to must start at 0"
-    inner = (x.values, x.step, *one, step1, *two, step2, *se, inner_step)
+    inner = (block.conv1.output, block.conv2.output, block.se_output)
+    assert not any(map(_zero_point, inner)), f"{name}: a grid that a ReLU is left to must start at 0"
     stride = list(block.conv1.stride)
+    se = _squeeze_excite(graph, f"{name}.se", block.se)
     if block.skip is None or block.add is None:
-        return _Steps(graph.node("B", *inner, x.zero, s=stride), inner_step, "")
-    skip, skip_step, skip_zero = _stored(graph, f"{name}.skip", block.skip)
+        one, step1, _ = _stored(graph, f"{name}.conv1", block.conv1)
+        two, step2, _ = _stored(graph, f"{name}.conv2", block.conv2)
+        step, _ = _grid(graph, f"{name}.se_output", block.se_output)
+        return _Steps(
+            graph.node("B", x.values, x.step, *one, step1, *two, step2, *se, step, x.zero, s=stride), step, ""
+        )
+    convolutions = {"conv1": block.conv1, "conv2": block.conv2, "skip": block.skip}
+    tensors = [graph.constant(f"{name}.{key}.weight", layer.weight.numpy()) for key, layer in convolutions.items()]
+    scales = torch.cat([layer.weight_scale for layer in convolutions.values()])
+    biases = torch.cat([layer.bias for layer in convolutions.values()])
+    steps = torch.stack([quantiser.scale for quantiser in (*inner, block.skip.output)])
+    for key, values in (("weight_scales", scales), ("biases", biases), ("scales", steps)):
+        tensors.append(graph.constant(f"{name}.{key}", values.numpy()))
+    skip_zero = _zero(graph, f"{name}.skip.output", block.skip.output)
     step, zero = _grid(graph, f"{name}.add", block.add)
-    y = graph.node("S", *inner, *skip, skip_step, step, x.zero, skip_zero, zero, s=stride)
+    y = graph.node("S", x.values, x.step, *tensors, *se, step, x.zero, skip_zero, zero, s=stride)
     return _Steps(y, step, zero)
 
 
@@ -132,9 +152,16 @@ def _stored(
 
 
 def _grid(graph: Graph, name: str, quantiser: IntegerQuantiser) -> tuple[str, str]:
-    step = graph.constant(f"{name}.scale", np.asarray(float(quantiser.scale), np.float32))
-    zero_point = int(quantiser.zero_point)
-    return step, graph.constant(f"{name}.zero_point", np.asarray(zero_point, np.uint8)) if zero_point else ""
+    return graph.constant(f"{name}.scale", quantiser.scale.numpy()), _zero(graph, name, quantiser)
+
+
+def _zero(graph: Graph, name: str, quantiser: IntegerQuantiser) -> str:
+    zero_point = _zero_point(quantiser)
+    return graph.constant(f"{name}.zero_point", np.asarray(zero_point, np.uint8)) if zero_point else ""
+
+
+def _zero_point(quantiser: IntegerQuantiser) -> int:
+    return int(quantiser.zero_point)
 
 
 def _squeeze_excite(graph: Graph, name: str, se: SqueezeExcite) -> list[str]:

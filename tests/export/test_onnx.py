@@ -15,8 +15,9 @@ from onnx import inliner, version_converter
 from onnx.reference import ReferenceEvaluator
 from onnx_networks import SMALL, assert_agreement, log_mels, model_info, stored_network
 
-from asc.config import Compression, Experiment, FrontEnd
-from asc.export.onnx import OnnxSession, build_onnx
+from asc.config import Architecture, Compression, Experiment, FrontEnd, Storage
+from asc.export import onnx as onnx_export
+from asc.export.onnx import OnnxSession, build_onnx, products_overflow
 from asc.frontend import LogMel
 from asc.quant.integer import IntegerNet
 from asc.quant.stored import StoredNet
@@ -54,11 +55,32 @@ def test_every_recipe_gives_files_that_are_valid_and_agree(name: str) -> None:
     assert_agreement(network, OnnxSession(waveform).logits(waves.numpy()), expected, steps=2)
 
 
-def test_the_reference_is_far_smaller_than_what_converters_write() -> None:
+def test_the_reference_with_its_labels_and_front_end_is_within_128_kib() -> None:
     experiment = load_experiment("qat_8b")
     network = stored_network(experiment, frames=24)
-    assert len(build_onnx(network, model_info(experiment), source="log_mel")) < 132_000
-    assert len(build_onnx(network, model_info(experiment), source="waveform")) < 135_000
+    labels = "airport bus metro metro_station park public_square shopping_mall street_pedestrian street_traffic tram"
+    info = dataclasses.replace(model_info(experiment), labels=tuple(labels.split()))
+    assert len(build_onnx(network, info, source="log_mel")) <= 128 * 1024
+    assert len(build_onnx(network, info, source="waveform")) <= 131 * 1024
+
+
+@pytest.mark.parametrize("storage", ["int8", "float16"])
+def test_a_single_block_and_a_depthwise_convolution(storage: Storage) -> None:
+    architecture = Architecture(
+        widths=(6,),
+        depths=(1,),
+        se_bottlenecks=(1,),
+        frequency_strides=(5,),
+        time_strides=(3,),
+        cardinality=6,
+        classes=2,
+    )
+    experiment = dataclasses.replace(SMALL, architecture=architecture, compression=Compression(storage=storage))
+    network = stored_network(experiment)
+    data = build_onnx(network, model_info(experiment), source="log_mel")
+    assert len(onnx.load_from_string(data).functions) == 2
+    features = log_mels(experiment, 20, 31, seed=2)
+    assert_agreement(network, OnnxSession(data).logits(features.numpy()), network(features).numpy(), steps=1)
 
 
 @pytest.mark.parametrize(("clips", "frames"), [(40, 60), (1, 1), (2, 7), (3, 301)])
@@ -165,6 +187,31 @@ def test_another_shape_is_refused(small: tuple[Experiment, StoredNet]) -> None:
     session = OnnxSession(build_onnx(network, model_info(experiment), source="log_mel"))
     with pytest.raises(Exception, match="invalid dimensions"):
         session.logits(np.zeros((1, 1, 19, 30), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "overflow"),
+    [
+        ("x86_64", "flags : fma avx2 bmi2", True),
+        ("x86_64", "flags : avx2 avx_vnni", False),
+        ("x86_64", "flags : avx512f avx512_vnni", False),
+        ("AMD64", None, True),
+        ("aarch64", None, False),
+        ("arm64", "Features : asimd", False),
+    ],
+)
+def test_where_products_of_8_bits_overflow(machine: str, flags: str | None, overflow: bool) -> None:
+    assert products_overflow(machine, flags) == overflow
+
+
+def test_exact_products_give_the_same_logits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    network = stored_network(SMALL)
+    data = build_onnx(network, model_info(SMALL), source="log_mel")
+    features = log_mels(SMALL, 10, 40, seed=8)
+    for cpuinfo in ("avx2", "avx_vnni"):
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+        monkeypatch.setattr(onnx_export, "_CPUINFO", tmp_path / "cpuinfo")
+        assert_agreement(network, OnnxSession(data).logits(features.numpy()), network(features).numpy(), steps=1)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs ESC-10 beside the checkout")
