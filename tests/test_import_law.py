@@ -8,7 +8,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIGHT = {f"asc.{name}" for name in "errors typed config recipes options train_options cli results journal".split()}
-LIGHT |= {f"asc.{name}" for name in "size activations budget space published sheet tables evaluation_text".split()}
+LIGHT |= {
+    f"asc.{name}"
+    for name in "size activations arena memory_plan budget space published sheet tables evaluation_text".split()
+}
 LIGHT |= {"asc.progress", "asc.data.choice"}
 TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint artefact".split()}
 TORCH |= {f"asc.{name}" for name in "prune calibrate regression torchaudio_compat bootstrap caveats workers".split()}
@@ -16,10 +19,10 @@ LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", 
 LOOPS |= {"asc.storage", "asc.mirror"}
 LEAVES = {f"asc.{name}" for name in ("search", "tracking", "export", "report")}
 HEAVY = {"torch", "torchaudio", "numpy", "safetensors", "soundfile", "scipy", "sklearn", "ray", "optuna", "mlflow"}
-HEAVY |= {"matplotlib", "pyarrow"}
+HEAVY |= {"matplotlib", "pyarrow", "onnx", "onnxruntime"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "copyreg"}
 ONLY_HOMES = {"ray": "asc.search", "optuna": "asc.search", "mlflow": "asc.tracking", "matplotlib": "asc.report"}
-ONLY_HOMES |= {"pyarrow": "asc.storage"}
+ONLY_HOMES |= {"pyarrow": "asc.storage", "onnx": "asc.export", "onnxruntime": "asc.export"}
 
 
 def _name(path: Path) -> str:
