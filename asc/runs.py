@@ -9,9 +9,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from asc.artefact import ModelInfo, load_model
+from asc.artefact import load_model
 from asc.checkpoint import write_bytes
 from asc.errors import InputError
+from asc.model_info import ModelInfo
 from asc.storage import NOTE, Bucket, bucket_of, run_bucket, runs_folder
 from asc.train import BEST, LAST
 

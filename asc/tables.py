@@ -9,9 +9,10 @@ from rich.table import Table
 
 from asc.budget import RULES, counted_bytes, fits, limit_bytes, why_not
 from asc.evaluation_text import About, sheets
+from asc.items import Item
 from asc.results import CalibrationReport, Completed, Evaluation
 from asc.sheet import as_table
-from asc.size import Cost, Item
+from asc.size import Cost
 
 _KINDS = {
     "weight": "weights",
@@ -39,6 +40,7 @@ def size_table(size: Cost) -> Table:
         for each, count in size.pruned.items():
             table.add_row("pruned to zero", f"-{count:,}", str(each), f"-{each * count:,}")
         table.add_row("not zero", f"{size.stored.nonzero_parameters:,}", "", _kilobytes(size.stored.nonzero_bytes))
+    table.add_row("model file", "", "", _kilobytes(size.stored.file_bytes))
     return table
 
 
@@ -68,6 +70,7 @@ def size_json(size: Cost, budget_kb: float) -> dict[str, Any]:
         "bytes": size.stored.nonzero_bytes,
         "parameters_with_zeros": size.stored.parameters,
         "bytes_with_zeros": size.stored.size_bytes,
+        "file_bytes": size.stored.file_bytes,
         "macs": size.macs_per_second,
         "peak_activation_bytes": size.peak_activation_bytes,
         "budget_kb": budget_kb,

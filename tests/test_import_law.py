@@ -12,8 +12,8 @@ LIGHT |= {
     f"asc.{name}"
     for name in "size activations arena memory_plan budget space published sheet tables evaluation_text".split()
 }
-LIGHT |= {"asc.progress", "asc.data.choice", "asc.output_folder"}
-TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint artefact".split()}
+LIGHT |= {"asc.progress", "asc.data.choice", "asc.output_folder", "asc.items", "asc.file_layout", "asc.model_info"}
+TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint packs artefact".split()}
 TORCH |= {f"asc.{name}" for name in "prune calibrate regression torchaudio_compat bootstrap caveats workers".split()}
 LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", "recalibrate", "training_run", "runs")}
 LOOPS |= {"asc.storage", "asc.mirror"}

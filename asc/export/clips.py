@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asc.artefact import ModelInfo
 from asc.caveats import choice_for
 from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
 from asc.export.formats import Export
 from asc.export.gate import Agreement, Latency, Logits, agreement, allowed, latency
 from asc.frontend import LogMel
+from asc.model_info import ModelInfo
 from asc.models.build import build_network
 from asc.quant.stored import StoredNet
 from asc.results import Split

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from asc.artefact import ModelInfo
 from asc.errors import InputError
 from asc.export.decomposed import shortest_frames
+from asc.model_info import ModelInfo
 from asc.quant.integer import IntegerNet
 from asc.quant.stored import StoredNet
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from asc.artefact import ModelInfo
 from asc.data.dataset import Dataset
 from asc.export import formats
 from asc.export.clips import GateClips, Progress, time_export
 from asc.export.formats import Export, Format
 from asc.export.record import Record, records, write
+from asc.model_info import ModelInfo
 from asc.quant.stored import StoredNet
 
 Running = Callable[[str], AbstractContextManager[Progress]]

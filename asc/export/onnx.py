@@ -18,13 +18,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from asc.artefact import ModelInfo
 from asc.export.onnx_bytes import ByteAccount, ByteRow, byte_account
 from asc.export.onnx_float16 import add_float16
 from asc.export.onnx_front_end import add_front_end
 from asc.export.onnx_graph import Graph
 from asc.export.onnx_int8 import add_int8
 from asc.export.onnx_parts import OPSET
+from asc.model_info import ModelInfo
 from asc.quant.integer import IntegerNet
 from asc.quant.stored import StoredNet
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asc.artefact import ModelInfo
 from asc.checkpoint import write_bytes
 from asc.export.formats import Export, Format, Source
 from asc.export.gate import Agreement, Latency
+from asc.model_info import ModelInfo
 from asc.quant.stored import StoredNet
 from asc.sheet import Sheet
 
@@ -24,7 +24,7 @@ class Record:
     """One export of one model in one format. `sha256` is that of the bytes which the gate ran, and `model` names the
     network: the fingerprint of its experiment, and the SHA-256 of what it stores.
 
-    `payload_bytes` is what the network stores; `around` says, where it is known, which bytes of the file are something
+    `payload_bytes` is what the network stores, pruned zeros too; `around` says, where it is known, which bytes of the file are something
     else. The file takes clips of `shortest_samples` to `longest_samples`.
     """
 

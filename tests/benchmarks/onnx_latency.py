@@ -15,11 +15,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from asc.artefact import DataIdentity, ModelInfo
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.export.onnx import OnnxSession, build_onnx, byte_account
 from asc.frontend import LogMel
+from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.models.resnet_se import ResNetSE
 from asc.quant.stored import to_stored

@@ -5,9 +5,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asc.artefact import DataIdentity, ModelInfo
 from asc.config import Architecture, Experiment, FrontEnd
 from asc.data.choice import DataChoice
+from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.quant.integer import IntegerNet
 from asc.quant.stored import StoredNet, to_stored

@@ -3,11 +3,11 @@
 import torch
 from torch.nn import functional
 
-from asc.artefact import DataIdentity, ModelInfo
 from asc.config import Experiment, Storage
 from asc.data.dataset import Dataset
 from asc.evaluate import Evaluator
 from asc.frontend import LogMel
+from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.quant.stored import StoredNet, to_stored
 
