@@ -21,11 +21,11 @@ _PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "executorch", "litert-torc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One export of one model in one format. `sha256` is that of the bytes which the gate ran, and `model` names the
-    network: the fingerprint of its experiment, and the SHA-256 of what it stores.
+    """One export of one model in one format.
 
-    `payload_bytes` is what the network stores, pruned zeros too; `around` says, where it is known, which bytes of the file are something
-    else. The file takes clips of `shortest_samples` to `longest_samples`.
+    `sha256` is that of the bytes which the gate ran; `fingerprint` names the experiment, `model_sha256` the numbers
+    that the network stores. `payload_bytes` is what these take, pruned zeros too; `around` says, where it is known,
+    which bytes of the file are something else. The file takes clips of `shortest_samples` to `longest_samples`.
     """
 
     file: str
