@@ -76,7 +76,8 @@ class Evaluation:
 
     `calibration_error` is the expected calibration error over clips (`asc.metrics`). `per_exposure` has the rows "seen"
     and "unseen", by whether a clip's device occurs in the set's training split, and is empty where the split does not
-    have both. `intervals` are None where they were not asked for, as in training.
+    have both. `intervals` are None where they were not asked for, as in the epochs of a training, and where nothing can
+    be said.
     """
 
     split: Split

@@ -279,7 +279,7 @@ class _Run:
         network, stored = compressed(self.network.eval(), self.masks, self.experiment)
         uncalibrated = network
         network, calibration = calibrated(uncalibrated, self.experiment, self.dataset, self.device)
-        evaluation = self.validator.evaluate(network)
+        evaluation = self.validator.judge(network)
         manifest = self.dataset.manifest
         info = ModelInfo(
             experiment=self.experiment,
@@ -298,7 +298,7 @@ class _Run:
             stored=stored,
             seconds=sum(metrics.seconds for metrics in self.history),
             calibration=calibration,
-            uncalibrated=None if calibration is None else self.validator.evaluate(uncalibrated),
+            uncalibrated=None if calibration is None else self.validator.judge(uncalibrated),
         )
 
 

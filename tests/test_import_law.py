@@ -12,6 +12,7 @@ LIGHT |= {f"asc.{name}" for name in "size activations budget space published she
 LIGHT |= {"asc.progress", "asc.data.choice"}
 TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint artefact".split()}
 TORCH |= {f"asc.{name}" for name in "prune calibrate regression torchaudio_compat bootstrap caveats workers".split()}
+TORCH |= {"asc.model_card"}
 LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", "recalibrate", "training_run", "runs")}
 LOOPS |= {"asc.storage", "asc.mirror"}
 LEAVES = {f"asc.{name}" for name in ("search", "tracking", "export", "report")}
