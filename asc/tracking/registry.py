@@ -6,6 +6,7 @@ https://mlflow.org/docs/latest/ml/model-registry
 """
 
 import hashlib
+import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -15,12 +16,12 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE
 
 from asc.tracking.content import RUN_TAG, TRIAL_TAG
-from asc.tracking.model import registered_name, write_model
+from asc.tracking.model import CARD, registered_name, write_model
 
 DIGEST_TAG = "asc.digest"
-_NOTE = "mlflow.note.content"
 # What a database behind MLflow's server has room for.
 _DESCRIPTION_CHARACTERS = 5000
 
@@ -43,6 +44,15 @@ class BestModel:
         return hashlib.sha256(self.data).hexdigest()
 
     @property
+    def description(self) -> str:
+        """The card, cut at a line where a database may have no room for all of it."""
+        if len(self.card) <= _DESCRIPTION_CHARACTERS:
+            return self.card
+        end = f"\n\nCut here; the whole card is `{CARD}` in the folder of the model.\n"
+        kept = self.card[: _DESCRIPTION_CHARACTERS - len(end)]
+        return kept[: kept.rfind("\n")] + end
+
+    @property
     def tags(self) -> Mapping[str, str]:
         """What it is found by."""
         return {RUN_TAG: self.run_key, TRIAL_TAG: self.trial, DIGEST_TAG: self.digest}
@@ -57,7 +67,10 @@ def publish(client: MlflowClient, experiment_id: str, best: BestModel) -> str:
     logged = _logged(client, experiment_id, best)
     if not best.register:
         return f"models:/{logged.model_id}"
-    return f"models:/{registered_name(best.run)}/{_version(client, logged, best)}"
+    name = registered_name(best.run)
+    version = _version(client, name, logged, best)
+    _link(client, logged, {"name": name, "version": version})
+    return f"models:/{name}/{version}"
 
 
 def _logged(client: MlflowClient, experiment_id: str, best: BestModel) -> LoggedModel:
@@ -68,7 +81,7 @@ def _logged(client: MlflowClient, experiment_id: str, best: BestModel) -> Logged
         experiment_id,
         name=re.sub(r"\W", "_", best.run),
         source_run_id=best.run_id,
-        tags={**best.tags, _NOTE: best.card[:_DESCRIPTION_CHARACTERS]},
+        tags={**best.tags, MLFLOW_RUN_NOTE: best.description},
         model_type="classifier",
     )
     outputs = client.get_run(best.run_id).outputs
@@ -82,8 +95,7 @@ def _logged(client: MlflowClient, experiment_id: str, best: BestModel) -> Logged
     return logged
 
 
-def _version(client: MlflowClient, logged: LoggedModel, best: BestModel) -> str:
-    name = registered_name(best.run)
+def _version(client: MlflowClient, name: str, logged: LoggedModel, best: BestModel) -> str:
     versions = client.search_model_versions(f"name = '{name}' AND tags.`{DIGEST_TAG}` = '{best.digest}'")
     if versions:
         return str(versions[0].version)
@@ -95,10 +107,17 @@ def _version(client: MlflowClient, logged: LoggedModel, best: BestModel) -> str:
         run_id=best.run_id,
         model_id=logged.model_id,
         tags=dict(best.tags),
-        description=best.card[:_DESCRIPTION_CHARACTERS],
+        description=best.description,
         await_creation_for=0,
     )
     return str(made.version)
+
+
+def _link(client: MlflowClient, logged: LoggedModel, version: Mapping[str, str]) -> None:
+    """From the page of the model to that of its version; a server sets this tag itself, a database does not."""
+    versions = json.loads(logged.tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    if version not in versions:
+        client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps([*versions, version])})
 
 
 def _register_name(client: MlflowClient, name: str) -> None:
