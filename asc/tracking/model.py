@@ -19,6 +19,7 @@ import asc
 from asc.tracking.served_model import ARTEFACT
 
 CARD = "model_card.md"
+_CODE = "served_model.py"
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(Array(DataType.double), "waveform"), ColSpec(DataType.long, "sample_rate_hz")]),
     outputs=Schema(
@@ -58,22 +59,25 @@ def write_model(folder: Path, data: bytes, card: str, logged: LoggedModel) -> No
         MlflowException: MLflow cannot write it.
         OSError: the disk is full.
     """
+    model = Model(
+        artifact_path=logged.artifact_location,
+        run_id=logged.source_run_id,
+        model_uuid=logged.model_id,
+        model_id=logged.model_id,
+    )
     file = folder.with_name("model.safetensors")
     file.write_bytes(data)
     package = Path(asc.__file__).parent
     pyfunc.save_model(
         str(folder),
-        python_model=str(package / "tracking" / "served_model.py"),
+        python_model=str(package / "tracking" / _CODE),
         artifacts={ARTEFACT: str(file)},
         code_paths=[str(package)],
         signature=SIGNATURE,
         input_example=example(),
         pip_requirements=requirements(),
-        mlflow_model=Model(
-            artifact_path=logged.artifact_location,
-            run_id=logged.source_run_id,
-            model_uuid=logged.model_id,
-            model_id=logged.model_id,
-        ),
+        mlflow_model=model,
     )
+    model.flavors[pyfunc.FLAVOR_NAME][pyfunc.MODEL_CODE_PATH] = _CODE  # MLflow writes the path of this machine
+    model.save(str(folder / "MLmodel"))
     (folder / CARD).write_text(card, "utf-8")

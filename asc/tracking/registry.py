@@ -79,7 +79,7 @@ def _logged(client: MlflowClient, experiment_id: str, best: BestModel) -> Logged
     )
     logged = next(iter(found), None) or client.create_logged_model(
         experiment_id,
-        name=re.sub(r"\W", "_", best.run),
+        name=re.sub(r"[^\w-]", "_", best.run),
         source_run_id=best.run_id,
         tags={**best.tags, MLFLOW_RUN_NOTE: best.description},
         model_type="classifier",
