@@ -117,6 +117,29 @@ class Examination:
     reliability: tuple[ReliabilityBin, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a model says of one recording: the probability of every label; both in the order of the model's labels."""
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return self.top(1)[0][0]
+
+    @property
+    def probability(self) -> float:
+        """The probability of `label`."""
+        return max(self.probabilities)
+
+    def top(self, n: int) -> tuple[tuple[str, float], ...]:
+        """The `n` most probable labels (all, if there are fewer), each with its probability, the best first."""
+        pairs = zip(self.labels, self.probabilities, strict=True)
+        return tuple(sorted(pairs, key=lambda pair: -pair[1])[:n])
+
+
 def macro(values: Iterable[float]) -> float:
     """The average as the challenge takes it: each class (or device) counts the same, however many clips it has."""
     rows = list(values)

@@ -1,6 +1,8 @@
 """The layers of DESIGN.md: what may import what, read from the source of every module."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LIGHT = {f"asc.{name}" for name in "errors typed config recipes options train_options cli results journal".split()}
 LIGHT |= {f"asc.{name}" for name in "size activations budget space published sheet tables evaluation_text".split()}
-LIGHT |= {"asc.progress", "asc.data.choice"}
+LIGHT |= {"asc.progress", "asc.data.choice", "asc.prediction_text"}
 TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint artefact".split()}
 TORCH |= {f"asc.{name}" for name in "prune calibrate regression torchaudio_compat bootstrap caveats workers".split()}
-TORCH |= {"asc.model_card"}
+TORCH |= {"asc.listening", "asc.model_card", "asc.pcm"}
 LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", "recalibrate", "training_run", "runs")}
-LOOPS |= {"asc.storage", "asc.mirror"}
+LOOPS |= {f"asc.{name}" for name in "storage mirror files follow stream".split()}
 LEAVES = {f"asc.{name}" for name in ("search", "tracking", "export", "report")}
 HEAVY = {"torch", "torchaudio", "numpy", "safetensors", "soundfile", "scipy", "sklearn", "ray", "optuna", "mlflow"}
 HEAVY |= {"matplotlib", "pyarrow"}
@@ -139,5 +141,13 @@ def test_every_module_says_what_it_does(module: str) -> None:
     assert text and len(text) > 20, f"{module} has no docstring"
 
 
-def test_asc_itself_is_empty_so_that_importing_it_is_light() -> None:
-    assert imports("asc") == set()
+def test_importing_asc_is_light_and_only_load_reaches_for_more() -> None:
+    assert {name for name in imports("asc") if within(name, {"asc"})} == {
+        "asc.predict",
+        "asc.predict.Model",
+        "asc.predict.load",
+    }
+    heavy = ("torch", "numpy", "asc.errors", "asc.predict")
+    code = f"import sys, asc; print([name for name in {heavy} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert answer.stdout.strip() == "[]"
