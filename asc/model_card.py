@@ -86,12 +86,13 @@ def _use(info: ModelInfo) -> Iterator[str]:
         '    import asc\n    model = asc.load("model.safetensors")\n    print(model.predict(waveform, sample_rate_hz))'
     )
     yield (
-        f"Input: a waveform with values from -1 to 1 at any rate; it is resampled to {front_end.sample_rate_hz:,} Hz "
-        f"and turned into {front_end.mel_bands} log-mel bands every {front_end.hop_s * 1000:g} ms (windows of "
-        f"{front_end.window_s * 1000:g} ms). Trained on crops of {crop_s:g} s. The whole front end is in the file."
+        f"Input: a waveform, (samples,) or (channels, samples), of full scale 1 and any rate. It is averaged to mono, "
+        f"resampled to {front_end.sample_rate_hz:,} Hz and turned into {front_end.mel_bands} log-mel bands every "
+        f"{front_end.hop_s * 1000:g} ms (windows of {front_end.window_s * 1000:g} ms). All of this is in the file. It "
+        f"was trained on crops of {crop_s:g} s."
     )
     yield (
-        "As an MLflow model it takes rows of `waveform` and `sample_rate_hz` and answers each with `label`, its "
+        "As an MLflow model it takes rows of `waveform` (mono) and `sample_rate_hz` and answers each with `label`, its "
         "`probability`, and `probabilities`: an object with a number for every label."
     )
 

@@ -5,6 +5,7 @@ https://mlflow.org/docs/latest/ml/model. The folder holds asc itself, for no ind
 
 import math
 import re
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from asc.tracking.served_model import ARTEFACT
 
 CARD = "model_card.md"
 _CODE = "served_model.py"
+# The layers above inference: a server loads a model quicker without them, and each file is an upload.
+_LEFT_OUT = ("search", "tracking", "report", "export", "__pycache__")
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(Array(DataType.double), "waveform"), ColSpec(DataType.long, "sample_rate_hz")]),
     outputs=Schema(
@@ -67,12 +70,13 @@ def write_model(folder: Path, data: bytes, card: str, logged: LoggedModel) -> No
     )
     file = folder.with_name("model.safetensors")
     file.write_bytes(data)
-    package = Path(asc.__file__).parent
+    package, needed = Path(asc.__file__).parent, folder.with_name("asc")
+    shutil.copytree(package, needed, ignore=shutil.ignore_patterns(*_LEFT_OUT))
     pyfunc.save_model(
         str(folder),
         python_model=str(package / "tracking" / _CODE),
         artifacts={ARTEFACT: str(file)},
-        code_paths=[str(package)],
+        code_paths=[str(needed)],
         signature=SIGNATURE,
         input_example=example(),
         pip_requirements=requirements(),

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
 from asc.errors import InputError
@@ -258,7 +257,7 @@ def test_appending_returns_while_the_server_never_answers(script, eventually: Wa
         assert shipped.pending == 6 and shipped.problem is not None
 
 
-def test_an_outage_at_the_start_loses_nothing(script, server, tmp_path, eventually: Wait):
+def test_an_outage_at_the_start_loses_nothing(script, server, eventually: Wait):
     warnings: list[str] = []
     script.started()
     tracker = MlflowTracker(script.folder, uri=server.uri, on_warning=warnings.append)
@@ -279,8 +278,9 @@ def test_an_outage_at_the_start_loses_nothing(script, server, tmp_path, eventual
     assert artefacts(server.uri, found[None]) == FILES
     (version,) = MlflowClient(server.uri).search_model_versions("name = 'night'")
     assert (version.status, version.run_id) == ("READY", found[None].info.run_id)
-    fetched = download_artifacts("models:/night/1", dst_path=str(tmp_path / "fetched"), tracking_uri=server.uri)
-    assert (Path(fetched) / "artifacts" / "model.safetensors").read_bytes() == b"weights"
+    model_id = found[None].outputs.model_outputs[0].model_id
+    files = MlflowClient(server.uri).list_logged_model_artifacts(model_id)
+    assert {"MLmodel", "model_card.md", "artifacts", "code"} <= {file.path for file in files}
 
 
 def test_what_a_server_refuses_is_said_once_and_not_tried_for_ever(script, server):
