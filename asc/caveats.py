@@ -3,11 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from asc.artefact import ModelInfo
 from asc.data.choice import DataChoice
 from asc.data.manifest import Manifest, load_manifest
 from asc.errors import InputError
 from asc.evaluation_text import About
+from asc.model_info import ModelInfo
 from asc.published import Published, tau2020
 from asc.results import CalibrationReport, Examination, Intervals, Split
 

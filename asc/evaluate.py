@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asc.artefact import ModelInfo
 from asc.bootstrap import intervals
 from asc.caveats import choice_for, refuse_training_clips
 from asc.config import FrontEnd
@@ -18,6 +17,7 @@ from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
 from asc.frontend import LogMel
 from asc.metrics import confusion, evaluation, reliability
+from asc.model_info import ModelInfo
 from asc.results import Evaluation, Examination, Split
 from asc.workers import ALONE, Workers
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from asc.artefact import ModelInfo
 from asc.caveats import of_own_figures
 from asc.data.terms import Terms, terms_of
 from asc.evaluation_text import sheets
 from asc.journal import RunRecord
+from asc.model_info import ModelInfo
 from asc.sheet import as_markdown, escaped
 from asc.size import Cost, cost
 from asc.tables import rules_sheet, size_sheet
@@ -75,7 +75,8 @@ def _what(info: ModelInfo, terms: Terms, size: Cost, origin: Origin) -> Iterator
     yield f"# {escaped(origin.run or 'A model of asc')}"
     yield (
         f"Tells {len(info.labels)} classes of {terms.sounds} apart: {escaped(', '.join(info.labels))}. {storage} "
-        f"residual network of {size.stored.nonzero_bytes:,} bytes, made with asc{best}."
+        f"residual network of {size.stored.nonzero_bytes:,} bytes, in a file of {size.stored.file_bytes:,}, made with "
+        f"asc{best}."
     )
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from asc.artefact import ModelInfo
 from asc.compress import calibrated
 from asc.config import Calibration
 from asc.data.dataset import Dataset
 from asc.errors import InputError, disk_is_full
 from asc.evaluate import Evaluator
+from asc.model_info import ModelInfo
 from asc.quant.stored import StoredNet
 from asc.results import CalibrationReport, Evaluation
 

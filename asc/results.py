@@ -183,12 +183,16 @@ class CalibrationReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What a network stores: all parameters and their bytes, and those left when pruned zeros are not counted."""
+    """What a network stores: all parameters and their bytes, and those left when pruned zeros are not counted.
+
+    `file_bytes` is the length of the model file that holds it (`asc.file_layout`).
+    """
 
     parameters: int
     size_bytes: int
     nonzero_parameters: int
     nonzero_bytes: int
+    file_bytes: int
 
 
 OutcomeKind = Literal["completed", "stopped", "diverged", "failed"]

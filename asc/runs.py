@@ -9,11 +9,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from asc.artefact import ModelInfo, load_model
+from asc.artefact import load_model
 from asc.checkpoint import write_bytes
 from asc.errors import InputError
 from asc.journal import fold, read_journal
 from asc.model_card import Origin, model_card, origin
+from asc.model_info import ModelInfo
 from asc.storage import NOTE, Bucket, bucket_of, run_bucket, runs_folder
 from asc.train import BEST, LAST
 

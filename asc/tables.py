@@ -9,9 +9,10 @@ from rich.table import Table
 
 from asc.budget import RULES, Rule, counted_bytes, fits, limit_bytes, why_not
 from asc.evaluation_text import About, sheets
+from asc.items import Item
 from asc.results import CalibrationReport, Completed, Evaluation
 from asc.sheet import Sheet, as_table
-from asc.size import Cost, Item
+from asc.size import Cost
 
 _KINDS = {
     "weight": "weights",
@@ -39,9 +40,9 @@ def size_sheet(size: Cost) -> Sheet:
             ("pruned to zero", f"-{count:,}", str(each), f"-{each * count:,}") for each, count in size.pruned.items()
         ]
         footer.append(("not zero", f"{size.stored.nonzero_parameters:,}", "", _kilobytes(size.stored.nonzero_bytes)))
-    return Sheet(
-        title="Stored items", columns=("item", "count", "bytes each", "bytes"), rows=rows, footer=tuple(footer)
-    )
+    footer.append(("model file", "", "", _kilobytes(size.stored.file_bytes)))
+    columns = ("item", "count", "bytes each", "bytes")
+    return Sheet(title="Stored items", columns=columns, rows=rows, footer=tuple(footer))
 
 
 def _kilobytes(size_bytes: int) -> str:
@@ -80,6 +81,7 @@ def size_json(size: Cost, budget_kb: float) -> dict[str, Any]:
         "bytes": size.stored.nonzero_bytes,
         "parameters_with_zeros": size.stored.parameters,
         "bytes_with_zeros": size.stored.size_bytes,
+        "file_bytes": size.stored.file_bytes,
         "macs": size.macs_per_second,
         "peak_activation_bytes": size.peak_activation_bytes,
         "budget_kb": budget_kb,

@@ -8,13 +8,13 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
-from asc.artefact import DataIdentity, ModelInfo
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset
 from asc.errors import InputError
 from asc.evaluate import Evaluator, open_for
 from asc.frontend import LogMel
+from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.results import Evaluation
 
@@ -70,6 +70,7 @@ def test_other_labels_are_refused(tiny_experiment: Experiment, tiny_csv: Path, t
         per_device=(),
     )
     data = DataIdentity(choice=DataChoice(f"csv:{tiny_csv}"), digest="")
-    info = ModelInfo(experiment=tiny_experiment, labels=("bus", "tram"), data=data, evaluation=nothing)
+    two = tiny_experiment.updated({"architecture.classes": 2})
+    info = ModelInfo(experiment=two, labels=("bus", "tram"), data=data, evaluation=nothing)
     with pytest.raises(InputError, match="bus, tram"):
         open_for(info, None, "valid", cache=tiny_cache, progress=lambda done, total: None)

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from asc.artefact import DataIdentity, ModelInfo
+from asc.artefact import save_model
 from asc.budget import RULES
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.journal import Entry, RunStarted, TrialAsked, TrialEnded, fold
 from asc.model_card import Origin, model_card, origin
+from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.quant.integer import to_integer
 from asc.results import CalibrationReport, Evaluation, GroupFigures, Interval, Intervals
@@ -97,16 +98,20 @@ def test_every_figure_stands_with_its_interval_and_by_class_and_device(info: Mod
     assert found["Per device"]["s3"] == ["205", "1.050", "70.0%"]
 
 
-def test_the_size_is_that_of_the_stored_network(info: ModelInfo, tiny_experiment: Experiment) -> None:
+def test_the_size_is_that_of_the_stored_network(info: ModelInfo, tiny_experiment: Experiment, tmp_path: Path) -> None:
     small = replace(info, experiment=tiny_experiment, labels=tuple(SCENES[:4]))
-    network = build_network(tiny_experiment.architecture, tiny_experiment.front_end, seed=0).train()
-    network(torch.randn(4, 1, 16, 40, generator=torch.Generator().manual_seed(0)))
-    tensors = to_integer(network.eval()).state_dict().values()
+    trained = build_network(tiny_experiment.architecture, tiny_experiment.front_end, seed=0).train()
+    trained(torch.randn(4, 1, 16, 40, generator=torch.Generator().manual_seed(0)))
+    network = to_integer(trained.eval())
+    tensors = network.state_dict().values()
     text = model_card(small, ORIGIN)
     found = tables(text)
     size_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     assert found["Stored items"]["total"][2].startswith(f"{size_bytes:,} = ")
-    assert f"residual network of {size_bytes:,} bytes" in text
+    save_model(tmp_path / "model.safetensors", network, small)
+    file_bytes = (tmp_path / "model.safetensors").stat().st_size
+    assert found["Stored items"]["model file"][2].startswith(f"{file_bytes:,} = ")
+    assert f"residual network of {size_bytes:,} bytes, in a file of {file_bytes:,}" in text
     law = cost(tiny_experiment.architecture, tiny_experiment.front_end, tiny_experiment.compression)
     assert f"{law.macs_per_second / 1e6:.1f} million multiply-accumulates" in text
     assert f"{law.peak_activation_bytes:,} bytes of activations" in text
@@ -166,6 +171,12 @@ def test_what_is_not_known_is_said(info: ModelInfo) -> None:
     assert "Nothing is known of a device other than a, b, c, s1, s2, s3" in model_card(info, ORIGIN)
 
 
+def test_a_file_without_room_for_rows_has_a_card_without_them(info: ModelInfo) -> None:
+    bare = replace(info, evaluation=replace(info.evaluation, per_class=(), per_device=()))
+    found = tables(model_card(bare, ORIGIN))
+    assert "Validation, 2090 clips" in found and "Per class" not in found and "Per device" not in found
+
+
 def test_it_fits_into_the_description_of_a_model_version(info: ModelInfo) -> None:
     assert len(model_card(info, ORIGIN)) <= 5000
 
@@ -184,6 +195,7 @@ def test_the_origin_is_what_the_journal_says() -> None:
         size_bytes=1,
         nonzero_parameters=1,
         nonzero_bytes=1,
+        file_bytes=1,
         macs_per_second=1,
         peak_activation_bytes=1,
     )
@@ -201,6 +213,6 @@ def test_the_origin_is_what_the_journal_says() -> None:
     assert origin(fold([Entry(time_s=0.0, event=training, end_offset=0)])).budget_kb == 128
 
 
-def test_a_shipped_file_says_the_same_as_its_card(info: ModelInfo, tmp_path: Path) -> None:
+def test_the_same_file_gives_the_same_text(info: ModelInfo) -> None:
     assert model_card(info, ORIGIN) == model_card(info, ORIGIN)
     assert model_card(info, ORIGIN).endswith("\n") and "\n\n\n" not in model_card(info, ORIGIN)

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from asc import runs
-from asc.artefact import DataIdentity, ModelInfo, load_model, save_model
+from asc.artefact import load_model, save_model
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.errors import InputError
 from asc.model_card import Origin, model_card
+from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.quant.integer import to_integer
 from asc.recipes.loading import load_experiment

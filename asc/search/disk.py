@@ -9,7 +9,7 @@ on searches of 4 to 12 trials with 24 to 240 epochs in all, and are rounded up:
 - MLflow's database: 0.95 MB empty, 16.3 KB a trial with a config of 37 keys, 1.4 KB an epoch; while it writes, a
   journal of its own of up to 0.2 MB
 - leaderboards: 0.8 KB a trial; Ray Tune's own state, removed at the end: 28 to 32 KB a trial
-- a model beside its tensors: 100 bytes a tensor, 2.2 to 4 KB of config and figures
+- a model beside its tensors: its header (`asc.file_layout`)
 
 Ray's logs, below /tmp/ray, are not in it.
 """
@@ -25,6 +25,7 @@ from asc.budget import counted_bytes, limit_bytes
 from asc.config import Experiment
 from asc.data.store import store_size
 from asc.errors import InputError
+from asc.file_layout import LENGTH_BYTES, header_bytes
 from asc.models.build import build_network
 from asc.prune import prunable_weights
 from asc.search.preview import Plan
@@ -35,8 +36,7 @@ from asc.space import FloatRange, IntRange
 
 _DRAWS = 100
 _FILLED = 1.5
-_TENSOR, _CHECKPOINT_HEADER, _MODEL_HEADER = 150, 1500, 2500
-_EPOCH_IN_CHECKPOINT, _GROUP_IN_MODEL = 240, 140
+_TENSOR, _CHECKPOINT_HEADER, _EPOCH_IN_CHECKPOINT = 150, 1500, 240
 _JOURNAL_EPOCH, _JOURNAL_TRIAL, _REFUSAL = 330, 900, 600
 _LEADERBOARDS_TRIAL, _TUNE_TRIAL, _BLOCK = 1600, 40_000, 4096
 _MLFLOW, _MLFLOW_TRIAL, _MLFLOW_KEY, _MLFLOW_EPOCH = 1_200_000, 6000, 350, 1500
@@ -150,9 +150,8 @@ def _checkpoint_bytes(experiment: Experiment) -> tuple[int, int]:
 
 def _model_bytes(plan: Plan, largest: Candidate) -> int:
     """A model file: stored tensors, zeros included, and what it says of itself."""
-    groups = plan.base.architecture.classes + len({clip.device for clip in plan.manifest.clips})
-    tensors = largest.cost.stored.size_bytes + _TENSOR * len(largest.cost.items)
-    return tensors + _MODEL_HEADER + _GROUP_IN_MODEL * groups + _BLOCK
+    header = LENGTH_BYTES + header_bytes(plan.base.architecture.classes)
+    return header + largest.cost.stored.size_bytes + _BLOCK
 
 
 def _trial_bytes(plan: Plan) -> int:

@@ -23,7 +23,7 @@ from asc.journal import (
 )
 from asc.results import EpochMetrics, Stored
 
-BUILT = Stored(parameters=9, size_bytes=80_128, nonzero_parameters=9, nonzero_bytes=80_128)
+BUILT = Stored(parameters=9, size_bytes=80_128, nonzero_parameters=9, nonzero_bytes=80_128, file_bytes=83_128)
 
 
 class Script:
@@ -61,6 +61,7 @@ class Script:
                 size_bytes=80_128,
                 nonzero_parameters=1000,
                 nonzero_bytes=80_128,
+                file_bytes=83_128,
                 macs_per_second=12_000_000,
                 peak_activation_bytes=400_000,
             )

@@ -23,10 +23,11 @@ from mlflow import MlflowClient
 from packaging.requirements import Requirement
 
 import asc
-from asc.artefact import DataIdentity, ModelInfo, save_model
+from asc.artefact import save_model
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.model_card import Origin, model_card
+from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.quant.integer import to_integer
 from asc.results import Evaluation, GroupFigures
