@@ -174,6 +174,7 @@ class Served:
         command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/night/1", "--env-manager", "local"]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "OMP_NUM_THREADS": "1"}
+        environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
         environment.pop("PYTHONPATH", None)  # the model brings its own asc
         self._log = folder / "serve.log"
         with self._log.open("wb") as log:
