@@ -66,7 +66,7 @@ def model_card(info: ModelInfo, origin: Origin) -> str:
 
 def _what(info: ModelInfo, terms: Terms, size: Cost, origin: Origin) -> Iterator[str]:
     storage = {"int8": "An 8-bit", "float16": "A 16-bit"}[info.experiment.compression.storage]
-    rule = f", rule {origin.rule}" if origin.rule else ""
+    rule = f" (rule {origin.rule})" if origin.rule else ""
     best = (
         f", the best of {origin.completed} that a search trained within {origin.budget_kb:g} KB{rule}"
         if origin.kind == "search"

@@ -127,7 +127,7 @@ def test_the_rules_say_what_fits(info: ModelInfo) -> None:
 def test_it_says_where_the_model_comes_from(info: ModelInfo) -> None:
     text = model_card(info, ORIGIN)
     assert text.startswith("# night\n")
-    assert "the best of 37 that a search trained within 128 KB, rule dcase2021" in text
+    assert "the best of 37 that a search trained within 128 KB (rule dcase2021)" in text
     for fact in (info.experiment.fingerprint, info.data.digest, "c0ffee", "fold 1, data seed 4", "44,100 Hz"):
         assert fact in text
     assert "/home/somebody" not in text, "it is for those who never saw that disk"
