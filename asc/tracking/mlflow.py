@@ -130,9 +130,12 @@ class MlflowTracker:
         """Log the best model, once all events are sent; where MLflow refuses it, that is said, and the run is done."""
         from asc.tracking.store import FAILURES, is_refusal, problem
 
-        if self._late() or (best := shipper.model_to_publish()) is None or best.digest in self._refused:
+        best = shipper.model_to_publish()
+        if best is None or best.digest in self._refused:
             return
         self._model_waits = True
+        if self._late():
+            return
         try:
             shipper.publish(best)
         except FAILURES as error:

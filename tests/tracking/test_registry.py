@@ -1,6 +1,7 @@
 """The best model of a run in MLflow: once, whatever is sent again; another one where a search found a better one."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,29 @@ def test_a_registry_that_refuses_is_one_warning_and_the_run_is_sent_all_the_same
     assert "refuses the model (" in warning and "you may not register models" in warning
     assert "python launch/track.py night" in warning
     assert versions(database) == []
+    sent(script, database)
+    assert len(versions(database)) == len(logged(database)) == 1
+
+
+def test_a_slow_upload_holds_nothing_up_and_is_said(script, database, monkeypatch, eventually):
+    a_search(script)
+    begun, go_on = threading.Event(), threading.Event()
+    upload = MlflowClient.log_model_artifacts
+
+    def slow(self: MlflowClient, model_id: str, local_dir: str) -> None:
+        begun.set()
+        go_on.wait(60)
+        upload(self, model_id, local_dir)
+
+    monkeypatch.setattr(MlflowClient, "log_model_artifacts", slow)
+    tracker = MlflowTracker(script.folder, uri=database, on_warning=pytest.fail)
+    tracker.start()
+    assert begun.wait(60)
+    shipped = tracker.close(drain_s=0.2)
+    assert (shipped.pending, shipped.model_waits) == (0, True)
+    assert shipped.problem is not None and "is slow" in shipped.problem
+    go_on.set()
+    eventually(lambda: not any(thread.name == "mlflow" for thread in threading.enumerate()))
     sent(script, database)
     assert len(versions(database)) == len(logged(database)) == 1
 
