@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from asc.activations import FLOAT_BYTES, activation_steps, features
+from asc.activations import FLOAT_BYTES, features, peak_bytes
 from asc.config import Architecture, Block, Compression, FrontEnd
 from asc.file_layout import file_bytes
 from asc.items import Item
@@ -162,11 +162,10 @@ def cost(
     if stored_as != "asc":  # a file is always asc's own
         own = stored_items(architecture, front_end, compression)
         sums = replace(sums, file_bytes=file_bytes(own, pruned_counts(own, compression.prune_ratio)))
-    steps = activation_steps(architecture, front_end, compression, seconds=seconds)
     return Cost(
         stored=sums,
         macs_per_second=macs(architecture, front_end, seconds=1.0),
-        peak_activation_bytes=max(step.live_bytes for step in steps),
+        peak_activation_bytes=peak_bytes(architecture, front_end, compression, seconds=seconds),
         items=items,
         pruned=pruned,
     )

@@ -211,7 +211,7 @@ def served(searched: str, tmp_path: Path) -> Iterator[Served]:
 
 
 def test_a_served_model_answers_a_real_clip_as_asc_does_and_says_what_is_wrong_with_bad_input(
-    served: Served, model_file: tuple[bytes, str], tmp_path: Path
+    served: Served, searched: str, model_file: tuple[bytes, str], tmp_path: Path
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(model_file[0])
     waveform, rate_hz = soundfile.read(CLIP, dtype="float32")
@@ -229,6 +229,8 @@ def test_a_served_model_answers_a_real_clip_as_asc_does_and_says_what_is_wrong_w
         assert row["probability"] == pytest.approx(max(prediction.probabilities), abs=1e-6)
     assert len({round(p, 3) for p in expected[0].probabilities}) == len(LABELS), "equal ones would prove nothing"
 
+    example = json.loads((folder_of(searched) / "serving_input_example.json").read_text())
+    assert served.ask(example).json()["predictions"][0]["label"] in LABELS
     records = served.ask({"dataframe_records": [{"waveform": rows[0][0], "sample_rate_hz": rate_hz}]})
     assert records.json()["predictions"] == answer.json()["predictions"][:1]
     bad: list[tuple[list[object], str]] = [
