@@ -34,9 +34,13 @@ def follow(
             for heard in follower.feed(block):
                 printer(heard.time_s, heard.prediction)
     except KeyboardInterrupt:
-        output.say(f"stopped after {follower.heard_s:.1f} s: {printer.count} lines")
+        output.say(f"stopped after {follower.heard_s:.1f} s: {_lines(printer)}")
         return cli.INTERRUPTED
     if printer.count == 0:
         raise InputError(f"the stream ended after {follower.heard_s:.2f} s: {every_s:g} s are needed for one line")
-    output.say(f"end of the stream after {follower.heard_s:.1f} s: {printer.count} lines")
+    output.say(f"end of the stream after {follower.heard_s:.1f} s: {_lines(printer)}")
     return cli.DONE
+
+
+def _lines(printer: Printer) -> str:
+    return f"{printer.count} line{'s' * (printer.count != 1)}"

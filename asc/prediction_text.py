@@ -64,8 +64,8 @@ def most_probable(prediction: Prediction, top: int) -> str:
 def csv_line(cells: Iterable[object]) -> str:
     """One row of CSV, quoted where it must be, without its line end."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # cells with either of these two are quoted
+    return text.getvalue().removesuffix("\r\n")
 
 
 def tree(prediction: Prediction) -> dict[str, Any]:

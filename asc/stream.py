@@ -9,15 +9,16 @@ of the log-mel, of the maps that the SE gates look at, of the last map and of it
    missing. An output depends on `reach_frames` to either side, so a run has that many frames more on both sides, whose
    outputs are not used; behind the newest frame there are zeros, as behind the end of a clip. A run begins at a
    multiple of the network's stride in time, so that strided layers look at the same frames in every run;
-3. it runs over one more piece, the one that has waited longest, so that pieces follow the window that they are in;
+3. it runs over two pieces more, those that have waited longest, so that pieces follow the window that they are in;
 4. the totals of the last map give the means and deviations that the last layer is given.
 
 What the front end takes off and what the gates follow are means over the whole window, from the totals at that moment.
 So a label at second t is about the window that ends at t, without delay. It is an approximation of `Model.predict` on
 the window's audio, which differs in this:
 
-- A piece keeps the means of the window in which it was last run, up to half a window ago; `predict` takes those of the
-  whole window for all of it. This is most of the difference where the sound changes within a window.
+- A piece keeps the means of the window in which it was last run; `predict` takes those of the whole window for all of
+  it. This is most of the difference where the sound changes within a window, and just after that: a very different
+  past shows for one more window, fading, then not at all.
 - Left of the window there is what was heard before, up to `reach_frames` and a window of the front end; `predict` has
   zeros there. And strided layers look at every n-th frame of the stream, not of the window.
 - Samples are rounded to 16 bits of the highest peak in the window up to their step, not in the whole window.
@@ -45,6 +46,7 @@ from asc.results import Prediction
 from asc.size import KERNEL
 
 SHORTEST_STEP_S = 0.1
+RUN_AGAIN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +119,21 @@ class Follower:
         newest = [self._pieces[-number] for number in range(min(self._lag + 1, len(self._pieces)), 0, -1)]
         self._settle(0, newest, newest[0].start, self._frames.get(newest[0].start, newest[-1].stop))
         self._run(newest)
-        while self._waiting and self._waiting[0].start < self._pieces[0].start:
-            self._waiting.popleft()
-        if self._waiting:
-            self._run([piece := self._waiting.popleft()])
-            self._waiting.append(piece)
+        for piece in [self._longest_waiting() for _ in range(RUN_AGAIN)]:
+            if piece is not None:
+                self._run([piece])
+                self._waiting.append(piece)
         if len(newest) > self._lag:
             self._waiting.append(newest[0])
         return self._prediction()
+
+    def _longest_waiting(self) -> "_Piece | None":
+        """The piece in the window that was run longest ago, taken from those that wait."""
+        while self._waiting:
+            piece = self._waiting.popleft()
+            if piece.start >= self._pieces[0].start:
+                return piece
+        return None
 
     def _run(self, pieces: Sequence["_Piece"]) -> None:
         """Send neighbouring pieces through the network, with the means of the window as it is now."""
