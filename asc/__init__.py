@@ -1,1 +1,25 @@
-"""asc: acoustic scene classifiers that fit a hard size limit."""
+"""asc: acoustic scene classifiers that fit a hard size limit.
+
+    model = asc.load("runs/NAME/best/model.safetensors")
+    prediction = model.predict(waveform, sample_rate_hz)
+    print(prediction.label, prediction.probability)
+
+Importing asc is light: torch is imported by `load`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asc.predict import Model
+
+
+def load(path: str | Path) -> "Model":
+    """The model of a file such as runs/NAME/best/model.safetensors, ready to predict.
+
+    Raises:
+        asc.errors.InputError: no such file, damaged, or not a model file of this asc.
+    """
+    from asc.predict import load
+
+    return load(path)

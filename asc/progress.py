@@ -30,8 +30,8 @@ def packing(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextlib.contextmanager
-def counting(console: Console, doing: str) -> Iterator[Callable[[int, int], None]]:
-    """A `progress(done, total)` of clips that draws a bar in a terminal, and says start and end elsewhere."""
+def counting(console: Console, doing: str, things: str = "clips") -> Iterator[Callable[[int, int], None]]:
+    """A `progress(done, total)` of `things` that draws a bar in a terminal, and says start and end elsewhere."""
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(doing, total=None)
@@ -39,7 +39,7 @@ def counting(console: Console, doing: str) -> Iterator[Callable[[int, int], None
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
             if not console.is_terminal and done in (1, total):
-                console.print(f"{doing}: {done} of {total} clips", markup=False)
+                console.print(f"{doing}: {done} of {total} {things}", markup=False)
 
         yield progress
 

@@ -76,7 +76,8 @@ class Evaluation:
 
     `calibration_error` is the expected calibration error over clips (`asc.metrics`). `per_exposure` has the rows "seen"
     and "unseen", by whether a clip's device occurs in the set's training split, and is empty where the split does not
-    have both. `intervals` are None where they were not asked for, as in training.
+    have both. `intervals` are None where they were not asked for, as in the epochs of a training, and where nothing can
+    be said.
     """
 
     split: Split
@@ -114,6 +115,29 @@ class Examination:
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     reliability: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a model says of one recording: the probability of every label; both in the order of the model's labels."""
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return self.top(1)[0][0]
+
+    @property
+    def probability(self) -> float:
+        """The probability of `label`."""
+        return max(self.probabilities)
+
+    def top(self, n: int) -> tuple[tuple[str, float], ...]:
+        """The `n` most probable labels (all, if there are fewer), each with its probability, the best first."""
+        pairs = zip(self.labels, self.probabilities, strict=True)
+        return tuple(sorted(pairs, key=lambda pair: -pair[1])[:n])
 
 
 def macro(values: Iterable[float]) -> float:

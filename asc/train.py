@@ -282,7 +282,7 @@ class _Run:
         network, stored = compressed(self.network.eval(), self.masks, self.experiment)
         uncalibrated = network
         network, calibration = calibrated(uncalibrated, self.experiment, self.dataset, self.device)
-        evaluation = self.validator.evaluate(network)
+        evaluation = self.validator.judge(network)
         info = ModelInfo(
             experiment=self.experiment,
             labels=self.dataset.labels,
@@ -300,7 +300,7 @@ class _Run:
             stored=stored,
             seconds=sum(metrics.seconds for metrics in self.history),
             calibration=calibration,
-            uncalibrated=None if calibration is None else self.validator.evaluate(uncalibrated),
+            uncalibrated=None if calibration is None else self.validator.judge(uncalibrated),
         )
 
 

@@ -24,6 +24,8 @@ from threadpoolctl import threadpool_limits
 from asc.config import Architecture, Augment, Experiment, FrontEnd, Schedule
 from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset, open_dataset
+from asc.results import Signal
+from asc.train import train
 
 RATE_HZ = 8000
 
@@ -79,6 +81,16 @@ def tiny_experiment() -> Experiment:
         ),
         schedule=Schedule(cycles=2, epochs_per_cycle=3, batch_size=8, learning_rate_max=1e-2),
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experiment, tiny_dataset: Dataset) -> Path:
+    """The model file that a training of a second or two leaves; it knows the classes of the tiny set."""
+    folder = tmp_path_factory.mktemp("tiny_model")
+    changes = {"schedule.epochs_per_cycle": 6, "augment.mixup_alpha": 0.0, "augment.speed_factors": [1.0]}
+    experiment, cpu = tiny_experiment.updated(changes), torch.device("cpu")
+    train(experiment, tiny_dataset, folder=folder, report=lambda metrics: Signal.CONTINUE, device=cpu)
+    return folder / "model.safetensors"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,5 +1,6 @@
 """Evaluation on full-length clips of several lengths, against scikit-learn and against clip by clip."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,8 @@ def test_figures_are_those_of_scikit_learn(
     assert found.accuracy == pytest.approx(balanced_accuracy_score(targets, probabilities.argmax(1)))
     assert found.log_loss == pytest.approx(log_loss(targets, probabilities, sample_weight=weights, labels=range(4)))
     assert found.micro_log_loss == pytest.approx(log_loss(targets, probabilities, labels=range(4)))
+    assert evaluator.judge(network) == evaluator.examine(logits, clips).evaluation
+    assert found.intervals is None and replace(evaluator.judge(network), intervals=None) == found
 
 
 def test_other_labels_are_refused(tiny_experiment: Experiment, tiny_csv: Path, tiny_cache: Path) -> None:

@@ -1,5 +1,6 @@
 """The training loop on real audio: resuming, the schedule, divergence, and the stored network it leaves."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from asc.artefact import load_model
 from asc.checkpoint import read_tensors
 from asc.config import Experiment, Schedule
-from asc.data.dataset import Dataset
+from asc.data.choice import DataChoice
+from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
 from asc.evaluate import Evaluator
 from asc.model_info import rounded
@@ -76,10 +78,25 @@ def test_it_learns_and_stores_what_the_size_law_predicts(
     }
     assert end.stored.size_bytes == sum(item.size_bytes for item in items)
     assert info.experiment == longer
-    again = Evaluator(tiny_dataset, "valid", longer.front_end, CPU).evaluate(network)
+    again = Evaluator(tiny_dataset, "valid", longer.front_end, CPU).judge(network)
     assert again == end.evaluation
     assert info == rounded(replace(info, evaluation=again))
     assert (tmp_path / MODEL).stat().st_size == end.stored.file_bytes
+
+
+def test_the_stored_networks_figures_have_intervals(
+    tiny_experiment: Experiment, tiny_csv: Path, tmp_path: Path
+) -> None:
+    rows = list(csv.reader(tiny_csv.open()))
+    with (tmp_path / "meta.csv").open("w", newline="") as file:  # every clip a location of its own
+        csv.writer(file).writerows([rows[0][:2], *([tiny_csv.parent / name, label] for name, label, *_ in rows[1:])])
+    dataset = open_dataset(DataChoice(f"csv:{tmp_path / 'meta.csv'}"), sample_rate_hz=8000, cache=tmp_path / "cache")
+    end, _ = run(tiny_experiment.updated({"schedule.epochs_per_cycle": 1}), dataset, tmp_path)
+    assert isinstance(end, Completed) and end.evaluation.intervals is not None
+    ends = end.evaluation.intervals.log_loss
+    assert ends.low < end.evaluation.log_loss < ends.high
+    _, info = load_model(tmp_path / MODEL)
+    assert info == rounded(replace(info, evaluation=end.evaluation))
 
 
 @pytest.fixture(params=["int8", "float16"])

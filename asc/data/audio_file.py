@@ -5,6 +5,7 @@ RIFF and RF64 (https://www.itu.int/rec/R-REC-BS.2088), AIFF, AU, Wave64, and the
 """
 
 import struct
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -42,7 +43,7 @@ def inspect(path: Path, sample_rate_hz: int, *, min_s: float = MIN_CLIP_S) -> in
         AudioProblem: empty, unreadable, cut off or shorter than `min_s`.
     """
     header = checked_header(path, min_s=min_s)
-    ratio = _ratio(header.sample_rate_hz, sample_rate_hz)
+    ratio = resampling_ratio(header.sample_rate_hz, sample_rate_hz)
     return -(-header.samples * ratio.numerator // ratio.denominator)
 
 
@@ -60,6 +61,8 @@ def checked_header(path: Path, *, min_s: float = MIN_CLIP_S) -> Header:
             _check_length(file, path.stat().st_size, info)
     except soundfile.LibsndfileError as error:
         raise AudioProblem(f"unreadable: {error.error_string.rstrip('.')}") from error
+    except TypeError as error:  # so soundfile asks for the rate of a file that is called .raw
+        raise AudioProblem("unreadable: headerless (.raw), so its rate is not known") from error
     except OSError as error:
         raise AudioProblem(f"unreadable: {error.strerror or error}") from error
     if info.frames == 0:
@@ -75,23 +78,49 @@ def decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
     Raises:
         AudioProblem: unreadable, fewer samples than the header says, or samples that are no finite numbers.
     """
+    (whole,) = decode_pieces(path, sample_rate_hz, lambda header: [header.samples])
+    return whole
+
+
+def decode_pieces(
+    path: Path, sample_rate_hz: int, cut: Callable[[Header], Sequence[int]]
+) -> Iterator[NDArray[np.float32]]:
+    """The consecutive pieces of a file, each as `decode` gives a file; only one of them is in memory at a time.
+
+    `cut` names their lengths, in the file's own samples, that add up to all that its header says.
+
+    Raises:
+        AudioProblem: as `decode`, at the piece where it is found.
+    """
     try:
         with soundfile.SoundFile(str(path)) as file:
-            frames, rate_hz = file.frames, file.samplerate
-            sound = file.read(dtype="float32", always_2d=True)
+            header = Header(samples=file.frames, sample_rate_hz=file.samplerate)
+            done = 0
+            for samples in cut(header):
+                sound = file.read(samples, dtype="float32", always_2d=True)
+                done += len(sound)
+                if len(sound) < samples:
+                    raise AudioProblem(f"cut off: {done} of {header.samples} samples could be decoded")
+                yield resampled(mono(sound), header.sample_rate_hz, sample_rate_hz)
     except soundfile.LibsndfileError as error:
         raise AudioProblem(f"unreadable: {error.error_string.rstrip('.')}") from error
-    if len(sound) < frames:
-        raise AudioProblem(f"cut off: {len(sound)} of {frames} samples could be decoded")
+
+
+def mono(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean over channels of (samples, channels), as (samples,).
+
+    Raises:
+        AudioProblem: samples that are no finite numbers.
+    """
     if not np.isfinite(sound).all():
         raise AudioProblem("not finite: it has NaN or infinite samples")
-    mono = sound.mean(axis=1, dtype=np.float64).astype(np.float32)
-    return resampled(mono, rate_hz, sample_rate_hz)
+    mean: NDArray[np.float32] = sound.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return mean
 
 
 def resampled(sound: NDArray[np.float32], rate_hz: int, wanted_hz: int) -> NDArray[np.float32]:
     """(samples,) at `rate_hz` to (samples,) at `wanted_hz`."""
-    ratio = _ratio(rate_hz, wanted_hz)
+    ratio = resampling_ratio(rate_hz, wanted_hz)
     if ratio == 1:
         return sound
     with torch.inference_mode():
@@ -99,13 +128,19 @@ def resampled(sound: NDArray[np.float32], rate_hz: int, wanted_hz: int) -> NDArr
     return wave
 
 
-def _ratio(rate_hz: int, wanted_hz: int) -> Fraction:
+def resampling_ratio(rate_hz: int, wanted_hz: int) -> Fraction:
     """Wanted rate by given rate, exact for all usual rates.
 
     A ratio of large numbers (22,049 Hz to 44,100 Hz) is taken within 0.05 %, less than a hundredth of a semitone: its
     exact filter bank would take gigabytes.
     """
     return Fraction(wanted_hz, rate_hz).limit_denominator(MAX_RATIO_TERM)
+
+
+def audio_suffixes() -> frozenset[str]:
+    """File name endings of the containers that libsndfile reads (headerless RAW has no rate, so it is left out)."""
+    names = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
+    return frozenset(names | {".aif", ".aifc", ".oga", ".opus", ".snd"})
 
 
 def _check_length(file: BinaryIO, size_bytes: int, info: "soundfile._SoundFileInfo") -> None:

@@ -36,10 +36,18 @@ class Packed:
     integers: NDArray[np.int16]
     gain: float
 
+    @property
+    def samples(self) -> NDArray[np.float32]:
+        """What a store gives back, (samples,)."""
+        return self.integers * np.float32(self.gain)
 
-def quantise(waveform: NDArray[np.float32]) -> Packed:
-    """16 bit with the clip's peak at full scale: the error is at most half a gain. A silent clip has gain 1."""
-    peak = float(np.abs(waveform).max())
+
+def quantise(waveform: NDArray[np.float32], *, peak: float | None = None) -> Packed:
+    """16 bit with the clip's peak at full scale: the error is at most half a gain. A silent clip has gain 1.
+
+    `peak` is given where the waveform is a part of more, whose peak it is.
+    """
+    peak = float(np.abs(waveform).max()) if peak is None else peak
     gain = peak / LARGEST if peak > 0 else 1.0
     integers = np.rint(waveform.astype(np.float64) / gain).clip(-LARGEST, LARGEST).astype("<i2")
     return Packed(integers=integers, gain=gain)

@@ -6,8 +6,7 @@ Columns of a CSV: filename (relative to the CSV's folder) and label; optionally 
 from collections import Counter
 from pathlib import Path
 
-import soundfile
-
+from asc.data.audio_file import audio_suffixes
 from asc.data.rows import UNKNOWN_DEVICE, Row
 from asc.data.table import check_columns, read_table
 from asc.errors import InputError
@@ -56,7 +55,7 @@ def read_folder(folder: Path) -> tuple[Row, ...]:
         InputError: missing folder, no class folders, or class folders without audio.
     """
     _check_folder(folder)
-    suffixes = _audio_suffixes()
+    suffixes = audio_suffixes()
     classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if len(classes) < 2:
         raise InputError(
@@ -114,9 +113,3 @@ def _fold(file: Path, line: int, text: str) -> int:
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist or is not a folder: give the folder of the data set")
-
-
-def _audio_suffixes() -> frozenset[str]:
-    """File name endings of the containers that libsndfile reads (headerless RAW has no rate, so it is left out)."""
-    names = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
-    return frozenset(names | {".aif", ".aifc", ".oga", ".opus", ".snd"})

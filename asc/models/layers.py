@@ -1,8 +1,17 @@
 """The float parts of the network, the same code in training and in the stored forms."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Pooling = Callable[[Tensor], Tensor]
+
+
+def mean_of_map(x: Tensor) -> Tensor:
+    """The mean of each channel of a map, (batch, channels, bins, frames) to (batch, channels)."""
+    return x.mean(dim=(2, 3))
 
 
 class SqueezeExcite(nn.Module):
@@ -18,10 +27,12 @@ class SqueezeExcite(nn.Module):
         self.norm = norm
         self.expand = nn.Linear(bottleneck, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, bins, frames) to the same shape, in float."""
-        pooled = x.mean(dim=(2, 3))
-        gate = torch.sigmoid(self.expand(self.norm(torch.relu(self.reduce(pooled)))))
+    def forward(self, x: Tensor, pooling: Pooling = mean_of_map) -> Tensor:
+        """(batch, channels, bins, frames) to the same shape, in float.
+
+        `pooling` gives the means (batch, channels) that the gates follow: those of x, unless x is a part of more.
+        """
+        gate = torch.sigmoid(self.expand(self.norm(torch.relu(self.reduce(pooling(x))))))
         return x * gate[:, :, None, None]
 
 
@@ -60,9 +71,13 @@ class StatisticsPool(nn.Module):
         Two passes, not a difference of squares, so that long clips lose no precision.
         """
         mean = x.mean(dim=3, keepdim=True)
-        variance = (x - mean).square().mean(dim=3)
-        deviation = torch.sqrt(variance + 1e-5)
-        return torch.cat([mean.flatten(1), deviation.flatten(1)], dim=1)
+        return pooled_statistics(mean, (x - mean).square().mean(dim=3))
+
+
+def pooled_statistics(mean: Tensor, variance: Tensor) -> Tensor:
+    """What `StatisticsPool` gives, of the mean and variance over time (batch, channels, bins)."""
+    deviation = torch.sqrt(variance + 1e-5)
+    return torch.cat([mean.flatten(1), deviation.flatten(1)], dim=1)
 
 
 def channels_last(x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Values are kept as float32 tensors that hold float16 numbers, so that nothing is
 is float16, exactly what is stored.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from asc.config import Architecture, Block, FrontEnd
 from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear
-from asc.models.layers import SqueezeExcite, StatisticsPool, StoredNorm, channels_last, folded
+from asc.models.layers import (
+    Pooling,
+    SqueezeExcite,
+    StatisticsPool,
+    StoredNorm,
+    channels_last,
+    folded,
+    mean_of_map,
+)
 from asc.models.resnet_se import ResNetSE, check_log_mel
 from asc.quant.fake import every
 from asc.size import KERNEL, dense_inputs
@@ -30,9 +38,9 @@ class HalfBlock(nn.Module):
         self.se = SqueezeExcite(width, block.se_bottleneck, norm=StoredNorm(block.se_bottleneck))
         self.skip = nn.Conv2d(inputs, width, 1) if block.has_skip else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, pooling: Pooling = mean_of_map) -> Tensor:
         """(batch, in_channels, bins, frames) to (batch, channels, strided bins, strided frames)."""
-        y: Tensor = self.se(torch.relu_(self.conv2(torch.relu_(self.conv1(x)))))
+        y: Tensor = self.se(torch.relu_(self.conv2(torch.relu_(self.conv1(x)))), pooling)
         return y if self.skip is None else y + self.skip(every(x, self.stride))
 
 
@@ -60,8 +68,7 @@ class HalfNet(nn.Module):
         Raises:
             InputError: another shape.
         """
-        logits: Tensor = self.dense(self.statistics(log_mel))
-        return logits
+        return self.head(self.statistics(log_mel))
 
     def raw_logits(self, log_mel: Tensor) -> Tensor:
         """What `forward` gives, as float64 (as the 8-bit form has it, whose logits lie on a grid)."""
@@ -70,12 +77,29 @@ class HalfNet(nn.Module):
     @torch.no_grad()
     def statistics(self, log_mel: Tensor) -> Tensor:
         """What the last layer sees: log-mel (batch, 1, mel_bands, frames) to (batch, inputs) (errors as `forward`)."""
+        pooled: Tensor = self.pool(self.last_map(log_mel))
+        return pooled
+
+    @torch.no_grad()
+    def last_map(self, log_mel: Tensor, poolings: Sequence[Pooling] | None = None) -> Tensor:
+        """Log-mel as for `forward` to the map (batch, channels, bins, frames) that is pooled over time.
+
+        `poolings`, one a block, stand in for the SE's own means where the log-mel are a part of more (`asc.stream`).
+
+        Raises:
+            InputError: another shape.
+        """
         check_log_mel(log_mel, self.front_end)
         x = torch.relu_(self.stem(channels_last(log_mel)))
-        for block in self.blocks:
-            x = block(x)
-        pooled: Tensor = self.pool(x)
-        return pooled
+        for block, pooling in zip(self.blocks, poolings or [mean_of_map] * len(self.blocks), strict=True):
+            x = block(x, pooling)
+        return x
+
+    @torch.no_grad()
+    def head(self, pooled: Tensor) -> Tensor:
+        """Pooled statistics (batch, inputs) of a `last_map` to logits (batch, classes)."""
+        logits: Tensor = self.dense(pooled)
+        return logits
 
 
 def to_half(network: ResNetSE) -> HalfNet:

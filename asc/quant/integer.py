@@ -5,14 +5,14 @@ float64 is taken otherwise, and always on a GPU, whose float32 convolutions may 
 other steps with the zero point taken off, so that zero padding is exact. SE and the statistics pooling are in float.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.config import Architecture, Block, FrontEnd
-from asc.models.layers import SqueezeExcite, StatisticsPool, StoredNorm, channels_last
+from asc.models.layers import Pooling, SqueezeExcite, StatisticsPool, StoredNorm, channels_last, mean_of_map
 from asc.models.resnet_se import ResNetSE, check_log_mel
 from asc.quant.fake import STEPS, ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear, every
 from asc.size import KERNEL, dense_inputs
@@ -111,10 +111,10 @@ class IntegerBlock(nn.Module):
         self.skip = IntegerLayer((width, inputs, 1, 1), stride=stride) if block.has_skip else None
         self.add = IntegerQuantiser() if block.has_skip else None
 
-    def forward(self, steps: Tensor, input_scale: Tensor) -> Tensor:
+    def forward(self, steps: Tensor, input_scale: Tensor, pooling: Pooling = mean_of_map) -> Tensor:
         """Steps (batch, in_channels, bins, frames) to steps (batch, channels, strided bins, strided frames)."""
         inner = self.conv2(self.conv1(steps, input_scale), self.conv1.output.scale)
-        y: Tensor = self.se_output(self.se(self.conv2.output.dequantise(inner)))
+        y: Tensor = self.se_output(self.se(self.conv2.output.dequantise(inner), pooling))
         if self.skip is None or self.add is None:
             return y
         skip = self.skip.output.dequantise(self.skip(steps, input_scale))
@@ -162,14 +162,31 @@ class IntegerNet(nn.Module):
         Raises:
             InputError: another shape.
         """
+        steps: Tensor = self.pool_output(self.pool(self.last_map(log_mel)))
+        return steps
+
+    @torch.no_grad()
+    def last_map(self, log_mel: Tensor, poolings: Sequence[Pooling] | None = None) -> Tensor:
+        """Log-mel as for `forward` to the map (batch, channels, bins, frames) that is pooled over time, in float.
+
+        `poolings`, one a block, stand in for the SE's own means where the log-mel are a part of more (`asc.stream`).
+
+        Raises:
+            InputError: another shape.
+        """
         check_log_mel(log_mel, self.front_end)
         steps = self.stem(channels_last(self.input(log_mel)), self.input.scale)
         quantiser = self.stem.output
-        for block in self.integer_blocks():
-            steps = block(steps, quantiser.scale)
+        blocks = self.integer_blocks()
+        for block, pooling in zip(blocks, poolings or [mean_of_map] * len(blocks), strict=True):
+            steps = block(steps, quantiser.scale, pooling)
             quantiser = block.output_quantiser
-        pooled: Tensor = self.pool_output(self.pool(quantiser.dequantise(steps)))
-        return pooled
+        return quantiser.dequantise(steps)
+
+    @torch.no_grad()
+    def head(self, pooled: Tensor) -> Tensor:
+        """Pooled statistics (batch, inputs) of a `last_map`, in float, to logits (batch, classes)."""
+        return self.logits(self.pool_output(pooled))
 
     @torch.no_grad()
     def logits(self, statistics: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def test_every_trial_is_within_the_budget_and_the_best_is_saved(bench: Bench, wh
     best = record.completed()[0]
     network, info = load_model(bench.run("whole") / "best" / "model.safetensors")
     assert info.experiment.flat() == best.asked.config
-    assert best.ended is not None and info.evaluation.log_loss == best.ended.log_loss
+    assert best.ended is not None and info.evaluation.log_loss == round(best.ended.log_loss or 0, 4)
     stored = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     assert stored == best.asked.size_bytes
     assert (bench.run("whole") / "best" / "config.toml").read_text() == info.experiment.to_toml()

@@ -115,7 +115,7 @@ def test_a_training_goes_on_from_a_bucket_on_another_machine(
     after = [e.event.metrics for e in read_journal(Path("runs/night/journal.jsonl")) if isinstance(e.event, EpochDone)]
     assert len(before) == 3 and len(after) == 6
     assert after[:3] == before, "seconds too, which a second training would not give again"
-    assert set(bucket.sizes()) == {"journal.jsonl", "best/model.safetensors", "best/config.toml"}
+    assert set(bucket.sizes()) == {"journal.jsonl", "best/model.safetensors", "best/config.toml", "best/model_card.md"}
     assert bucket.get("best/model.safetensors") == Path("runs/night/best/model.safetensors").read_bytes()
 
     bucket.remove("best/config.toml")

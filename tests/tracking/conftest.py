@@ -105,11 +105,12 @@ class Script:
     def run_ended(self, outcome: str = "finished", best: str | None = None) -> None:
         self.say(RunEnded(outcome=outcome, best=best))  # type: ignore[arg-type]
 
-    def files(self) -> None:
+    def files(self, model: bytes = b"weights", card: str = "# night\n") -> None:
         best = self.folder / "best"
-        best.mkdir()
-        (best / "model.safetensors").write_bytes(b"weights")
+        best.mkdir(exist_ok=True)
+        (best / "model.safetensors").write_bytes(model)
         (best / "config.toml").write_text("schema = 1\n")
+        (best / "model_card.md").write_text(card)
         (self.folder / "leaderboard.csv").write_text("trial,log_loss\n")
 
 

@@ -1,0 +1,46 @@
+"""Following a stream of raw PCM, such as the output of `arecord`: a line for every second."""
+
+from typing import BinaryIO
+
+from asc import cli
+from asc.errors import InputError
+from asc.pcm import PcmFormat, open_pcm
+from asc.predict import Model
+from asc.prediction_text import Printer
+from asc.stream import Follower
+
+
+def follow(
+    model: Model, stream: BinaryIO, asked: PcmFormat, printer: Printer, *, window_s: float, every_s: float
+) -> int:
+    """Print what is heard in a stream of this format (or of its own header's) until it ends.
+
+    Returns the exit code: 130 where Ctrl-C ended it, else 0.
+
+    Raises:
+        InputError: it is a terminal, ends before the first prediction, or its samples or header cannot be used.
+    """
+    if stream.isatty():
+        raise InputError(
+            "--follow reads sound from standard input: send it some, as in arecord ... | predict.py ... --follow"
+        )
+    output = printer.output
+    pcm = open_pcm(lambda count: stream.read1(count), asked)  # type: ignore[attr-defined]
+    origin = "as its WAV header says" if pcm.has_header else "raw PCM"
+    follower = Follower(model, pcm.format.sample_rate_hz, window_s=window_s, every_s=every_s)
+    output.say(f"listening: {pcm.format} ({origin}), the latest {window_s:g} s every {every_s:g} s")
+    try:
+        for block in pcm.blocks:
+            for heard in follower.feed(block):
+                printer(heard.time_s, heard.prediction)
+    except KeyboardInterrupt:
+        output.say(f"stopped after {follower.heard_s:.1f} s: {_lines(printer)}")
+        return cli.INTERRUPTED
+    if printer.count == 0:
+        raise InputError(f"the stream ended after {follower.heard_s:.2f} s: {every_s:g} s are needed for one line")
+    output.say(f"end of the stream after {follower.heard_s:.1f} s: {_lines(printer)}")
+    return cli.DONE
+
+
+def _lines(printer: Printer) -> str:
+    return f"{printer.count} line{'s' * (printer.count != 1)}"

@@ -1,0 +1,161 @@
+"""The only inference from waveforms: a model file and audio of any rate, channels and length to probabilities.
+
+A waveform goes the way that a clip of a data set goes (`asc.data`): its channels are averaged, it is resampled, rounded
+to 16 bits with its peak at full scale, and the front end of the model's config does the rest. So for a clip of an
+evaluation set the probabilities are those that `launch/evaluate.py` writes, to the bit on the same processor.
+
+What is longer than 30 s is cut into equal windows of about 10 s, whose probabilities are averaged: networks are judged
+on clips of 10 s and trained on crops of them, statistics over minutes are none that they have seen, and memory stays
+bounded. Windows are cut before they are resampled. Everything is done on the processor.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from asc.artefact import ModelInfo, load_model
+from asc.data.audio_file import AudioProblem, Header, checked_header, decode_pieces, mono, resampled
+from asc.data.packing import quantise
+from asc.errors import InputError
+from asc.frontend import LogMel
+from asc.quant.stored import StoredNet
+from asc.results import Prediction
+
+LONGEST_WHOLE_S = 30
+WINDOW_S = 10
+LOUDEST = 100.0
+MOST_CHANNELS = 256
+RATES_HZ = (100, 10_000_000)
+_FULL_SCALE = {"uint8": 2.0**7, "int16": 2.0**15, "int32": 2.0**31}
+
+
+def load(path: str | Path) -> "Model":
+    """The model of a file, ready to predict.
+
+    Raises:
+        InputError: no such file, damaged, or not a model file of this asc.
+    """
+    return Model(*load_model(Path(path)))
+
+
+class Model:
+    """A stored network with its front end: waveforms in, probabilities out."""
+
+    def __init__(self, network: StoredNet, info: ModelInfo) -> None:
+        """`info` is what the network's file says of it (see `load`)."""
+        self.network = network
+        self.info = info
+        self.log_mel = LogMel(info.experiment.front_end)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the probabilities."""
+        return self.info.labels
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """The rate that waveforms are resampled to."""
+        return self.info.experiment.front_end.sample_rate_hz
+
+    def predict(self, waveform: ArrayLike | torch.Tensor, sample_rate_hz: float) -> Prediction:
+        """The probabilities of a waveform, (samples,) or (channels, samples), a numpy array or a tensor.
+
+        Floats have full scale 1; int16, int32 and uint8 (whose silence is 128) are divided by their full scale.
+
+        Raises:
+            InputError: another shape or type, a rate that is none, samples that are no finite numbers or far beyond
+                full scale, or fewer than one frame of the front end.
+        """
+        rate_hz = _checked_rate(sample_rate_hz)
+        sound = _as_floats(waveform)
+        bounds = np.cumsum([0, *window_lengths(Header(samples=len(sound), sample_rate_hz=rate_hz))])
+        try:
+            pieces = [sound[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+            return self._mean(resampled(mono(piece), rate_hz, self.sample_rate_hz) for piece in pieces)
+        except AudioProblem as problem:
+            raise InputError(f"the waveform cannot be used ({problem}): give finite samples") from problem
+
+    def predict_file(self, path: str | Path) -> Prediction:
+        """The probabilities of a sound file, which is read window by window and never held whole.
+
+        Raises:
+            InputError: it cannot be read, is cut off, or its samples are such as `predict` refuses.
+        """
+        path = Path(path)
+        try:
+            _checked_rate(checked_header(path, min_s=0).sample_rate_hz)
+            return self._mean(decode_pieces(path, self.sample_rate_hz, window_lengths))
+        except (AudioProblem, InputError) as problem:
+            raise InputError(f"{path}: {problem}") from problem
+
+    def _mean(self, waveforms: Iterable[NDArray[np.float32]]) -> Prediction:
+        """The mean of the windows' probabilities, each (samples,) at the model's rate."""
+        total, count = np.zeros(len(self.labels)), 0
+        for waveform in waveforms:
+            total += self._probabilities(waveform)
+            count += 1
+        return Prediction(labels=self.labels, probabilities=tuple((total / count).tolist()))
+
+    @torch.inference_mode()
+    def _probabilities(self, waveform: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Of one window, (samples,) at the model's rate, to (classes,)."""
+        check_level(waveform)
+        rounded = torch.from_numpy(quantise(waveform).samples)
+        logits = self.network(self.log_mel(rounded[None]))
+        probabilities: NDArray[np.float64] = torch.softmax(logits.double(), dim=1)[0].numpy()
+        return probabilities
+
+
+def window_lengths(header: Header) -> list[int]:
+    """The lengths in samples of the equal windows that a recording is cut into: one, up to 30 s."""
+    seconds = header.samples / header.sample_rate_hz
+    windows = round(seconds / WINDOW_S) if seconds > LONGEST_WHOLE_S else 1
+    bounds = [header.samples * number // windows for number in range(windows + 1)]
+    return [stop - start for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def check_level(waveform: NDArray[np.float32]) -> None:
+    """Check that samples have full scale 1, or about that: integers that were only cast to float do not.
+
+    Raises:
+        InputError: samples beyond 100 times full scale.
+    """
+    peak = float(np.abs(waveform).max(initial=0))
+    if peak > LOUDEST:
+        raise InputError(f"samples reach {peak:.6g} where full scale is 1: divide them by their full scale")
+
+
+def _checked_rate(sample_rate_hz: float) -> int:
+    low, high = RATES_HZ
+    if not low <= sample_rate_hz <= high or sample_rate_hz != int(sample_rate_hz):
+        raise InputError(
+            f"a sample rate of {sample_rate_hz} Hz cannot be used: give a whole number within {low:,} and {high:,}"
+        )
+    return int(sample_rate_hz)
+
+
+def _as_floats(waveform: ArrayLike | torch.Tensor) -> NDArray[np.float32]:
+    """(samples, channels), full scale 1; a view where it can be."""
+    if isinstance(waveform, torch.Tensor):
+        waveform = waveform.detach().cpu()
+        waveform = (waveform.float() if waveform.is_floating_point() else waveform).numpy()
+    sound = np.asarray(waveform)
+    if sound.ndim not in (1, 2) or 0 in sound.shape:
+        raise InputError(
+            f"a waveform has the shape (samples,) or (channels, samples) and is not empty, got {sound.shape}"
+        )
+    sound = np.atleast_2d(sound)
+    if len(sound) > MOST_CHANNELS or (len(sound) > 1 and len(sound) > sound.shape[1]):
+        raise InputError(f"a waveform of shape {sound.shape} has {len(sound)} channels: give (channels, samples)")
+    if sound.dtype.name in _FULL_SCALE:
+        silence = 128 if sound.dtype == np.uint8 else 0
+        sound = (sound.astype(np.float32) - silence) / np.float32(_FULL_SCALE[sound.dtype.name])
+    elif not np.issubdtype(sound.dtype, np.floating):
+        raise InputError(
+            f"a waveform holds floats of full scale 1, or int16, int32 or uint8, not {sound.dtype}: convert it"
+        )
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and that is refused
+        return sound.astype(np.float32, copy=False).T

@@ -1,0 +1,181 @@
+"""launch/predict.py as a user starts it: files, folders, a stream; what is printed where, and the exit code."""
+
+import csv
+import io
+import json
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import asc
+from asc.predict import Model
+
+SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "predict.py"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return asc.load(tiny_model)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_model: Path) -> Run:
+    def started(*options: object, stdin: bytes | None = None) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["predict.py", str(tiny_model), *map(str, options)])
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return started
+
+
+@pytest.fixture
+def sounds(tmp_path: Path, tiny_csv: Path) -> Path:
+    """A folder with two good files, one below another folder, and two that cannot be used; its name is no markup."""
+    folder = tmp_path / "[red] :dog: sounds"
+    (folder / "below").mkdir(parents=True)
+    for name, copy in (("up_fast-00-0.wav", "b, 1.wav"), ("down_slow-03-1.wav", "below/a.wav")):
+        (folder / copy).write_bytes((tiny_csv.parent / name).read_bytes())
+    (folder / "cut.wav").write_bytes((folder / "b, 1.wav").read_bytes()[:-999])
+    (folder / "text.wav").write_text("no sound")
+    (folder / "notes.txt").write_text("not looked at")
+    (folder / "below" / "._a.wav").write_text("hidden")
+    return folder
+
+
+def test_lines_for_people_and_what_cannot_be_used_at_the_end(run: Run, model: Model, sounds: Path) -> None:
+    code, out, err = run(sounds, sounds / "missing.flac", "--top", 2)
+    assert code == 2
+    lines = out.splitlines()
+    assert [line.split("  ")[-1] for line in lines] == [str(sounds / "b, 1.wav"), str(sounds / "below" / "a.wav")]
+    for line, name in zip(lines, ("b, 1.wav", "below/a.wav"), strict=True):
+        (first, p), (second, q) = model.predict_file(sounds / name).top(2)
+        assert line.split()[:4] == [first, f"{p:.1%}", second, f"{q:.1%}"]
+    *_, cut, text, missing, last = err.splitlines()
+    assert cut.startswith(f"error: {sounds / 'cut.wav'}: cut off") and "text.wav: unreadable" in text
+    assert missing == f"error: {sounds / 'missing.flac'}: unreadable: No such file or directory"
+    assert last == "2 of 5 files predicted; 3 cannot be used and are named above"
+    assert "predicting: 5 of 5 files" in err
+
+
+def test_csv_has_every_probability(run: Run, model: Model, sounds: Path) -> None:
+    code, out, err = run(sounds / "b, 1.wav", sounds / "below", sounds / "b, 1.wav", "--csv")
+    assert code == 0 and err.splitlines()[-1] == "2 files predicted"
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert list(rows[0]) == ["file", "label", "probability", *model.labels]
+    assert [row["file"] for row in rows] == [str(sounds / "b, 1.wav"), str(sounds / "below" / "a.wav")]
+    for row in rows:
+        said = model.predict_file(row["file"])
+        assert (row["label"], row["probability"]) == (said.label, f"{said.probability:.9g}")
+        assert [row[label] for label in model.labels] == [f"{p:.9g}" for p in said.probabilities]
+
+
+def test_json_is_one_object(run: Run, model: Model, sounds: Path) -> None:
+    code, out, err = run(sounds, "--json")
+    found = json.loads(out)
+    assert code == 2 and out.count("\n") == 1 and "2 of 4 files predicted" in err
+    assert found["labels"] == list(model.labels)
+    assert [Path(entry["file"]).name for entry in found["predictions"]] == ["b, 1.wav", "a.wav"]
+    said = model.predict_file(sounds / "b, 1.wav")
+    assert found["predictions"][0]["probabilities"] == dict(said.top(4))
+    assert list(found["predictions"][0]["probabilities"])[0] == found["predictions"][0]["label"] == said.label
+    assert [Path(entry["file"]).name for entry in found["unreadable"]] == ["cut.wav", "text.wav"]
+
+
+def test_one_file_has_no_progress(run: Run, sounds: Path) -> None:
+    code, out, err = run(sounds / "b, 1.wav")
+    assert code == 0 and out.count("\n") == 1 and err == "1 file predicted\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ((), "there is nothing to predict"),
+        (("--follow", "a.wav"), "either --follow or files"),
+        (("a.wav", "--csv", "--json"), "either CSV or JSON"),
+        (("a.wav", "--top", "0"), "--top must be at least 1"),
+        (("--follow", "--rate", "0"), "within 100 and 10,000,000 Hz"),
+        (("--follow", "--window", "2.5"), "multiple of the step"),
+    ],
+)
+def test_wrong_options_are_one_sentence(run: Run, options: tuple[str, ...], part: str) -> None:
+    code, out, err = run(*options, stdin=b"\x00" * 100)
+    assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1 and part in err
+
+
+def test_a_folder_without_sound_is_an_error(run: Run, tmp_path: Path) -> None:
+    code, out, err = run(tmp_path)
+    assert (code, out) == (2, "") and f"error: {tmp_path}: no sound file in this folder" in err
+
+
+def pcm(tiny_csv: Path, seconds: float) -> bytes:
+    sound = soundfile.read(tiny_csv.parent / "up_fast-00-0.wav", dtype="int16")[0]
+    return bytes(np.resize(sound, round(seconds * 8000)).astype("<i2").tobytes())
+
+
+@pytest.mark.parametrize("style", ["--csv", "--json", None])
+def test_a_stream_has_a_line_a_second(run: Run, model: Model, tiny_csv: Path, style: str | None) -> None:
+    options = ["--follow", "--rate", "8000", "--window", "3", *([style] if style else [])]
+    code, out, err = run(*options, stdin=pcm(tiny_csv, 4.6))
+    assert code == 0
+    assert err.splitlines() == [
+        "listening: 8,000 Hz, 1 channel, s16le (raw PCM), the latest 3 s every 1 s",
+        "end of the stream after 4.6 s: 4 lines",
+    ]
+    first = model.predict(np.frombuffer(pcm(tiny_csv, 1.0), "<i2"), 8000)
+    lines = out.splitlines()
+    match style:
+        case "--csv":
+            rows = list(csv.DictReader(lines))
+            assert [row["time_s"] for row in rows] == ["1.0", "2.0", "3.0", "4.0"]
+            label, found = rows[0]["label"], float(rows[0]["probability"])
+        case "--json":
+            objects = [json.loads(line) for line in lines]
+            assert [entry["time_s"] for entry in objects] == [1, 2, 3, 4]
+            assert list(objects[0]["probabilities"].values()) == pytest.approx([p for _, p in first.top(4)], abs=1e-6)
+            label, found = objects[0]["label"], objects[0]["probability"]
+        case _:
+            assert [line.split()[:2] for line in lines] == [["1", "s"], ["2", "s"], ["3", "s"], ["4", "s"]]
+            label, found = lines[0].split()[2], float(lines[0].split()[3].rstrip("%")) / 100
+    assert label == first.label and found == pytest.approx(first.probability, abs=6e-4)
+
+
+def test_a_stream_that_is_too_short_is_one_sentence(run: Run, tiny_csv: Path) -> None:
+    code, out, err = run("--follow", "--rate", "8000", stdin=pcm(tiny_csv, 0.9))
+    assert (code, out) == (2, "") and err.splitlines()[-1].startswith("error: the stream ended after 0.90 s")
+
+
+def test_pipes_are_live_and_may_close(tiny_model: Path, tiny_csv: Path) -> None:
+    """A line is there before the stream goes on, Ctrl-C ends in order, and `| head` leaves no traceback."""
+    command = [sys.executable, "-W", "ignore", str(SCRIPT), str(tiny_model), "--follow", "--rate", "8000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(pcm(tiny_csv, 1.0))
+        process.stdin.flush()
+        assert process.stdout.readline().split()[:2] == [b"1", b"s"]
+        process.send_signal(2)
+        assert process.wait(timeout=60) == 130
+        assert process.stderr.read().splitlines()[-1] == b"stopped after 1.0 s: 1 line"
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(pcm(tiny_csv, 1.0))
+        process.stdin.flush()
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdin.write(pcm(tiny_csv, 3.0))
+        process.stdin.close()
+        assert process.wait(timeout=60) == 1
+        assert b"Traceback" not in process.stderr.read()

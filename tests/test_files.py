@@ -1,0 +1,92 @@
+"""Which files a list of paths means, and predictions of many, of which some cannot be used."""
+
+import os
+from pathlib import Path
+
+import pytest
+import soundfile
+
+import asc
+from asc import cli
+from asc.files import Unreadable, predict_files, predictions, sound_files
+from asc.predict import Model
+from asc.prediction_text import Printer
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return asc.load(tiny_model)
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_folders_are_searched_sorted_and_every_file_is_there_once(tmp_path: Path) -> None:
+    names = ("b.wav", "a/z.FLAC", "a/c.ogg", "c.mp3")
+    touch(*(tmp_path / name for name in names))
+    touch(tmp_path / "notes.txt", tmp_path / ".b.wav", tmp_path / "x.raw", tmp_path / "odd.txt")
+    (tmp_path / "d.wav").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe.wav")
+    found, problems = sound_files([tmp_path / "odd.txt", tmp_path, tmp_path / "a", tmp_path / "b.wav"])
+    assert found == [tmp_path / name for name in ("odd.txt", "a/c.ogg", "a/z.FLAC", "b.wav", "c.mp3")]
+    assert problems == []
+
+
+def test_a_folder_without_sound_is_a_problem(tmp_path: Path) -> None:
+    touch(tmp_path / "full" / "a.wav")
+    (tmp_path / "empty").mkdir()
+    found, problems = sound_files([tmp_path / "empty", tmp_path / "full"])
+    assert found == [tmp_path / "full" / "a.wav"]
+    assert [(problem.path, problem.reason[:13]) for problem in problems] == [(tmp_path / "empty", "no sound file")]
+
+
+def test_a_folder_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "open" / "a.wav", tmp_path / "shut" / "b.wav")
+    listed = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found, problems = sound_files([tmp_path])
+    assert found == [tmp_path / "open" / "a.wav"]
+    assert problems == [Unreadable(path=tmp_path / "shut", reason="unreadable: Permission denied")]
+
+
+def test_one_bad_file_stops_none_of_the_others(model: Model, tiny_csv: Path, tmp_path: Path) -> None:
+    good = tiny_csv.parent / "up_fast-00-0.wav"
+    short = tmp_path / "short.wav"
+    soundfile.write(short, [0.1] * 10, 8000)
+    touch(tmp_path / "bad.wav")
+    raw = tmp_path / "a.raw"
+    touch(raw)
+    said = dict(predictions(model, [tmp_path / "bad.wav", good, short, raw]))
+    assert said[good] == model.predict_file(good)
+    reasons = {path.name: found.reason for path, found in said.items() if isinstance(found, Unreadable)}
+    assert "unreadable" in reasons["bad.wav"] and "shorter than one frame" in reasons["short.wav"]
+    assert "rate is not known" in reasons["a.raw"]
+    assert not any(str(tmp_path) in reason for reason in reasons.values())
+
+
+def test_an_interruption_keeps_what_is_done(
+    model: Model, tiny_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tiny_csv.parent / name for name in ("up_fast-00-0.wav", "up_fast-00-1.wav", "up_slow-00-0.wav")]
+    predict = Model.predict_file
+
+    def interrupted(self: Model, path: Path) -> object:
+        if path == files[2]:
+            raise KeyboardInterrupt
+        return predict(self, path)
+
+    monkeypatch.setattr(Model, "predict_file", interrupted)
+    code = predict_files(model, files, Printer(cli.Output(as_json=False), "lines", key="file"))
+    out, err = capsys.readouterr()
+    assert code == cli.INTERRUPTED and out.count("\n") == 2
+    assert err.splitlines()[-1] == "stopped: 2 of 3 files predicted"

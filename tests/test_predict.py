@@ -1,0 +1,209 @@
+"""Inference from waveforms: the probabilities of evaluation, for audio of every form, or one sentence."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+import asc
+from asc.config import Experiment
+from asc.data.audio_file import Header
+from asc.data.choice import DataChoice
+from asc.data.dataset import Dataset, open_dataset
+from asc.errors import InputError
+from asc.evaluate import Evaluator
+from asc.models.build import build_network
+from asc.predict import Model, window_lengths
+from asc.quant.half import to_half
+from asc.report.predictions import submission
+
+RATE_HZ = 8000
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return asc.load(str(tiny_model))
+
+
+@pytest.fixture(scope="module")
+def half(tiny_experiment: Experiment, model: Model) -> Model:
+    """A model in 16 bits."""
+    experiment = tiny_experiment.updated({"compression.storage": "float16"})
+    network = build_network(experiment.architecture, experiment.front_end, seed=1, storage="float16").train()
+    network(torch.randn(8, 1, 16, 40, generator=torch.Generator().manual_seed(0)) * 3)
+    return Model(to_half(network), model.info)
+
+
+def chirps(seconds: float, rate_hz: int = RATE_HZ) -> NDArray[np.float32]:
+    """A sound that changes: another half of it has other probabilities."""
+    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    sweep = (time_s * (5 + 10 * (time_s > seconds / 2))) % 1.0
+    noise = np.random.default_rng(0).standard_normal(len(time_s))
+    return (0.1 * np.sin(2 * np.pi * np.cumsum(500 + 2000 * sweep) / rate_hz) + 0.003 * noise).astype(np.float32)
+
+
+def test_for_clips_of_a_set_it_gives_what_evaluation_writes(model: Model, tiny_csv: Path, tiny_cache: Path) -> None:
+    dataset = open_dataset(
+        DataChoice(f"csv:{tiny_csv}"), sample_rate_hz=RATE_HZ, cache=tiny_cache, splits=("valid", "test")
+    )
+    network, info = model.network, model.info
+    written: list[str] = []
+    for split in ("valid", "test"):
+        evaluator = Evaluator(dataset, split, info.experiment.front_end, torch.device("cpu"))
+        text = submission(evaluator.predictions(*evaluator.logits(network), info.labels))
+        rows = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+        for row in rows:
+            said = model.predict_file(tiny_csv.parent / row["filename"])
+            waveform, rate_hz = soundfile.read(tiny_csv.parent / row["filename"], dtype="float32")
+            assert model.predict(waveform, rate_hz) == said
+            assert said.label == row["scene_label"]
+            assert [f"{probability:.9g}" for probability in said.probabilities] == [row[name] for name in said.labels]
+            written.append(row[said.label])
+    assert len(written) > 30 and len(set(written)) > 10, "equal answers for all clips would prove little"
+
+
+def test_half_networks_too_give_what_evaluation_gives(half: Model, tiny_dataset: Dataset) -> None:
+    evaluator = Evaluator(tiny_dataset, "valid", half.info.experiment.front_end, torch.device("cpu"))
+    rows, clips = evaluator.logits(half.network)
+    for row, clip in zip(torch.softmax(rows, dim=1), clips.tolist(), strict=True):
+        said = half.predict(tiny_dataset.waveform(clip), RATE_HZ)
+        np.testing.assert_allclose(said.probabilities, row.numpy(), rtol=1e-5)
+
+
+def test_a_prediction_names_its_labels_best_first(model: Model) -> None:
+    said = model.predict(chirps(0.6), RATE_HZ)
+    assert said.labels == model.labels == model.info.labels and len(said.labels) == 4
+    assert sum(said.probabilities) == pytest.approx(1) and said.probability == max(said.probabilities)
+    assert said.label == said.labels[int(np.argmax(said.probabilities))]
+    pairs = said.top(4)
+    assert pairs[0] == (said.label, said.probability) and dict(pairs) == dict(
+        zip(said.labels, said.probabilities, strict=True)
+    )
+    assert [p for _, p in pairs] == sorted(said.probabilities, reverse=True)
+    assert said.top(2) == pairs[:2] and said.top(99) == pairs
+
+
+def test_arrays_tensors_channels_and_integers_say_the_same(model: Model) -> None:
+    sound = np.rint(chirps(0.6) * 2**15).astype(np.int16)
+    expected = model.predict(sound.astype(np.float32) / 2**15, RATE_HZ)
+    both = np.stack([2 * sound, np.zeros_like(sound)])
+    for same in (
+        sound,
+        torch.from_numpy(sound),
+        sound.astype(np.int32) * 2**16,
+        sound / 2**15,
+        torch.from_numpy(sound).double() / 2**15,
+        torch.from_numpy(sound / 2**15).requires_grad_(),
+        sound[None],
+        both,
+        np.asfortranarray(both),
+    ):
+        assert model.predict(same, RATE_HZ) == expected
+    eight = np.rint(chirps(0.6) * 2**7)
+    assert model.predict((eight + 128).astype(np.uint8), RATE_HZ) == model.predict(eight / 2**7, RATE_HZ)
+
+
+@pytest.mark.parametrize("rate_hz", [4_000, 11_025, 44_100, 192_000, 7_999])
+def test_other_rates_say_nearly_the_same(model: Model, rate_hz: int) -> None:
+    time_s = np.arange(round(0.7 * rate_hz)) / rate_hz
+    low = 0.3 * np.sin(2 * np.pi * (300 * time_s + 800 * time_s**2))  # below what any of these rates can hold
+    there = 0.3 * np.sin(2 * np.pi * (300 * np.arange(5600) / 8000 + 800 * (np.arange(5600) / 8000) ** 2))
+    if rate_hz < RATE_HZ / 1.5:  # nothing is above its half rate: compare with what was cut off likewise
+        there = resample_poly(resample_poly(there, 1, 2), 2, 1)
+    found, expected = model.predict(low, rate_hz), model.predict(there, RATE_HZ)
+    assert np.abs(np.subtract(found.probabilities, expected.probabilities)).sum() < 0.25
+
+
+@pytest.mark.parametrize(("container", "subtype"), [("wav", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS")])
+def test_a_long_file_is_read_in_windows_and_gives_what_its_waveform_gives(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, container: str, subtype: str
+) -> None:
+    seconds, path = (600.0 if container == "wav" else 47.3), tmp_path / f"long.{container}"
+    sound = np.tile(chirps(seconds / 10)[:, None], (10, 2)) * [1.0, 0.5]
+    soundfile.write(path, sound, RATE_HZ, subtype=subtype)
+    waveform, _ = soundfile.read(path, dtype="float32")
+    lengths: list[int] = []
+    read = soundfile.SoundFile.read
+    monkeypatch.setattr(
+        soundfile.SoundFile, "read", lambda file, count, **kind: lengths.append(count) or read(file, count, **kind)
+    )
+    said = model.predict_file(path)
+    assert sum(lengths) == len(sound) and 9 * RATE_HZ < min(lengths) <= max(lengths) < 12 * RATE_HZ
+    np.testing.assert_allclose(said.probabilities, model.predict(waveform.T, RATE_HZ).probabilities, rtol=1e-9)
+    if seconds == 600:
+        return
+    parts = np.array_split(waveform, len(lengths))
+    mean = np.mean([model.predict(part.T, RATE_HZ).probabilities for part in parts], axis=0)
+    np.testing.assert_allclose(said.probabilities, mean, atol=2e-3)  # array_split puts odd samples elsewhere
+
+
+@pytest.mark.parametrize(
+    ("seconds", "windows"), [(0.01, 1), (10, 1), (30, 1), (30.1, 3), (36, 4), (600, 60), (3599.9, 360)]
+)
+def test_windows_are_equal_and_leave_nothing_out(seconds: float, windows: int) -> None:
+    samples = round(seconds * 44_100)
+    lengths = window_lengths(Header(samples=samples, sample_rate_hz=44_100))
+    assert len(lengths) == windows and sum(lengths) == samples and max(lengths) - min(lengths) <= 1
+
+
+GOOD = np.zeros(4000, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "rate_hz", "part"),
+    [
+        (GOOD[:0], 8000, "(0,)"),
+        (GOOD.reshape(2, 20, 100), 8000, "(2, 20, 100)"),
+        (np.float32(0), 8000, "()"),
+        (GOOD.reshape(2000, 2), 8000, "give (channels, samples)"),
+        (np.zeros((300, 400), np.float32), 8000, "300 channels"),
+        (GOOD[:79], 8000, "shorter than one frame"),
+        (GOOD[:10], 48000, "shorter than one frame"),
+        (np.full(4000, np.nan), 8000, "NaN"),
+        (np.full(4000, np.inf), 8000, "NaN or infinite"),
+        (np.full(4000, 1e300), 8000, "NaN or infinite"),
+        (np.full(4000, 32767.0), 8000, "32767 where full scale is 1"),
+        (GOOD.astype(np.int64), 8000, "not int64"),
+        (GOOD.astype(bool), 8000, "not bool"),
+        (GOOD.astype(complex), 8000, "not complex128"),
+        (["a"], 8000, "not <U1"),
+        (GOOD, 0, "sample rate of 0 Hz"),
+        (GOOD, -8000, "-8000 Hz"),
+        (GOOD, float("nan"), "nan Hz"),
+        (GOOD, 8000.5, "8000.5 Hz"),
+        (GOOD, 10**9, "1000000000 Hz"),
+    ],
+)
+def test_wrong_input_is_one_sentence(model: Model, waveform: NDArray[np.float32], rate_hz: float, part: str) -> None:
+    with pytest.raises(InputError) as caught:
+        model.predict(waveform, rate_hz)
+    assert part in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_silence_has_probabilities_too(model: Model) -> None:
+    assert sum(model.predict(GOOD, RATE_HZ).probabilities) == pytest.approx(1)
+
+
+def test_a_file_that_cannot_be_used_is_named(model: Model, tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole.wav", tmp_path / "cut.wav"
+    soundfile.write(whole, chirps(0.6), RATE_HZ)
+    path.write_bytes(whole.read_bytes()[:-1000])
+    for wrong in (path, tmp_path / "missing.wav"):
+        with pytest.raises(InputError) as caught:
+            model.predict_file(wrong)
+        assert str(caught.value).startswith(f"{wrong}: ") and "\n" not in str(caught.value)
+    soundfile.write(path, np.full(3000, np.nan), RATE_HZ, subtype="FLOAT")
+    with pytest.raises(InputError, match="NaN"):
+        model.predict_file(path)
+    assert model.predict_file(whole) == model.predict(soundfile.read(whole)[0], RATE_HZ)
+
+
+def test_no_model_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"missing\.safetensors"):
+        asc.load(tmp_path / "missing.safetensors")
