@@ -9,6 +9,8 @@ from asc.recipes.loading import load_experiment
 from asc.results import Stored
 from asc.size import Cost, cost
 
+CHALLENGES = [rule for rule in RULES if rule.name != "file"]
+
 
 def made(*, parameters=1, size_bytes=1, macs=1):
     stored = Stored(
@@ -31,8 +33,8 @@ def test_128_kb_in_the_unit_of_each_rule(name, limit):
 
 def test_reference_as_the_report_stores_it_passes_the_first_rule_and_no_other():
     reference = cost(Architecture(), FrontEnd(), Compression(), stored_as="report")
-    assert [r.name for r in RULES if fits(r, reference)] == ["dcase2021"]
-    assert [counted_bytes(r, reference.stored) for r in RULES] == [130_704, 113_976, 130_704]
+    assert [r.name for r in CHALLENGES if fits(r, reference)] == ["dcase2021"]
+    assert [counted_bytes(r, reference.stored) for r in CHALLENGES] == [130_704, 113_976, 130_704]
 
 
 def test_reference_as_asc_stores_it_fails_the_third_rule_by_its_macs_alone():
@@ -49,10 +51,10 @@ def test_the_limits_belong_to_what_fits():
     assert not fits(rule("dcase2021"), made(size_bytes=131_073))
 
 
-def test_only_the_first_rule_leaves_pruned_zeros_out():
+def test_only_the_first_rule_leaves_pruned_zeros_out_and_in_a_file_each_is_a_bit():
     network = load_experiment("16b_prune")
     pruned = cost(network.architecture, network.front_end, network.compression)
-    assert [counted_bytes(r, pruned.stored) for r in RULES] == [122_540, 81_390, 162_780]
+    assert [counted_bytes(r, pruned.stored) for r in RULES] == [122_540, 81_390, 162_780, 135_600]
     assert [r.name for r in RULES if fits(r, pruned)] == ["dcase2021"]
 
 

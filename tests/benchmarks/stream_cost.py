@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 import asc
-from asc.artefact import DataIdentity, ModelInfo
 from asc.data.audio_file import decode
 from asc.data.choice import DataChoice
+from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.predict import Model
 from asc.quant.stored import to_stored
