@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
 
 from asc.config import Architecture, Block, Compression, FrontEnd
 from asc.errors import InputError
@@ -10,11 +12,42 @@ FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One operation in execution order and the bytes of all tensors that are live while it runs."""
+class Tensor:
+    """What an operation writes, named like it, of one clip; live from step number `first` to `last`, both included.
+
+    Shapes are (channels, bins, frames) or (values,). The input, `log_mel`, is there before step 0.
+    """
 
     name: str
-    live_bytes: int
+    shape: tuple[int, ...]
+    bytes_each: int
+    first: int
+    last: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the whole tensor."""
+        return prod(self.shape) * self.bytes_each
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation in execution order, and all tensors that are live while it runs; its own output is the last."""
+
+    name: str
+    live: tuple[Tensor, ...]
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of all tensors that are live while it runs."""
+        return sum(tensor.size_bytes for tensor in self.live)
+
+
+class _Operation(NamedTuple):
+    name: str
+    shape: tuple[int, ...]
+    bytes_each: int
+    reads: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +57,11 @@ class FeatureMap:
     channels: int
     bins: int
     frames: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, bins, frames)."""
+        return self.channels, self.bins, self.frames
 
     @property
     def elements(self) -> int:
@@ -64,50 +102,101 @@ def activation_steps(
     Raises:
         InputError: `seconds` holds no frame.
     """
+    operations = _all_operations(architecture, front_end, compression, seconds)
+    last = _last_reads(operations)
+    live: list[Tensor] = []
+    steps = []
+    for number, (name, shape, bytes_each, _) in enumerate(operations):
+        live.append(Tensor(name, shape, bytes_each, max(number - 1, 0), last.get(name, len(operations) - 1) - 1))
+        if number:
+            steps.append(Step(name, tuple(live)))
+        live = [tensor for tensor in live if tensor.last >= number]
+    return tuple(steps)
+
+
+def peak_bytes(
+    architecture: Architecture, front_end: FrontEnd, compression: Compression, *, seconds: float = 10.0
+) -> int:
+    """The most bytes that are live at a step of `activation_steps`, in a fraction of the time.
+
+    Raises:
+        InputError: `seconds` holds no frame.
+    """
+    operations = _all_operations(architecture, front_end, compression, seconds)
+    last = _last_reads(operations)
+    freed = [0] * len(operations)
+    live = peak = 0
+    for number, (name, shape, bytes_each, _) in enumerate(operations):
+        size_bytes = prod(shape) * bytes_each
+        live += size_bytes
+        peak = max(peak, live)
+        freed[last.get(name, number)] += size_bytes
+        live -= freed[number]
+    return peak
+
+
+def _all_operations(
+    architecture: Architecture, front_end: FrontEnd, compression: Compression, seconds: float
+) -> tuple[_Operation, ...]:
+    """The input, as if an operation wrote it, and then all operations."""
+    log_mel = features(front_end, seconds)
     width = 1 if compression.storage == "int8" else FLOAT_BYTES
-    return tuple(_steps(architecture, features(front_end, seconds), width))
+    return _Operation("log_mel", log_mel.shape, FLOAT_BYTES, ()), *_operations(architecture, log_mel, width)
 
 
-def _steps(architecture: Architecture, here: FeatureMap, width: int) -> Iterator[Step]:
+def _last_reads(operations: tuple[_Operation, ...]) -> dict[str, int]:
+    return {name: number for number, operation in enumerate(operations) for name in operation.reads}
+
+
+def _operations(architecture: Architecture, here: FeatureMap, width: int) -> Iterator[_Operation]:
     """`width` is the bytes of an element outside of float parts; at 4 nothing is quantised or dequantised."""
-    quantised = width < FLOAT_BYTES
+    x, quantised = "log_mel", width < FLOAT_BYTES
     if quantised:
-        yield Step("input", here.elements * (FLOAT_BYTES + width))
-    stem = FeatureMap(architecture.widths[0], here.bins, here.frames)
-    yield Step("stem", (here.elements + stem.elements) * width)
-    here = stem
+        yield _Operation("input", here.shape, width, (x,))
+        x = "input"
+    here = FeatureMap(architecture.widths[0], here.bins, here.frames)
+    yield _Operation("stem", here.shape, width, (x,))
+    x = "stem"
     for index, block in enumerate(architecture.blocks()):
-        there = here.after(block)
-        yield from _block_steps(f"blocks.{index}", block, here.elements * width, there.elements, width)
-        here = there
-    statistics = here.channels * here.bins * 2
+        here = here.after(block)
+        for operation in _block_operations(f"blocks.{index}", block, x, here.shape, width):
+            yield operation
+        x = operation.name
     if quantised:
-        yield Step("pool.dequantise", here.elements * (width + FLOAT_BYTES))
-    yield Step("pool", (here.elements + statistics) * FLOAT_BYTES)
+        yield _Operation("pool.dequantise", here.shape, FLOAT_BYTES, (x,))
+        x = "pool.dequantise"
+    statistics = (2 * here.channels * here.bins,)
+    yield _Operation("pool", statistics, FLOAT_BYTES, (x,))
     if quantised:
-        yield Step("pool_output", statistics * (FLOAT_BYTES + width))
-    yield Step("dense", (statistics + architecture.classes) * width)
+        yield _Operation("pool_output", statistics, width, ("pool",))
+    yield _Operation("dense", (architecture.classes,), width, ("pool_output" if quantised else "pool",))
     if quantised:
-        yield Step("logits", architecture.classes * (width + FLOAT_BYTES))
+        yield _Operation("logits", (architecture.classes,), FLOAT_BYTES, ("dense",))
 
 
-def _block_steps(name: str, block: Block, input_bytes: int, outputs: int, width: int) -> Iterator[Step]:
-    kept = input_bytes if block.has_skip else 0
-    narrow, wide = outputs * width, outputs * FLOAT_BYTES
-    gate, bottleneck = block.channels * FLOAT_BYTES, block.se_bottleneck * FLOAT_BYTES
-    yield Step(f"{name}.conv1", input_bytes + narrow)
-    yield Step(f"{name}.conv2", kept + narrow + narrow)
+def _block_operations(name: str, block: Block, x: str, shape: tuple[int, ...], width: int) -> Iterator[_Operation]:
+    """The block behind the tensor `x`, whose maps have this shape; the last operation writes the block's output."""
+    gate, bottleneck = (block.channels,), (block.se_bottleneck,)
+    yield _Operation(f"{name}.conv1", shape, width, (x,))
+    yield _Operation(f"{name}.conv2", shape, width, (f"{name}.conv1",))
+    wide, narrow = f"{name}.conv2", f"{name}.se.scale"
     if width < FLOAT_BYTES:
-        yield Step(f"{name}.se.dequantise", kept + narrow + wide)
-    yield Step(f"{name}.se.pool", kept + wide + gate)
-    yield Step(f"{name}.se.reduce", kept + wide + gate + bottleneck)
-    yield Step(f"{name}.se.relu", kept + wide + bottleneck + bottleneck)
-    yield Step(f"{name}.se.norm", kept + wide + bottleneck + bottleneck)
-    yield Step(f"{name}.se.expand", kept + wide + bottleneck + gate)
-    yield Step(f"{name}.se.sigmoid", kept + wide + gate + gate)
-    yield Step(f"{name}.se.scale", kept + wide + gate + wide)
+        wide, narrow = f"{name}.se.dequantise", f"{name}.se_output"
+        yield _Operation(wide, shape, FLOAT_BYTES, (f"{name}.conv2",))
+    inner = wide
+    for layer, size in (
+        ("pool", gate),
+        ("reduce", bottleneck),
+        ("relu", bottleneck),
+        ("norm", bottleneck),
+        ("expand", gate),
+        ("sigmoid", gate),
+    ):
+        yield _Operation(f"{name}.se.{layer}", size, FLOAT_BYTES, (inner,))
+        inner = f"{name}.se.{layer}"
+    yield _Operation(f"{name}.se.scale", shape, FLOAT_BYTES, (wide, inner))
     if width < FLOAT_BYTES:
-        yield Step(f"{name}.se_output", kept + wide + narrow)
+        yield _Operation(narrow, shape, width, (f"{name}.se.scale",))
     if block.has_skip:
-        yield Step(f"{name}.skip", input_bytes + narrow + narrow)
-        yield Step(f"{name}.add", 3 * narrow)
+        yield _Operation(f"{name}.skip", shape, width, (x,))
+        yield _Operation(f"{name}.add", shape, width, (narrow, f"{name}.skip"))

@@ -3,13 +3,16 @@
 import dataclasses
 from pathlib import Path
 
-from asc.artefact import ModelInfo
 from asc.data.choice import DataChoice
 from asc.data.manifest import Manifest, load_manifest
 from asc.errors import InputError
 from asc.evaluation_text import About
+from asc.model_info import ModelInfo
 from asc.published import Published, tau2020
 from asc.results import CalibrationReport, Examination, Intervals, Split
+
+OPTIMISTIC = "optimistic: test clips were used for the calibration, so no figure of this model may be ranked"
+TRAINED_ON = "a final model: every clip of its data was trained on, these too, so no figure here judges it"
 
 
 def choice_for(info: ModelInfo, spec: str | None, device_irs: str | None) -> DataChoice:
@@ -62,7 +65,7 @@ def about(info: ModelInfo, manifest: Manifest, split: Split, examination: Examin
     if own_devices := info.data.choice.device_irs:
         notes += [f"heard without the devices of its training ({own_devices})"] if choice.device_irs is None else []
     if calibration is not None:
-        notes.append(_calibrated(calibration))
+        notes.append(of_calibration(calibration))
         if (
             calibration.applied
             and calibration.split == split
@@ -70,11 +73,11 @@ def about(info: ModelInfo, manifest: Manifest, split: Split, examination: Examin
         ):
             notes.append("it was calibrated on these very clips, which flatters its log loss and calibration error")
     if optimistic:
-        notes.append("optimistic: test clips were used for the calibration, so no figure of this model may be ranked")
+        notes.append(OPTIMISTIC)
     if examination is None:
         notes.append(f"{manifest.spec} has no labels, so there are predictions and no figures")
     else:
-        notes += _of_intervals(examination.evaluation.intervals)
+        notes += of_intervals(examination.evaluation.intervals)
     return About(
         model=str(model),
         data=manifest.spec,
@@ -87,7 +90,20 @@ def about(info: ModelInfo, manifest: Manifest, split: Split, examination: Examin
     )
 
 
-def _of_intervals(intervals: Intervals | None) -> list[str]:
+def of_own_figures(info: ModelInfo) -> tuple[str, ...]:
+    """The notes that the figures need which a model file holds itself: those on validation, behind its training."""
+    calibration, final = info.calibration, info.data.choice.part == "all"
+    chosen = "validation clips chose the network, which flatters it: judge it by the test split"
+    return (
+        TRAINED_ON if final else chosen,
+        *([] if calibration is None else [of_calibration(calibration)]),
+        *([OPTIMISTIC] if calibration is not None and calibration.optimistic else []),
+        *of_intervals(info.evaluation.intervals),
+    )
+
+
+def of_intervals(intervals: Intervals | None) -> list[str]:
+    """What must be said of intervals, or of there being none."""
     if intervals is None:
         return ["no intervals: every class has a single location here, so nothing is known of how locations differ"]
     if intervals.lone_classes:
@@ -98,7 +114,8 @@ def _of_intervals(intervals: Intervals | None) -> list[str]:
     return []
 
 
-def _calibrated(report: CalibrationReport) -> str:
+def of_calibration(report: CalibrationReport) -> str:
+    """What a model is calibrated by, and on which clips."""
     if report.method == "none":
         return "the model is not calibrated"
     on = f"{report.method} calibration on {report.clips} clips of the {report.split} split"

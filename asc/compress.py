@@ -25,10 +25,10 @@ def compressed(network: ResNetSE, masks: prune.Masks, experiment: Experiment) ->
     """
     compact = to_stored(network)
     check_items(compact.state_dict(), experiment)
-    found = prune.counted(compact.state_dict(), masks)
-    predicted = cost(experiment.architecture, experiment.front_end, experiment.compression).stored
-    if found != predicted:
-        raise AssertionError(f"the network stores {found}, but the size law predicted {predicted}")
+    predicted = cost(experiment.architecture, experiment.front_end, experiment.compression)
+    found = prune.counted(compact.state_dict(), masks, predicted.items)
+    if found != predicted.stored:
+        raise AssertionError(f"the network stores {found}, but the size law predicted {predicted.stored}")
     return compact, found
 
 

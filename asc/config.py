@@ -41,10 +41,13 @@ class FrontEnd:
 
     def __post_init__(self) -> None:
         """Check that the window fits the DFT and that frames are whole samples apart."""
-        _require(
-            self.sample_rate_hz >= 1000, f"front_end.sample_rate_hz must be at least 1000, got {self.sample_rate_hz}"
-        )
-        _require(self.mel_bands >= 8, f"front_end.mel_bands must be at least 8, got {self.mel_bands}")
+        for key, least, most in (
+            ("sample_rate_hz", 1_000, 768_000),
+            ("dft_points", 16, 65_536),
+            ("mel_bands", 8, 1_024),
+        ):
+            value = getattr(self, key)
+            _require(least <= value <= most, f"front_end.{key} must lie within {least:,} and {most:,}, got {value}")
         _require(self.log_offset > 0, f"front_end.log_offset must be above 0, got {self.log_offset}")
         _require(self.hop_samples >= 1, f"front_end.hop_s must be at least one sample, got {self.hop_s}")
         _require(

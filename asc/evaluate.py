@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asc.artefact import ModelInfo
 from asc.bootstrap import intervals
 from asc.caveats import choice_for, refuse_training_clips
 from asc.config import FrontEnd
@@ -18,6 +17,7 @@ from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
 from asc.frontend import LogMel
 from asc.metrics import confusion, evaluation, reliability
+from asc.model_info import ModelInfo
 from asc.results import Evaluation, Examination, Split
 from asc.workers import ALONE, Workers
 
@@ -87,13 +87,15 @@ class Evaluator:
         """Figures, without intervals, of a network that maps log-mel (batch, 1, bands, frames) to (batch, classes)."""
         return self._figures(*self.logits(network))
 
+    def judge(self, network: Network) -> Evaluation:
+        """As `evaluate`, with bootstrap intervals: for the network that is stored, not for one of every epoch."""
+        return self._with_intervals(*self.logits(network))
+
     def examine(self, logits: Tensor, clips: Tensor) -> Examination:
         """All that can be found out from what `logits` gave, bootstrap intervals among it."""
         targets = self._targets(clips)
-        groups = [self._dataset.group(clip) for clip in clips.tolist()]
-        figures = self._figures(logits, clips)
         return Examination(
-            evaluation=dataclasses.replace(figures, intervals=intervals(logits, targets, groups)),
+            evaluation=self._with_intervals(logits, clips),
             labels=self._dataset.labels,
             confusion=confusion(logits, targets),
             reliability=reliability(logits, targets),
@@ -117,6 +119,11 @@ class Evaluator:
             split=self._split,
             trained_devices=self._trained_devices,
         )
+
+    def _with_intervals(self, logits: Tensor, clips: Tensor) -> Evaluation:
+        groups = [self._dataset.group(clip) for clip in clips.tolist()]
+        found = intervals(logits, self._targets(clips), groups)
+        return dataclasses.replace(self._figures(logits, clips), intervals=found)
 
     def _targets(self, clips: Tensor) -> Tensor:
         return torch.tensor([self._dataset.target(clip) for clip in clips.tolist()])

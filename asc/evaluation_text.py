@@ -42,7 +42,11 @@ def sheets(evaluation: Evaluation, about: About | None = None, *, mark: str = ""
     """
     published = about.published if about else None
     mark = about.mark if about else mark
-    found = [_total(evaluation), _classes(evaluation, published), _devices(evaluation, published)]
+    found = [_total(evaluation)]
+    if evaluation.per_class:  # a model file whose header had no room for them has neither
+        found.append(_classes(evaluation, published))
+    if evaluation.per_device:
+        found.append(_devices(evaluation, published))
     if evaluation.per_exposure:
         found.append(_exposure(evaluation, published))
     if published:

@@ -73,6 +73,7 @@ class TrialAsked:
     size_bytes: int
     nonzero_parameters: int
     nonzero_bytes: int
+    file_bytes: int
     macs_per_second: int
     peak_activation_bytes: int
 
@@ -84,6 +85,7 @@ class TrialAsked:
             size_bytes=self.size_bytes,
             nonzero_parameters=self.nonzero_parameters,
             nonzero_bytes=self.nonzero_bytes,
+            file_bytes=self.file_bytes,
         )
 
 

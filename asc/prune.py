@@ -6,12 +6,14 @@ knows the bytes before training. Masks are kept by the names of stored items; Tr
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from asc.items import Item
 from asc.results import Stored
-from asc.size import Item, pruned_counts, stored
+from asc.size import pruned_counts, stored
 
 Masks = Mapping[str, Tensor]
 
@@ -43,8 +45,8 @@ def hold(network: nn.Module, masks: Masks) -> None:
         weights[name].masked_fill_(~kept, 0.0)
 
 
-def counted(state: Mapping[str, Tensor], masks: Masks) -> Stored:
-    """What a trained network stores, counted on the tensors of its stored form.
+def counted(state: Mapping[str, Tensor], masks: Masks, items: Sequence[Item]) -> Stored:
+    """What a trained network stores, counted on the tensors of its stored form, whose `items` say of what kind each is.
 
     A kept weight that was rounded to zero counts.
 
@@ -58,7 +60,8 @@ def counted(state: Mapping[str, Tensor], masks: Masks) -> Stored:
         if bool(tensor[pruned].any()):
             raise AssertionError(f"pruned weights of {name} came back")
         zeros[tensor.element_size()] = zeros.get(tensor.element_size(), 0) + int(pruned.sum())
-    return stored([Item(name, "weight", t.numel(), t.element_size()) for name, t in state.items()], zeros)
+    found = [replace(i, count=state[i.name].numel(), bytes_each=state[i.name].element_size()) for i in items]
+    return stored(found, zeros)
 
 
 def prunable_weights(network: nn.Module, items: Sequence[Item]) -> dict[str, nn.Parameter]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from asc.artefact import ModelInfo
 from asc.compress import calibrated
 from asc.config import Calibration
 from asc.data.dataset import Dataset
 from asc.errors import InputError, disk_is_full
 from asc.evaluate import Evaluator
+from asc.model_info import ModelInfo
 from asc.quant.stored import StoredNet
 from asc.results import CalibrationReport, Evaluation
 
@@ -83,12 +83,12 @@ def recalibrate(
     tempered, _ = calibrated(network, cooler, dataset, device, strength=0.0)
     assert report is not None, "a method was asked for"
     validator = Evaluator(dataset, "valid", experiment.front_end, device)
-    after = validator.evaluate(fused)
+    after = validator.judge(fused)
     return Recalibrated(
         network=fused,
         info=dataclasses.replace(info, experiment=experiment, evaluation=after, calibration=report),
         report=report,
-        before=validator.evaluate(network),
-        tempered=validator.evaluate(tempered),
+        before=validator.judge(network),
+        tempered=validator.judge(tempered),
         after=after,
     )

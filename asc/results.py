@@ -76,7 +76,8 @@ class Evaluation:
 
     `calibration_error` is the expected calibration error over clips (`asc.metrics`). `per_exposure` has the rows "seen"
     and "unseen", by whether a clip's device occurs in the set's training split, and is empty where the split does not
-    have both. `intervals` are None where they were not asked for, as in training.
+    have both. `intervals` are None where they were not asked for, as in the epochs of a training, and where nothing can
+    be said.
     """
 
     split: Split
@@ -182,12 +183,16 @@ class CalibrationReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What a network stores: all parameters and their bytes, and those left when pruned zeros are not counted."""
+    """What a network stores: all parameters and their bytes, and those left when pruned zeros are not counted.
+
+    `file_bytes` is the length of the model file that holds it (`asc.file_layout`).
+    """
 
     parameters: int
     size_bytes: int
     nonzero_parameters: int
     nonzero_bytes: int
+    file_bytes: int
 
 
 OutcomeKind = Literal["completed", "stopped", "diverged", "failed"]

@@ -1,4 +1,4 @@
-"""A run's folder, `STORAGE/NAME/`: its journal, and `best/` with the model file and its config.
+"""A run's folder, `STORAGE/NAME/`: its journal, and `best/` with the model file, its config and its model card.
 
 Where the storage is a bucket, `runs/NAME/` is a working copy of what lies there, and asc.mirror keeps the two alike.
 """
@@ -9,9 +9,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from asc.artefact import ModelInfo, load_model
+from asc.artefact import load_model
 from asc.checkpoint import write_bytes
 from asc.errors import InputError
+from asc.journal import fold, read_journal
+from asc.model_card import Origin, model_card, origin
+from asc.model_info import ModelInfo
 from asc.storage import NOTE, Bucket, bucket_of, run_bucket, runs_folder
 from asc.train import BEST, LAST
 
@@ -20,9 +23,13 @@ TRIALS = "trials"
 BEST_FOLDER = "best"
 MODEL = "model.safetensors"
 CONFIG = "config.toml"
+CARD = "model_card.md"
 # What a bucket holds of a run beside its journal and its trials. A training's LAST names its best epoch, so BEST must
 # never be older: copies are read in this order and written in the opposite one.
-KEPT_FILES = (LAST, BEST, "leaderboard.json", "leaderboard.csv", f"{BEST_FOLDER}/{CONFIG}", f"{BEST_FOLDER}/{MODEL}")
+KEPT_FILES = (
+    *(LAST, BEST, "leaderboard.json", "leaderboard.csv"),
+    *(f"{BEST_FOLDER}/{CARD}", f"{BEST_FOLDER}/{CONFIG}", f"{BEST_FOLDER}/{MODEL}"),
+)
 
 
 def new_run_folder(storage: str | Path, name: str) -> Path:
@@ -113,15 +120,18 @@ def two_runs(folder: Path, bucket: Bucket) -> InputError:
 
 
 def publish(folder: Path, model: Path) -> ModelInfo:
-    """Put a model file and its config into the run's `best/`; what the file says of itself.
+    """Put a model file, its config and its model card into the run's `best/`; what the file says of itself.
 
     Raises:
-        InputError: the model file is missing or damaged.
+        InputError: the model file is missing or damaged, or the journal is.
     """
     _, info = load_model(model)
     best = folder / BEST_FOLDER
     write_bytes(best / MODEL, model.read_bytes())
     write_bytes(best / CONFIG, info.experiment.to_toml().encode())
+    journal = folder / JOURNAL
+    entries = read_journal(journal) if journal.is_file() else ()
+    write_bytes(best / CARD, model_card(info, origin(fold(entries)) if entries else Origin()).encode())
     return info
 
 

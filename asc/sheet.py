@@ -36,17 +36,17 @@ def as_markdown(sheet: Sheet) -> str:
     """As a Markdown table under a heading of the second level; the footer's rows are bold."""
     rule = ["---", *["---:"] * (len(sheet.columns) - 1)]
     rows = [list(row) for row in sheet.rows]
-    footer = [[f"**{_escaped(cell)}**" if cell else "" for cell in row] for row in sheet.footer]
-    lines = [_line(map(_escaped, sheet.columns)), _line(rule)]
-    lines += [_line(map(_escaped, row)) for row in rows]
+    footer = [[f"**{escaped(cell)}**" if cell else "" for cell in row] for row in sheet.footer]
+    lines = [_line(map(escaped, sheet.columns)), _line(rule)]
+    lines += [_line(map(escaped, row)) for row in rows]
     lines += [_line(row) for row in footer]
-    return "\n".join([f"## {_escaped(sheet.title)}", "", *lines, ""])
+    return "\n".join([f"## {escaped(sheet.title)}", "", *lines, ""])
 
 
 def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Without what Markdown would take for markup; it leaves an underscore within a word as it is."""
     return re.sub(r"[\\`*|<>\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)

@@ -7,43 +7,19 @@ Reference: IDLab report, DCASE 2021 task 1a, sections 2.3, 3.1 and 3.3 (113,976 
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from asc.activations import FLOAT_BYTES, activation_steps, features
+from asc.activations import FLOAT_BYTES, features, peak_bytes
 from asc.config import Architecture, Block, Compression, FrontEnd
+from asc.file_layout import file_bytes
+from asc.items import Item
 from asc.results import Stored
 
 StoredAs = Literal["asc", "report"]
-ItemKind = Literal[
-    "weight",
-    "bias",
-    "weight_scale",
-    "batch_norm",
-    "se",
-    "se_batch_norm",
-    "activation_scale",
-    "activation_zero_point",
-]
 KERNEL = 3
 FLOAT16_BYTES = 2
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One stored tensor; `name` is its key in the state_dict of the stored form. Only a `prunable` one is pruned."""
-
-    name: str
-    kind: ItemKind
-    count: int
-    bytes_each: int
-    prunable: bool = False
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the whole tensor."""
-        return self.count * self.bytes_each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,24 +158,28 @@ def cost(
     """
     items = stored_items(architecture, front_end, compression, stored_as)
     pruned = pruned_counts(items, compression.prune_ratio)
-    steps = activation_steps(architecture, front_end, compression, seconds=seconds)
+    sums = stored(items, pruned)
+    if stored_as != "asc":  # a file is always asc's own
+        own = stored_items(architecture, front_end, compression)
+        sums = replace(sums, file_bytes=file_bytes(own, pruned_counts(own, compression.prune_ratio)))
     return Cost(
-        stored=stored(items, pruned),
+        stored=sums,
         macs_per_second=macs(architecture, front_end, seconds=1.0),
-        peak_activation_bytes=max(step.live_bytes for step in steps),
+        peak_activation_bytes=peak_bytes(architecture, front_end, compression, seconds=seconds),
         items=items,
         pruned=pruned,
     )
 
 
 def stored(items: Sequence[Item], pruned: Mapping[int, int]) -> Stored:
-    """Sums over stored items, of which so many weights of each width are zero."""
+    """Sums over stored items, of which so many weights of each width are zero; the file is asc's of these items."""
     parameters, size_bytes = sum(item.count for item in items), sum(item.size_bytes for item in items)
     return Stored(
         parameters=parameters,
         size_bytes=size_bytes,
         nonzero_parameters=parameters - sum(pruned.values()),
         nonzero_bytes=size_bytes - sum(each * count for each, count in pruned.items()),
+        file_bytes=file_bytes(items, pruned),
     )
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from rich.table import Table
 
-from asc.budget import RULES, counted_bytes, fits, limit_bytes, why_not
+from asc.budget import RULES, Rule, counted_bytes, fits, limit_bytes, why_not
 from asc.evaluation_text import About, sheets
+from asc.items import Item
 from asc.results import CalibrationReport, Completed, Evaluation
-from asc.sheet import as_table
-from asc.size import Cost, Item
+from asc.sheet import Sheet, as_table
+from asc.size import Cost
 
 _KINDS = {
     "weight": "weights",
@@ -27,19 +28,21 @@ _KINDS = {
 
 def size_table(size: Cost) -> Table:
     """What a network stores, summed by kind."""
-    table = Table(title="Stored items", title_justify="left")
-    table.add_column("item")
-    for name in ("count", "bytes each", "bytes"):
-        table.add_column(name, justify="right")
-    for kind, count, each, total in _by_kind(size.items):
-        table.add_row(_KINDS[kind], f"{count:,}", str(each), f"{total:,}")
-    table.add_section()
-    table.add_row("total", f"{size.stored.parameters:,}", "", _kilobytes(size.stored.size_bytes))
+    return as_table(size_sheet(size))
+
+
+def size_sheet(size: Cost) -> Sheet:
+    """What a network stores, summed by kind."""
+    rows = tuple((_KINDS[kind], f"{n:,}", str(each), f"{total:,}") for kind, n, each, total in _by_kind(size.items))
+    footer = [("total", f"{size.stored.parameters:,}", "", _kilobytes(size.stored.size_bytes))]
     if any(size.pruned.values()):
-        for each, count in size.pruned.items():
-            table.add_row("pruned to zero", f"-{count:,}", str(each), f"-{each * count:,}")
-        table.add_row("not zero", f"{size.stored.nonzero_parameters:,}", "", _kilobytes(size.stored.nonzero_bytes))
-    return table
+        footer += [
+            ("pruned to zero", f"-{count:,}", str(each), f"-{each * count:,}") for each, count in size.pruned.items()
+        ]
+        footer.append(("not zero", f"{size.stored.nonzero_parameters:,}", "", _kilobytes(size.stored.nonzero_bytes)))
+    footer.append(("model file", "", "", _kilobytes(size.stored.file_bytes)))
+    columns = ("item", "count", "bytes each", "bytes")
+    return Sheet(title="Stored items", columns=columns, rows=rows, footer=tuple(footer))
 
 
 def _kilobytes(size_bytes: int) -> str:
@@ -51,11 +54,21 @@ def rules_table(size: Cost, budget_kb: float) -> Table:
     table = Table(title=f"Within {budget_kb:g} KB?", title_justify="left")
     for name in ("rule", "counted", "limit", "fits"):
         table.add_column(name, justify="right" if name in ("counted", "limit") else "left")
-    for rule in RULES:
+    for row in rules_sheet(size, budget_kb).rows:
+        table.add_row(*row)
+    return table
+
+
+def rules_sheet(size: Cost, budget_kb: float) -> Sheet:
+    """Every accounting rule: what it counts, its limit, whether the network fits."""
+
+    def row(rule: Rule) -> tuple[str, ...]:
         reason = why_not(rule, size, budget_kb)
         verdict = "yes" if reason is None else f"no: {reason.partition(': ')[2]}"
-        table.add_row(rule.name, f"{counted_bytes(rule, size.stored):,}", f"{limit_bytes(rule, budget_kb):,}", verdict)
-    return table
+        return rule.name, f"{counted_bytes(rule, size.stored):,}", f"{limit_bytes(rule, budget_kb):,}", verdict
+
+    title = f"Within {budget_kb:g} KB?"
+    return Sheet(title=title, columns=("rule", "counted", "limit", "fits"), rows=tuple(map(row, RULES)))
 
 
 def size_json(size: Cost, budget_kb: float) -> dict[str, Any]:
@@ -68,6 +81,7 @@ def size_json(size: Cost, budget_kb: float) -> dict[str, Any]:
         "bytes": size.stored.nonzero_bytes,
         "parameters_with_zeros": size.stored.parameters,
         "bytes_with_zeros": size.stored.size_bytes,
+        "file_bytes": size.stored.file_bytes,
         "macs": size.macs_per_second,
         "peak_activation_bytes": size.peak_activation_bytes,
         "budget_kb": budget_kb,

@@ -23,7 +23,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CyclicLR
 
 from asc import prune
-from asc.artefact import DataIdentity, ModelInfo, save_model
+from asc.artefact import check_room, save_model
 from asc.augment import Batcher, BatchPlan, plan_epoch
 from asc.checkpoint import read_tensors, write_tensors
 from asc.compress import calibrated, check_items, compressed
@@ -32,6 +32,7 @@ from asc.data.dataset import Dataset
 from asc.errors import InputError
 from asc.evaluate import Evaluator
 from asc.frontend import LogMel
+from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.models.resnet_se import ResNetSE
 from asc.quant.stored import empty
@@ -65,7 +66,8 @@ def train(
     all, and a stop that one of them is told ends the training of all.
 
     Raises:
-        InputError: the data do not fit the config, or the checkpoint is another experiment's.
+        InputError: the data do not fit the config, or their names the header of a model file, or the checkpoint is
+            another experiment's.
         RuntimeError: workers see different checkpoints; where a shared folder is slow to show them, another attempt
             helps.
         OSError: the disk is full; the last whole checkpoint stays.
@@ -75,6 +77,7 @@ def train(
             f"architecture.classes is {experiment.architecture.classes}, but {dataset.manifest.spec} has "
             f"{len(dataset.labels)} labels: set architecture.classes={len(dataset.labels)}"
         )
+    check_room(experiment, tuple(dataset.labels), _identity(dataset))
     torch.backends.cudnn.deterministic = True
     run = _Run.start(experiment, dataset, folder, device, workers)
     for metrics in run.history:
@@ -279,12 +282,11 @@ class _Run:
         network, stored = compressed(self.network.eval(), self.masks, self.experiment)
         uncalibrated = network
         network, calibration = calibrated(uncalibrated, self.experiment, self.dataset, self.device)
-        evaluation = self.validator.evaluate(network)
-        manifest = self.dataset.manifest
+        evaluation = self.validator.judge(network)
         info = ModelInfo(
             experiment=self.experiment,
             labels=self.dataset.labels,
-            data=DataIdentity(choice=manifest.choice, digest=manifest.digest),
+            data=_identity(self.dataset),
             evaluation=evaluation,
             calibration=calibration,
         )
@@ -298,8 +300,12 @@ class _Run:
             stored=stored,
             seconds=sum(metrics.seconds for metrics in self.history),
             calibration=calibration,
-            uncalibrated=None if calibration is None else self.validator.evaluate(uncalibrated),
+            uncalibrated=None if calibration is None else self.validator.judge(uncalibrated),
         )
+
+
+def _identity(dataset: Dataset) -> DataIdentity:
+    return DataIdentity(choice=dataset.manifest.choice, digest=dataset.manifest.digest)
 
 
 def _averaging(network: nn.Module) -> nn.Module:

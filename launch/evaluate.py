@@ -54,6 +54,7 @@ def main(options: Options) -> int:
     from asc.data.dataset import default_cache
     from asc.evaluate import Evaluator, open_for
     from asc.evaluation_text import about_tree, tree
+    from asc.output_folder import prepare
     from asc.progress import packing
     from asc.report import folder
 
@@ -71,7 +72,7 @@ def main(options: Options) -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     own = dataset.manifest.digest == info.data.digest
     evaluator = Evaluator(dataset, options.split, info.experiment.front_end, device, own=own)
-    folder.prepare(options.folder)
+    prepare(options.folder)
     logits, clips = evaluator.logits(network.to(device))
     predictions = evaluator.predictions(logits, clips, info.labels)
     examination = evaluator.examine(logits, clips) if dataset.manifest.labelled else None

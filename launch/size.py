@@ -3,6 +3,7 @@
 python launch/size.py --recipe qat_8b
 python launch/size.py --recipe qat_8b --stored-as report --json
 python launch/size.py --recipe 16b_prune --stored-as report
+python launch/size.py --recipe qat_8b --memory --seconds 1
 python launch/size.py --config runs/NAME/best/config.toml --set architecture.widths=[16,32]
 """
 
@@ -11,7 +12,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from asc import cli, tables
+from asc import cli, memory_plan, tables
 from asc.options import ConfigOptions
 from asc.size import cost
 
@@ -27,6 +28,8 @@ class Options:
     """The limit, in each rule's own KB."""
     seconds: float = 10.0
     """Length of the audio that the peak activation memory is given for."""
+    memory: bool = False
+    """Print what a device needs too: flash, MACs, live tensors at each operation, the peak, a static arena."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -49,7 +52,14 @@ def main(options: Options) -> int:
         f"{size.peak_activation_bytes:,} bytes for {options.seconds:g} s"
     )
     output.result(rules)
-    output.json(tables.size_json(size, options.budget_kb))
+    answer = tables.size_json(size, options.budget_kb)
+    if options.memory:
+        plan = memory_plan.memory_plan(experiment, seconds=options.seconds)
+        for table in memory_plan.plan_tables(plan):
+            output.result(table)
+        output.result(memory_plan.plan_text(plan))
+        answer["memory"] = memory_plan.plan_json(plan)
+    output.json(answer)
     return cli.DONE
 
 

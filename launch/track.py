@@ -11,7 +11,7 @@ import tyro
 from asc import cli
 from asc.errors import InputError
 from asc.storage import run_bucket, runs_folder
-from asc.tracking.address import OFF, default_uri, ui_command, ui_url
+from asc.tracking.address import OFF, default_uri, serve_command, ui_command, ui_url
 from asc.tracking.cursor import load_cursor
 from asc.tracking.mlflow import send_journal
 
@@ -48,10 +48,16 @@ def main(options: Options) -> int:
         return cli.DONE
     shipped = send_journal(folder, uri=uri)
     if shipped.problem is not None:
-        raise InputError(f"{shipped.problem}: {shipped.pending} events of {options.name} are still to be sent")
-    page = ui_url(uri, load_cursor(folder, uri).experiment_id or "0")
+        left = "the best model" if shipped.model_waits else f"{shipped.pending} events"
+        raise InputError(
+            f"{shipped.problem}: {left} of {options.name} {'is' if shipped.model_waits else 'are'} still to be sent"
+        )
+    cursor = load_cursor(folder, uri)
+    page = ui_url(uri, cursor.experiment_id or "0")
     output.result(f"{shipped.events} events of {options.name} sent to {uri}")
     output.result(f"look at them with: {ui_command(uri)}\nthe trials, best first: {page}")
+    if cursor.model_uri is not None:
+        output.result(f"serve the best model with: {serve_command(uri, cursor.model_uri)}")
     return cli.DONE
 
 

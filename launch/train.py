@@ -61,7 +61,7 @@ def main(options: Options) -> int:
     for part in tables.training_end(end, held_out=held_out):
         output.result(part)
     model = folder / "best" / "model.safetensors"
-    output.result(f"stored network: {model} ({end.stored.nonzero_bytes:,} bytes, epoch {end.best_epoch})")
+    output.result(f"stored network: {model} ({end.stored.file_bytes:,} bytes, epoch {end.best_epoch})")
     output.result(training_run.next_step(model, choice))
     output.result(f"look at it with: {browse(folder, options.mlflow_uri)}")
     marks = {"optimistic": end.optimistic, "held_out": held_out}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asc.activations import activation_steps
+from asc.activations import Tensor, activation_steps, peak_bytes
 from asc.config import Architecture, Compression, FrontEnd
 from asc.errors import InputError
 from asc.recipes.loading import load_experiment
@@ -83,6 +83,38 @@ def test_activation_steps_of_a_network_counted_by_hand():
         "dense": 64 + 3,
         "logits": 3 + 12,
     }
+
+
+def test_each_step_names_what_is_live_and_how_long():
+    architecture = Architecture(
+        widths=(4,), depths=(2,), se_bottlenecks=(2,), frequency_strides=(2, 1), time_strides=(1, 1), classes=3
+    )
+    steps = activation_steps(architecture, FrontEnd(mel_bands=8), Compression(), seconds=0.05)
+    names = [step.name for step in steps]
+    live = {step.name: {tensor.name for tensor in step.live} for step in steps}
+    # The input of the second block waits for its skip.
+    assert live["blocks.1.conv2"] == {"blocks.0.se_output", "blocks.1.conv1", "blocks.1.conv2"}
+    assert live["blocks.1.se.scale"] == {
+        "blocks.0.se_output",
+        *(f"blocks.1.se.{n}" for n in "dequantise sigmoid scale".split()),
+    }
+    assert live["blocks.1.add"] == {"blocks.1.se_output", "blocks.1.skip", "blocks.1.add"}
+    tensors = {tensor.name: tensor for step in steps for tensor in step.live}
+    assert list(tensors) == ["log_mel", *names]
+    assert tensors["log_mel"] == Tensor("log_mel", (1, 8, 5), 4, 0, 0)
+    first, last = names.index("blocks.0.se_output"), names.index("blocks.1.skip")
+    assert tensors["blocks.0.se_output"] == Tensor("blocks.0.se_output", (4, 4, 5), 1, first, last)
+    assert tensors["logits"] == Tensor("logits", (3,), 4, len(names) - 1, len(names) - 1)
+    for number, step in enumerate(steps):
+        assert {t.name for t in step.live} == {t.name for t in tensors.values() if t.first <= number <= t.last}
+
+
+@pytest.mark.parametrize("storage", ["int8", "float16"])
+def test_the_quick_peak_is_that_of_the_steps(storage):
+    for seconds in (0.013, 1.0, 10.0):
+        parts = REFERENCE.architecture, REFERENCE.front_end, Compression(storage=storage)
+        steps = activation_steps(*parts, seconds=seconds)
+        assert peak_bytes(*parts, seconds=seconds) == max(step.live_bytes for step in steps)
 
 
 def test_peak_activation_grows_with_the_clip():

@@ -12,12 +12,18 @@ from asc.size import Cost, cost
 
 def made(*, parameters=1, size_bytes=1, macs=1):
     stored = Stored(
-        parameters=parameters, size_bytes=size_bytes, nonzero_parameters=parameters, nonzero_bytes=size_bytes
+        parameters=parameters,
+        size_bytes=size_bytes,
+        nonzero_parameters=parameters,
+        nonzero_bytes=size_bytes,
+        file_bytes=size_bytes + 3_000,
     )
     return Cost(stored=stored, macs_per_second=macs, peak_activation_bytes=1, items=(), pruned={})
 
 
-@pytest.mark.parametrize(("name", "limit"), [("dcase2021", 131_072), ("dcase2022", 128_000), ("dcase2024", 128_000)])
+@pytest.mark.parametrize(
+    ("name", "limit"), [("dcase2021", 131_072), ("dcase2022", 128_000), ("dcase2024", 128_000), ("file", 131_072)]
+)
 def test_128_kb_in_the_unit_of_each_rule(name, limit):
     assert limit_bytes(rule(name), 128) == limit
     assert limit_bytes(rule(name), 0.5) == limit // 256

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from asc.artefact import DataIdentity, ModelInfo
 from asc.caveats import about, choice_for, refuse_training_clips
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.data.manifest import Clip, Manifest, load_manifest
 from asc.errors import InputError
+from asc.model_info import DataIdentity, ModelInfo
 from asc.results import CalibrationReport, Evaluation, Examination, Interval, Intervals
 
 ENDS = Interval(low=0.0, high=1.0)

@@ -1,5 +1,6 @@
 """Evaluation on full-length clips of several lengths, against scikit-learn and against clip by clip."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,13 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
-from asc.artefact import DataIdentity, ModelInfo
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset
 from asc.errors import InputError
 from asc.evaluate import Evaluator, open_for
 from asc.frontend import LogMel
+from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.results import Evaluation
 
@@ -53,6 +54,8 @@ def test_figures_are_those_of_scikit_learn(
     assert found.accuracy == pytest.approx(balanced_accuracy_score(targets, probabilities.argmax(1)))
     assert found.log_loss == pytest.approx(log_loss(targets, probabilities, sample_weight=weights, labels=range(4)))
     assert found.micro_log_loss == pytest.approx(log_loss(targets, probabilities, labels=range(4)))
+    assert evaluator.judge(network) == evaluator.examine(logits, clips).evaluation
+    assert found.intervals is None and replace(evaluator.judge(network), intervals=None) == found
 
 
 def test_other_labels_are_refused(tiny_experiment: Experiment, tiny_csv: Path, tiny_cache: Path) -> None:
@@ -67,6 +70,7 @@ def test_other_labels_are_refused(tiny_experiment: Experiment, tiny_csv: Path, t
         per_device=(),
     )
     data = DataIdentity(choice=DataChoice(f"csv:{tiny_csv}"), digest="")
-    info = ModelInfo(experiment=tiny_experiment, labels=("bus", "tram"), data=data, evaluation=nothing)
+    two = tiny_experiment.updated({"architecture.classes": 2})
+    info = ModelInfo(experiment=two, labels=("bus", "tram"), data=data, evaluation=nothing)
     with pytest.raises(InputError, match="bus, tram"):
         open_for(info, None, "valid", cache=tiny_cache, progress=lambda done, total: None)

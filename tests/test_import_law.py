@@ -10,19 +10,24 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIGHT = {f"asc.{name}" for name in "errors typed config recipes options train_options cli results journal".split()}
-LIGHT |= {f"asc.{name}" for name in "size activations budget space published sheet tables evaluation_text".split()}
-LIGHT |= {"asc.progress", "asc.data.choice", "asc.prediction_text"}
-TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint artefact".split()}
+LIGHT |= {
+    f"asc.{name}"
+    for name in "size activations arena memory_plan budget space published sheet tables evaluation_text".split()
+}
+LIGHT |= {"asc.progress", "asc.data.choice", "asc.output_folder", "asc.items", "asc.file_layout", "asc.model_info"}
+TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint packs artefact".split()}
 TORCH |= {f"asc.{name}" for name in "prune calibrate regression torchaudio_compat bootstrap caveats workers".split()}
-TORCH |= {"asc.listening", "asc.pcm"}
+LIGHT |= {"asc.prediction_text"}
+TORCH |= {"asc.listening", "asc.model_card", "asc.pcm"}
 LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", "recalibrate", "training_run", "runs")}
 LOOPS |= {f"asc.{name}" for name in "storage mirror files follow stream".split()}
 LEAVES = {f"asc.{name}" for name in ("search", "tracking", "export", "report")}
 HEAVY = {"torch", "torchaudio", "numpy", "safetensors", "soundfile", "scipy", "sklearn", "ray", "optuna", "mlflow"}
-HEAVY |= {"matplotlib", "pyarrow"}
+HEAVY |= {"matplotlib", "pandas", "pyarrow", "onnx", "onnxruntime", "executorch", "litert_torch", "ai_edge_litert"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "copyreg"}
 ONLY_HOMES = {"ray": "asc.search", "optuna": "asc.search", "mlflow": "asc.tracking", "matplotlib": "asc.report"}
-ONLY_HOMES |= {"pyarrow": "asc.storage"}
+ONLY_HOMES |= {"pandas": "asc.tracking", "pyarrow": "asc.storage"}
+ONLY_HOMES |= dict.fromkeys(("onnx", "onnxruntime", "executorch", "litert_torch", "ai_edge_litert"), "asc.export")
 
 
 def _name(path: Path) -> str:

@@ -48,6 +48,7 @@ def asked(trial: str) -> TrialAsked:
         size_bytes=130_704,
         nonzero_parameters=1000,
         nonzero_bytes=130_704,
+        file_bytes=130_944,
         macs_per_second=50_000_000,
         peak_activation_bytes=1_000_000,
     )

@@ -52,7 +52,9 @@ def journal(storage: str) -> Iterator[Journal]:
 
 
 def asked(trial: str) -> TrialAsked:
-    counts = dict.fromkeys(("parameters", "size_bytes", "nonzero_parameters", "nonzero_bytes", "macs_per_second"), 1)
+    counts = dict.fromkeys(
+        ("parameters", "size_bytes", "nonzero_parameters", "nonzero_bytes", "file_bytes", "macs_per_second"), 1
+    )
     return TrialAsked(
         trial=trial, title=trial, point=None, config={}, repaired=False, peak_activation_bytes=1, **counts
     )

@@ -72,7 +72,7 @@ def test_what_is_counted_on_the_stored_form_is_what_the_size_law_predicts(experi
     network(torch.randn(4, 1, experiment.front_end.mel_bands, 20))
     state = to_stored(network.eval()).state_dict()
     predicted = cost(experiment.architecture, experiment.front_end, experiment.compression).stored
-    assert prune.counted(state, masks) == predicted
+    assert prune.counted(state, masks, items) == predicted
     assert predicted.nonzero_bytes < predicted.size_bytes
     zeros = sum(int((tensor == 0).sum()) for name, tensor in state.items() if name in masks)
     assert zeros >= predicted.parameters - predicted.nonzero_parameters, "kept weights that round to zero count"
@@ -83,7 +83,7 @@ def test_a_pruned_weight_that_came_back_is_found(experiment: Experiment) -> None
     masks = prune.smallest(network, items, 0.3)
     network(torch.randn(4, 1, experiment.front_end.mel_bands, 20))
     with pytest.raises(AssertionError, match="came back"):
-        prune.counted(to_stored(network.eval()).state_dict(), masks)
+        prune.counted(to_stored(network.eval()).state_dict(), masks, items)
 
 
 def test_without_pruning_there_are_masks_of_nothing(tiny_experiment: Experiment) -> None:

@@ -5,14 +5,16 @@ import pytest
 import torch
 
 from asc import runs
-from asc.artefact import DataIdentity, ModelInfo, load_model, save_model
+from asc.artefact import load_model, save_model
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.errors import InputError
+from asc.model_card import Origin, model_card
+from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.quant.integer import to_integer
 from asc.recipes.loading import load_experiment
-from asc.results import Evaluation
+from asc.results import Evaluation, GroupFigures
 
 
 def test_a_new_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
@@ -53,6 +55,7 @@ def test_the_runs_that_there_are_are_named(tmp_path: Path) -> None:
 def test_publishing_puts_the_model_and_its_config_into_best(tmp_path: Path, tiny_experiment: Experiment) -> None:
     network = build_network(tiny_experiment.architecture, tiny_experiment.front_end, seed=0).train()
     network(torch.randn(4, 1, 16, 40, generator=torch.Generator().manual_seed(0)))
+    rows = (GroupFigures(name="a", clips=1, log_loss=1.0, accuracy=0.5),)
     info = ModelInfo(
         experiment=tiny_experiment,
         labels=("a", "b", "c", "d"),
@@ -64,8 +67,8 @@ def test_publishing_puts_the_model_and_its_config_into_best(tmp_path: Path, tiny
             accuracy=0.5,
             micro_log_loss=1.0,
             micro_accuracy=0.5,
-            per_class=(),
-            per_device=(),
+            per_class=rows,
+            per_device=rows,
         ),
     )
     model = tmp_path / "trials" / "model.safetensors"
@@ -74,7 +77,8 @@ def test_publishing_puts_the_model_and_its_config_into_best(tmp_path: Path, tiny
     best = tmp_path / "best"
     assert load_model(best / "model.safetensors")[1] == info
     assert load_experiment(str(best / "config.toml")) == tiny_experiment
-    assert sorted(path.name for path in best.iterdir()) == ["config.toml", "model.safetensors"]
+    assert sorted(path.name for path in best.iterdir()) == ["config.toml", "model.safetensors", "model_card.md"]
+    assert (best / "model_card.md").read_text() == model_card(info, Origin())
     model.write_bytes(b"damaged")
     with pytest.raises(InputError):
         runs.publish(tmp_path, model)

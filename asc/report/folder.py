@@ -1,11 +1,9 @@
 """The folder of one evaluation: figures, tables, pictures and predictions, each file whole or not there."""
 
 import json
-import tempfile
 from pathlib import Path
 
 from asc.checkpoint import write_bytes
-from asc.errors import InputError, disk_is_full
 from asc.evaluate import Predictions
 from asc.evaluation_text import About, markdown, tree
 from asc.report.confusion import confusion_figure
@@ -16,25 +14,6 @@ from asc.results import Examination
 
 PREDICTIONS, FIGURES, TABLES = "predictions.csv", "evaluation.json", "table.md"
 CONFUSION, RELIABILITY, WARNING = "confusion.png", "reliability.png", "OPTIMISTIC.txt"
-
-
-def prepare(folder: Path) -> None:
-    """Make the folder and check that it can be written, before anything is computed.
-
-    Raises:
-        InputError: it cannot.
-        OSError: the disk is full.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        if disk_is_full(error):
-            raise
-        raise InputError(
-            f"{folder} cannot be written ({error.strerror}): give a folder of yours as --output"
-        ) from error
 
 
 def write(folder: Path, predictions: Predictions, examination: Examination | None, about: About) -> tuple[Path, ...]:

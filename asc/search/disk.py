@@ -8,8 +8,9 @@ on searches of 4 to 12 trials with 24 to 240 epochs in all, and are rounded up:
 - the journal: 302 to 307 bytes an epoch; a trial 500 bytes, and twice its config
 - MLflow's database: 0.95 MB empty, 16.3 KB a trial with a config of 37 keys, 1.4 KB an epoch; while it writes, a
   journal of its own of up to 0.2 MB
+- the best model in MLflow's registry: 0.6 MB beside the model file, nearly all of it the code of asc that serves it
 - leaderboards: 0.8 KB a trial; Ray Tune's own state, removed at the end: 28 to 32 KB a trial
-- a model beside its tensors: 100 bytes a tensor, 2.2 to 4 KB of config and figures
+- a model beside its tensors: its header (`asc.file_layout`)
 
 Ray's logs, below /tmp/ray, are not in it.
 """
@@ -25,6 +26,7 @@ from asc.budget import counted_bytes, limit_bytes
 from asc.config import Experiment
 from asc.data.store import store_size
 from asc.errors import InputError
+from asc.file_layout import LENGTH_BYTES, header_bytes
 from asc.models.build import build_network
 from asc.prune import prunable_weights
 from asc.search.preview import Plan
@@ -35,11 +37,11 @@ from asc.space import FloatRange, IntRange
 
 _DRAWS = 100
 _FILLED = 1.5
-_TENSOR, _CHECKPOINT_HEADER, _MODEL_HEADER = 150, 1500, 2500
-_EPOCH_IN_CHECKPOINT, _GROUP_IN_MODEL = 240, 140
+_TENSOR, _CHECKPOINT_HEADER, _EPOCH_IN_CHECKPOINT = 150, 1500, 240
 _JOURNAL_EPOCH, _JOURNAL_TRIAL, _REFUSAL = 330, 900, 600
 _LEADERBOARDS_TRIAL, _TUNE_TRIAL, _BLOCK = 1600, 40_000, 4096
 _MLFLOW, _MLFLOW_TRIAL, _MLFLOW_KEY, _MLFLOW_EPOCH = 1_200_000, 6000, 350, 1500
+_REGISTERED = 800_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +68,12 @@ def need(plan: Plan, cache: Path, *, ended: int = 0) -> Need:
     trials = max(0, plan.settings.trials - ended)
     # A file is replaced by a second one beside it, so for a moment there are two of the last checkpoint.
     at_a_time = min(plan.settings.max_concurrent, trials) * (round(scale * (2 * last + best)) + model)
-    kept = trials * (model + _trial_bytes(plan)) + 4 * model + _refused_bytes(plan, trials) + len(plan.space.text)
+    kept = trials * (model + _trial_bytes(plan)) + 5 * model + _refused_bytes(plan, trials) + len(plan.space.text)
     return Need(
         audio_bytes=audio.size_bytes,
         audio_there=audio.there,
         running_bytes=at_a_time + trials * _TUNE_TRIAL,
-        kept_bytes=kept + (_MLFLOW if _own_database(plan) else 0),
+        kept_bytes=kept + (_MLFLOW + _REGISTERED if _own_database(plan) else 0),
     )
 
 
@@ -150,9 +152,8 @@ def _checkpoint_bytes(experiment: Experiment) -> tuple[int, int]:
 
 def _model_bytes(plan: Plan, largest: Candidate) -> int:
     """A model file: stored tensors, zeros included, and what it says of itself."""
-    groups = plan.base.architecture.classes + len({clip.device for clip in plan.manifest.clips})
-    tensors = largest.cost.stored.size_bytes + _TENSOR * len(largest.cost.items)
-    return tensors + _MODEL_HEADER + _GROUP_IN_MODEL * groups + _BLOCK
+    header = LENGTH_BYTES + header_bytes(plan.base.architecture.classes)
+    return header + largest.cost.stored.size_bytes + _BLOCK
 
 
 def _trial_bytes(plan: Plan) -> int:

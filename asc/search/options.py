@@ -26,7 +26,7 @@ class Options:
     budget_kb: Annotated[float | None, cli.option("KB")] = None
     """The size limit in KB of the rule (default 128)."""
     rule: Annotated[str | None, _Name] = None
-    """How bytes are counted: dcase2021 (default), dcase2022 or dcase2024."""
+    """How bytes are counted: dcase2021 (default), dcase2022, dcase2024, or file: the model file on disk."""
     space: Annotated[str | None, _Name] = None
     """The search space: quick (default), idlab128, or a TOML file."""
     recipe: Annotated[str | None, _Name] = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from asc.artefact import check_room
 from asc.budget import counted_bytes, limit_bytes, rule
 from asc.config import Experiment
 from asc.data.choice import DataChoice
@@ -17,6 +18,7 @@ from asc.data.manifest import Manifest, load_manifest
 from asc.data.sources import sources_of
 from asc.errors import InputError
 from asc.frontend import LogMel
+from asc.model_info import DataIdentity
 from asc.models.build import build_network
 from asc.models.resnet_se import ResNetSE
 from asc.search.repair import Budget, calibration_of, repair
@@ -118,7 +120,9 @@ def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataC
     scheme, colon, place = choice.spec.partition(":")
     spec = f"{scheme}:{Path(place).resolve()}" if colon and scheme != "synthetic" else choice.spec
     irs = None if choice.device_irs is None else str(Path(choice.device_irs).expanduser().resolve())
-    return dataclasses.replace(choice, spec=spec, device_irs=irs)
+    found = dataclasses.replace(choice, spec=spec, device_irs=irs)
+    check_room(plan.base, plan.manifest.labels, DataIdentity(choice=found, digest=plan.manifest.digest))
+    return found
 
 
 def describe(plan: Plan) -> str:

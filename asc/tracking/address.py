@@ -70,6 +70,12 @@ def ui_url(uri: str, experiment_id: str) -> str:
     return f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
 
 
+def serve_command(uri: str, model_uri: str) -> str:
+    """What a person types to serve a model (on 127.0.0.1 only), with the packages that are installed here."""
+    model = f"-m {shlex.quote(model_uri)} --env-manager local --host 127.0.0.1 --port 5001"
+    return f"MLFLOW_TRACKING_URI={shlex.quote(uri)} mlflow models serve {model}"
+
+
 def send_command(run_folder: Path, uri: str) -> str:
     """What a person types to send the events of a run later."""
     named = f"{shlex.quote(run_folder.name)}{storage_option(run_folder)}"

@@ -108,6 +108,7 @@ def _asked(record: RunRecord, asked: TrialAsked, time_ms: int) -> Update:
     counted = {
         "bytes": asked.size_bytes,
         "nonzero_bytes": asked.nonzero_bytes,
+        "file_bytes": asked.file_bytes,
         "macs_per_second": asked.macs_per_second,
         "peak_activation_bytes": asked.peak_activation_bytes,
         "parameters": asked.parameters,

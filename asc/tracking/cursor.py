@@ -17,12 +17,17 @@ _FILE = "mlflow.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """The journal was sent to `uri` up to byte `offset`; the ids are for people and for the page's address."""
+    """The journal was sent to `uri` up to byte `offset`; the ids are for people and for the page's address.
+
+    `model_digest` names the model file that was logged last, `model_uri` says where.
+    """
 
     uri: str
     offset: int = 0
     experiment_id: str | None = None
     parent_run_id: str | None = None
+    model_digest: str | None = None
+    model_uri: str | None = None
 
 
 def load_cursor(run_folder: Path, uri: str) -> Cursor:

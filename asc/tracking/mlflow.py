@@ -43,6 +43,8 @@ class MlflowTracker:
         self._sent = 0
         self._problem: str | None = None
         self._warned: set[str] = set()
+        self._refused: set[str] = set()
+        self._model_waits = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
 
@@ -74,7 +76,10 @@ class MlflowTracker:
             return Shipped(events=self._sent, pending=0, problem=problem)
         pending = _pending(self._folder, self._uri)
         problem = self._problem or f"MLflow at {self._uri} is slow: its {drain_s:.0f} s were up"
-        return Shipped(events=self._sent, pending=pending, problem=problem if pending else None)
+        waits = self._model_waits
+        return Shipped(
+            events=self._sent, pending=pending, problem=problem if pending or waits else None, model_waits=waits
+        )
 
     def _run(self) -> None:
         try:
@@ -99,6 +104,7 @@ class MlflowTracker:
                     shipper = Shipper(self._folder, self._uri)
                 if shipper is not None:
                     self._ship(shipper)
+                    self._publish(shipper)
             except FAILURES as error:
                 shipper = None
                 self._problem = problem(self._uri, error)
@@ -119,6 +125,28 @@ class MlflowTracker:
             self._sent += events
             if self._late():
                 return
+
+    def _publish(self, shipper: "Shipper") -> None:
+        """Log the best model, once all events are sent; where MLflow refuses it, that is said, and the run is done."""
+        from asc.tracking.store import FAILURES, is_refusal, problem
+
+        best = shipper.model_to_publish()
+        if best is None or best.digest in self._refused:
+            return
+        self._model_waits = True
+        if self._late():
+            return
+        try:
+            shipper.publish(best)
+        except FAILURES as error:
+            if not is_refusal(error):
+                raise
+            self._refused.add(best.digest)
+            self._warn(
+                f"{problem(self._uri, error, what='the model')}: the run's events and files are there; send the model "
+                f"again with `{send_command(self._folder, self._uri)}`"
+            )
+        self._model_waits = False
 
     def _late(self) -> bool:
         return time.monotonic() >= self._deadline_s
@@ -141,7 +169,7 @@ class MlflowTracker:
 
 
 def send_journal(run_folder: Path, *, uri: str) -> Shipped:
-    """Send what MLflow does not have of a run's journal, now, in this thread, in one attempt.
+    """Send what MLflow does not have of a run's journal, and its best model, now, in this thread, in one attempt.
 
     Raises:
         InputError: the URI's form is wrong, there is no such run, its journal is damaged, or another process sends it.
@@ -152,13 +180,18 @@ def send_journal(run_folder: Path, *, uri: str) -> Shipped:
     from asc.tracking.shipper import Shipper
     from asc.tracking.store import FAILURES, problem
 
-    sent = 0
+    sent, best = 0, None
     with _locked(run_folder):
         try:
-            for events in Shipper(run_folder, uri).ship():
+            shipper = Shipper(run_folder, uri)
+            for events in shipper.ship():
                 sent += events
+            best = shipper.model_to_publish()
+            if best is not None:
+                shipper.publish(best)
         except FAILURES as error:
-            return Shipped(events=sent, pending=_pending(run_folder, uri), problem=problem(uri, error))
+            said = problem(uri, error, what="the events" if best is None else "the model")
+            return Shipped(events=sent, pending=_pending(run_folder, uri), problem=said, model_waits=best is not None)
     return Shipped(events=sent, pending=0, problem=None)
 
 
@@ -192,6 +225,8 @@ def _prepare_environment() -> None:
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_UV_AUTO_DETECT": "false",  # a model needs what asc pins, not what the folder that this runs in names
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

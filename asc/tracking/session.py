@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from asc.journal import Journal
-from asc.tracking.address import OFF, check_uri, default_uri, send_command, ui_command, ui_url
+from asc.tracking.address import OFF, check_uri, default_uri, send_command, serve_command, ui_command, ui_url
 from asc.tracking.cursor import load_cursor
 from asc.tracking.mlflow import MlflowTracker
 from asc.tracking.tracker import NullTracker, Tracker
@@ -30,14 +30,19 @@ def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> It
         shipped = tracker.close()
         if shipped.problem is not None:
             waiting = f"{shipped.pending} events wait" if shipped.pending else "the events are"
-            say(f"{shipped.problem}; {waiting} in {journal.path}, send them later with: {send_command(folder, where)}")
+            waiting = f"{waiting} in {journal.path}, send them" if not shipped.model_waits else "send the best model"
+            say(f"{shipped.problem}; {waiting} later with: {send_command(folder, where)}")
 
 
 def browse(folder: Path, uri: str | None) -> str:
-    """What a person types to look at a run, and the page with the trials, best first, if any of it was sent."""
+    """What a person types to look at a run, the page with the trials, best first, and how to serve the best model.
+
+    The latter two only where that was sent.
+    """
     if uri == OFF:
         return f"{send_command(folder, default_uri(folder.parent))} first, for tracking was off"
     where = uri or default_uri(folder.parent)
-    experiment = load_cursor(folder, where).experiment_id
-    page = f"\nand open {ui_url(where, experiment)}" if experiment else ""
-    return ui_command(where) + page
+    cursor = load_cursor(folder, where)
+    page = f"\nand open {ui_url(where, cursor.experiment_id)}" if cursor.experiment_id else ""
+    served = f"\nserve the best model with: {serve_command(where, cursor.model_uri)}" if cursor.model_uri else ""
+    return ui_command(where) + page + served

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from asc.journal import Entry, RunRecord, add, fold, read_journal, read_start
 from asc.tracking.content import Update, run_key, updates
-from asc.tracking.cursor import load_cursor, save_cursor
+from asc.tracking.cursor import Cursor, load_cursor, save_cursor
+from asc.tracking.registry import BestModel
 from asc.tracking.store import MlflowStore
 
 _BATCH_ENTRIES = 500
@@ -33,7 +34,7 @@ class Shipper:
         entries = read_journal(journal)
         cursor = load_cursor(run_folder, uri)
         if self._store.parent_run_id is None:
-            cursor = replace(cursor, offset=0)  # the database is new, or was emptied: all is to be sent again
+            cursor = Cursor(uri=uri)  # the database is new, or was emptied: all is to be sent again
         self._cursor = cursor
         sent = [entry for entry in entries if entry.end_offset <= cursor.offset]
         self._record: RunRecord | None = fold(sent) if sent else None
@@ -56,6 +57,35 @@ class Shipper:
             )
             save_cursor(self._folder, self._cursor)
             yield len(entries)
+
+    def model_to_publish(self) -> BestModel | None:
+        """The best model of a run that has ended, unless it was the last that was published."""
+        record, run_id = self._record, self._store.parent_run_id
+        if record is None or record.ended is None or record.ended.best is None or run_id is None:
+            return None
+        file, card = self._folder / "best" / "model.safetensors", self._folder / "best" / "model_card.md"
+        if not file.is_file():
+            return None
+        best = BestModel(
+            run=record.started.name,
+            run_key=run_key(record),
+            run_id=run_id,
+            trial=record.ended.best,
+            data=file.read_bytes(),
+            card=card.read_text("utf-8") if card.is_file() else "",
+            register=record.started.kind == "search",
+        )
+        return None if best.digest == self._cursor.model_digest else best
+
+    def publish(self, best: BestModel) -> None:
+        """Log the best model of the run as an MLflow model, and register a search's; a second time changes nothing.
+
+        Raises:
+            asc.tracking.store.FAILURES: MLflow cannot be reached, or refuses.
+        """
+        uri = self._store.publish(best)
+        self._cursor = replace(self._cursor, model_digest=best.digest, model_uri=uri)
+        save_cursor(self._folder, self._cursor)
 
     def _updates(self, entry: Entry) -> Iterator[Update]:
         if self._record is None:

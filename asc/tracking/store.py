@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from asc.tracking.address import EXPERIMENT, artefact_root
 from asc.tracking.content import RUN_TAG, TRIAL_TAG, Head, Update
+from asc.tracking.registry import BestModel, publish
 from asc.tracking.view import VIEW_TAG, view_state
 
 # What "MLflow cannot be reached, or will not" looks like; the errors of requests are OSErrors.
@@ -57,6 +58,10 @@ class MlflowStore:
             groups.setdefault(update.head.trial, []).append(update)
         for group in groups.values():
             self._write_run(group, run_folder)
+
+    def publish(self, best: BestModel) -> str:
+        """Log the best model of the run and register it, where that is not done yet; its URI (errors as `write`)."""
+        return publish(self._client, self.experiment_id, best)
 
     def _write_run(self, group: list[Update], run_folder: Path) -> None:
         known = self._known(group[0].head)
@@ -151,13 +156,16 @@ def is_refusal(error: Exception) -> bool:
     return False
 
 
-def problem(uri: str, error: Exception) -> str:
-    """What is wrong, without a full stop; the innermost cause, for MLflow's own messages repeat the whole request."""
+def problem(uri: str, error: Exception, *, what: str = "the events") -> str:
+    """What is wrong with sending `what`, without a full stop.
+
+    The innermost cause is named, for MLflow's own messages repeat the whole request.
+    """
     cause: BaseException = error
     while (inner := cause.__cause__ or cause.__context__) is not None:
         cause = inner
     reason = _cut(" ".join(str(cause).split()) or type(cause).__name__, 200)
-    return f"MLflow at {uri} {'refuses the events' if is_refusal(error) else 'cannot be reached'} ({reason})"
+    return f"MLflow at {uri} {f'refuses {what}' if is_refusal(error) else 'cannot be reached'} ({reason})"
 
 
 def _as_known(run: Run) -> _Known:

@@ -6,11 +6,15 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipped:
-    """What became of a journal's events: how many were sent, how many wait there, and why (None: all is well)."""
+    """What became of a journal's events: how many were sent, how many wait there, and why (None: all is well).
+
+    `model_waits` says that the best model is still to be sent, though all events are.
+    """
 
     events: int
     pending: int
     problem: str | None
+    model_waits: bool = False
 
 
 class Tracker(Protocol):

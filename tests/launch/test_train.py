@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from launched import ROOT, launched, refusal
 from safetensors.torch import load_file
 
 from asc import training_run
@@ -24,7 +24,7 @@ from asc.results import EpochMetrics
 from asc.runs import new_run_folder
 from asc.storage import bucket_of
 
-ROOT = Path(__file__).resolve().parents[2]
+QUIET = ("--mlflow-uri", "none")
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +81,6 @@ def test_killed_and_resumed_it_stores_the_same_network(folder: Path, tiny_csv: P
     assert {row["name"] for row in test["per_device"]} == {"a", "b"}  # type: ignore[attr-defined]
 
 
-def launched(script: str, *options: str) -> object:
-    """The exit code of a launch script, run in this process."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
-        patch.setattr(sys, "argv", [script, *options, "--mlflow-uri", "none"])
-        runpy.run_path(str(ROOT / "launch" / script), run_name="__main__")
-    return ended.value.code
-
-
 def test_a_training_goes_on_from_a_bucket_on_another_machine(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -119,17 +111,17 @@ def test_a_training_goes_on_from_a_bucket_on_another_machine(
 
     monkeypatch.chdir(tmp_path / "other")
     monkeypatch.setenv("ASC_CACHE", str(tiny_cache))
-    assert launched("train.py", "--resume", "night", "--storage", storage) == 0
+    assert launched("train.py", "--resume", "night", "--storage", storage, *QUIET) == 0
     after = [e.event.metrics for e in read_journal(Path("runs/night/journal.jsonl")) if isinstance(e.event, EpochDone)]
     assert len(before) == 3 and len(after) == 6
     assert after[:3] == before, "seconds too, which a second training would not give again"
-    assert set(bucket.sizes()) == {"journal.jsonl", "best/model.safetensors", "best/config.toml"}
+    assert set(bucket.sizes()) == {"journal.jsonl", "best/model.safetensors", "best/config.toml", "best/model_card.md"}
     assert bucket.get("best/model.safetensors") == Path("runs/night/best/model.safetensors").read_bytes()
 
     bucket.remove("best/config.toml")
     shutil.copytree(tmp_path / "other", tmp_path / "third")  # this process still holds the other one's journal
     monkeypatch.chdir(tmp_path / "third")
-    assert launched("track.py", "night") == 0, "it is known where the run lies"
+    assert launched("track.py", "night", *QUIET) == 0, "it is known where the run lies"
     assert bucket.get("best/config.toml") == Path("runs/night/best/config.toml").read_bytes()
 
 
@@ -145,9 +137,12 @@ def test_a_training_goes_on_from_a_bucket_on_another_machine(
     ],
 )
 def test_wrong_input_is_one_sentence(
-    folder: Path, tiny_cache: Path, script: str, options: tuple[str, ...], named: str
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    script: str,
+    options: tuple[str, ...],
+    named: str,
 ) -> None:
-    process = start(script, folder, tiny_cache, *options)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (2, ""), err
-    assert err.count("\n") == 1 and err.startswith("error: ") and named in err
+    monkeypatch.chdir(folder)
+    assert named in refusal(capsys, script, *options)

@@ -12,6 +12,8 @@ from asc.results import EpochMetrics, Stored
 from asc.search.settings import SearchSettings
 from asc.space import Space, load_space
 
+BUILT = Stored(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7, file_bytes=9)
+
 
 @pytest.fixture(scope="session")
 def idlab128() -> Space:
@@ -47,6 +49,7 @@ def asked(trial: str, width: int, *, reference: bool = False) -> TrialAsked:
         size_bytes=1024 * width,
         nonzero_parameters=1000,
         nonzero_bytes=1024 * width,
+        file_bytes=1024 * width + 3_000,
         macs_per_second=1_000_000 * width,
         peak_activation_bytes=10_000,
     )
@@ -67,7 +70,9 @@ def ended(trial: str, outcome: str, log_loss: float | None = None) -> TrialEnded
         seconds=4.0,
         log_loss=log_loss,
         accuracy=None if log_loss is None else 0.75,
-        built=None if log_loss is None else Stored(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7),
+        built=None
+        if log_loss is None
+        else Stored(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7, file_bytes=9),
         reason=None if log_loss is not None else "why",
     )
 

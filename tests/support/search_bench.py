@@ -4,6 +4,7 @@ Processes are found by an environment variable that all of a bench's carry, so t
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -150,6 +151,11 @@ def assert_mlflow_agrees(bench: Bench, name: str, uri: str | None = None) -> Non
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     parents = [r for r in runs if r.info.run_name == name]
     assert len(parents) == 1 and parents[0].info.status == "FINISHED"
+    best = (bench.run(name) / "best" / "model.safetensors").read_bytes()
+    (version,) = client.search_model_versions(
+        f"name = '{name}' AND tags.`asc.digest` = '{hashlib.sha256(best).hexdigest()}'"
+    )
+    assert version.run_id == parents[0].info.run_id
     children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
     record = fold(read_journal(bench.run(name) / "journal.jsonl"))
     assert sorted(r.info.run_name for r in children) == sorted(t.asked.title for t in record.trials.values())

@@ -23,7 +23,7 @@ from asc.journal import (
 )
 from asc.results import EpochMetrics, Stored
 
-BUILT = Stored(parameters=9, size_bytes=80_128, nonzero_parameters=9, nonzero_bytes=80_128)
+BUILT = Stored(parameters=9, size_bytes=80_128, nonzero_parameters=9, nonzero_bytes=80_128, file_bytes=83_128)
 
 
 class Script:
@@ -61,6 +61,7 @@ class Script:
                 size_bytes=80_128,
                 nonzero_parameters=1000,
                 nonzero_bytes=80_128,
+                file_bytes=83_128,
                 macs_per_second=12_000_000,
                 peak_activation_bytes=400_000,
             )
@@ -104,11 +105,12 @@ class Script:
     def run_ended(self, outcome: str = "finished", best: str | None = None) -> None:
         self.say(RunEnded(outcome=outcome, best=best))  # type: ignore[arg-type]
 
-    def files(self) -> None:
+    def files(self, model: bytes = b"weights", card: str = "# night\n") -> None:
         best = self.folder / "best"
-        best.mkdir()
-        (best / "model.safetensors").write_bytes(b"weights")
+        best.mkdir(exist_ok=True)
+        (best / "model.safetensors").write_bytes(model)
         (best / "config.toml").write_text("schema = 1\n")
+        (best / "model_card.md").write_text(card)
         (self.folder / "leaderboard.csv").write_text("trial,log_loss\n")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from asc.errors import InputError
-from asc.tracking.address import artefact_root, check_uri, default_uri, send_command, ui_command, ui_url
+from asc.tracking.address import artefact_root, check_uri, default_uri, send_command, serve_command, ui_command, ui_url
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,13 @@ def test_the_command_to_browse_is_one_a_shell_takes_apart_again():
     uri = "sqlite:////data/my runs/mlflow.db"
     assert shlex.split(ui_command(uri))[-2:] == ["--backend-store-uri", uri]
     assert ui_command("https://mlflow.example.org") == "https://mlflow.example.org"
+
+
+def test_the_command_to_serve_listens_on_loopback_and_names_the_database():
+    setting, *command = shlex.split(serve_command("sqlite:////data/my runs/mlflow.db", "models:/night/2"))
+    assert setting == "MLFLOW_TRACKING_URI=sqlite:////data/my runs/mlflow.db"
+    assert command[:5] == ["mlflow", "models", "serve", "-m", "models:/night/2"]
+    assert command[command.index("--host") + 1] == "127.0.0.1"
 
 
 def test_the_page_is_that_of_the_server():

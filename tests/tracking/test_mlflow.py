@@ -16,6 +16,7 @@ from asc.journal import read_journal
 from asc.tracking.cursor import load_cursor
 from asc.tracking.mlflow import MlflowTracker, send_journal
 
+FILES = {"best/model.safetensors", "best/config.toml", "best/model_card.md", "leaderboard.csv"}
 Wait = Callable[[Callable[[], bool]], None]
 
 
@@ -89,7 +90,7 @@ def test_a_finished_search_is_a_parent_with_a_run_for_each_trial(script, databas
     assert "t002 w16-32 c4 78.3 KB" in parent.data.tags["mlflow.note.content"]
     assert parent.data.metrics == {"trials_done": 5, "best_log_loss": 0.9, "best_accuracy": 0.7}
     assert steps(database, parent, "best_log_loss") == [1, 2, 3, 4, 5]
-    assert artefacts(database, parent) == {"best/model.safetensors", "best/config.toml", "leaderboard.csv"}
+    assert artefacts(database, parent) == FILES
 
     assert best.info.run_name == "t002 w16-32 c4 78.3 KB"
     assert best.data.tags["mlflow.parentRunId"] == parent.info.run_id
@@ -274,7 +275,12 @@ def test_an_outage_at_the_start_loses_nothing(script, server, eventually: Wait):
     found = runs(server.uri)
     assert {run.info.status for run in found.values()} == {"FINISHED"}
     assert steps(server.uri, found["t000"], "train_loss") == [1, 2, 3]
-    assert artefacts(server.uri, found[None]) == {"best/model.safetensors", "best/config.toml", "leaderboard.csv"}
+    assert artefacts(server.uri, found[None]) == FILES
+    (version,) = MlflowClient(server.uri).search_model_versions("name = 'night'")
+    assert (version.status, version.run_id) == ("READY", found[None].info.run_id)
+    model_id = found[None].outputs.model_outputs[0].model_id
+    files = MlflowClient(server.uri).list_logged_model_artifacts(model_id)
+    assert {"MLmodel", "model_card.md", "artifacts", "code"} <= {file.path for file in files}
 
 
 def test_what_a_server_refuses_is_said_once_and_not_tried_for_ever(script, server):

@@ -1,0 +1,1 @@
+"""Exports of a stored network to other runtimes; onnx, onnxruntime, executorch and LiteRT are imported nowhere else."""

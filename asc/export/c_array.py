@@ -1,0 +1,51 @@
+"""A file as a C array, for devices without files, as TFLite Micro wants its model: aligned, in a file of its own.
+
+https://ai.google.dev/edge/litert/microcontrollers/build_convert. Both files compile as C11 and as C++11.
+"""
+
+from collections.abc import Mapping
+
+_A_LINE = 12
+_HEADER = """\
+{notes}
+#ifndef ASC_MODEL_DATA_H_
+#define ASC_MODEL_DATA_H_
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+#define ASC_MODEL_DATA_LENGTH {length}
+extern const unsigned char asc_model_data[ASC_MODEL_DATA_LENGTH];
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+_SOURCE = """\
+#include "model_data.h"
+
+#ifndef __cplusplus
+#include <stdalign.h>
+#endif
+
+alignas(16) const unsigned char asc_model_data[ASC_MODEL_DATA_LENGTH] = {{
+{lines}
+}};
+"""
+
+
+def c_array(data: bytes, notes: Mapping[str, str]) -> dict[str, bytes]:
+    """The files `model_data.c` and `model_data.h` that hold these bytes; the notes stand in a comment of the header."""
+    said = "\n".join(f"// {_comment(name)}: {_comment(text)}" for name, text in notes.items())
+    numbers = [", ".join(f"0x{byte:02x}" for byte in data[at : at + _A_LINE]) for at in range(0, len(data), _A_LINE)]
+    source = _SOURCE.format(lines="\n".join(f"  {line}," for line in numbers))
+    header = _HEADER.format(notes=said, length=len(data))
+    return {"model_data.c": source.encode(), "model_data.h": header.encode()}
+
+
+def _comment(text: str) -> str:
+    """Text that stays within its line: without line ends, or the backslash and trigraph that would join the next."""
+    return "".join(" " if character in "\\?" or not character.isprintable() else character for character in text)

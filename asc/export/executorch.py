@@ -1,0 +1,50 @@
+"""A network as an ExecuTorch program for XNNPACK (https://docs.pytorch.org/executorch/stable/backends-xnnpack.html).
+
+Convolutions, linear layers and additions become XNNPACK's 8-bit operators, SE and pooling its float ones. Time is
+dynamic up to a longest clip, for which ExecuTorch plans its memory. Of the extra `executorch`.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asc.export.decomposed import DecomposedNet, shortest_frames
+from asc.quant.integer import IntegerNet
+
+
+def build_executorch(network: IntegerNet, *, longest_frames: int) -> bytes:
+    """The program of a network: float32 log-mel (1, 1, mel_bands, frames) to logits (1, classes), as a .pte file.
+
+    `frames` may be anything from `shortest_frames` (of `asc.export.decomposed`) to `longest_frames`.
+    """
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+    example = torch.zeros(1, 1, network.front_end.mel_bands, longest_frames)
+    frames = torch.export.Dim("frames", min=shortest_frames(network), max=longest_frames)
+    module = DecomposedNet(network, converter="executorch")
+    exported = torch.export.export(module, (example,), dynamic_shapes=({3: frames},))
+    lowered = to_edge_transform_and_lower(
+        exported,
+        partitioner=[XnnpackPartitioner()],
+        compile_config=EdgeCompileConfig(_check_ir_validity=False),  # quantise and dequantise are no core operators
+    )
+    return bytes(lowered.to_executorch().buffer)
+
+
+class ExecutorchSession:
+    """Runs a program in this process."""
+
+    def __init__(self, data: bytes) -> None:
+        """Load a .pte file from memory; it runs on one thread."""
+        from executorch.extension.pybindings import portable_lib
+        from executorch.runtime import Runtime
+
+        portable_lib._unsafe_reset_threadpool(1)
+        self._data = data  # the program points into it
+        self._method = Runtime.get().load_program(data).load_method("forward")
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-mel (1, 1, mel_bands, frames) to logits (1, classes)."""
+        found: NDArray[np.float32] = self._method.execute([torch.from_numpy(x)])[0].numpy().copy()
+        return found

@@ -1,0 +1,164 @@
+"""The formats that a stored network is exported to: what each needs, builds and takes."""
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asc.errors import InputError
+from asc.export.decomposed import shortest_frames
+from asc.model_info import ModelInfo
+from asc.quant.integer import IntegerNet
+from asc.quant.stored import StoredNet
+
+if TYPE_CHECKING:
+    from asc.export.litert import LitertSession
+
+Format = Literal["onnx", "executorch", "litert", "c-array"]
+Source = Literal["log_mel", "waveform"]
+
+SHORTEST_S, LONGEST_S = 0.2, 600.0
+# The package that a format needs beyond asc's own dependencies, and the extra of asc that brings it.
+_NEEDS = {"executorch": ("executorch", "executorch"), "litert": ("litert_torch", "litert")}
+_NEEDS["c-array"] = _NEEDS["litert"]
+
+
+class Session(Protocol):
+    """An export that can be run."""
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-mel (1, 1, mel_bands, frames), or a waveform (1, samples), to logits (1, classes)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """One export in memory: the bytes that were built, the files that hold them, and a session that runs them.
+
+    It takes clips of `shortest_samples` to `longest_samples` samples (None: of any length) at the network's rate.
+    """
+
+    source: Source
+    data: bytes
+    files: Mapping[Format, Mapping[str, bytes]]
+    session: Session
+    shortest_samples: int
+    longest_samples: int | None
+
+
+def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds: float) -> None:
+    """Check, before any work, that a network can be exported to these formats here, and checked on so many clips.
+
+    Raises:
+        InputError: no format, an extra is not installed, the format is for 8-bit networks only, or a number is wrong.
+    """
+    if clips < 1:
+        raise InputError(f"--clips {clips}: at least 1 is needed to check an export on")
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise InputError(f"--seconds {seconds:g}: give {SHORTEST_S:g} to {LONGEST_S:g}")
+    if not formats:
+        raise InputError("--to names no format: give onnx, executorch, litert or c-array")
+    frames = network.front_end.frames(seconds)
+    for name in formats:
+        if name == "onnx":
+            continue
+        if not isinstance(network, IntegerNet):
+            raise InputError(
+                f"--to {name} takes 8-bit networks only: this one is stored in 16 bits, which {name} would widen to 32 "
+                "and so double the file; export it --to onnx"
+            )
+        package, extra = _NEEDS[name]
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f'--to {name} needs the extra {extra}: pip install -e ".[{extra}]", in an environment of its own'
+            )
+        if frames <= shortest_frames(network):
+            raise InputError(
+                f"--seconds {seconds:g} is {frames} frames, too short for the strides of this network: --to {name} "
+                f"takes more than {shortest_frames(network)}"
+            )
+
+
+def plan(
+    network: StoredNet, info: ModelInfo, formats: Sequence[Format], *, seconds: float
+) -> Mapping[str, Callable[[], Export]]:
+    """What builds each export, by the name of its first file.
+
+    LiteRT's takes clips of exactly so many seconds, ExecuTorch's of no more, ONNX's of any length.
+    """
+    makers: dict[str, Callable[[], Export]] = {}
+    if "onnx" in formats:
+        makers["model.onnx"] = lambda: _onnx(network, info, "log_mel")
+        makers["model-waveform.onnx"] = lambda: _onnx(network, info, "waveform")
+    if isinstance(network, IntegerNet):
+        frames = network.front_end.frames(seconds)
+        if "executorch" in formats:
+            makers["model.pte"] = lambda: _executorch(network, frames)
+        if "litert" in formats or "c-array" in formats:
+            makers["model.tflite"] = lambda: _litert(network, info, frames, formats)
+    return makers
+
+
+def _onnx(network: StoredNet, info: ModelInfo, source: Source) -> Export:
+    from asc.export.onnx import OnnxSession, build_onnx
+
+    data = build_onnx(network, info, source=source)
+    return Export(
+        source=source,
+        data=data,
+        files={"onnx": {"model.onnx" if source == "log_mel" else "model-waveform.onnx": data}},
+        session=OnnxSession(data),
+        shortest_samples=network.front_end.hop_samples,
+        longest_samples=None,
+    )
+
+
+def _executorch(network: IntegerNet, frames: int) -> Export:
+    from asc.export.executorch import ExecutorchSession, build_executorch
+
+    data, hop = build_executorch(network, longest_frames=frames), network.front_end.hop_samples
+    return Export(
+        source="log_mel",
+        data=data,
+        files={"executorch": {"model.pte": data}},
+        session=ExecutorchSession(data),
+        shortest_samples=shortest_frames(network) * hop,
+        longest_samples=frames * hop,
+    )
+
+
+def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence[Format]) -> Export:
+    from asc.export.c_array import c_array
+    from asc.export.litert import LitertSession, build_litert
+
+    data, samples = build_litert(network, frames=frames), frames * network.front_end.hop_samples
+    session = LitertSession(data)
+    files: dict[Format, Mapping[str, bytes]] = {}
+    if "litert" in formats:
+        files["litert"] = {"model.tflite": data}
+    if "c-array" in formats:
+        files["c-array"] = c_array(data, _notes(session, info))
+    return Export(
+        source="log_mel",
+        data=data,
+        files=files,
+        session=session,
+        shortest_samples=samples,
+        longest_samples=samples,
+    )
+
+
+def _notes(session: "LitertSession", info: ModelInfo) -> dict[str, str]:
+    """What one must know to use the array, for the comment on top of it."""
+    features = dataclasses.asdict(info.experiment.front_end)
+    return {
+        "A TFLite model, experiment": info.experiment.fingerprint,
+        "input, log-mel": session.input.text,
+        "front end": ", ".join(f"{name} = {value}" for name, value in features.items()),
+        "output, logits": session.output.text,
+        "labels": ", ".join(info.labels),
+        "operators": ", ".join(session.operators),
+    }

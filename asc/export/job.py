@@ -1,0 +1,58 @@
+"""From a stored network to files that have passed the gate: all that were asked for, or none."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from asc.data.dataset import Dataset
+from asc.export import formats
+from asc.export.clips import GateClips, Progress, time_export
+from asc.export.formats import Export, Format
+from asc.export.record import Record, records, write
+from asc.model_info import ModelInfo
+from asc.quant.stored import StoredNet
+
+Running = Callable[[str], AbstractContextManager[Progress]]
+
+
+class GateError(RuntimeError):
+    """An export does not agree with the network that it was made of: a fault of ours or of the format's converter."""
+
+
+def export_all(
+    network: StoredNet,
+    info: ModelInfo,
+    dataset: Dataset,
+    wanted: Sequence[Format],
+    *,
+    clips: int,
+    seconds: float,
+    running: Running,
+) -> list[tuple[Export, tuple[Record, ...]]]:
+    """Build every export, run it on `clips` clips of the data and time it on `seconds` of audio.
+
+    `running` is told what is being checked, and gives what is called with each clip.
+
+    Raises:
+        GateError: an export fails its gate.
+    """
+    gate_clips = GateClips(dataset, network, count=clips)
+    passed = []
+    for name, build in formats.plan(network, info, wanted, seconds=seconds).items():
+        with running(name) as progress:
+            export = build()
+            gate = gate_clips.agreement(export, progress=progress)
+        if gate.why_not is not None:
+            raise GateError(
+                f"{name} does not agree with the stored form ({gate.why_not}), so nothing was written: this is a fault "
+                "of asc or of a package that it builds with; report it with the versions that are installed"
+            )
+        speed = time_export(export, network, seconds=seconds)
+        passed.append((export, records(export, network, info, gate=gate, speed=speed, data=dataset.manifest.spec)))
+    return passed
+
+
+def write_all(folder: Path, passed: Sequence[tuple[Export, tuple[Record, ...]]]) -> None:
+    """Write the exports that passed (errors as `asc.export.record.write`)."""
+    for export, found in passed:
+        write(folder, export, found)

@@ -1,0 +1,92 @@
+"""A network as a LiteRT (TensorFlow Lite) file, all of it in signed 8 bits but SE and pooling, which are in float.
+
+Its length of time is fixed; input and output are int8 on the stored grids. https://ai.google.dev/edge/litert/conversion
+Of the extra `litert`.
+"""
+
+import contextlib
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asc.export.decomposed import DecomposedNet
+from asc.quant.integer import IntegerNet
+
+_STEPS = np.iinfo(np.int8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorGrid:
+    """Shape and grid of an input or output: real value = scale x (step - zero point)."""
+
+    name: str
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"int8 {self.shape}, value = {self.scale!r} * (step - ({self.zero_point}))"
+
+
+def build_litert(network: IntegerNet, *, frames: int) -> bytes:
+    """The .tflite file of a network: int8 log-mel (1, 1, mel_bands, frames) to int8 logits (1, classes)."""
+    import litert_torch
+    from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
+    from litert_torch.quantize.quant_config import QuantConfig
+
+    # The network brings its grids; the quantiser only tells the converter that they are there: without one it writes
+    # float convolutions and says nothing.
+    quantiser = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+    example = (torch.zeros(1, 1, network.front_end.mel_bands, frames),)
+    module = DecomposedNet(network, converter="litert")
+    with contextlib.redirect_stdout(io.StringIO()):  # which is for results; the converter tells its progress there
+        converted = litert_torch.convert(module, example, quant_config=QuantConfig(pt2e_quantizer=quantiser))
+        return bytes(converted.model_content())
+
+
+class LitertSession:
+    """Runs a .tflite file in this process, on one thread."""
+
+    def __init__(self, data: bytes) -> None:
+        """Load the file from memory."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(model_content=data, num_threads=1)
+        self._interpreter.allocate_tensors()
+        self.input = _grid(self._interpreter.get_input_details()[0])
+        self.output = _grid(self._interpreter.get_output_details()[0])
+        self._ends = (
+            int(self._interpreter.get_input_details()[0]["index"]),
+            int(self._interpreter.get_output_details()[0]["index"]),
+        )
+
+    @property
+    def frames(self) -> int:
+        """The length that it takes."""
+        return self.input.shape[-1]
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators of the file, each once, sorted: what TFLite Micro's resolver must hold."""
+        return tuple(sorted({str(found["op_name"]) for found in self._interpreter._get_ops_details()} - {"DELEGATE"}))
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-mel (1, 1, mel_bands, frames) to logits (1, classes)."""
+        steps = np.rint(x * np.float32(1 / np.float32(self.input.scale))) + self.input.zero_point
+        self._interpreter.set_tensor(self._ends[0], np.clip(steps, _STEPS.min, _STEPS.max).astype(np.int8))
+        self._interpreter.invoke()
+        found = self._interpreter.get_tensor(self._ends[1]).astype(np.float32)
+        logits: NDArray[np.float32] = (found - np.float32(self.output.zero_point)) * np.float32(self.output.scale)
+        return logits
+
+
+def _grid(details: dict[str, Any]) -> TensorGrid:
+    scale, zero_point = details["quantization"]
+    shape = tuple(int(size) for size in details["shape"])
+    return TensorGrid(name=str(details["name"]), shape=shape, scale=float(scale), zero_point=int(zero_point))

@@ -1,0 +1,105 @@
+"""A stored network as an ONNX file, and a session of onnxruntime that runs it.
+
+    data = build_onnx(*load_model(path), source="log_mel")
+    OnnxSession(data).logits(log_mel)
+
+https://onnx.ai, https://onnxruntime.ai. Labels and front end are in the file's metadata. Functions keep the file small;
+for a tool that does not know them, `onnx.inliner.inline_local_functions` writes them out.
+"""
+
+import copy
+import dataclasses
+import json
+import platform
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from asc.export.onnx_bytes import ByteAccount, ByteRow, byte_account
+from asc.export.onnx_float16 import add_float16
+from asc.export.onnx_front_end import add_front_end
+from asc.export.onnx_graph import Graph
+from asc.export.onnx_int8 import add_int8
+from asc.export.onnx_parts import OPSET
+from asc.model_info import ModelInfo
+from asc.quant.integer import IntegerNet
+from asc.quant.stored import StoredNet
+
+__all__ = ["ByteAccount", "ByteRow", "OnnxSession", "Source", "build_onnx", "byte_account"]
+Source = Literal["log_mel", "waveform"]
+_LOGITS = "logits"
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def build_onnx(network: StoredNet, info: ModelInfo, *, source: Source) -> bytes:
+    """The ONNX file of a network; equal networks give equal bytes.
+
+    The input `log_mel` is (batch, 1, mel_bands, frames), `waveform` (batch, samples) at the model's own rate, both
+    float32; the output `logits` is (batch, classes), float32. Batch and length may vary.
+
+    Raises:
+        onnx.checker.ValidationError: a graph that is not valid was built.
+    """
+    graph, front_end = Graph(), network.front_end
+    shape = ("batch", 1, front_end.mel_bands, "frames") if source == "log_mel" else ("batch", "samples")
+    log_mel = source if source == "log_mel" else add_front_end(graph, front_end, source)
+    network = copy.deepcopy(network).cpu()
+    if isinstance(network, IntegerNet):
+        add_int8(graph, network, log_mel, _LOGITS)
+    else:
+        add_float16(graph, network, log_mel, _LOGITS)
+    outputs = {_LOGITS: ("batch", network.architecture.classes)}
+    model = graph.model({source: shape}, outputs, opset=OPSET, metadata=_metadata(info))
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _metadata(info: ModelInfo) -> dict[str, str]:
+    """What is needed to run the file and to read its answer, as JSON: labels in the order of the logits, front end."""
+    said = {"labels": info.labels, "front_end": dataclasses.asdict(info.experiment.front_end)}
+    return {key: json.dumps(value, ensure_ascii=False, separators=(",", ":")) for key, value in said.items()}
+
+
+class OnnxSession:
+    """An ONNX file in onnxruntime, on the CPU."""
+
+    def __init__(self, data: bytes, *, threads: int = 1) -> None:
+        """Load the file; it is optimised for this machine then, which takes a part of a second."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        if products_overflow(platform.machine(), _processor_flags()):
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        self._input: str = self._session.get_inputs()[0].name
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (batch, classes) of log-mel (batch, 1, mel_bands, frames) or of waveforms (batch, samples).
+
+        Raises:
+            onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument: another shape or type.
+        """
+        answer: Any = self._session.run([_LOGITS], {self._input: x})[0]
+        return answer  # type: ignore[no-any-return]
+
+
+def products_overflow(machine: str, flags: str | None) -> bool:
+    """Whether onnxruntime's products of uint8 and int8 can overflow on this processor, unless it is told to be exact.
+
+    They do on x86 without VNNI instructions (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html,
+    "when and why do I need to try U8U8"). Exactness is not asked for elsewhere, for it costs half as much time again.
+    Where the flags are not known it is asked for.
+    """
+    return machine.lower() in ("x86_64", "amd64", "i686") and "vnni" not in (flags or "")
+
+
+def _processor_flags() -> str | None:
+    """What Linux says of the processor; None elsewhere."""
+    try:
+        return _CPUINFO.read_text("utf-8", errors="replace")
+    except OSError:
+        return None

@@ -1,0 +1,122 @@
+"""Where the bytes of an ONNX file go: the numbers that the network stores, and what stands around them.
+
+The format is Protocol Buffers (https://protobuf.dev/programming-guides/encoding): a field has a tag, a part a length.
+What a number is for is read off the operators that take it, once functions are written out.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, inliner
+
+_CONSTANTS = "numbers that operators need"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteRow:
+    """So many bytes of a file are this; `stored` if they are numbers of the network itself."""
+
+    name: str
+    size_bytes: int
+    stored: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteAccount:
+    """Rows that sum to the whole file, numbers of the network first."""
+
+    rows: tuple[ByteRow, ...]
+
+    @property
+    def file_bytes(self) -> int:
+        """The whole file."""
+        return sum(row.size_bytes for row in self.rows)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The numbers of the network; fewer than the size law counts, for zeros and folded norms are left out."""
+        return sum(row.size_bytes for row in self.rows if row.stored)
+
+
+def byte_account(data: bytes) -> ByteAccount:
+    """Where the bytes of an ONNX file go that `build_onnx` made; the rows sum to exactly `len(data)`.
+
+    Raises:
+        google.protobuf.message.DecodeError: it is no ONNX file.
+    """
+    model = onnx.load_from_string(data)
+    roles, graph = _roles(model), model.graph
+    stored = Counter[str]()
+    around = Counter({_CONSTANTS: 0})
+    for tensor in graph.initializer:
+        role = roles.get(tensor.name, _CONSTANTS)
+        (around if role == _CONSTANTS else stored)[role] += len(tensor.raw_data)
+        names = _text(tensor.name)
+        around["names of numbers"] += names
+        around["types, shapes and lengths of numbers"] += _part(tensor.ByteSize()) - len(tensor.raw_data) - names
+    for node in graph.node:
+        names = sum(map(_text, (*node.input, *node.output)))
+        around["nodes: names of tensors"] += names
+        around["nodes: operators and attributes"] += _part(node.ByteSize()) - names
+    around["functions"] = sum(_part(function.ByteSize()) + 1 for function in model.functions)
+    around["inputs and outputs"] = sum(_part(value.ByteSize()) for value in (*graph.input, *graph.output))
+    for entry in model.metadata_props:
+        around[f"metadata: {entry.key}"] = _part(entry.ByteSize())
+    around["versions and frame"] = len(data) - stored.total() - around.total()
+    return ByteAccount(rows=(*_rows(stored, stored=True), *_rows(around, stored=False)))
+
+
+def _rows(sizes: Counter[str], *, stored: bool) -> Iterator[ByteRow]:
+    return (ByteRow(name=name, size_bytes=size, stored=stored) for name, size in sizes.items())
+
+
+def _text(text: str) -> int:
+    return _part(len(text.encode()))
+
+
+def _part(size_bytes: int) -> int:
+    """Bytes of a part with its tag and its length (seven bits of it a byte)."""
+    return 1 + max(1, -(-size_bytes.bit_length() // 7)) + size_bytes
+
+
+def _roles(model: ModelProto) -> dict[str, str]:
+    """What the numbers of the network are, by their names."""
+    graph = inliner.inline_local_functions(model).graph
+    takers: dict[str, list[tuple[NodeProto, int]]] = {}
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            takers.setdefault(name, []).append((node, place))
+    found = {tensor.name: _found(tensor.name, tensor, takers) for tensor in graph.initializer}
+    return {name: role for name, role in found.items() if role}
+
+
+def _found(name: str, tensor: TensorProto, takers: Mapping[str, Sequence[tuple[NodeProto, int]]]) -> str | None:
+    """The first operator that says what a value is for; casts and splits only hand it on."""
+    for node, place in takers.get(name, ()):
+        handed_on = node.op_type in ("Cast", "Split", "Squeeze")
+        role = _found(node.output[0], tensor, takers) if handed_on else _role(tensor, node, place)
+        if role:
+            return "activation scales" if node.op_type == "Squeeze" else role
+    return None
+
+
+def _role(tensor: TensorProto, node: NodeProto, place: int) -> str | None:
+    """What a number is for that this operator takes at this place; none if that does not say."""
+    half = tensor.data_type == TensorProto.FLOAT16
+    match node.op_type, place:
+        case "DequantizeLinear", 0:
+            return "biases" if tensor.data_type == TensorProto.INT32 else "weights"
+        case (("QuantizeLinear" | "DequantizeLinear"), 1):
+            return "weight scales" if tensor.dims else "activation scales"
+        case (("QuantizeLinear" | "DequantizeLinear"), 2):
+            return "activation zero points"
+        case "Conv", 1:
+            return "weights" if half else "SE weights and biases"
+        case "Conv", 2:
+            return "biases" if half else "SE weights and biases"
+        case "BatchNormalization", _:
+            return "SE bottleneck batch norm"
+        case _:
+            return None

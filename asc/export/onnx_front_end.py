@@ -1,0 +1,179 @@
+"""The front end as ONNX nodes, from waveforms to log-mel: `asc.frontend.LogMel` in operators of opset 13.
+
+The DFT is two products of matrices (Cooley and Tukey 1965, https://doi.org/10.1090/S0025-5718-1965-0178586-1): of its
+points = rows x columns, sample n = row + rows tap and bin k = column + columns s, so with w = exp(-2 pi i / points)
+
+    X[k] = sum over rows of w^(columns row s) (sum over taps of x[n] window[n] w^(n column))
+
+Frames are gathered in rows; the inner sums are one matrix a row, with the Hann window in it; the outer sums are one
+small matrix. Half of the columns suffice for real input: bin `points - k` has the magnitude of k. onnxruntime's own
+STFT takes twice the time and asks for opset 17, and a DFT as one matrix takes still longer. All matrices are computed
+by nodes from a few numbers, when the file is loaded (constant folding), so they take no bytes.
+"""
+
+import math
+from dataclasses import dataclass
+
+from asc.config import FrontEnd
+from asc.export.onnx_graph import Graph
+
+_FLOAT, _DOUBLE = 1, 11
+_MOST_ROWS = 16
+_BREAK_MEL, _BREAK_HZ = 15.0, 1000.0
+"""Slaney's mel scale is linear up to here, 200 / 3 Hz a mel, and logarithmic above (torchaudio and librosa alike)."""
+_LOG_STEP = math.log(6.4) / 27
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sizes:
+    """How the DFT is split; `kept` columns are computed, and `taps` rows of samples hold the window."""
+
+    rows: int
+    columns: int
+    kept: int
+    taps: int
+
+
+def _sizes(front_end: FrontEnd) -> _Sizes:
+    points = front_end.dft_points
+    rows = max(rows for rows in range(1, _MOST_ROWS + 1) if points % rows == 0)
+    columns = points // rows
+    return _Sizes(rows=rows, columns=columns, kept=columns // 2 + 1, taps=-(-front_end.window_samples // rows))
+
+
+def add_front_end(graph: Graph, front_end: FrontEnd, waveform: str) -> str:
+    """Add nodes from the value `waveform` (batch, samples) to log-mel (batch, 1, mel_bands, frames); the name of that.
+
+    A clip that is shorter than a hop has no frame: onnxruntime refuses it when the network runs.
+    """
+    sizes = _sizes(front_end)
+    magnitudes = _magnitudes(graph, front_end, sizes, _frames(graph, front_end, sizes, waveform))
+    by_row = graph.node("MatMul", magnitudes, _filters(graph, front_end, sizes))
+    mel = graph.node("ReduceSum", by_row, graph.whole(1))
+    log_mel = graph.node("Log", graph.node("Add", mel, graph.number(front_end.log_offset)))
+    bands_first = graph.node("Transpose", log_mel, perm=[0, 1, 3, 2])
+    return graph.node("Sub", bands_first, graph.node("ReduceMean", bands_first, axes=[3]))
+
+
+def _frames(graph: Graph, front_end: FrontEnd, sizes: _Sizes, waveform: str) -> str:
+    """Samples as (batch, 1, rows, frames, taps): frame t is centred on sample t hop, with zeros outside."""
+    points, window, hop = front_end.dft_points, front_end.window_samples, graph.number(front_end.hop_samples)
+    before = points // 2 - (points - window) // 2
+    padded = graph.node("Pad", waveform, graph.whole(0, before, 0, sizes.rows * sizes.taps))
+    samples = graph.node("Gather", graph.node("Shape", waveform), graph.number(1))
+    frames = graph.node("Range", graph.number(0), graph.node("Div", samples, hop), graph.number(1))
+    starts = graph.node("Reshape", graph.node("Mul", frames, hop), graph.whole(-1, 1))
+    by_tap = graph.node("Reshape", _samples(graph, sizes), graph.whole(1, sizes.taps, 1, sizes.rows))
+    offsets = graph.node("Transpose", by_tap, perm=[0, 3, 2, 1])
+    return graph.node("Gather", padded, graph.node("Add", offsets, starts), axis=1)
+
+
+def _samples(graph: Graph, sizes: _Sizes) -> str:
+    """Numbers of the samples of a frame, rows x taps of them, from 0."""
+    return graph.node("Range", graph.number(0), graph.number(sizes.rows * sizes.taps), graph.number(1))
+
+
+def _columns(graph: Graph, sizes: _Sizes) -> str:
+    return graph.node("Range", graph.number(0), graph.number(sizes.kept), graph.number(1))
+
+
+def _rows(graph: Graph, sizes: _Sizes) -> str:
+    return graph.node("Range", graph.number(0), graph.number(sizes.rows), graph.number(1))
+
+
+def _magnitudes(graph: Graph, front_end: FrontEnd, sizes: _Sizes, frames: str) -> str:
+    """Half magnitudes of the DFT, (batch, rows, frames, columns), at bin column + columns row."""
+    inner = graph.node("MatMul", frames, _inner_matrix(graph, front_end, sizes))
+    flat = graph.node("Reshape", inner, graph.whole(0, 2 * sizes.rows, -1))
+    outer = graph.node("MatMul", _outer_matrix(graph, sizes), flat)
+    parts = graph.node("Reshape", outer, graph.whole(0, 2, sizes.rows, -1, sizes.kept))
+    return graph.node("ReduceL2", parts, axes=[1], keepdims=0)
+
+
+def _angles(graph: Graph, one: str, other: str, period: int) -> str:
+    """2 pi `one` `other` / `period`, of whole numbers, as double.
+
+    Of the products the remainder is taken first. An angle in single precision would be off by up to 2e-7, which is
+    heard in bands that are 120 dB below others.
+    """
+    whole = graph.node("Mod", graph.node("Mul", one, other), graph.number(period))
+    return graph.node("Mul", graph.node("Cast", whole, to=_DOUBLE), graph.double(2 * math.pi / period))
+
+
+def _cosine(graph: Graph, angles: str) -> str:
+    """As the sine a quarter turn on: onnxruntime 1.22 has that alone in double."""
+    return graph.node("Sin", graph.node("Add", angles, graph.double(math.pi / 2)))
+
+
+def _inner_matrix(graph: Graph, front_end: FrontEnd, sizes: _Sizes) -> str:
+    """(cosine and sine, rows, taps, columns) of the inner sums, times half the Hann window."""
+    samples = graph.node("Reshape", _samples(graph, sizes), graph.whole(-1, 1))
+    angles = _angles(graph, samples, _columns(graph, sizes), front_end.dft_points)
+    waves = graph.node("Concat", _cosine(graph, angles), graph.node("Sin", angles), axis=1)
+    # The samples behind the window get its end, where it is zero.
+    window = front_end.window_samples
+    inside = graph.node("Min", samples, graph.number(window))
+    cosine = _cosine(graph, _angles(graph, inside, graph.number(1), window))
+    half_window = graph.node("Mul", graph.node("Sub", graph.double(1.0), cosine), graph.double(0.25))
+    windowed = graph.node("Cast", graph.node("Mul", waves, half_window), to=_FLOAT)
+    by_tap = graph.node("Reshape", windowed, graph.whole(sizes.taps, sizes.rows, 2, sizes.kept))
+    return graph.node("Transpose", by_tap, perm=[2, 1, 0, 3])
+
+
+def _outer_matrix(graph: Graph, sizes: _Sizes) -> str:
+    """((real, imaginary) x rows, (cosine, sine) x rows) of the outer sums; the sign of the imaginary part is lost."""
+    rows = _rows(graph, sizes)
+    angles = _angles(graph, graph.node("Reshape", rows, graph.whole(-1, 1)), rows, sizes.rows)
+    cosine, sine = _cosine(graph, angles), graph.node("Sin", angles)
+    real = graph.node("Concat", cosine, graph.node("Neg", sine), axis=1)
+    both = graph.node("Concat", real, graph.node("Concat", sine, cosine, axis=1), axis=0)
+    return graph.node("Cast", both, to=_FLOAT)
+
+
+def _filters(graph: Graph, front_end: FrontEnd, sizes: _Sizes) -> str:
+    """Twice the mel filters, (rows, columns, bands): triangles at the frequencies of the bins.
+
+    Columns 0 and columns / 2 hold each of their bins twice, for they mirror themselves: these are not doubled.
+    """
+    low, middle, high = _corners(graph, front_end)
+    hz = _bins_hz(graph, front_end, sizes)
+    rising = graph.node("Div", graph.node("Sub", hz, low), graph.node("Sub", middle, low))
+    falling = graph.node("Div", graph.node("Sub", high, hz), graph.node("Sub", high, middle))
+    filters = graph.node("Relu", graph.node("Min", rising, falling))
+    mirrors = sizes.columns // 2 if sizes.columns % 2 == 0 else sizes.columns
+    columns = graph.node("Reshape", _columns(graph, sizes), graph.whole(-1, 1))
+    other = graph.node("Min", graph.node("Mod", columns, graph.number(mirrors)), graph.number(1))
+    times = graph.node("Cast", graph.node("Add", other, graph.number(1)), to=_FLOAT)
+    return graph.node("Mul", filters, times)
+
+
+def _bins_hz(graph: Graph, front_end: FrontEnd, sizes: _Sizes) -> str:
+    """Frequencies (rows, columns, 1) of the bins column + columns row, mirrored at half the rate."""
+    rows = graph.node("Reshape", _rows(graph, sizes), graph.whole(-1, 1))
+    bins = graph.node("Add", graph.node("Mul", rows, graph.number(sizes.columns)), _columns(graph, sizes))
+    mirrored = graph.node("Min", bins, graph.node("Sub", graph.number(front_end.dft_points), bins))
+    hz = graph.number(front_end.sample_rate_hz / front_end.dft_points)
+    shape = graph.whole(sizes.rows, sizes.kept, 1)
+    return graph.node("Mul", graph.node("Cast", graph.node("Reshape", mirrored, shape), to=_FLOAT), hz)
+
+
+def _corners(graph: Graph, front_end: FrontEnd) -> tuple[str, str, str]:
+    """Frequencies (bands,) at which each triangle begins, peaks and ends: equally far apart in mel."""
+    bands = graph.node("Range", graph.number(0), graph.number(front_end.mel_bands), graph.number(1))
+    three = graph.node("Range", graph.number(0), graph.number(3), graph.number(1))
+    numbers = graph.node("Add", bands, graph.node("Reshape", three, graph.whole(-1, 1)))
+    step = _mel(front_end.sample_rate_hz / 2) / (front_end.mel_bands + 1)
+    mel = graph.node("Mul", graph.node("Cast", numbers, to=_FLOAT), graph.number(step))
+    above = graph.node("Mul", graph.node("Sub", mel, graph.number(_BREAK_MEL)), graph.number(_LOG_STEP))
+    above_hz = graph.node("Mul", graph.node("Exp", above), graph.number(_BREAK_HZ))
+    below_hz = graph.node("Mul", mel, graph.number(_BREAK_HZ / _BREAK_MEL))
+    hz = graph.node("Where", graph.node("Less", mel, graph.number(_BREAK_MEL)), below_hz, above_hz)
+    low, middle, high = (graph.node("Gather", hz, graph.number(number)) for number in range(3))
+    return low, middle, high
+
+
+def _mel(hz: float) -> float:
+    """Slaney's mel of a frequency."""
+    if hz < _BREAK_HZ:
+        return hz * _BREAK_MEL / _BREAK_HZ
+    return _BREAK_MEL + math.log(hz / _BREAK_HZ) / _LOG_STEP

@@ -1,0 +1,159 @@
+"""A small writer of ONNX graphs that spends few bytes: what repeats is a function, names are as short as they can be.
+
+ONNX IR, https://github.com/onnx/onnx/blob/main/docs/IR.md: names are C identifiers; functions of the model itself came
+with IR version 8 (their attributes have no default values: IR version 9 has them, but onnx's inliner forgets them).
+Graphs are built with names that can be read, which the last step replaces: by letters, the most used name first.
+"""
+
+import string
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count, product
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, helper, numpy_helper, parser
+
+DOMAIN = "asc"
+IR_VERSION = 8
+_FIRST = string.ascii_letters + "_"
+_OTHERS = _FIRST + string.digits
+
+
+class Graph:
+    """Collects constants and nodes in execution order; a name that is empty stands for an input that is left out."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._nodes: list[NodeProto] = []
+        self._constants: dict[str, NDArray[Any]] = {}
+        self._functions: dict[str, FunctionProto] = {}
+        self._known: dict[tuple[str | bytes, ...], str] = {}
+
+    def functions(self, *texts: str) -> None:
+        """Add functions in ONNX's text form, in the domain `DOMAIN`; one that is called stands before its callers.
+
+        Raises:
+            onnx.parser.ParseError: the text is none.
+        """
+        for text in texts:
+            function = parser.parse_function(text)
+            self._functions[function.name] = function
+
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        """An initialiser of this name, which is returned."""
+        assert name not in self._constants, f"{name} is there already"
+        self._constants[name] = values
+        return name
+
+    def number(self, value: int | float) -> str:
+        """A scalar, int64 or float32; equal ones are one initialiser."""
+        return self._shared(np.asarray(value, np.int64 if isinstance(value, int) else np.float32))
+
+    def double(self, value: float) -> str:
+        """A scalar, float64; equal ones are one initialiser."""
+        return self._shared(np.asarray(value, np.float64))
+
+    def whole(self, *values: int) -> str:
+        """A vector of int64; equal ones are one initialiser."""
+        return self._shared(np.asarray(values, np.int64))
+
+    def _shared(self, values: NDArray[Any]) -> str:
+        name = f"{values.dtype}.{values.tolist()}"
+        self._constants.setdefault(name, values)
+        return name
+
+    def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """An operator, or one of the functions; the name of its output is returned."""
+        given = list(inputs)
+        while given and not given[-1]:
+            given.pop()
+        name = output or f"{operator}.{len(self._nodes)}"
+        domain = DOMAIN if operator in self._functions else None
+        node = helper.make_node(operator, given, [name], domain=domain, **attributes)
+        # What does the same as a node before it is that node.
+        content = node.op_type, *node.input, *(a.SerializeToString(deterministic=True) for a in node.attribute)
+        if not output and content in self._known:
+            return self._known[content]
+        self._known[content] = name
+        self._nodes.append(node)
+        return name
+
+    def model(
+        self,
+        inputs: Mapping[str, Sequence[int | str]],
+        outputs: Mapping[str, Sequence[int | str]],
+        *,
+        opset: int,
+        metadata: Mapping[str, str],
+    ) -> ModelProto:
+        """The model; inputs and outputs are float32 of these shapes, in which a name is a length that may vary.
+
+        Raises:
+            onnx.checker.ValidationError: it is not valid.
+        """
+        graph = helper.make_graph(
+            self._nodes, DOMAIN, _values(inputs), _values(outputs), list(map(_tensor, self._constants.items()))
+        )
+        opsets = [helper.make_opsetid("", opset)] + [helper.make_opsetid(DOMAIN, 1)] * bool(self._functions)
+        functions = list(self._functions.values())
+        model = helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, functions=functions, producer_name=DOMAIN
+        )
+        helper.set_model_props(model, dict(metadata))
+        _shorten_graph(model.graph)
+        for function in model.functions:
+            _shorten_function(function)
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def _values(shapes: Mapping[str, Sequence[int | str]]) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+
+
+def _tensor(item: tuple[str, NDArray[Any]]) -> onnx.TensorProto:
+    name, values = item
+    return numpy_helper.from_array(np.asarray(values, order="C"), name)
+
+
+def _shorten_graph(graph: GraphProto) -> None:
+    """Rename all but the inputs and outputs of a graph."""
+    kept = [value.name for value in (*graph.input, *graph.output)]
+    names = _short_names([tensor.name for tensor in graph.initializer], graph.node, kept)
+    for tensor in graph.initializer:
+        tensor.name = names[tensor.name]
+    _rename(graph.node, names)
+
+
+def _shorten_function(function: FunctionProto) -> None:
+    names = _short_names([*function.input, *function.output], function.node, [])
+    function.input[:] = [names[name] for name in function.input]
+    function.output[:] = [names[name] for name in function.output]
+    _rename(function.node, names)
+
+
+def _short_names(declared: Iterable[str], nodes: Iterable[NodeProto], kept: Sequence[str]) -> dict[str, str]:
+    """What each name is called from now on; those that stand in most places are the shortest."""
+    uses = Counter(declared)
+    for node in nodes:
+        uses.update((*node.input, *node.output))
+    free = (name for name in _identifiers() if name not in kept)
+    renamed = (name for name, _ in uses.most_common() if name and name not in kept)
+    return {**dict(zip(renamed, free, strict=False)), **{name: name for name in (*kept, "")}}
+
+
+def _rename(nodes: Iterable[NodeProto], names: dict[str, str]) -> None:
+    for node in nodes:
+        node.input[:] = [names[name] for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
+        if not node.domain:
+            node.ClearField("domain")
+
+
+def _identifiers() -> Iterator[str]:
+    for length in count(1):
+        for first, *others in product(_FIRST, *[_OTHERS] * (length - 1)):
+            yield "".join((first, *others))

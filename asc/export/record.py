@@ -1,0 +1,188 @@
+"""What is kept beside an export: the figures of its gate, its size and where it goes, its speed, what made it."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asc.checkpoint import write_bytes
+from asc.export.formats import Export, Format, Source
+from asc.export.gate import Agreement, Latency
+from asc.model_info import ModelInfo
+from asc.quant.stored import StoredNet
+from asc.sheet import Sheet
+
+_PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "executorch", "litert-torch", "ai-edge-litert")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One export of one model in one format.
+
+    `sha256` is that of the bytes which the gate ran; `fingerprint` names the experiment, `model_sha256` the numbers
+    that the network stores. `payload_bytes` is what these take, pruned zeros too; `around` says, where it is known,
+    which bytes of the file are something else. The file takes clips of `shortest_samples` to `longest_samples`.
+    """
+
+    file: str
+    format: Format
+    source: Source
+    size_bytes: int
+    payload_bytes: int
+    gate: Agreement
+    latency: Latency
+    data: str
+    labels: tuple[str, ...]
+    shortest_samples: int
+    longest_samples: int | None
+    sample_rate_hz: int
+    sha256: str
+    fingerprint: str
+    model_sha256: str
+    versions: dict[str, str]
+    around: dict[str, int]
+
+    @property
+    def over_payload_bytes(self) -> int:
+        """What the format adds to what the network stores; negative where it stores less."""
+        return self.size_bytes - self.payload_bytes
+
+
+def records(
+    export: Export, network: StoredNet, info: ModelInfo, *, gate: Agreement, speed: Latency, data: str
+) -> tuple[Record, ...]:
+    """A record for each format that the export's bytes are written in; `data` names the clips of the gate."""
+    state = network.state_dict()
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + state[name].contiguous().numpy().tobytes())
+    return tuple(
+        Record(
+            file=next(iter(files)),
+            format=name,
+            source=export.source,
+            size_bytes=len(export.data),
+            payload_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state.values()),
+            gate=gate,
+            latency=speed,
+            data=data,
+            labels=info.labels,
+            shortest_samples=export.shortest_samples,
+            longest_samples=export.longest_samples,
+            sample_rate_hz=network.front_end.sample_rate_hz,
+            sha256=hashlib.sha256(export.data).hexdigest(),
+            fingerprint=info.experiment.fingerprint,
+            model_sha256=digest.hexdigest(),
+            versions=_versions(),
+            around=_around(name, export.data),
+        )
+        for name, files in export.files.items()
+    )
+
+
+def tree(record: Record) -> dict[str, Any]:
+    """A record as one JSON object, with the figures that follow from others."""
+    found = dataclasses.asdict(record)
+    found["over_payload_bytes"] = record.over_payload_bytes
+    found["gate"] |= {"largest_steps": record.gate.largest_steps, "passed": record.gate.passed}
+    found["latency"]["ratio_to_torch_float"] = record.latency.ratio
+    return found
+
+
+def sheet(found: Sequence[Record]) -> Sheet:
+    """The records as a table for people."""
+    return Sheet(
+        title=f"Exports of a network of {found[0].payload_bytes:,} bytes",
+        columns=("file", "bytes", "overhead", "ms", "ratio", "off by", "labels"),
+        rows=tuple(_row(record) for record in found),
+    )
+
+
+def legend(found: Sequence[Record]) -> str:
+    """What the columns of `sheet` mean, and what each file takes."""
+    first = found[0]
+    takes = "".join(f"\n{record.file} takes {_takes(record)}{_spent(record)}" for record in found)
+    return (
+        f"overhead: bytes over what the network stores; ms: processor time for {first.latency.seconds_of_audio:g} s of "
+        "audio on one thread, ratio: to the float network in torch; off by: the largest difference of a logit, where "
+        f"one step is {first.gate.step:.2g}; labels: clips that get another label, of {first.gate.clips} clips of "
+        f"{first.data}{takes}"
+    )
+
+
+def next_step(found: Sequence[Record], folder: Path) -> str:
+    """What to do with the file that was written last."""
+    file, source = folder / found[-1].file, found[-1].source
+    match found[-1].format:
+        case "onnx":
+            return f'onnxruntime.InferenceSession("{file}").run(None, {{"{source}": ...}}) gives logits, see the README'
+        case "executorch":
+            return f'executorch.runtime.Runtime.get().load_program("{file}").load_method("forward").execute([log_mel])'
+        case "litert":
+            return f'ai_edge_litert.interpreter.Interpreter("{file}"), int8 in and out: its get_input_details() say how'
+        case "c-array":
+            return f"compile {file} into a TFLite Micro program; the header says what goes in, comes out and is needed"
+
+
+def write(folder: Path, export: Export, found: Sequence[Record]) -> None:
+    """Write the files of an export, and for each format its record as NAME.json, which comes last.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    for record in found:
+        beside = folder / f"{record.file}.json"
+        beside.unlink(missing_ok=True)
+        for name, data in export.files[record.format].items():
+            write_bytes(folder / name, data)
+        write_bytes(beside, (json.dumps(tree(record), indent=2, allow_nan=False) + "\n").encode())
+
+
+def _row(record: Record) -> tuple[str, ...]:
+    gate = record.gate
+    return (
+        record.file,
+        f"{record.size_bytes:,}",
+        f"{record.over_payload_bytes:+,}",
+        f"{record.latency.milliseconds:.1f}",
+        f"{record.latency.ratio:.2f}",
+        f"{gate.largest_difference:.2g}",
+        str(gate.argmax_differs),
+    )
+
+
+def _takes(record: Record) -> str:
+    longest = record.longest_samples
+    what = "waveform" if record.source == "waveform" else "log-mel"
+    if longest is None:
+        return f"{what}, any length"
+    seconds = longest / record.sample_rate_hz
+    return f"{what}, {'exactly' if longest == record.shortest_samples else 'up to'} {seconds:g} s"
+
+
+def _spent(record: Record) -> str:
+    """Where the bytes that are no numbers of the network go, the largest parts first."""
+    parts = sorted(record.around.items(), key=lambda part: -part[1])
+    return ("; its other bytes: " if parts else "") + ", ".join(f"{name} {size:,}" for name, size in parts if size)
+
+
+def _around(name: Format, data: bytes) -> dict[str, int]:
+    if name != "onnx":
+        return {}
+    from asc.export.onnx import byte_account
+
+    return {row.name: row.size_bytes for row in byte_account(data).rows if not row.stored}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

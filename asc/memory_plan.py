@@ -1,0 +1,114 @@
+"""What a network needs on a device, as tables and as JSON: flash, multiply-accumulates, and a plan of its memory."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from asc.activations import Step, activation_steps
+from asc.arena import ALIGNMENT, Arena, arena
+from asc.config import Experiment
+from asc.size import cost, macs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """The needs of a network on `seconds` of audio. `flash_bytes` are all that it stores, pruned zeros too."""
+
+    seconds: float
+    flash_bytes: int
+    macs: int
+    steps: tuple[Step, ...]
+    arena: Arena
+
+    @property
+    def peak(self) -> Step:
+        """The first of the steps at which most bytes are live."""
+        return max(self.steps, key=lambda step: step.live_bytes)
+
+
+def memory_plan(experiment: Experiment, *, seconds: float) -> MemoryPlan:
+    """Plan the memory of a network from its config alone.
+
+    Raises:
+        InputError: `seconds` holds no frame.
+    """
+    parts = experiment.architecture, experiment.front_end
+    steps = activation_steps(*parts, experiment.compression, seconds=seconds)
+    return MemoryPlan(
+        seconds=seconds,
+        flash_bytes=cost(*parts, experiment.compression).stored.size_bytes,
+        macs=macs(*parts, seconds=seconds),
+        steps=steps,
+        arena=arena(steps),
+    )
+
+
+def plan_tables(plan: MemoryPlan) -> tuple[Table, Table]:
+    """The steps with what is live at each, and the arena."""
+    return _steps_table(plan), _arena_table(plan)
+
+
+def plan_text(plan: MemoryPlan) -> str:
+    """The needs in one sentence."""
+    return (
+        f"on a device, for {plan.seconds:g} s of audio: {plan.flash_bytes:,} bytes of flash, {plan.macs / 1e6:.1f} "
+        f"MMAC, peak {plan.peak.live_bytes:,} bytes of activations at {plan.peak.name}; a static arena of "
+        f"{plan.arena.size_bytes:,} bytes holds them (code, scratch and the front end are not counted)"
+    )
+
+
+def _steps_table(plan: MemoryPlan) -> Table:
+    table = Table(title=f"Operations in order, {plan.seconds:g} s of audio", title_justify="left")
+    table.add_column("operation", no_wrap=True)
+    table.add_column("live bytes", justify="right", no_wrap=True)
+    table.add_column("live tensors: what it reads, what it writes (last), what waits")
+    for number, step in enumerate(plan.steps):
+        peak = "peak: " if step is plan.peak else ""
+        live = ", ".join(tensor.name for tensor in step.live)
+        table.add_row(f"{number} {step.name}", f"{peak}{step.live_bytes:,}", live)
+    return table
+
+
+def _arena_table(plan: MemoryPlan) -> Table:
+    table = Table(
+        title=f"Static arena, greedy by size, offsets in multiples of {ALIGNMENT} bytes", title_justify="left"
+    )
+    table.add_column("tensor", no_wrap=True)
+    for name in ("shape", "bytes", "live at", "offset"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for placed in plan.arena.placed:
+        tensor = placed.tensor
+        shape, life = "x".join(map(str, tensor.shape)), f"{tensor.first}..{tensor.last}"
+        table.add_row(tensor.name, shape, f"{tensor.size_bytes:,}", life, f"{placed.offset:,}")
+    table.add_section()
+    table.add_row("arena", "", f"{plan.arena.size_bytes:,}")
+    table.add_row("peak, its lower bound", "", f"{plan.peak.live_bytes:,}")
+    return table
+
+
+def plan_json(plan: MemoryPlan) -> dict[str, Any]:
+    """The plan as one object; `live` names tensors, which are listed with their place in the arena."""
+    return {
+        "seconds": plan.seconds,
+        "flash_bytes": plan.flash_bytes,
+        "macs": plan.macs,
+        "peak_bytes": plan.peak.live_bytes,
+        "peak_at": plan.peak.name,
+        "arena_bytes": plan.arena.size_bytes,
+        "steps": [
+            {"name": step.name, "live_bytes": step.live_bytes, "live": [tensor.name for tensor in step.live]}
+            for step in plan.steps
+        ],
+        "tensors": [
+            {
+                "name": placed.tensor.name,
+                "shape": list(placed.tensor.shape),
+                "bytes": placed.tensor.size_bytes,
+                "first": placed.tensor.first,
+                "last": placed.tensor.last,
+                "offset": placed.offset,
+            }
+            for placed in plan.arena.placed
+        ],
+    }

@@ -1,0 +1,87 @@
+"""A model file as a folder that MLflow can load and serve: its code, what it takes and gives, what it needs.
+
+https://mlflow.org/docs/latest/ml/model. The folder holds asc itself, for no index has it; nothing in it is pickled.
+"""
+
+import math
+import re
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas
+from mlflow import pyfunc
+from mlflow.entities import LoggedModel
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array, Map
+
+import asc
+from asc.tracking.served_model import ARTEFACT
+
+CARD = "model_card.md"
+_CODE = "served_model.py"
+# The layers above inference: a server loads a model quicker without them, and each file is an upload.
+_LEFT_OUT = ("search", "tracking", "report", "export", "__pycache__")
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(Array(DataType.double), "waveform"), ColSpec(DataType.long, "sample_rate_hz")]),
+    outputs=Schema(
+        [
+            ColSpec(DataType.string, "label"),
+            ColSpec(DataType.double, "probability"),
+            ColSpec(Map(DataType.double), "probabilities"),
+        ]
+    ),
+)
+# What asc and MLflow import to answer; a test holds this list to it.
+_NEEDED = ("mlflow", "numpy", "pandas", "safetensors", "soundfile", "tomli-w", "torch", "torchaudio")
+_EXAMPLE_RATE_HZ, _EXAMPLE_S, _TONE_HZ = 8000, 0.5, 440
+
+
+def requirements() -> list[str]:
+    """What serving needs, pinned to the versions here; without the part of a version that no index has (`+cpu`)."""
+    return [f"{name}=={version(name).partition('+')[0]}" for name in _NEEDED]
+
+
+def example() -> pandas.DataFrame:
+    """A short tone as one row of input."""
+    samples = range(round(_EXAMPLE_S * _EXAMPLE_RATE_HZ))
+    wave = [round(0.1 * math.sin(2 * math.pi * _TONE_HZ * n / _EXAMPLE_RATE_HZ), 4) for n in samples]
+    return pandas.DataFrame({"waveform": [wave], "sample_rate_hz": [_EXAMPLE_RATE_HZ]})
+
+
+def registered_name(run: str) -> str:
+    """The name of a run as one that MLflow takes and that needs no quoting in `models:/NAME/VERSION`."""
+    return re.sub(r"[^\w.-]", "_", run)
+
+
+def write_model(folder: Path, data: bytes, card: str, logged: LoggedModel) -> None:
+    """Write the folder of an MLflow model that MLflow knows as `logged`; `data` is the model file.
+
+    Raises:
+        MlflowException: MLflow cannot write it.
+        OSError: the disk is full.
+    """
+    model = Model(
+        artifact_path=logged.artifact_location,
+        run_id=logged.source_run_id,
+        model_uuid=logged.model_id,
+        model_id=logged.model_id,
+    )
+    file = folder.with_name("model.safetensors")
+    file.write_bytes(data)
+    package, needed = Path(asc.__file__).parent, folder.with_name("asc")
+    shutil.copytree(package, needed, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+    pyfunc.save_model(
+        str(folder),
+        python_model=str(package / "tracking" / _CODE),
+        artifacts={ARTEFACT: str(file)},
+        code_paths=[str(needed)],
+        signature=SIGNATURE,
+        input_example=example(),
+        pip_requirements=requirements(),
+        mlflow_model=model,
+    )
+    model.flavors[pyfunc.FLAVOR_NAME][pyfunc.MODEL_CODE_PATH] = _CODE  # MLflow writes the path of this machine
+    model.save(str(folder / "MLmodel"))
+    (folder / CARD).write_text(card, "utf-8")

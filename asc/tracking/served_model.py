@@ -1,0 +1,64 @@
+"""The code of every MLflow model of asc: MLflow runs this file when it loads one, with the model's own copy of asc.
+
+Models from code (https://mlflow.org/docs/latest/ml/model/models-from-code): nothing is pickled, and the network is the
+model file that asc reads and checks itself.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from asc.errors import InputError
+
+if TYPE_CHECKING:
+    from asc.predict import Model
+
+ARTEFACT = "model"
+
+
+class ServedModel(PythonModel):
+    """Answers rows of `waveform` and `sample_rate_hz` with `label`, `probability` and `probabilities` by label."""
+
+    _model: "Model"
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the model file.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        import asc  # torch is imported here, and not by whoever logs a model
+
+        self._model = asc.load(Path(context.artifacts[ARTEFACT]))
+
+    def predict(
+        self, context: PythonModelContext, model_input: pandas.DataFrame, params: dict[str, Any] | None = None
+    ) -> pandas.DataFrame:
+        """One answer for each row of a data frame, in its order.
+
+        Raises:
+            MlflowException: a row cannot be heard; a server answers it with status 400 and the sentence.
+        """
+        rows = zip(model_input["waveform"], model_input["sample_rate_hz"], strict=True)
+        return pandas.DataFrame([self._answer(number, *row) for number, row in enumerate(rows, 1)])
+
+    def _answer(self, number: int, waveform: Any, sample_rate_hz: int) -> dict[str, Any]:
+        import numpy
+
+        try:
+            prediction = self._model.predict(numpy.asarray(waveform, dtype=numpy.float32), int(sample_rate_hz))
+        except InputError as error:
+            raise MlflowException(f"row {number}: {error}", INVALID_PARAMETER_VALUE) from error
+        return {
+            "label": prediction.label,
+            "probability": prediction.probability,
+            "probabilities": dict(zip(self._model.labels, prediction.probabilities, strict=True)),
+        }
+
+
+set_model(ServedModel())

@@ -1,0 +1,91 @@
+"""Export a trained model to the formats of other runtimes, each checked against it on real clips.
+
+python launch/export.py runs/NAME/best/model.safetensors
+python launch/export.py runs/NAME/best/model.safetensors --to executorch
+python launch/export.py runs/NAME/best/model.safetensors --to litert c-array --seconds 1
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from asc import cli
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Write a stored network as ONNX, ExecuTorch, LiteRT or C source.
+
+    An export is written only if it passes its gate: on real clips its logits agree with those of the network itself.
+    The gate's figures, size and speed are printed and lie beside each file as NAME.json. ONNX needs nothing more, the
+    others each an extra in an environment of its own: pip install -e ".[executorch]" or pip install -e ".[litert]".
+    """
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """A model file, such as runs/NAME/best/model.safetensors."""
+    to: tuple[Literal["onnx", "executorch", "litert", "c-array"], ...] = ("onnx",)
+    """onnx: model.onnx from log-mel and model-waveform.onnx with the front end inside, clips of any length. executorch:
+    model.pte for XNNPACK, clips up to --seconds. litert: model.tflite, clips of --seconds. c-array: that file as
+    model_data.c and .h for TFLite Micro."""
+    data: Annotated[str | None, cli.option("SPEC")] = None
+    """Data to check on, with any labels; by default those that the model was trained on. The test fold stays closed."""
+    clips: int = 200
+    """How many clips to check on; all there are if there are fewer."""
+    seconds: float = 10.0
+    """Length of the clip that is timed, that LiteRT takes, and of the longest that ExecuTorch takes."""
+    output: Annotated[Path | None, cli.option("DIR")] = None
+    """Where the files go; by default export/ beside the model. Those of an earlier export are replaced."""
+    cache: Annotated[Path | None, cli.option("DIR")] = None
+    """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the files go."""
+        return self.output or self.model.parent / "export"
+
+
+def main(options: Options) -> int:
+    """Load the model, open clips, build and check the exports, write them, print."""
+    from asc.artefact import load_model
+    from asc.data.dataset import default_cache
+    from asc.export import formats, job, record
+    from asc.export.clips import open_clips
+    from asc.output_folder import prepare
+    from asc.progress import counting, packing
+    from asc.sheet import as_table
+
+    output = cli.Output(as_json=options.json)
+    network, info = load_model(options.model)
+    formats.check(options.to, network, clips=options.clips, seconds=options.seconds)
+    prepare(options.folder)
+    with packing(output.progress) as bar:
+        dataset = open_clips(info, options.data, cache=options.cache or default_cache(), progress=bar)
+    try:
+        passed = job.export_all(
+            network,
+            info,
+            dataset,
+            options.to,
+            clips=options.clips,
+            seconds=options.seconds,
+            running=lambda name: counting(output.progress, f"building and checking {name}"),
+        )
+    except job.GateError as error:
+        cli.complain(str(error))
+        return cli.FAILED
+    job.write_all(options.folder, passed)
+    found = [each for _, every in passed for each in every]
+    output.result(as_table(record.sheet(found)))
+    output.result(record.legend(found))
+    output.result(f"written to {options.folder}: {', '.join(each.file for each in found)}, and NAME.json beside each")
+    output.result(f"next: {record.next_step(found, options.folder)}")
+    output.json({"output": str(options.folder), "exports": [record.tree(each) for each in found]})
+    return cli.DONE
+
+
+if __name__ == "__main__":
+    cli.launch(main, Options)

@@ -1,0 +1,125 @@
+"""Latency of the ONNX files, as a ratio to the float network in torch, all in one run on one thread.
+
+    python tests/benchmarks/onnx_latency.py [--recipe NAME] [--seconds S] [--repeats N]
+
+The network has random weights; the ranges of its activations are set by a few batches of noise. Rows take turns, and
+the fastest of their CPU times counts, so that other work on the machine does not. "float network" is the recipe's own
+network in float32 as torch runs it in evaluation, from log-mel; rows from the waveform hold the front end as well.
+"""
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from asc.config import Experiment
+from asc.data.choice import DataChoice
+from asc.export.onnx import OnnxSession, build_onnx, byte_account
+from asc.frontend import LogMel
+from asc.model_info import DataIdentity, ModelInfo
+from asc.models.build import build_network
+from asc.models.resnet_se import ResNetSE
+from asc.quant.stored import to_stored
+from asc.recipes.loading import load_experiment
+from asc.results import Evaluation
+from asc.size import cost
+
+
+def trained(experiment: Experiment) -> ResNetSE:
+    """A network of random weights whose norms and ranges have seen noise."""
+    network = build_network(
+        experiment.architecture, experiment.front_end, seed=0, storage=experiment.compression.storage
+    ).train()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        network(2 * torch.randn(4, 1, experiment.front_end.mel_bands, 100, generator=generator))
+    return network.eval()
+
+
+def info(experiment: Experiment) -> ModelInfo:
+    """What the file says: the labels are numbers, the rest is not written."""
+    return ModelInfo(
+        experiment=experiment,
+        labels=tuple(map(str, range(experiment.architecture.classes))),
+        data=DataIdentity(choice=DataChoice("none"), digest=""),
+        evaluation=Evaluation(
+            split="valid",
+            clips=0,
+            log_loss=0.0,
+            accuracy=0.0,
+            micro_log_loss=0.0,
+            micro_accuracy=0.0,
+            per_class=(),
+            per_device=(),
+        ),
+    )
+
+
+def fastest(rows: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Milliseconds of CPU time of each row: the least of so many turns, a first one not counted."""
+    found = dict.fromkeys(rows, float("inf"))
+    for turn in range(repeats + 1):
+        for name, run in rows.items():
+            start = time.process_time()
+            run()
+            spent = 1000 * (time.process_time() - start)
+            found[name] = min(found[name], spent) if turn else found[name]
+    return found
+
+
+@torch.no_grad()
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="qat_8b")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    experiment = load_experiment(options.recipe)
+    half = dataclasses.replace(
+        experiment, compression=dataclasses.replace(experiment.compression, storage="float16", prune_ratio=0.0)
+    )
+    stored, floating = to_stored(trained(experiment)), trained(half)
+    files = {
+        f"ONNX, {storage}, from {source}": build_onnx(network, info(said), source=source)
+        for storage, network, said in (
+            (experiment.compression.storage, stored, experiment),
+            ("float16", to_stored(floating), half),
+        )
+        for source in ("log_mel", "waveform")
+    }
+    front_end = LogMel(experiment.front_end)
+    samples = round(options.seconds * experiment.front_end.sample_rate_hz)
+    wave = 0.05 * torch.randn(1, samples, generator=torch.Generator().manual_seed(1))
+    log_mel = front_end(wave)
+    given = {"log_mel": log_mel.numpy(), "waveform": wave.numpy()}
+    sessions = {name: OnnxSession(data) for name, data in files.items()}
+
+    def session(name: str) -> Callable[[], object]:
+        x: np.ndarray = given[name.rpartition(" ")[2]]
+        return lambda: sessions[name].logits(x)
+
+    rows: dict[str, Callable[[], object]] = {
+        "float network in torch, from log_mel": lambda: floating(log_mel),
+        "stored form in torch, from log_mel": lambda: stored(log_mel),
+        "front end in torch alone": lambda: front_end(wave),
+        **{name: session(name) for name in files},
+    }
+    found = fastest(rows, options.repeats)
+    reference = next(iter(found.values()))
+    print(f"{options.recipe}, {options.seconds:g} s of audio, one thread, torch {torch.__version__}")
+    for name, spent in found.items():
+        print(f"{name:40s} {spent:8.1f} ms  {spent / reference:6.2f} of the float network")
+    for (name, data), said in zip(files.items(), (experiment, experiment, half, half), strict=True):
+        payload = cost(said.architecture, said.front_end, said.compression).stored.size_bytes
+        print(f"{name:40s} {len(data):9,} bytes, {len(data) - payload:,} over the payload of {payload:,}")
+    for row in byte_account(next(iter(files.values()))).rows:
+        print(f"    {row.name:40s} {row.size_bytes:9,}  {'stored' if row.stored else 'around'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The module that converters are given, in plain torch, against the integer form on real clips."""
+
+from collections import Counter
+
+import pytest
+import torch
+from tiny_networks import trained
+
+from asc.config import Architecture, Experiment, FrontEnd
+from asc.data.dataset import Dataset
+from asc.export.decomposed import Converter, DecomposedNet
+from asc.frontend import LogMel
+from asc.models.build import build_network
+from asc.quant.integer import IntegerNet, to_integer
+
+
+@pytest.fixture(scope="module")
+def network(tiny_experiment: Experiment, tiny_dataset: Dataset) -> IntegerNet:
+    integer = trained(tiny_experiment, tiny_dataset, storage="int8")
+    assert isinstance(integer, IntegerNet)
+    return integer
+
+
+@pytest.mark.parametrize("converter", ["executorch", "litert"])
+def test_it_agrees_with_the_integer_form_within_one_step(
+    network: IntegerNet, tiny_dataset: Dataset, converter: Converter
+) -> None:
+    module, log_mel = DecomposedNet(network, converter=converter), LogMel(network.front_end)
+    clips = [log_mel(torch.from_numpy(tiny_dataset.waveform(int(i)))[None]) for i in tiny_dataset.indices("valid")]
+    with torch.no_grad():
+        found = torch.cat([module(clip) for clip in clips])
+    stored = torch.cat([network(clip) for clip in clips])
+    steps = ((found - stored) / network.dense.output.scale).abs()
+    assert float(steps.max()) < 1.01 and float((steps > 0.5).float().mean()) < 0.1
+    assert len(stored.unique()) > 10, "a network that says nothing would prove nothing"
+
+
+def test_the_reference_network_agrees() -> None:
+    built = build_network(Architecture(), FrontEnd(), seed=0).train()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        built(torch.randn(2, 1, 128, 60, generator=generator) * 3)
+    network = to_integer(built)
+    log_mel = torch.randn(2, 1, 128, 50, generator=generator) * 3
+    with torch.no_grad():
+        found = DecomposedNet(network, converter="executorch")(log_mel)
+    assert float(((found - network(log_mel)) / network.dense.output.scale).abs().max()) < 1.01
+
+
+def test_int8_weights_are_those_that_are_stored(network: IntegerNet) -> None:
+    module = DecomposedNet(network, converter="executorch")
+    held = {name: value for name, value in module.state_dict().items() if value.dtype == torch.int8}
+    stored = {name: value for name, value in network.state_dict().items() if value.dtype == torch.int8}
+    assert held.keys() == stored.keys()
+    assert all(torch.equal(held[name], stored[name]) for name in stored)
+
+
+def test_each_user_of_a_tensor_dequantises_it_for_itself(network: IntegerNet) -> None:
+    exported = torch.export.export(DecomposedNet(network, converter="litert"), (torch.zeros(1, 1, 16, 40),))
+    users = Counter(len(node.users) for node in exported.graph.nodes if "dequantize_per_tensor" in str(node.target))
+    assert set(users) == {1} and users[1] > 10

@@ -1,0 +1,231 @@
+"""ONNX files against onnxruntime, onnx's checker and reference evaluator; their logits against the stored form."""
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import soundfile
+import torch
+from onnx import inliner, version_converter
+from onnx.reference import ReferenceEvaluator
+from onnx_networks import SMALL, assert_agreement, log_mels, model_info, stored_network
+
+from asc.config import Architecture, Compression, Experiment, FrontEnd, Storage
+from asc.export import onnx as onnx_export
+from asc.export.onnx import OnnxSession, build_onnx, products_overflow
+from asc.frontend import LogMel
+from asc.quant.integer import IntegerNet
+from asc.quant.stored import StoredNet
+from asc.recipes.loading import load_experiment, recipe_names
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "esc10"
+HALF = dataclasses.replace(SMALL, compression=Compression(storage="float16"))
+EXPERIMENTS = {"int8": SMALL, "float16": HALF}
+
+
+@pytest.fixture(scope="module", params=["int8", "float16"])
+def small(request: pytest.FixtureRequest) -> tuple[Experiment, StoredNet]:
+    experiment = EXPERIMENTS[request.param]
+    return experiment, stored_network(experiment)
+
+
+def noise(clips: int, samples: int, *, seed: int = 0) -> torch.Tensor:
+    """Waveforms (clips, samples) of noise that grows louder, and falls silent for a moment."""
+    waves = torch.randn(clips, samples, generator=torch.Generator().manual_seed(seed))
+    waves *= torch.linspace(0.001, 0.2, samples)
+    waves[:, samples // 3 : samples // 2] = 0
+    return waves
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_gives_files_that_are_valid_and_agree(name: str) -> None:
+    experiment = load_experiment(name)
+    network, info = stored_network(experiment, frames=24), model_info(experiment)
+    log_mel = build_onnx(network, info, source="log_mel")
+    features = log_mels(experiment, 6, 50, seed=9)
+    assert_agreement(network, OnnxSession(log_mel).logits(features.numpy()), network(features).numpy(), steps=1)
+    waveform = build_onnx(network, info, source="waveform")
+    waves = noise(3, 44_100)
+    expected = network(LogMel(experiment.front_end)(waves)).numpy()
+    assert_agreement(network, OnnxSession(waveform).logits(waves.numpy()), expected, steps=2)
+
+
+def test_the_reference_with_its_labels_and_front_end_is_within_128_kib() -> None:
+    experiment = load_experiment("qat_8b")
+    network = stored_network(experiment, frames=24)
+    labels = "airport bus metro metro_station park public_square shopping_mall street_pedestrian street_traffic tram"
+    info = dataclasses.replace(model_info(experiment), labels=tuple(labels.split()))
+    assert len(build_onnx(network, info, source="log_mel")) <= 128 * 1024
+    assert len(build_onnx(network, info, source="waveform")) <= 131 * 1024
+
+
+@pytest.mark.parametrize("storage", ["int8", "float16"])
+def test_a_single_block_and_a_depthwise_convolution(storage: Storage) -> None:
+    architecture = Architecture(
+        widths=(6,),
+        depths=(1,),
+        se_bottlenecks=(1,),
+        frequency_strides=(5,),
+        time_strides=(3,),
+        cardinality=6,
+        classes=2,
+    )
+    experiment = dataclasses.replace(SMALL, architecture=architecture, compression=Compression(storage=storage))
+    network = stored_network(experiment)
+    data = build_onnx(network, model_info(experiment), source="log_mel")
+    assert len(onnx.load_from_string(data).functions) == 2
+    features = log_mels(experiment, 20, 31, seed=2)
+    assert_agreement(network, OnnxSession(data).logits(features.numpy()), network(features).numpy(), steps=1)
+
+
+@pytest.mark.parametrize(("clips", "frames"), [(40, 60), (1, 1), (2, 7), (3, 301)])
+def test_batch_and_time_may_vary(small: tuple[Experiment, StoredNet], clips: int, frames: int) -> None:
+    experiment, network = small
+    session = OnnxSession(build_onnx(network, model_info(experiment), source="log_mel"))
+    features = log_mels(experiment, clips, frames, seed=5)
+    assert_agreement(network, session.logits(features.numpy()), network(features).numpy(), steps=1)
+
+
+@pytest.mark.parametrize(("clips", "samples"), [(20, 4000), (1, 801), (3, 8079)])
+def test_waveforms_give_the_logits_of_our_front_end(
+    small: tuple[Experiment, StoredNet], clips: int, samples: int
+) -> None:
+    experiment, network = small
+    session = OnnxSession(build_onnx(network, model_info(experiment), source="waveform"))
+    waves = noise(clips, samples)
+    expected = network(LogMel(experiment.front_end)(waves)).numpy()
+    assert_agreement(network, session.logits(waves.numpy()), expected, steps=2)
+
+
+def test_onnx_itself_computes_the_same(small: tuple[Experiment, StoredNet]) -> None:
+    experiment, network = small
+    features, waves = log_mels(experiment, 3, 20, seed=6), noise(2, 1700)
+    for source, x, expected in (
+        ("log_mel", features, network(features)),
+        ("waveform", waves, network(LogMel(experiment.front_end)(waves))),
+    ):
+        model = onnx.load_from_string(build_onnx(network, model_info(experiment), source=source))
+        # The evaluator has scales per channel from opset 19 on.
+        newer = version_converter.convert_version(inliner.inline_local_functions(model), 19)
+        (logits,) = ReferenceEvaluator(newer).run(None, {source: x.numpy()})
+        assert_agreement(network, logits, expected.numpy(), steps=1 if source == "log_mel" else 2)
+
+
+def test_functions_can_be_written_out(small: tuple[Experiment, StoredNet]) -> None:
+    experiment, network = small
+    data = build_onnx(network, model_info(experiment), source="log_mel")
+    flat = inliner.inline_local_functions(onnx.load_from_string(data))
+    assert not flat.functions and {node.domain for node in flat.graph.node} == {""}
+    features = log_mels(experiment, 5, 33, seed=7).numpy()
+    np.testing.assert_array_equal(
+        OnnxSession(flat.SerializeToString()).logits(features), OnnxSession(data).logits(features)
+    )
+
+
+@pytest.mark.parametrize("source", ["log_mel", "waveform"])
+def test_what_a_file_says_of_itself(small: tuple[Experiment, StoredNet], source: str) -> None:
+    experiment, network = small
+    info = model_info(experiment)
+    data = build_onnx(network, info, source=source)
+    assert data == build_onnx(network, info, source=source)
+    model = onnx.load_from_string(data)
+    onnx.checker.check_model(model, full_check=True)
+    assert (model.ir_version, model.producer_name) == (8, "asc")
+    assert {opset.domain: opset.version for opset in model.opset_import} == {"": 13, "asc": 1}
+    assert not model.doc_string and not model.graph.value_info
+    assert not any(node.name or node.doc_string for node in model.graph.node)
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    (given,), (answer,) = session.get_inputs(), session.get_outputs()
+    shapes = {"log_mel": ["batch", 1, 20, "frames"], "waveform": ["batch", "samples"]}
+    assert (given.name, given.type, given.shape) == (source, "tensor(float)", shapes[source])
+    assert (answer.name, answer.type, answer.shape) == ("logits", "tensor(float)", ["batch", 6])
+    said = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    assert tuple(said["labels"]) == info.labels
+    assert FrontEnd(**said["front_end"]) == experiment.front_end
+
+
+def test_onnxruntime_fuses_every_quantised_layer_and_addition(tmp_path: Path) -> None:
+    network = stored_network(SMALL)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    data = build_onnx(network, model_info(SMALL), source="log_mel")
+    onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    operators = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    blocks = SMALL.architecture.blocks()
+    assert operators["QLinearConv"] == 1 + 2 * len(blocks) + (len(blocks) - 1) + 1
+    assert operators["QLinearAdd"] == len(blocks) - 1
+    # What is left in float: SE, the statistics pooling, and the input.
+    assert operators["QuantizeLinear"] == 1 + len(blocks) + 1
+
+
+def test_weights_in_16_bits_are_cast_when_the_file_is_loaded(tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    data = build_onnx(stored_network(HALF), model_info(HALF), source="log_mel")
+    onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    assert "Cast" not in {node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node}
+
+
+def test_building_leaves_the_network_alone(small: tuple[Experiment, StoredNet]) -> None:
+    experiment, network = small
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    build_onnx(network, model_info(experiment), source="waveform")
+    after = network.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_another_shape_is_refused(small: tuple[Experiment, StoredNet]) -> None:
+    experiment, network = small
+    session = OnnxSession(build_onnx(network, model_info(experiment), source="log_mel"))
+    with pytest.raises(Exception, match="invalid dimensions"):
+        session.logits(np.zeros((1, 1, 19, 30), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "overflow"),
+    [
+        ("x86_64", "flags : fma avx2 bmi2", True),
+        ("x86_64", "flags : avx2 avx_vnni", False),
+        ("x86_64", "flags : avx512f avx512_vnni", False),
+        ("AMD64", None, True),
+        ("aarch64", None, False),
+        ("arm64", "Features : asimd", False),
+    ],
+)
+def test_where_products_of_8_bits_overflow(machine: str, flags: str | None, overflow: bool) -> None:
+    assert products_overflow(machine, flags) == overflow
+
+
+def test_exact_products_give_the_same_logits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    network = stored_network(SMALL)
+    data = build_onnx(network, model_info(SMALL), source="log_mel")
+    features = log_mels(SMALL, 10, 40, seed=8)
+    for cpuinfo in ("avx2", "avx_vnni"):
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+        monkeypatch.setattr(onnx_export, "_CPUINFO", tmp_path / "cpuinfo")
+        assert_agreement(network, OnnxSession(data).logits(features.numpy()), network(features).numpy(), steps=1)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs ESC-10 beside the checkout")
+def test_real_clips_end_to_end() -> None:
+    front_end = FrontEnd(mel_bands=40)
+    experiment = dataclasses.replace(SMALL, front_end=front_end)
+    network = stored_network(experiment)
+    assert isinstance(network, IntegerNet)
+    session = OnnxSession(build_onnx(network, model_info(experiment), source="waveform"))
+    found, expected = [], []
+    for path in sorted(REAL.rglob("*.ogg"))[::16]:
+        wave, rate_hz = soundfile.read(path, dtype="float32")
+        assert rate_hz == front_end.sample_rate_hz
+        found.append(session.logits(wave[None])[0])
+        expected.append(network(LogMel(front_end)(torch.from_numpy(wave[None]))).numpy()[0])
+    assert len(found) == 25
+    assert_agreement(network, np.array(found), np.array(expected), steps=2)

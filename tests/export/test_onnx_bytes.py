@@ -1,0 +1,72 @@
+"""The account of a file's bytes: it sums to the file, and numbers of the network are those of the size law."""
+
+import dataclasses
+
+import onnx
+import pytest
+from google.protobuf.message import DecodeError
+from onnx_networks import SMALL, model_info, stored_network
+
+from asc.config import Compression, Experiment
+from asc.export.onnx import build_onnx, byte_account
+from asc.size import stored_items
+
+HALF = dataclasses.replace(SMALL, compression=Compression(storage="float16"))
+BLOCKS = len(SMALL.architecture.blocks())
+
+
+def predicted(experiment: Experiment, *kinds: str) -> int:
+    items = stored_items(experiment.architecture, experiment.front_end, experiment.compression)
+    return sum(item.size_bytes for item in items if item.kind in kinds)
+
+
+@pytest.mark.parametrize("source", ["log_mel", "waveform"])
+@pytest.mark.parametrize("experiment", [SMALL, HALF], ids=["int8", "float16"])
+def test_the_rows_sum_to_the_file_and_leave_little_unnamed(experiment: Experiment, source: str) -> None:
+    data = build_onnx(stored_network(experiment), model_info(experiment), source=source)
+    account = byte_account(data)
+    assert account.file_bytes == len(data) == sum(row.size_bytes for row in account.rows)
+    rows = {row.name: row for row in account.rows}
+    assert len(rows) == len(account.rows)
+    assert 20 <= rows["versions and frame"].size_bytes <= 60
+    model = onnx.load_from_string(data)
+    assert rows["metadata: labels"].size_bytes == len(model.metadata_props[0].SerializeToString()) + 2
+    numbers = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    assert account.stored_bytes + rows["numbers that operators need"].size_bytes == numbers
+
+
+def test_numbers_in_8_bits_are_those_of_the_size_law_but_for_norms_and_zero_points() -> None:
+    network = stored_network(SMALL)
+    account = byte_account(build_onnx(network, model_info(SMALL), source="log_mel"))
+    stored = {row.name: row.size_bytes for row in account.rows if row.stored}
+    points = [int(value) for name, value in network.state_dict().items() if name.endswith("zero_point")]
+    assert stored == {
+        "weights": predicted(SMALL, "weight"),
+        "biases": predicted(SMALL, "bias"),
+        "weight scales": predicted(SMALL, "weight_scale"),
+        "activation scales": predicted(SMALL, "activation_scale"),
+        "activation zero points": sum(point != 0 for point in points),
+        "SE weights and biases": predicted(SMALL, "se"),
+    }
+
+
+def test_numbers_in_16_bits_are_those_of_the_size_law() -> None:
+    account = byte_account(build_onnx(stored_network(HALF), model_info(HALF), source="waveform"))
+    assert account.stored_bytes == predicted(HALF, "weight", "bias", "se", "se_batch_norm")
+    stored = {row.name: row.size_bytes for row in account.rows if row.stored}
+    assert stored["SE bottleneck batch norm"] == predicted(HALF, "se_batch_norm")
+
+
+def test_longer_labels_show_in_their_own_row_alone() -> None:
+    network, info = stored_network(SMALL), model_info(SMALL)
+    longer = dataclasses.replace(info, labels=(*info.labels[:-1], "x" * 500))
+    rows, others = (
+        {row.name: row.size_bytes for row in byte_account(build_onnx(network, said, source="log_mel")).rows}
+        for said in (info, longer)
+    )
+    assert {name for name in rows if rows[name] != others[name]} == {"metadata: labels"}
+
+
+def test_what_is_no_file_is_refused() -> None:
+    with pytest.raises(DecodeError):
+        byte_account(b"no file of ONNX")

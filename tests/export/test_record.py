@@ -1,0 +1,101 @@
+"""What lies beside an export: figures that follow from others, text for people, and an order that a full disk shows."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tiny_networks import info_of, trained
+
+from asc.config import Experiment
+from asc.data.dataset import Dataset
+from asc.export.formats import Export, Format
+from asc.export.gate import Agreement, Latency
+from asc.export.onnx import build_onnx
+from asc.export.record import Record, legend, next_step, records, sheet, tree, write
+from asc.size import stored_items
+
+
+class NoSession:
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def made(tiny_experiment: Experiment, tiny_dataset: Dataset) -> tuple[Export, tuple[Record, ...]]:
+    network = trained(tiny_experiment, tiny_dataset, storage="int8", steps=4)
+    info = info_of(tiny_experiment, tiny_dataset, network)
+    data = build_onnx(network, info, source="log_mel")
+    export = Export(
+        source="log_mel",
+        data=data,
+        files={"onnx": {"model.onnx": data}, "c-array": {"model_data.c": b"text", "model_data.h": b"more"}},
+        session=NoSession(),
+        shortest_samples=800,
+        longest_samples=8000,
+    )
+    gate = Agreement(
+        clips=7,
+        step=0.25,
+        limit_steps=1,
+        differing_share=0.1,
+        largest_difference=0.25,
+        argmax_differs=1,
+        argmax_excused=1,
+    )
+    speed = Latency(seconds_of_audio=2.0, milliseconds=1.0, torch_float_milliseconds=4.0)
+    return export, records(export, network, info, gate=gate, speed=speed, data="csv:meta.csv")
+
+
+def test_a_record_for_each_format_with_figures_that_follow_from_others(
+    made: tuple[Export, tuple[Record, ...]], tiny_experiment: Experiment
+) -> None:
+    export, found = made
+    items = stored_items(tiny_experiment.architecture, tiny_experiment.front_end, tiny_experiment.compression)
+    payload = sum(item.size_bytes for item in items)
+    assert [record.format for record in found] == ["onnx", "c-array"]
+    first = tree(found[0])
+    assert (first["size_bytes"], first["payload_bytes"]) == (len(export.data), payload)
+    assert first["over_payload_bytes"] == len(export.data) - payload
+    assert first["sha256"] == hashlib.sha256(export.data).hexdigest()
+    assert first["fingerprint"] == tiny_experiment.fingerprint
+    assert first["latency"]["ratio_to_torch_float"] == 0.25
+    assert first["gate"]["largest_steps"] == 1.0 and first["gate"]["passed"] is True
+    assert first["around"]["functions"] > 0 and tree(found[1])["around"] == {}
+
+
+def test_text_for_people_names_files_lengths_and_where_bytes_go(made: tuple[Export, tuple[Record, ...]]) -> None:
+    _, found = made
+    text = legend(found)
+    assert "7 clips of csv:meta.csv" in text and "one step is 0.25" in text
+    assert "model.onnx takes log-mel, up to 1 s; its other bytes: " in text and "functions" in text
+    assert [row[0] for row in sheet(found).rows] == ["model.onnx", "model_data.c"]
+    assert "model_data.c" in next_step(found, Path("there")) and "log_mel" in next_step(found[:1], Path("there"))
+
+
+def test_the_figures_are_written_last(
+    made: tuple[Export, tuple[Record, ...]],
+    tmp_path: Path,
+    file_size_limit: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    export, found = made
+    write(tmp_path, export, found)
+    names = ["model.onnx", "model.onnx.json", "model_data.c", "model_data.c.json", "model_data.h"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert json.loads((tmp_path / "model.onnx.json").read_text()) == json.loads(json.dumps(tree(found[0])))
+    with file_size_limit(1000), pytest.raises(OSError):
+        write(tmp_path, export, found)
+    assert (tmp_path / "model.onnx").read_bytes() == export.data, "the old file is whole"
+    assert not (tmp_path / "model.onnx.json").exists(), "figures are there only with the file that they are of"
+
+
+@pytest.mark.parametrize("name", ["onnx", "executorch", "litert", "c-array"])
+def test_every_format_has_a_next_step(made: tuple[Export, tuple[Record, ...]], name: Format) -> None:
+    _, found = made
+    record = dataclasses.replace(found[0], file="some.file", format=name)
+    assert "there/some.file" in next_step([record], Path("there"))

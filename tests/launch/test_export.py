@@ -1,0 +1,198 @@
+"""launch/export.py as a user starts it, on a network that was trained for some steps; real runtimes run the files."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_networks import info_of, trained
+
+from asc.artefact import load_model, save_model
+from asc.config import Compression, Experiment
+from asc.data.choice import DataChoice
+from asc.data.dataset import Dataset
+from asc.export import onnx as onnx_export
+from asc.frontend import LogMel
+
+SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "export.py"
+FILES = {
+    "onnx": ["model-waveform.onnx", "model.onnx"],
+    "executorch": ["model.pte"],
+    "litert": ["model.tflite"],
+    "c-array": ["model_data.c", "model_data.h"],
+}
+NEEDS = {"executorch": "executorch", "litert": "litert_torch", "c-array": "litert_torch"}
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experiment, tiny_dataset: Dataset) -> Path:
+    network = trained(tiny_experiment, tiny_dataset, storage="int8")
+    path = tmp_path_factory.mktemp("stored") / "model.safetensors"
+    save_model(path, network, info_of(tiny_experiment, tiny_dataset, network))
+    return path
+
+
+@pytest.fixture
+def model(stored: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(stored.read_bytes())
+    return path
+
+
+@pytest.fixture
+def half_model(tmp_path: Path, tiny_experiment: Experiment, tiny_dataset: Dataset) -> Path:
+    experiment = Experiment(
+        front_end=tiny_experiment.front_end,
+        architecture=tiny_experiment.architecture,
+        compression=Compression(storage="float16"),
+    )
+    network = trained(experiment, tiny_dataset, storage="float16", steps=10)
+    path = tmp_path / "half.safetensors"
+    save_model(path, network, info_of(experiment, tiny_dataset, network))
+    return path
+
+
+@pytest.fixture
+def export(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_cache: Path) -> Run:
+    monkeypatch.setenv("ASC_CACHE", str(tiny_cache))
+
+    def run(*options: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["export.py", *map(str, options)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_format_is_written_with_its_figures_beside_it(name: str, model: Path, export: Run) -> None:
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name], reason=f"--to {name} needs an extra")
+    code, out, err = export(model, "--to", name, "--clips", 20, "--seconds", 0.7, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    folder = model.parent / "export"
+    assert found["output"] == str(folder)
+    beside = [f"{record['file']}.json" for record in found["exports"]]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES[name], *beside])
+    for record in found["exports"]:
+        assert json.loads((folder / f"{record['file']}.json").read_text()) == record
+        gate = record["gate"]
+        assert gate["passed"] is True and gate["clips"] == 20
+        assert gate["argmax_differs"] == gate["argmax_excused"] and gate["largest_steps"] <= gate["limit_steps"] + 0.5
+        assert record["over_payload_bytes"] == record["size_bytes"] - record["payload_bytes"]
+        assert record["latency"]["milliseconds"] > 0 and record["versions"]["torch"] == torch.__version__
+        if name != "c-array":
+            data = (folder / record["file"]).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (record["size_bytes"], record["sha256"])
+    assert "where one step is" in err and f"written to {folder}" in err
+
+
+def test_the_onnx_files_run_elsewhere_on_the_waveform_and_on_our_log_mel(
+    model: Path, export: Run, tiny_dataset: Dataset
+) -> None:
+    import onnxruntime
+
+    code, _, err = export(model, "--clips", 5)
+    assert code == 0, err
+    network, _ = load_model(model)
+    waveform = tiny_dataset.waveform(int(tiny_dataset.indices("valid")[0]))[None]
+    log_mel = LogMel(network.front_end)(torch.from_numpy(waveform))
+    stored = network(log_mel).numpy()
+    for file, x in (("model.onnx", log_mel.numpy()), ("model-waveform.onnx", waveform)):
+        session = onnxruntime.InferenceSession(model.parent / "export" / file)
+        (found,) = session.run(None, {session.get_inputs()[0].name: x})
+        assert np.abs(found - stored).max() < 2.1 * float(network.dense.output.scale)
+
+
+@pytest.mark.parametrize("damage", ["weight_scale", "bias"])
+def test_a_damaged_export_is_refused_and_nothing_is_written(
+    model: Path, export: Run, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    honest = onnx_export.build_onnx
+
+    def damaged(network: Any, info: Any, *, source: Any) -> bytes:
+        other, _ = load_model(model)
+        if damage == "weight_scale":
+            other.blocks[1].conv1.weight_scale[0] *= 1.5
+        else:
+            step = other.dense.output.scale / (other.dense.weight_scale[1] * other.pool_output.scale)
+            other.dense.bias[1] += int(3 * step)
+        return honest(other if source == "waveform" else network, info, source=source)
+
+    monkeypatch.setattr(onnx_export, "build_onnx", damaged)
+    code, out, err = export(model)
+    assert code == 1, "a fault of ours is no wrong input"
+    last = err.splitlines()[-1]
+    assert last.startswith("error: model-waveform.onnx does not agree with the stored form (")
+    assert "nothing was written" in last and "Traceback" not in err
+    assert list((model.parent / "export").iterdir()) == []
+
+
+def test_networks_in_16_bits_go_to_onnx_only(half_model: Path, export: Run) -> None:
+    code, _, err = export(half_model, "--clips", 10)
+    assert code == 0, err
+    code, _, err = export(half_model, "--to", "onnx", "executorch")
+    assert code == 2
+    assert err == (
+        "error: --to executorch takes 8-bit networks only: this one is stored in 16 bits, which executorch would widen "
+        "to 32 and so double the file; export it --to onnx\n"
+    )
+
+
+@pytest.mark.parametrize(("name", "extra"), [("executorch", "executorch"), ("litert", "litert"), ("c-array", "litert")])
+def test_a_missing_extra_is_named_before_any_work(
+    model: Path, export: Run, monkeypatch: pytest.MonkeyPatch, name: str, extra: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
+    code, out, err = export(model, "--to", "onnx", name)
+    assert code == 2 and out == ""
+    assert err.startswith(f"error: --to {name} needs the extra {extra}: ") and f"[{extra}]" in err
+    assert not (model.parent / "export").exists()
+
+
+def test_other_data_serve_whatever_their_labels_are(model: Path, export: Run, tmp_path: Path, tiny_csv: Path) -> None:
+    for label in ("one", "two"):
+        (tmp_path / "other" / label).mkdir(parents=True)
+    for number, wave in enumerate(sorted(tiny_csv.parent.glob("*.wav"))[:24]):
+        (tmp_path / "other" / ("one", "two")[number % 2] / wave.name).write_bytes(wave.read_bytes())
+    code, out, err = export(model, "--data", f"folder:{tmp_path / 'other'}", "--json", "--output", tmp_path / "there")
+    assert code == 0, err
+    record = json.loads(out)["exports"][0]
+    assert record["data"] == f"folder:{tmp_path / 'other'}" and 0 < record["gate"]["clips"] < 24
+    assert (tmp_path / "there" / "model.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--clips", 0], "--clips 0: at least 1 is needed"),
+        (["--seconds", "nan"], "--seconds nan: give 0.2 to 600"),
+        (["--seconds", 0.1], "--seconds 0.1: give 0.2 to 600"),
+        (["--output", "/proc/nothing"], "/proc/nothing cannot be written"),
+        (["--data", "folder:/nowhere"], "/nowhere"),
+    ],
+)
+def test_wrong_input_is_one_sentence(model: Path, export: Run, options: list[object], sentence: str) -> None:
+    code, out, err = export(model, *options)
+    assert code == 2 and out == ""
+    assert err.startswith("error: ") and sentence in err and err.count("\n") == 1
+
+
+def test_data_that_moved_are_asked_for(model: Path, export: Run) -> None:
+    network, info = load_model(model)
+    gone = dataclasses.replace(info.data, choice=DataChoice("csv:/gone/meta.csv"))
+    save_model(model, network, dataclasses.replace(info, data=gone))
+    code, _, err = export(model)
+    assert code == 2 and "/gone/meta.csv" in err and "--data" in err and err.count("\n") == 1

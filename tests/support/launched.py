@@ -1,0 +1,27 @@
+"""A script of launch/ run in this process, where the seconds of a process of its own buy nothing."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def launched(script: str, *options: str) -> object:
+    """The exit code of a script with these options."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", [script, *options])
+        runpy.run_path(str(ROOT / "launch" / script), run_name="__main__")
+    return ended.value.code
+
+
+def refusal(capsys: pytest.CaptureFixture[str], script: str, *options: str) -> str:
+    """The one sentence with which a script refuses its input."""
+    capsys.readouterr()
+    code = launched(script, *options)
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, ""), err
+    assert err.count("\n") == 1 and err.startswith("error: "), err
+    return err

@@ -1,0 +1,78 @@
+"""Stored networks for the tests of ONNX: real layers whose ranges were set by a few batches, and what a file says."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asc.config import Architecture, Experiment, FrontEnd
+from asc.data.choice import DataChoice
+from asc.model_info import DataIdentity, ModelInfo
+from asc.models.build import build_network
+from asc.quant.integer import IntegerNet
+from asc.quant.stored import StoredNet, to_stored
+from asc.results import Evaluation
+
+SMALL = Experiment(
+    front_end=FrontEnd(sample_rate_hz=8000, dft_points=256, mel_bands=20),
+    architecture=Architecture(
+        widths=(8, 12),
+        depths=(2, 1),
+        se_bottlenecks=(2, 3),
+        frequency_strides=(2, 1, 3),
+        time_strides=(1, 2, 2),
+        cardinality=4,
+        classes=6,
+    ),
+)
+
+
+def log_mels(experiment: Experiment, clips: int, frames: int, *, seed: int) -> Tensor:
+    """Noise (clips, 1, bands, frames) whose level differs from band to band and from clip to clip."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = clips, 1, experiment.front_end.mel_bands, frames
+    return 2 * torch.randn(shape, generator=generator) * torch.rand(shape[:3], generator=generator)[..., None]
+
+
+def stored_network(experiment: Experiment, *, frames: int = 60) -> StoredNet:
+    """The stored form of a network of random weights; its logits are spread over the grid of the last layer."""
+    parts = experiment.architecture, experiment.front_end
+    network = build_network(*parts, seed=3, storage=experiment.compression.storage).train()
+    for seed in range(4):
+        network(log_mels(experiment, 8, frames, seed=seed))
+    return to_stored(network.eval())
+
+
+def model_info(experiment: Experiment) -> ModelInfo:
+    """What the file of a network says; its labels need escapes."""
+    labels = ('down "fast"', "\u00fcp", *(f"scene {number}" for number in range(2, experiment.architecture.classes)))
+    return ModelInfo(
+        experiment=experiment,
+        labels=labels,
+        data=DataIdentity(choice=DataChoice("csv:meta.csv"), digest="0" * 12),
+        evaluation=Evaluation(
+            split="valid",
+            clips=1,
+            log_loss=1.0,
+            accuracy=0.5,
+            micro_log_loss=1.0,
+            micro_accuracy=0.5,
+            per_class=(),
+            per_device=(),
+        ),
+    )
+
+
+def assert_agreement(network: StoredNet, found: NDArray[np.float32], stored: NDArray[np.float32], steps: int) -> None:
+    """DESIGN, "one step", with so many steps; float logits agree but for rounding."""
+    assert found.shape == stored.shape and found.dtype == np.float32
+    assert len(np.unique(stored)) > 5, "a network that says nothing would prove nothing"
+    if not isinstance(network, IntegerNet):
+        np.testing.assert_allclose(found, stored, rtol=0, atol=1e-5 * np.abs(stored).max() * 10 ** (steps - 1))
+        return
+    step = float(network.dense.output.scale) * 1.001
+    assert np.abs(found - stored).max() <= steps * step
+    differs = found.argmax(1) != stored.argmax(1)
+    for logits in (found, stored):
+        top = np.sort(logits, axis=1)[:, -2:]
+        assert (top[differs, 1] - top[differs, 0] <= steps * step).all()

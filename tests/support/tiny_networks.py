@@ -1,0 +1,41 @@
+"""Stored networks that say something: trained for some steps on the clips of a tiny set."""
+
+import torch
+from torch.nn import functional
+
+from asc.config import Experiment, Storage
+from asc.data.dataset import Dataset
+from asc.evaluate import Evaluator
+from asc.frontend import LogMel
+from asc.model_info import DataIdentity, ModelInfo
+from asc.models.build import build_network
+from asc.quant.stored import StoredNet, to_stored
+
+CROP_SAMPLES = 4000
+
+
+def trained(experiment: Experiment, dataset: Dataset, *, storage: Storage, steps: int = 40) -> StoredNet:
+    """The stored form of a network after so many steps on crops of the training clips."""
+    network = build_network(experiment.architecture, experiment.front_end, seed=3, storage=storage).train()
+    log_mel, clips = LogMel(experiment.front_end), dataset.indices("train")
+    waveforms = torch.stack([torch.from_numpy(dataset.waveform(int(clip), 0, CROP_SAMPLES)) for clip in clips])
+    features, targets = log_mel(waveforms), torch.tensor([dataset.target(int(clip)) for clip in clips])
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        rows = torch.randint(len(clips), (8,), generator=generator)
+        loss = functional.cross_entropy(network(features[rows]), targets[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return to_stored(network.eval())
+
+
+def info_of(experiment: Experiment, dataset: Dataset, network: StoredNet) -> ModelInfo:
+    """What the model file of such a network says of it."""
+    return ModelInfo(
+        experiment=experiment,
+        labels=dataset.labels,
+        data=DataIdentity(choice=dataset.manifest.choice, digest=dataset.manifest.digest),
+        evaluation=Evaluator(dataset, "valid", experiment.front_end, torch.device("cpu")).evaluate(network),
+    )

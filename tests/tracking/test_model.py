@@ -1,0 +1,248 @@
+"""The folder of an MLflow model, and one that is served: what a real clip is answered, over loopback, and bad input."""
+
+import ast
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+import soundfile
+import torch
+import yaml
+from mlflow import MlflowClient
+from packaging.requirements import Requirement
+
+import asc
+from asc.artefact import save_model
+from asc.config import Experiment
+from asc.data.choice import DataChoice
+from asc.model_card import Origin, model_card
+from asc.model_info import DataIdentity, ModelInfo
+from asc.models.build import build_network
+from asc.quant.integer import to_integer
+from asc.results import Evaluation, GroupFigures
+from asc.tracking.mlflow import send_journal
+from asc.tracking.model import registered_name, requirements
+
+CLIP = Path(__file__).parents[3] / "shared" / "data" / "esc10" / "audio" / "1-100032-A-dog.ogg"
+LABELS = ("dog", "rain", "sea_waves", "sneezing")
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experiment) -> tuple[bytes, str]:
+    """A real model file, whose network tells waveforms apart, and its card."""
+    network = build_network(tiny_experiment.architecture, tiny_experiment.front_end, seed=3).train()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(4):
+        network(torch.randn(8, 1, 16, 40, generator=generator) * 3 - 4)
+    rows = (GroupFigures(name="dog", clips=3, log_loss=1.1, accuracy=1 / 3),)
+    info = ModelInfo(
+        experiment=tiny_experiment,
+        labels=LABELS,
+        data=DataIdentity(choice=DataChoice("esc10:somewhere"), digest="0" * 64),
+        evaluation=Evaluation(
+            split="valid",
+            clips=3,
+            log_loss=1.1,
+            accuracy=1 / 3,
+            micro_log_loss=1.2,
+            micro_accuracy=0.25,
+            per_class=rows,
+            per_device=rows,
+        ),
+    )
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(path, to_integer(network.eval()), info)
+    return path.read_bytes(), model_card(info, Origin(run="night"))
+
+
+@pytest.fixture
+def searched(script: Any, database: str, model_file: tuple[bytes, str]) -> str:
+    """A search that was sent with its best model; the URI of its MLflow."""
+    script.started()
+    script.trial("t000", "completed", 1.2)
+    script.files(*model_file)
+    script.run_ended(best="t000")
+    assert send_journal(script.folder, uri=database).problem is None
+    return database
+
+
+def folder_of(uri: str) -> Path:
+    (version_,) = MlflowClient(uri).search_model_versions("name = 'night'")
+    return Path(version_.source.removeprefix("file://"))
+
+
+def test_nothing_is_pickled_and_loading_needs_no_leave_to_unpickle(searched: str) -> None:
+    folder = folder_of(searched)
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".joblib", ".pt", ".pth", ".pyc"))]
+    assert not [name for name, path in files.items() if path.read_bytes()[:1] == b"\x80"], "as every pickle begins"
+    flavour = yaml.safe_load(files["MLmodel"].read_text())["flavors"]["python_function"]
+    assert flavour["loader_module"] == "mlflow.pyfunc.loaders.code_model"
+    assert (flavour["model_code_path"], flavour["code"]) == ("served_model.py", "code")
+    assert "python_model" not in flavour
+
+
+def test_it_says_what_it_takes_and_gives_with_an_example(searched: str, model_file: tuple[bytes, str]) -> None:
+    folder = folder_of(searched)
+    signature = yaml.safe_load((folder / "MLmodel").read_text())["signature"]
+    inputs, outputs = (json.loads(signature[side]) for side in ("inputs", "outputs"))
+    assert [(column["name"], column["type"]) for column in inputs] == [
+        ("waveform", "array"),
+        ("sample_rate_hz", "long"),
+    ]
+    assert [column["name"] for column in outputs] == ["label", "probability", "probabilities"]
+    assert signature["params"] is None
+    example = json.loads((folder / "serving_input_example.json").read_text())["dataframe_split"]
+    assert example["columns"] == ["waveform", "sample_rate_hz"] and len(example["data"][0][0]) == 4000
+    assert (folder / "artifacts" / "model.safetensors").read_bytes() == model_file[0]
+    assert (folder / "model_card.md").read_text() == model_file[1]
+
+
+def test_what_it_needs_is_pinned_to_what_is_here(searched: str) -> None:
+    lines = (folder_of(searched) / "requirements.txt").read_text().split()
+    assert lines == requirements()
+    for requirement in map(Requirement, lines):
+        (pin,) = requirement.specifier
+        assert pin.operator == "==" and "+" not in pin.version, "no index has local versions"
+        assert requirement.specifier.contains(version(requirement.name))
+
+
+def imported(name: str) -> tuple[set[str], set[str]]:
+    """The modules of asc and the packages that a module imports when it is imported itself."""
+    modules = {module for node in ast.parse(_source(name).read_text("utf-8")).body for module in _modules(node)}
+    ours = {module for module in modules if module.startswith("asc.") and _source(module).is_file()}
+    return ours, {module.split(".")[0] for module in modules} - {"asc", *sys.stdlib_module_names}
+
+
+def _modules(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+
+
+def _source(name: str) -> Path:
+    path = Path(asc.__file__).parent.joinpath(*name.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def test_it_needs_what_its_code_and_the_part_of_asc_behind_it_import() -> None:
+    seen: set[str] = set()
+    packages: set[str] = set()
+    waiting = {"asc.tracking.served_model", "asc.predict"}
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        ours, others = imported(name)
+        waiting |= ours - seen
+        packages |= others
+    assert "asc.torchaudio_compat" in seen, "it imports torchaudio by its name, when that is first used"
+    packages.add("torchaudio")
+    assert {package.replace("_", "-") for package in packages} == {Requirement(line).name for line in requirements()}
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        ("night", "night"),
+        ("a b:c/d", "a_b_c_d"),
+        ("gr\u00f6\u00dfe-1.2", "gr\u00f6\u00dfe-1.2"),
+        ("x?y#z%41'\"", "x_y_z_41__"),
+    ],
+)
+def test_the_name_is_one_that_mlflow_takes(database: str, run: str, name: str) -> None:
+    assert registered_name(run) == name
+    assert MlflowClient(database).create_registered_model(name).name == name
+
+
+class Served:
+    """`mlflow models serve` on loopback, as the README has it."""
+
+    def __init__(self, uri: str, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/night/1", "--env-manager", "local"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "OMP_NUM_THREADS": "1"}
+        environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+        environment.pop("PYTHONPATH", None)  # the model brings its own asc
+        self._log = folder / "serve.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log, start_new_session=True, cwd=folder
+            )
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + 120
+        while True:
+            assert self._process.poll() is None and time.monotonic() < deadline, self._log.read_text()
+            try:
+                if requests.get(f"http://127.0.0.1:{self.port}/ping", timeout=5).ok:
+                    return
+            except requests.ConnectionError:
+                time.sleep(0.1)
+
+    def ask(self, body: object) -> requests.Response:
+        return requests.post(f"http://127.0.0.1:{self.port}/invocations", json=body, timeout=60)
+
+    def stop(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture
+def served(searched: str, tmp_path: Path) -> Iterator[Served]:
+    one = Served(searched, tmp_path)
+    try:
+        one.wait()
+        yield one
+    finally:
+        one.stop()
+
+
+def test_a_served_model_answers_a_real_clip_as_asc_does_and_says_what_is_wrong_with_bad_input(
+    served: Served, searched: str, model_file: tuple[bytes, str], tmp_path: Path
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(model_file[0])
+    waveform, rate_hz = soundfile.read(CLIP, dtype="float32")
+    half = waveform[: len(waveform) // 2]
+    expected = [asc.load(tmp_path / "model.safetensors").predict(sound, rate_hz) for sound in (waveform, half)]
+    rows = [[sound.tolist(), rate_hz] for sound in (waveform, half)]
+    columns = ["waveform", "sample_rate_hz"]
+
+    answer = served.ask({"dataframe_split": {"columns": columns, "data": rows}})
+    assert answer.status_code == 200, answer.text
+    for row, prediction in zip(answer.json()["predictions"], expected, strict=True):
+        assert row["label"] == prediction.label
+        assert list(row["probabilities"]) == list(LABELS)
+        np.testing.assert_allclose(list(row["probabilities"].values()), prediction.probabilities, atol=1e-6, rtol=0)
+        assert row["probability"] == pytest.approx(max(prediction.probabilities), abs=1e-6)
+    assert len({round(p, 3) for p in expected[0].probabilities}) == len(LABELS), "equal ones would prove nothing"
+
+    example = json.loads((folder_of(searched) / "serving_input_example.json").read_text())
+    assert served.ask(example).json()["predictions"][0]["label"] in LABELS
+    records = served.ask({"dataframe_records": [{"waveform": rows[0][0], "sample_rate_hz": rate_hz}]})
+    assert records.json()["predictions"] == answer.json()["predictions"][:1]
+    bad: list[tuple[list[object], str]] = [
+        ([rows[1], [[0.0] * 4000, 0]], "row 2: "),
+        ([[[], 8000]], "row 1: "),
+        ([["loud", 8000]], "waveform"),
+        ([[None, 8000]], "waveform"),
+        ([[[0.0, 5000.0] * 4000, 8000]], "row 1: samples reach 5000"),
+    ]
+    for data, part in bad:
+        refused = served.ask({"dataframe_split": {"columns": columns, "data": data}})
+        assert refused.status_code == 400, refused.text
+        assert part in refused.json()["message"]
+    missing = served.ask({"dataframe_split": {"columns": ["waveform"], "data": [[rows[0][0]]]}})
+    assert missing.status_code == 400 and "sample_rate_hz" in missing.json()["message"]

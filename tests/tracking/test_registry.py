@@ -1,0 +1,181 @@
+"""The best model of a run in MLflow: once, whatever is sent again; another one where a search found a better one."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+
+from asc.tracking.mlflow import MlflowTracker, send_journal
+from asc.tracking.registry import BestModel
+from asc.tracking.session import browse
+
+
+def a_search(script: Any) -> None:
+    script.started()
+    script.trial("t000", "completed", 1.2)
+    script.files(b"first", "# night\n\nThe first card.\n")
+    script.run_ended(best="t000")
+
+
+def logged(uri: str) -> list[LoggedModel]:
+    client = MlflowClient(uri)
+    return list(client.search_logged_models([client.get_experiment_by_name("asc").experiment_id]))
+
+
+def versions(uri: str) -> list[ModelVersion]:
+    return sorted(MlflowClient(uri).search_model_versions(), key=lambda version: int(version.version))
+
+
+def sent(script: Any, uri: str) -> None:
+    shipped = send_journal(script.folder, uri=uri)
+    assert (shipped.problem, shipped.model_waits) == (None, False)
+
+
+def test_the_best_of_a_search_is_a_version_under_its_name_with_its_card(script, database):
+    a_search(script)
+    sent(script, database)
+    (version,), (model,) = versions(database), logged(database)
+    assert (version.name, str(version.version), version.status) == ("night", "1", "READY")
+    assert version.description == model.tags["mlflow.note.content"] == "# night\n\nThe first card.\n"
+    assert version.tags["asc.trial"] == "t000" and version.tags["asc.run"].startswith("night-")
+    assert (model.name, model.status, model.source_run_id) == ("night", "READY", version.run_id)
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "night", "version": "1"}]
+    run = MlflowClient(database).get_run(version.run_id)
+    assert run.data.tags["asc.kind"] == "search"
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
+    assert "mlflow models serve -m models:/night/1 --env-manager local --host 127.0.0.1" in browse(
+        script.folder, database
+    )
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_sending_again_makes_no_second_one(script, database, lost):
+    a_search(script)
+    sent(script, database)
+    if lost:
+        (script.folder / "mlflow.json").unlink()
+    sent(script, database)
+    (version,), (model,) = versions(database), logged(database)
+    outputs = MlflowClient(database).get_run(version.run_id).outputs.model_outputs
+    assert [output.model_id for output in outputs] == [model.model_id]
+
+
+def test_a_resumed_search_that_found_a_better_one_has_a_second_version(script, database):
+    a_search(script)
+    sent(script, database)
+    script.resumed(trials=9)
+    script.trial("t001", "completed", 0.9)
+    sent(script, database)
+    assert len(versions(database)) == 1, "it has not ended yet"
+    script.files(b"better", "# night\n\nThe second card.\n")
+    script.run_ended(best="t001")
+    sent(script, database)
+    assert [(v.tags["asc.trial"], v.description.split()[3]) for v in versions(database)] == [
+        ("t000", "first"),
+        ("t001", "second"),
+    ]
+    script.resumed(trials=12)
+    script.run_ended(best="t001")
+    sent(script, database)
+    assert len(versions(database)) == len(logged(database)) == 2, "the best is still the same"
+
+
+def test_a_trainings_model_is_logged_and_not_registered(script, database):
+    script.started("train")
+    script.trial("t000", "completed", 1.1)
+    script.files()
+    script.run_ended(best="t000")
+    sent(script, database)
+    (model,) = logged(database)
+    assert model.status == "READY" and versions(database) == []
+    assert f"models serve -m models:/{model.model_id} " in browse(script.folder, database)
+
+
+def test_a_run_without_a_best_model_has_none(script, database):
+    script.started()
+    script.trial("t000", "failed", epochs=1)
+    script.run_ended(best=None)
+    sent(script, database)
+    assert versions(database) == logged(database) == []
+
+
+def test_an_upload_that_broke_off_is_mended_by_the_next(script, database, monkeypatch):
+    a_search(script)
+    upload = MlflowClient.log_model_artifacts
+
+    def half(self: MlflowClient, model_id: str, local_dir: str) -> None:
+        (Path(local_dir) / "MLmodel").unlink()
+        upload(self, model_id, local_dir)
+        raise OSError("the line went dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_model_artifacts", half)
+        shipped = send_journal(script.folder, uri=database)
+    assert (shipped.pending, shipped.model_waits) == (0, True)
+    assert shipped.problem is not None and "cannot be reached (the line went dead)" in shipped.problem
+    assert [model.status for model in logged(database)] == ["PENDING"] and versions(database) == []
+    sent(script, database)
+    (version,), (model,) = versions(database), logged(database)
+    assert model.status == "READY"
+    assert (Path(version.source.removeprefix("file://")) / "MLmodel").is_file()
+
+
+def test_a_registry_that_refuses_is_one_warning_and_the_run_is_sent_all_the_same(script, database, monkeypatch):
+    a_search(script)
+    warnings: list[str] = []
+
+    def refuse(self: MlflowClient, name: str, **_: Any) -> None:
+        raise MlflowException("you may not register models", PERMISSION_DENIED)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_registered_model", refuse)
+        tracker = MlflowTracker(script.folder, uri=database, on_warning=warnings.append)
+        tracker.start()
+        for _ in range(3):
+            tracker.notify()
+        shipped = tracker.close()
+    assert (shipped.pending, shipped.problem) == (0, None)
+    (warning,) = warnings
+    assert "refuses the model (" in warning and "you may not register models" in warning
+    assert "python launch/track.py night" in warning
+    assert versions(database) == []
+    sent(script, database)
+    assert len(versions(database)) == len(logged(database)) == 1
+
+
+def test_a_slow_upload_holds_nothing_up_and_is_said(script, database, monkeypatch, eventually):
+    a_search(script)
+    begun, go_on = threading.Event(), threading.Event()
+    upload = MlflowClient.log_model_artifacts
+
+    def slow(self: MlflowClient, model_id: str, local_dir: str) -> None:
+        begun.set()
+        go_on.wait(60)
+        upload(self, model_id, local_dir)
+
+    monkeypatch.setattr(MlflowClient, "log_model_artifacts", slow)
+    tracker = MlflowTracker(script.folder, uri=database, on_warning=pytest.fail)
+    tracker.start()
+    assert begun.wait(60)
+    shipped = tracker.close(drain_s=0.2)
+    assert (shipped.pending, shipped.model_waits) == (0, True)
+    assert shipped.problem is not None and "is slow" in shipped.problem
+    go_on.set()
+    eventually(lambda: not any(thread.name == "mlflow" for thread in threading.enumerate()))
+    sent(script, database)
+    assert len(versions(database)) == len(logged(database)) == 1
+
+
+def test_a_long_card_is_cut_at_a_line_and_says_where_the_rest_is():
+    line = "| weights | 109,320 |\n"
+    best = BestModel(run="n", run_key="n-1", run_id="1", trial="t", data=b"", card="# n\n" + line * 400, register=True)
+    assert len(best.description) <= 5000
+    kept, end = best.description.split("\n\nCut here; ")
+    assert set(kept.splitlines()[1:]) == {line.strip()} and "model_card.md" in end
