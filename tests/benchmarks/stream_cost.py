@@ -75,10 +75,8 @@ def costs(model: Model, seconds: int) -> None:
     for window_s in WINDOWS_S:
         each, ratio = spent[window_s] / heard, spent[window_s] / spent[10]
         print(f"window {window_s:>2} s: {1000 * each:.1f} ms of CPU a second of audio, {ratio:.2f} of that for 10 s")
-    print(
-        f"predict on 10 s: {1000 * spent['predict'] / heard:.1f} ms a second of audio; so to predict the last 10 s anew"
-    )
-    print(f"in every second would take {10 * spent['predict'] / spent[10]:.1f} times what the stream takes")
+    print(f"predict on 10 s: {1000 * spent['predict'] / heard:.1f} ms a second of audio, so to predict the latest")
+    print(f"10 s anew in every second would take {10 * spent['predict'] / spent[10]:.1f} times what the stream takes")
     print(f"real-time factor {spent[10] / heard:.3f} on one thread")
 
 

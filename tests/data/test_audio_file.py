@@ -9,7 +9,7 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from asc.data.audio_file import AudioProblem, decode, inspect, resampled
+from asc.data.audio_file import AudioProblem, audio_suffixes, decode, decode_pieces, inspect, resampled
 
 RATE_HZ = 44_100
 
@@ -162,3 +162,30 @@ def test_bytes_behind_a_whole_wav_do_no_harm(tmp_path: Path) -> None:
     soundfile.write(path, tone(RATE_HZ), RATE_HZ, subtype="PCM_16")
     path.write_bytes(path.read_bytes() + b"tail")
     assert len(decode(path, RATE_HZ)) == inspect(path, RATE_HZ)
+
+
+@pytest.mark.parametrize("container", ["wav", "flac", "ogg", "mp3"])
+def test_pieces_are_consecutive_and_cut_before_they_are_resampled(tmp_path: Path, container: str) -> None:
+    path = tmp_path / f"tone.{container}"
+    soundfile.write(path, np.stack([tone(22_050), tone(22_050, hz=700)], axis=1), 22_050)
+    samples = soundfile.info(path).frames
+    lengths = [1000, 1, samples - 1001]
+    assert np.array_equal(np.concatenate(list(decode_pieces(path, 22_050, lambda _: lengths))), decode(path, 22_050))
+    there = [len(piece) for piece in decode_pieces(path, RATE_HZ, lambda header: lengths)]
+    assert there == [2 * length for length in lengths]
+
+
+def test_a_piece_that_is_cut_off_says_how_much_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "tone.wav"
+    soundfile.write(path, tone(RATE_HZ), RATE_HZ)
+    pieces = decode_pieces(path, RATE_HZ, lambda header: [header.samples, 10])
+    assert len(next(pieces)) == RATE_HZ // 2
+    with pytest.raises(AudioProblem, match="22050 of 22050 samples"):
+        next(pieces)
+
+
+def test_a_headerless_file_has_no_rate(tmp_path: Path) -> None:
+    path = tmp_path / "a.RAW"
+    path.write_bytes(b"\x00" * 1000)
+    assert problem_of(path) == "unreadable: headerless (.raw), so its rate is not known"
+    assert ".wav" in audio_suffixes() and ".opus" in audio_suffixes() and ".raw" not in audio_suffixes()

@@ -97,6 +97,9 @@ def test_silence_and_full_scale() -> None:
     assert silent.gain == 1.0 and not silent.integers.any()
     loud = quantise(np.array([3.0, -3.0, 0.0], np.float32))
     assert loud.integers.tolist() == [32_767, -32_767, 0]
+    part = quantise(np.array([0.5, -0.25], np.float32), peak=1.0)
+    assert part.gain == pytest.approx(1 / 32_767) and part.samples == pytest.approx([0.5, -0.25], abs=2e-5)
+    assert part.samples.dtype == np.float32
 
 
 def test_the_files_are_what_they_are_said_to_be(data: Path, cache: Path) -> None:

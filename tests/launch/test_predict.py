@@ -168,7 +168,8 @@ def test_pipes_are_live_and_may_close(tiny_model: Path, tiny_csv: Path) -> None:
         assert process.stdout.readline().split()[:2] == [b"1", b"s"]
         process.send_signal(2)
         assert process.wait(timeout=60) == 130
-        assert process.stderr.read().splitlines()[-1] == b"stopped after 1.0 s: 1 line"
+        errors = process.stderr.read()  # Ctrl-C can come between a line and its being counted
+        assert b"Traceback" not in errors and errors.splitlines()[-1].startswith(b"stopped after 1.0 s: ")
     with subprocess.Popen(command, env=environment, **pipes) as process:
         assert process.stdin and process.stdout and process.stderr
         process.stdin.write(pcm(tiny_csv, 1.0))
