@@ -97,7 +97,11 @@ def test_the_machine_is_lost_and_the_search_goes_on_from_the_bucket_alone(
     assert not any(trial.retries for trial in after.trials.values()), "the outage cost no trial an attempt"
     for name, history in held.items():
         # Seconds are measured, so an epoch that was trained again would have others.
-        assert [after.trials[name].epochs[row["epoch"]].seconds for row in history] == [r["seconds"] for r in history]
+        trial = after.trials[name]
+        heard = [row for row in history if row["epoch"] in trial.epochs]
+        assert [trial.epochs[row["epoch"]].seconds for row in heard] == [row["seconds"] for row in heard]
+        # Where the journal was lost behind a rung, the rung may decide otherwise, and what was trained goes unheard.
+        assert heard == history or (trial.ended is not None and trial.ended.outcome == "stopped")
 
     completed = {name for name, trial in after.trials.items() if trial.ended and trial.ended.outcome == "completed"}
     kept = {name for name in bucket.sizes() if name.startswith("trials/")}
