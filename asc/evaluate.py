@@ -14,6 +14,7 @@ from asc.bootstrap import intervals
 from asc.caveats import choice_for, refuse_training_clips
 from asc.config import FrontEnd
 from asc.data.dataset import Dataset, open_dataset
+from asc.data.manifest import load_manifest
 from asc.errors import InputError
 from asc.frontend import LogMel
 from asc.metrics import confusion, evaluation, reliability
@@ -165,16 +166,16 @@ def open_for(
     """
     choice = choice_for(info, spec, device_irs)
     refuse_training_clips(info, choice)
-    dataset = open_dataset(
+    labels = load_manifest(choice).labels
+    if labels != info.labels:  # before anything is packed
+        raise InputError(
+            f"{choice.spec} has the labels {', '.join(labels)}, but the model knows {', '.join(info.labels)}: give data "
+            "with the model's labels"
+        )
+    return open_dataset(
         choice,
         sample_rate_hz=info.experiment.front_end.sample_rate_hz,
         cache=cache,
         splits=(split,),
         progress=progress,
     )
-    if tuple(dataset.labels) != info.labels:
-        raise InputError(
-            f"{dataset.manifest.spec} has the labels {', '.join(dataset.labels)}, but the model knows "
-            f"{', '.join(info.labels)}: give data with the model's labels"
-        )
-    return dataset
