@@ -62,7 +62,8 @@ def load_model(path: Path) -> tuple[StoredNet, ModelInfo]:
     """
     try:
         if not path.is_file():
-            raise InputError(f"{path} does not exist: give the path of a file such as runs/NAME/best/model.safetensors")
+            wrong = "is no file" if path.exists() else "does not exist"
+            raise InputError(f"{path} {wrong}: give the path of a file such as runs/NAME/best/model.safetensors")
         with path.open("rb") as file:
             metadata, length = _metadata(path, file)
             info = _info(path, metadata, length)
@@ -73,7 +74,7 @@ def load_model(path: Path) -> tuple[StoredNet, ModelInfo]:
             file.seek(0)
             data = file.read()
     except OSError as error:
-        _refuse(path, str(error.strerror))
+        raise InputError(f"{path} cannot be read ({error.strerror}): see that it may be read") from error
     said = metadata.get("checksum", "")
     if _checksum(data.replace(said.encode(), _NO_CHECKSUM.encode(), 1)) != said:
         _refuse(path, "its checksum does not fit")
@@ -132,7 +133,10 @@ def _metadata(path: Path, file: IO[bytes]) -> tuple[dict[str, str], int]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         _refuse(path, "its header names no network")
     if metadata.get("asc") != SCHEMA:
-        _refuse(path, f"its schema is not {SCHEMA}")
+        raise InputError(
+            f"{path} is no model file of this version of asc (schema {SCHEMA}): train it again with this version, or "
+            "run it with the one that wrote it"
+        )
     return metadata, length
 
 

@@ -17,7 +17,7 @@ import tomli_w
 
 from asc.errors import InputError
 from asc.results import CalibrationMethod
-from asc.typed import Scalar, Value, assign, build, leaves, nested
+from asc.typed import Scalar, Value, assign, build, leaves, nested, widen
 
 SCHEMA = 2
 Storage = Literal["int8", "float16"]
@@ -41,6 +41,7 @@ class FrontEnd:
 
     def __post_init__(self) -> None:
         """Check that the window fits the DFT and that frames are whole samples apart."""
+        widen(self)
         for key, least, most in (
             ("sample_rate_hz", 1_000, 768_000),
             ("dft_points", 16, 65_536),
@@ -86,6 +87,7 @@ class Augment:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        widen(self)
         _require(self.crop_s >= 0.1, f"augment.crop_s must be at least 0.1 s, got {self.crop_s}")
         _require(
             len(self.speed_factors) >= 1, "augment.speed_factors must name at least one factor (1.0 changes nothing)"
@@ -187,6 +189,7 @@ class Compression:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        widen(self)
         _require(
             0 <= self.prune_ratio < 1,
             f"compression.prune_ratio must be 0 (no pruning) or more and below 1, got {self.prune_ratio}",
@@ -222,6 +225,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        widen(self)
         for key in ("cycles", "epochs_per_cycle", "batch_size"):
             _require(getattr(self, key) >= 1, f"schedule.{key} must be at least 1, got {getattr(self, key)}")
         _require(self.batch_size >= 2, f"schedule.batch_size must be at least 2 (batch norm), got {self.batch_size}")

@@ -169,8 +169,8 @@ def open_for(
     labels = load_manifest(choice).labels
     if labels != info.labels:  # before anything is packed
         raise InputError(
-            f"{choice.spec} has the labels {', '.join(labels)}, but the model knows {', '.join(info.labels)}: give data "
-            "with the model's labels"
+            f"{choice.spec} has the labels {', '.join(labels)}, but the model knows {', '.join(info.labels)}: "
+            "give data with the model's labels"
         )
     return open_dataset(
         choice,

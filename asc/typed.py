@@ -70,6 +70,20 @@ def typed(hint: Any, value: Any, key: str) -> Any:
     return _finite(value, key) if hint is float else value
 
 
+def widen(instance: Any) -> None:
+    """Turn whole numbers in fields for numbers (or tuples of them) of a new, frozen dataclass into floats, in place.
+
+    1 and 1.0 are equal, but are written, and so named by a fingerprint, as different values.
+    """
+    cls: Any = type(instance)
+    for name, hint in _hints(cls).items():
+        value = getattr(instance, name)
+        if hint is float and type(value) is int:
+            object.__setattr__(instance, name, float(value))
+        elif hint == tuple[float, ...]:
+            object.__setattr__(instance, name, tuple(float(item) if type(item) is int else item for item in value))
+
+
 @functools.cache
 def _hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls)

@@ -382,3 +382,12 @@ def test_light_modules_import_nothing_heavy() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
+
+
+def test_a_whole_number_names_the_same_experiment_as_its_float() -> None:
+    whole = Experiment(compression=Compression(prune_ratio=0), augment=Augment(crop_s=2, speed_factors=(1, 2)))
+    written = Experiment(
+        compression=Compression(prune_ratio=0.0), augment=Augment(crop_s=2.0, speed_factors=(1.0, 2.0))
+    )
+    assert whole.fingerprint == written.fingerprint
+    assert [type(value) for value in whole.flat().values()] == [type(value) for value in written.flat().values()]

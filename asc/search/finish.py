@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asc.budget import Rule
+from asc.budget import Rule, counted_bytes
 from asc.checkpoint import write_bytes
 from asc.config import Experiment
 from asc.errors import InputError
@@ -25,10 +25,11 @@ _OUTAGE_S = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What came out: the ranking, the best trial and trial 0 where they were completed."""
+    """What came out: the ranking, the best trial and trial 0 where they were completed; bytes count by `rule`."""
 
     ending: Ending
     folder: Path
+    rule: Rule
     rows: list[Row]
     trials: tuple[TrialRecord, ...]
     best: TrialRecord | None
@@ -54,12 +55,12 @@ class Summary:
         if self.best is self.reference:
             return "no trial beat the reference (trial 0)"
         best, reference = self.best.ended, self.reference.ended
+        before, after = (counted_bytes(self.rule, trial.asked.predicted) for trial in (self.reference, self.best))
         assert best.log_loss is not None and best.accuracy is not None
         assert reference.log_loss is not None and reference.accuracy is not None
         return (
             f"gained over the reference (trial 0): log loss {reference.log_loss:.3f} -> {best.log_loss:.3f}, accuracy "
-            f"{reference.accuracy:.1%} -> {best.accuracy:.1%}, bytes {self.reference.asked.nonzero_bytes:,} -> "
-            f"{self.best.asked.nonzero_bytes:,}"
+            f"{reference.accuracy:.1%} -> {best.accuracy:.1%}, bytes {before:,} -> {after:,}"
         )
 
 
@@ -88,7 +89,13 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
     )
     reference = next((trial for trial in record.trials.values() if trial.asked.reference), None)
     return Summary(
-        ending=ending, folder=folder, rows=rows, trials=tuple(record.trials.values()), best=best, reference=reference
+        ending=ending,
+        folder=folder,
+        rule=rule,
+        rows=rows,
+        trials=tuple(record.trials.values()),
+        best=best,
+        reference=reference,
     )
 
 
@@ -147,6 +154,7 @@ def summary_json(summary: Summary, settings: SearchSettings) -> dict[str, Any]:
             "accuracy": best.accuracy,
             "size_bytes": summary.best.asked.size_bytes,
             "nonzero_bytes": summary.best.asked.nonzero_bytes,
+            "file_bytes": summary.best.asked.file_bytes,
             "model": str(summary.folder / "best" / "model.safetensors"),
         },
         "trials": as_json(summary.rows),
