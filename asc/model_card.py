@@ -93,8 +93,9 @@ def _use(info: ModelInfo) -> Iterator[str]:
         f"was trained on crops of {crop_s:g} s."
     )
     yield (
-        "As an MLflow model it takes rows of `waveform` (mono) and `sample_rate_hz` and answers each with `label`, its "
-        "`probability`, and `probabilities`: an object with a number for every label."
+        "As an MLflow model it takes rows of `waveform` (mono, a list of numbers of full scale 1) and "
+        "`sample_rate_hz`, and answers each with `label`, its `probability`, and `probabilities`: an object with a "
+        "number for every label."
     )
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from asc.checkpoint import write_together
 from asc.data.dataset import Dataset
 from asc.export import formats
 from asc.export.clips import GateClips, Progress, time_export
 from asc.export.formats import Export, Format
-from asc.export.record import Record, records, write
+from asc.export.record import Record, beside, contents, records
 from asc.model_info import ModelInfo
 from asc.quant.stored import StoredNet
 
@@ -53,6 +54,10 @@ def export_all(
 
 
 def write_all(folder: Path, passed: Sequence[tuple[Export, tuple[Record, ...]]]) -> None:
-    """Write the exports that passed (errors as `asc.export.record.write`)."""
-    for export, found in passed:
-        write(folder, export, found)
+    """Write the exports that passed, each format's record last; an old record never lies beside a new file.
+
+    Raises:
+        OSError: the disk is full; the folder is as it was.
+    """
+    files = {folder / name: data for export, found in passed for name, data in contents(export, found).items()}
+    write_together(files, outdated=[folder / beside(record) for _, found in passed for record in found])

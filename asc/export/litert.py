@@ -67,11 +67,6 @@ class LitertSession:
         )
 
     @property
-    def frames(self) -> int:
-        """The length that it takes."""
-        return self.input.shape[-1]
-
-    @property
     def operators(self) -> tuple[str, ...]:
         """The operators of the file, each once, sorted: what TFLite Micro's resolver must hold."""
         return tuple(sorted({str(found["op_name"]) for found in self._interpreter._get_ops_details()} - {"DELEGATE"}))

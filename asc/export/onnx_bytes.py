@@ -25,19 +25,12 @@ class ByteRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByteAccount:
-    """Rows that sum to the whole file, numbers of the network first."""
+    """Rows that sum to the whole file, numbers of the network first.
+
+    These are fewer than the size law counts, for zeros and folded norms are left out.
+    """
 
     rows: tuple[ByteRow, ...]
-
-    @property
-    def file_bytes(self) -> int:
-        """The whole file."""
-        return sum(row.size_bytes for row in self.rows)
-
-    @property
-    def stored_bytes(self) -> int:
-        """The numbers of the network; fewer than the size law counts, for zeros and folded norms are left out."""
-        return sum(row.size_bytes for row in self.rows if row.stored)
 
 
 def byte_account(data: bytes) -> ByteAccount:

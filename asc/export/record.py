@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asc.checkpoint import write_bytes
 from asc.export.formats import Export, Format, Source
 from asc.export.gate import Agreement, Latency
 from asc.model_info import ModelInfo
@@ -128,18 +127,18 @@ def next_step(found: Sequence[Record], folder: Path) -> str:
             return f"compile {file} into a TFLite Micro program; the header says what goes in, comes out and is needed"
 
 
-def write(folder: Path, export: Export, found: Sequence[Record]) -> None:
-    """Write the files of an export, and for each format its record as NAME.json, which comes last.
-
-    Raises:
-        OSError: the disk is full.
-    """
+def contents(export: Export, found: Sequence[Record]) -> dict[str, bytes]:
+    """The files of an export by name, and for each format its record as NAME.json, which comes last."""
+    files: dict[str, bytes] = {}
     for record in found:
-        beside = folder / f"{record.file}.json"
-        beside.unlink(missing_ok=True)
-        for name, data in export.files[record.format].items():
-            write_bytes(folder / name, data)
-        write_bytes(beside, (json.dumps(tree(record), indent=2, allow_nan=False) + "\n").encode())
+        files |= export.files[record.format]
+        files[beside(record)] = (json.dumps(tree(record), indent=2, allow_nan=False) + "\n").encode()
+    return files
+
+
+def beside(record: Record) -> str:
+    """The name of the file that holds a record."""
+    return f"{record.file}.json"
 
 
 def _row(record: Record) -> tuple[str, ...]:

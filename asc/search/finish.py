@@ -120,7 +120,7 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
     """What to do next: a purpose and the command for it, in the order a person would want them."""
     folder = summary.folder
     model, config = (shlex.quote(str(folder / "best" / name)) for name in ("model.safetensors", "config.toml"))
-    storage = storage_option(folder)
+    storage, name = storage_option(folder), shlex.quote(f"{folder.name}-best")
     data = f"--data {shlex.quote(settings.data)}"
     fold = f" --fold {settings.fold}" if settings.fold != 1 else ""
     data += f" --device-irs {shlex.quote(settings.device_irs)}" if settings.device_irs else ""
@@ -130,7 +130,7 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
     if summary.best is not None:
         yield (
             "train the best with the full schedule",
-            f"python launch/train.py --config {config} {data}{fold}{data_seed}{storage} --name {folder.name}-best "
+            f"python launch/train.py --config {config} {data}{fold}{data_seed}{storage} --name {name} "
             "--cycles 3 --epochs-per-cycle 120",
         )
         yield "read its test figure, once", f"python launch/evaluate.py {model} {data} --split test"

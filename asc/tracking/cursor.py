@@ -19,7 +19,7 @@ _FILE = "mlflow.json"
 class Cursor:
     """The journal was sent to `uri` up to byte `offset`; the ids are for people and for the page's address.
 
-    `model_digest` names the model file that was logged last, `model_uri` says where.
+    `model_digest` names the model file that was logged last, `card_digest` its card, `model_uri` says where.
     """
 
     uri: str
@@ -27,6 +27,7 @@ class Cursor:
     experiment_id: str | None = None
     parent_run_id: str | None = None
     model_digest: str | None = None
+    card_digest: str | None = None
     model_uri: str | None = None
 
 

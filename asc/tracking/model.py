@@ -14,7 +14,7 @@ from mlflow import pyfunc
 from mlflow.entities import LoggedModel
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import Array, Map
+from mlflow.types.schema import AnyType, Array, Map
 
 import asc
 from asc.tracking.served_model import ARTEFACT
@@ -23,8 +23,10 @@ CARD = "model_card.md"
 _CODE = "served_model.py"
 # The layers above inference: a server loads a model quicker without them, and each file is an upload.
 _LEFT_OUT = ("search", "tracking", "report", "export", "__pycache__")
+# asc checks what comes in: MLflow would cut 8000.5 Hz to a long, and refuse doubles that are whole numbers in JSON.
+_ANY = AnyType()  # type: ignore[no-untyped-call]
 SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(Array(DataType.double), "waveform"), ColSpec(DataType.long, "sample_rate_hz")]),
+    inputs=Schema([ColSpec(Array(_ANY), "waveform"), ColSpec(_ANY, "sample_rate_hz")]),
     outputs=Schema(
         [
             ColSpec(DataType.string, "label"),
@@ -63,7 +65,6 @@ def write_model(folder: Path, data: bytes, card: str, logged: LoggedModel) -> No
         OSError: the disk is full.
     """
     model = Model(
-        artifact_path=logged.artifact_location,
         run_id=logged.source_run_id,
         model_uuid=logged.model_id,
         model_id=logged.model_id,
@@ -82,6 +83,9 @@ def write_model(folder: Path, data: bytes, card: str, logged: LoggedModel) -> No
         pip_requirements=requirements(),
         mlflow_model=model,
     )
-    model.flavors[pyfunc.FLAVOR_NAME][pyfunc.MODEL_CODE_PATH] = _CODE  # MLflow writes the path of this machine
+    # MLflow writes paths of this machine, and needs neither to load the model.
+    flavour = model.flavors[pyfunc.FLAVOR_NAME]
+    flavour[pyfunc.MODEL_CODE_PATH] = _CODE
+    del flavour["artifacts"][ARTEFACT]["uri"]
     model.save(str(folder / "MLmodel"))
     (folder / CARD).write_text(card, "utf-8")

@@ -1,7 +1,7 @@
 """The best model of a run in MLflow: logged as a model of its run, a search's also registered under the search's name.
 
-Both are found again by the digest of the model file, so that sending one again makes no second one. A model whose
-upload broke off is uploaded again.
+Both are found again by the digest of the model file, so that sending one again makes no second one; a new card of it
+takes the place of the old. A model whose upload broke off is uploaded again.
 https://mlflow.org/docs/latest/ml/model-registry
 """
 
@@ -42,6 +42,11 @@ class BestModel:
     def digest(self) -> str:
         """SHA-256 of the model file, which names it."""
         return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def card_digest(self) -> str:
+        """SHA-256 of the card, which a resumed search changes though its best is still the same."""
+        return hashlib.sha256(self.card.encode()).hexdigest()
 
     @property
     def description(self) -> str:
@@ -92,12 +97,26 @@ def _logged(client: MlflowClient, experiment_id: str, best: BestModel) -> Logged
             write_model(Path(scratch) / "model", best.data, best.card, logged)
             client.log_model_artifacts(logged.model_id, str(Path(scratch) / "model"))
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    _mend_card(client, logged, best)
     return logged
+
+
+def _mend_card(client: MlflowClient, logged: LoggedModel, best: BestModel) -> None:
+    """The file beside the model first: what breaks off is found by the description and done again."""
+    if logged.tags.get(MLFLOW_RUN_NOTE) == best.description:
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / CARD
+        file.write_text(best.card, "utf-8")
+        client.log_model_artifact(logged.model_id, str(file))
+    client.set_logged_model_tags(logged.model_id, {MLFLOW_RUN_NOTE: best.description})
 
 
 def _version(client: MlflowClient, name: str, logged: LoggedModel, best: BestModel) -> str:
     versions = client.search_model_versions(f"name = '{name}' AND tags.`{DIGEST_TAG}` = '{best.digest}'")
     if versions:
+        if versions[0].description != best.description:
+            client.update_model_version(name, versions[0].version, best.description)
         return str(versions[0].version)
     _register_name(client, name)
     made = client.create_model_version(

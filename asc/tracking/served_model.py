@@ -4,6 +4,7 @@ Models from code (https://mlflow.org/docs/latest/ml/model/models-from-code): not
 model file that asc reads and checks itself.
 """
 
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from asc.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
     from asc.predict import Model
 
 ARTEFACT = "model"
@@ -47,11 +51,9 @@ class ServedModel(PythonModel):
         rows = zip(model_input["waveform"], model_input["sample_rate_hz"], strict=True)
         return pandas.DataFrame([self._answer(number, *row) for number, row in enumerate(rows, 1)])
 
-    def _answer(self, number: int, waveform: Any, sample_rate_hz: int) -> dict[str, Any]:
-        import numpy
-
+    def _answer(self, number: int, waveform: Any, sample_rate_hz: Any) -> dict[str, Any]:
         try:
-            prediction = self._model.predict(numpy.asarray(waveform, dtype=numpy.float32), int(sample_rate_hz))
+            prediction = self._model.predict(_samples(waveform), _rate_hz(sample_rate_hz))
         except InputError as error:
             raise MlflowException(f"row {number}: {error}", INVALID_PARAMETER_VALUE) from error
         return {
@@ -59,6 +61,25 @@ class ServedModel(PythonModel):
             "probability": prediction.probability,
             "probabilities": dict(zip(self._model.labels, prediction.probabilities, strict=True)),
         }
+
+
+def _samples(waveform: Any) -> "NDArray[numpy.float32]":
+    """A list of numbers, whole ones too: in JSON the samples 0.0 and 1.0 may have been written 0 and 1."""
+    import numpy
+
+    try:
+        found = numpy.asarray(waveform)
+    except ValueError as error:
+        raise InputError(f"the waveform is no list of numbers ({error})") from error
+    if found.size and found.dtype.kind not in "iuf":
+        raise InputError("the waveform is no list of numbers: give samples of full scale 1")
+    return found.astype(numpy.float32)
+
+
+def _rate_hz(sample_rate_hz: Any) -> float:
+    if not isinstance(sample_rate_hz, Real):
+        raise InputError(f"sample_rate_hz is {sample_rate_hz!r}: give a number")
+    return float(sample_rate_hz)
 
 
 set_model(ServedModel())

@@ -59,7 +59,7 @@ class Shipper:
             yield len(entries)
 
     def model_to_publish(self) -> BestModel | None:
-        """The best model of a run that has ended, unless it was the last that was published."""
+        """The best model of a run that has ended, unless it was the last that was published, and with this card."""
         record, run_id = self._record, self._store.parent_run_id
         if record is None or record.ended is None or record.ended.best is None or run_id is None:
             return None
@@ -75,16 +75,17 @@ class Shipper:
             card=card.read_text("utf-8") if card.is_file() else "",
             register=record.started.kind == "search",
         )
-        return None if best.digest == self._cursor.model_digest else best
+        published = (self._cursor.model_digest, self._cursor.card_digest)
+        return None if (best.digest, best.card_digest) == published else best
 
     def publish(self, best: BestModel) -> None:
-        """Log the best model of the run as an MLflow model, and register a search's; a second time changes nothing.
+        """Log the best model of the run as an MLflow model, and register a search's; a second time only mends its card.
 
         Raises:
             asc.tracking.store.FAILURES: MLflow cannot be reached, or refuses.
         """
         uri = self._store.publish(best)
-        self._cursor = replace(self._cursor, model_digest=best.digest, model_uri=uri)
+        self._cursor = replace(self._cursor, model_digest=best.digest, card_digest=best.card_digest, model_uri=uri)
         save_cursor(self._folder, self._cursor)
 
     def _updates(self, entry: Entry) -> Iterator[Update]:

@@ -1,5 +1,6 @@
 """What a search says when it has ended."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from asc.budget import rule
 from asc.journal import Journal, fold
-from asc.search.finish import Summary
+from asc.search.finish import Summary, commands
+from asc.search.settings import SearchSettings
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,16 @@ def test_what_was_gained_is_in_bytes_of_the_rule(
         reference=record.trials["t000"],
     )
     assert summary.gained().endswith(f"log loss 1.200 -> 0.900, accuracy 75.0% -> 75.0%, bytes {before} -> {after}")
+
+
+@pytest.mark.parametrize("name", ["night", "my night", "it's $HOME; x"])
+def test_the_command_that_trains_the_best_can_be_pasted_whatever_the_run_is_called(
+    journal: Callable[[], Journal], settings: SearchSettings, tmp_path: Path, name: str
+) -> None:
+    best, folder = fold(journal().entries).completed()[0], tmp_path / name
+    summary = Summary(
+        ending="finished", folder=folder, rule=rule("dcase2021"), rows=[], trials=(best,), best=best, reference=None
+    )
+    words = shlex.split(dict(commands(summary, settings, "browse"))["train the best with the full schedule"])
+    assert words[words.index("--name") + 1 :] == [f"{name}-best", "--cycles", "3", "--epochs-per-cycle", "120"]
+    assert words[words.index("--config") + 1] == str(folder / "best" / "config.toml")

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,13 +14,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import mlflow.pyfunc
 import numpy as np
+import pandas
 import pytest
 import requests
 import soundfile
 import torch
 import yaml
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.model import PythonModelContext
 from packaging.requirements import Requirement
 
 import asc
@@ -33,6 +38,7 @@ from asc.quant.integer import to_integer
 from asc.results import Evaluation, GroupFigures
 from asc.tracking.mlflow import send_journal
 from asc.tracking.model import registered_name, requirements
+from asc.tracking.served_model import ServedModel
 
 CLIP = Path(__file__).parents[3] / "shared" / "data" / "esc10" / "audio" / "1-100032-A-dog.ogg"
 LABELS = ("dog", "rain", "sea_waves", "sneezing")
@@ -99,7 +105,7 @@ def test_it_says_what_it_takes_and_gives_with_an_example(searched: str, model_fi
     inputs, outputs = (json.loads(signature[side]) for side in ("inputs", "outputs"))
     assert [(column["name"], column["type"]) for column in inputs] == [
         ("waveform", "array"),
-        ("sample_rate_hz", "long"),
+        ("sample_rate_hz", "any"),
     ]
     assert [column["name"] for column in outputs] == ["label", "probability", "probabilities"]
     assert signature["params"] is None
@@ -107,6 +113,60 @@ def test_it_says_what_it_takes_and_gives_with_an_example(searched: str, model_fi
     assert example["columns"] == ["waveform", "sample_rate_hz"] and len(example["data"][0][0]) == 4000
     assert (folder / "artifacts" / "model.safetensors").read_bytes() == model_file[0]
     assert (folder / "model_card.md").read_text() == model_file[1]
+
+
+def test_it_holds_no_path_of_this_machine_and_answers_wherever_it_is_moved(
+    searched: str, tmp_path: Path, model_file: tuple[bytes, str]
+) -> None:
+    moved = tmp_path / "elsewhere"
+    folder_of(searched).rename(moved)
+    for path in moved.rglob("*"):
+        if path.is_file() and "code" not in path.relative_to(moved).parts:
+            assert not re.search(rb"file:|/tmp/|" + re.escape(str(tmp_path).encode()), path.read_bytes()), path
+    (tmp_path / "model.safetensors").write_bytes(model_file[0])
+    tone = (0.1 * np.sin(np.arange(4000))).astype(np.float32)
+    expected = asc.load(tmp_path / "model.safetensors").predict(tone, 8000)
+    served = mlflow.pyfunc.load_model(str(moved))
+    (row,) = served.predict(pandas.DataFrame({"waveform": [tone], "sample_rate_hz": [8000]})).to_dict("records")
+    assert row == {
+        "label": expected.label,
+        "probability": expected.probability,
+        "probabilities": dict(zip(LABELS, expected.probabilities, strict=True)),
+    }
+
+
+@pytest.fixture(scope="module")
+def in_process(tmp_path_factory: pytest.TempPathFactory, model_file: tuple[bytes, str]) -> ServedModel:
+    path = tmp_path_factory.mktemp("served") / "model.safetensors"
+    path.write_bytes(model_file[0])
+    model = ServedModel()
+    model.load_context(PythonModelContext(artifacts={"model": str(path)}, model_config=None))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("waveform", "rate", "said"),
+    [
+        ([0.1] * 4000, "8000", "row 1: sample_rate_hz is '8000': give a number"),
+        ([0.1] * 4000, None, "row 1: sample_rate_hz is None: give a number"),
+        ([0.1] * 4000, float("nan"), "row 1: a sample rate of nan Hz"),
+        (["0.1"] * 4000, 8000, "row 1: the waveform is no list of numbers"),
+        ([True, False] * 2000, 8000, "row 1: the waveform is no list of numbers"),
+        ([10**30] * 4000, 8000, "row 1: the waveform is no list of numbers"),
+        ([[0.1] * 4000, [0.1]], 8000, "row 1: the waveform is no list of numbers"),
+        (None, 8000, "row 1: the waveform is no list of numbers"),
+        ([3000, -2] * 2000, 8000, "row 1: samples reach 3000 where full scale is 1"),
+        ([], 8000, "row 1: a waveform has the shape"),
+    ],
+)
+def test_what_is_no_sound_is_refused_in_a_sentence(
+    in_process: ServedModel, waveform: Any, rate: Any, said: str
+) -> None:
+    context = PythonModelContext(artifacts={}, model_config=None)
+    frame = pandas.DataFrame({"waveform": [waveform], "sample_rate_hz": [rate]})
+    with pytest.raises(MlflowException, match=re.escape(said)) as refused:
+        in_process.predict(context, frame)
+    assert refused.value.get_http_status_code() == 400
 
 
 def test_what_it_needs_is_pinned_to_what_is_here(searched: str) -> None:
@@ -233,11 +293,19 @@ def test_a_served_model_answers_a_real_clip_as_asc_does_and_says_what_is_wrong_w
     assert served.ask(example).json()["predictions"][0]["label"] in LABELS
     records = served.ask({"dataframe_records": [{"waveform": rows[0][0], "sample_rate_hz": rate_hz}]})
     assert records.json()["predictions"] == answer.json()["predictions"][:1]
+    whole, decimal = (
+        served.ask({"dataframe_split": {"columns": columns, "data": [[[kind(n % 3 - 1) for n in range(4000)], rate]]}})
+        for kind, rate in ((int, 8000), (float, 8000.0))
+    )
+    assert whole.status_code == 200, whole.text
+    assert whole.json() == decimal.json()
     bad: list[tuple[list[object], str]] = [
         ([rows[1], [[0.0] * 4000, 0]], "row 2: "),
         ([[[], 8000]], "row 1: "),
         ([["loud", 8000]], "waveform"),
         ([[None, 8000]], "waveform"),
+        ([[[0.5, None], 8000]], "row 1: the waveform is no list of numbers"),
+        ([rows[1], [[0.5] * 4000, 8000.5]], "row 2: a sample rate of 8000.5 Hz cannot be used"),
         ([[[0.0, 5000.0] * 4000, 8000]], "row 1: samples reach 5000"),
     ]
     for data, part in bad:

@@ -87,6 +87,43 @@ def test_a_resumed_search_that_found_a_better_one_has_a_second_version(script, d
     assert len(versions(database)) == len(logged(database)) == 2, "the best is still the same"
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_resumed_search_whose_best_is_the_same_has_its_new_card_everywhere(script, database, lost, tmp_path):
+    a_search(script)
+    sent(script, database)
+    script.resumed(trials=9)
+    script.trial("t001", "completed", 1.9)
+    script.files(b"first", "# night\n\nThe best of 2.\n")
+    script.run_ended(best="t000")
+    if lost:
+        (script.folder / "mlflow.json").unlink()
+    sent(script, database)
+    (version,), (model,) = versions(database), logged(database)
+    assert version.description == model.tags["mlflow.note.content"] == "# night\n\nThe best of 2.\n"
+    assert version.tags["asc.trial"] == "t000" and str(version.version) == "1"
+    beside = Path(version.source.removeprefix("file://"))
+    assert (beside / "model_card.md").read_text() == version.description and (beside / "MLmodel").is_file()
+    of_run = MlflowClient(database).download_artifacts(version.run_id, "best/model_card.md", str(tmp_path))
+    assert Path(of_run).read_text() == version.description
+
+
+def test_a_new_card_that_could_not_be_sent_is_sent_by_the_next(script, database, monkeypatch):
+    a_search(script)
+    sent(script, database)
+    script.resumed(trials=9)
+    script.files(b"first", "# night\n\nThe best of 2.\n")
+    script.run_ended(best="t000")
+
+    def broken(self: MlflowClient, *_: Any) -> None:
+        raise OSError("the line went dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "update_model_version", broken)
+        assert send_journal(script.folder, uri=database).model_waits
+    sent(script, database)
+    assert [version.description for version in versions(database)] == ["# night\n\nThe best of 2.\n"]
+
+
 def test_a_trainings_model_is_logged_and_not_registered(script, database):
     script.started("train")
     script.trial("t000", "completed", 1.1)
