@@ -134,6 +134,8 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
             "--cycles 3 --epochs-per-cycle 120",
         )
         yield "read its test figure, once", f"python launch/evaluate.py {model} {data} --split test"
+        yield "hear what it says", f"python launch/predict.py {model} FILE_OR_FOLDER"
+        yield "take it elsewhere", f"python launch/export.py {model}"
     yield "browse the trials", browse
 
 
