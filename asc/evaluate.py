@@ -78,8 +78,8 @@ class Evaluator:
         """Logits (clips, classes), float64, of every clip of the split, and the clips' numbers (clips,), on the CPU.
 
         On a processor the network sees each clip alone, as in `asc.predict`: in a batch, sums of floats are taken in
-        another order, and where one of 8 bits' steps comes out otherwise, so does a probability. For clips of 10 s it
-        takes less time than batches do.
+        another order, and where a step of 8 bits is rounded the other way, a probability may change. For clips of 10 s
+        this takes no longer than batches do, for clips of 1 s twice as long.
         """
         return self._logits(network, each_alone=self._device.type == "cpu")
 
@@ -97,12 +97,12 @@ class Evaluator:
     def evaluate(self, network: Network) -> Evaluation:
         """Figures, without intervals, of a network that maps log-mel (batch, 1, bands, frames) to (batch, classes).
 
-        For the network of every epoch: clips of equal length are in one batch, which takes less time for short ones.
+        For the network of every epoch: clips of equal length share a batch on a processor too, unlike in `logits`.
         """
         return self._figures(*self._logits(network, each_alone=False))
 
     def judge(self, network: Network) -> Evaluation:
-        """As `evaluate`, with bootstrap intervals: for the network that is stored, not for one of every epoch."""
+        """Figures of `logits`, with bootstrap intervals: for the network that is stored, not for one of every epoch."""
         return self._with_intervals(*self.logits(network))
 
     def examine(self, logits: Tensor, clips: Tensor) -> Examination:

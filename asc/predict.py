@@ -2,7 +2,8 @@
 
 A waveform goes the way that a clip of a data set goes (`asc.data`): its channels are averaged, it is resampled, rounded
 to 16 bits with its peak at full scale, and the front end of the model's config does the rest. So for a clip of an
-evaluation set the probabilities are those that `launch/evaluate.py` writes, to the bit on the same processor.
+evaluation set the probabilities are those that `launch/evaluate.py` writes, to the bit on the same processor: there too
+the network sees each clip alone.
 
 What is longer than 30 s is cut into equal windows of about 10 s, whose probabilities are averaged: networks are judged
 on clips of 10 s and trained on crops of them, statistics over minutes are none that they have seen, and memory stays
