@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import tyro
 from rich.console import Console
@@ -62,6 +62,17 @@ def complain(sentence: str) -> int:
     """Print one sentence to standard error, on one line; the exit code for wrong input."""
     print("error:", " ".join(sentence.split()), file=sys.stderr)
     return WRONG_INPUT
+
+
+def standard_input() -> BinaryIO:
+    """The bytes of standard input.
+
+    Raises:
+        InputError: it was closed before this program began.
+    """
+    if sys.stdin is None:
+        raise InputError("standard input is closed: send a stream, as in arecord ... | predict.py ... --follow")
+    return sys.stdin.buffer
 
 
 class Output:

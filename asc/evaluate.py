@@ -74,22 +74,35 @@ class Evaluator:
         self._keep = frames * front_end.mel_bands * 4 <= _CACHE_BYTES
         self._features: dict[int, Tensor] = {}
 
-    @torch.no_grad()
     def logits(self, network: Network) -> tuple[Tensor, Tensor]:
-        """Logits (clips, classes), float64, of every clip of the split, and the clips' numbers (clips,), on the CPU."""
+        """Logits (clips, classes), float64, of every clip of the split, and the clips' numbers (clips,), on the CPU.
+
+        On a processor the network sees each clip alone, as in `asc.predict`: in a batch, sums of floats are taken in
+        another order, and where a step of 8 bits is rounded the other way, a probability may change. For clips of 10 s
+        this takes no longer than batches do, for clips of 1 s twice as long.
+        """
+        return self._logits(network, each_alone=self._device.type == "cpu")
+
+    @torch.no_grad()
+    def _logits(self, network: Network, *, each_alone: bool) -> tuple[Tensor, Tensor]:
         clips, workers = np.concatenate(self._batches), self._workers
         logits = torch.zeros(len(clips), len(self._dataset.labels), dtype=torch.float64, device=self._device)
         for number, rows in enumerate(torch.split(logits, [len(batch) for batch in self._batches])):
             if number % workers.count == workers.rank:
-                rows.copy_(network(self._batch_features(number)))
+                features = self._batch_features(number)
+                parts = torch.split(features, 1 if each_alone else len(features))
+                rows.copy_(torch.cat([network(part) for part in parts]))
         return workers.sum(logits).cpu(), torch.from_numpy(clips)
 
     def evaluate(self, network: Network) -> Evaluation:
-        """Figures, without intervals, of a network that maps log-mel (batch, 1, bands, frames) to (batch, classes)."""
-        return self._figures(*self.logits(network))
+        """Figures, without intervals, of a network that maps log-mel (batch, 1, bands, frames) to (batch, classes).
+
+        For the network of every epoch: clips of equal length share a batch on a processor too, unlike in `logits`.
+        """
+        return self._figures(*self._logits(network, each_alone=False))
 
     def judge(self, network: Network) -> Evaluation:
-        """As `evaluate`, with bootstrap intervals: for the network that is stored, not for one of every epoch."""
+        """Figures of `logits`, with bootstrap intervals: for the network that is stored, not for one of every epoch."""
         return self._with_intervals(*self.logits(network))
 
     def examine(self, logits: Tensor, clips: Tensor) -> Examination:

@@ -26,6 +26,8 @@ class Unreadable:
 def predict_files(model: Model, paths: Iterable[Path], printer: Printer) -> int:
     """Print the prediction of every file that `paths` mean; name those that cannot be used at the end.
 
+    JSON says whether all were looked at (`complete`), or Ctrl-C came before.
+
     Returns the exit code: 2 where a file or folder cannot be used, 130 where Ctrl-C ended it, else 0.
     """
     files, problems = sound_files(paths)
@@ -43,6 +45,7 @@ def predict_files(model: Model, paths: Iterable[Path], printer: Printer) -> int:
     for problem in problems:
         cli.complain(f"{shown(problem.path)}: {problem.reason}")
     printer.finish(
+        complete=not interrupted,
         labels=list(model.labels),
         unreadable=[{"file": shown(problem.path), "reason": problem.reason} for problem in problems],
     )

@@ -1,5 +1,6 @@
 """Following a stream of raw PCM, such as the output of `arecord`: a line for every second."""
 
+from functools import partial
 from typing import BinaryIO
 
 from asc import cli
@@ -18,14 +19,15 @@ def follow(
     Returns the exit code: 130 where Ctrl-C ended it, else 0.
 
     Raises:
-        InputError: it is a terminal, ends before the first prediction, or its samples or header cannot be used.
+        InputError: it is a terminal, cannot be read, ends before the first prediction, or its samples or header cannot
+            be used.
     """
     if stream.isatty():
         raise InputError(
             "--follow reads sound from standard input: send it some, as in arecord ... | predict.py ... --follow"
         )
     output = printer.output
-    pcm = open_pcm(lambda count: stream.read1(count), asked)  # type: ignore[attr-defined]
+    pcm = open_pcm(partial(_read, stream), asked)
     origin = "as its WAV header says" if pcm.has_header else "raw PCM"
     follower = Follower(model, pcm.format.sample_rate_hz, window_s=window_s, every_s=every_s)
     output.say(f"listening: {pcm.format} ({origin}), the latest {window_s:g} s every {every_s:g} s")
@@ -40,6 +42,13 @@ def follow(
         raise InputError(f"the stream ended after {follower.heard_s:.2f} s: {every_s:g} s are needed for one line")
     output.say(f"end of the stream after {follower.heard_s:.1f} s: {_lines(printer)}")
     return cli.DONE
+
+
+def _read(stream: BinaryIO, count: int) -> bytes:
+    try:
+        return stream.read1(count)  # type: ignore[attr-defined, no-any-return]
+    except OSError as error:  # it is open for writing alone, say
+        raise InputError(f"standard input cannot be read ({error.strerror}): send a stream of sound") from error
 
 
 def _lines(printer: Printer) -> str:

@@ -1,8 +1,10 @@
 """Raw PCM from a pipe: bytes in pieces of any size to mono samples of full scale 1.
 
 A stream that begins with a RIFF/WAVE header, as `arecord` and `ffmpeg -f wav` send it, is read by its own format
-(https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html). Programs that cannot know how long they will
-record leave a length of 0, of 2^31 or of 2^32 - 1 there, or nearly so: such a stream lasts until it ends.
+(https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html), and so is RF64 or BW64, whose lengths of 64 bits
+are in a chunk of their own (https://tech.ebu.ch/docs/tech/tech3306.pdf). Programs that cannot know how long they will
+record leave a length of 0, of 2^31 or of 2^32 - 1 there, or nearly so: such a stream lasts until it ends. Streams that
+begin as another container does are refused: taken for raw PCM they would be noise, which has a label too.
 """
 
 import struct
@@ -23,6 +25,21 @@ MOST_CHANNELS = 256
 _READ_BYTES = 2**16
 _LONGEST_HEADER_BYTES = 2**20
 _ENDLESS_BYTES = 2**31 - 2**16
+_SAID_IN_64_BITS = 2**32 - 1
+_ENDLESS_BYTES_OF_64 = 2**62
+_WAVES = (b"RIFF", b"RF64", b"BW64")
+_NO_WAVES = {
+    (0, b"FORM"): "AIFF",
+    (0, b".snd"): "AU",
+    (0, b"fLaC"): "FLAC",
+    (0, b"OggS"): "Ogg",
+    (0, b"RIFX"): "big-endian WAV (RIFX)",
+    (0, b"riff"): "Wave64",
+    (0, b"caff"): "CAF",
+    (0, b"ID3"): "MP3",
+    (0, b"\x1aE\xdf\xa3"): "Matroska",
+    (4, b"ftyp"): "MP4",
+}
 _OF_WAVE: dict[tuple[int, int], Encoding] = {
     (1, 8): "u8",
     (1, 16): "s16le",
@@ -80,10 +97,12 @@ def open_pcm(read: Read, asked: PcmFormat) -> PcmStream:
     `read(n)` gives at least one byte and at most n, as soon as there are any, and none at the end of the stream.
 
     Raises:
-        InputError: a header that is cut off, has no format, or names one that is not read here.
+        InputError: a header that is cut off, has no format, or names one that is not read here; another container.
     """
     source = _Bytes(read)
-    if source.peek(4) != b"RIFF":
+    start = source.peek(8)
+    _refuse_other_container(start)
+    if not start.startswith(_WAVES):
         return PcmStream(format=asked, has_header=False, blocks=_blocks(source, asked, None))
     found, data_bytes = _wave_header(source)
     return PcmStream(format=found, has_header=True, blocks=_blocks(source, found, data_bytes))
@@ -127,11 +146,22 @@ def _blocks(source: _Bytes, form: PcmFormat, left: int | None) -> Iterator[NDArr
             yield form.samples(data[:whole])
 
 
+def _refuse_other_container(start: bytes) -> None:
+    for (offset, magic), name in _NO_WAVES.items():
+        if start[offset:].startswith(magic):
+            raise InputError(
+                f"the stream begins as {name} does, which is not read from a stream: send WAV or raw PCM, as in "
+                "ffmpeg -v error -i FILE -f wav - | predict.py ... --follow"
+            )
+
+
 def _wave_header(source: _Bytes) -> tuple[PcmFormat, int | None]:
     """Format and bytes of the data, None where they are not known; the stream then stands at its samples."""
-    if source.exactly(12)[8:] != b"WAVE":
-        raise InputError("the stream begins with RIFF, but is no WAVE: send WAV or raw PCM")
+    start = source.exactly(12)
+    if start[8:] != b"WAVE":
+        raise InputError(f"the stream begins with {start[:4].decode()}, but is no WAVE: send WAV or raw PCM")
     found: PcmFormat | None = None
+    long_size: int | None = None
     while True:
         name, size = struct.unpack("<4sI", source.exactly(8))
         if name == b"data":
@@ -141,8 +171,12 @@ def _wave_header(source: _Bytes) -> tuple[PcmFormat, int | None]:
         chunk = source.exactly(size + size % 2)
         if name == b"fmt ":
             found = _wave_format(chunk)
+        elif name == b"ds64" and len(chunk) >= 16:
+            (long_size,) = struct.unpack("<Q", chunk[8:16])
     if found is None:
         raise InputError("the stream's RIFF/WAVE header names no format before its data: send WAV or raw PCM")
+    if size == _SAID_IN_64_BITS and long_size is not None:
+        return found, None if long_size == 0 or long_size >= _ENDLESS_BYTES_OF_64 else long_size
     return found, None if size == 0 or size >= _ENDLESS_BYTES else size
 
 

@@ -2,7 +2,8 @@
 
 A waveform goes the way that a clip of a data set goes (`asc.data`): its channels are averaged, it is resampled, rounded
 to 16 bits with its peak at full scale, and the front end of the model's config does the rest. So for a clip of an
-evaluation set the probabilities are those that `launch/evaluate.py` writes, to the bit on the same processor.
+evaluation set the probabilities are those that `launch/evaluate.py` writes, to the bit on the same processor: there too
+the network sees each clip alone.
 
 What is longer than 30 s is cut into equal windows of about 10 s, whose probabilities are averaged: networks are judged
 on clips of 10 s and trained on crops of them, statistics over minutes are none that they have seen, and memory stays
@@ -10,7 +11,9 @@ bounded. Windows are cut before they are resampled. Everything is done on the pr
 """
 
 from collections.abc import Iterable
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +34,7 @@ LOUDEST = 100.0
 MOST_CHANNELS = 256
 RATES_HZ = (100, 10_000_000)
 _FULL_SCALE = {"uint8": 2.0**7, "int16": 2.0**15, "int32": 2.0**31}
+_TENSORS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8, torch.int16, torch.int32)
 
 
 def load(path: str | Path) -> "Model":
@@ -131,6 +135,8 @@ def check_level(waveform: NDArray[np.float32]) -> None:
 
 def _checked_rate(sample_rate_hz: float) -> int:
     low, high = RATES_HZ
+    if not isinstance(sample_rate_hz, Real):
+        raise InputError(f"a sample rate is a number, in Hz, and no {type(sample_rate_hz).__name__}: give one")
     if not low <= sample_rate_hz <= high or sample_rate_hz != int(sample_rate_hz):
         raise InputError(
             f"a sample rate of {sample_rate_hz} Hz cannot be used: give a whole number within {low:,} and {high:,}"
@@ -140,10 +146,7 @@ def _checked_rate(sample_rate_hz: float) -> int:
 
 def _as_floats(waveform: ArrayLike | torch.Tensor) -> NDArray[np.float32]:
     """(samples, channels), full scale 1; a view where it can be."""
-    if isinstance(waveform, torch.Tensor):
-        waveform = waveform.detach().cpu()
-        waveform = (waveform.float() if waveform.is_floating_point() else waveform).numpy()
-    sound = np.asarray(waveform)
+    sound = _of_tensor(waveform) if isinstance(waveform, torch.Tensor) else _of_array(waveform)
     if sound.ndim not in (1, 2) or 0 in sound.shape:
         raise InputError(
             f"a waveform has the shape (samples,) or (channels, samples) and is not empty, got {sound.shape}"
@@ -155,8 +158,30 @@ def _as_floats(waveform: ArrayLike | torch.Tensor) -> NDArray[np.float32]:
         silence = 128 if sound.dtype == np.uint8 else 0
         sound = (sound.astype(np.float32) - silence) / np.float32(_FULL_SCALE[sound.dtype.name])
     elif not np.issubdtype(sound.dtype, np.floating):
-        raise InputError(
-            f"a waveform holds floats of full scale 1, or int16, int32 or uint8, not {sound.dtype}: convert it"
-        )
+        raise _other_numbers(sound.dtype)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and that is refused
         return sound.astype(np.float32, copy=False).T
+
+
+def _of_tensor(waveform: torch.Tensor) -> NDArray[Any]:
+    if waveform.layout is not torch.strided or waveform.is_nested or waveform.is_meta:
+        kind = "a nested" if waveform.is_nested else "a meta" if waveform.is_meta else "a sparse"
+        raise InputError(f"a waveform is a dense tensor, and not {kind} one: give (samples,) or (channels, samples)")
+    if waveform.dtype not in _TENSORS:
+        raise _other_numbers(waveform.dtype)
+    waveform = waveform.detach().cpu().resolve_neg()
+    array: NDArray[Any] = (waveform.float() if waveform.is_floating_point() else waveform).numpy()
+    return array
+
+
+def _of_array(waveform: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(waveform)
+    except (TypeError, ValueError, RuntimeError) as error:  # numpy's and, for lists of tensors, torch's
+        raise InputError(
+            "this waveform cannot be made an array: give (samples,) or (channels, samples), all channels of one length"
+        ) from error
+
+
+def _other_numbers(dtype: object) -> InputError:
+    return InputError(f"a waveform holds floats of full scale 1, or int16, int32 or uint8, not {dtype}: convert it")

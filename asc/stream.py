@@ -48,6 +48,10 @@ from asc.results import Prediction
 from asc.size import KERNEL
 
 SHORTEST_STEP_S = 0.1
+# What is kept of a window of an hour takes 0.35 GB (0.9 GB with the shortest step) of a network of 128 kB; the network
+# runs over twice the step at once, which takes 0.25 GB.
+LONGEST_STEP_S = 60
+LONGEST_WINDOW_S = 3600
 # Old pieces that are run again in a step. On the 40 scenes of tests/test_stream.py probabilities are 0.070, 0.040,
 # 0.025 and 0.018 away from `predict` with 0, 1, 2 and 3 of them; each is a run over a piece and twice the reach.
 RUN_AGAIN = 2
@@ -68,7 +72,8 @@ class Follower:
         """Begin a stream of this rate. Until it is as long as the window, predictions are about all that was heard.
 
         Raises:
-            InputError: the window is no multiple of the step, or shorter than one stride of this network.
+            InputError: the window is no multiple of the step, or shorter than one stride of this network; either is
+                too short or too long.
         """
         architecture, front_end = model.info.experiment.architecture, model.info.experiment.front_end
         self._model, self._rate_hz, self._every_s = model, sample_rate_hz, every_s
@@ -232,6 +237,10 @@ class _Frames:
 def _steps(window_s: float, every_s: float) -> int:
     if not (math.isfinite(every_s) and every_s >= SHORTEST_STEP_S):
         raise InputError(f"the step between predictions must be at least {SHORTEST_STEP_S} s, got {every_s}")
+    if every_s > LONGEST_STEP_S:
+        raise InputError(f"the step between predictions must be at most {LONGEST_STEP_S} s, got {every_s:g} s")
+    if math.isfinite(window_s) and window_s > LONGEST_WINDOW_S:
+        raise InputError(f"the window must be at most {LONGEST_WINDOW_S:,} s, got {window_s:g} s")
     if not math.isfinite(window_s) or abs(window_s / every_s - round(window_s / every_s)) > 1e-6 or window_s < every_s:
         raise InputError(f"the window must be a multiple of the step of {every_s:g} s, got {window_s:g} s")
     return round(window_s / every_s)

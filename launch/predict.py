@@ -6,7 +6,6 @@ arecord -q -f S16_LE -r 44100 -c 1 | python launch/predict.py runs/NAME/best/mod
 ffmpeg -v error -i URL -f s16le -ac 1 -ar 48000 - | python launch/predict.py MODEL --follow --rate 48000
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,7 +25,8 @@ class Options:
     cannot be read are named at the end, each with its reason, and the exit code is 2 then; the others are done.
 
     A stream is raw PCM on standard input, as --rate, --channels and --format say; where it begins with a WAV header, as
-    that of arecord does, the header decides. Every second a line says what the last 10 s of it are, until it ends.
+    that of arecord does, the header decides. Other containers, such as FLAC or MP3, are refused. Every second a line
+    says what the last 10 s of it are, until it ends.
     """
 
     model: Annotated[Path, tyro.conf.Positional]
@@ -38,7 +38,8 @@ class Options:
     csv: bool = False
     """Print CSV on standard output: file (or time_s), label, probability, and the probability of every label."""
     json: bool = False
-    """Print one JSON object on standard output; with --follow one for each line."""
+    """Print one JSON object on standard output, whose "complete" is false where Ctrl-C came before the last file; with
+    --follow one for each line."""
     follow: bool = False
     """Follow the stream on standard input."""
     rate: int = 44100
@@ -48,9 +49,9 @@ class Options:
     format: Literal["s16le", "s24le", "s32le", "f32le", "u8"] = "s16le"
     """Samples of raw PCM, named as ffmpeg does: signed integers (s), floats (f), little-endian."""
     window: float = 10.0
-    """Seconds of the stream that a line is about. The cost of a second does not depend on it."""
+    """Seconds of the stream that a line is about, up to an hour. The cost of a second does not depend on it."""
     every: float = 1.0
-    """Seconds of the stream from one line to the next; --window is a multiple of it."""
+    """Seconds of the stream from one line to the next, 0.1 to 60; --window is a multiple of it."""
 
     @property
     def style(self) -> Style:
@@ -73,8 +74,8 @@ def main(options: Options) -> int:
         return predict_files(asc.load(options.model), options.paths, printer)
     asked = PcmFormat(sample_rate_hz=options.rate, channels=options.channels, encoding=options.format)
     printer = Printer(output, options.style, key="time_s", top=options.top)
-    steps = {"window_s": options.window, "every_s": options.every}
-    return follow(asc.load(options.model), sys.stdin.buffer, asked, printer, **steps)
+    stream, steps = cli.standard_input(), {"window_s": options.window, "every_s": options.every}
+    return follow(asc.load(options.model), stream, asked, printer, **steps)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Which files a list of paths means, and predictions of many, of which some cannot be used."""
 
+import json
 import os
 from pathlib import Path
 
@@ -90,3 +91,7 @@ def test_an_interruption_keeps_what_is_done(
     out, err = capsys.readouterr()
     assert code == cli.INTERRUPTED and out.count("\n") == 2
     assert err.splitlines()[-1] == "stopped: 2 of 3 files predicted"
+    for there, complete in ((files, False), (files[:2], True)):
+        predict_files(model, there, Printer(cli.Output(as_json=True), "json", key="file"))
+        found = json.loads(capsys.readouterr().out)
+        assert found["complete"] is complete and len(found["predictions"]) == 2

@@ -1,7 +1,9 @@
 """Following a stream: bytes as they come, and every way that a stream can end."""
 
 import io
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ def wave(tiny_csv: Path) -> bytes:
     return file.getvalue()
 
 
-def followed(model: Model, stream: io.BytesIO, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+def followed(model: Model, stream: BinaryIO, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     printer = Printer(cli.Output(as_json=False), "csv", key="time_s")
     code = follow(model, stream, ASKED, printer, window_s=1.0, every_s=0.5)
     out, err = capsys.readouterr()
@@ -74,6 +76,12 @@ def test_a_header_or_none_and_bytes_in_any_number(
 def test_ctrl_c_ends_it_in_order(model: Model, wave: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = followed(model, Dripping(wave, most=1000, interrupt_at=20_000), capsys)
     assert code == cli.INTERRUPTED and out.count("\n") == 3 and err.splitlines()[-1] == "stopped after 1.2 s: 2 lines"
+
+
+def test_what_cannot_be_read_is_one_sentence(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    with open(os.open(os.devnull, os.O_WRONLY), "rb") as stream:
+        with pytest.raises(InputError, match="standard input cannot be read"):
+            followed(model, stream, capsys)
 
 
 def test_what_is_no_stream_is_one_sentence(model: Model, wave: bytes, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,6 +73,62 @@ def test_what_follows_the_data_is_not_heard(tmp_path: Path) -> None:
     assert np.array_equal(heard(before)[1], heard(data)[1])
 
 
+@pytest.mark.parametrize("magic", [b"RF64", b"BW64"])
+def test_lengths_of_64_bits_are_read(tmp_path: Path, magic: bytes) -> None:
+    data = magic + wave(tmp_path, "s24le", 2, container="RF64")[4:]
+    start = data.index(b"data") + 8
+    assert data[start - 4 : start] == b"\xff" * 4, "the length stands in the chunk ds64"
+    expected = heard(wave(tmp_path, "s24le", 2))
+    for more in (b"", b"LIST\x04\x00\x00\x00abcd"):
+        form, samples = heard(data + more)
+        assert form == expected[0] and np.array_equal(samples, expected[1])
+    where = data.index(b"ds64") + 16
+    for unknown in (0, 2**64 - 1):
+        changed = data[:where] + struct.pack("<Q", unknown) + data[where + 8 :]
+        assert np.array_equal(heard(changed)[1], expected[1])
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "endian", "begin", "name"),
+    [
+        ("AIFF", "PCM_16", "FILE", b"FORM", "AIFF"),
+        ("AU", "PCM_16", "FILE", b".snd", "AU"),
+        ("FLAC", "PCM_16", "FILE", b"fLaC", "FLAC"),
+        ("OGG", "VORBIS", "FILE", b"OggS", "Ogg"),
+        ("WAV", "PCM_16", "BIG", b"RIFX", "RIFX"),
+        ("W64", "PCM_16", "FILE", b"riff", "Wave64"),
+        ("CAF", "PCM_16", "FILE", b"caff", "CAF"),
+    ],
+)
+def test_another_container_is_no_raw_pcm(
+    tmp_path: Path, container: str, subtype: str, endian: str, begin: bytes, name: str
+) -> None:
+    path = tmp_path / "sound"
+    soundfile.write(path, sound(1), 22_050, subtype=subtype, endian=endian, format=container)
+    assert path.read_bytes().startswith(begin)
+    refused(path.read_bytes(), name)
+
+
+@pytest.mark.parametrize(
+    ("begin", "name"),
+    [
+        (b"ID3\x04\x00\x00\x00\x00\x00\x21TSSE", "MP3"),
+        (b"\x00\x00\x00\x20ftypM4A \x00\x00\x02\x00", "MP4"),
+        (b"\x1aE\xdf\xa3\x9fB\x86\x81\x01", "Matroska"),
+    ],
+)
+def test_what_libsndfile_does_not_write_is_no_raw_pcm_either(begin: bytes, name: str) -> None:
+    refused(begin + bytes(1000), name)
+
+
+def refused(data: bytes, name: str) -> None:
+    for most in (1, 2**16):
+        with pytest.raises(InputError) as caught:
+            heard(data, most=most)
+        text = str(caught.value)
+        assert name in text and "send WAV or raw PCM" in text and "\n" not in text
+
+
 def test_half_a_frame_at_the_end_is_dropped() -> None:
     assert len(heard(b"\x00" * 7)[1]) == 3
     assert len(heard(b"")[1]) == 0

@@ -2,7 +2,10 @@
 
 import csv
 import io
+import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,17 +13,20 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
+from torch import Tensor
 
 import asc
-from asc.config import Experiment
+from asc.config import Experiment, Storage
 from asc.data.audio_file import Header
 from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
 from asc.evaluate import Evaluator
 from asc.models.build import build_network
+from asc.models.layers import SqueezeExcite
 from asc.predict import Model, window_lengths
 from asc.quant.half import to_half
+from asc.quant.stored import to_stored
 from asc.report.predictions import submission
 
 RATE_HZ = 8000
@@ -71,9 +77,47 @@ def test_for_clips_of_a_set_it_gives_what_evaluation_writes(model: Model, tiny_c
 def test_half_networks_too_give_what_evaluation_gives(half: Model, tiny_dataset: Dataset) -> None:
     evaluator = Evaluator(tiny_dataset, "valid", half.info.experiment.front_end, torch.device("cpu"))
     rows, clips = evaluator.logits(half.network)
-    for row, clip in zip(torch.softmax(rows, dim=1), clips.tolist(), strict=True):
-        said = half.predict(tiny_dataset.waveform(clip), RATE_HZ)
-        np.testing.assert_allclose(said.probabilities, row.numpy(), rtol=1e-5)
+    for row, clip in zip(torch.softmax(rows, dim=1).tolist(), clips.tolist(), strict=True):
+        assert list(half.predict(tiny_dataset.waveform(clip), RATE_HZ).probabilities) == row
+
+
+@pytest.fixture(scope="module")
+def clips_of_10_s(tmp_path_factory: pytest.TempPathFactory, tiny_cache: Path) -> Dataset:
+    """Four clips in the test fold, at 44.1 kHz; the other folds are there because they must be."""
+    folder = tmp_path_factory.mktemp("clips_of_10_s")
+    rows = [["filename", "label", "group", "fold"]]
+    for number in range(16):
+        seconds, fold = (10.0, 1) if number < 4 else (0.5, 2 + number % 3)
+        sound = np.roll(chirps(seconds, 44_100), 40_000 * number) * (1 + number)
+        soundfile.write(folder / f"{number}.wav", sound / 20, 44_100)
+        rows.append([f"{number}.wav", "ab"[number % 2], f"place {number}", str(fold)])
+    with (folder / "meta.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    choice = DataChoice(f"csv:{folder / 'meta.csv'}")
+    return open_dataset(choice, sample_rate_hz=44_100, cache=tiny_cache, splits=("test",))
+
+
+@pytest.mark.parametrize("storage", ["int8", "float16"])
+def test_at_real_size_every_gate_is_that_of_evaluation(model: Model, clips_of_10_s: Dataset, storage: Storage) -> None:
+    """Where clips were in a batch, gates came out some 1e-8 apart; of 8 bits that can move a step, and so a label."""
+    experiment = Experiment().updated({"architecture.classes": 2, "compression.storage": storage})
+    front_end, mel_bands = experiment.front_end, experiment.front_end.mel_bands
+    network = build_network(experiment.architecture, front_end, seed=0, storage=storage).train()
+    network(torch.randn(4, 1, mel_bands, 64, generator=torch.Generator().manual_seed(0)) * 3)
+    real = Model(to_stored(network), replace(model.info, experiment=experiment, labels=clips_of_10_s.labels))
+    gates: list[Tensor] = []
+    for module in real.network.modules():
+        if isinstance(module, SqueezeExcite):
+            module.expand.register_forward_hook(lambda module, inputs, output: gates.extend(output.clone()))
+    evaluator = Evaluator(clips_of_10_s, "test", front_end, torch.device("cpu"))
+    logits, clips = evaluator.logits(real.network)
+    evaluated = list(gates)
+    gates.clear()
+    said = [real.predict(clips_of_10_s.waveform(clip), 44_100) for clip in clips.tolist()]
+    assert len(gates) == len(evaluated) == 4 * len(experiment.architecture.blocks())
+    assert all(torch.equal(one, other) for one, other in zip(gates, evaluated, strict=True))
+    assert [list(one.probabilities) for one in said] == torch.softmax(logits, dim=1).tolist()
+    assert len({one.probabilities for one in said}) > 1
 
 
 def test_a_prediction_names_its_labels_best_first(model: Model) -> None:
@@ -100,6 +144,7 @@ def test_arrays_tensors_channels_and_integers_say_the_same(model: Model) -> None
         sound / 2**15,
         torch.from_numpy(sound).double() / 2**15,
         torch.from_numpy(sound / 2**15).requires_grad_(),
+        torch.complex(torch.zeros(len(sound)), torch.from_numpy(-sound / 2**15).float()).conj().imag,
         sound[None],
         both,
         np.asfortranarray(both),
@@ -155,6 +200,11 @@ def test_windows_are_equal_and_leave_nothing_out(seconds: float, windows: int) -
 GOOD = np.zeros(4000, np.float32)
 
 
+def in_torchs_steps() -> torch.Tensor:
+    with warnings.catch_warnings(action="ignore"):  # torch will do without such tensors one day
+        return torch.quantize_per_tensor(torch.zeros(4000), 0.1, 0, torch.qint8)
+
+
 @pytest.mark.parametrize(
     ("waveform", "rate_hz", "part"),
     [
@@ -178,9 +228,31 @@ GOOD = np.zeros(4000, np.float32)
         (GOOD, float("nan"), "nan Hz"),
         (GOOD, 8000.5, "8000.5 Hz"),
         (GOOD, 10**9, "1000000000 Hz"),
+        (GOOD, None, "no NoneType"),
+        (GOOD, "44100", "no str"),
+        (GOOD, np.array([8000]), "no ndarray"),
+        (GOOD, np.array([8000, 8000]), "no ndarray"),
+        (GOOD, torch.tensor([8000, 8000]), "no Tensor"),
+        (GOOD, 8000j, "no complex"),
+        ([[0.0, 0.1], [0.0]], 8000, "all channels of one length"),
+        ([torch.zeros(4, requires_grad=True)], 8000, "cannot be made an array"),
+        ([torch.zeros(4, device="meta")] * 2, 8000, "cannot be made an array"),
+        (None, 8000, "()"),
+        (torch.zeros(1, 4000).to_sparse(), 8000, "not a sparse one"),
+        (torch.zeros(4000, device="meta"), 8000, "not a meta one"),
+        (
+            torch.nested.nested_tensor([torch.zeros(400), torch.zeros(300)], layout=torch.jagged),
+            8000,
+            "not a nested one",
+        ),
+        (in_torchs_steps(), 8000, "not torch.qint8"),
+        (torch.zeros(4000, dtype=torch.complex64), 8000, "not torch.complex64"),
+        (torch.zeros(4000, dtype=torch.complex64).conj(), 8000, "not torch.complex64"),
+        (torch.zeros(4000, dtype=torch.bool), 8000, "not torch.bool"),
+        (torch.zeros(4000, dtype=torch.int64), 8000, "not torch.int64"),
     ],
 )
-def test_wrong_input_is_one_sentence(model: Model, waveform: NDArray[np.float32], rate_hz: float, part: str) -> None:
+def test_wrong_input_is_one_sentence(model: Model, waveform: Any, rate_hz: Any, part: str) -> None:
     with pytest.raises(InputError) as caught:
         model.predict(waveform, rate_hz)
     assert part in str(caught.value) and "\n" not in str(caught.value)

@@ -211,6 +211,11 @@ def test_the_network_reaches_as_far_as_is_said() -> None:
         (float("inf"), 1.0, "multiple of the step"),
         (10.0, 0.3, "multiple of the step of 0.3 s, got 10 s"),
         (0.5, 1.0, "multiple of the step"),
+        (1e9, 1.0, "at most 3,600 s, got 1e+09 s"),
+        (3601.0, 1.0, "at most 3,600 s, got 3601 s"),
+        (61.0, 61.0, "at most 60 s, got 61 s"),
+        (1e9, 1e9, "at most 60 s"),
+        (10.0, float("inf"), "at least 0.1 s"),
     ],
 )
 def test_a_wrong_window_is_one_sentence(model: Model, window_s: float, every_s: float, part: str) -> None:

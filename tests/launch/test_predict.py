@@ -85,7 +85,7 @@ def test_json_is_one_object(run: Run, model: Model, sounds: Path) -> None:
     code, out, err = run(sounds, "--json")
     found = json.loads(out)
     assert code == 2 and out.count("\n") == 1 and "2 of 4 files predicted" in err
-    assert found["labels"] == list(model.labels)
+    assert found["labels"] == list(model.labels) and found["complete"] is True
     assert [Path(entry["file"]).name for entry in found["predictions"]] == ["b, 1.wav", "a.wav"]
     said = model.predict_file(sounds / "b, 1.wav")
     assert found["predictions"][0]["probabilities"] == dict(said.top(4))
@@ -107,11 +107,25 @@ def test_one_file_has_no_progress(run: Run, sounds: Path) -> None:
         (("a.wav", "--top", "0"), "--top must be at least 1"),
         (("--follow", "--rate", "0"), "within 100 and 10,000,000 Hz"),
         (("--follow", "--window", "2.5"), "multiple of the step"),
+        (("--follow", "--window", "1000000000"), "at most 3,600 s"),
     ],
 )
 def test_wrong_options_are_one_sentence(run: Run, options: tuple[str, ...], part: str) -> None:
     code, out, err = run(*options, stdin=b"\x00" * 100)
     assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1 and part in err
+
+
+def test_a_stream_of_another_container_is_one_sentence(run: Run, tiny_csv: Path) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, soundfile.read(tiny_csv.parent / "up_fast-00-0.wav")[0], 8000, format="FLAC")
+    code, out, err = run("--follow", "--every", "0.1", stdin=file.getvalue())
+    assert (code, out) == (2, "") and err.startswith("error: the stream begins as FLAC does") and err.count("\n") == 1
+
+
+def test_a_closed_standard_input_is_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # what Python makes of `<&-`
+    code, out, err = run("--follow")
+    assert (code, out) == (2, "") and err.startswith("error: standard input is closed") and err.count("\n") == 1
 
 
 def test_a_folder_without_sound_is_an_error(run: Run, tmp_path: Path) -> None:
