@@ -25,7 +25,6 @@ from asc.packs import pack, unpack
 from asc.quant.stored import StoredNet, empty
 from asc.size import Cost, cost
 
-__all__ = ["DataIdentity", "ModelInfo", "check_room", "load_model", "save_model"]
 SCHEMA = "3"
 _METADATA = "__metadata__"
 _NO_CHECKSUM = "0" * 32

@@ -13,9 +13,8 @@ from asc.data.dataset import Dataset
 from asc.errors import InputError
 from asc.evaluate import Evaluator, open_for
 from asc.frontend import LogMel
-from asc.model_info import DataIdentity, ModelInfo
+from asc.model_info import DataIdentity, longest
 from asc.models.build import build_network
-from asc.results import Evaluation
 
 CPU = torch.device("cpu")
 
@@ -79,18 +78,8 @@ def test_figures_are_those_of_scikit_learn(
 
 
 def test_other_labels_are_refused(tiny_experiment: Experiment, tiny_csv: Path, tiny_cache: Path) -> None:
-    nothing = Evaluation(
-        split="valid",
-        clips=0,
-        log_loss=0.0,
-        accuracy=0.0,
-        micro_log_loss=0.0,
-        micro_accuracy=0.0,
-        per_class=(),
-        per_device=(),
-    )
     data = DataIdentity(choice=DataChoice(f"csv:{tiny_csv}"), digest="")
     two = tiny_experiment.updated({"architecture.classes": 2})
-    info = ModelInfo(experiment=two, labels=("bus", "tram"), data=data, evaluation=nothing)
+    info = longest(two, ("bus", "tram"), data)
     with pytest.raises(InputError, match="bus, tram"):
         open_for(info, None, "valid", cache=tiny_cache, progress=lambda done, total: None)

@@ -45,29 +45,11 @@ def run(
         InputError: `--address` names no cluster that can be reached, or a trial asks for more than this machine has.
         OSError: the journal could not be written; what it holds stays whole.
     """
-    run_folder = conductor.journal.path.parent.resolve()
-    bucket = run_bucket(run_folder)
-
-    def order(assignment: Assignment) -> TrialOrder:
-        return TrialOrder(
-            config=assignment.experiment.flat(),
-            data=data,
-            data_digest=conductor.record.started.data_digest or "",
-            cache=str(cache),
-            folder=str(trial_folder(run_folder, assignment.trial)),
-            threads=settings.cpus_per_trial // settings.workers_per_trial,
-            journalled=assignment.journalled,
-            on_gpu=settings.gpus_per_trial > 0,
-            shared=not settings.local,
-            bucket=bucket and bucket.at(TRIALS, assignment.trial),
-            workers=settings.workers_per_trial,
-        )
-
     interrupts, terminations = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     end = EndOfSearch(conductor, None if settings.time_budget_min is None else settings.time_budget_min * 60)
-    searcher = ConductedSearcher(conductor, order)
+    searcher = ConductedSearcher(conductor, _orders(conductor, settings, data, cache))
     try:
-        with _ray(settings), _scratch(run_folder) as scratch:
+        with _ray(settings), _scratch(conductor.journal.path.parent.resolve()) as scratch:
             _check_resources(settings, say)
             logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is journalled and shown by us
             signal.signal(signal.SIGTERM, terminations)  # Ray's own would end this process on the spot
@@ -90,6 +72,31 @@ def run(
     if conductor.done and not conductor.record.unfinished:
         return "finished"
     return "out of time" if end.passed else "interrupted"
+
+
+def _orders(
+    conductor: Conductor, settings: SearchSettings, data: DataChoice, cache: Path
+) -> Callable[[Assignment], TrialOrder]:
+    """What a worker is told of each trial that the conductor assigns."""
+    run_folder = conductor.journal.path.parent.resolve()
+    bucket = run_bucket(run_folder)
+
+    def order(assignment: Assignment) -> TrialOrder:
+        return TrialOrder(
+            config=assignment.experiment.flat(),
+            data=data,
+            data_digest=conductor.record.started.data_digest or "",
+            cache=str(cache),
+            folder=str(trial_folder(run_folder, assignment.trial)),
+            threads=settings.cpus_per_trial // settings.workers_per_trial,
+            journalled=assignment.journalled,
+            on_gpu=settings.gpus_per_trial > 0,
+            shared=not settings.local,
+            bucket=bucket and bucket.at(TRIALS, assignment.trial),
+            workers=settings.workers_per_trial,
+        )
+
+    return order
 
 
 def _unwritable(conductor: Conductor, error: OSError) -> OSError | InputError:

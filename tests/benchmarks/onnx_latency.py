@@ -19,12 +19,11 @@ from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.export.onnx import OnnxSession, build_onnx, byte_account
 from asc.frontend import LogMel
-from asc.model_info import DataIdentity, ModelInfo
+from asc.model_info import DataIdentity, ModelInfo, longest
 from asc.models.build import build_network
 from asc.models.resnet_se import ResNetSE
 from asc.quant.stored import to_stored
 from asc.recipes.loading import load_experiment
-from asc.results import Evaluation
 from asc.size import cost
 
 
@@ -41,21 +40,8 @@ def trained(experiment: Experiment) -> ResNetSE:
 
 def info(experiment: Experiment) -> ModelInfo:
     """What the file says: the labels are numbers, the rest is not written."""
-    return ModelInfo(
-        experiment=experiment,
-        labels=tuple(map(str, range(experiment.architecture.classes))),
-        data=DataIdentity(choice=DataChoice("none"), digest=""),
-        evaluation=Evaluation(
-            split="valid",
-            clips=0,
-            log_loss=0.0,
-            accuracy=0.0,
-            micro_log_loss=0.0,
-            micro_accuracy=0.0,
-            per_class=(),
-            per_device=(),
-        ),
-    )
+    labels = tuple(map(str, range(experiment.architecture.classes)))
+    return longest(experiment, labels, DataIdentity(choice=DataChoice("none"), digest=""))
 
 
 def fastest(rows: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:

@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 import asc
 from asc.data.audio_file import decode
 from asc.data.choice import DataChoice
-from asc.model_info import DataIdentity, ModelInfo
+from asc.model_info import DataIdentity, longest
 from asc.models.build import build_network
 from asc.predict import Model
 from asc.quant.stored import to_stored
 from asc.recipes.loading import load_experiment
-from asc.results import Evaluation
 from asc.stream import Follower
 
 WINDOWS_S = (2, 10, 60)
@@ -40,19 +39,9 @@ def untrained(recipe: str) -> Model:
     ).train()
     for _ in range(2):
         network(torch.randn(4, 1, experiment.front_end.mel_bands, 200, generator=torch.Generator().manual_seed(0)))
-    nothing = Evaluation(
-        split="valid",
-        clips=0,
-        log_loss=0,
-        accuracy=0,
-        micro_log_loss=0,
-        micro_accuracy=0,
-        per_class=(),
-        per_device=(),
-    )
     labels = tuple(f"scene{number}" for number in range(experiment.architecture.classes))
     data = DataIdentity(choice=DataChoice("none"), digest="0" * 12)
-    return Model(to_stored(network), ModelInfo(experiment=experiment, labels=labels, data=data, evaluation=nothing))
+    return Model(to_stored(network), longest(experiment, labels, data))
 
 
 def costs(model: Model, seconds: int) -> None:

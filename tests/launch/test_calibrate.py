@@ -2,24 +2,21 @@
 
 import io
 import json
-import runpy
-import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from launched import launched
 
 from asc.artefact import load_model
 from asc.config import Experiment
 from asc.journal import TrialEnded, read_journal
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @dataclass(frozen=True)
 class Done:
-    returncode: object
+    returncode: int
     stdout: str
     stderr: str
 
@@ -35,10 +32,8 @@ class Bench:
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.chdir(self.folder)
             patch.setenv("ASC_CACHE", str(self._cache))
-            patch.setattr(sys, "argv", [script, *options, "--json"])
-            with pytest.raises(SystemExit) as ended:
-                runpy.run_path(str(ROOT / "launch" / script), run_name="__main__")
-        return Done(ended.value.code, out.getvalue(), err.getvalue())
+            code = launched(script, *options, "--json")
+        return Done(code, out.getvalue(), err.getvalue())
 
     def answer(self, script: str, *options: str) -> dict[str, object]:
         done = self.run(script, *options)

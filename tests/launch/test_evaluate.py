@@ -2,9 +2,7 @@
 
 import csv
 import json
-import runpy
 import shutil
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from launched import launched
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from asc.artefact import load_model, save_model
@@ -27,7 +26,6 @@ from asc.models.build import build_network
 from asc.quant.integer import to_integer
 from asc.results import CalibrationReport
 
-SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "evaluate.py"
 ALL = ["confusion.png", "evaluation.json", "predictions.csv", "reliability.png", "table.md"]
 Run = Callable[..., tuple[int, str, str]]
 
@@ -77,11 +75,8 @@ def evaluate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     monkeypatch.setenv("ASC_CACHE", str(tiny_cache))
 
     def run(*options: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, options)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
+        code = launched("evaluate.py", *map(str, options))
+        return code, *capsys.readouterr()
 
     return run
 

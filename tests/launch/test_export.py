@@ -4,8 +4,6 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from launched import launched
 from tiny_networks import info_of, trained
 
 from asc.artefact import load_model, save_model
@@ -22,7 +21,6 @@ from asc.data.dataset import Dataset
 from asc.export import onnx as onnx_export
 from asc.frontend import LogMel
 
-SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "export.py"
 FILES = {
     "onnx": ["model-waveform.onnx", "model.onnx"],
     "executorch": ["model.pte"],
@@ -66,11 +64,8 @@ def export(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
     monkeypatch.setenv("ASC_CACHE", str(tiny_cache))
 
     def run(*options: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["export.py", *map(str, options)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
+        code = launched("export.py", *map(str, options))
+        return code, *capsys.readouterr()
 
     return run
 

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from launched import ROOT, launched
 
 import asc
 from asc.predict import Model
 
-SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "predict.py"
+SCRIPT = ROOT / "launch" / "predict.py"
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -29,13 +29,10 @@ def model(tiny_model: Path) -> Model:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_model: Path) -> Run:
     def started(*options: object, stdin: bytes | None = None) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["predict.py", str(tiny_model), *map(str, options)])
         if stdin is not None:
             monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
+        code = launched("predict.py", str(tiny_model), *map(str, options))
+        return code, *capsys.readouterr()
 
     return started
 

@@ -9,12 +9,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def launched(script: str, *options: str) -> object:
+def launched(script: str, *options: str) -> int:
     """The exit code of a script with these options."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
         patch.setattr(sys, "argv", [script, *options])
         runpy.run_path(str(ROOT / "launch" / script), run_name="__main__")
-    return ended.value.code
+    code = ended.value.code
+    assert isinstance(code, int), code
+    return code
 
 
 def refusal(capsys: pytest.CaptureFixture[str], script: str, *options: str) -> str:

@@ -7,11 +7,10 @@ from torch import Tensor
 
 from asc.config import Architecture, Experiment, FrontEnd
 from asc.data.choice import DataChoice
-from asc.model_info import DataIdentity, ModelInfo
+from asc.model_info import DataIdentity, ModelInfo, longest
 from asc.models.build import build_network
 from asc.quant.integer import IntegerNet
 from asc.quant.stored import StoredNet, to_stored
-from asc.results import Evaluation
 
 SMALL = Experiment(
     front_end=FrontEnd(sample_rate_hz=8000, dft_points=256, mel_bands=20),
@@ -46,21 +45,7 @@ def stored_network(experiment: Experiment, *, frames: int = 60) -> StoredNet:
 def model_info(experiment: Experiment) -> ModelInfo:
     """What the file of a network says; its labels need escapes."""
     labels = ('down "fast"', "\u00fcp", *(f"scene {number}" for number in range(2, experiment.architecture.classes)))
-    return ModelInfo(
-        experiment=experiment,
-        labels=labels,
-        data=DataIdentity(choice=DataChoice("csv:meta.csv"), digest="0" * 12),
-        evaluation=Evaluation(
-            split="valid",
-            clips=1,
-            log_loss=1.0,
-            accuracy=0.5,
-            micro_log_loss=1.0,
-            micro_accuracy=0.5,
-            per_class=(),
-            per_device=(),
-        ),
-    )
+    return longest(experiment, labels, DataIdentity(choice=DataChoice("csv:meta.csv"), digest="0" * 12))
 
 
 def assert_agreement(network: StoredNet, found: NDArray[np.float32], stored: NDArray[np.float32], steps: int) -> None:

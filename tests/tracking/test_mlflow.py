@@ -1,13 +1,12 @@
 import json
-import runpy
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from launched import launched
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -316,34 +315,30 @@ def test_two_processes_do_not_send_one_run(script, database):
     assert send_journal(script.folder, uri=database).events == 0
 
 
-def launched(*arguments: str) -> int | str | None:
-    script = Path(__file__).parents[2] / "launch" / "track.py"
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_:
-        patch.setattr(sys, "argv", ["track.py", *arguments])
-        runpy.run_path(str(script), run_name="__main__")
-    return exit_.value.code
+def track(*arguments: str) -> int:
+    return launched("track.py", *arguments)
 
 
 def test_the_script_sends_what_is_pending(script, database, capsys):
     a_search(script)
     options = ("night", "--storage", str(script.folder.parent), "--mlflow-uri", database)
-    assert launched(*options) == 0
+    assert track(*options) == 0
     printed = capsys.readouterr().out
     assert f"{len(script.journal.entries)} events of night sent to {database}" in printed
     assert "/#/experiments/1/runs?" in printed
-    assert launched(*options) == 0
+    assert track(*options) == 0
     assert "0 events of night" in capsys.readouterr().out
 
 
 def test_the_script_refuses_unknown_runs_and_dead_servers(script, capsys):
     script.started()
     storage = ("--storage", str(script.folder.parent))
-    assert launched("day", *storage) == 2
+    assert track("day", *storage) == 2
     assert "day/journal.jsonl cannot be read" in capsys.readouterr().err
     with socket.create_server(("127.0.0.1", 0)) as probe:
         uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    assert launched("night", *storage, "--mlflow-uri", uri) == 2
+    assert track("night", *storage, "--mlflow-uri", uri) == 2
     assert "1 events of night are still to be sent" in capsys.readouterr().err
-    assert launched("night", *storage, "--mlflow-uri", "ftp://x") == 2
+    assert track("night", *storage, "--mlflow-uri", "ftp://x") == 2
     assert "--mlflow-uri ftp://x" in capsys.readouterr().err
     assert not any(thread.name == "mlflow" for thread in threading.enumerate())
