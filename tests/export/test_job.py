@@ -5,15 +5,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from tiny_networks import info_of, trained
+from unrun_export import GATE, SPEED, NoSession
 
 from asc.config import Experiment
 from asc.data.dataset import Dataset
 from asc.export.formats import Export, Source
-from asc.export.gate import Agreement, Latency
 from asc.export.job import write_all
 from asc.export.onnx import build_onnx
 from asc.export.record import Record, records
@@ -22,25 +20,10 @@ Passed = Sequence[tuple[Export, tuple[Record, ...]]]
 NAMES = ["model-waveform.onnx", "model-waveform.onnx.json", "model.onnx", "model.onnx.json"]
 
 
-class NoSession:
-    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        raise NotImplementedError
-
-
 @pytest.fixture(scope="module")
 def passed(tiny_experiment: Experiment, tiny_dataset: Dataset) -> Passed:
     network = trained(tiny_experiment, tiny_dataset, storage="int8", steps=4)
     info = info_of(tiny_experiment, tiny_dataset, network)
-    gate = Agreement(
-        clips=7,
-        step=0.25,
-        limit_steps=1,
-        differing_share=0.1,
-        largest_difference=0.25,
-        argmax_differs=1,
-        argmax_excused=1,
-    )
-    speed = Latency(seconds_of_audio=2.0, milliseconds=1.0, torch_float_milliseconds=4.0)
 
     def one(source: Source, file: str) -> tuple[Export, tuple[Record, ...]]:
         data = build_onnx(network, info, source=source)
@@ -52,7 +35,7 @@ def passed(tiny_experiment: Experiment, tiny_dataset: Dataset) -> Passed:
             shortest_samples=800,
             longest_samples=None,
         )
-        return export, records(export, network, info, gate=gate, speed=speed, data="csv:meta.csv")
+        return export, records(export, network, info, gate=GATE, speed=SPEED, data="csv:meta.csv")
 
     return [one("log_mel", "model.onnx"), one("waveform", "model-waveform.onnx")]
 

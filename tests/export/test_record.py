@@ -5,23 +5,16 @@ import hashlib
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from tiny_networks import info_of, trained
+from unrun_export import GATE, SPEED, NoSession
 
 from asc.config import Experiment
 from asc.data.dataset import Dataset
 from asc.export.formats import Export, Format
-from asc.export.gate import Agreement, Latency
 from asc.export.onnx import build_onnx
 from asc.export.record import Record, contents, legend, next_step, records, sheet, tree
 from asc.size import stored_items
-
-
-class NoSession:
-    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        raise NotImplementedError
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +30,7 @@ def made(tiny_experiment: Experiment, tiny_dataset: Dataset) -> tuple[Export, tu
         shortest_samples=800,
         longest_samples=8000,
     )
-    gate = Agreement(
-        clips=7,
-        step=0.25,
-        limit_steps=1,
-        differing_share=0.1,
-        largest_difference=0.25,
-        argmax_differs=1,
-        argmax_excused=1,
-    )
-    speed = Latency(seconds_of_audio=2.0, milliseconds=1.0, torch_float_milliseconds=4.0)
-    return export, records(export, network, info, gate=gate, speed=speed, data="csv:meta.csv")
+    return export, records(export, network, info, gate=GATE, speed=SPEED, data="csv:meta.csv")
 
 
 def test_a_record_for_each_format_with_figures_that_follow_from_others(
