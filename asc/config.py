@@ -1,7 +1,8 @@
 """What an experiment is: one frozen `Experiment`, in TOML and as flat dotted keys, with schema and fingerprint.
 
 The defaults of every class are the reference system of the report (IDLab, DCASE 2021 task 1a, system 1); the recipe
-`qat_8b` spells them out with the section of each value. Dotted keys reach into tuples: `architecture.widths.1`.
+`qat_8b` spells them out with the section of each value. Only a key that came later may have another value there: its
+default is what files without it mean. Dotted keys reach into tuples: `architecture.widths.1`.
 """
 
 import dataclasses
@@ -20,6 +21,9 @@ from asc.results import CalibrationMethod
 from asc.typed import Scalar, Value, assign, build, leaves, nested, widen
 
 SCHEMA = 2
+# Keys that came after files of this schema were written, whose defaults change nothing. Where they have these defaults,
+# fingerprints and model files leave them out, so that those of earlier files stay what they are.
+_LATER_KEYS = frozenset({"front_end.noise_steps"})
 Storage = Literal["int8", "float16"]
 
 
@@ -30,7 +34,12 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontEnd:
-    """Log-mel filter bank energies (report, section 2.2)."""
+    """Log-mel filter bank energies (report, section 2.2).
+
+    `noise_steps` is a noise floor inside the logarithm: the expected mel energies of white noise are added to those of
+    the clip. It is the root mean square of that noise, in steps of 16 bits with the clip's peak at full scale; 0 adds
+    none. Without a floor, a network can depend on what lies below the last bit of its audio.
+    """
 
     sample_rate_hz: int = 44_100
     window_s: float = 0.030
@@ -38,6 +47,7 @@ class FrontEnd:
     dft_points: int = 4096
     mel_bands: int = 128
     log_offset: float = 1e-5
+    noise_steps: float = 0.0
 
     def __post_init__(self) -> None:
         """Check that the window fits the DFT and that frames are whole samples apart."""
@@ -50,6 +60,10 @@ class FrontEnd:
             value = getattr(self, key)
             _require(least <= value <= most, f"front_end.{key} must lie within {least:,} and {most:,}, got {value}")
         _require(self.log_offset > 0, f"front_end.log_offset must be above 0, got {self.log_offset}")
+        _require(
+            0 <= self.noise_steps <= 1_000,
+            f"front_end.noise_steps must be 0 (no noise floor) or more and at most 1,000, got {self.noise_steps}",
+        )
         _require(self.hop_samples >= 1, f"front_end.hop_s must be at least one sample, got {self.hop_s}")
         _require(
             1 <= self.window_samples <= self.dft_points,
@@ -277,6 +291,15 @@ class Experiment:
         """Every value under its dotted key, tuples by index: `architecture.widths.1` -> 48."""
         return dict(leaves(dataclasses.asdict(self)))
 
+    def tree(self) -> dict[str, Any]:
+        """Every value in nested tables, without keys of `_LATER_KEYS` that have their defaults."""
+        tree, default = dataclasses.asdict(self), type(self)().flat()
+        for key in _LATER_KEYS:
+            section, name = key.split(".")
+            if tree[section][name] == default[key]:
+                del tree[section][name]
+        return tree
+
     def updated(self, values: Mapping[str, Value]) -> Self:
         """A copy with the values of these dotted keys; a key may name a whole tuple or one element of it.
 
@@ -324,6 +347,6 @@ class Experiment:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that name this experiment: SHA-256 of its flat keys in canonical JSON."""
-        canonical = json.dumps({"schema": SCHEMA, **self.flat()}, sort_keys=True)
+        """Twelve hexadecimal digits that name this experiment: SHA-256 of the keys of `tree` in canonical JSON."""
+        canonical = json.dumps({"schema": SCHEMA, **dict(leaves(self.tree()))}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]

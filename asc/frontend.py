@@ -4,6 +4,7 @@ Report (IDLab, DCASE 2021 task 1a), section 2.2: 30 ms Hann windows every 10 ms,
 bands, logarithm, mean normalisation over time. The same code serves training, evaluation and export.
 """
 
+import math
 from typing import cast
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from asc.config import FrontEnd
 from asc.errors import InputError
+from asc.level import LARGEST
 from asc.torchaudio_compat import melscale_fbanks
 
 # Spectra at work at one time. On a CPU some 10 MB of them are 2 to 3 times faster than a whole batch at once
@@ -32,6 +34,7 @@ class LogMel(nn.Module):
         filters = _mel_filters(front_end)
         self.register_buffer("window", torch.hann_window(front_end.window_samples), persistent=False)
         self.register_buffer("filters", filters, persistent=False)
+        self.register_buffer("noise", _mel_of_noise(front_end, filters), persistent=False)
         self._groups = _band_groups(filters)
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
@@ -43,8 +46,11 @@ class LogMel(nn.Module):
         log_mel = self.log_mel(waveform)
         return log_mel - log_mel.mean(dim=-1, keepdim=True)
 
-    def log_mel(self, waveform: torch.Tensor) -> torch.Tensor:
-        """log(mel + log_offset) of (batch, samples), as (batch, 1, mel_bands, samples // hop_samples).
+    def log_mel(self, waveform: torch.Tensor, peak: torch.Tensor | None = None) -> torch.Tensor:
+        """log(mel + floor) of (batch, samples), as (batch, 1, mel_bands, samples // hop_samples).
+
+        The floor is `log_offset` and, where `noise_steps` asks for it, the noise floor of the waveform's `peak`
+        (batch,): the highest magnitude of its samples unless the waveform is a part of more.
 
         Raises:
             InputError: the waveforms are shorter than one hop, so there is no frame.
@@ -55,7 +61,14 @@ class LogMel(nn.Module):
             at_once = _FRAMES_AT_ONCE_CPU if waveform.device.type == "cpu" else _FRAMES_AT_ONCE
             step = max(1, at_once // max(1, len(waveform)))
             mel = torch.cat([self._mel(piece) for piece in torch.split(frames, step, dim=1)], dim=1)
-            return (mel + self.front_end.log_offset).log().transpose(1, 2).unsqueeze(1).contiguous()
+            return (mel + self._floor(waveform, peak)).log().transpose(1, 2).unsqueeze(1).contiguous()
+
+    def _floor(self, waveform: torch.Tensor, peak: torch.Tensor | None) -> torch.Tensor | float:
+        """What is added to mel energies (batch, frames, bands)."""
+        if self.front_end.noise_steps == 0:
+            return self.front_end.log_offset
+        peak = waveform.abs().amax(dim=1) if peak is None else peak
+        return self.front_end.log_offset + peak[:, None, None] * cast(torch.Tensor, self.noise)
 
     def _frames(self, waveform: torch.Tensor) -> torch.Tensor:
         """Views (batch, frames, window) of (batch, samples): frame t is centred on sample t * hop, zeros outside.
@@ -100,6 +113,21 @@ def _mel_filters(front_end: FrontEnd) -> torch.Tensor:
         mel_scale="slaney",
     )
     return filters[: front_end.dft_points // 2 + 1].contiguous()
+
+
+def noise_magnitude(front_end: FrontEnd) -> float:
+    """Expected magnitude of a bin of the DFT of white noise of `noise_steps`, where a step of 16 bits is 1.
+
+    A bin of Gaussian noise is complex normal with variance sigma^2 sum(window^2), so its magnitude is Rayleigh
+    distributed: its mean is sqrt(pi) / 2 times the root of that.
+    """
+    energy = float(torch.hann_window(front_end.window_samples, dtype=torch.float64).square().sum())
+    return front_end.noise_steps * math.sqrt(math.pi * energy) / 2
+
+
+def _mel_of_noise(front_end: FrontEnd, filters: torch.Tensor) -> torch.Tensor:
+    """Expected mel energies (bands,) of that noise below a peak of 1; `filters` are (DFT bins, bands)."""
+    return (filters.double().sum(dim=0) * noise_magnitude(front_end) / LARGEST).float()
 
 
 def _band_groups(filters: torch.Tensor) -> list[tuple[slice, slice]]:

@@ -4,8 +4,8 @@ Frame t is centred on sample t * hop, so the newest one or two frames lack sampl
 stand in for these; such frames are computed again when the samples have come. At another rate than the front end's the
 same holds for the resampling, whose filter looks a few samples ahead.
 
-As a clip is (`asc.data.packing`), samples are rounded to 16 bits of a peak: without that noise quiet sounds are below
-all that networks were trained on. The peak is the highest of the latest steps.
+As a clip is (`asc.level`), samples are rounded to 16 bits of a peak, which the front end's noise floor follows too: the
+highest peak of the latest steps.
 """
 
 import math
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asc.data.audio_file import resampled, resampling_ratio
-from asc.data.packing import quantise
 from asc.frontend import LogMel
+from asc.level import quantise
 
 
 class Listener:
@@ -63,7 +63,8 @@ class Listener:
         if stop - base < self._hop:
             return first, torch.zeros(self._log_mel.front_end.mel_bands, 0)
         with torch.inference_mode():
-            log_mel = self._log_mel.log_mel(torch.from_numpy(self._rounded(wave[base - start :]))[None])[0, 0]
+            rounded = self._rounded(wave[base - start :])
+            log_mel = self._log_mel.log_mel(torch.from_numpy(rounded)[None], torch.tensor([max(self._peaks)]))[0, 0]
         ready = (stop - self._blurred - self._behind) // self._hop + 1
         self._settled = max(self._settled, min(ready, stop // self._hop))
         self._forget(self._context_of(self._settled))

@@ -88,8 +88,9 @@ def _use(info: ModelInfo) -> Iterator[str]:
     )
     yield (
         f"Input: a waveform, (samples,) or (channels, samples), of full scale 1 and any rate. It is averaged to mono, "
-        f"resampled to {front_end.sample_rate_hz:,} Hz and turned into {front_end.mel_bands} log-mel bands every "
-        f"{front_end.hop_s * 1000:g} ms (windows of {front_end.window_s * 1000:g} ms). All of this is in the file. It "
+        f"resampled to {front_end.sample_rate_hz:,} Hz, rounded to 16 bits with its peak at full scale and turned into "
+        f"{front_end.mel_bands} log-mel bands every {front_end.hop_s * 1000:g} ms (windows of "
+        f"{front_end.window_s * 1000:g} ms). All of this is in the file. It "
         f"was trained on crops of {crop_s:g} s."
     )
     yield (

@@ -114,7 +114,7 @@ def texts(info: ModelInfo) -> dict[str, str]:
     intervals = evaluation["intervals"]
     rows = {key: [_row(group, said.labels) for group in getattr(said.evaluation, key)] for key in _ROWS}
     sections: dict[str, Any] = {
-        "config": dataclasses.asdict(said.experiment),
+        "config": said.experiment.tree(),
         "labels": said.labels,
         "data": {**_changed(said.data.choice), "digest": said.data.digest},
         "size": _size(said.experiment),

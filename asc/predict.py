@@ -21,9 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from asc.artefact import load_model
 from asc.data.audio_file import AudioProblem, Header, checked_header, decode_pieces, mono, resampled
-from asc.data.packing import quantise
 from asc.errors import InputError
 from asc.frontend import LogMel
+from asc.level import quantise
 from asc.model_info import ModelInfo
 from asc.quant.stored import StoredNet
 from asc.results import Prediction

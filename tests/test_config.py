@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from asc.config import Architecture, Augment, Compression, Experiment, FrontEnd, Schedule
 from asc.errors import InputError
 from asc.recipes.loading import experiment_from, load_experiment, parse_assignment, recipe_names
-from asc.typed import Value
+from asc.typed import Value, leaves
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -28,6 +28,7 @@ def front_ends(draw: st.DrawFn) -> FrontEnd:
         dft_points=draw(st.integers(max(16, window), 8192)),
         mel_bands=draw(st.integers(8, 512)),
         log_offset=draw(st.floats(1e-12, 1e3)),
+        noise_steps=draw(st.floats(0, 1e3)),
     )
 
 
@@ -152,7 +153,9 @@ def test_what_the_report_leaves_open() -> None:
     assert experiment.architecture.time_strides == (2, 2, 1, 2, 1, 1)
     assert experiment.front_end.log_offset == 1e-5
     assert experiment.seed == 0
-    assert experiment == Experiment(), "the defaults are the recipe"
+    assert experiment.front_end.noise_steps == 2.0
+    earlier = experiment.updated({"front_end.noise_steps": 0})
+    assert earlier == Experiment(), "the defaults are the recipe, but for what came later"
 
 
 def test_the_first_block_alone_has_no_skip() -> None:
@@ -182,6 +185,7 @@ OTHER_VALUES: Mapping[str, Mapping[str, Value]] = {
     "front_end.dft_points": {"front_end.dft_points": 2048},
     "front_end.mel_bands": {"front_end.mel_bands": 127},
     "front_end.log_offset": {"front_end.log_offset": 1.0000001e-5},
+    "front_end.noise_steps": {"front_end.noise_steps": 1.0},
     "augment.crop_s": {"augment.crop_s": 3.0000001},
     "augment.speed_factors.0": {"augment.speed_factors.0": 0.86},
     "augment.speed_factors.1": {"augment.speed_factors.1": 1.01},
@@ -217,7 +221,15 @@ ONLY_ONE_VALUE = {"architecture.family"}
 
 def test_the_fingerprint_is_pinned() -> None:
     """Runs on disk are named by it: it may only change together with the schema."""
-    assert load_experiment("qat_8b").fingerprint == FINGERPRINT
+    assert Experiment().fingerprint == FINGERPRINT
+
+
+def test_a_key_that_came_later_is_left_out_where_it_has_its_default() -> None:
+    assert "noise_steps" not in Experiment().tree()["front_end"]
+    changed = Experiment().updated({"front_end.noise_steps": 2})
+    assert changed.tree()["front_end"]["noise_steps"] == 2.0
+    assert Experiment.from_flat(dict(leaves(changed.tree()))) == changed
+    assert Experiment.from_flat(dict(leaves(Experiment().tree()))) == Experiment()
 
 
 def test_every_field_changes_the_fingerprint() -> None:
@@ -272,6 +284,7 @@ def test_a_wrong_file_is_refused_in_one_line(text: str, sentence: str) -> None:
         ({"front_end.sample_rate_hz": 999}, "front_end.sample_rate_hz must lie within 1,000 and 768,000"),
         ({"front_end.mel_bands": 7}, "front_end.mel_bands must lie within 8 and 1,024"),
         ({"front_end.log_offset": 0}, "front_end.log_offset must be above 0"),
+        ({"front_end.noise_steps": -0.5}, "front_end.noise_steps must be 0 (no noise floor) or more and at most 1,000"),
         ({"augment.crop_s": 0.09}, "augment.crop_s must be at least 0.1 s"),
         ({"augment.speed_factors": []}, "augment.speed_factors must name at least one"),
         ({"augment.speed_factors.1": 2.1}, "augment.speed_factors must lie within 0.5 and 2"),

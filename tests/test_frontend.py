@@ -6,6 +6,7 @@ import torch
 from asc.config import FrontEnd
 from asc.errors import InputError
 from asc.frontend import LogMel
+from asc.level import quantise
 
 RNG_SEED = 20_21
 
@@ -73,6 +74,46 @@ def test_silence_gives_the_floor_and_zeros():
     silence = torch.zeros(2, 44_100)
     assert (log_mel(silence) == 0).all()
     np.testing.assert_allclose(log_mel.log_mel(silence).numpy(), np.log(1e-5), rtol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [0.5, 4.0])
+@pytest.mark.parametrize("peak", [1.0, 0.01])
+def test_the_noise_floor_is_the_mean_mel_of_white_noise(steps, peak):
+    front_end = FrontEnd(noise_steps=steps, log_offset=1e-12)
+    silence = torch.zeros(1, 4_410)
+    floor = np.exp(LogMel(front_end).log_mel(silence, torch.tensor([peak]))[0, 0].numpy())
+    assert (floor == floor[:, :1]).all()
+    noise = _librosa_mel(_noise(30 * 44_100, steps * peak / 32_767), front_end)
+    np.testing.assert_allclose(floor[:, 0], noise[:, 4:-4].mean(axis=1), rtol=0.06)
+    np.testing.assert_allclose(floor[40:, 0], noise[40:, 4:-4].mean(axis=1), rtol=0.03)
+
+
+def test_the_noise_floor_follows_the_highest_sample_of_each_clip():
+    front_end = FrontEnd(noise_steps=2.0)
+    waveform = torch.from_numpy(_noise(2 * 22_050, 0.01).astype(np.float32)).view(2, -1)
+    waveform[1] *= 1e-3
+    log_mel = LogMel(front_end)
+    own = log_mel.log_mel(waveform)
+    torch.testing.assert_close(log_mel.log_mel(waveform, waveform.abs().amax(dim=1)), own, atol=0, rtol=0)
+    mel = LogMel(FrontEnd()).log_mel(waveform).exp()
+    floor = own.exp() - mel
+    assert (floor >= -1e-6 * mel).all()
+    ratio = (floor[1].mean() / floor[0].mean()).item()
+    assert ratio == pytest.approx((waveform[1].abs().max() / waveform[0].abs().max()).item(), rel=1e-2)
+
+
+def test_what_lies_below_the_last_bit_hardly_shows_above_a_noise_floor():
+    tone = _tones(FrontEnd(), 1.0)
+    tone[22_050:] = 1e-7 * _noise(22_050, 1.0)  # as a decoder leaves where the recording was silent
+    waveform = tone.astype(np.float32)
+    rounded = quantise(waveform).samples
+    assert not rounded[22_050:].any()
+
+    def moved(front_end):
+        return np.abs(_log_mel(waveform, front_end) - _log_mel(rounded, front_end))[:, 60:].max()
+
+    assert moved(FrontEnd()) > 0.5
+    assert moved(FrontEnd(noise_steps=4.0)) < 0.01
 
 
 def test_forward_removes_each_clips_mean_over_time():

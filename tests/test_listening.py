@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from asc.config import FrontEnd
 from asc.data.audio_file import resampled
-from asc.data.packing import quantise
 from asc.frontend import LogMel
+from asc.level import quantise
 from asc.listening import Listener
 
 FRONT_END = FrontEnd(sample_rate_hz=8000, dft_points=512, mel_bands=16)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 import asc
 from asc.config import Architecture, Experiment, FrontEnd
-from asc.data.packing import quantise
 from asc.errors import InputError
+from asc.level import quantise
 from asc.models.build import build_network
 from asc.predict import Model
 from asc.quant.half import to_half

@@ -9,48 +9,22 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from asc.data.atomic_folder import atomic_folder, flush
 from asc.data.audio_file import AudioProblem
 from asc.data.sources import Source
 from asc.data.store_index import AUDIO_FILE, INDEX_FILE, SAMPLE_BYTES, Index, read_index
 from asc.errors import InputError
+from asc.level import Packed, quantise
 
 Progress = Callable[[int, int], None]
-LARGEST = 32_767
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packed:
-    """A clip as it is stored: the samples are `integers * gain`."""
-
-    integers: NDArray[np.int16]
-    gain: float
-
-    @property
-    def samples(self) -> NDArray[np.float32]:
-        """What a store gives back, (samples,)."""
-        return self.integers * np.float32(self.gain)
-
-
-def quantise(waveform: NDArray[np.float32], *, peak: float | None = None) -> Packed:
-    """16 bit with the clip's peak at full scale: the error is at most half a gain. A silent clip has gain 1.
-
-    `peak` is given where the waveform is a part of more, whose peak it is.
-    """
-    peak = float(np.abs(waveform).max()) if peak is None else peak
-    gain = peak / LARGEST if peak > 0 else 1.0
-    integers = np.rint(waveform.astype(np.float64) / gain).clip(-LARGEST, LARGEST).astype("<i2")
-    return Packed(integers=integers, gain=gain)
 
 
 def pack(folder: Path, sources: Sequence[Source], *, sample_rate_hz: int, progress: Progress | None = None) -> None:

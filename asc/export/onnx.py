@@ -8,7 +8,6 @@ for a tool that does not know them, `onnx.inliner.inline_local_functions` writes
 """
 
 import copy
-import dataclasses
 import json
 import platform
 from pathlib import Path
@@ -59,7 +58,7 @@ def build_onnx(network: StoredNet, info: ModelInfo, *, source: Source) -> bytes:
 
 def _metadata(info: ModelInfo) -> dict[str, str]:
     """What is needed to run the file and to read its answer, as JSON: labels in the order of the logits, front end."""
-    said = {"labels": info.labels, "front_end": dataclasses.asdict(info.experiment.front_end)}
+    said = {"labels": info.labels, "front_end": info.experiment.tree()["front_end"]}
     return {key: json.dumps(value, ensure_ascii=False, separators=(",", ":")) for key, value in said.items()}
 
 

@@ -16,9 +16,12 @@ from dataclasses import dataclass
 
 from asc.config import FrontEnd
 from asc.export.onnx_graph import Graph
+from asc.frontend import noise_magnitude
+from asc.level import LARGEST
 
 _FLOAT, _DOUBLE = 1, 11
 _MOST_ROWS = 16
+_LEAST_STEP = 1e-30
 _BREAK_MEL, _BREAK_HZ = 15.0, 1000.0
 """Slaney's mel scale is linear up to here, 200 / 3 Hz a mel, and logarithmic above (torchaudio and librosa alike)."""
 _LOG_STEP = math.log(6.4) / 27
@@ -44,15 +47,39 @@ def _sizes(front_end: FrontEnd) -> _Sizes:
 def add_front_end(graph: Graph, front_end: FrontEnd, waveform: str) -> str:
     """Add nodes from the value `waveform` (batch, samples) to log-mel (batch, 1, mel_bands, frames); the name of that.
 
-    A clip that is shorter than a hop has no frame: onnxruntime refuses it when the network runs.
+    As in `asc.predict`, waveforms are first rounded to 16 bits with their peak at full scale. A clip that is shorter
+    than a hop has no frame: onnxruntime refuses it when the network runs.
     """
     sizes = _sizes(front_end)
-    magnitudes = _magnitudes(graph, front_end, sizes, _frames(graph, front_end, sizes, waveform))
-    by_row = graph.node("MatMul", magnitudes, _filters(graph, front_end, sizes))
-    mel = graph.node("ReduceSum", by_row, graph.whole(1))
+    rounded, step = _rounded(graph, waveform)
+    magnitudes = _magnitudes(graph, front_end, sizes, _frames(graph, front_end, sizes, rounded))
+    filters = _filters(graph, front_end, sizes)
+    mel = graph.node("ReduceSum", graph.node("MatMul", magnitudes, filters), graph.whole(1))
+    if front_end.noise_steps:
+        mel = graph.node("Add", mel, _noise(graph, front_end, filters, step))
     log_mel = graph.node("Log", graph.node("Add", mel, graph.number(front_end.log_offset)))
     bands_first = graph.node("Transpose", log_mel, perm=[0, 1, 3, 2])
     return graph.node("Sub", bands_first, graph.node("ReduceMean", bands_first, axes=[3]))
+
+
+def _rounded(graph: Graph, waveform: str) -> tuple[str, str]:
+    """The waveform in whole steps of 16 bits with each clip's peak at full scale, and these steps (batch, 1).
+
+    It is `asc.level.quantise`, in double precision as there: in single precision some loud samples would be rounded the
+    other way. The step of a silent clip is a little more than 0.
+    """
+    peak = graph.node("Cast", graph.node("ReduceMax", graph.node("Abs", waveform), axes=[1]), to=_DOUBLE)
+    step = graph.node("Max", graph.node("Div", peak, graph.double(float(LARGEST))), graph.double(_LEAST_STEP))
+    steps = graph.node("Round", graph.node("Div", graph.node("Cast", waveform, to=_DOUBLE), step))
+    step = graph.node("Cast", step, to=_FLOAT)
+    return graph.node("Mul", graph.node("Cast", steps, to=_FLOAT), step), step
+
+
+def _noise(graph: Graph, front_end: FrontEnd, filters: str, step: str) -> str:
+    """The noise floor (batch, 1, 1, bands) of clips with these steps; `filters` (rows, columns, bands) are doubled."""
+    of_bands = graph.node("ReduceSum", filters, graph.whole(0, 1), keepdims=0)
+    of_step = graph.node("Mul", of_bands, graph.number(noise_magnitude(front_end) / 2))
+    return graph.node("Mul", graph.node("Reshape", step, graph.whole(-1, 1, 1, 1)), of_step)
 
 
 def _frames(graph: Graph, front_end: FrontEnd, sizes: _Sizes, waveform: str) -> str:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from asc.data.choice import DataChoice
 from asc.data.manifest import Clip, Manifest
-from asc.data.packing import quantise
 from asc.data.store import Store, open_store
 from asc.data.synthetic import SAMPLE_RATE_HZ, Synthetic
 from asc.errors import InputError
+from asc.level import quantise
 
 RATE_HZ = 16_000
 

@@ -19,6 +19,7 @@ from asc.config import Architecture, Compression, Experiment, FrontEnd, Storage
 from asc.export import onnx as onnx_export
 from asc.export.onnx import OnnxSession, build_onnx, products_overflow
 from asc.frontend import LogMel
+from asc.level import quantise
 from asc.quant.integer import IntegerNet
 from asc.quant.stored import StoredNet
 from asc.recipes.loading import load_experiment, recipe_names
@@ -35,11 +36,11 @@ def small(request: pytest.FixtureRequest) -> tuple[Experiment, StoredNet]:
 
 
 def noise(clips: int, samples: int, *, seed: int = 0) -> torch.Tensor:
-    """Waveforms (clips, samples) of noise that grows louder, and falls silent for a moment."""
+    """Waveforms (clips, samples) of noise that grows louder, and falls silent for a moment, as a store gives them."""
     waves = torch.randn(clips, samples, generator=torch.Generator().manual_seed(seed))
     waves *= torch.linspace(0.001, 0.2, samples)
     waves[:, samples // 3 : samples // 2] = 0
-    return waves
+    return torch.stack([torch.from_numpy(quantise(wave.numpy()).samples) for wave in waves])
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -226,6 +227,6 @@ def test_real_clips_end_to_end() -> None:
         wave, rate_hz = soundfile.read(path, dtype="float32")
         assert rate_hz == front_end.sample_rate_hz
         found.append(session.logits(wave[None])[0])
-        expected.append(network(LogMel(front_end)(torch.from_numpy(wave[None]))).numpy()[0])
+        expected.append(network(LogMel(front_end)(torch.from_numpy(quantise(wave).samples[None]))).numpy()[0])
     assert len(found) == 25
     assert_agreement(network, np.array(found), np.array(expected), steps=2)
