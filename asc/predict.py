@@ -20,9 +20,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from asc.artefact import load_model
-from asc.data.audio_file import AudioProblem, Header, checked_header, decode_pieces, mono, resampled
+from asc.data.audio_file import Header, checked_header, decode_pieces, mono, resampled
 from asc.data.packing import quantise
-from asc.errors import InputError
+from asc.errors import AudioProblem, InputError
 from asc.frontend import LogMel
 from asc.model_info import ModelInfo
 from asc.quant.stored import StoredNet

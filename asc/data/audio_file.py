@@ -16,16 +16,13 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
+from asc.errors import AudioProblem
 from asc.torchaudio_compat import resample
 
 MIN_CLIP_S = 0.1
 STREAMED = (0, 0xFFFFFFFF)  # lengths that a writer leaves when it cannot go back to the start of the file
 MAX_OGG_PAGE_BYTES = 65_307
 MAX_RATIO_TERM = 2_000
-
-
-class AudioProblem(Exception):
-    """Why a file cannot be used, in a few words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,10 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from asc.data.atomic_folder import atomic_folder, flush
-from asc.data.audio_file import AudioProblem
 from asc.data.sources import Source
 from asc.data.store_index import AUDIO_FILE, INDEX_FILE, SAMPLE_BYTES, Index, read_index
-from asc.errors import InputError
+from asc.errors import AudioProblem, InputError
 
 Progress = Callable[[int, int], None]
 LARGEST = 32_767

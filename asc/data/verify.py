@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, mode
 
-from asc.data.audio_file import AudioProblem, Header, checked_header
+from asc.data.audio_file import Header, checked_header
 from asc.data.choice import DataChoice
 from asc.data.download import was_downloaded
 from asc.data.manifest import load_manifest
@@ -20,7 +20,7 @@ from asc.data.packages import package_sets
 from asc.data.packing import Progress
 from asc.data.synthetic import Synthetic
 from asc.data.tau import EDITIONS, Edition, Metadata, Problem, audio_files, find_root, read_metadata, some
-from asc.errors import InputError
+from asc.errors import AudioProblem, InputError
 
 _LENGTH_SHARE = 0.01
 _TAU_HZ = 44_100
