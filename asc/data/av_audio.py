@@ -26,6 +26,7 @@ _PIPE_BYTES = 2**12
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
 _CHECKED_CODECS = ("flac", "wavpack")  # whose checksums FFmpeg does not compare unless it is told to
+_TRACKS_ON_THE_WAY = ("mpegts", "mpeg", "flv")
 _REFUSED = "a sound file that names other files or addresses is not opened"
 
 
@@ -54,12 +55,13 @@ class AvSound:
 
 
 @contextmanager
-def open_av(source: Path | Readable, *, lenient: bool = False) -> Iterator[AvSound]:
+def open_av(source: Path | Readable, *, lenient: bool = False, container: Container | None = None) -> Iterator[AvSound]:
     """Open a sound file, or a pipe whose next bytes are sound, and decode its first block.
 
-    Of a pipe the first bytes are read until its container is known, at most `START_BYTES`. The blocks raise as well:
-    a packet that cannot be decoded ends them, unless `lenient`, which skips it as a listener of a broadcast would. One
-    at the very start or end of a broadcast's format, where it was joined or broke off, is dropped in any case.
+    Of a pipe the first bytes are read until its container is known, at most `START_BYTES`; `container` is given where
+    it is known already. The blocks raise as well: a packet that cannot be decoded ends them, unless `lenient`, which
+    skips it as a listener of a broadcast would. One at the very start or end of a broadcast's format, where it was
+    joined or broke off, is dropped in any case.
 
     Raises:
         AudioProblem: not sound, damaged, of an unknown codec, without a sound track, or its rate changes on the way.
@@ -72,7 +74,7 @@ def open_av(source: Path | Readable, *, lenient: bool = False) -> Iterator[AvSou
                 yield sound
     else:
         pipe = _Bytes(source)
-        with _opened(pipe, _container_of_pipe(pipe), lenient) as sound:
+        with _opened(pipe, container or _container_of_pipe(pipe), lenient) as sound:
             yield sound
 
 
@@ -163,6 +165,17 @@ def _no_other_file(*_: object) -> NoReturn:
     raise PermissionError(_REFUSED)
 
 
+def _probing(source: _Bytes, container: Container) -> dict[str, str]:
+    """How far FFmpeg looks ahead before it gives the first block: of a pipe, whose sound is live, a few frames.
+
+    By default it would wait for up to five seconds. Transport streams and their like name their tracks on the way.
+    """
+    if isinstance(source, _Seekable):
+        return {}
+    few = {} if container.demuxer in _TRACKS_ON_THE_WAY else {"probesize": str(_PIPE_BYTES)}
+    return {"analyzeduration": "1", **few}
+
+
 @contextmanager
 def _opened(source: _Bytes, container: Container, lenient: bool) -> Iterator[AvSound]:
     try:
@@ -170,7 +183,7 @@ def _opened(source: _Bytes, container: Container, lenient: bool) -> Iterator[AvS
             source,
             "r",
             format=container.demuxer,
-            container_options={"protocol_whitelist": "none"},
+            container_options={"protocol_whitelist": "none", **_probing(source, container)},
             metadata_errors="replace",
             io_open=_no_other_file,
         )
@@ -195,7 +208,7 @@ def _opened(source: _Bytes, container: Container, lenient: bool) -> Iterator[AvS
         seconds = None if stream.duration is None or stream.time_base is None else stream.duration * stream.time_base
         yield AvSound(
             container=container,
-            codec=stream.codec_context.name,
+            codec=stream.codec_context.codec.canonical_name,
             sample_rate_hz=rate_hz,
             channels=len(first.layout.channels),
             samples=round(seconds * rate_hz) if seconds is not None and container.counts else None,

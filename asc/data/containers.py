@@ -29,10 +29,10 @@ class Container:
 
 
 _MP4 = Container(name="MP4", demuxer="mov", index_at_end=True)
-_MPEG_AUDIO = Container(name="MP3", demuxer="mp3", broadcast=True)
-_ADTS = Container(name="AAC", demuxer="aac", broadcast=True)
-_AC3 = Container(name="AC-3", demuxer="ac3", broadcast=True)
-_EAC3 = Container(name="E-AC-3", demuxer="eac3", broadcast=True)
+MPEG_AUDIO = Container(name="MP3", demuxer="mp3", broadcast=True)
+ADTS = Container(name="AAC", demuxer="aac", broadcast=True)
+AC3 = Container(name="AC-3", demuxer="ac3", broadcast=True)
+EAC3 = Container(name="E-AC-3", demuxer="eac3", broadcast=True)
 _WAV = Container(name="WAV", demuxer="wav")
 _MAGIC: dict[tuple[int, bytes], Container] = {
     (8, b"AVI "): Container(name="AVI", demuxer="avi"),
@@ -56,10 +56,10 @@ _MAGIC: dict[tuple[int, bytes], Container] = {
     (0, b"MAC "): Container(name="Monkey's Audio", demuxer="ape", counts=True),
     (0, b"MPCK"): Container(name="Musepack", demuxer="mpc8"),
     (0, b"MP+"): Container(name="Musepack", demuxer="mpc"),
-    (0, b"ADIF"): _ADTS,
+    (0, b"ADIF"): ADTS,
     **{(4, box): _MP4 for box in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof")},
 }
-_TRANSPORT_STREAM = Container(name="MPEG transport stream", demuxer="mpegts", broadcast=True)
+TRANSPORT_STREAM = Container(name="MPEG transport stream", demuxer="mpegts", broadcast=True)
 _TRANSPORT_PACKET_BYTES = 188
 
 
@@ -70,15 +70,22 @@ def container_of(start: bytes, *, ended: bool = False) -> Container | None:
     alone where the stream has `ended` with them; where `START_BYTES` are given they may also begin later than at the
     first byte, as in a stream that was joined in its middle. An ID3 tag is to be skipped before (`id3_bytes`).
     """
-    for (offset, magic), container in _MAGIC.items():
-        if start[offset : offset + len(magic)] == magic:
-            return container
+    if (found := magic_container(start)) is not None:
+        return found
     if start[:1] == b"G" and start[_TRANSPORT_PACKET_BYTES::_TRANSPORT_PACKET_BYTES][:3] == b"GGG":
-        return _TRANSPORT_STREAM
+        return TRANSPORT_STREAM
     anywhere = ended or len(start) >= START_BYTES
     places = (found.start() for found in re.finditer(rb"\xff|\x0bw", start)) if anywhere else (0,)
     frames = ((offset, container) for offset in places for container in _FRAMES)
     return next((container for offset, container in frames if _agree(start, offset, container, ended=ended)), None)
+
+
+def magic_container(start: bytes) -> Container | None:
+    """The container that has these first 16 bytes, if it has a magic number."""
+    return next(
+        (container for (offset, magic), container in _MAGIC.items() if start[offset : offset + len(magic)] == magic),
+        None,
+    )
 
 
 def id3_bytes(start: bytes) -> int:
@@ -104,14 +111,16 @@ def mpeg_frame_bytes(header: bytes) -> int:
     return (72_000 if layer == 3 and version != 3 else 144_000) * kbps // rate_hz + padding
 
 
-def _adts_frame_bytes(header: bytes) -> int:
+def adts_frame_bytes(header: bytes) -> int:
+    """Bytes of the ADTS frame (ISO/IEC 13818-7) with this header of 6 bytes, 0 where it is none."""
     if len(header) < 6 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0 or header[2] >> 2 & 15 > 12:
         return 0
     length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
     return length if length > 7 else 0
 
 
-def _ac3_frame_bytes(header: bytes) -> int:
+def ac3_frame_bytes(header: bytes) -> int:
+    """Bytes of the AC-3 frame (ETSI TS 102 366) with this header of 6 bytes, 0 where it is none."""
     if len(header) < 6 or header[:2] != b"\x0bw" or header[5] >> 3 > 10 or header[4] >> 6 == 3 or header[4] & 63 > 37:
         return 0
     kbps = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)[
@@ -123,19 +132,20 @@ def _ac3_frame_bytes(header: bytes) -> int:
     return kbps * (4 if rate == 0 else 6)
 
 
-def _eac3_frame_bytes(header: bytes) -> int:
+def eac3_frame_bytes(header: bytes) -> int:
+    """Bytes of the E-AC-3 frame with this header of 6 bytes, 0 where it is none."""
     if len(header) < 6 or header[:2] != b"\x0bw" or not 11 <= header[5] >> 3 <= 16:
         return 0
     return 2 * ((int.from_bytes(header[2:4]) & 0x7FF) + 1)
 
 
 _FRAMES: dict[Container, Callable[[bytes], int]] = {
-    _MPEG_AUDIO: mpeg_frame_bytes,
-    _ADTS: _adts_frame_bytes,
-    _AC3: _ac3_frame_bytes,
-    _EAC3: _eac3_frame_bytes,
+    MPEG_AUDIO: mpeg_frame_bytes,
+    ADTS: adts_frame_bytes,
+    AC3: ac3_frame_bytes,
+    EAC3: eac3_frame_bytes,
 }
-_UNLIKE = {_MPEG_AUDIO: b"\xff\xfe\x0c", _ADTS: b"\xff\xfe\xfc", _AC3: b"\xff\xff", _EAC3: b"\xff\xff"}
+_UNLIKE = {MPEG_AUDIO: b"\xff\xfe\x0c", ADTS: b"\xff\xfe\xfc", AC3: b"\xff\xff", EAC3: b"\xff\xff"}
 _KBPS: dict[tuple[int, int], tuple[int, ...]] = {
     (1, 1): (0, *range(32, 449, 32)),
     (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
