@@ -3,8 +3,8 @@
 A stream that begins with a RIFF/WAVE header, as `arecord` and `ffmpeg -f wav` send it, is read by its own format
 (https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html), and so is RF64 or BW64, whose lengths of 64 bits
 are in a chunk of their own (https://tech.ebu.ch/docs/tech/tech3306.pdf). Programs that cannot know how long they will
-record leave a length of 0, of 2^31 or of 2^32 - 1 there, or nearly so: such a stream lasts until it ends. Some of them
-end it where the length of 32 bits does, and say nothing: `PcmStream.limit` does.
+record leave a length there that is none (`asc.data.pcm_lengths`): such a stream lasts until it ends. Some of them stop
+where a length of 32 bits must, and say nothing: `PcmStream.limit` does.
 """
 
 import struct
@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from asc.data.pcm_lengths import no_length
 from asc.errors import InputError
 
 Encoding = Literal["s16le", "s24le", "s32le", "f32le", "u8"]
@@ -23,10 +24,9 @@ Read = Callable[[int], bytes]
 SAMPLE_BYTES: dict[Encoding, int] = {"u8": 1, "s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 MOST_CHANNELS = 256
 _READ_BYTES = 2**16
-_LONGEST_HEADER_BYTES = 2**20
-_ENDLESS_BYTES = 2**31 - 2**16
+_LONGEST_CHUNK_BYTES = 2**20
+_LONGEST_HEADER_BYTES = 2**22
 _SAID_IN_64_BITS = 2**32 - 1
-_ENDLESS_BYTES_OF_64 = 2**62
 WAVES = (b"RIFF", b"RF64", b"BW64")
 _LIMITS_BYTES = (2**31, 2**32)
 _ABOUT_BYTES = 2**16  # the header counts, and a writer stops at the end of a piece
@@ -104,6 +104,10 @@ class ByteStream:
         """Pass over bytes."""
         while count > 0 and (data := self.read(min(count, _READ_BYTES))):
             count -= len(data)
+
+    def replace(self, start: bytes) -> None:
+        """Put other bytes in the place of as many that were looked at."""
+        self._waiting = start + self._waiting[len(start) :]
 
     def header(self, count: int) -> bytes:
         """Exactly so many bytes of a header."""
@@ -188,7 +192,7 @@ def _wave_header(source: ByteStream) -> tuple[PcmFormat, int | None]:
         name, size = struct.unpack("<4sI", source.header(8))
         if name == b"data":
             break
-        if size > _LONGEST_HEADER_BYTES:
+        if size > _LONGEST_CHUNK_BYTES:
             raise InputError(f"the stream's RIFF/WAVE header has a chunk of {size:,} bytes: send WAV or raw PCM")
         chunk = source.header(size + size % 2)
         if name == b"fmt ":
@@ -198,8 +202,8 @@ def _wave_header(source: ByteStream) -> tuple[PcmFormat, int | None]:
     if found is None:
         raise InputError("the stream's RIFF/WAVE header names no format before its data: send WAV or raw PCM")
     if size == _SAID_IN_64_BITS and long_size is not None:
-        return found, None if long_size == 0 or long_size >= _ENDLESS_BYTES_OF_64 else long_size
-    return found, None if size == 0 or size >= _ENDLESS_BYTES else size
+        return found, None if no_length(long_size, bits=64) else long_size
+    return found, None if no_length(size) else size
 
 
 def _wave_format(chunk: bytes) -> PcmFormat:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from asc.data.audio_file import mono
 from asc.data.av_audio import open_av
 from asc.data.containers import id3_bytes
+from asc.data.endless_header import START_BYTES, with_a_length
 from asc.data.stream_start import MAGIC_BYTES, Found, found_in, other_name
 from asc.errors import AudioProblem, InputError
 from asc.pcm import WAVES, ByteStream, OtherWave, PcmFormat, PcmStream, Read, check_rate, open_wave
@@ -96,6 +97,8 @@ def _coded(source: ByteStream, *, tagged: bool) -> Found | None:
 @contextmanager
 def _decoded(source: ByteStream, found: Found) -> Iterator[SoundStream]:
     source.skip(found.skip)
+    if found.container.demuxer in ("aiff", "w64"):
+        source.replace(with_a_length(source.peek(START_BYTES)))
     try:
         with open_av(source, lenient=True, container=found.container) as sound:
             check_rate(sound.sample_rate_hz)

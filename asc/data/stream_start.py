@@ -38,8 +38,10 @@ _ADTS_BYTES_A_CHANNEL = 768
 _SHORTEST_LOAS_BYTES = 8
 _PACKET_BYTES = 188
 _LOAS = Container(name="AAC (LOAS)", demuxer="loas", broadcast=True)
-# What neither is raw PCM nor is decoded; a server answers with text or an archive where a sound was asked for.
+# What neither is raw PCM nor is decoded. Of RIFX FFmpeg swaps the lengths and not the samples. A server may answer with
+# text or an archive where a sound was asked for.
 _OTHERS = {
+    b"RIFX": "big-endian WAV (RIFX)",
     b"\x7f\xfe\x80\x01": "DTS",
     b"DSD \x1c": "DSF",
     b"FRM8": "DSDIFF",
@@ -74,12 +76,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """Frames without a magic number: their length from 6 bytes of header (0: none), and the bits that never change."""
+    """Frames without a magic number: their length from 6 bytes of header (0: none), and the bits that never change.
+
+    `alike`: frames may be equal to the last bit, as those of silence are. Where the header has few fixed bits they may
+    not: they could be periods of a tone.
+    """
 
     container: Container
     length: Callable[[bytes], int]
     fixed: bytes
     frames: int = 5
+    alike: bool = True
 
 
 def found_in(peek: Peek) -> Found | None:
@@ -108,7 +115,7 @@ def _later_places(peek: Peek) -> Iterator[int]:
 
 
 def _frames_follow(peek: Peek, offset: int, kind: _Kind) -> bool:
-    first, headers, place = b"", set[bytes](), offset
+    first, frames, place = b"", set[bytes](), offset
     for seen in range(kind.frames):
         header = peek(place + _HEADER_BYTES)[place:]
         if len(header) < _HEADER_BYTES:
@@ -117,11 +124,12 @@ def _frames_follow(peek: Peek, offset: int, kind: _Kind) -> bool:
         length = kind.length(header)
         if not length or any((a ^ b) & mask for a, b, mask in zip(header, first, kind.fixed, strict=False)):
             return False
-        if header[:4] in peek(place + length + 3)[place + 1 :]:  # elsewhere than where the next frame begins
+        frame = peek(place + length + 3)[place:]
+        if header[:4] in frame[1:]:  # elsewhere than where the next one begins
             return False
-        headers.add(header[:4])
+        frames.add(frame[:length])
         place += length
-    return kind.container != TRANSPORT_STREAM or len(headers) > 1  # its packets are counted
+    return kind.alike or len(frames) > 1
 
 
 def _checked_adts_frame_bytes(header: bytes) -> int:
@@ -146,7 +154,7 @@ _KINDS = (
     _Kind(container=ADTS, length=_checked_adts_frame_bytes, fixed=b"\xff\xff\xff\xf0"),
     _Kind(container=AC3, length=ac3_frame_bytes, fixed=b"\xff\xff\x00\x00\xfe\xff"),
     _Kind(container=EAC3, length=eac3_frame_bytes, fixed=b"\xff\xff\x00\x00\xf0\xf8"),
-    _Kind(container=_LOAS, length=_loas_frame_bytes, fixed=b"\xff\xe0"),
-    _Kind(container=TRANSPORT_STREAM, length=_packet_bytes, fixed=b"\xff", frames=10),
+    _Kind(container=_LOAS, length=_loas_frame_bytes, fixed=b"\xff\xe0", alike=False),
+    _Kind(container=TRANSPORT_STREAM, length=_packet_bytes, fixed=b"\xff", frames=10, alike=False),
 )
 _FIRST_BYTES = re.compile(rb"[\xff\x0bVG]")
