@@ -111,7 +111,7 @@ def _headed(info: ModelInfo, places: Mapping[str, Any]) -> bytes:
             return length.to_bytes(LENGTH_BYTES, "little") + text + b" " * spare
     raise InputError(
         f"the header of a model file has {-spare} bytes too few for the labels and the names of the data: "
-        "use shorter labels, or a shorter path, such as one through a link"
+        "use shorter labels, a shorter --group-from, or a shorter path, such as one through a link"
     )
 
 

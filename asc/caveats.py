@@ -12,19 +12,35 @@ from asc.published import Published, tau2020
 from asc.results import CalibrationReport, Examination, Intervals, Split
 
 OPTIMISTIC = "optimistic: test clips were used for the calibration, so no figure of this model may be ranked"
+EVERY_FILE = "none"
 TRAINED_ON = "a final model: every clip of its data was trained on, these too, so no figure here judges it"
 
 
-def choice_for(info: ModelInfo, spec: str | None, device_irs: str | None) -> DataChoice:
+def choice_for(
+    info: ModelInfo, spec: str | None, device_irs: str | None, *, group_from: str | None = None
+) -> DataChoice:
     """The data to evaluate on, with the fold and seed of the training.
 
     The impulse responses are `device_irs` where given. Otherwise the model's own data go through its own devices, and
-    other data are taken as they are: they have devices of their own.
+    other data are taken as they are: they have devices of their own. `group_from` finds the groups of other data;
+    without it, data of the same kind (a copy of the model's own, perhaps) are grouped as in training, unless it is
+    `EVERY_FILE`.
+
+    Raises:
+        InputError: another pattern for the model's own data, whose clips would change splits.
     """
     own = info.data.choice
     if spec is None or _same_set(spec, own.spec):
+        if group_from not in (None, own.group_from or EVERY_FILE):
+            trained = f"with --group-from {own.group_from}" if own.group_from else "without --group-from"
+            raise InputError(
+                f"the model was trained on {own.spec} {trained}, so --group-from {group_from} would move clips that it "
+                "was trained on into other splits: leave it out"
+            )
         return dataclasses.replace(own, spec=spec or own.spec, device_irs=device_irs or own.device_irs)
-    return dataclasses.replace(own, spec=spec, device_irs=device_irs, part="development")
+    same_kind = _kind(spec) == _kind(own.spec)
+    pattern = None if group_from == EVERY_FILE else group_from or (own.group_from if same_kind else None)
+    return dataclasses.replace(own, spec=spec, device_irs=device_irs, part="development", group_from=pattern)
 
 
 def refuse_training_clips(info: ModelInfo, choice: DataChoice) -> None:
@@ -50,7 +66,7 @@ def check_training_data(info: ModelInfo, manifest: Manifest) -> None:
     if manifest.digest != info.data.digest:
         raise InputError(
             f"{manifest.spec} is not the data that the model was trained on (files, labels, devices or splits differ): "
-            "give the same --data and --device-irs as in training"
+            "give the same --data, --device-irs and --group-from as in training"
         )
 
 
@@ -131,15 +147,23 @@ def _is_its_own(info: ModelInfo, choice: DataChoice) -> bool:
     own, tau = info.data.choice, ("tau2020:", "tau2022:")
     if _same_set(choice.spec, own.spec) or (choice.spec.startswith(tau) and own.spec.startswith(tau)):
         return True
+    copy = _manifest(dataclasses.replace(own, spec=choice.spec))
+    if copy is not None and copy.digest == info.data.digest:
+        return True
+    return bool(_files(_manifest(own)) & _files(_manifest(choice)))
+
+
+def _manifest(choice: DataChoice) -> Manifest | None:
+    """None where it cannot be read, or not in the way that is asked for."""
     try:
-        if load_manifest(dataclasses.replace(own, spec=choice.spec)).digest == info.data.digest:
-            return True
-        return bool(_files(load_manifest(own)) & _files(load_manifest(choice)))
+        return load_manifest(choice)
     except InputError:
-        return False
+        return None
 
 
-def _files(manifest: Manifest) -> set[Path]:
+def _files(manifest: Manifest | None) -> set[Path]:
+    if manifest is None:
+        return set()
     folder = manifest.source
     return {(folder / (c.copy_of or c.path)).resolve() for c in manifest.clips} if isinstance(folder, Path) else set()
 
@@ -148,6 +172,10 @@ def _same_set(spec: str, other: str) -> bool:
     """Whether two specs name one place, however it is written."""
     (scheme, _, place), (other_scheme, _, other_place) = spec.partition(":"), other.partition(":")
     return scheme == other_scheme and _resolved(place) == _resolved(other_place)
+
+
+def _kind(spec: str) -> str:
+    return spec.partition(":")[0]
 
 
 def _resolved(place: str) -> Path:

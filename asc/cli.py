@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, BinaryIO, TypeVar
 
@@ -87,6 +87,11 @@ class Output:
     def say(self, text: str) -> None:
         """A line on standard error."""
         self.progress.print(text, markup=False)
+
+    def notes(self, notes: Iterable[str]) -> None:
+        """What the person should know, a line each on standard error."""
+        for note in notes:
+            self.say(f"note: {note}")
 
     def result(self, renderable: Any) -> None:
         """A table or text on standard output (on standard error with --json)."""

@@ -5,6 +5,10 @@ import errno
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class AudioProblem(Exception):
+    """Why a sound file cannot be used, in a few words; who knows its name adds that."""
+
+
 class InputError(ValueError):
     """Wrong input from outside. The message is one sentence: the file or key, what is wrong, what to do."""
 

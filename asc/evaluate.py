@@ -169,15 +169,17 @@ def open_for(
     cache: Path,
     progress: Callable[[int, int], None],
     device_irs: str | None = None,
+    group_from: str | None = None,
 ) -> Dataset:
     """The data to evaluate a model on: `spec`, or what it was trained on, split as it was for the training.
 
-    `device_irs` sends the clips through other devices than in training (`asc.caveats.choice_for`).
+    `device_irs` sends the clips through other devices than in training, `group_from` finds the groups of other data
+    (`asc.caveats.choice_for`).
 
     Raises:
         InputError: the labels are not the model's, the data cannot be opened, or all of them were trained on.
     """
-    choice = choice_for(info, spec, device_irs)
+    choice = choice_for(info, spec, device_irs, group_from=group_from)
     refuse_training_clips(info, choice)
     labels = load_manifest(choice).labels
     if labels != info.labels:  # before anything is packed

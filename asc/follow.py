@@ -1,20 +1,21 @@
-"""Following a stream of raw PCM, such as the output of `arecord`: a line for every second."""
+"""Following a stream of sound, such as the output of `arecord`: a line for every second."""
 
 from functools import partial
 from typing import BinaryIO
 
 from asc import cli
 from asc.errors import InputError
-from asc.pcm import PcmFormat, open_pcm
+from asc.pcm import PcmFormat
 from asc.predict import Model
 from asc.prediction_text import Printer
+from asc.sound_stream import SoundStream, open_sound
 from asc.stream import Follower
 
 
 def follow(
     model: Model, stream: BinaryIO, asked: PcmFormat, printer: Printer, *, window_s: float, every_s: float
 ) -> int:
-    """Print what is heard in a stream of this format (or of its own header's) until it ends.
+    """Print what is heard in a stream until it ends; it is raw PCM of this format unless it begins as something else.
 
     Returns the exit code: 130 where Ctrl-C ended it, else 0.
 
@@ -26,13 +27,16 @@ def follow(
         raise InputError(
             "--follow reads sound from standard input: send it some, as in arecord ... | predict.py ... --follow"
         )
+    with open_sound(partial(_read, stream), asked) as sound:
+        follower = Follower(model, sound.sample_rate_hz, window_s=window_s, every_s=every_s)
+        printer.output.say(f"listening: {sound.title}, the latest {window_s:g} s every {every_s:g} s")
+        return _follow(sound, follower, printer, every_s=every_s)
+
+
+def _follow(sound: SoundStream, follower: Follower, printer: Printer, *, every_s: float) -> int:
     output = printer.output
-    pcm = open_pcm(partial(_read, stream), asked)
-    origin = "as its WAV header says" if pcm.has_header else "raw PCM"
-    follower = Follower(model, pcm.format.sample_rate_hz, window_s=window_s, every_s=every_s)
-    output.say(f"listening: {pcm.format} ({origin}), the latest {window_s:g} s every {every_s:g} s")
     try:
-        for block in pcm.blocks:
+        for block in sound.blocks:
             for heard in follower.feed(block):
                 printer(heard.time_s, heard.prediction)
     except KeyboardInterrupt:
@@ -40,7 +44,8 @@ def follow(
         return cli.INTERRUPTED
     if printer.count == 0:
         raise InputError(f"the stream ended after {follower.heard_s:.2f} s: {every_s:g} s are needed for one line")
-    output.say(f"end of the stream after {follower.heard_s:.1f} s: {_lines(printer)}")
+    why = f"; {sound.limit}" if sound.limit else ""
+    output.say(f"end of the stream after {follower.heard_s:.1f} s: {_lines(printer)}{why}")
     return cli.DONE
 
 

@@ -124,6 +124,7 @@ def _training(info: ModelInfo, terms: Terms, origin: Origin) -> Iterator[str]:
     source = f", {terms.source}" if terms.source else ""
     devices = "" if choice.device_irs is None else " Heard through measured microphones (MicIRP), as nine devices."
     splits = "all clips" if choice.part == "all" else f"fold {choice.fold}, data seed {choice.data_seed}"
+    splits += "" if choice.group_from is None else f", sources by the pattern `{choice.group_from}`"
     yield "## Data and training"
     yield (
         f"- Data: {terms.title} ({splits}){source}. Licence: {terms.licence}.{devices}\n"

@@ -41,11 +41,19 @@ class DataOptions:
     """Draws the validation and calibration clips."""
     device_irs: Annotated[str | None, option("DIR")] = None
     """Impulse responses of microphones (MicIRP): makes data of one device a set of nine, three of them in test only."""
+    group_from: Annotated[str | None, option("REGEX")] = None
+    """Keeps files of one source in one split, for folder:DIR and csv:FILE without groups: what is in the parentheses of
+    this regular expression names the source, as '/(\\d+-\\d+)-' does in dog/1-17808-A.ogg."""
     split: Literal["development", "all"] = "development"
     """all: a final model, trained on every clip, those of the test fold included; it cannot be evaluated on them."""
 
     def choice(self) -> DataChoice:
         """The data that these options ask for."""
         return DataChoice(
-            self.data, fold=self.fold, data_seed=self.data_seed, device_irs=self.device_irs, part=self.split
+            self.data,
+            fold=self.fold,
+            data_seed=self.data_seed,
+            device_irs=self.device_irs,
+            part=self.split,
+            group_from=self.group_from,
         )

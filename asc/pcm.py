@@ -1,10 +1,10 @@
-"""Raw PCM from a pipe: bytes in pieces of any size to mono samples of full scale 1.
+"""PCM from a pipe, raw or as WAV: bytes in pieces of any size to mono samples of full scale 1.
 
 A stream that begins with a RIFF/WAVE header, as `arecord` and `ffmpeg -f wav` send it, is read by its own format
 (https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html), and so is RF64 or BW64, whose lengths of 64 bits
 are in a chunk of their own (https://tech.ebu.ch/docs/tech/tech3306.pdf). Programs that cannot know how long they will
-record leave a length of 0, of 2^31 or of 2^32 - 1 there, or nearly so: such a stream lasts until it ends. Streams that
-begin as another container does are refused: taken for raw PCM they would be noise, which has a label too.
+record leave a length there that is none (`asc.data.pcm_lengths`): such a stream lasts until it ends. Some of them stop
+where a length of 32 bits must, and say nothing: `PcmStream.limit` does.
 """
 
 import struct
@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from asc.data.pcm_lengths import no_length
 from asc.errors import InputError
 
 Encoding = Literal["s16le", "s24le", "s32le", "f32le", "u8"]
@@ -23,23 +24,12 @@ Read = Callable[[int], bytes]
 SAMPLE_BYTES: dict[Encoding, int] = {"u8": 1, "s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 MOST_CHANNELS = 256
 _READ_BYTES = 2**16
-_LONGEST_HEADER_BYTES = 2**20
-_ENDLESS_BYTES = 2**31 - 2**16
+_LONGEST_CHUNK_BYTES = 2**20
+_LONGEST_HEADER_BYTES = 2**22
 _SAID_IN_64_BITS = 2**32 - 1
-_ENDLESS_BYTES_OF_64 = 2**62
-_WAVES = (b"RIFF", b"RF64", b"BW64")
-_NO_WAVES = {
-    (0, b"FORM"): "AIFF",
-    (0, b".snd"): "AU",
-    (0, b"fLaC"): "FLAC",
-    (0, b"OggS"): "Ogg",
-    (0, b"RIFX"): "big-endian WAV (RIFX)",
-    (0, b"riff"): "Wave64",
-    (0, b"caff"): "CAF",
-    (0, b"ID3"): "MP3",
-    (0, b"\x1aE\xdf\xa3"): "Matroska",
-    (4, b"ftyp"): "MP4",
-}
+WAVES = (b"RIFF", b"RF64", b"BW64")
+_LIMITS_BYTES = (2**31, 2**32)
+_ABOUT_BYTES = 2**16  # the header counts, and a writer stops at the end of a piece
 _OF_WAVE: dict[tuple[int, int], Encoding] = {
     (1, 8): "u8",
     (1, 16): "s16le",
@@ -48,6 +38,12 @@ _OF_WAVE: dict[tuple[int, int], Encoding] = {
     (3, 32): "f32le",
 }
 _EXTENSIBLE = 0xFFFE
+
+
+def check_rate(sample_rate_hz: int) -> None:
+    """Raise InputError for a rate that is none of sound."""
+    if not 100 <= sample_rate_hz <= 10_000_000:
+        raise InputError(f"the rate must lie within 100 and 10,000,000 Hz, got {sample_rate_hz}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +56,7 @@ class PcmFormat:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        if not 100 <= self.sample_rate_hz <= 10_000_000:
-            raise InputError(f"the rate must lie within 100 and 10,000,000 Hz, got {self.sample_rate_hz}")
+        check_rate(self.sample_rate_hz)
         if not 1 <= self.channels <= MOST_CHANNELS:
             raise InputError(f"the number of channels must lie within 1 and {MOST_CHANNELS}, got {self.channels}")
 
@@ -82,37 +77,16 @@ class PcmFormat:
         return f"{self.sample_rate_hz:,} Hz, {self.channels} channel{'s' * (self.channels > 1)}, {self.encoding}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PcmStream:
-    """A stream whose format is known; `blocks` gives its samples, (samples,) each, as they come."""
-
-    format: PcmFormat
-    has_header: bool
-    blocks: Iterator[NDArray[np.float32]]
+class OtherWave(Exception):
+    """A WAV whose samples are no plain PCM of a kind that is read here; `ByteStream.rewind` goes back to its start."""
 
 
-def open_pcm(read: Read, asked: PcmFormat) -> PcmStream:
-    """A stream of `asked` format, or of the one that its own header names.
-
-    `read(n)` gives at least one byte and at most n, as soon as there are any, and none at the end of the stream.
-
-    Raises:
-        InputError: a header that is cut off, has no format, or names one that is not read here; another container.
-    """
-    source = _Bytes(read)
-    start = source.peek(8)
-    _refuse_other_container(start)
-    if not start.startswith(_WAVES):
-        return PcmStream(format=asked, has_header=False, blocks=_blocks(source, asked, None))
-    found, data_bytes = _wave_header(source)
-    return PcmStream(format=found, has_header=True, blocks=_blocks(source, found, data_bytes))
-
-
-class _Bytes:
-    """A stream of bytes from which exact numbers of them can be taken."""
+class ByteStream:
+    """A stream of bytes that can be looked at before they are taken."""
 
     def __init__(self, read: Read) -> None:
-        self._read, self._waiting = read, b""
+        """`read(n)` gives at least one byte and at most n, as soon as there are any, and none at the end."""
+        self._read, self._waiting, self._header = read, b"", b""
 
     def peek(self, count: int) -> bytes:
         """The next bytes, left where they are; fewer at the end."""
@@ -120,55 +94,107 @@ class _Bytes:
             self._waiting += more
         return self._waiting[:count]
 
-    def exactly(self, count: int) -> bytes:
-        data = self.peek(count)
-        if len(data) < count:
-            raise InputError("the stream ends within its RIFF/WAVE header: send all of it, or raw PCM without one")
+    def read(self, count: int = _READ_BYTES, /) -> bytes:
+        """At most `count` bytes, as soon as there are any; none at the end."""
+        data = self._waiting[:count] if self._waiting else self._read(count)
         self._waiting = self._waiting[count:]
         return data
 
-    def some(self) -> bytes:
-        """Whatever is there; nothing at the end."""
-        data, self._waiting = self._waiting or self._read(_READ_BYTES), b""
+    def skip(self, count: int) -> None:
+        """Pass over bytes."""
+        while count > 0 and (data := self.read(min(count, _READ_BYTES))):
+            count -= len(data)
+
+    def replace(self, start: bytes) -> None:
+        """Put other bytes in the place of as many that were looked at."""
+        self._waiting = start + self._waiting[len(start) :]
+
+    def header(self, count: int) -> bytes:
+        """Exactly so many bytes of a header."""
+        data = self.peek(count)
+        if len(data) < count:
+            raise InputError("the stream ends within its RIFF/WAVE header: send all of it, or raw PCM without one")
+        if len(self._header) + count > _LONGEST_HEADER_BYTES:
+            raise InputError(
+                f"the stream's RIFF/WAVE header has more than {_LONGEST_HEADER_BYTES:,} bytes before its samples: send "
+                "WAV without pictures, or raw PCM"
+            )
+        self._header += data
+        self._waiting = self._waiting[count:]
         return data
 
-
-def _blocks(source: _Bytes, form: PcmFormat, left: int | None) -> Iterator[NDArray[np.float32]]:
-    """Whole frames as they come, from `left` bytes if that many are known; a cut-off last frame is dropped."""
-    rest = b""
-    while left != 0 and (data := source.some()):
-        data = data if left is None else data[:left]
-        left = None if left is None else left - len(data)
-        data = rest + data
-        whole = len(data) - len(data) % form.frame_bytes
-        rest = data[whole:]
-        if whole:
-            yield form.samples(data[:whole])
+    def rewind(self) -> None:
+        """Go back to the start of the header."""
+        self._waiting, self._header = self._header + self._waiting, b""
 
 
-def _refuse_other_container(start: bytes) -> None:
-    for (offset, magic), name in _NO_WAVES.items():
-        if start[offset:].startswith(magic):
-            raise InputError(
-                f"the stream begins as {name} does, which is not read from a stream: send WAV or raw PCM, as in "
-                "ffmpeg -v error -i FILE -f wav - | predict.py ... --follow"
-            )
+@dataclass(slots=True, kw_only=True)
+class PcmStream:
+    """PCM of a known format: iterating gives its samples, (samples,) each, as they come; a cut-off frame is dropped.
+
+    `bytes_left` is what the header says is still to come, None where it says nothing; `has_header` is whether there is
+    one. `done_bytes` counts what was given.
+    """
+
+    source: ByteStream
+    format: PcmFormat
+    has_header: bool = False
+    bytes_left: int | None = None
+    done_bytes: int = 0
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        """Whole frames as they come."""
+        rest = b""
+        while self.bytes_left != 0 and (data := self.source.read()):
+            if self.bytes_left is not None:
+                data = data[: self.bytes_left]
+                self.bytes_left -= len(data)
+            self.done_bytes += len(data)
+            data = rest + data
+            whole = len(data) - len(data) % self.format.frame_bytes
+            rest = data[whole:]
+            if whole:
+                yield self.format.samples(data[:whole])
+
+    @property
+    def limit(self) -> str | None:
+        """Why a WAV without a length ended, if that was where the writers of such streams stop."""
+        if not self.has_header or self.bytes_left is not None:
+            return None
+        limit = next((each for each in _LIMITS_BYTES if abs(self.done_bytes - each) <= _ABOUT_BYTES), None)
+        if limit is None:
+            return None
+        return (
+            f"it ended at {limit // 2**30} GiB, the longest that a WAV may be, where arecord and others stop: send raw "
+            "PCM, as arecord does with -t raw"
+        )
 
 
-def _wave_header(source: _Bytes) -> tuple[PcmFormat, int | None]:
-    """Format and bytes of the data, None where they are not known; the stream then stands at its samples."""
-    start = source.exactly(12)
+def open_wave(source: ByteStream) -> PcmStream:
+    """The PCM of a stream that stands at a RIFF, RF64 or BW64 header; it then stands at its samples.
+
+    Raises:
+        InputError: a header that is cut off, too long or has no format.
+        OtherWave: a format that is not plain PCM.
+    """
+    found, data_bytes = _wave_header(source)
+    return PcmStream(source=source, format=found, has_header=True, bytes_left=data_bytes)
+
+
+def _wave_header(source: ByteStream) -> tuple[PcmFormat, int | None]:
+    """Format and bytes of the data, None where they are not known."""
+    start = source.header(12)
     if start[8:] != b"WAVE":
         raise InputError(f"the stream begins with {start[:4].decode()}, but is no WAVE: send WAV or raw PCM")
     found: PcmFormat | None = None
     long_size: int | None = None
     while True:
-        name, size = struct.unpack("<4sI", source.exactly(8))
+        name, size = struct.unpack("<4sI", source.header(8))
         if name == b"data":
             break
-        if size > _LONGEST_HEADER_BYTES:
+        if size > _LONGEST_CHUNK_BYTES:
             raise InputError(f"the stream's RIFF/WAVE header has a chunk of {size:,} bytes: send WAV or raw PCM")
-        chunk = source.exactly(size + size % 2)
+        chunk = source.header(size + size % 2)
         if name == b"fmt ":
             found = _wave_format(chunk)
         elif name == b"ds64" and len(chunk) >= 16:
@@ -176,8 +202,8 @@ def _wave_header(source: _Bytes) -> tuple[PcmFormat, int | None]:
     if found is None:
         raise InputError("the stream's RIFF/WAVE header names no format before its data: send WAV or raw PCM")
     if size == _SAID_IN_64_BITS and long_size is not None:
-        return found, None if long_size == 0 or long_size >= _ENDLESS_BYTES_OF_64 else long_size
-    return found, None if size == 0 or size >= _ENDLESS_BYTES else size
+        return found, None if no_length(long_size, bits=64) else long_size
+    return found, None if no_length(size) else size
 
 
 def _wave_format(chunk: bytes) -> PcmFormat:
@@ -188,10 +214,7 @@ def _wave_format(chunk: bytes) -> PcmFormat:
         (tag,) = struct.unpack("<H", chunk[24:26])
     encoding = _OF_WAVE.get((tag, bits))
     if encoding is None:
-        raise InputError(
-            f"the stream's WAV format (tag {tag}, {bits} bits) is not read here: send PCM of 8, 16, 24 or 32 bits, or "
-            "floats of 32"
-        )
+        raise OtherWave(f"tag {tag}, {bits} bits")
     return PcmFormat(sample_rate_hz=rate_hz, channels=channels, encoding=encoding)
 
 

@@ -20,8 +20,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from asc.artefact import load_model
-from asc.data.audio_file import AudioProblem, Header, checked_header, decode_pieces, mono, resampled
-from asc.errors import InputError
+from asc.data.audio_file import RATES_HZ, Header, Piece, decode_pieces, mono, resampled
+from asc.data.levels import level_note
+from asc.errors import AudioProblem, InputError
 from asc.frontend import LogMel
 from asc.level import quantise
 from asc.model_info import ModelInfo
@@ -32,7 +33,6 @@ LONGEST_WHOLE_S = 30
 WINDOW_S = 10
 LOUDEST = 100.0
 MOST_CHANNELS = 256
-RATES_HZ = (100, 10_000_000)
 _FULL_SCALE = {"uint8": 2.0**7, "int16": 2.0**15, "int32": 2.0**31}
 _TENSORS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8, torch.int16, torch.int32)
 
@@ -79,7 +79,10 @@ class Model:
         bounds = np.cumsum([0, *window_lengths(Header(samples=len(sound), sample_rate_hz=rate_hz))])
         try:
             pieces = [sound[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
-            return self._mean(resampled(mono(piece), rate_hz, self.sample_rate_hz) for piece in pieces)
+            return self._mean(
+                Piece(sound=resampled(mono(piece), rate_hz, self.sample_rate_hz), peak=float(np.abs(piece).max()))
+                for piece in pieces
+            )
         except AudioProblem as problem:
             raise InputError(f"the waveform cannot be used ({problem}): give finite samples") from problem
 
@@ -91,18 +94,19 @@ class Model:
         """
         path = Path(path)
         try:
-            _checked_rate(checked_header(path, min_s=0).sample_rate_hz)
             return self._mean(decode_pieces(path, self.sample_rate_hz, window_lengths))
         except (AudioProblem, InputError) as problem:
             raise InputError(f"{path}: {problem}") from problem
 
-    def _mean(self, waveforms: Iterable[NDArray[np.float32]]) -> Prediction:
+    def _mean(self, windows: Iterable[Piece]) -> Prediction:
         """The mean of the windows' probabilities, each (samples,) at the model's rate."""
-        total, count = np.zeros(len(self.labels)), 0
-        for waveform in waveforms:
-            total += self._probabilities(waveform)
+        total, count, peak, loudest = np.zeros(len(self.labels)), 0, 0.0, 0.0
+        for window in windows:
+            total += self._probabilities(window.sound)
             count += 1
-        return Prediction(labels=self.labels, probabilities=tuple((total / count).tolist()))
+            peak, loudest = max(peak, float(np.abs(window.sound).max())), max(loudest, window.peak)
+        probabilities = tuple((total / count).tolist())
+        return Prediction(labels=self.labels, probabilities=probabilities, note=level_note(peak, loudest))
 
     @torch.inference_mode()
     def _probabilities(self, waveform: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -119,10 +119,14 @@ class Examination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What a model says of one recording: the probability of every label; both in the order of the model's labels."""
+    """What a model says of one recording: the probability of every label; both in the order of the model's labels.
+
+    `note` is what speaks against it, such as silence, and None for most.
+    """
 
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
+    note: str | None = None
 
     @property
     def label(self) -> str:

@@ -31,6 +31,9 @@ class Options:
     """Where the data lie that the model was trained on, if they moved."""
     device_irs: Annotated[str | None, cli.option("DIR")] = None
     """Where the impulse responses lie that the model was trained with, if they moved."""
+    group_from: Annotated[str | None, cli.option("REGEX")] = None
+    """Finds the sources of other --data in file names; by default as in training, where those are of the same kind.
+    none: every file is a source of its own."""
     calibrate_on_test: bool = False
     """Fit on the test fold, as the starred rows of the report did: figures there are optimistic then."""
     output: Annotated[Path | None, cli.option("FILE")] = None
@@ -62,7 +65,7 @@ def main(options: Options) -> int:
     recalibrate.check_uncalibrated(info)
     recalibrate.check_target(options.target, options.model)
     calibration = Calibration(method=options.method, fit_on="test" if options.calibrate_on_test else "calibration")
-    choice = caveats.choice_for(info, options.data, options.device_irs)
+    choice = caveats.choice_for(info, options.data, options.device_irs, group_from=options.group_from)
     caveats.check_training_data(info, load_manifest(choice))
     with packing(output.progress) as bar:
         dataset = open_dataset(

@@ -6,6 +6,7 @@ python launch/data.py pack tau2020:DIR
 """
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -51,6 +52,8 @@ class Verify:
 
     spec: Annotated[str, tyro.conf.Positional, cli.option("SPEC")]
     """tau2020:DIR or tau2022:DIR (DIR may be an evaluation set's folder), esc10:DIR, csv:FILE or folder:DIR."""
+    group_from: Annotated[str | None, cli.option("REGEX")] = None
+    """As training will be given it: checked against the names."""
     json: bool = False
     """Print one JSON object on standard output, with every name."""
 
@@ -67,6 +70,8 @@ class Pack:
     """Impulse responses to hear the clips through, as in training; the store then depends on --fold."""
     fold: int = 1
     """The test fold, whose clips are heard through all devices."""
+    group_from: Annotated[str | None, cli.option("REGEX")] = None
+    """As in training; the store depends on it where --device-irs is given, which the test fold is heard through."""
     sample_rate_hz: Annotated[int, cli.option("HZ")] = FrontEnd().sample_rate_hz
     """Rate of the stored audio: front_end.sample_rate_hz of the configs that will read it (44,100 unless changed)."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
@@ -126,13 +131,13 @@ def verify(options: Verify, output: cli.Output) -> int:
     from asc.progress import counting
 
     with counting(output.progress, "checking audio") as progress:
-        found = verifying.verify(options.spec, progress=progress)
+        found = verifying.verify(options.spec, group_from=options.group_from, progress=progress)
     for line in verifying.lines(found):
         output.result(line)
     output.json({**dataclasses.asdict(found), "whole": found.whole})
     if not found.whole:
         return cli.complain(verifying.advice(found))
-    output.result(f"{options.spec} is whole\nnext: python launch/data.py pack {options.spec}")
+    output.result(f"{options.spec} is whole\nnext: python launch/data.py pack {spec_and_groups(options)}")
     return cli.DONE
 
 
@@ -145,19 +150,32 @@ def pack(options: Pack, output: cli.Output) -> int:
     from asc.progress import packing
 
     manifest = load_manifest(
-        DataChoice(options.spec, fold=options.fold, device_irs=options.device_irs, part=options.split)
+        DataChoice(
+            options.spec,
+            fold=options.fold,
+            device_irs=options.device_irs,
+            part=options.split,
+            group_from=options.group_from,
+        )
     )
+    output.notes(manifest.notes)
     with packing(output.progress) as bar:
         cache = options.cache or default_cache()
         store = open_store(manifest, sample_rate_hz=options.sample_rate_hz, cache=cache, progress=bar)
     output.result(f"{options.spec}: {len(store):,} clips at {store.sample_rate_hz:,} Hz in {store.folder}")
     output.result(f"{store.size_bytes:,} bytes")
     if manifest.labelled:
-        output.result(f"next: python launch/train.py --recipe qat_8b --data {options.spec}")
+        output.result(f"next: python launch/train.py --recipe qat_8b --data {spec_and_groups(options)}")
     else:
         output.result(f"next: python launch/evaluate.py MODEL --data {options.spec} --split test")
     output.json({"spec": options.spec, "clips": len(store), "store": str(store.folder), "bytes": store.size_bytes})
     return cli.DONE
+
+
+def spec_and_groups(options: Verify | Pack) -> str:
+    """The set as the next command line names it."""
+    groups = f" --group-from {shlex.quote(options.group_from)}" if options.group_from else ""
+    return f"{options.spec}{groups}"
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ class Options:
     """valid (which chose the best epoch), calibration, or test (read it once, at the end)."""
     device_irs: Annotated[str | None, cli.option("DIR")] = None
     """Impulse responses of the devices to hear the clips through; by default the training's, for other --data none."""
+    group_from: Annotated[str | None, cli.option("REGEX")] = None
+    """Finds the sources of other --data in file names; by default as in training, where those are of the same kind.
+    none: every file is a source of its own."""
     output: Annotated[Path | None, cli.option("DIR")] = None
     """Where the files go; by default evaluation-SPLIT beside the model, with its name if that is not model.safetensors.
     Those of an earlier evaluation are replaced."""
@@ -68,6 +71,7 @@ def main(options: Options) -> int:
             cache=options.cache or default_cache(),
             progress=bar,
             device_irs=options.device_irs,
+            group_from=options.group_from,
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     own = dataset.manifest.digest == info.data.digest
@@ -78,8 +82,7 @@ def main(options: Options) -> int:
     examination = evaluator.examine(logits, clips) if dataset.manifest.labelled else None
     about = caveats.about(info, dataset.manifest, options.split, examination, model=options.model)
     files = folder.write(options.folder, predictions, examination, about)
-    for note in about.notes:
-        output.say(f"note: {note}")
+    output.notes(about.notes)
     if examination is not None:
         for table in tables.evaluation_tables(examination.evaluation, about):
             output.result(table)

@@ -31,6 +31,9 @@ class Options:
     model_data.c and .h for TFLite Micro."""
     data: Annotated[str | None, cli.option("SPEC")] = None
     """Data to check on, with any labels; by default those that the model was trained on. The test fold stays closed."""
+    group_from: Annotated[str | None, cli.option("REGEX")] = None
+    """Finds the sources of other --data in file names; by default as in training, where those are of the same kind.
+    none: every file is a source of its own."""
     clips: int = 200
     """How many clips to check on; all there are if there are fewer."""
     seconds: float = 10.0
@@ -63,7 +66,9 @@ def main(options: Options) -> int:
     formats.check(options.to, network, clips=options.clips, seconds=options.seconds)
     prepare(options.folder)
     with packing(output.progress) as bar:
-        dataset = open_clips(info, options.data, cache=options.cache or default_cache(), progress=bar)
+        dataset = open_clips(
+            info, options.data, group_from=options.group_from, cache=options.cache or default_cache(), progress=bar
+        )
     try:
         passed = job.export_all(
             network,

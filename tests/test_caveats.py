@@ -113,6 +113,40 @@ def test_a_final_model_is_not_judged_by_the_set_that_it_was_trained_on(info: Mod
     refuse_training_clips(model, choice_for(model, "csv:nowhere", None))
 
 
+def test_a_copy_of_the_training_data_is_grouped_as_they_were_and_other_kinds_are_not(info: ModelInfo) -> None:
+    own = replace(info.data.choice, spec="folder:here", device_irs=None, group_from="/(.)-")
+    model = replace(info, data=replace(info.data, choice=own))
+    assert choice_for(model, None, None) == own == choice_for(model, "folder:here", None, group_from="/(.)-")
+    assert choice_for(model, "folder:./here", None).group_from == "/(.)-"
+    assert choice_for(model, "folder:copy", None).group_from == "/(.)-"
+    assert choice_for(model, "folder:other", None, group_from="(..)").group_from == "(..)"
+    assert choice_for(model, "folder:other", None, group_from="none").group_from is None
+    assert choice_for(model, "csv:other", None).group_from is None
+    assert choice_for(model, "csv:other", None, group_from="(..)").group_from == "(..)"
+
+
+def test_the_models_own_data_cannot_be_grouped_anew(info: ModelInfo) -> None:
+    for trained, asked in ((None, "(.)"), ("(.)", "(..)"), ("(.)", "none")):
+        own = replace(info.data.choice, spec="folder:here", group_from=trained)
+        model = replace(info, data=replace(info.data, choice=own))
+        said = "with --group-from" if trained else "without --group-from"
+        with pytest.raises(InputError, match=f"trained on folder:here {said}.*: leave it out"):
+            choice_for(model, "folder:here", None, group_from=asked)
+    assert choice_for(info, None, None, group_from="none") == info.data.choice
+
+
+def test_a_final_model_is_not_judged_by_its_clips_under_another_kind_of_name(info: ModelInfo, tmp_path: Path) -> None:
+    lines = [f"{label}/{number}-{take}.wav" for label in "xy" for number in range(9) for take in "ab"]
+    for line in lines:
+        (tmp_path / line).parent.mkdir(exist_ok=True)
+        (tmp_path / line).touch()
+    (tmp_path / "set.csv").write_text("\n".join(["filename,label,group", *(f"{n},{n[0]},{n[:3]}" for n in lines)]))
+    own = DataChoice(f"folder:{tmp_path}", part="all", group_from="^(./.)")
+    model = replace(info, data=DataIdentity(choice=own, digest=load_manifest(own).digest))
+    with pytest.raises(InputError, match="final one"):
+        refuse_training_clips(model, choice_for(model, f"csv:{tmp_path}/set.csv", None))
+
+
 def test_a_plain_model_on_its_own_data_needs_no_note(info: ModelInfo) -> None:
     assert notes(info) == ()
 

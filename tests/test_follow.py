@@ -1,21 +1,27 @@
 """Following a stream: bytes as they come, and every way that a stream can end."""
 
+import contextlib
 import io
 import os
+import struct
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
+import av
 import numpy as np
 import pytest
 import soundfile
 
 import asc
+import asc.pcm
 from asc import cli
 from asc.errors import InputError
 from asc.follow import follow
 from asc.pcm import PcmFormat
 from asc.predict import Model
 from asc.prediction_text import Printer
+from asc.results import Prediction
 
 ASKED = PcmFormat(sample_rate_hz=8000, channels=1, encoding="s16le")
 
@@ -76,6 +82,103 @@ def test_a_header_or_none_and_bytes_in_any_number(
 def test_ctrl_c_ends_it_in_order(model: Model, wave: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = followed(model, Dripping(wave, most=1000, interrupt_at=20_000), capsys)
     assert code == cli.INTERRUPTED and out.count("\n") == 3 and err.splitlines()[-1] == "stopped after 1.2 s: 2 lines"
+
+
+@pytest.fixture(scope="module")
+def coded() -> bytes:
+    """Five seconds of MP3 without a tag, as a pipe carries it."""
+    time_s = np.arange(5 * 44_100) / 44_100
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp3", options={"write_xing": "0", "id3v2_version": "0"}) as output:
+        stream = output.add_stream("libmp3lame", rate=44_100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(0.3 * np.sin(3000 * time_s)[None].astype("f4"), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 44_100, 0
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def test_a_coded_stream_is_heard_as_its_samples_are(
+    model: Model, coded: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = followed(model, Dripping(coded, most=700), capsys)
+    assert code == 0 and out.count("\n") == 11
+    assert err.splitlines() == [
+        "listening: 44,100 Hz, 1 channel, mp3 (decoded from MP3), the latest 1 s every 0.5 s",
+        "end of the stream after 5.0 s: 10 lines",
+    ]
+    with av.open(io.BytesIO(coded)) as file:
+        sound = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+    pcm, asked = sound.astype("<f4").tobytes(), PcmFormat(sample_rate_hz=44_100, channels=1, encoding="f32le")
+    printer = Printer(cli.Output(as_json=False), "csv", key="time_s")
+    assert follow(model, Dripping(pcm), asked, printer, window_s=1.0, every_s=0.5) == 0
+    assert capsys.readouterr().out == out
+
+
+def test_lines_of_a_coded_stream_come_while_it_goes_on(model: Model, coded: bytes) -> None:
+    """The writer of a real pipe waits for a line before it sends on: without one nothing more would come."""
+    lines, received, sent = threading.Event(), [], []
+
+    class Heard(Printer):
+        def __call__(self, key: float, prediction: Prediction) -> None:  # type: ignore[override]
+            received.append(key)
+            lines.set()
+
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(writer, "wb", buffering=0) as pipe:
+            pipe.write(coded[: len(coded) // 2])
+            sent.append(lines.wait(timeout=300))
+            pipe.write(coded[len(coded) // 2 :])
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    printer = Heard(cli.Output(as_json=False), "csv", key="time_s")
+    with os.fdopen(reader, "rb") as stream, contextlib.suppress(InputError):  # this printer counts no lines
+        follow(model, stream, ASKED, printer, window_s=1.0, every_s=0.5)
+    thread.join()
+    assert sent == [True] and received == [0.5 * number for number in range(1, 11)]
+
+
+def test_ctrl_c_while_a_coded_stream_is_waited_for(
+    model: Model, coded: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = followed(model, Dripping(coded, most=700, interrupt_at=len(coded) // 2), capsys)
+    assert code == cli.INTERRUPTED and 4 <= out.count("\n") <= 6
+    assert err.splitlines()[-1].startswith("stopped after 2.")
+
+
+def test_a_coded_stream_that_cannot_be_read_any_more_is_one_sentence(
+    model: Model, coded: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(Dripping):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > len(coded) // 2:
+                raise OSError(5, "Input/output error")
+            return super().read1(size)
+
+    with pytest.raises(InputError, match="standard input cannot be read .Input/output error"):
+        followed(model, Broken(coded, most=700), capsys)
+
+
+def test_a_coded_stream_that_breaks_off_ends_as_any_other(
+    model: Model, coded: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = followed(model, Dripping(coded[: len(coded) // 2 + 100]), capsys)
+    assert code == 0 and out.count("\n") in (5, 6) and err.splitlines()[-1].startswith("end of the stream after 2.")
+
+
+def test_a_wav_that_ends_where_its_writer_must_says_so(
+    model: Model, wave: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 2 GiB nobody waits for in a test: the limit is set where this stream ends."""
+    start = wave.index(b"data") + 8
+    unknown = wave[: start - 4] + struct.pack("<I", 2**31) + wave[start:]
+    monkeypatch.setattr(asc.pcm, "_ABOUT_BYTES", 1)
+    assert "ended at" not in followed(model, Dripping(unknown), capsys)[2]
+    monkeypatch.setattr(asc.pcm, "_LIMITS_BYTES", (len(wave) - start,))
+    assert "ended at" in followed(model, Dripping(unknown), capsys)[2].splitlines()[-1]
 
 
 def test_what_cannot_be_read_is_one_sentence(model: Model, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor
 
 import asc
 from asc.config import Experiment, Storage
-from asc.data.audio_file import Header
+from asc.data.audio_file import Header, Piece
 from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
@@ -174,10 +175,14 @@ def test_a_long_file_is_read_in_windows_and_gives_what_its_waveform_gives(
     soundfile.write(path, sound, RATE_HZ, subtype=subtype)
     waveform, _ = soundfile.read(path, dtype="float32")
     lengths: list[int] = []
-    read = soundfile.SoundFile.read
-    monkeypatch.setattr(
-        soundfile.SoundFile, "read", lambda file, count, **kind: lengths.append(count) or read(file, count, **kind)
-    )
+    pieces = asc.predict.decode_pieces
+
+    def watched(*arguments: Any) -> Iterator[Piece]:
+        for piece in pieces(*arguments):
+            lengths.append(len(piece.sound))
+            yield piece
+
+    monkeypatch.setattr(asc.predict, "decode_pieces", watched)
     said = model.predict_file(path)
     assert sum(lengths) == len(sound) and 9 * RATE_HZ < min(lengths) <= max(lengths) < 12 * RATE_HZ
     np.testing.assert_allclose(said.probabilities, model.predict(waveform.T, RATE_HZ).probabilities, rtol=1e-9)

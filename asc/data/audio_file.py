@@ -1,11 +1,15 @@
-"""Reading one audio file: its checks, and its samples as mono at the wanted rate. Decoding is libsndfile's.
+"""Reading one sound file: its checks, and its samples as mono at the wanted rate. The one decoder of all of asc.
 
-libsndfile reads a cut-off wav or ogg without an error, so the container's own lengths are compared with the file's:
-RIFF and RF64 (https://www.itu.int/rec/R-REC-BS.2088), AIFF, AU, Wave64, and the pages of Ogg (https://www.rfc-editor.org/rfc/rfc3533).
+PCM containers, FLAC, Vorbis, Opus and MP3 that counts its frames are decoded by libsndfile, all else by FFmpeg
+(`asc.data.av_audio`). libsndfile's own length is believed only where it is no guess: what a container says is compared
+with the file (`asc.data.pcm_lengths`, `asc.data.coded_lengths`), and where nothing can be known the file is decoded to
+its end to count its samples. Nothing is allocated by a length that a header names. docs/formats.md has the table.
 """
 
-import struct
+import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,28 +20,60 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
+from asc.data.av_audio import open_av
+from asc.data.coded_lengths import check_asf, check_matroska, check_mp4, flac_samples, mp3_is_counted, ogg_links
+from asc.data.containers import START_BYTES, Container, container_of, id3_bytes
+from asc.data.part_of_file import PartOfFile
+from asc.data.pcm_lengths import (
+    Payload,
+    aiff_payload,
+    au_payload,
+    caf_payload,
+    wave64_payload,
+    wave_payload,
+)
+from asc.errors import AudioProblem
 from asc.torchaudio_compat import resample
 
 MIN_CLIP_S = 0.1
-STREAMED = (0, 0xFFFFFFFF)  # lengths that a writer leaves when it cannot go back to the start of the file
-MAX_OGG_PAGE_BYTES = 65_307
+RATES_HZ = (100, 10_000_000)
 MAX_RATIO_TERM = 2_000
-
-
-class AudioProblem(Exception):
-    """Why a file cannot be used, in a few words."""
+_BLOCK_SAMPLES = 2**16
+_OGG_OF_LIBSNDFILE = (b"\x01vorbis", b"OpusHead")
+_GUESSED = ("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
+_AV_SUFFIXES = ".aac .adts .m4a .m4b .m4r .mp4 .mov .qt .3gp .3g2 .amr .awb .webm .mka .mkv .wma .asf .wv .ac3 .eac3"
+_MORE_SUFFIXES = (
+    ".aif .aifc .oga .opus .snd .spx .ogx .bwf .bw64 .wave .mp1 .mp2 .mpga .tta .ape .mpc .flv .avi .mts .m2ts"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What a sound file says of itself: samples (of each channel) and their rate."""
+    """How long a sound file is: samples (of each channel) and their rate."""
 
     samples: int
     sample_rate_hz: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A file that is being decoded, in blocks of (samples, channels); `samples` is None where nobody knows yet."""
+
+    sample_rate_hz: int
+    samples: int | None
+    blocks: Iterator[NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A piece of a file: `sound`, (samples,), is the mean of its channels; `peak` is the highest of any of them."""
+
+    sound: NDArray[np.float32]
+    peak: float
+
+
 def inspect(path: Path, sample_rate_hz: int, *, min_s: float = MIN_CLIP_S) -> int:
-    """Check a file without decoding it; the samples that it will have at `sample_rate_hz`.
+    """Check a file; the samples that it will have at `sample_rate_hz`.
 
     Raises:
         AudioProblem: empty, unreadable, cut off or shorter than `min_s`.
@@ -48,28 +84,21 @@ def inspect(path: Path, sample_rate_hz: int, *, min_s: float = MIN_CLIP_S) -> in
 
 
 def checked_header(path: Path, *, min_s: float = MIN_CLIP_S) -> Header:
-    """The header of a file, checked against its size; nothing is decoded.
+    """How long a file is, by its header checked against its size; only one without a length is decoded, to count it.
 
     Raises:
-        AudioProblem: empty, unreadable, cut off or shorter than `min_s`.
+        AudioProblem: empty, unreadable, cut off, shorter than `min_s`, or of a rate that no sound has.
     """
-    try:
-        if path.stat().st_size == 0:
-            raise AudioProblem("empty file")
-        info = soundfile.info(str(path))
-        with path.open("rb") as file:
-            _check_length(file, path.stat().st_size, info)
-    except soundfile.LibsndfileError as error:
-        raise AudioProblem(f"unreadable: {error.error_string.rstrip('.')}") from error
-    except TypeError as error:  # so soundfile asks for the rate of a file that is called .raw
-        raise AudioProblem("unreadable: headerless (.raw), so its rate is not known") from error
-    except OSError as error:
-        raise AudioProblem(f"unreadable: {error.strerror or error}") from error
-    if info.frames == 0:
+    with _opened(path) as sound:
+        rate_hz, (low, high) = sound.sample_rate_hz, RATES_HZ
+        samples = sum(map(len, sound.blocks)) if sound.samples is None else sound.samples
+    if not low <= rate_hz <= high:
+        raise AudioProblem(f"unreadable: its header says {rate_hz:,} Hz, but {low:,} to {high:,} Hz are read")
+    if samples == 0:
         raise AudioProblem("empty: no samples")
-    if info.frames < min_s * info.samplerate:
-        raise AudioProblem(f"too short: {info.frames / info.samplerate:.3f} s, at least {min_s} s are needed")
-    return Header(samples=int(info.frames), sample_rate_hz=int(info.samplerate))
+    if samples < min_s * rate_hz:
+        raise AudioProblem(f"too short: {samples / rate_hz:.3f} s, at least {min_s} s are needed")
+    return Header(samples=samples, sample_rate_hz=rate_hz)
 
 
 def decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
@@ -78,32 +107,56 @@ def decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
     Raises:
         AudioProblem: unreadable, fewer samples than the header says, or samples that are no finite numbers.
     """
-    (whole,) = decode_pieces(path, sample_rate_hz, lambda header: [header.samples])
-    return whole
+    return decode_whole(path, sample_rate_hz).sound
 
 
-def decode_pieces(
-    path: Path, sample_rate_hz: int, cut: Callable[[Header], Sequence[int]]
-) -> Iterator[NDArray[np.float32]]:
+def decode_whole(path: Path, sample_rate_hz: int) -> Piece:
+    """As `decode`, with the peak of the channels."""
+    with _opened(path) as sound:
+        mixed = _Mixed(sound.blocks)
+        whole = mixed.take(sound.samples)
+        if sound.samples is not None and len(whole) < sound.samples:
+            raise AudioProblem(f"cut off: {len(whole)} of {sound.samples} samples could be decoded")
+        return Piece(sound=resampled(whole, sound.sample_rate_hz, sample_rate_hz), peak=mixed.peak)
+
+
+def decode_pieces(path: Path, sample_rate_hz: int, cut: Callable[[Header], Sequence[int]]) -> Iterator[Piece]:
     """The consecutive pieces of a file, each as `decode` gives a file; only one of them is in memory at a time.
 
-    `cut` names their lengths, in the file's own samples, that add up to all that its header says.
+    `cut` names their lengths, in the file's own samples, that add up to all that there are.
 
     Raises:
         AudioProblem: as `decode`, at the piece where it is found.
     """
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            header = Header(samples=file.frames, sample_rate_hz=file.samplerate)
-            done = 0
-            for samples in cut(header):
-                sound = file.read(samples, dtype="float32", always_2d=True)
-                done += len(sound)
-                if len(sound) < samples:
-                    raise AudioProblem(f"cut off: {done} of {header.samples} samples could be decoded")
-                yield resampled(mono(sound), header.sample_rate_hz, sample_rate_hz)
-    except soundfile.LibsndfileError as error:
-        raise AudioProblem(f"unreadable: {error.error_string.rstrip('.')}") from error
+    header = checked_header(path, min_s=0)
+    with _opened(path) as sound:
+        mixed, done = _Mixed(sound.blocks), 0
+        for samples in cut(header):
+            piece = mixed.take(samples)
+            done += len(piece)
+            if len(piece) < samples:
+                raise AudioProblem(f"cut off: {done} of {header.samples} samples could be decoded")
+            yield Piece(sound=resampled(piece, header.sample_rate_hz, sample_rate_hz), peak=mixed.peak)
+
+
+class _Mixed:
+    """Blocks of (samples, channels), of which pieces of any length are taken as mono."""
+
+    def __init__(self, blocks: Iterator[NDArray[np.float32]]) -> None:
+        self._blocks, self._rest, self._rest_peak = blocks, np.zeros(0, np.float32), 0.0
+        self.peak = 0.0  # of any channel, in the blocks that the last piece is from
+
+    def take(self, samples: int | None) -> NDArray[np.float32]:
+        """The next samples, (samples,), or all that are left; fewer at the end."""
+        taken, count, self.peak = [self._rest], len(self._rest), self._rest_peak
+        while (samples is None or count < samples) and (block := next(self._blocks, None)) is not None:
+            taken.append(mono(block))
+            count += len(block)
+            self._rest_peak = float(np.abs(block).max(initial=0))
+            self.peak = max(self.peak, self._rest_peak)
+        whole = np.concatenate(taken)
+        self._rest = whole[samples:].copy() if samples is not None else whole[:0]
+        return whole[:samples]
 
 
 def mono(sound: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -138,83 +191,178 @@ def resampling_ratio(rate_hz: int, wanted_hz: int) -> Fraction:
 
 
 def audio_suffixes() -> frozenset[str]:
-    """File name endings of the containers that libsndfile reads (headerless RAW has no rate, so it is left out)."""
+    """File name endings of sound that is read here (headerless RAW has no rate, so it is left out).
+
+    They only choose among the files of a folder; what a file is, its first bytes say.
+    """
     names = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
-    return frozenset(names | {".aif", ".aifc", ".oga", ".opus", ".snd"})
+    return frozenset(names.union(_AV_SUFFIXES.split(), _MORE_SUFFIXES.split()))
 
 
-def _check_length(file: BinaryIO, size_bytes: int, info: "soundfile._SoundFileInfo") -> None:
-    magic = file.read(4)
-    match magic:
-        case b"RIFF" | b"RF64" | b"BW64":
-            _check_riff(file, "<", size_bytes, info)
-        case b"RIFX":
-            _check_riff(file, ">", size_bytes, info)
-        case b"FORM":
-            _compare(struct.unpack(">I", _exactly(file, 4))[0] + 8, size_bytes, "FORM")
-        case b".snd":
-            offset, data_bytes = struct.unpack(">II", _exactly(file, 8))
-            if data_bytes not in STREAMED:
-                _compare(offset + data_bytes, size_bytes, "AU")
-        case b"riff":
-            _compare(struct.unpack("<12xQ", _exactly(file, 20))[0], size_bytes, "Wave64")
-        case b"OggS":
-            _check_ogg(file, size_bytes)
+@contextmanager
+def _opened(path: Path) -> Iterator[_Opened]:
+    """A file in its decoder, and what its container's own lengths say; what fails is an AudioProblem."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise AudioProblem("no file on a disk: send a stream to predict.py --follow")
+        with path.open("rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            if size_bytes == 0:
+                raise AudioProblem("empty file")
+            container = _container(file, size_bytes)
+            place = file.tell()
+            with _decoder(path, file, container, size_bytes) as sound:
+                file.seek(place)
+                yield sound
+    except soundfile.LibsndfileError as error:
+        raise AudioProblem(f"unreadable: {error.error_string.rstrip('.')}") from error
+    except OSError as error:
+        raise AudioProblem(f"unreadable: {error.strerror or error}") from error
 
 
-def _check_riff(file: BinaryIO, order: str, size_bytes: int, info: "soundfile._SoundFileInfo") -> None:
-    (riff_bytes,) = struct.unpack(f"{order}I", _exactly(file, 4))
-    _exactly(file, 4)
-    long_data_bytes = None
-    while len(head := file.read(8)) == 8:
-        name, chunk_bytes = head[:4], struct.unpack(f"{order}I", head[4:])[0]
-        if name == b"ds64":
-            riff_bytes, long_data_bytes = struct.unpack(f"{order}QQ", _exactly(file, 16))
-            chunk_bytes -= 16
-        if name == b"data":
-            there = size_bytes - file.tell()
-            if chunk_bytes in STREAMED and long_data_bytes is None:
-                _check_streamed(there, info)
-            else:
-                _compare(chunk_bytes if long_data_bytes is None else long_data_bytes, there, "data chunk")
-            break
-        file.seek(chunk_bytes + chunk_bytes % 2, 1)
-    if riff_bytes not in STREAMED:
-        _compare(riff_bytes + 8, size_bytes, "RIFF")
+def _container(file: BinaryIO, size_bytes: int) -> Container | None:
+    """What the file is; it then stands at its first byte, after tags."""
+    place = 0
+    while length := id3_bytes(file.read(10)):
+        place += length
+        file.seek(place)
+    file.seek(place)
+    found = container_of(file.read(16))
+    if found is None:
+        file.seek(place)
+        found = container_of(file.read(START_BYTES), ended=size_bytes - place < START_BYTES)
+    file.seek(place)
+    return found
 
 
-def _compare(said_bytes: int, there_bytes: int, what: str) -> None:
-    if said_bytes > there_bytes + 1:  # some writers count a padding byte that they do not write
-        raise AudioProblem(f"cut off: its {what} length is {said_bytes:,} bytes, but {there_bytes:,} are there")
+@contextmanager
+def _decoder(path: Path, file: BinaryIO, container: Container | None, size_bytes: int) -> Iterator[_Opened]:
+    payloads = _payloads(file, container, size_bytes)
+    if payloads is None:
+        with open_av(path) as av:
+            blocks = av.blocks if av.samples is None else _counted(av.blocks, av.samples)
+            yield _Opened(sample_rate_hz=av.sample_rate_hz, samples=None, blocks=blocks)
+    elif payloads:
+        with _joined(file, payloads) as sound:
+            yield sound
+    else:
+        with _libsndfile(path, container) as sound:
+            yield sound
 
 
-def _check_streamed(there_bytes: int, info: "soundfile._SoundFileInfo") -> None:
-    """A streamed wav does not say how long it is: libsndfile must find as many frames as whole frames are there."""
-    frame_bytes = info.channels * _SAMPLE_BYTES.get(info.subtype, 0)
-    if frame_bytes and info.frames < there_bytes // frame_bytes:
-        raise AudioProblem(f"no length in its header, and only {info.frames} samples of it could be read")
+def _payloads(file: BinaryIO, container: Container | None, size_bytes: int) -> list[Payload] | None:
+    """What libsndfile is to read: parts of the file, or all of it for an empty list. None is for FFmpeg.
+
+    Raises:
+        AudioProblem: cut off.
+    """
+    tagged = file.tell() > 0
+    match container.demuxer if container else None:
+        case "wav" | "w64" | "aiff" | "au" | "caf" as kind:
+            payload = _PCM[kind](file, size_bytes)
+            return [] if payload is None else [payload]
+        case "flac":
+            return [] if flac_samples(file) is not None and not tagged else None
+        case "ogg":
+            links = ogg_links(file, size_bytes)
+            if tagged or not all(packet.startswith(_OGG_OF_LIBSNDFILE) for _, _, packet in links):
+                return None
+            return [Payload(start=start, stop=stop, header=b"") for start, stop, _ in links] if len(links) > 1 else []
+        case "mp3":
+            return [] if mp3_is_counted(file, size_bytes) else None
+        case None:
+            return []
+        case other:
+            _check_length(file, other, size_bytes)
+            return None
 
 
-def _check_ogg(file: BinaryIO, size_bytes: int) -> None:
-    """The last page must be whole and have the end-of-stream flag (RFC 3533, section 6)."""
-    file.seek(max(0, size_bytes - MAX_OGG_PAGE_BYTES))
-    tail = file.read()
-    start = tail.rfind(b"OggS\x00")
-    page = tail[start:] if start >= 0 else b""
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        raise AudioProblem("cut off: its last Ogg page is not whole")
-    page_bytes = 27 + page[26] + sum(page[27 : 27 + page[26]])
-    if len(page) < page_bytes:
-        raise AudioProblem("cut off: its last Ogg page is not whole")
-    if not page[5] & 4:
-        raise AudioProblem("cut off: its last Ogg page does not end the stream")
+_PCM: dict[str, Callable[[BinaryIO, int], Payload | None]] = {
+    "wav": wave_payload,
+    "w64": wave64_payload,
+    "aiff": aiff_payload,
+    "au": au_payload,
+    "caf": caf_payload,
+}
 
 
-def _exactly(file: BinaryIO, count: int) -> bytes:
-    data = file.read(count)
-    if len(data) < count:
-        raise AudioProblem("cut off: its header is not whole")
-    return data
+def _check_length(file: BinaryIO, demuxer: str, size_bytes: int) -> None:
+    match demuxer:
+        case "mov":
+            check_mp4(file, size_bytes)
+        case "matroska":
+            check_matroska(file, size_bytes)
+        case "asf":
+            check_asf(file, size_bytes)
 
 
-_SAMPLE_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+@contextmanager
+def _libsndfile(path: Path, container: Container | None) -> Iterator[_Opened]:
+    """A file whose header is believed; FFmpeg's, if libsndfile knows the container but not what is in it."""
+    try:
+        sound = soundfile.SoundFile(os.fsencode(path))
+        guessed = container is not None and container.demuxer != "mp3" and sound.subtype in _GUESSED
+    except TypeError as error:  # so soundfile asks for the rate of a file that is called .raw
+        raise AudioProblem("unreadable: headerless (.raw), so its rate is not known") from error
+    except soundfile.LibsndfileError:
+        if container is None:
+            raise
+        guessed = True
+    if guessed:
+        with open_av(path) as av:
+            yield _Opened(sample_rate_hz=av.sample_rate_hz, samples=None, blocks=av.blocks)
+    else:
+        with sound:
+            yield _Opened(sample_rate_hz=sound.samplerate, samples=sound.frames, blocks=_blocks(sound))
+
+
+@contextmanager
+def _joined(file: BinaryIO, payloads: Sequence[Payload]) -> Iterator[_Opened]:
+    """Parts of a file that follow one another."""
+    headers = []
+    for payload in payloads:
+        with _part(file, payload) as sound:
+            headers.append((sound.frames, sound.samplerate))
+    rate_hz, done = headers[0][1], 0
+    for frames, other_hz in headers:
+        if other_hz != rate_hz:
+            raise AudioProblem(
+                f"its rate changes from {rate_hz:,} to {other_hz:,} Hz after {done / rate_hz:.1f} s: split it there"
+            )
+        done += frames
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        for payload in payloads:
+            with _part(file, payload) as sound:
+                yield from _blocks(sound)
+
+    yield _Opened(sample_rate_hz=rate_hz, samples=done, blocks=blocks())
+
+
+def _part(file: BinaryIO, payload: Payload) -> soundfile.SoundFile:
+    return soundfile.SoundFile(PartOfFile(file, payload.header, payload.start, payload.stop))
+
+
+def _blocks(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
+    """What libsndfile decodes, up to the length that it names."""
+    left = sound.frames
+    while left > 0:
+        block = sound.read(min(left, _BLOCK_SAMPLES), dtype="float32", always_2d=True)
+        left -= len(block)
+        if len(block) == 0:
+            return
+        yield block
+
+
+def _counted(blocks: Iterator[NDArray[np.float32]], samples: int) -> Iterator[NDArray[np.float32]]:
+    """Blocks of a file whose header counts its samples.
+
+    Raises:
+        AudioProblem: there are fewer.
+    """
+    done = 0
+    for block in blocks:
+        done += len(block)
+        yield block
+    if done < samples:
+        raise AudioProblem(f"cut off: {done} of {samples} samples could be decoded")

@@ -28,11 +28,10 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from asc.data.audio_file import AudioProblem
 from asc.data.impulse_response import Response, read_response
 from asc.data.rows import Row
 from asc.data.splits import LEARNING_SPLITS
-from asc.errors import InputError
+from asc.errors import AudioProblem, InputError
 from asc.results import Split
 
 REFERENCE_DEVICE = "a"

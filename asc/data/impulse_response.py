@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asc.data.audio_file import AudioProblem, decode, inspect
+from asc.data.audio_file import decode, inspect
+from asc.errors import AudioProblem
 
 LOWEST_HZ = 50.0
 CHECKED_AT_HZ = 44_100

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from asc.data.choice import DataChoice
 from asc.data.devices import check_one_device, device_copies, read_devices
+from asc.data.grouping import grouped, shared_stems
 from asc.data.impulse_response import Response
 from asc.data.readers import read_csv, read_esc10, read_folder
 from asc.data.rows import UNKNOWN_DEVICE, Row, Unlabelled
@@ -46,7 +47,8 @@ class Manifest:
     With `choice.part` "all" no clip has the split test, and every clip is trained on whatever its split. In a set
     without labels every clip has the split test, and `labels` are those that its clips may have.
     `source` says where the audio comes from: the folder below which the paths lie, or the synthetic generator.
-    `responses` are the devices of the clips that are copies, in the order of the device list.
+    `responses` are the devices of the clips that are copies, in the order of the device list. `notes` are sentences for
+    the person who chose the data.
     """
 
     choice: DataChoice
@@ -54,6 +56,7 @@ class Manifest:
     clips: tuple[Clip, ...]
     source: Path | Synthetic = Path()
     responses: tuple[Response, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that no group lies in two splits and that there are at least two labels."""
@@ -99,9 +102,9 @@ def load_manifest(choice: DataChoice) -> Manifest:
     """
     source, rows = _read(choice)
     if isinstance(rows, Unlabelled):
-        if choice.device_irs is not None:
-            raise InputError(f"{choice.spec} has no labels and devices of its own: leave --device-irs out")
         return _unlabelled(choice, source, rows)
+    if choice.group_from is not None:
+        rows = grouped(rows, choice.group_from, source=choice.spec)
     splits = split_rows(rows, source=choice.spec, fold=choice.fold, data_seed=choice.data_seed, part=choice.part)
     clips = tuple(
         Clip(path=row.path, label=row.label, device=row.device, group=row.group, split=split)
@@ -118,6 +121,7 @@ def load_manifest(choice: DataChoice) -> Manifest:
         clips=clips,
         source=source,
         responses=responses,
+        notes=shared_stems(rows, splits, source=choice.spec),
     )
 
 
@@ -131,6 +135,10 @@ def _through_devices(clips: Sequence[Clip], rows: Sequence[Row], *, data_seed: i
 
 
 def _unlabelled(choice: DataChoice, source: Path | Synthetic, rows: Unlabelled) -> Manifest:
+    if choice.device_irs is not None:
+        raise InputError(f"{choice.spec} has no labels and devices of its own: leave --device-irs out")
+    if choice.group_from is not None:
+        raise InputError(f"{choice.spec} has no labels and so no splits: leave --group-from out")
     clips = (Clip(path=path, label=None, device=UNKNOWN_DEVICE, group=path, split="test") for path in rows.paths)
     return Manifest(choice=choice, labels=rows.labels, clips=tuple(clips), source=source)
 

@@ -16,10 +16,9 @@ import numpy as np
 import torch
 
 from asc.data.atomic_folder import atomic_folder, flush
-from asc.data.audio_file import AudioProblem
 from asc.data.sources import Source
 from asc.data.store_index import AUDIO_FILE, INDEX_FILE, SAMPLE_BYTES, Index, read_index
-from asc.errors import InputError
+from asc.errors import AudioProblem, InputError
 from asc.level import Packed, quantise
 
 Progress = Callable[[int, int], None]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, mode
 
-from asc.data.audio_file import AudioProblem, Header, checked_header
+from asc.data.audio_file import Header, checked_header
 from asc.data.choice import DataChoice
 from asc.data.download import was_downloaded
 from asc.data.manifest import load_manifest
@@ -20,7 +20,7 @@ from asc.data.packages import package_sets
 from asc.data.packing import Progress
 from asc.data.synthetic import Synthetic
 from asc.data.tau import EDITIONS, Edition, Metadata, Problem, audio_files, find_root, read_metadata, some
-from asc.errors import InputError
+from asc.errors import AudioProblem, InputError
 
 _LENGTH_SHARE = 0.01
 _TAU_HZ = 44_100
@@ -66,16 +66,18 @@ class Verified:
         return ", ".join(f"{len(names):,} {kind}" for kind, names in kinds.items() if names) or "nothing is amiss"
 
 
-def verify(spec: str, *, progress: Progress | None = None) -> Verified:
+def verify(spec: str, *, group_from: str | None = None, progress: Progress | None = None) -> Verified:
     """Check the data set that `--data` names; `progress` is told (files looked at, in all).
 
     Raises:
-        InputError: no such set, or one that has no files.
+        InputError: no such set, one that has no files, or one whose names `group_from` does not fit.
     """
     scheme, _, place = spec.partition(":")
     edition = next((each for each in EDITIONS if each == scheme and place), None)
     if edition is None:
-        return _verify_other(spec, progress)
+        return _verify_other(DataChoice(spec, group_from=group_from), progress)
+    if group_from is not None:
+        raise InputError(f"{spec} names the groups of its clips itself: leave --group-from {group_from} out")
     metadata = read_metadata(find_root(Path(place).expanduser(), edition), edition)
     there = audio_files(metadata.root)
     listed = tuple(dict.fromkeys(metadata.paths))
@@ -96,9 +98,9 @@ def verify(spec: str, *, progress: Progress | None = None) -> Verified:
     )
 
 
-def _verify_other(spec: str, progress: Progress | None) -> Verified:
+def _verify_other(choice: DataChoice, progress: Progress | None) -> Verified:
     """A set of another kind: its reader says what is wrong with its table; the files it lists are looked at."""
-    manifest = load_manifest(DataChoice(spec))
+    manifest, spec = load_manifest(choice), choice.spec
     if isinstance(manifest.source, Synthetic):
         raise InputError(f"{spec} is generated, so there is nothing to verify: give a set on disk, such as csv:FILE")
     damaged = _damaged(_headers(manifest.source, [clip.path for clip in manifest.clips], progress))
@@ -109,6 +111,7 @@ def _verify_other(spec: str, progress: Progress | None) -> Verified:
         parts=dict(Counter("test" if clip.split == "test" else "train" for clip in manifest.clips)),
         devices=dict(sorted(Counter(clip.device for clip in manifest.clips).items())),
         damaged=tuple(Damaged(path=path, problem=problem) for path, problem in damaged.items()),
+        notes=manifest.notes,
     )
 
 

@@ -27,13 +27,15 @@ SPLITS: tuple[Split, ...] = ("valid", "calibration", "train")
 Progress = Callable[[int, int], None]
 
 
-def open_clips(info: ModelInfo, spec: str | None, *, cache: Path, progress: Progress) -> Dataset:
+def open_clips(
+    info: ModelInfo, spec: str | None, *, group_from: str | None = None, cache: Path, progress: Progress
+) -> Dataset:
     """The data that a model was trained on, or other ones with any labels, without their test fold.
 
     Raises:
         InputError: the data cannot be opened, or have no labels and so a test fold alone.
     """
-    choice = choice_for(info, spec, None)
+    choice = choice_for(info, spec, None, group_from=group_from)
     rate_hz = info.experiment.front_end.sample_rate_hz
     try:
         return open_dataset(choice, sample_rate_hz=rate_hz, cache=cache, splits=SPLITS, progress=progress)

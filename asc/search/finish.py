@@ -124,13 +124,14 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
     data = f"--data {shlex.quote(settings.data)}"
     fold = f" --fold {settings.fold}" if settings.fold != 1 else ""
     data += f" --device-irs {shlex.quote(settings.device_irs)}" if settings.device_irs else ""
+    groups = f" --group-from {shlex.quote(settings.group_from)}" if settings.group_from else ""
     data_seed = f" --data-seed {settings.data_seed}" if settings.data_seed else ""
     if summary.ending != "finished":
         yield "go on with the search", resume_command(folder)
     if summary.best is not None:
         yield (
             "train the best with the full schedule",
-            f"python launch/train.py --config {config} {data}{fold}{data_seed}{storage} --name {name} "
+            f"python launch/train.py --config {config} {data}{groups}{fold}{data_seed}{storage} --name {name} "
             "--cycles 3 --epochs-per-cycle 120",
         )
         yield "read its test figure, once", f"python launch/evaluate.py {model} {data} --split test"

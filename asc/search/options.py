@@ -39,6 +39,9 @@ class Options:
     """Draws the validation and calibration clips (default 0)."""
     device_irs: Annotated[str | None, cli.option("DIR")] = None
     """Impulse responses of microphones (MicIRP): makes data of one device a set of nine, three of them in test only."""
+    group_from: Annotated[str | None, cli.option("REGEX")] = None
+    """Keeps files of one source in one split, for folder:DIR and csv:FILE without groups: what is in the parentheses of
+    this regular expression names the source, as '/(\\d+-\\d+)-' does in dog/1-17808-A.ogg."""
     calibrate: Annotated[CalibrationMethod | None, _Name] = None
     """Calibrate each trained network on the calibration split: temperature, multinomial or one_vs_rest, fused into its
     last layer, and only where cross-validation gains by it; none switches that of a recipe off. Pruned networks, whose

@@ -45,6 +45,7 @@ class SearchSettings:
     cycles: int | None = None
     epochs_per_cycle: int | None = None
     device_irs: str | None = None
+    group_from: str | None = None
     calibrate: CalibrationMethod | None = None
     address: str | None = None
     mlflow_uri: str | None = None
@@ -98,7 +99,13 @@ class SearchSettings:
     @property
     def choice(self) -> DataChoice:
         """The data of the search."""
-        return DataChoice(self.data, fold=self.fold, data_seed=self.data_seed, device_irs=self.device_irs)
+        return DataChoice(
+            self.data,
+            fold=self.fold,
+            data_seed=self.data_seed,
+            device_irs=self.device_irs,
+            group_from=self.group_from,
+        )
 
     def scalars(self) -> dict[str, Scalar]:
         """The settings that are given, for the journal."""

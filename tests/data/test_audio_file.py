@@ -143,7 +143,7 @@ def test_a_cut_behind_the_samples_is_seen_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x00"])
 def test_streamed_wav(tmp_path: Path, length: bytes) -> None:
-    """Without a length in the RIFF header the data chunk's counts; without both all samples must be readable."""
+    """Without a length in the RIFF header the data chunk's counts; without both the file's."""
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(RATE_HZ), RATE_HZ, subtype="PCM_16")
     whole = path.read_bytes()
@@ -151,10 +151,7 @@ def test_streamed_wav(tmp_path: Path, length: bytes) -> None:
     assert inspect(path, RATE_HZ) == len(tone(RATE_HZ))
     place = whole.index(b"data") + 4
     path.write_bytes(whole[:4] + length + whole[8:place] + length + whole[place + 4 :])
-    if length == b"\xff\xff\xff\xff":
-        assert len(decode(path, RATE_HZ)) == inspect(path, RATE_HZ) == len(tone(RATE_HZ))
-    else:
-        assert problem_of(path) == "no length in its header, and only 0 samples of it could be read"
+    assert len(decode(path, RATE_HZ)) == inspect(path, RATE_HZ) == len(tone(RATE_HZ))
 
 
 def test_bytes_behind_a_whole_wav_do_no_harm(tmp_path: Path) -> None:
@@ -170,8 +167,9 @@ def test_pieces_are_consecutive_and_cut_before_they_are_resampled(tmp_path: Path
     soundfile.write(path, np.stack([tone(22_050), tone(22_050, hz=700)], axis=1), 22_050)
     samples = soundfile.info(path).frames
     lengths = [1000, 1, samples - 1001]
-    assert np.array_equal(np.concatenate(list(decode_pieces(path, 22_050, lambda _: lengths))), decode(path, 22_050))
-    there = [len(piece) for piece in decode_pieces(path, RATE_HZ, lambda header: lengths)]
+    pieces = [piece.sound for piece in decode_pieces(path, 22_050, lambda _: lengths)]
+    assert np.array_equal(np.concatenate(pieces), decode(path, 22_050))
+    there = [len(piece.sound) for piece in decode_pieces(path, RATE_HZ, lambda header: lengths)]
     assert there == [2 * length for length in lengths]
 
 
@@ -179,7 +177,7 @@ def test_a_piece_that_is_cut_off_says_how_much_is_there(tmp_path: Path) -> None:
     path = tmp_path / "tone.wav"
     soundfile.write(path, tone(RATE_HZ), RATE_HZ)
     pieces = decode_pieces(path, RATE_HZ, lambda header: [header.samples, 10])
-    assert len(next(pieces)) == RATE_HZ // 2
+    assert len(next(pieces).sound) == RATE_HZ // 2
     with pytest.raises(AudioProblem, match="22050 of 22050 samples"):
         next(pieces)
 

@@ -173,3 +173,24 @@ def test_download_verify_damage_and_mend(
     assert f"all 2 parts are unpacked in {root} already" in capsys.readouterr().out
     with pytest.raises(InputError, match="is no address to fetch from"):
         data.main(data.Download(name="tau2020-eval", to=tmp_path / "other", url="ftp://x"))
+
+
+def test_groups_of_file_names_go_from_one_command_to_the_next(tmp_path: Path) -> None:
+    for label in "xy":
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for name in (f"{number}-{take}" for number in range(9) for take in "ab"):
+            soundfile.write(tmp_path / "set" / label / f"{name}.wav", 0.01 * np.ones(800), 8_000)
+    spec, groups = f"folder:{tmp_path / 'set'}", ("--group-from", r"^(./\d)-")
+    answer = run("verify", spec)
+    assert answer.returncode == 0 and "note: 36 files of folder:" in answer.stdout
+    assert answer.stdout.splitlines()[-1] == f"next: python launch/data.py pack {spec}"
+    answer = run("verify", spec, *groups)
+    assert answer.returncode == 0 and "note:" not in answer.stdout
+    assert answer.stdout.splitlines()[-1] == rf"next: python launch/data.py pack {spec} --group-from '^(./\d)-'"
+    answer = run("pack", spec, *groups, "--sample-rate-hz", "8000", cache=tmp_path / "cache")
+    assert answer.returncode == 0 and answer.stderr.count("note:") == 0, answer.stderr
+    assert answer.stdout.splitlines()[-1].endswith(rf"--data {spec} --group-from '^(./\d)-'")
+    assert "note: 36 files" in run("pack", spec, cache=tmp_path / "cache").stderr
+    for command, place in (("verify", spec), ("pack", spec), ("verify", "tau2020:nowhere"), ("pack", "synthetic")):
+        answer = run(command, place, "--group-from", "(z)", cache=tmp_path / "cache")
+        assert answer.returncode == 2 and answer.stderr.count("\n") == 1 and "--group-from (z)" in answer.stderr

@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 
 from asc import training_run
 from asc.config import Experiment
+from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset
-from asc.journal import EpochDone, read_journal
+from asc.journal import EpochDone, RunStarted, read_journal
 from asc.mirror import mirrored
 from asc.results import EpochMetrics
 from asc.runs import new_run_folder
@@ -123,6 +124,40 @@ def test_a_training_goes_on_from_a_bucket_on_another_machine(
     monkeypatch.chdir(tmp_path / "third")
     assert launched("track.py", "night", *QUIET) == 0, "it is known where the run lies"
     assert bucket.get("best/config.toml") == Path("runs/night/best/config.toml").read_bytes()
+
+
+def test_groups_are_those_of_the_start_when_a_training_goes_on(tmp_path: Path, tiny_experiment: Experiment) -> None:
+    for name, pattern in (("grouped", "/(.)-"), ("plain", None)):
+        choice = DataChoice("folder:here", group_from=pattern)
+        journal = training_run.open_journal(new_run_folder(str(tmp_path), name))
+        training_run.begin(journal, tiny_experiment, choice)
+        assert training_run.resumed(journal) == (tiny_experiment, choice)
+        started = journal.entries[0].event
+        assert isinstance(started, RunStarted)
+        assert ("group_from" in started.settings) == (pattern is not None), "journals of old have none"
+        journal.close()
+
+
+def test_groups_of_a_training_are_those_of_its_model_file(
+    folder: Path, tiny_csv: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in tiny_csv.parent.glob("*.wav"):
+        label = file.name.partition("-")[0]
+        (folder / "classes" / label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder / "classes" / label)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ASC_CACHE", str(tiny_cache))
+    options = ("--config", "tiny.toml", "--data", "folder:classes", "--epochs-per-cycle", "1", *QUIET)
+    groups = ("--group-from", r"/(\w+-\d+)-")
+    assert launched("train.py", *options, *groups, "--name", "grouped") == 0
+    assert "note:" not in capsys.readouterr().err
+    model = "runs/grouped/best/model.safetensors"
+    assert launched("evaluate.py", model, "--split", "test", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["intervals"]["groups"] < json.loads(out)["clips"] and "other data" not in err
+    assert "with --group-from" in refusal(capsys, "evaluate.py", model, "--group-from", "(.)")
+    assert launched("train.py", *options, "--name", "plain") == 0
+    assert "96 files of folder:classes begin like another" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a search says when it has ended."""
 
+import dataclasses
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,8 @@ def test_the_command_that_trains_the_best_can_be_pasted_whatever_the_run_is_call
     summary = Summary(
         ending="finished", folder=folder, rule=rule("dcase2021"), rows=[], trials=(best,), best=best, reference=None
     )
+    settings = dataclasses.replace(settings, group_from=r"/(\d+)'")
     words = shlex.split(dict(commands(summary, settings, "browse"))["train the best with the full schedule"])
+    assert words[words.index("--group-from") + 1] == r"/(\d+)'"
     assert words[words.index("--name") + 1 :] == [f"{name}-best", "--cycles", "3", "--epochs-per-cycle", "120"]
     assert words[words.index("--config") + 1] == str(folder / "best" / "config.toml")

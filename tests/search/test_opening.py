@@ -48,6 +48,13 @@ def test_a_search_is_opened_again_as_it_began(tmp_path: Path) -> None:
     assert again.reference == made.base
 
 
+def test_a_pattern_for_groups_is_a_setting_of_the_search(tmp_path: Path) -> None:
+    given = Options(data="folder:here", group_from="/(.)-", storage=tmp_path, name="s")
+    settings = opened(given).settings
+    assert settings.choice.group_from == "/(.)-" and settings.scalars()["group_from"] == "/(.)-"
+    assert "group_from" not in Options(data="folder:here").settings().scalars(), "journals of old have none"
+
+
 def test_other_data_are_refused_on_resume(tmp_path: Path) -> None:
     options = Options(storage=tmp_path, name="s")
     first = opened(options)

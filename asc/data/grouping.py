@@ -1,0 +1,138 @@
+r"""`--group-from REGEX`: the source of a recording, read from its name; a warning where names look as if they had one.
+
+Without groups every file is its own, and takes of one recording may end up on both sides of a split. In ESC-10 as class
+folders, for example, `dog/1-17808-A.ogg` and `dog/1-17808-B.ogg` were cut from one recording, number 17808 of Freesound
+(Piczak 2015, https://github.com/karolpiczak/ESC-50); `--group-from '/(\d+-\d+)-'` keeps them together.
+"""
+
+import re
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from asc.data.rows import Row
+from asc.errors import InputError
+from asc.results import Split
+
+_NAMED_AT_MOST = 3
+# Where a name can be cut: at punctuation, and before the last letter of `street1a`.
+_CUT = re.compile(r"[\W_]+|(?<=\d)(?=[^\W\d_](?:[\W_]|$))")
+
+
+def grouped(rows: Sequence[Row], pattern: str, *, source: str) -> tuple[Row, ...]:
+    """The rows, each in the group that `pattern` finds in its path (at the first match); `source` names the set.
+
+    A group's name is the text that the pattern has in parentheses. Where it has several pairs, their texts are joined
+    by "-", those that took no part in the match left out.
+
+    Raises:
+        InputError: no regular expression, one without parentheses, paths in which it finds nothing, or a set that names
+            its groups itself.
+    """
+    compiled = _compiled(pattern)
+    if _have_groups(rows):
+        raise InputError(f"{source} names the groups of its clips itself: leave --group-from {pattern} out")
+    matches = [compiled.search(row.path) for row in rows]
+    groups = ["-".join(filter(None, match.groups())) if match else "" for match in matches]
+    missed = [row.path for row, group in zip(rows, groups, strict=True) if not group]
+    if missed:
+        more = f" and {len(missed) - _NAMED_AT_MOST:,} more" if len(missed) > _NAMED_AT_MOST else ""
+        raise InputError(
+            f"--group-from {pattern} finds no group in {len(missed):,} of the {len(rows):,} file names of {source}: "
+            f"give a pattern that fits all of them ({', '.join(missed[:_NAMED_AT_MOST])}{more})"
+        )
+    return tuple(replace(row, group=group) for row, group in zip(rows, groups, strict=True))
+
+
+def shared_stems(rows: Sequence[Row], splits: Sequence[Split], *, source: str) -> tuple[str, ...]:
+    """A warning if every file is its own group although some names of a class share a stem; otherwise nothing.
+
+    A stem is the longest beginning, up to a punctuation mark, that some names of a class share but not all of them:
+    `1-17808` of `1-17808-A` and `1-17808-B`.
+    """
+    if _have_groups(rows):
+        return ()
+    stems = _stems(rows)
+    if not stems:
+        return ()
+    files = sum(len(stem.numbers) for stem in stems)
+    apart = sum(len({splits[number] for number in stem.numbers}) > 1 for stem in stems)
+    examples = ", ".join(rows[number].path for number in stems[0].numbers[:2])
+    return (
+        f"{files:,} files of {source} begin like another file of their class ({examples}). If such files were cut from "
+        f"one recording, keep them in one split with --group-from {_suggestion(rows, stems)}: now {apart:,} of the "
+        f"{len(stems):,} beginnings are in more than one split, and figures will be too good",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stem:
+    """What some names of a class begin with; `after` follows it in the first of them, a character."""
+
+    text: str
+    after: str
+    numbers: tuple[int, ...]
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise InputError(f"--group-from {pattern} is not a regular expression ({error}): correct it") from error
+    if compiled.groups == 0:
+        raise InputError(
+            f"--group-from {pattern} has no parentheses: put them around the part of a file name that says which "
+            r"recording it is from, as in '/(\d+-\d+)-'"
+        )
+    return compiled
+
+
+def _have_groups(rows: Sequence[Row]) -> bool:
+    return any(row.group != row.path for row in rows)
+
+
+def _stems(rows: Sequence[Row]) -> list[_Stem]:
+    """The stems of all classes: those with the most tokens that names of any class share."""
+    cuts = [[cut.start() for cut in _CUT.finditer(_name(row)) if cut.start() > 0] for row in rows]
+    in_class = Counter(row.label for row in rows)
+    for tokens in range(max(map(len, cuts), default=0), 0, -1):
+        sharing: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for number, (row, places) in enumerate(zip(rows, cuts, strict=True)):
+            if len(places) >= tokens:
+                sharing[row.label, _name(row)[: places[tokens - 1]]].append(number)
+        stems = [
+            _Stem(text=text, after=_name(rows[members[0]])[len(text)], numbers=tuple(members))
+            for (label, text), members in sharing.items()
+            if 1 < len(members) < in_class[label]
+        ]
+        if stems:
+            return stems
+    return []
+
+
+def _name(row: Row) -> str:
+    """The path without its ending and, if the first folder is the class, without that."""
+    return row.path.rpartition(".")[0].removeprefix(f"{row.label}/")
+
+
+def _suggestion(rows: Sequence[Row], stems: Sequence[_Stem]) -> str:
+    """A pattern for names like that of the first stem, if it fits all of the set; else the word for one."""
+    first = stems[0]
+    start = "/" if rows[first.numbers[0]].path.startswith(f"{rows[first.numbers[0]].label}/") else "^"
+    pattern = f"{start}({_like(first.text)}){_like(first.after)}"
+    try:
+        found = grouped(rows, pattern, source="")
+    except InputError:
+        return "REGEX"
+    kept = all(len({found[number].group for number in stem.numbers}) == 1 for stem in stems)
+    return shlex.quote(pattern) if kept else "REGEX"
+
+
+def _like(text: str) -> str:
+    r"""A regular expression for texts of this form: `\d+-[A-Za-z]+` for `12-ab`."""
+    runs = re.findall(r"\d+|[A-Za-z]+|.", text, re.DOTALL)
+    return "".join(
+        r"\d+" if run.isdigit() else "[A-Za-z]+" if run.isalpha() else run if run in "-_/ " else re.escape(run)
+        for run in runs
+    )
