@@ -62,7 +62,7 @@ def test_the_reference_with_its_labels_and_front_end_is_within_128_kib() -> None
     labels = "airport bus metro metro_station park public_square shopping_mall street_pedestrian street_traffic tram"
     info = dataclasses.replace(model_info(experiment), labels=tuple(labels.split()))
     assert len(build_onnx(network, info, source="log_mel")) <= 128 * 1024
-    assert len(build_onnx(network, info, source="waveform")) <= 131 * 1024
+    assert len(build_onnx(network, info, source="waveform")) <= 132 * 1024
 
 
 @pytest.mark.parametrize("storage", ["int8", "float16"])
