@@ -44,7 +44,9 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:
-    """Check a data set against its metadata: what is missing, extra, damaged or contradictory. Nothing is decoded.
+    """Check a data set against its metadata: what is missing, extra, damaged or contradictory.
+
+    Every file is decoded. Clips that are silent, nearly so, or whose channels cancel each other are noted.
 
     The exit code is 0 when the set is whole and 2 when it is not.
     """

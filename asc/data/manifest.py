@@ -12,10 +12,11 @@ from pathlib import Path
 from asc.data.choice import DataChoice
 from asc.data.devices import check_one_device, device_copies, read_devices
 from asc.data.impulse_response import Response
-from asc.data.readers import read_csv, read_esc10, read_folder
+from asc.data.readers import passed_over, read_csv, read_esc10, read_folder
 from asc.data.rows import UNKNOWN_DEVICE, Row, Unlabelled
 from asc.data.splits import check_groups, split_rows
 from asc.data.synthetic import Synthetic, parse_synthetic
+from asc.data.table import some
 from asc.data.tau import read_tau
 from asc.errors import InputError
 from asc.results import Split
@@ -47,6 +48,7 @@ class Manifest:
     without labels every clip has the split test, and `labels` are those that its clips may have.
     `source` says where the audio comes from: the folder below which the paths lie, or the synthetic generator.
     `responses` are the devices of the clips that are copies, in the order of the device list.
+    `passed_over` are the files of a `folder:` that are no clips.
     """
 
     choice: DataChoice
@@ -54,6 +56,7 @@ class Manifest:
     clips: tuple[Clip, ...]
     source: Path | Synthetic = Path()
     responses: tuple[Response, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that no group lies in two splits and that there are at least two labels."""
@@ -65,6 +68,14 @@ class Manifest:
     def spec(self) -> str:
         """The set as `--data` names it."""
         return self.choice.spec
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the files of the set before they are used, a line each."""
+        count = len(self.passed_over)
+        return (f"{count:,} file{'s' * (count != 1)} in {self.spec} passed over: {some(self.passed_over)}",) * bool(
+            count
+        )
 
     @property
     def labelled(self) -> bool:
@@ -118,6 +129,7 @@ def load_manifest(choice: DataChoice) -> Manifest:
         clips=clips,
         source=source,
         responses=responses,
+        passed_over=passed_over(source) if isinstance(source, Path) and choice.spec.startswith("folder:") else (),
     )
 
 
