@@ -185,7 +185,10 @@ def _opened(source: _Bytes, container: Container, lenient: bool) -> Iterator[AvS
         if stream.codec_context is None:
             raise AudioProblem(f"unreadable: the sound in this {container.name} is encrypted or of an unknown codec")
         stream.codec_context.thread_count = 1
-        if not lenient and stream.codec_context.name in _CHECKED_CODECS:
+        codec = stream.codec_context.name
+        if codec == "alac":  # its last packet says how long it is; the container's trimming would cut it a second time
+            stream.codec_context.options = {"flags2": "+skip_manual"}
+        elif codec in _CHECKED_CODECS and not lenient:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         frames = _frames(opened, stream, source, container, lenient)
         first = next(frames, None)
@@ -195,7 +198,7 @@ def _opened(source: _Bytes, container: Container, lenient: bool) -> Iterator[AvS
         seconds = None if stream.duration is None or stream.time_base is None else stream.duration * stream.time_base
         yield AvSound(
             container=container,
-            codec=stream.codec_context.name,
+            codec=codec,
             sample_rate_hz=rate_hz,
             channels=len(first.layout.channels),
             samples=round(seconds * rate_hz) if seconds is not None and container.counts else None,

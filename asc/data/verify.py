@@ -1,9 +1,9 @@
 """Is a data set on disk whole? Its metadata, and each file against them: missing, extra or damaged.
 
 Every file is decoded to its end. It is damaged when it is empty, unreadable or cut off. TAU's clips are all of one
-length (10 s or 1 s, some a few samples more) and rate, so one that differs from most of its set is damaged as well. Most
-of the set decides, not the published length, so that a set cut or resampled as a whole passes; what it has instead is
-told.
+length (10 s or 1 s, some a few samples more) and rate, so one that differs from most of its set is damaged as well.
+Most of the set decides, not the published length, so that a set cut or resampled as a whole passes; what it has instead
+is told.
 """
 
 from collections import Counter
