@@ -60,8 +60,18 @@ def as_interrupt(number: int, frame: FrameType | None) -> None:
 
 def complain(sentence: str) -> int:
     """Print one sentence to standard error, on one line; the exit code for wrong input."""
-    print("error:", " ".join(sentence.split()), file=sys.stderr)
+    print("error:", shown(" ".join(sentence.split())), file=sys.stderr)
     return WRONG_INPUT
+
+
+def warn(sentence: str) -> None:
+    """Print one line to standard error about something that the user may want to mend."""
+    print("warning:", shown(" ".join(sentence.split())), file=sys.stderr)
+
+
+def shown(name: object) -> str:
+    """A file's name, or a text with names in it, as UTF-8; bytes that are none are written as escapes."""
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def standard_input() -> BinaryIO:
@@ -86,7 +96,7 @@ class Output:
 
     def say(self, text: str) -> None:
         """A line on standard error."""
-        self.progress.print(text, markup=False)
+        self.progress.print(shown(text), markup=False)
 
     def notes(self, notes: Iterable[str]) -> None:
         """What the person should know, a line each on standard error."""
@@ -95,7 +105,10 @@ class Output:
 
     def result(self, renderable: Any) -> None:
         """A table or text on standard output (on standard error with --json)."""
-        self.results.print(renderable, markup=False) if isinstance(renderable, str) else self.results.print(renderable)
+        if isinstance(renderable, str):
+            self.results.print(shown(renderable), markup=False)
+        else:
+            self.results.print(renderable)
 
     def json(self, tree: dict[str, Any]) -> None:
         """The one JSON object on standard output; nothing without --json."""

@@ -1,16 +1,17 @@
 """Many sound files: which ones a list of files and folders means, and the prediction of each or why there is none."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from asc import cli
-from asc.data.audio_file import audio_suffixes
+from asc.cli import shown
+from asc.data.sound_folder import Found, sound_below
+from asc.data.table import some
 from asc.errors import InputError
 from asc.predict import Model
-from asc.prediction_text import Printer, shown
+from asc.prediction_text import Printer, file_names
 from asc.progress import counting
 from asc.results import Prediction
 
@@ -30,7 +31,8 @@ def predict_files(model: Model, paths: Iterable[Path], printer: Printer) -> int:
 
     Returns the exit code: 2 where a file or folder cannot be used, 130 where Ctrl-C ended it, else 0.
     """
-    files, problems = sound_files(paths)
+    listing = sound_files(paths)
+    files, problems = listing.files, list(listing.problems)
     output, interrupted = printer.output, False
     try:
         with _progress(printer, len(files)) as progress:
@@ -42,12 +44,15 @@ def predict_files(model: Model, paths: Iterable[Path], printer: Printer) -> int:
                 progress(number, len(files))
     except KeyboardInterrupt:
         interrupted = True
+    if listing.passed_over:
+        output.say(f"passed over in folders: {_counted(listing.passed_over)}")
     for problem in problems:
         cli.complain(f"{shown(problem.path)}: {problem.reason}")
     printer.finish(
         complete=not interrupted,
         labels=list(model.labels),
-        unreadable=[{"file": shown(problem.path), "reason": problem.reason} for problem in problems],
+        unreadable=[{**file_names(problem.path), "reason": shown(problem.reason)} for problem in problems],
+        passed_over=[file_names(path) for path in listing.passed_over],
     )
     of_all = f" of {len(files)}" if printer.count < len(files) else ""
     named = f"; {len(problems)} cannot be used and are named above" if problems else ""
@@ -55,23 +60,46 @@ def predict_files(model: Model, paths: Iterable[Path], printer: Printer) -> int:
     return cli.INTERRUPTED if interrupted else cli.WRONG_INPUT if problems else cli.DONE
 
 
-def sound_files(paths: Iterable[Path]) -> tuple[list[Path], list[Unreadable]]:
-    """The files that are named, and those below the folders that are named, sorted in each; every file once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a list of paths means: sound files, each once; what cannot be used; what lies beside them in folders."""
 
-    Below folders only names with an ending of libsndfile's containers count, and none that begin with a dot; links to
-    folders are not followed. Folders that cannot be listed, or hold no such file, come back as unreadable.
+    files: tuple[Path, ...]
+    problems: tuple[Unreadable, ...]
+    passed_over: tuple[Path, ...]
+
+
+def sound_files(paths: Iterable[Path]) -> Listing:
+    """The files that are named, and those below the folders that are named, sorted in each.
+
+    Below folders a name's ending decides (`sound_below`). Folders that cannot be listed, or hold no sound file, are
+    problems.
     """
-    suffixes, found, problems = audio_suffixes(), dict[Path, None](), list[Unreadable]()
+    files, problems, passed_over = dict[Path, None](), list[Unreadable](), dict[Path, None]()
     for path in paths:
         if not path.is_dir():
-            found[path] = None
+            files[path] = None
             continue
-        below, failed = _below(path, suffixes)
-        problems += failed
-        if not below and not failed:
-            problems.append(Unreadable(path=path, reason="no sound file in this folder (wav, flac, ogg, mp3, ...)"))
-        found |= dict.fromkeys(below)
-    return list(found), problems
+        found = sound_below(path)
+        files |= dict.fromkeys(found.files)
+        passed_over |= dict.fromkeys(found.passed_over)
+        problems += [Unreadable(path=folder, reason=f"unreadable: {reason}") for folder, reason in found.shut]
+        if not found.files and not found.shut:
+            problems.append(Unreadable(path=path, reason=_without_sound(found)))
+    return Listing(
+        files=tuple(files),
+        problems=tuple(problems),
+        passed_over=tuple(path for path in passed_over if path not in files),
+    )
+
+
+def _without_sound(found: Found) -> str:
+    others = f", only {_counted(found.passed_over)}" if found.passed_over else ""
+    return f"no sound file in this folder (wav, flac, ogg, mp3, m4a, ...){others}"
+
+
+def _counted(paths: Sequence[Path]) -> str:
+    return f"{len(paths):,} other{'s' * (len(paths) != 1)} ({some(shown(path) for path in paths)})"
 
 
 def predictions(model: Model, files: Sequence[Path]) -> Iterator[tuple[Path, Prediction | Unreadable]]:
@@ -81,21 +109,6 @@ def predictions(model: Model, files: Sequence[Path]) -> Iterator[tuple[Path, Pre
             yield path, model.predict_file(path)
         except InputError as error:
             yield path, Unreadable(path=path, reason=str(error).removeprefix(f"{path}: "))
-
-
-def _below(folder: Path, suffixes: frozenset[str]) -> tuple[list[Path], list[Unreadable]]:
-    failed = list[Unreadable]()
-
-    def note(error: OSError) -> None:
-        failed.append(Unreadable(path=Path(error.filename), reason=f"unreadable: {error.strerror}"))
-
-    files = [
-        Path(where) / name
-        for where, _, names in os.walk(folder, onerror=note)
-        for name in names
-        if Path(name).suffix.lower() in suffixes and not name.startswith(".")
-    ]
-    return sorted(path for path in files if path.is_file()), failed
 
 
 @contextlib.contextmanager

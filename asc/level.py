@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST = 32_767
+_CHUNK_SAMPLES = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,5 +32,8 @@ def quantise(waveform: NDArray[np.float32], *, peak: float | None = None) -> Pac
     """
     peak = float(np.abs(waveform).max()) if peak is None else peak
     gain = peak / LARGEST if peak > 0 else 1.0
-    integers = np.rint(waveform.astype(np.float64) / gain).clip(-LARGEST, LARGEST).astype("<i2")
+    integers = np.empty(len(waveform), "<i2")
+    for start in range(0, len(waveform), _CHUNK_SAMPLES):  # float64 of a long clip as a whole would take gigabytes
+        part = waveform[start : start + _CHUNK_SAMPLES].astype(np.float64)
+        integers[start : start + _CHUNK_SAMPLES] = np.rint(part / gain).clip(-LARGEST, LARGEST)
     return Packed(integers=integers, gain=gain)

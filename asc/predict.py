@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from asc.artefact import load_model
 from asc.data.audio_file import RATES_HZ, Header, Piece, decode_pieces, mono, resampled
-from asc.data.levels import level_note
+from asc.data.level_notes import level_note
 from asc.errors import AudioProblem, InputError
 from asc.frontend import LogMel
 from asc.level import quantise

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from rich.text import Text
 
-from asc.cli import Output
+from asc.cli import Output, shown
 from asc.errors import InputError
 from asc.results import Prediction
 
@@ -44,10 +45,15 @@ class Printer:
                     _write(csv_line([self._key, "label", "probability", *prediction.labels]))
                 _write(csv_line([name, prediction.label, *_digits(prediction)]))
             case "json":
-                self._trees.append({self._key: name, **tree(prediction)})
+                self._trees.append({**self._named(what), **tree(prediction)})
                 if self._key == "time_s":
                     _write(json.dumps(self._trees.pop(), allow_nan=False))
         self.count += 1
+        if prediction.note is not None and self.style != "json":
+            self.output.say(f"note: {name}: {prediction.note}")
+
+    def _named(self, what: Path | float) -> dict[str, Any]:
+        return file_names(what) if isinstance(what, Path) else {self._key: round(what, 6)}
 
     def finish(self, **more: Any) -> None:
         """Print the one object of JSON that has all files, and `more`; in another style nothing."""
@@ -69,17 +75,23 @@ def csv_line(cells: Iterable[object]) -> str:
 
 
 def tree(prediction: Prediction) -> dict[str, Any]:
-    """For JSON; `probabilities` begins with the most probable label."""
+    """For JSON; `probabilities` begins with the most probable label; `note` is there where there is one."""
+    note = {} if prediction.note is None else {"note": prediction.note}
     return {
         "label": prediction.label,
         "probability": prediction.probability,
         "probabilities": dict(prediction.top(len(prediction.labels))),
+        **note,
     }
 
 
-def shown(path: Path) -> str:
-    """A file's name as UTF-8; bytes that are none are written as escapes."""
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def file_names(path: Path) -> dict[str, str]:
+    """A file's name for JSON: as text and, where it is not UTF-8, its bytes in hexadecimal too."""
+    data = os.fsencode(path)
+    try:
+        return {"file": data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"file": shown(path), "file_bytes": data.hex()}
 
 
 def require_one_task(paths: Sequence[Path], *, follow: bool) -> None:

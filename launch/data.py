@@ -45,7 +45,9 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:
-    """Check a data set against its metadata: what is missing, extra, damaged or contradictory. Nothing is decoded.
+    """Check a data set against its metadata: what is missing, extra, damaged or contradictory.
+
+    Every file is decoded. Clips that are silent, nearly so, or whose channels cancel each other are noted.
 
     The exit code is 0 when the set is whole and 2 when it is not.
     """
@@ -158,7 +160,7 @@ def pack(options: Pack, output: cli.Output) -> int:
             group_from=options.group_from,
         )
     )
-    output.notes(manifest.notes)
+    output.notes(manifest.takes)
     with packing(output.progress) as bar:
         cache = options.cache or default_cache()
         store = open_store(manifest, sample_rate_hz=options.sample_rate_hz, cache=cache, progress=bar)

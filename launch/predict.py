@@ -2,7 +2,8 @@
 
 python launch/predict.py runs/NAME/best/model.safetensors a.wav b.flac DIR
 python launch/predict.py runs/NAME/best/model.safetensors DIR --csv > labels.csv
-arecord -q -f S16_LE -r 44100 -c 1 | python launch/predict.py runs/NAME/best/model.safetensors --follow
+arecord -q -t raw -f S16_LE -r 44100 -c 1 | python launch/predict.py runs/NAME/best/model.safetensors --follow
+curl -s http://RADIO/live.mp3 | python launch/predict.py runs/NAME/best/model.safetensors --follow
 ffmpeg -v error -i URL -f s16le -ac 1 -ar 48000 - | python launch/predict.py MODEL --follow --rate 48000
 """
 
@@ -24,9 +25,9 @@ class Options:
     aiff, ...). What is longer than 30 s is cut into windows of about 10 s, whose probabilities are averaged. Files that
     cannot be read are named at the end, each with its reason, and the exit code is 2 then; the others are done.
 
-    A stream is raw PCM on standard input, as --rate, --channels and --format say; where it begins with a WAV header, as
-    that of arecord does, the header decides. Other containers, such as FLAC or MP3, are refused. Every second a line
-    says what the last 10 s of it are, until it ends.
+    A stream on standard input may be WAV, MP3, AAC, FLAC, Ogg or whatever else can be decoded as it comes: its first
+    bytes decide. Anything else is raw PCM, as --rate, --channels and --format say. Every second a line says what the
+    last 10 s of it are, until it ends.
     """
 
     model: Annotated[Path, tyro.conf.Positional]

@@ -27,7 +27,7 @@ def main(options: Options) -> int:
     wanted = disk.need(plan, cache, ended=opened.ended)
     disk.check_room(wanted, cache=cache, storage=runs_folder(options.storage))
     output.result(preview.describe(plan))
-    output.notes(plan.manifest.notes)
+    output.notes(plan.manifest.takes)
     output.result(disk.describe(wanted, plan, cache=cache, storage=options.storage))
     if options.dry_run:
         span = preview.minutes(plan)

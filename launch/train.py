@@ -42,7 +42,7 @@ def main(options: Options) -> int:
     folder, held_out = journal.path.parent, dataset.manifest.held_out
     history = training_run.known_epochs(journal)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    output.notes(dataset.manifest.notes)
+    output.notes(dataset.manifest.takes)
     output.say(f"training {folder.name} on {choice.spec}, {len(dataset.indices('train'))} clips, device {device}")
     with (
         tracked(journal, options.mlflow_uri, output.say),

@@ -32,17 +32,21 @@ def test_folders_are_searched_sorted_and_every_file_is_there_once(tmp_path: Path
     (tmp_path / "d.wav").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "pipe.wav")
-    found, problems = sound_files([tmp_path / "odd.txt", tmp_path, tmp_path / "a", tmp_path / "b.wav"])
-    assert found == [tmp_path / name for name in ("odd.txt", "a/c.ogg", "a/z.FLAC", "b.wav", "c.mp3")]
-    assert problems == []
+    found = sound_files([tmp_path / "odd.txt", tmp_path, tmp_path / "a", tmp_path / "b.wav"])
+    assert found.files == tuple(tmp_path / name for name in ("odd.txt", "a/c.ogg", "a/z.FLAC", "b.wav", "c.mp3"))
+    assert found.passed_over == tuple(tmp_path / name for name in (".b.wav", "loop", "notes.txt", "pipe.wav", "x.raw"))
+    assert found.problems == ()
 
 
 def test_a_folder_without_sound_is_a_problem(tmp_path: Path) -> None:
     touch(tmp_path / "full" / "a.wav")
     (tmp_path / "empty").mkdir()
-    found, problems = sound_files([tmp_path / "empty", tmp_path / "full"])
-    assert found == [tmp_path / "full" / "a.wav"]
-    assert [(problem.path, problem.reason[:13]) for problem in problems] == [(tmp_path / "empty", "no sound file")]
+    touch(tmp_path / "other" / "a.txt", tmp_path / "other" / "b.raw")
+    found = sound_files([tmp_path / "empty", tmp_path / "full", tmp_path / "other"])
+    assert found.files == (tmp_path / "full" / "a.wav",)
+    reasons = {problem.path.name: problem.reason for problem in found.problems}
+    assert reasons["empty"] == "no sound file in this folder (wav, flac, ogg, mp3, m4a, ...)"
+    assert reasons["other"].startswith(reasons["empty"] + ", only 2 others (") and "b.raw" in reasons["other"]
 
 
 def test_a_folder_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,9 +59,9 @@ def test_a_folder_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch
         return listed(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    found, problems = sound_files([tmp_path])
-    assert found == [tmp_path / "open" / "a.wav"]
-    assert problems == [Unreadable(path=tmp_path / "shut", reason="unreadable: Permission denied")]
+    found = sound_files([tmp_path])
+    assert found.files == (tmp_path / "open" / "a.wav",)
+    assert found.problems == (Unreadable(path=tmp_path / "shut", reason="unreadable: Permission denied"),)
 
 
 def test_one_bad_file_stops_none_of_the_others(model: Model, tiny_csv: Path, tmp_path: Path) -> None:

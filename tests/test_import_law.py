@@ -22,20 +22,18 @@ TORCH |= {"asc.level", "asc.listening", "asc.model_card", "asc.pcm", "asc.sound_
 LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", "recalibrate", "training_run", "runs")}
 LOOPS |= {f"asc.{name}" for name in "storage mirror files follow stream".split()}
 LEAVES = {f"asc.{name}" for name in ("search", "tracking", "export", "report")}
-HEAVY = {
+HEAVY = {"torch", "torchaudio", "numpy", "safetensors", "soundfile", "scipy", "sklearn", "ray", "optuna", "mlflow"}
+HEAVY |= {
     "av",
-    "torch",
-    "torchaudio",
-    "numpy",
-    "safetensors",
-    "soundfile",
-    "scipy",
-    "sklearn",
-    "ray",
-    "optuna",
-    "mlflow",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "onnx",
+    "onnxruntime",
+    "executorch",
+    "litert_torch",
+    "ai_edge_litert",
 }
-HEAVY |= {"matplotlib", "pandas", "pyarrow", "onnx", "onnxruntime", "executorch", "litert_torch", "ai_edge_litert"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "copyreg"}
 ONLY_HOMES = {"ray": "asc.search", "optuna": "asc.search", "mlflow": "asc.tracking", "matplotlib": "asc.report"}
 ONLY_HOMES |= {"pandas": "asc.tracking", "pyarrow": "asc.storage"}

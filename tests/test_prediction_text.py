@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from asc import cli
+from asc.cli import shown
 from asc.errors import InputError
-from asc.prediction_text import Printer, Style, csv_line, most_probable, require_one_style, require_one_task, shown
+from asc.prediction_text import Printer, Style, csv_line, most_probable, require_one_style, require_one_task
 from asc.results import Prediction
 
 PREDICTION = Prediction(labels=("tram", 'park, "old"', "métro"), probabilities=(0.25, 0.125, 0.625))

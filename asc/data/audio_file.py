@@ -36,6 +36,7 @@ from asc.errors import AudioProblem
 from asc.torchaudio_compat import resample
 
 MIN_CLIP_S = 0.1
+MOST_CLIP_SAMPLES = 2**28  # what is decoded as a whole: 1.7 h at 44.1 kHz, 1 GiB as float32
 RATES_HZ = (100, 10_000_000)
 MAX_RATIO_TERM = 2_000
 _BLOCK_SAMPLES = 2**16
@@ -73,14 +74,17 @@ class Piece:
 
 
 def inspect(path: Path, sample_rate_hz: int, *, min_s: float = MIN_CLIP_S) -> int:
-    """Check a file; the samples that it will have at `sample_rate_hz`.
+    """Check a file that is to be decoded as a whole; the samples that it will have at `sample_rate_hz`.
 
     Raises:
-        AudioProblem: empty, unreadable, cut off or shorter than `min_s`.
+        AudioProblem: empty, unreadable, cut off, shorter than `min_s` or too long to be held in memory.
     """
     header = checked_header(path, min_s=min_s)
     ratio = resampling_ratio(header.sample_rate_hz, sample_rate_hz)
-    return -(-header.samples * ratio.numerator // ratio.denominator)
+    wanted = -(-header.samples * ratio.numerator // ratio.denominator)
+    if max(header.samples, wanted) > MOST_CLIP_SAMPLES:
+        raise _too_long(header.samples, header.sample_rate_hz)
+    return wanted
 
 
 def checked_header(path: Path, *, min_s: float = MIN_CLIP_S) -> Header:
@@ -101,6 +105,32 @@ def checked_header(path: Path, *, min_s: float = MIN_CLIP_S) -> Header:
     return Header(samples=samples, sample_rate_hz=rate_hz)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A file that was decoded to its end: the peak of the mean of its channels, and the highest of any channel's."""
+
+    header: Header
+    peak: float
+    loudest: float
+
+
+def listen(path: Path, *, min_s: float = MIN_CLIP_S) -> Heard:
+    """Decode a file to its end and keep nothing of it.
+
+    Raises:
+        AudioProblem: as `checked_header` and `decode`.
+    """
+    header, done, peak, loudest = checked_header(path, min_s=min_s), 0, 0.0, 0.0
+    with _opened(path) as sound:
+        for block in sound.blocks:
+            done += len(block)
+            peak = max(peak, float(np.abs(mono(block)).max()))
+            loudest = max(loudest, float(np.abs(block).max()))
+    if done < header.samples:
+        raise AudioProblem(f"cut off: {done} of {header.samples} samples could be decoded")
+    return Heard(header=header, peak=peak, loudest=loudest)
+
+
 def decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
     """The samples of a file as mono (the mean of its channels), (samples,) at `sample_rate_hz`.
 
@@ -114,7 +144,9 @@ def decode_whole(path: Path, sample_rate_hz: int) -> Piece:
     """As `decode`, with the peak of the channels."""
     with _opened(path) as sound:
         mixed = _Mixed(sound.blocks)
-        whole = mixed.take(sound.samples)
+        whole = mixed.take(MOST_CLIP_SAMPLES + 1 if sound.samples is None else sound.samples)
+        if len(whole) > MOST_CLIP_SAMPLES:
+            raise _too_long(len(whole), sound.sample_rate_hz)
         if sound.samples is not None and len(whole) < sound.samples:
             raise AudioProblem(f"cut off: {len(whole)} of {sound.samples} samples could be decoded")
         return Piece(sound=resampled(whole, sound.sample_rate_hz, sample_rate_hz), peak=mixed.peak)
@@ -146,16 +178,16 @@ class _Mixed:
         self._blocks, self._rest, self._rest_peak = blocks, np.zeros(0, np.float32), 0.0
         self.peak = 0.0  # of any channel, in the blocks that the last piece is from
 
-    def take(self, samples: int | None) -> NDArray[np.float32]:
-        """The next samples, (samples,), or all that are left; fewer at the end."""
+    def take(self, samples: int) -> NDArray[np.float32]:
+        """The next samples, (samples,); fewer at the end."""
         taken, count, self.peak = [self._rest], len(self._rest), self._rest_peak
-        while (samples is None or count < samples) and (block := next(self._blocks, None)) is not None:
+        while count < samples and (block := next(self._blocks, None)) is not None:
             taken.append(mono(block))
             count += len(block)
             self._rest_peak = float(np.abs(block).max(initial=0))
             self.peak = max(self.peak, self._rest_peak)
         whole = np.concatenate(taken)
-        self._rest = whole[samples:].copy() if samples is not None else whole[:0]
+        self._rest = whole[samples:].copy()
         return whole[:samples]
 
 
@@ -366,3 +398,7 @@ def _counted(blocks: Iterator[NDArray[np.float32]], samples: int) -> Iterator[ND
         yield block
     if done < samples:
         raise AudioProblem(f"cut off: {done} of {samples} samples could be decoded")
+
+
+def _too_long(samples: int, rate_hz: int) -> AudioProblem:
+    return AudioProblem(f"too long for one clip ({samples / rate_hz:,.0f} s at {rate_hz:,} Hz): cut it into clips")

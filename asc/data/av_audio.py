@@ -198,7 +198,10 @@ def _opened(source: _Bytes, container: Container, lenient: bool) -> Iterator[AvS
         if stream.codec_context is None:
             raise AudioProblem(f"unreadable: the sound in this {container.name} is encrypted or of an unknown codec")
         stream.codec_context.thread_count = 1
-        if not lenient and stream.codec_context.name in _CHECKED_CODECS:
+        codec = stream.codec_context.name
+        if codec == "alac":  # its last packet says how long it is; the container's trimming would cut it a second time
+            stream.codec_context.options = {"flags2": "+skip_manual"}
+        elif codec in _CHECKED_CODECS and not lenient:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         frames = _frames(opened, stream, source, container, lenient)
         first = next(frames, None)

@@ -49,6 +49,7 @@ def mp3_is_counted(file: BinaryIO, size_bytes: int) -> bool:
     tag, flags = struct.unpack_from(">4sI", frame.ljust(60, b"\0"), place)
     if tag not in (b"Xing", b"Info") or flags & 3 != 3:
         return False
+    said_bytes: int
     frames, said_bytes = struct.unpack_from(">II", frame.ljust(60, b"\0"), place + 8)
     there_bytes = size_bytes - start - _tags_behind(file, size_bytes)
     if said_bytes > there_bytes + _TWO_FRAMES_BYTES:

@@ -21,6 +21,7 @@ two, and TAU and the synthetic set are multi-device benchmarks already.
 """
 
 import hashlib
+import os
 import tomllib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -115,7 +116,7 @@ def _spread(names: Sequence[tuple[str, str, int]], data_seed: int) -> list[int]:
     """The numbers of (path, label, number) in an order in which every stretch has its share of every label."""
     clips: dict[str, list[tuple[bytes, int]]] = defaultdict(list)
     for path, label, number in names:
-        clips[label].append((hashlib.sha256(f"device/{data_seed}/{path}".encode()).digest(), number))
+        clips[label].append((hashlib.sha256(os.fsencode(f"device/{data_seed}/{path}")).digest(), number))
     placed = [
         ((place + 0.5) / len(hashed), order, number)
         for hashed in clips.values()

@@ -13,10 +13,11 @@ from asc.data.choice import DataChoice
 from asc.data.devices import check_one_device, device_copies, read_devices
 from asc.data.grouping import grouped, shared_stems
 from asc.data.impulse_response import Response
-from asc.data.readers import read_csv, read_esc10, read_folder
+from asc.data.readers import passed_over, read_csv, read_esc10, read_folder
 from asc.data.rows import UNKNOWN_DEVICE, Row, Unlabelled
 from asc.data.splits import check_groups, split_rows
 from asc.data.synthetic import Synthetic, parse_synthetic
+from asc.data.table import some
 from asc.data.tau import read_tau
 from asc.errors import InputError
 from asc.results import Split
@@ -47,8 +48,9 @@ class Manifest:
     With `choice.part` "all" no clip has the split test, and every clip is trained on whatever its split. In a set
     without labels every clip has the split test, and `labels` are those that its clips may have.
     `source` says where the audio comes from: the folder below which the paths lie, or the synthetic generator.
-    `responses` are the devices of the clips that are copies, in the order of the device list. `notes` are sentences for
-    the person who chose the data.
+    `responses` are the devices of the clips that are copies, in the order of the device list.
+    `passed_over` are the files of a `folder:` that are no clips. `takes` warns where takes of one recording may lie in
+    several splits.
     """
 
     choice: DataChoice
@@ -56,7 +58,8 @@ class Manifest:
     clips: tuple[Clip, ...]
     source: Path | Synthetic = Path()
     responses: tuple[Response, ...] = ()
-    notes: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that no group lies in two splits and that there are at least two labels."""
@@ -68,6 +71,14 @@ class Manifest:
     def spec(self) -> str:
         """The set as `--data` names it."""
         return self.choice.spec
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the files of the set before they are used, a line each."""
+        count = len(self.passed_over)
+        return (f"{count:,} file{'s' * (count != 1)} in {self.spec} passed over: {some(self.passed_over)}",) * bool(
+            count
+        )
 
     @property
     def labelled(self) -> bool:
@@ -121,7 +132,8 @@ def load_manifest(choice: DataChoice) -> Manifest:
         clips=clips,
         source=source,
         responses=responses,
-        notes=shared_stems(rows, splits, source=choice.spec),
+        takes=shared_stems(rows, splits, source=choice.spec),
+        passed_over=passed_over(source) if isinstance(source, Path) and choice.spec.startswith("folder:") else (),
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from asc.data.atomic_folder import atomic_folder, flush
+from asc.data.level_notes import Levels
 from asc.data.sources import Source
 from asc.data.store_index import AUDIO_FILE, INDEX_FILE, SAMPLE_BYTES, Index, read_index
 from asc.errors import AudioProblem, InputError
@@ -26,34 +27,42 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-def pack(folder: Path, sources: Sequence[Source], *, sample_rate_hz: int, progress: Progress | None = None) -> None:
+def pack(
+    folder: Path, sources: Sequence[Source], *, sample_rate_hz: int, progress: Progress | None = None
+) -> tuple[str, ...]:
     """Pack the sources into the store `folder`; `progress` is told (clips done, clips in all).
 
-    Nothing is left behind when this raises, Ctrl-C included.
+    Returns what is suspicious of the clips' levels, a line for each kind. Nothing is left behind when this raises,
+    Ctrl-C included.
 
     Raises:
         InputError: files that cannot be used (all of them in one sentence), no room, or no right to write.
     """
     with _one_torch_thread(), atomic_folder(folder, is_whole=lambda there: read_index(there) is not None) as temporary:
-        _fill(temporary, sources, sample_rate_hz, progress)
+        return _fill(temporary, sources, sample_rate_hz, progress)
 
 
-def _fill(temporary: Path, sources: Sequence[Source], sample_rate_hz: int, progress: Progress | None) -> None:
+def _fill(
+    temporary: Path, sources: Sequence[Source], sample_rate_hz: int, progress: Progress | None
+) -> tuple[str, ...]:
     found = lengths(sources, sample_rate_hz)
     usable = [source for source, length in zip(sources, found, strict=True) if isinstance(length, int)]
     problems = {s.name: length for s, length in zip(sources, found, strict=True) if isinstance(length, AudioProblem)}
     _check_room(temporary, SAMPLE_BYTES * sum(length for length in found if isinstance(length, int)))
     samples: list[int] = []
     gains: list[float] = []
+    levels = Levels()
     clips = _in_order(lambda source: _packed(source, sample_rate_hz), usable)
     with (temporary / AUDIO_FILE).open("wb") as file, closing(clips):
         for done, (source, clip) in enumerate(zip(usable, clips, strict=True), start=len(sources) - len(usable) + 1):
             if isinstance(clip, AudioProblem):
                 problems[source.name] = clip
             else:
-                file.write(clip.integers.tobytes())
-                samples.append(len(clip.integers))
-                gains.append(clip.gain)
+                packed, peak, loudest = clip
+                file.write(packed.integers.tobytes())
+                samples.append(len(packed.integers))
+                gains.append(packed.gain)
+                levels.add(source.name, peak, loudest)
             if progress is not None:
                 progress(done, len(sources))
         flush(file)
@@ -64,6 +73,7 @@ def _fill(temporary: Path, sources: Sequence[Source], sample_rate_hz: int, progr
     with (temporary / INDEX_FILE).open("w", encoding="utf-8") as text:
         text.write(Index(offsets=tuple(offsets), samples=tuple(samples), gains=tuple(gains)).to_json())
         flush(text)
+    return levels.lines()
 
 
 def lengths(sources: Sequence[Source], sample_rate_hz: int) -> list[int | AudioProblem]:
@@ -79,9 +89,12 @@ def _length(source: Source, sample_rate_hz: int) -> int | AudioProblem:
         return problem
 
 
-def _packed(source: Source, sample_rate_hz: int) -> Packed | AudioProblem:
+def _packed(source: Source, sample_rate_hz: int) -> tuple[Packed, float, float] | AudioProblem:
+    """A clip, its peak, and that of its channels."""
     try:
-        return quantise(source.waveform(sample_rate_hz))
+        clip = source.heard(sample_rate_hz)
+        peak = float(np.abs(clip.sound).max())
+        return quantise(clip.sound, peak=peak), peak, clip.peak
     except AudioProblem as problem:
         return problem
 

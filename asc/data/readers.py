@@ -4,11 +4,12 @@ Columns of a CSV: filename (relative to the CSV's folder) and label; optionally 
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from asc.data.audio_file import audio_suffixes
 from asc.data.rows import UNKNOWN_DEVICE, Row
-from asc.data.table import check_columns, read_table
+from asc.data.sound_folder import sound_below
+from asc.data.table import check_columns, read_table, some
 from asc.errors import InputError
 from asc.results import SPLITS, Split
 
@@ -52,31 +53,51 @@ def read_folder(folder: Path) -> tuple[Row, ...]:
     """Rows of a folder that has one folder per class; every clip is its own group. Hidden names are passed over.
 
     Raises:
-        InputError: missing folder, no class folders, or class folders without audio.
+        InputError: missing folder, no class folders, or class folders without audio or whose names are no text.
     """
     _check_folder(folder)
-    suffixes = audio_suffixes()
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes = _class_folders(folder)
     if len(classes) < 2:
         raise InputError(
             f"{folder} has {len(classes)} class folder(s), but at least 2 are needed: one folder per class"
         )
-    files = {
-        each: sorted(
-            path.relative_to(folder).as_posix()
-            for path in each.rglob("*")
-            if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
-        )
-        for each in classes
-    }
-    empty = [each.name for each in classes if not files[each]]
+    there = {each: sound_below(each) for each in classes}
+    shut = [f"{path} ({reason})" for found in there.values() for path, reason in found.shut]
+    if shut:
+        raise InputError(f"{folder} has folders that cannot be listed, mend their permissions: {', '.join(shut)}")
+    empty = [_without_sound(each, found.passed_over) for each, found in there.items() if not found.files]
     if empty:
         raise InputError(
             f"{folder} has {len(empty)} class folder(s) without audio, fill or remove them: {', '.join(empty)}"
         )
-    return tuple(
-        Row(path=path, label=each.name, device=UNKNOWN_DEVICE, group=path) for each in classes for path in files[each]
-    )
+    odd = [each.name for each in classes if not _is_text(each.name)]
+    if odd:
+        raise InputError(f"{folder} has class folders whose names are not UTF-8, rename them: {', '.join(odd)}")
+    paths = ((each.name, path.relative_to(folder).as_posix()) for each in classes for path in there[each].files)
+    return tuple(Row(path=path, label=label, device=UNKNOWN_DEVICE, group=path) for label, path in paths)
+
+
+def passed_over(folder: Path) -> tuple[str, ...]:
+    """What `read_folder` does not take of a folder: files of other kinds, and those in no class folder."""
+    found, classes = sound_below(folder), {each.name for each in _class_folders(folder)}
+    stray = [path for path in found.files if path.relative_to(folder).parts[0] not in classes or path.parent == folder]
+    return tuple(path.relative_to(folder).as_posix() for path in sorted([*found.passed_over, *stray]))
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _without_sound(folder: Path, others: Sequence[Path]) -> str:
+    return f"{folder.name} (only {some(path.name for path in others)})" if others else folder.name
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _row(file: Path, line: int, cells: dict[str, str], group_column: str) -> Row:

@@ -1,13 +1,12 @@
 """Where the audio of a clip comes from: a file, a file heard through a device, or the synthetic generator."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from asc.data.audio_file import decode, inspect, resampled
+from asc.data.audio_file import Piece, decode_whole, inspect, resampled
 from asc.data.impulse_response import Response
 from asc.data.manifest import Clip, Manifest
 from asc.data.synthetic import SAMPLE_RATE_HZ, Synthetic
@@ -34,12 +33,12 @@ class FileSource:
         return f"{self.path.absolute()} {status.st_size} {status.st_mtime_ns}"
 
     def samples(self, sample_rate_hz: int) -> int:
-        """Samples that `waveform` will have, from the header; raises AudioProblem as `audio_file.inspect`."""
+        """Samples that `heard` will have, from the header; raises AudioProblem as `audio_file.inspect`."""
         return inspect(self.path, sample_rate_hz)
 
-    def waveform(self, sample_rate_hz: int) -> NDArray[np.float32]:
+    def heard(self, sample_rate_hz: int) -> Piece:
         """Mono, (samples,) at this rate; raises AudioProblem as `audio_file.decode`."""
-        return decode(self.path, sample_rate_hz)
+        return decode_whole(self.path, sample_rate_hz)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +54,13 @@ class SyntheticSource:
         return f"{self.name} {self.synthetic.identity}"
 
     def samples(self, sample_rate_hz: int) -> int:
-        """Samples that `waveform` will have."""
+        """Samples that `heard` will have."""
         return -(-self.synthetic.clip_samples * sample_rate_hz // SAMPLE_RATE_HZ)
 
-    def waveform(self, sample_rate_hz: int) -> NDArray[np.float32]:
+    def heard(self, sample_rate_hz: int) -> Piece:
         """Mono, (samples,) at this rate."""
-        return resampled(self.synthetic.render(self.name), SAMPLE_RATE_HZ, sample_rate_hz)
+        sound = resampled(self.synthetic.render(self.name), SAMPLE_RATE_HZ, sample_rate_hz)
+        return Piece(sound=sound, peak=float(np.abs(sound).max()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,13 @@ class DeviceSource:
         return f"{self.recording.identity} through {self.response.identity}"
 
     def samples(self, sample_rate_hz: int) -> int:
-        """Samples that `waveform` will have, the file's own; raises AudioProblem as `audio_file.inspect`."""
+        """Samples that `heard` will have, the file's own; raises AudioProblem as `audio_file.inspect`."""
         return self.recording.samples(sample_rate_hz)
 
-    def waveform(self, sample_rate_hz: int) -> NDArray[np.float32]:
+    def heard(self, sample_rate_hz: int) -> Piece:
         """Mono, (samples,) at this rate; raises AudioProblem as `audio_file.decode`."""
-        return self.response.heard(self.recording.waveform(sample_rate_hz), sample_rate_hz)
+        recorded = self.recording.heard(sample_rate_hz)
+        return replace(recorded, sound=self.response.heard(recorded.sound, sample_rate_hz))
 
 
 Source = FileSource | DeviceSource | SyntheticSource

@@ -6,6 +6,7 @@ name, so the splits are the same on every platform and stay nearly the same when
 """
 
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -104,7 +105,7 @@ def _draw(rows: Sequence[Row], targets: dict[str, float], data_seed: int, *, par
     for row in rows:
         clips[row.group][row.label] += 1
     by_label: dict[str, list[str]] = defaultdict(list)
-    for group in sorted(clips, key=lambda name: hashlib.sha256(f"{data_seed}/{name}".encode()).digest()):
+    for group in sorted(clips, key=lambda name: hashlib.sha256(os.fsencode(f"{data_seed}/{name}")).digest()):
         by_label[clips[group].most_common(1)[0][0]].append(group)
     taken: set[str] = set()
     for label, groups in by_label.items():

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from asc import cli
 from asc.data.atomic_folder import locked
 from asc.data.manifest import Manifest
 from asc.data.packing import Progress, lengths, pack
@@ -69,7 +70,7 @@ def open_store(manifest: Manifest, *, sample_rate_hz: int, cache: Path, progress
     """The store of a data set at a rate below `cache`; packed when it is not there, not whole, or a source changed.
 
     `progress` is told (clips done, clips in all) while packing. Of several processes that want the same store one
-    packs it and the others wait.
+    packs it and the others wait; it warns on standard error of files that were passed over and of suspicious levels.
 
     Raises:
         InputError: files that cannot be used (all of them in one sentence), no room, or no right to write.
@@ -81,7 +82,9 @@ def open_store(manifest: Manifest, *, sample_rate_hz: int, cache: Path, progress
         with locked(cache / f"{folder.name}.lock"):
             index = read_index(folder)  # another process may have packed it while this one waited
             if index is None:
-                pack(folder, sources, sample_rate_hz=sample_rate_hz, progress=progress)
+                found = pack(folder, sources, sample_rate_hz=sample_rate_hz, progress=progress)
+                for line in (*manifest.notes, *found):
+                    cli.warn(line)
                 index = read_index(folder)
     if index is None:
         raise RuntimeError(f"{folder} was packed but cannot be read back")

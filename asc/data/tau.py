@@ -16,7 +16,7 @@ from typing import Literal
 
 from asc.data.choice import Part
 from asc.data.rows import Row, Unlabelled
-from asc.data.table import check_columns, read_table
+from asc.data.table import check_columns, read_table, some
 from asc.errors import InputError
 from asc.results import Split
 
@@ -26,7 +26,6 @@ SCENES = (
     *("airport", "bus", "metro", "metro_station", "park"),
     *("public_square", "shopping_mall", "street_pedestrian", "street_traffic", "tram"),
 )
-NAMED_AT_MOST = 3
 _META = "meta.csv"
 _TRAIN, _TEST, _EVALUATE = (f"evaluation_setup/fold1_{name}.csv" for name in ("train", "test", "evaluate"))
 _NAME = {
@@ -124,13 +123,6 @@ def audio_files(root: Path) -> frozenset[str]:
         return frozenset()
     except OSError as error:
         raise InputError(f"{root / 'audio'} cannot be read ({error.strerror}): mend its permissions") from error
-
-
-def some(names: Iterable[str], at_most: int = NAMED_AT_MOST) -> str:
-    """The first names and how many there are more: thousands of names in a sentence help nobody."""
-    every = list(names)
-    more = len(every) - at_most
-    return ", ".join(every[:at_most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def read_metadata(root: Path, edition: Edition) -> Metadata:

@@ -1,8 +1,9 @@
-"""Is a data set on disk whole? Its metadata, and each file against them: missing, extra or damaged. Nothing is decoded.
+"""Is a data set on disk whole? Its metadata, and each file against them: missing, extra or damaged.
 
-A file is damaged when it is empty, unreadable or cut off. TAU's clips are all of one length (10 s or 1 s, some a few
-samples more) and rate, so one that differs from most of its set is damaged as well. Most of the set decides, not the
-published length, so that a set cut or resampled as a whole passes; what it has instead is told.
+Every file is decoded to its end. It is damaged when it is empty, unreadable or cut off. TAU's clips are all of one
+length (10 s or 1 s, some a few samples more) and rate, so one that differs from most of its set is damaged as well.
+Most of the set decides, not the published length, so that a set cut or resampled as a whole passes; what it has instead
+is told.
 """
 
 from collections import Counter
@@ -12,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, mode
 
-from asc.data.audio_file import Header, checked_header
+from asc.data.audio_file import Header, Heard, listen
 from asc.data.choice import DataChoice
 from asc.data.download import was_downloaded
+from asc.data.level_notes import Levels
 from asc.data.manifest import load_manifest
 from asc.data.packages import package_sets
 from asc.data.packing import Progress
 from asc.data.synthetic import Synthetic
-from asc.data.tau import EDITIONS, Edition, Metadata, Problem, audio_files, find_root, read_metadata, some
+from asc.data.table import some
+from asc.data.tau import EDITIONS, Edition, Metadata, Problem, audio_files, find_root, read_metadata
 from asc.errors import AudioProblem, InputError
 
 _LENGTH_SHARE = 0.01
@@ -82,8 +85,8 @@ def verify(spec: str, *, group_from: str | None = None, progress: Progress | Non
     there = audio_files(metadata.root)
     listed = tuple(dict.fromkeys(metadata.paths))
     present = [path for path in listed if path in there]
-    headers = _headers(metadata.root, present, progress)
-    damaged = _damaged(headers) | _outliers(headers)
+    heard = _heard(metadata.root, present, progress)
+    damaged = _damaged(heard) | _outliers(heard)
     return Verified(
         spec=spec,
         root=str(metadata.root),
@@ -94,7 +97,7 @@ def verify(spec: str, *, group_from: str | None = None, progress: Progress | Non
         extra=tuple(sorted(there - set(listed))) if listed else (),
         damaged=tuple(Damaged(path=path, problem=damaged[path]) for path in present if path in damaged),
         wrong=metadata.problems,
-        notes=(*_other_counts(metadata, edition), *_unlike_published(headers, _TAU_S[edition])),
+        notes=(*_other_counts(metadata, edition), *_unlike_published(heard, _TAU_S[edition]), *_levels(heard)),
     )
 
 
@@ -103,7 +106,8 @@ def _verify_other(choice: DataChoice, progress: Progress | None) -> Verified:
     manifest, spec = load_manifest(choice), choice.spec
     if isinstance(manifest.source, Synthetic):
         raise InputError(f"{spec} is generated, so there is nothing to verify: give a set on disk, such as csv:FILE")
-    damaged = _damaged(_headers(manifest.source, [clip.path for clip in manifest.clips], progress))
+    heard = _heard(manifest.source, [clip.path for clip in manifest.clips], progress)
+    damaged = _damaged(heard)
     return Verified(
         spec=spec,
         root=str(manifest.source),
@@ -111,8 +115,16 @@ def _verify_other(choice: DataChoice, progress: Progress | None) -> Verified:
         parts=dict(Counter("test" if clip.split == "test" else "train" for clip in manifest.clips)),
         devices=dict(sorted(Counter(clip.device for clip in manifest.clips).items())),
         damaged=tuple(Damaged(path=path, problem=problem) for path, problem in damaged.items()),
-        notes=manifest.notes,
+        notes=(*manifest.notes, *manifest.takes, *_levels(heard)),
     )
+
+
+def _levels(files: Mapping[str, Heard | AudioProblem]) -> tuple[str, ...]:
+    levels = Levels()
+    for path, heard in files.items():
+        if isinstance(heard, Heard):
+            levels.add(path, heard.peak, heard.loudest)
+    return levels.lines()
 
 
 def _parts(metadata: Metadata) -> dict[str, int]:
@@ -122,31 +134,31 @@ def _parts(metadata: Metadata) -> dict[str, int]:
     return {part: count[part] for part in ("train", "test", "neither") if count[part]}
 
 
-def _headers(root: Path, paths: Sequence[str], progress: Progress | None) -> dict[str, Header | AudioProblem]:
-    found: dict[str, Header | AudioProblem] = {}
+def _heard(root: Path, paths: Sequence[str], progress: Progress | None) -> dict[str, Heard | AudioProblem]:
+    found: dict[str, Heard | AudioProblem] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
-        headers = pool.map(lambda path: _header(root / path), paths)
-        for done, (path, header) in enumerate(zip(paths, headers, strict=True), start=1):
-            found[path] = header
+        heard = pool.map(lambda path: _listened(root / path), paths)
+        for done, (path, each) in enumerate(zip(paths, heard, strict=True), start=1):
+            found[path] = each
             if progress is not None:
                 progress(done, len(paths))
     return found
 
 
-def _header(file: Path) -> Header | AudioProblem:
+def _listened(file: Path) -> Heard | AudioProblem:
     try:
-        return checked_header(file)
+        return listen(file)
     except AudioProblem as problem:
         return problem
 
 
-def _damaged(headers: Mapping[str, Header | AudioProblem]) -> dict[str, str]:
-    return {path: str(header) for path, header in headers.items() if isinstance(header, AudioProblem)}
+def _damaged(files: Mapping[str, Heard | AudioProblem]) -> dict[str, str]:
+    return {path: str(problem) for path, problem in files.items() if isinstance(problem, AudioProblem)}
 
 
-def _outliers(headers: Mapping[str, Header | AudioProblem]) -> dict[str, str]:
+def _outliers(files: Mapping[str, Heard | AudioProblem]) -> dict[str, str]:
     """Files whose rate or length is not that of most others."""
-    good = {path: header for path, header in headers.items() if isinstance(header, Header)}
+    good = {path: heard.header for path, heard in files.items() if isinstance(heard, Heard)}
     if not good:
         return {}
     rate_hz, length_s = _typical(list(good.values()))
@@ -179,8 +191,8 @@ def _other_counts(metadata: Metadata, edition: Edition) -> tuple[str, ...]:
     )
 
 
-def _unlike_published(headers: Mapping[str, Header | AudioProblem], published_s: float) -> tuple[str, ...]:
-    good = [header for header in headers.values() if isinstance(header, Header)]
+def _unlike_published(files: Mapping[str, Heard | AudioProblem], published_s: float) -> tuple[str, ...]:
+    good = [heard.header for heard in files.values() if isinstance(heard, Heard)]
     if not good:
         return ()
     rate_hz, length_s = _typical(good)

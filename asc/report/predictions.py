@@ -7,6 +7,7 @@ baseline writes them (https://github.com/marmoi/dcase2021_task1a_baseline); dcas
 import csv
 import io
 
+from asc.cli import shown
 from asc.evaluate import Predictions
 
 
@@ -17,5 +18,5 @@ def submission(predictions: Predictions) -> str:
     writer.writerow(["filename", "scene_label", *predictions.labels])
     best = predictions.probabilities.argmax(axis=1).tolist()
     for name, number, row in zip(predictions.filenames, best, predictions.probabilities.tolist(), strict=True):
-        writer.writerow([name, predictions.labels[number], *(f"{probability:.9g}" for probability in row)])
+        writer.writerow([shown(name), predictions.labels[number], *(f"{probability:.9g}" for probability in row)])
     return text.getvalue()

@@ -36,7 +36,7 @@ SIGNATURE = ModelSignature(
     ),
 )
 # What asc and MLflow import to answer; a test holds this list to it.
-_NEEDED = ("mlflow", "numpy", "pandas", "safetensors", "soundfile", "tomli-w", "torch", "torchaudio")
+_NEEDED = ("av", "mlflow", "numpy", "pandas", "safetensors", "soundfile", "tomli-w", "torch", "torchaudio")
 _EXAMPLE_RATE_HZ, _EXAMPLE_S, _TONE_HZ = 8000, 0.5, 440
 
 

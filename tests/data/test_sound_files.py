@@ -1,0 +1,245 @@
+"""Each kind of sound file that people have: read to its end whatever its header says, or named; in bounded memory."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from sound_files import (
+    EXACT,
+    EXACTLY,
+    PCM,
+    RATE_HZ,
+    ROUGHLY,
+    SAMPLES,
+    SOUND,
+    aiff,
+    encoded,
+    flac_that_counts,
+    joined,
+    rf64,
+    wav,
+    written,
+)
+
+from asc.data.audio_file import AudioProblem, Header, checked_header, decode, decode_pieces, inspect, listen
+from asc.data.part_of_file import PartOfFile
+from asc.data.pcm_lengths import no_length, wave_payload
+
+
+def problem_of(path: Path) -> str:
+    with pytest.raises(AudioProblem) as caught:
+        inspect(path, RATE_HZ)
+        decode(path, RATE_HZ)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", EXACTLY)
+def test_all_of_the_sound_and_nothing_else(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(EXACTLY[name]())
+    assert checked_header(path) == Header(samples=SAMPLES, sample_rate_hz=RATE_HZ)
+    sound = decode(path, RATE_HZ)
+    assert np.array_equal(sound, EXACT) or (encoded_by_ffmpeg(name) and np.abs(sound - SOUND).max() <= 2**-15)
+    cut = [SAMPLES // 3, SAMPLES - SAMPLES // 3]
+    assert np.array_equal(np.concatenate([p.sound for p in decode_pieces(path, RATE_HZ, lambda _: cut)]), sound)
+    assert inspect(path, 16_000) == -(-SAMPLES * 160 // 441)
+
+
+def encoded_by_ffmpeg(name: str) -> bool:
+    return name.split(".")[0] in ("alac", "flac")
+
+
+@pytest.mark.parametrize("name", ROUGHLY)
+def test_lossy_files_are_heard_as_often_as_they_hold_the_sound(tmp_path: Path, name: str) -> None:
+    make, times = ROUGHLY[name]
+    path = tmp_path / name
+    path.write_bytes(make())
+    header = checked_header(path)
+    sound = decode(path, header.sample_rate_hz)
+    assert len(sound) == header.samples and abs(len(sound) - times * SAMPLES) <= times * 2 * 2048
+    places = [peak_place(sound[start : start + SAMPLES]) for start in range(0, times * SAMPLES, SAMPLES)]
+    assert all(abs(place) <= 2 * 2048 for place in places), places
+
+
+def peak_place(sound: np.ndarray) -> int:
+    """How many samples later than in `SOUND` its first fifth is found."""
+    part = SOUND[: SAMPLES // 5]
+    size = 2 ** (len(sound) + len(part)).bit_length()
+    found = np.fft.irfft(np.fft.rfft(sound, size) * np.fft.rfft(part, size).conj())
+    place = int(found.argmax())
+    return place - size if place > size // 2 else place
+
+
+def test_chained_streams_are_those_of_the_parts(tmp_path: Path) -> None:
+    one, two = tmp_path / "a.ogg", tmp_path / "b.ogg"
+    one.write_bytes(written("OGG", "VORBIS"))
+    soundfile.write(two, np.stack([SOUND, -0.5 * SOUND], axis=1), RATE_HZ, format="OGG")
+    chain = tmp_path / "chain.ogg"
+    chain.write_bytes(one.read_bytes() + two.read_bytes() + one.read_bytes())
+    parts = [decode(path, RATE_HZ) for path in (one, two, one)]
+    assert np.array_equal(decode(chain, RATE_HZ), np.concatenate(parts))
+    soundfile.write(two, SOUND, 48_000, format="OGG")
+    chain.write_bytes(one.read_bytes() + two.read_bytes())
+    assert problem_of(chain) == "its rate changes from 44,100 to 48,000 Hz after 2.0 s: split it there"
+
+
+@pytest.mark.parametrize("name", ["arecord.wav", "sox.w64", "ffmpeg.aiff", "unknown.rf64", "sox.caf"])
+def test_a_recording_that_broke_off_within_a_sample_is_read_to_the_last_whole_one(tmp_path: Path, name: str) -> None:
+    data = EXACTLY[name]()
+    end = data.rindex(PCM[-400:]) + 400 if name != "ffmpeg.aiff" else len(data)
+    (tmp_path / name).write_bytes(data[: end - 1001])
+    assert np.array_equal(decode(tmp_path / name, RATE_HZ), EXACT[:-501])
+
+
+def test_lengths_that_no_writer_knew() -> None:
+    unknown = (0, 0x7F000008, 0x7FFFF000, 0x7FFFF024, 0x7FFFFFFF, 0x80000000, 0xFFFFFF00, 0xFFFFFFFE, 0xFFFFFFFF)
+    assert all(map(no_length, unknown))
+    assert not any(map(no_length, (2, 882_000, 0x70000000, 0x90000000, 3_000_000_000)))
+    assert no_length(2**63 - 1, bits=64) and not no_length(2**40, bits=64)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: wav(len(PCM), pcm=PCM[:-1000]),
+        lambda: wav(3_000_000_000),
+        lambda: rf64(b"RF64", 2**40),
+        lambda: rf64(b"BW64", len(PCM) + 1000),
+        lambda: aiff(46 + len(PCM) + 1000, SAMPLES + 500, len(PCM) + 1008),
+        lambda: flac_that_counts(SAMPLES + 1),
+        lambda: written("MP3", "MPEG_LAYER_III")[:-9000],
+        lambda: written("OGG", "VORBIS")[:-3000],
+        lambda: encoded("aac", "ipod")[:-9000],
+        lambda: encoded("aac", "ipod", movflags="frag_keyframe+empty_moov")[:-9000],
+        lambda: encoded("wavpack", "wv")[:-9000],
+        lambda: encoded("wmav2", "asf")[:-9000],
+        lambda: encoded("libopus", "webm", rate_hz=48_000)[:-9000],
+        lambda: encoded("alac", "caf")[:-9000],
+    ],
+)
+def test_a_known_length_of_which_less_is_there_is_named(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a").write_bytes(make())
+    assert problem_of(tmp_path / "a").startswith(("cut off: ", "unreadable: "))
+
+
+def test_a_wav_beyond_4_gib_is_as_long_as_its_file(tmp_path: Path) -> None:
+    """Sparse: a hole, and the sound at its end. Lengths wrap at 2^32, with and without a chunk behind the samples."""
+    path, hole = tmp_path / "overnight.wav", 2**32 + 2**20
+    for behind in (b"", b"LIST\x04\x00\x00\x00INFO"):
+        with path.open("wb") as file:
+            file.write(wav((hole + len(PCM)) % 2**32, pcm=b""))
+            file.seek(hole, os.SEEK_CUR)
+            file.write(PCM + behind)
+        assert checked_header(path) == Header(samples=hole // 2 + SAMPLES, sample_rate_hz=RATE_HZ)
+        with path.open("rb") as file:
+            payload = wave_payload(file, path.stat().st_size)
+            assert payload is not None
+            with soundfile.SoundFile(PartOfFile(file, payload.header, payload.start, payload.stop)) as sound:
+                sound.seek(hole // 2)
+                assert np.array_equal(sound.read(dtype="float32"), EXACT)
+    assert problem_with_packing(path).startswith("too long for one clip (48,")
+
+
+def problem_with_packing(path: Path) -> str:
+    with pytest.raises(AudioProblem) as caught:
+        inspect(path, RATE_HZ)
+    return str(caught.value)
+
+
+def test_true_lengths_are_believed_whatever_follows(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    for behind in (b"", b"tail", b"LIST\x04\x00\x00\x00INFO", bytes(5000)):
+        path.write_bytes(wav(len(PCM)) + behind)
+        assert np.array_equal(decode(path, RATE_HZ), EXACT)
+    path.write_bytes(wav(0, pcm=b"LIST\x04\x00\x00\x00INFO"))
+    assert problem_of(path) == "empty: no samples"
+
+
+def test_a_header_cannot_make_us_take_memory(tmp_path: Path) -> None:
+    """Lengths of 2^36 samples and more, rates from 1 to 2^32 - 1 Hz, on 1 GiB of address space beyond what is taken."""
+    files = {
+        "a.flac": flac_that_counts(2**36 - 1),
+        "b.flac": EXACTLY["unknown.flac"](),
+        "c.wav": wav(0xFFFFFFFF),
+        "d.rf64": rf64(b"RF64", 2**61),
+        "e.wav": wav(len(PCM)).replace(RATE_HZ.to_bytes(4, "little"), (1).to_bytes(4, "little")),
+        "f.wav": wav(len(PCM)).replace(RATE_HZ.to_bytes(4, "little"), (2**32 - 1).to_bytes(4, "little")),
+        "g.ogg": with_granule(written("OGG", "VORBIS"), 2**62),
+        "h.aiff": aiff(0, 2**31, 0),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    script = """
+import resource, sys
+from pathlib import Path
+from asc.data.audio_file import AudioProblem, decode, inspect
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
+for name in sys.argv[1:]:
+    try:
+        print(Path(name).name, inspect(Path(name), 44_100), len(decode(Path(name), 44_100)))
+    except AudioProblem as problem:
+        print(Path(name).name, problem)
+"""
+    paths = [str(tmp_path / name) for name in files]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script, *paths]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert said["b.flac"] == said["c.wav"] == said["h.aiff"] == f"{SAMPLES} {SAMPLES}"
+    assert said["a.flac"].startswith(("cut off", "unreadable", "too long"))
+    assert said["d.rf64"].startswith("cut off")
+    assert "Hz are read" in said["e.wav"] and said["f.wav"].startswith("unreadable")
+    assert said["g.ogg"].startswith(("cut off", "unreadable", "too long"))
+
+
+def with_granule(data: bytes, granule: int) -> bytes:
+    """An Ogg whose last page says another position; its checksum is made right (RFC 3533, section 6)."""
+    place = data.rindex(b"OggS")
+    page = bytearray(data[place:])
+    page[6:14], page[22:26] = granule.to_bytes(8, "little"), bytes(4)
+    checksum = 0
+    for byte in page:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum & 0x80000000 else 0)) & 0xFFFFFFFF
+    page[22:26] = checksum.to_bytes(4, "little")
+    return data[:place] + bytes(page)
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    for name, data in ((b"caf\xe9.wav", wav(len(PCM))), (b"caf\xe9.m4a", encoded("alac", "ipod"))):
+        path = tmp_path / os.fsdecode(name)
+        path.write_bytes(data)
+        assert np.abs(decode(path, RATE_HZ) - SOUND).max() <= 2**-15
+
+
+def test_listening_tells_the_peaks_of_the_mean_and_of_the_channels(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.stack([SOUND, -SOUND], axis=1), RATE_HZ, subtype="FLOAT")
+    heard = listen(path)
+    assert heard.header == Header(samples=SAMPLES, sample_rate_hz=RATE_HZ)
+    assert heard.peak == 0 and heard.loudest == np.abs(SOUND).max()
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_mp3_files_that_were_joined_with_their_tags(tmp_path: Path, times: int) -> None:
+    data = encoded("libmp3lame", "mp3")
+    assert data.startswith(b"ID3")
+    (tmp_path / "a.mp3").write_bytes(joined(data, times))
+    assert abs(checked_header(tmp_path / "a.mp3").samples - times * SAMPLES) <= times * 2304
+
+
+def test_a_recording_that_a_phone_did_not_finish_says_so(tmp_path: Path) -> None:
+    data = encoded("aac", "ipod")
+    (tmp_path / "a.m4a").write_bytes(data[: data.index(b"moov") - 4])
+    assert problem_of(tmp_path / "a.m4a").startswith("cut off: an MP4 without its index")
+
+
+def test_what_is_no_file_on_a_disk_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    assert "--follow" in problem_of(tmp_path / "a.wav")
