@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -11,7 +12,7 @@ import asc
 from asc import cli
 from asc.files import Unreadable, predict_files, predictions, sound_files
 from asc.predict import Model
-from asc.prediction_text import Printer
+from asc.prediction_text import Printer, Style
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +100,45 @@ def test_an_interruption_keeps_what_is_done(
         predict_files(model, there, Printer(cli.Output(as_json=True), "json", key="file"))
         found = json.loads(capsys.readouterr().out)
         assert found["complete"] is complete and len(found["predictions"]) == 2
+
+
+@pytest.mark.parametrize("style", ["lines", "csv", "json"])
+def test_names_that_are_not_utf_8_stop_none_of_the_others(
+    model: Model, tiny_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], style: Style
+) -> None:
+    sound = (tiny_csv.parent / "up_fast-00-0.wav").read_bytes()
+    for name in (b"a.wav", b"caf\xe9.wav", b"z.wav"):
+        (tmp_path / os.fsdecode(name)).write_bytes(sound)
+    (tmp_path / os.fsdecode(b"cut\xe9.wav")).write_bytes(sound[:-999])
+    (tmp_path / os.fsdecode(b"\xe9.txt")).write_bytes(b"x")
+    code = predict_files(model, [tmp_path], Printer(cli.Output(as_json=style == "json"), style, key="file"))
+    out, err = capsys.readouterr()
+    assert code == cli.WRONG_INPUT and f"error: {tmp_path}/cut\\xe9.wav: cut off" in err
+    assert f"passed over in folders: 1 other ({tmp_path}/\\xe9.txt)" in err
+    if style == "json":
+        found = json.loads(out)
+        names = [bytes.fromhex(entry.get("file_bytes", "")) for entry in found["predictions"]]
+        assert names == [b"", os.fsencode(tmp_path) + b"/caf\xe9.wav", b""]
+        assert [entry["file"] for entry in found["passed_over"]] == [f"{tmp_path}/\\xe9.txt"]
+        assert "file_bytes" in found["unreadable"][0]
+    else:
+        assert [line.count("caf\\xe9.wav") for line in out.splitlines()][-3:] == [0, 1, 0]
+
+
+def test_silence_and_channels_that_cancel_get_a_note(
+    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0).standard_normal(8000) * 0.1
+    for name, sound in (
+        ("silent", 0 * noise),
+        ("phase", np.stack([noise, -noise], axis=1)),
+        ("mono", noise),
+        ("long", np.tile(0 * noise, 35)),
+    ):
+        soundfile.write(tmp_path / f"{name}.wav", sound, 8000)
+    assert predict_files(model, [tmp_path], Printer(cli.Output(as_json=False), "csv", key="file")) == cli.DONE
+    notes = {line.split(": ")[1]: line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")}
+    assert {Path(name).stem for name in notes} == {"silent", "phase", "long"}
+    assert "opposite phase" in notes[f"{tmp_path}/phase.wav"]
+    waveform, rate_hz = soundfile.read(tmp_path / "phase.wav", dtype="float32")
+    assert model.predict(waveform.T, rate_hz) == model.predict_file(tmp_path / "phase.wav")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from asc import cli
 from asc.cli import shown
 from asc.errors import InputError
-from asc.prediction_text import Printer, Style, csv_line, most_probable, require_one_style, require_one_task
+from asc.prediction_text import Printer, Style, csv_line, file_names, most_probable, require_one_style, require_one_task
 from asc.results import Prediction
 
 PREDICTION = Prediction(labels=("tram", 'park, "old"', "métro"), probabilities=(0.25, 0.125, 0.625))
@@ -53,6 +54,24 @@ def test_json_of_files_is_one_object_and_of_a_stream_one_a_line(capsys: pytest.C
     assert [line["time_s"] for line in lines] == [1, 2]
     assert list(lines[0]["probabilities"].items()) == [("métro", 0.625), ("tram", 0.25), ('park, "old"', 0.125)]
     assert lines[0]["label"] == "métro" and lines[0]["probability"] == 0.625
+
+
+def test_json_keeps_a_name_that_is_no_text() -> None:
+    assert file_names(Path("café.wav")) == {"file": "café.wav"}
+    found = file_names(Path(os.fsdecode(b"caf\xe9.wav")))
+    assert found == {"file": "caf\\xe9.wav", "file_bytes": b"caf\xe9.wav".hex()}
+
+
+@pytest.mark.parametrize("style", ["lines", "csv", "json"])
+def test_a_note_stands_beside_its_prediction(style: Style, capsys: pytest.CaptureFixture[str]) -> None:
+    printer = Printer(cli.Output(as_json=style == "json"), style, key="file")
+    printer(Path("a.wav"), replace(PREDICTION, note="it is silent"))
+    printer.finish()
+    out, err = capsys.readouterr()
+    if style == "json":
+        assert json.loads(out)["predictions"][0]["note"] == "it is silent"
+    else:
+        assert err == "note: a.wav: it is silent\n" and "silent" not in out
 
 
 def test_a_name_that_is_no_text_is_shown_all_the_same() -> None:
