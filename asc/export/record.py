@@ -11,6 +11,8 @@ from typing import Any
 
 from asc.export.formats import Export, Format, Source
 from asc.export.gate import Agreement, Latency
+from asc.export.processor import kind, this_machine
+from asc.export.saturating import Products
 from asc.model_info import ModelInfo
 from asc.quant.stored import StoredNet
 from asc.sheet import Sheet
@@ -24,7 +26,9 @@ class Record:
 
     `sha256` is that of the bytes which the gate ran; `fingerprint` names the experiment, `model_sha256` the numbers
     that the network stores. `payload_bytes` is what these take, pruned zeros too; `around` says, where it is known,
-    which bytes of the file are something else. The file takes clips of `shortest_samples` to `longest_samples`.
+    which bytes of the file are something else. The gate ran on this kind of `processor`, in a session without options
+    but for its threads; `products` say for all others whether products of 8 bits can overflow. The file takes clips of
+    `shortest_samples` to `longest_samples`.
     """
 
     file: str
@@ -33,6 +37,8 @@ class Record:
     size_bytes: int
     payload_bytes: int
     gate: Agreement
+    processor: str
+    products: Products | None
     latency: Latency
     data: str
     labels: tuple[str, ...]
@@ -67,6 +73,8 @@ def records(
             size_bytes=len(export.data),
             payload_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state.values()),
             gate=gate,
+            processor=kind(*this_machine()),
+            products=export.products,
             latency=speed,
             data=data,
             labels=info.labels,
@@ -105,11 +113,12 @@ def legend(found: Sequence[Record]) -> str:
     """What the columns of `sheet` mean, and what each file takes."""
     first = found[0]
     takes = "".join(f"\n{record.file} takes {_takes(record)}{_spent(record)}" for record in found)
+    checked = f"\nchecked in plain sessions on {first.processor}" + "".join(map(_products, found))
     return (
         f"overhead: bytes over what the network stores; ms: processor time for {first.latency.seconds_of_audio:g} s of "
         "audio on one thread, ratio: to the float network in torch; off by: the largest difference of a logit, where "
         f"one step is {first.gate.step:.2g}; labels: clips that get another label, of {first.gate.clips} clips of "
-        f"{first.data}{takes}"
+        f"{first.data}{takes}{checked}"
     )
 
 
@@ -161,6 +170,14 @@ def _takes(record: Record) -> str:
         return f"{what}, any length"
     seconds = longest / record.sample_rate_hz
     return f"{what}, {'exactly' if longest == record.shortest_samples else 'up to'} {seconds:g} s"
+
+
+def _products(record: Record) -> str:
+    products = record.products
+    if products is None:
+        return ""
+    overflowing = products.overflowing or "none"
+    return f"; of the {products.pairs:,} pairs of products in {record.file} {overflowing} can overflow on others"
 
 
 def _spent(record: Record) -> str:
