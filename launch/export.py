@@ -58,6 +58,7 @@ def main(options: Options) -> int:
     from asc.export.clips import open_clips
     from asc.output_folder import prepare
     from asc.progress import counting, packing
+    from asc.runs import CARD
     from asc.sheet import as_table
 
     output = cli.Output(as_json=options.json)
@@ -79,7 +80,7 @@ def main(options: Options) -> int:
     except job.GateError as error:
         cli.complain(str(error))
         return cli.FAILED
-    job.write_all(options.folder, passed)
+    job.write_all(options.folder, passed, card=options.model.parent / CARD)
     found = [each for _, every in passed for each in every]
     output.result(as_table(record.sheet(found)))
     output.result(record.legend(found))

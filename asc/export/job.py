@@ -8,7 +8,8 @@ from asc.checkpoint import write_together
 from asc.data.dataset import Dataset
 from asc.export.clips import GateClips, Progress, time_export
 from asc.export.formats import Export
-from asc.export.record import Record, beside, contents, records
+from asc.export.record import Record, beside, contents, records, said
+from asc.model_card import with_exports
 from asc.model_info import ModelInfo
 from asc.quant.stored import StoredNet
 
@@ -54,11 +55,16 @@ def export_all(
     return passed
 
 
-def write_all(folder: Path, passed: Sequence[tuple[Export, tuple[Record, ...]]]) -> None:
+def write_all(folder: Path, passed: Sequence[tuple[Export, tuple[Record, ...]]], *, card: Path) -> None:
     """Write the exports that passed, each format's record last; an old record never lies beside a new file.
+
+    The model's card, where there is one, says what each was checked on.
 
     Raises:
         OSError: the disk is full; the folder is as it was.
     """
     files = {folder / name: data for export, found in passed for name, data in contents(export, found).items()}
+    if card.is_file():
+        lines = {record.file: said(record) for _, found in passed for record in found}
+        files[card] = with_exports(card.read_text("utf-8"), lines).encode()
     write_together(files, outdated=[folder / beside(record) for _, found in passed for record in found])

@@ -18,6 +18,7 @@ from asc.quant.stored import StoredNet
 from asc.sheet import Sheet
 
 _PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "executorch", "litert-torch", "ai-edge-litert")
+_RUNTIMES = {"onnx": "onnxruntime", "executorch": "executorch", "litert": "ai-edge-litert", "c-array": "ai-edge-litert"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,25 @@ def next_step(found: Sequence[Record], folder: Path) -> str:
             return f'ai_edge_litert.interpreter.Interpreter("{file}"), int8 in and out: its get_input_details() say how'
         case "c-array":
             return f"compile {file} into a TFLite Micro program; the header says what goes in, comes out and is needed"
+
+
+def said(record: Record) -> str:
+    """What a model card says of an export: its size, and what it was checked on and how."""
+    gate, products = record.gate, record.products
+    runtime = _RUNTIMES[record.format]
+    session = f"in a plain session of {runtime} {record.versions.get(runtime, '')}".rstrip()
+    text = (
+        f"{record.size_bytes:,} bytes. On {gate.clips} clips, {session} on {record.processor}, no logit is more than "
+        f"{gate.largest_steps:.1f} of {gate.limit_steps} allowed steps off; {gate.argmax_differs} clips get another "
+        "label"
+    )
+    text += " (their top two lie within a step)." if gate.argmax_differs else "."
+    if products is None:
+        return text
+    return text + (
+        f" Saturating products of processors without VNNI, emulated: {products.overflowing or 'none'} of its "
+        f"{products.pairs:,} pairs can overflow."
+    )
 
 
 def contents(export: Export, found: Sequence[Record]) -> dict[str, bytes]:

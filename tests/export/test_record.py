@@ -14,7 +14,7 @@ from asc.data.dataset import Dataset
 from asc.export.formats import Export, Format
 from asc.export.onnx import build_onnx
 from asc.export.processor import kind, this_machine
-from asc.export.record import Record, contents, legend, next_step, records, sheet, tree
+from asc.export.record import Record, contents, legend, next_step, records, said, sheet, tree
 from asc.export.saturating import products_of
 from asc.size import stored_items
 
@@ -79,3 +79,15 @@ def test_every_format_has_a_next_step(made: tuple[Export, tuple[Record, ...]], n
     _, found = made
     record = dataclasses.replace(found[0], file="some.file", format=name)
     assert "there/some.file" in next_step([record], Path("there"))
+
+
+def test_a_model_card_says_what_was_checked(made: tuple[Export, tuple[Record, ...]]) -> None:
+    export, (first, other) = made
+    assert said(first) == (
+        f"{len(export.data):,} bytes. On 7 clips, in a plain session of onnxruntime {first.versions['onnxruntime']} on "
+        f"{kind(*this_machine())}, no logit is more than 1.0 of 1 allowed steps off; 1 clips get another label (their "
+        f"top two lie within a step). Saturating products of processors without VNNI, emulated: none of its "
+        f"{export.products.pairs:,} pairs can overflow."
+    )
+    without = dataclasses.replace(other, products=None, gate=dataclasses.replace(GATE, argmax_differs=0))
+    assert said(without).endswith("1.0 of 1 allowed steps off; 0 clips get another label.")

@@ -154,8 +154,13 @@ def test_a_file_that_is_wrong_on_other_processors_is_refused_on_every_one(
 def test_functions_are_written_only_where_they_are_asked_for(
     model: Path, export: Run, options: list[str], functions: bool
 ) -> None:
+    card = model.parent / "model_card.md"
+    card.write_text("# A model\n", "utf-8")
     code, out, err = export(model, "--clips", 5, "--json", *options)
     assert code == 0, err
+    page = card.read_text("utf-8")
+    assert page.startswith("# A model\n\n## Exports\n\n- `model.onnx`: ") and page.count("\n- `") == 2
+    assert page.count(f"on {kind(*this_machine())}, no logit") == page.count("emulated: none of its ") == 2
     for record in json.loads(out)["exports"]:
         written = onnx.load(model.parent / "export" / record["file"])
         assert bool(written.functions) == functions == bool(record["around"]["functions"])
