@@ -6,7 +6,7 @@ itself, but for the run that it comes from (`Origin`).
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,8 @@ from asc.model_info import ModelInfo
 from asc.sheet import as_markdown, escaped
 from asc.size import Cost, cost
 from asc.tables import rules_sheet, size_sheet
+
+EXPORTS = "## Exports"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,16 @@ def model_card(info: ModelInfo, origin: Origin) -> str:
     parts = [*_what(info, terms, size, origin), *_use(info), *_figures(info, terms), *_size(size, origin)]
     parts += [*_training(info, terms, origin), *_limits(info, terms)]
     return "\n".join(line.rstrip() for part in parts for line in part.splitlines() + [""])
+
+
+def with_exports(card: str, said: Mapping[str, str]) -> str:
+    """The page with what is said of each exported file, by its name; other files of the section keep their line."""
+    page, _, after = card.partition(f"\n{EXPORTS}\n")
+    section, *rest = after.split("\n## ", maxsplit=1)
+    lines = {line.split("`")[1]: line for line in section.splitlines() if line.startswith("- `")}
+    lines |= {name: f"- `{name}`: {text}" for name, text in said.items()}
+    parts = [page.rstrip(), EXPORTS, "\n".join(lines.values()), *(f"## {part.strip()}" for part in rest)]
+    return "\n\n".join(parts) + "\n"
 
 
 def _what(info: ModelInfo, terms: Terms, size: Cost, origin: Origin) -> Iterator[str]:

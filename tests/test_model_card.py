@@ -12,7 +12,7 @@ from asc.budget import RULES
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.journal import Entry, RunStarted, TrialAsked, TrialEnded, fold
-from asc.model_card import Origin, model_card, origin
+from asc.model_card import Origin, model_card, origin, with_exports
 from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.quant.integer import to_integer
@@ -216,3 +216,13 @@ def test_the_origin_is_what_the_journal_says() -> None:
 def test_the_same_file_gives_the_same_text(info: ModelInfo) -> None:
     assert model_card(info, ORIGIN) == model_card(info, ORIGIN)
     assert model_card(info, ORIGIN).endswith("\n") and "\n\n\n" not in model_card(info, ORIGIN)
+
+
+def test_a_line_for_each_export_and_those_of_earlier_ones_stay(info: ModelInfo) -> None:
+    card = model_card(info, Origin())
+    once = with_exports(card, {"model.onnx": "old", "model-waveform.onnx": "other"})
+    assert once == card.rstrip() + "\n\n## Exports\n\n- `model.onnx`: old\n- `model-waveform.onnx`: other\n"
+    twice = with_exports(once + "\n## Notes\n\nof the user\n", {"model.pte": "new", "model.onnx": "newer"})
+    section = "- `model.onnx`: newer\n- `model-waveform.onnx`: other\n- `model.pte`: new\n"
+    assert twice == card.rstrip() + f"\n\n## Exports\n\n{section}\n## Notes\n\nof the user\n"
+    assert with_exports(twice, {}) == twice

@@ -17,6 +17,7 @@ from asc.quant.stored import StoredNet
 
 if TYPE_CHECKING:
     from asc.export.litert import LitertSession
+    from asc.export.saturating import Products
 
 Format = Literal["onnx", "executorch", "litert", "c-array"]
 Source = Literal["log_mel", "waveform"]
@@ -38,6 +39,7 @@ class Session(Protocol):
 class Export:
     """One export in memory: the bytes that were built, the files that hold them, and a session that runs them.
 
+    `products` are those of its 8-bit layers, where it leaves it to a runtime how they are added.
     It takes clips of `shortest_samples` to `longest_samples` samples (None: of any length) at the network's rate.
     """
 
@@ -47,6 +49,7 @@ class Export:
     session: Session
     shortest_samples: int
     longest_samples: int | None
+    products: "Products | None" = None
 
 
 def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds: float) -> None:
@@ -83,16 +86,17 @@ def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds:
 
 
 def plan(
-    network: StoredNet, info: ModelInfo, formats: Sequence[Format], *, seconds: float
+    network: StoredNet, info: ModelInfo, formats: Sequence[Format], *, seconds: float, compact: bool = False
 ) -> Mapping[str, Callable[[], Export]]:
     """What builds each export, by the name of its first file.
 
-    LiteRT's takes clips of exactly so many seconds, ExecuTorch's of no more, ONNX's of any length.
+    LiteRT's takes clips of exactly so many seconds, ExecuTorch's of no more, ONNX's of any length. Compact ONNX is for
+    onnxruntime alone.
     """
     makers: dict[str, Callable[[], Export]] = {}
     if "onnx" in formats:
-        makers["model.onnx"] = lambda: _onnx(network, info, "log_mel")
-        makers["model-waveform.onnx"] = lambda: _onnx(network, info, "waveform")
+        makers["model.onnx"] = lambda: _onnx(network, info, "log_mel", compact=compact)
+        makers["model-waveform.onnx"] = lambda: _onnx(network, info, "waveform", compact=compact)
     if isinstance(network, IntegerNet):
         frames = network.front_end.frames(seconds)
         if "executorch" in formats:
@@ -102,10 +106,11 @@ def plan(
     return makers
 
 
-def _onnx(network: StoredNet, info: ModelInfo, source: Source) -> Export:
+def _onnx(network: StoredNet, info: ModelInfo, source: Source, *, compact: bool) -> Export:
     from asc.export.onnx import OnnxSession, build_onnx
+    from asc.export.saturating import products_of
 
-    data = build_onnx(network, info, source=source)
+    data = build_onnx(network, info, source=source, compact=compact)
     return Export(
         source=source,
         data=data,
@@ -113,6 +118,7 @@ def _onnx(network: StoredNet, info: ModelInfo, source: Source) -> Export:
         session=OnnxSession(data),
         shortest_samples=network.front_end.hop_samples,
         longest_samples=None,
+        products=products_of(data) if isinstance(network, IntegerNet) else None,
     )
 
 

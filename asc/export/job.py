@@ -1,15 +1,15 @@
 """From a stored network to files that have passed the gate: all that were asked for, or none."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from asc.checkpoint import write_together
 from asc.data.dataset import Dataset
-from asc.export import formats
 from asc.export.clips import GateClips, Progress, time_export
-from asc.export.formats import Export, Format
-from asc.export.record import Record, beside, contents, records
+from asc.export.formats import Export
+from asc.export.record import Record, beside, contents, records, said
+from asc.model_card import with_exports
 from asc.model_info import ModelInfo
 from asc.quant.stored import StoredNet
 
@@ -24,14 +24,15 @@ def export_all(
     network: StoredNet,
     info: ModelInfo,
     dataset: Dataset,
-    wanted: Sequence[Format],
+    makers: Mapping[str, Callable[[], Export]],
     *,
     clips: int,
     seconds: float,
     running: Running,
 ) -> list[tuple[Export, tuple[Record, ...]]]:
-    """Build every export, run it on `clips` clips of the data and time it on `seconds` of audio.
+    """Build every export of a plan, run it on `clips` clips of the data and time it on `seconds` of audio.
 
+    `makers` build each, by the name of its first file (`formats.plan`).
     `running` is told what is being checked, and gives what is called with each clip.
 
     Raises:
@@ -39,13 +40,14 @@ def export_all(
     """
     gate_clips = GateClips(dataset, network, count=clips)
     passed = []
-    for name, build in formats.plan(network, info, wanted, seconds=seconds).items():
+    for name, build in makers.items():
         with running(name) as progress:
             export = build()
             gate = gate_clips.agreement(export, progress=progress)
-        if gate.why_not is not None:
+        why_not = (export.products.why_not if export.products else None) or gate.why_not
+        if why_not is not None:
             raise GateError(
-                f"{name} does not agree with the stored form ({gate.why_not}), so nothing was written: this is a fault "
+                f"{name} does not agree with the stored form ({why_not}), so nothing was written: this is a fault "
                 "of asc or of a package that it builds with; report it with the versions that are installed"
             )
         speed = time_export(export, network, seconds=seconds)
@@ -53,11 +55,16 @@ def export_all(
     return passed
 
 
-def write_all(folder: Path, passed: Sequence[tuple[Export, tuple[Record, ...]]]) -> None:
+def write_all(folder: Path, passed: Sequence[tuple[Export, tuple[Record, ...]]], *, card: Path) -> None:
     """Write the exports that passed, each format's record last; an old record never lies beside a new file.
+
+    The model's card, where there is one, says what each was checked on.
 
     Raises:
         OSError: the disk is full; the folder is as it was.
     """
     files = {folder / name: data for export, found in passed for name, data in contents(export, found).items()}
+    if card.is_file():
+        lines = {record.file: said(record) for _, found in passed for record in found}
+        files[card] = with_exports(card.read_text("utf-8"), lines).encode()
     write_together(files, outdated=[folder / beside(record) for _, found in passed for record in found])

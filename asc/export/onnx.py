@@ -3,14 +3,12 @@
     data = build_onnx(*load_model(path), source="log_mel")
     OnnxSession(data).logits(log_mel)
 
-https://onnx.ai, https://onnxruntime.ai. Labels and front end are in the file's metadata. Functions keep the file small;
-for a tool that does not know them, `onnx.inliner.inline_local_functions` writes them out.
+https://onnx.ai, https://onnxruntime.ai. Labels and front end are in the file's metadata. A compact file has functions
+of its own for what repeats, which onnxruntime alone takes; else they are written out.
 """
 
 import copy
 import json
-import platform
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -30,11 +28,10 @@ from asc.quant.stored import StoredNet
 __all__ = ["ByteAccount", "ByteRow", "OnnxSession", "Source", "build_onnx", "byte_account"]
 Source = Literal["log_mel", "waveform"]
 _LOGITS = "logits"
-_CPUINFO = Path("/proc/cpuinfo")
 
 
-def build_onnx(network: StoredNet, info: ModelInfo, *, source: Source) -> bytes:
-    """The ONNX file of a network; equal networks give equal bytes.
+def build_onnx(network: StoredNet, info: ModelInfo, *, source: Source, compact: bool = False) -> bytes:
+    """The ONNX file of a network, compact or for every runtime; equal networks give equal bytes.
 
     The input `log_mel` is (batch, 1, mel_bands, frames), `waveform` (batch, samples) at the model's own rate, both
     float32; the output `logits` is (batch, classes), float32. Batch and length may vary.
@@ -51,7 +48,7 @@ def build_onnx(network: StoredNet, info: ModelInfo, *, source: Source) -> bytes:
     else:
         add_float16(graph, network, log_mel, _LOGITS)
     outputs = {_LOGITS: ("batch", network.architecture.classes)}
-    model = graph.model({source: shape}, outputs, opset=OPSET, metadata=_metadata(info))
+    model = graph.model({source: shape}, outputs, opset=OPSET, metadata=_metadata(info), compact=compact)
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
@@ -63,7 +60,7 @@ def _metadata(info: ModelInfo) -> dict[str, str]:
 
 
 class OnnxSession:
-    """An ONNX file in onnxruntime, on the CPU."""
+    """An ONNX file in onnxruntime, on the CPU: a plain session but for the number of threads."""
 
     def __init__(self, data: bytes, *, threads: int = 1) -> None:
         """Load the file; it is optimised for this machine then, which takes a part of a second."""
@@ -71,8 +68,6 @@ class OnnxSession:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        if products_overflow(platform.machine(), _processor_flags()):
-            options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         self._input: str = self._session.get_inputs()[0].name
 
@@ -84,21 +79,3 @@ class OnnxSession:
         """
         answer: Any = self._session.run([_LOGITS], {self._input: x})[0]
         return answer  # type: ignore[no-any-return]
-
-
-def products_overflow(machine: str, flags: str | None) -> bool:
-    """Whether onnxruntime's products of uint8 and int8 can overflow on this processor, unless it is told to be exact.
-
-    They do on x86 without VNNI instructions (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html,
-    "when and why do I need to try U8U8"). Exactness is not asked for elsewhere, for it costs half as much time again.
-    Where the flags are not known it is asked for.
-    """
-    return machine.lower() in ("x86_64", "amd64", "i686") and "vnni" not in (flags or "")
-
-
-def _processor_flags() -> str | None:
-    """What Linux says of the processor; None elsewhere."""
-    try:
-        return _CPUINFO.read_text("utf-8", errors="replace")
-    except OSError:
-        return None

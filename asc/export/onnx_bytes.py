@@ -44,8 +44,9 @@ def byte_account(data: bytes) -> ByteAccount:
     stored = Counter[str]()
     around = Counter({_CONSTANTS: 0})
     for tensor in graph.initializer:
-        role = roles.get(tensor.name, _CONSTANTS)
-        (around if role == _CONSTANTS else stored)[role] += len(tensor.raw_data)
+        parts = roles[tensor.name]
+        for role in parts:
+            (around if role == _CONSTANTS else stored)[role] += len(tensor.raw_data) // len(parts)
         names = _text(tensor.name)
         around["names of numbers"] += names
         around["types, shapes and lengths of numbers"] += _part(tensor.ByteSize()) - len(tensor.raw_data) - names
@@ -74,24 +75,34 @@ def _part(size_bytes: int) -> int:
     return 1 + max(1, -(-size_bytes.bit_length() // 7)) + size_bytes
 
 
-def _roles(model: ModelProto) -> dict[str, str]:
-    """What the numbers of the network are, by their names."""
+_Takers = Mapping[str, Sequence[tuple[NodeProto, int]]]
+
+
+def _roles(model: ModelProto) -> dict[str, list[str]]:
+    """What the numbers of the network are, by their names: of each of the equal parts that a tensor is split into."""
     graph = inliner.inline_local_functions(model).graph
     takers: dict[str, list[tuple[NodeProto, int]]] = {}
     for node in graph.node:
         for place, name in enumerate(node.input):
             takers.setdefault(name, []).append((node, place))
-    found = {tensor.name: _found(tensor.name, tensor, takers) for tensor in graph.initializer}
-    return {name: role for name, role in found.items() if role}
+    return {tensor.name: [role or _CONSTANTS for role in _found(tensor, takers)] for tensor in graph.initializer}
 
 
-def _found(name: str, tensor: TensorProto, takers: Mapping[str, Sequence[tuple[NodeProto, int]]]) -> str | None:
-    """The first operator that says what a value is for; casts and splits only hand it on."""
+def _found(tensor: TensorProto, takers: _Takers) -> list[str | None]:
+    for node, _ in takers.get(tensor.name, ()):
+        if node.op_type == "Split":
+            return [_first(name, tensor, takers) for name in node.output]
+    return [_first(tensor.name, tensor, takers)]
+
+
+def _first(name: str, tensor: TensorProto, takers: _Takers) -> str | None:
+    """The first operator that says what a value is for; casts only hand it on, and only a step is squeezed."""
     for node, place in takers.get(name, ()):
-        handed_on = node.op_type in ("Cast", "Split", "Squeeze")
-        role = _found(node.output[0], tensor, takers) if handed_on else _role(tensor, node, place)
+        if node.op_type == "Squeeze":
+            return "activation scales"
+        role = _first(node.output[0], tensor, takers) if node.op_type == "Cast" else _role(tensor, node, place)
         if role:
-            return "activation scales" if node.op_type == "Squeeze" else role
+            return role
     return None
 
 
@@ -104,7 +115,8 @@ def _role(tensor: TensorProto, node: NodeProto, place: int) -> str | None:
         case (("QuantizeLinear" | "DequantizeLinear"), 1):
             return "weight scales" if tensor.dims else "activation scales"
         case (("QuantizeLinear" | "DequantizeLinear"), 2):
-            return "activation zero points"
+            # One of 128 for each output channel, where weights are written 128 higher, is none of the network.
+            return None if tensor.dims else "activation zero points"
         case "Conv", 1:
             return "weights" if half else "SE weights and biases"
         case "Conv", 2:

@@ -16,6 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, helper, numpy_helper, parser
 
+from asc.export.onnx_flat import written_out
+
 DOMAIN = "asc"
 IR_VERSION = 8
 _FIRST = string.ascii_letters + "_"
@@ -88,8 +90,11 @@ class Graph:
         *,
         opset: int,
         metadata: Mapping[str, str],
+        compact: bool,
     ) -> ModelProto:
         """The model; inputs and outputs are float32 of these shapes, in which a name is a length that may vary.
+
+        A compact one has functions of its own, others have them written out.
 
         Raises:
             onnx.checker.ValidationError: it is not valid.
@@ -103,6 +108,7 @@ class Graph:
             graph, opset_imports=opsets, ir_version=IR_VERSION, functions=functions, producer_name=DOMAIN
         )
         helper.set_model_props(model, dict(metadata))
+        model = model if compact else written_out(model)
         _shorten_graph(model.graph)
         for function in model.functions:
             _shorten_function(function)

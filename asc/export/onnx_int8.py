@@ -1,16 +1,19 @@
 """The 8-bit form as ONNX, from log-mel to logits: quantise/dequantise pairs, which onnxruntime fuses to integer ones.
 
-https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html: activations are uint8, weights int8 with
-a scale for each output channel, biases int32 whose step is a product that onnxruntime computes when it loads the file.
-A zero point of 0 is left out: that is what its absence means. There is no ReLU: the quantiser behind it clamps. SE and
-the statistics pooling are in float; the norm of an SE bottleneck is folded into the layer behind it. The dense layer is
-a convolution as high as its map, so that one function serves every layer.
+https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html: activations are uint8, biases int32 whose
+step is a product that onnxruntime computes when it loads the file. The int8 weights, with a scale for each output
+channel, are written 128 higher, as uint8 with a zero point of 128: products of uint8 and int8 overflow in onnxruntime
+and OpenVINO on x86 processors without VNNI, those of uint8 and uint8 nowhere (`asc.export.saturating`).
+An activation's zero point of 0 is left out: that is what its absence means. There is no ReLU: the quantiser behind it
+clamps. SE and the statistics pooling are in float; the norm of an SE bottleneck is folded into the layer behind it. The
+dense layer is a convolution as high as its map, so that one function serves every layer.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asc.export.onnx_graph import DOMAIN, Graph
@@ -18,13 +21,17 @@ from asc.export.onnx_parts import NO_PADS, OPSET, PADS, dense_kernel, statistics
 from asc.models.layers import SqueezeExcite, StoredNorm
 from asc.quant.integer import IntegerBlock, IntegerLayer, IntegerNet, IntegerQuantiser
 
+WEIGHT_ZERO = 128
+
 _HEAD = f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}, "{DOMAIN}": 1]>'
 
 _LAYER = f"""{_HEAD}
 L <s, g, p>
 (x, x_step, weight, weight_step, bias, y_step, x_zero, y_zero) => (y) {{
     real_x = DequantizeLinear (x, x_step, x_zero)
-    real_weight = DequantizeLinear <axis = 0> (weight, weight_step)
+    channels = Shape (weight_step)
+    weight_zero = ConstantOfShape <value: tensor = uint8[1] {{{WEIGHT_ZERO}}}> (channels)
+    real_weight = DequantizeLinear <axis = 0> (weight, weight_step, weight_zero)
     bias_step = Mul (x_step, weight_step)
     real_bias = DequantizeLinear <axis = 0> (bias, bias_step)
     real_y = Conv <strides: ints = @s, group: int = @g, pads: ints = @p> (real_x, real_weight, real_bias)
@@ -49,13 +56,14 @@ B <s>
 }}"""
 
 
-# A tensor costs 17 bytes beside its numbers, so what has one shape is one tensor, which is split when the file is
-# loaded: weight scales and biases of the three convolutions, and the steps of the grids within the block.
+# A tensor costs 17 bytes beside its numbers, so what has one shape and type is one tensor, which is split when the file
+# is loaded: weight scales of the three convolutions and the bias that SE ends with, biases of the three, and the steps
+# of the grids within the block.
 _SKIP_BLOCK = f"""{_HEAD}
 S <s>
-(x, x_step, w1, w2, ws, weight_steps, biases, steps, reduce, reduce_b, expand, expand_b,
+(x, x_step, w1, w2, ws, by_channel, biases, steps, reduce, reduce_b, expand,
  y_step, x_zero, skip_zero, y_zero) => (y) {{
-    ws1, ws2, wss = Split (weight_steps)
+    ws1, ws2, wss, expand_b = Split (by_channel)
     b1, b2, bs = Split (biases)
     at1, at2, at3, at4 = Split (steps)
     step1 = Squeeze (at1)
@@ -118,24 +126,25 @@ def _add_block(graph: Graph, name: str, block: IntegerBlock, x: _Steps) -> _Step
     inner = (block.conv1.output, block.conv2.output, block.se_output)
     assert not any(map(_zero_point, inner)), f"{name}: a grid that a ReLU is left to must start at 0"
     stride = list(block.conv1.stride)
-    se = _squeeze_excite(graph, f"{name}.se", block.se)
+    se = _squeeze_excite(block.se)
     if block.skip is None or block.add is None:
+        gate = [graph.constant(f"{name}.se.{key}", values.numpy()) for key, values in se.items()]
         one, step1, _ = _stored(graph, f"{name}.conv1", block.conv1)
         two, step2, _ = _stored(graph, f"{name}.conv2", block.conv2)
         step, _ = _grid(graph, f"{name}.se_output", block.se_output)
         return _Steps(
-            graph.node("B", x.values, x.step, *one, step1, *two, step2, *se, step, x.zero, s=stride), step, ""
+            graph.node("B", x.values, x.step, *one, step1, *two, step2, *gate, step, x.zero, s=stride), step, ""
         )
     convolutions = {"conv1": block.conv1, "conv2": block.conv2, "skip": block.skip}
-    tensors = [graph.constant(f"{name}.{key}.weight", layer.weight.numpy()) for key, layer in convolutions.items()]
-    scales = torch.cat([layer.weight_scale for layer in convolutions.values()])
+    tensors = [graph.constant(f"{name}.{key}.weight", raised(layer.weight)) for key, layer in convolutions.items()]
+    scales = torch.cat([*(layer.weight_scale for layer in convolutions.values()), se.pop("expand.bias")])
     biases = torch.cat([layer.bias for layer in convolutions.values()])
     steps = torch.stack([quantiser.scale for quantiser in (*inner, block.skip.output)])
-    for key, values in (("weight_scales", scales), ("biases", biases), ("scales", steps)):
+    for key, values in {"by_channel": scales, "biases": biases, "scales": steps, **se}.items():
         tensors.append(graph.constant(f"{name}.{key}", values.numpy()))
     skip_zero = _zero(graph, f"{name}.skip.output", block.skip.output)
     step, zero = _grid(graph, f"{name}.add", block.add)
-    y = graph.node("S", x.values, x.step, *tensors, *se, step, x.zero, skip_zero, zero, s=stride)
+    y = graph.node("S", x.values, x.step, *tensors, step, x.zero, skip_zero, zero, s=stride)
     return _Steps(y, step, zero)
 
 
@@ -144,7 +153,7 @@ def _stored(
 ) -> tuple[tuple[str, str, str], str, str]:
     """Names of weight, weight scale and bias, then of the output's step and zero point."""
     tensors = (
-        graph.constant(f"{name}.weight", (layer.weight if weight is None else weight).numpy()),
+        graph.constant(f"{name}.weight", raised(layer.weight if weight is None else weight)),
         graph.constant(f"{name}.weight_scale", layer.weight_scale.numpy()),
         graph.constant(f"{name}.bias", layer.bias.numpy()),
     )
@@ -164,12 +173,21 @@ def _zero_point(quantiser: IntegerQuantiser) -> int:
     return int(quantiser.zero_point)
 
 
-def _squeeze_excite(graph: Graph, name: str, se: SqueezeExcite) -> list[str]:
+def raised(weight: Tensor) -> NDArray[np.uint8]:
+    """Weights of -128 to 127 as they are written: 0 to 255, around `WEIGHT_ZERO`."""
+    found: NDArray[np.uint8] = (weight.to(torch.int16) + WEIGHT_ZERO).to(torch.uint8).numpy()
+    return found
+
+
+def _squeeze_excite(se: SqueezeExcite) -> dict[str, Tensor]:
+    """Weights, as kernels of 1 x 1, and biases of both layers; the last is the bias of the second."""
     weight, bias = expand_behind_norm(se)
-    tensors = {"reduce.weight": se.reduce.weight, "reduce.bias": se.reduce.bias}
-    tensors |= {"expand.weight": weight, "expand.bias": bias}
-    kernels = {key: value[:, :, None, None] if value.dim() == 2 else value for key, value in tensors.items()}
-    return [graph.constant(f"{name}.{key}", value.numpy()) for key, value in kernels.items()]
+    return {
+        "reduce.weight": se.reduce.weight[:, :, None, None],
+        "reduce.bias": se.reduce.bias,
+        "expand.weight": weight[:, :, None, None],
+        "expand.bias": bias,
+    }
 
 
 def expand_behind_norm(se: SqueezeExcite) -> tuple[Tensor, Tensor]:

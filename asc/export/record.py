@@ -11,11 +11,14 @@ from typing import Any
 
 from asc.export.formats import Export, Format, Source
 from asc.export.gate import Agreement, Latency
+from asc.export.processor import kind, this_machine
+from asc.export.saturating import Products
 from asc.model_info import ModelInfo
 from asc.quant.stored import StoredNet
 from asc.sheet import Sheet
 
 _PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "executorch", "litert-torch", "ai-edge-litert")
+_RUNTIMES = {"onnx": "onnxruntime", "executorch": "executorch", "litert": "ai-edge-litert", "c-array": "ai-edge-litert"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,9 @@ class Record:
 
     `sha256` is that of the bytes which the gate ran; `fingerprint` names the experiment, `model_sha256` the numbers
     that the network stores. `payload_bytes` is what these take, pruned zeros too; `around` says, where it is known,
-    which bytes of the file are something else. The file takes clips of `shortest_samples` to `longest_samples`.
+    which bytes of the file are something else. The gate ran on this kind of `processor`, in a session without options
+    but for its threads; `products` say for all others whether products of 8 bits can overflow. The file takes clips of
+    `shortest_samples` to `longest_samples`.
     """
 
     file: str
@@ -33,6 +38,8 @@ class Record:
     size_bytes: int
     payload_bytes: int
     gate: Agreement
+    processor: str
+    products: Products | None
     latency: Latency
     data: str
     labels: tuple[str, ...]
@@ -67,6 +74,8 @@ def records(
             size_bytes=len(export.data),
             payload_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state.values()),
             gate=gate,
+            processor=kind(*this_machine()),
+            products=export.products,
             latency=speed,
             data=data,
             labels=info.labels,
@@ -105,11 +114,12 @@ def legend(found: Sequence[Record]) -> str:
     """What the columns of `sheet` mean, and what each file takes."""
     first = found[0]
     takes = "".join(f"\n{record.file} takes {_takes(record)}{_spent(record)}" for record in found)
+    checked = f"\nchecked in plain sessions on {first.processor}" + "".join(map(_products, found))
     return (
         f"overhead: bytes over what the network stores; ms: processor time for {first.latency.seconds_of_audio:g} s of "
         "audio on one thread, ratio: to the float network in torch; off by: the largest difference of a logit, where "
         f"one step is {first.gate.step:.2g}; labels: clips that get another label, of {first.gate.clips} clips of "
-        f"{first.data}{takes}"
+        f"{first.data}{takes}{checked}"
     )
 
 
@@ -125,6 +135,25 @@ def next_step(found: Sequence[Record], folder: Path) -> str:
             return f'ai_edge_litert.interpreter.Interpreter("{file}"), int8 in and out: its get_input_details() say how'
         case "c-array":
             return f"compile {file} into a TFLite Micro program; the header says what goes in, comes out and is needed"
+
+
+def said(record: Record) -> str:
+    """What a model card says of an export: its size, and what it was checked on and how."""
+    gate, products = record.gate, record.products
+    runtime = _RUNTIMES[record.format]
+    session = f"in a plain session of {runtime} {record.versions.get(runtime, '')}".rstrip()
+    text = (
+        f"{record.size_bytes:,} bytes. On {gate.clips} clips, {session} on {record.processor}, no logit is more than "
+        f"{gate.largest_steps:.1f} of {gate.limit_steps} allowed steps off; {gate.argmax_differs} clips get another "
+        "label"
+    )
+    text += " (their top two lie within a step)." if gate.argmax_differs else "."
+    if products is None:
+        return text
+    return text + (
+        f" Saturating products of processors without VNNI, emulated: {products.overflowing or 'none'} of its "
+        f"{products.pairs:,} pairs can overflow."
+    )
 
 
 def contents(export: Export, found: Sequence[Record]) -> dict[str, bytes]:
@@ -161,6 +190,14 @@ def _takes(record: Record) -> str:
         return f"{what}, any length"
     seconds = longest / record.sample_rate_hz
     return f"{what}, {'exactly' if longest == record.shortest_samples else 'up to'} {seconds:g} s"
+
+
+def _products(record: Record) -> str:
+    products = record.products
+    if products is None:
+        return ""
+    overflowing = products.overflowing or "none"
+    return f"; of the {products.pairs:,} pairs of products in {record.file} {overflowing} can overflow on others"
 
 
 def _spent(record: Record) -> str:

@@ -56,9 +56,9 @@ def test_a_disk_that_has_room_for_the_first_only_leaves_the_folder_as_it_was(
     small, large = (len(export.data) for export, _ in passed)
     assert small < large
     with file_size_limit(large - 1), pytest.raises(OSError):
-        write_all(tmp_path, passed)
+        write_all(tmp_path, passed, card=tmp_path / "model_card.md")
     assert contents_of(tmp_path) == earlier
-    write_all(tmp_path, passed)
+    write_all(tmp_path, passed, card=tmp_path / "model_card.md")
     assert sorted(contents_of(tmp_path)) == NAMES
     assert (tmp_path / "model-waveform.onnx").read_bytes() == passed[1][0].data
 
@@ -77,7 +77,7 @@ def test_old_figures_never_lie_beside_a_new_file(
 
     monkeypatch.setattr(os, "replace", dies)
     with pytest.raises(OSError, match="died"):
-        write_all(tmp_path, passed)
+        write_all(tmp_path, passed, card=tmp_path / "model_card.md")
     left = contents_of(tmp_path)
     assert sorted(left) == ["model-waveform.onnx", "model.onnx", "model.onnx.json"]
     assert left["model.onnx"] == passed[0][0].data and left["model.onnx.json"] != b"of an earlier export"

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from onnx_networks import SMALL, model_info, stored_network
 
 from asc.config import Compression, Experiment
-from asc.export.onnx import build_onnx, byte_account
+from asc.export.onnx import Source, build_onnx, byte_account
 from asc.export.onnx_bytes import ByteAccount
 from asc.size import stored_items
 
@@ -25,10 +25,13 @@ def stored_bytes(account: ByteAccount) -> int:
     return sum(row.size_bytes for row in account.rows if row.stored)
 
 
+@pytest.mark.parametrize("compact", [True, False])
 @pytest.mark.parametrize("source", ["log_mel", "waveform"])
 @pytest.mark.parametrize("experiment", [SMALL, HALF], ids=["int8", "float16"])
-def test_the_rows_sum_to_the_file_and_leave_little_unnamed(experiment: Experiment, source: str) -> None:
-    data = build_onnx(stored_network(experiment), model_info(experiment), source=source)
+def test_the_rows_sum_to_the_file_and_leave_little_unnamed(
+    experiment: Experiment, source: Source, compact: bool
+) -> None:
+    data = build_onnx(stored_network(experiment), model_info(experiment), source=source, compact=compact)
     account = byte_account(data)
     assert len(data) == sum(row.size_bytes for row in account.rows)
     rows = {row.name: row for row in account.rows}
@@ -40,9 +43,10 @@ def test_the_rows_sum_to_the_file_and_leave_little_unnamed(experiment: Experimen
     assert stored_bytes(account) + rows["numbers that operators need"].size_bytes == numbers
 
 
-def test_numbers_in_8_bits_are_those_of_the_size_law_but_for_norms_and_zero_points() -> None:
+@pytest.mark.parametrize("compact", [True, False])
+def test_numbers_in_8_bits_are_those_of_the_size_law_but_for_norms_and_zero_points(compact: bool) -> None:
     network = stored_network(SMALL)
-    account = byte_account(build_onnx(network, model_info(SMALL), source="log_mel"))
+    account = byte_account(build_onnx(network, model_info(SMALL), source="log_mel", compact=compact))
     stored = {row.name: row.size_bytes for row in account.rows if row.stored}
     points = [int(value) for name, value in network.state_dict().items() if name.endswith("zero_point")]
     assert stored == {
@@ -55,8 +59,9 @@ def test_numbers_in_8_bits_are_those_of_the_size_law_but_for_norms_and_zero_poin
     }
 
 
-def test_numbers_in_16_bits_are_those_of_the_size_law() -> None:
-    account = byte_account(build_onnx(stored_network(HALF), model_info(HALF), source="waveform"))
+@pytest.mark.parametrize("compact", [True, False])
+def test_numbers_in_16_bits_are_those_of_the_size_law(compact: bool) -> None:
+    account = byte_account(build_onnx(stored_network(HALF), model_info(HALF), source="waveform", compact=compact))
     assert stored_bytes(account) == predicted(HALF, "weight", "bias", "se", "se_batch_norm")
     stored = {row.name: row.size_bytes for row in account.rows if row.stored}
     assert stored["SE bottleneck batch norm"] == predicted(HALF, "se_batch_norm")

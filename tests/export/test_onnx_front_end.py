@@ -36,7 +36,7 @@ def session(front_end: FrontEnd) -> OnnxSession:
     graph = Graph()
     graph.node("Identity", add_front_end(graph, front_end, "waveform"), output="logits")
     shapes = {"waveform": ("batch", "samples")}, {"logits": ("batch", 1, front_end.mel_bands, "frames")}
-    return OnnxSession(graph.model(*shapes, opset=13, metadata={}).SerializeToString())
+    return OnnxSession(graph.model(*shapes, opset=13, metadata={}, compact=True).SerializeToString())
 
 
 def waves(front_end: FrontEnd, clips: int, seconds: float) -> torch.Tensor:

@@ -24,7 +24,7 @@ def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 
 
 def model(graph: Graph) -> onnx.ModelProto:
-    return graph.model({"x": ("n",)}, {"y": ("n",)}, opset=13, metadata={"a": "b"})
+    return graph.model({"x": ("n",)}, {"y": ("n",)}, opset=13, metadata={"a": "b"}, compact=True)
 
 
 def many(count: int) -> Graph:

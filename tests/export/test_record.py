@@ -13,7 +13,9 @@ from asc.config import Experiment
 from asc.data.dataset import Dataset
 from asc.export.formats import Export, Format
 from asc.export.onnx import build_onnx
-from asc.export.record import Record, contents, legend, next_step, records, sheet, tree
+from asc.export.processor import kind, this_machine
+from asc.export.record import Record, contents, legend, next_step, records, said, sheet, tree
+from asc.export.saturating import products_of
 from asc.size import stored_items
 
 
@@ -21,7 +23,7 @@ from asc.size import stored_items
 def made(tiny_experiment: Experiment, tiny_dataset: Dataset) -> tuple[Export, tuple[Record, ...]]:
     network = trained(tiny_experiment, tiny_dataset, storage="int8", steps=4)
     info = info_of(tiny_experiment, tiny_dataset, network)
-    data = build_onnx(network, info, source="log_mel")
+    data = build_onnx(network, info, source="log_mel", compact=True)
     export = Export(
         source="log_mel",
         data=data,
@@ -29,6 +31,7 @@ def made(tiny_experiment: Experiment, tiny_dataset: Dataset) -> tuple[Export, tu
         session=NoSession(),
         shortest_samples=800,
         longest_samples=8000,
+        products=products_of(data),
     )
     return export, records(export, network, info, gate=GATE, speed=SPEED, data="csv:meta.csv")
 
@@ -47,6 +50,8 @@ def test_a_record_for_each_format_with_figures_that_follow_from_others(
     assert first["fingerprint"] == tiny_experiment.fingerprint
     assert first["latency"]["ratio_to_torch_float"] == 0.25
     assert first["gate"]["largest_steps"] == 1.0 and first["gate"]["passed"] is True
+    assert first["processor"] == kind(*this_machine())
+    assert first["products"] == {"pairs": export.products.pairs, "overflowing": 0} and export.products.pairs > 0
     assert first["around"]["functions"] > 0 and tree(found[1])["around"] == {}
 
 
@@ -55,6 +60,8 @@ def test_text_for_people_names_files_lengths_and_where_bytes_go(made: tuple[Expo
     text = legend(found)
     assert "7 clips of csv:meta.csv" in text and "one step is 0.25" in text
     assert "model.onnx takes log-mel, up to 1 s; its other bytes: " in text and "functions" in text
+    assert f"\nchecked in plain sessions on {kind(*this_machine())}; of the " in text
+    assert "pairs of products in model.onnx none can overflow on others" in text
     assert [row[0] for row in sheet(found).rows] == ["model.onnx", "model_data.c"]
     assert "model_data.c" in next_step(found, Path("there")) and "log_mel" in next_step(found[:1], Path("there"))
 
@@ -72,3 +79,15 @@ def test_every_format_has_a_next_step(made: tuple[Export, tuple[Record, ...]], n
     _, found = made
     record = dataclasses.replace(found[0], file="some.file", format=name)
     assert "there/some.file" in next_step([record], Path("there"))
+
+
+def test_a_model_card_says_what_was_checked(made: tuple[Export, tuple[Record, ...]]) -> None:
+    export, (first, other) = made
+    assert said(first) == (
+        f"{len(export.data):,} bytes. On 7 clips, in a plain session of onnxruntime {first.versions['onnxruntime']} on "
+        f"{kind(*this_machine())}, no logit is more than 1.0 of 1 allowed steps off; 1 clips get another label (their "
+        f"top two lie within a step). Saturating products of processors without VNNI, emulated: none of its "
+        f"{export.products.pairs:,} pairs can overflow."
+    )
+    without = dataclasses.replace(other, products=None, gate=dataclasses.replace(GATE, argmax_differs=0))
+    assert said(without).endswith("1.0 of 1 allowed steps off; 0 clips get another label.")

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from launched import launched
+from onnx_networks import with_int8_weights
 from tiny_networks import info_of, trained
 
 from asc.artefact import load_model, save_model
@@ -19,6 +21,7 @@ from asc.config import Compression, Experiment
 from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset
 from asc.export import onnx as onnx_export
+from asc.export.processor import kind, this_machine
 from asc.frontend import LogMel
 
 FILES = {
@@ -117,14 +120,14 @@ def test_a_damaged_export_is_refused_and_nothing_is_written(
 ) -> None:
     honest = onnx_export.build_onnx
 
-    def damaged(network: Any, info: Any, *, source: Any) -> bytes:
+    def damaged(network: Any, info: Any, *, source: Any, compact: bool) -> bytes:
         other, _ = load_model(model)
         if damage == "weight_scale":
             other.blocks[1].conv1.weight_scale[0] *= 1.5
         else:
             step = other.dense.output.scale / (other.dense.weight_scale[1] * other.pool_output.scale)
             other.dense.bias[1] += int(3 * step)
-        return honest(other if source == "waveform" else network, info, source=source)
+        return honest(other if source == "waveform" else network, info, source=source, compact=compact)
 
     monkeypatch.setattr(onnx_export, "build_onnx", damaged)
     code, out, err = export(model)
@@ -133,6 +136,37 @@ def test_a_damaged_export_is_refused_and_nothing_is_written(
     assert last.startswith("error: model-waveform.onnx does not agree with the stored form (")
     assert "nothing was written" in last and "Traceback" not in err
     assert list((model.parent / "export").iterdir()) == []
+
+
+def test_a_file_that_is_wrong_on_other_processors_is_refused_on_every_one(
+    model: Path, export: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = onnx_export.build_onnx
+    monkeypatch.setattr(onnx_export, "build_onnx", lambda *given, **how: with_int8_weights(honest(*given, **how)))
+    code, out, err = export(model, "--clips", 5)
+    assert code == 1 and out == ""
+    assert "error: model.onnx does not agree with the stored form (" in err
+    assert "pairs of products can overflow on x86 without VNNI)" in err and "nothing was written" in err
+    assert list((model.parent / "export").iterdir()) == []
+
+
+@pytest.mark.parametrize(("options", "functions"), [([], False), (["--compact"], True)])
+def test_functions_are_written_only_where_they_are_asked_for(
+    model: Path, export: Run, options: list[str], functions: bool
+) -> None:
+    card = model.parent / "model_card.md"
+    card.write_text("# A model\n", "utf-8")
+    code, out, err = export(model, "--clips", 5, "--json", *options)
+    assert code == 0, err
+    page = card.read_text("utf-8")
+    assert page.startswith("# A model\n\n## Exports\n\n- `model.onnx`: ") and page.count("\n- `") == 2
+    assert page.count(f"on {kind(*this_machine())}, no logit") == page.count("emulated: none of its ") == 2
+    for record in json.loads(out)["exports"]:
+        written = onnx.load(model.parent / "export" / record["file"])
+        assert bool(written.functions) == functions == bool(record["around"]["functions"])
+        assert record["products"]["pairs"] > 0 and record["products"]["overflowing"] == 0
+        assert record["processor"] == kind(*this_machine())
+    assert f"checked in plain sessions on {kind(*this_machine())}" in err
 
 
 def test_networks_in_16_bits_go_to_onnx_only(half_model: Path, export: Run) -> None:

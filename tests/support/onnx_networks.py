@@ -1,8 +1,10 @@
 """Stored networks for the tests of ONNX: real layers whose ranges were set by a few batches, and what a file says."""
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import inliner, numpy_helper
 from torch import Tensor
 
 from asc.config import Architecture, Experiment, FrontEnd
@@ -61,3 +63,18 @@ def assert_agreement(network: StoredNet, found: NDArray[np.float32], stored: NDA
     for logits in (found, stored):
         top = np.sort(logits, axis=1)[:, -2:]
         assert (top[differs, 1] - top[differs, 0] <= steps * step).all()
+
+
+def with_int8_weights(data: bytes) -> bytes:
+    """The same ONNX file with its uint8 weights as int8, 128 lower: right by the specification, wrong without VNNI."""
+    model = inliner.inline_local_functions(onnx.load_from_string(data))
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear" or node.input[0] not in stored:
+            continue
+        weight = numpy_helper.to_array(stored[node.input[0]])
+        if weight.dtype == np.uint8:
+            lowered = (weight.astype(np.int16) - 128).astype(np.int8)
+            stored[node.input[0]].CopyFrom(numpy_helper.from_array(lowered, node.input[0]))
+            del node.input[2]
+    return model.SerializeToString()

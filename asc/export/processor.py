@@ -1,0 +1,34 @@
+"""The kind of processor that an export was checked on: whether products of 8 bits can overflow there.
+
+They can on x86 without VNNI instructions, where a file holds int8 weights and the session is not told to be exact
+(https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html, "when and why do I need to try U8U8").
+"""
+
+import platform
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+_X86 = ("x86_64", "amd64", "i686", "i386")
+
+
+def products_overflow(machine: str, flags: str | None) -> bool | None:
+    """Whether products of uint8 and int8 overflow on this machine; None where its flags are not known."""
+    if machine.lower() not in _X86:
+        return False
+    return None if flags is None else "vnni" not in flags
+
+
+def kind(machine: str, flags: str | None) -> str:
+    """In words for people, such as "x86_64 without VNNI"."""
+    if machine.lower() not in _X86:
+        return machine
+    overflow = products_overflow(machine, flags)
+    return f"{machine}, VNNI not known" if overflow is None else f"{machine} {'without' if overflow else 'with'} VNNI"
+
+
+def this_machine() -> tuple[str, str | None]:
+    """The machine's name and what Linux says of its processor; None elsewhere."""
+    try:
+        return platform.machine(), _CPUINFO.read_text("utf-8", errors="replace")
+    except OSError:
+        return platform.machine(), None
