@@ -3,12 +3,14 @@
 import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asc.activations import peak_bytes
+from asc.config import Compression
 from asc.errors import InputError
 from asc.export.decomposed import shortest_frames
 from asc.model_info import ModelInfo
@@ -39,6 +41,7 @@ class Export:
     """One export in memory: the bytes that were built, the files that hold them, and a session that runs them.
 
     It takes clips of `shortest_samples` to `longest_samples` samples (None: of any length) at the network's rate.
+    `kernels` are other ways in which the same bytes may be run, `decisive` those of them that a format depends on.
     """
 
     source: Source
@@ -47,6 +50,8 @@ class Export:
     session: Session
     shortest_samples: int
     longest_samples: int | None
+    kernels: Mapping[str, Session] = field(default_factory=dict)
+    decisive: Mapping[Format, str] = field(default_factory=dict)
 
 
 def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds: float) -> None:
@@ -133,6 +138,7 @@ def _executorch(network: IntegerNet, frames: int) -> Export:
 def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence[Format]) -> Export:
     from asc.export.c_array import c_array
     from asc.export.litert import LitertSession, build_litert
+    from asc.export.micro import MicroSession, micro_is_installed
 
     data, samples = build_litert(network, frames=frames), frames * network.front_end.hop_samples
     session = LitertSession(data)
@@ -141,6 +147,14 @@ def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence
         files["litert"] = {"model.tflite": data}
     if "c-array" in formats:
         files["c-array"] = c_array(data, _notes(session, info))
+    kernels: dict[str, Session] = {
+        "optimised": LitertSession(data, "optimised"),
+        "reference": LitertSession(data, "reference"),
+    }
+    if micro_is_installed():
+        seconds = samples / network.front_end.sample_rate_hz
+        peak = peak_bytes(network.architecture, network.front_end, Compression(), seconds=seconds)
+        kernels["TFLite Micro"] = MicroSession(data, arena_bytes=2 * peak + 2**20)
     return Export(
         source="log_mel",
         data=data,
@@ -148,6 +162,8 @@ def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence
         session=session,
         shortest_samples=samples,
         longest_samples=samples,
+        kernels=kernels,
+        decisive={"c-array": list(kernels)[-1]} if "c-array" in formats else {},
     )
 
 
