@@ -96,9 +96,12 @@ class Gate(nn.Module):
         self.expand = _linear(weight * factor, stored.expand.bias.double() + weight @ offset)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The factors (batch, channels, 1, 1) for a map (batch, channels, bins, frames)."""
-        gate = torch.sigmoid(self.expand(torch.relu(self.reduce(x.mean((2, 3))))))
-        return gate[:, :, None, None]
+        """The factors (batch, channels, 1, 1) for a map (batch, channels, bins, frames).
+
+        The mean is written as a pooling: LiteRT's converter transposes a map before `mean`, and keeps two float copies.
+        """
+        mean = functional.adaptive_avg_pool2d(x, 1).flatten(1)
+        return torch.sigmoid(self.expand(torch.relu(self.reduce(mean))))[:, :, None, None]
 
 
 class Block(nn.Module):
@@ -127,7 +130,6 @@ class Block(nn.Module):
     def forward(self, steps: Tensor) -> Tensor:
         """Int8 steps (batch, in_channels, bins, frames) to int8 steps (batch, channels, bins, frames), strided."""
         inner = self.conv2(self.conv1.output.real(self.conv1(self.source.real(steps))))
-        # The map is dequantised again for the product, so that no float copy of it waits for the gate.
         gate = self.gate(self.squeezed.real(inner))
         y: Tensor = self.excited(self.squeezed.real(inner) * gate)
         if self.skip is None or self.add is None:

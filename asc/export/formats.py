@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from asc.activations import peak_bytes
-from asc.config import Compression
 from asc.errors import InputError
 from asc.export.decomposed import shortest_frames
+from asc.memory_plan import memory_plan
 from asc.model_info import ModelInfo
 from asc.quant.integer import IntegerNet
 from asc.quant.stored import StoredNet
@@ -141,20 +140,19 @@ def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence
     from asc.export.micro import MicroSession, micro_is_installed
 
     data, samples = build_litert(network, frames=frames), frames * network.front_end.hop_samples
+    arena_bytes = memory_plan(info.experiment, seconds=samples / network.front_end.sample_rate_hz).arena.size_bytes
     session = LitertSession(data)
     files: dict[Format, Mapping[str, bytes]] = {}
     if "litert" in formats:
         files["litert"] = {"model.tflite": data}
     if "c-array" in formats:
-        files["c-array"] = c_array(data, _notes(session, info))
+        files["c-array"] = c_array(data, _notes(session, info, arena_bytes))
     kernels: dict[str, Session] = {
         "optimised": LitertSession(data, "optimised"),
         "reference": LitertSession(data, "reference"),
     }
     if micro_is_installed():
-        seconds = samples / network.front_end.sample_rate_hz
-        peak = peak_bytes(network.architecture, network.front_end, Compression(), seconds=seconds)
-        kernels["TFLite Micro"] = MicroSession(data, arena_bytes=2 * peak + 2**20)
+        kernels["TFLite Micro"] = MicroSession(data, arena_bytes=2 * arena_bytes + 2**20)
     return Export(
         source="log_mel",
         data=data,
@@ -167,7 +165,7 @@ def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence
     )
 
 
-def _notes(session: "LitertSession", info: ModelInfo) -> dict[str, str]:
+def _notes(session: "LitertSession", info: ModelInfo, arena_bytes: int) -> dict[str, str]:
     """What one must know to use the array, for the comment on top of it."""
     features = dataclasses.asdict(info.experiment.front_end)
     return {
@@ -177,4 +175,5 @@ def _notes(session: "LitertSession", info: ModelInfo) -> dict[str, str]:
         "output, logits": session.output.text,
         "labels": ", ".join(info.labels),
         "operators": ", ".join(session.operators),
+        "tensor arena": f"{arena_bytes} bytes for tensors, and what the interpreter keeps of each for itself",
     }

@@ -4,8 +4,6 @@ Its length of time is fixed; input and output are int8 on the stored grids. http
 Of the extra `litert`.
 """
 
-import contextlib
-import io
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from asc.export.decomposed import DecomposedNet
+from asc.export.quiet import quiet
 from asc.quant.integer import IntegerNet
 
 Kernels = Literal["XNNPACK", "optimised", "reference"]
@@ -50,16 +49,16 @@ class TensorGrid:
 
 def build_litert(network: IntegerNet, *, frames: int) -> bytes:
     """The .tflite file of a network: int8 log-mel (1, 1, mel_bands, frames) to int8 logits (1, classes)."""
-    import litert_torch
-    from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
-    from litert_torch.quantize.quant_config import QuantConfig
-
-    # The network brings its grids; the quantiser only tells the converter that they are there: without one it writes
-    # float convolutions and says nothing.
-    quantiser = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     example = (torch.zeros(1, 1, network.front_end.mel_bands, frames),)
     module = DecomposedNet(network, converter="litert")
-    with contextlib.redirect_stdout(io.StringIO()):  # which is for results; the converter tells its progress there
+    with quiet():
+        import litert_torch
+        from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
+        from litert_torch.quantize.quant_config import QuantConfig
+
+        # The network brings its grids; the quantiser only tells the converter that they are there: without one it
+        # writes float convolutions and says nothing.
+        quantiser = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
         converted = litert_torch.convert(module, example, quant_config=QuantConfig(pt2e_quantizer=quantiser))
         return bytes(converted.model_content())
 
@@ -76,10 +75,11 @@ class LitertSession:
             "optimised": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             "reference": OpResolverType.BUILTIN_REF,
         }
-        self._interpreter = Interpreter(
-            model_content=data, num_threads=1, experimental_op_resolver_type=resolvers[kernels]
-        )
-        self._interpreter.allocate_tensors()
+        with quiet():
+            self._interpreter = Interpreter(
+                model_content=data, num_threads=1, experimental_op_resolver_type=resolvers[kernels]
+            )
+            self._interpreter.allocate_tensors()
         self.input = _grid(self._interpreter.get_input_details()[0])
         self.output = _grid(self._interpreter.get_output_details()[0])
         self._ends = (
