@@ -1,5 +1,10 @@
-"""What a network needs on a device, as tables and as JSON: flash, multiply-accumulates, and a plan of its memory."""
+"""What a network needs on a device, as tables and as JSON: flash, multiply-accumulates, and a plan of its memory.
 
+The clip that was asked for stands beside what fits smaller devices: clips of a second, and a stream (`asc.stream`).
+"""
+
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +14,21 @@ from asc.activations import Step, activation_steps
 from asc.arena import ALIGNMENT, Arena, arena
 from asc.config import Experiment
 from asc.size import cost, macs
+from asc.stream_memory import kept_bytes, longest_run_frames
+
+SHORT_S = 1.0
+STREAM_WINDOW_S, STREAM_EVERY_S = 10.0, 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Memory for one way to run a network; `frames` of log-mel at once, `kept_bytes` from one run to the next."""
+
+    name: str
+    frames: int
+    peak_bytes: int
+    arena_bytes: int
+    kept_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +40,7 @@ class MemoryPlan:
     macs: int
     steps: tuple[Step, ...]
     arena: Arena
+    needs: tuple[Need, ...]
 
     @property
     def peak(self) -> Step:
@@ -41,12 +62,13 @@ def memory_plan(experiment: Experiment, *, seconds: float) -> MemoryPlan:
         macs=macs(*parts, seconds=seconds),
         steps=steps,
         arena=arena(steps),
+        needs=tuple(_needs(experiment, seconds)),
     )
 
 
-def plan_tables(plan: MemoryPlan) -> tuple[Table, Table]:
-    """The steps with what is live at each, and the arena."""
-    return _steps_table(plan), _arena_table(plan)
+def plan_tables(plan: MemoryPlan) -> tuple[Table, Table, Table]:
+    """The steps with what is live at each, the arena, and what other ways to run the network need."""
+    return _steps_table(plan), _arena_table(plan), _needs_table(plan)
 
 
 def plan_text(plan: MemoryPlan) -> str:
@@ -56,6 +78,34 @@ def plan_text(plan: MemoryPlan) -> str:
         f"MMAC, peak {plan.peak.live_bytes:,} bytes of activations at {plan.peak.name}; a static arena of "
         f"{plan.arena.size_bytes:,} bytes holds them (code, scratch and the front end are not counted)"
     )
+
+
+def _needs(experiment: Experiment, seconds: float) -> Iterator[Need]:
+    architecture, front_end = experiment.architecture, experiment.front_end
+    for length_s in dict.fromkeys((seconds, max(SHORT_S, front_end.hop_s))):
+        yield _need(f"a clip of {length_s:g} s", experiment, front_end.frames(length_s))
+    frames = longest_run_frames(architecture, front_end, every_s=STREAM_EVERY_S)
+    kept = kept_bytes(architecture, front_end, window_s=STREAM_WINDOW_S, every_s=STREAM_EVERY_S)
+    yield _need(f"a stream: {STREAM_WINDOW_S:g} s, every {STREAM_EVERY_S:g} s", experiment, frames, kept)
+
+
+def _need(name: str, experiment: Experiment, frames: int, kept: int = 0) -> Need:
+    parts, front_end = (experiment.architecture, experiment.front_end), experiment.front_end
+    seconds = frames * front_end.hop_samples / front_end.sample_rate_hz
+    steps = activation_steps(*parts, experiment.compression, seconds=seconds)
+    peak, planned = max(step.live_bytes for step in steps), arena(steps).size_bytes
+    return Need(name=name, frames=frames, peak_bytes=peak, arena_bytes=planned, kept_bytes=kept)
+
+
+def _needs_table(plan: MemoryPlan) -> Table:
+    table = Table(title="Memory by what is run at once, bytes", title_justify="left")
+    table.add_column("run", no_wrap=True)
+    for name in ("frames", "peak", "arena", "kept between runs"):
+        table.add_column(name, justify="right")
+    for need in plan.needs:
+        numbers = (need.frames, need.peak_bytes, need.arena_bytes, need.kept_bytes)
+        table.add_row(need.name, *(f"{number:,}" for number in numbers))
+    return table
 
 
 def _steps_table(plan: MemoryPlan) -> Table:
@@ -96,6 +146,7 @@ def plan_json(plan: MemoryPlan) -> dict[str, Any]:
         "peak_bytes": plan.peak.live_bytes,
         "peak_at": plan.peak.name,
         "arena_bytes": plan.arena.size_bytes,
+        "needs": [dataclasses.asdict(need) for need in plan.needs],
         "steps": [
             {"name": step.name, "live_bytes": step.live_bytes, "live": [tensor.name for tensor in step.live]}
             for step in plan.steps

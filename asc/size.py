@@ -199,6 +199,16 @@ def macs(architecture: Architecture, front_end: FrontEnd, *, seconds: float = 1.
     return total + dense_inputs(architecture, front_end) * architecture.classes
 
 
+def reach_frames(architecture: Architecture) -> int:
+    """How many frames to either side an output of the last map depends on, gates apart."""
+    frames, apart = KERNEL // 2, 1
+    for stride in architecture.time_strides:
+        frames += KERNEL // 2 * apart  # the first convolution of a block looks at its input
+        apart *= stride
+        frames += KERNEL // 2 * apart
+    return frames
+
+
 def _se_items(name: str, width: int, bottleneck: int, bytes_each: int) -> Iterator[Item]:
     yield Item(f"{name}.reduce.weight", "se", width * bottleneck, bytes_each, prunable=True)
     yield Item(f"{name}.reduce.bias", "se", bottleneck, bytes_each)

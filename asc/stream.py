@@ -39,13 +39,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asc.config import Architecture
 from asc.errors import InputError
 from asc.listening import Listener
 from asc.models.layers import pooled_statistics
 from asc.predict import Model, check_level
 from asc.results import Prediction
-from asc.size import KERNEL
+from asc.size import reach_frames
+from asc.stream_memory import kept_frames, lag_steps
 
 SHORTEST_STEP_S = 0.1
 # What is kept of a window of an hour takes 0.35 GB (0.9 GB with the shortest step) of a network of 128 kB; the network
@@ -87,9 +87,10 @@ class Follower:
                 f"s and a step of {every_s:g} s are too short"
             )
         self._reach = reach_frames(architecture)
-        self._lag = math.ceil(self._reach / max(1, front_end.frames(every_s)))
+        self._lag = lag_steps(architecture, front_end, every_s=every_s)
         self._listener = Listener(model.log_mel, sample_rate_hz, steps=self._most)
-        self._frames = _Frames(front_end.mel_bands, front_end.frames(window_s + every_s) + 2 * self._reach)
+        most = kept_frames(architecture, front_end, window_s=window_s, every_s=every_s)
+        self._frames = _Frames(front_end.mel_bands, most)
         self._pieces: deque[_Piece] = deque()
         self._waiting: deque[_Piece] = deque()
         self._nothing = _Sums(torch.zeros((), dtype=torch.float64), 0)
@@ -173,16 +174,6 @@ class Follower:
         logits = self._model.network.head(pooled_statistics(mean[None], variance[None]).float())
         probabilities = torch.softmax(logits.double(), dim=1)[0]
         return Prediction(labels=self._model.labels, probabilities=tuple(probabilities.tolist()))
-
-
-def reach_frames(architecture: Architecture) -> int:
-    """How many frames to either side an output of the last map depends on, gates apart."""
-    frames, apart = KERNEL // 2, 1
-    for stride in architecture.time_strides:
-        frames += KERNEL // 2 * apart  # the first convolution of a block looks at its input
-        apart *= stride
-        frames += KERNEL // 2 * apart
-    return frames
 
 
 @dataclass(frozen=True, slots=True)

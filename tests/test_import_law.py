@@ -17,27 +17,19 @@ LIGHT |= {
 LIGHT |= {"asc.progress", "asc.data.choice", "asc.output_folder", "asc.items", "asc.file_layout", "asc.model_info"}
 TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint packs artefact".split()}
 TORCH |= {f"asc.{name}" for name in "prune calibrate regression torchaudio_compat bootstrap caveats workers".split()}
-LIGHT |= {"asc.prediction_text"}
+LIGHT |= {"asc.prediction_text", "asc.stream_memory"}
 TORCH |= {"asc.level", "asc.listening", "asc.model_card", "asc.pcm", "asc.sound_stream"}
 LOOPS = {f"asc.{name}" for name in ("train", "compress", "evaluate", "predict", "recalibrate", "training_run", "runs")}
 LOOPS |= {f"asc.{name}" for name in "storage mirror files follow stream".split()}
 LEAVES = {f"asc.{name}" for name in ("search", "tracking", "export", "report")}
 HEAVY = {"torch", "torchaudio", "numpy", "safetensors", "soundfile", "scipy", "sklearn", "ray", "optuna", "mlflow"}
-HEAVY |= {
-    "av",
-    "matplotlib",
-    "pandas",
-    "pyarrow",
-    "onnx",
-    "onnxruntime",
-    "executorch",
-    "litert_torch",
-    "ai_edge_litert",
-}
+HEAVY |= {"matplotlib", "pandas", "pyarrow", "onnx", "onnxruntime", "executorch", "litert_torch", "ai_edge_litert"}
+HEAVY |= {"av", "tflite_micro"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "copyreg"}
 ONLY_HOMES = {"ray": "asc.search", "optuna": "asc.search", "mlflow": "asc.tracking", "matplotlib": "asc.report"}
 ONLY_HOMES |= {"pandas": "asc.tracking", "pyarrow": "asc.storage"}
-ONLY_HOMES |= dict.fromkeys(("onnx", "onnxruntime", "executorch", "litert_torch", "ai_edge_litert"), "asc.export")
+ONLY_HOMES |= dict.fromkeys(("onnx", "onnxruntime", "executorch"), "asc.export")
+ONLY_HOMES |= dict.fromkeys(("litert_torch", "ai_edge_litert", "tflite_micro"), "asc.export")
 
 
 def _name(path: Path) -> str:

@@ -29,7 +29,7 @@ def test_the_plan_agrees_with_the_size_law(recipe):
 
 def test_the_tables_name_every_tensor_in_full_on_a_narrow_terminal():
     plan = memory_plan(load_experiment("qat_8b"), seconds=1.0)
-    steps, placed = map(printed, plan_tables(plan))
+    steps, placed, _ = map(printed, plan_tables(plan))
     names = {placed.tensor.name for placed in plan.arena.placed}
     assert len(names) == len(plan.steps) + 1
     for name in names:
@@ -52,3 +52,19 @@ def test_the_json_has_every_step_and_the_place_of_every_tensor(tiny_experiment: 
 def test_the_sentence_names_flash_macs_peak_and_arena():
     plan = memory_plan(load_experiment("qat_8b"), seconds=10.0)
     assert "127,944 bytes of flash, 494.2 MMAC, peak 6,144,096 bytes of activations" in plan_text(plan)
+
+
+def test_shorter_clips_and_a_stream_stand_beside_the_clip_that_was_asked_for():
+    plan = memory_plan(load_experiment("qat_8b"), seconds=10.0)
+    ten, one, stream = plan.needs
+    assert (ten.peak_bytes, ten.arena_bytes, ten.kept_bytes) == (plan.peak.live_bytes, plan.arena.size_bytes, 0)
+    assert one == memory_plan(load_experiment("qat_8b"), seconds=1.0).needs[0]
+    assert one.peak_bytes < stream.peak_bytes < ten.peak_bytes and stream.kept_bytes > 0
+    text = printed(plan_tables(plan)[2])
+    assert all(need.name in text and f"{need.arena_bytes:,}" in text for need in plan.needs)
+    assert [need["name"] for need in plan_json(plan)["needs"]] == [need.name for need in plan.needs]
+
+
+def test_a_clip_of_a_second_is_not_listed_twice():
+    names = [need.name for need in memory_plan(load_experiment("qat_8b"), seconds=1.0).needs]
+    assert len(names) == 2 and names[0] == "a clip of 1 s"

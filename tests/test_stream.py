@@ -17,7 +17,8 @@ from asc.models.build import build_network
 from asc.predict import Model
 from asc.quant.half import to_half
 from asc.results import Prediction
-from asc.stream import Follower, Heard, reach_frames
+from asc.size import reach_frames
+from asc.stream import Follower, Heard
 
 RATE_HZ = 8000
 LABELS = ("down_fast", "down_slow", "up_fast", "up_slow")

@@ -57,19 +57,19 @@ class GateClips:
         self._stored: dict[tuple[int, int | None], Logits] = {}
         self.clips = choose(dataset, count)
 
-    def agreement(self, export: Export, *, progress: Progress) -> Agreement:
-        """Run an export on the clips, and the stored form on the same."""
-        found = []
-        for number, waveform in enumerate(self._waveforms(export), start=1):
+    def agreement(self, export: Export, *, every: int = 1, progress: Progress) -> Agreement:
+        """Run an export on the clips, or on every `every`-th of them, and the stored form on the same."""
+        found, count = [], len(self.clips[::every])
+        for number, waveform in enumerate(self._waveforms(export, every), start=1):
             x = waveform if export.source == "waveform" else self._features(waveform)
             found.append(export.session.logits(x)[0])
-            progress(number, len(self.clips))
-        stored = self._stored_logits(export)
+            progress(number, count)
+        stored = self._stored_logits(export)[::every]
         return agreement(np.stack(found), stored, allowed(self._network, stored, source=export.source))
 
-    def _waveforms(self, export: Export) -> Iterator[NDArray[np.float32]]:
+    def _waveforms(self, export: Export, every: int = 1) -> Iterator[NDArray[np.float32]]:
         """Clips (1, samples) in the lengths that an export takes."""
-        for clip in self.clips:
+        for clip in self.clips[::every]:
             yield fitted(self._dataset.waveform(clip), export.shortest_samples, export.longest_samples)[None]
 
     def _stored_logits(self, export: Export) -> Logits:

@@ -81,8 +81,8 @@ class Layer(nn.Module):
         return steps
 
 
-class Excite(nn.Module):
-    """Squeeze and excitation in float, its batch norm folded into the linear layer behind it."""
+class Gate(nn.Module):
+    """The gate of squeeze and excitation in float, its batch norm folded into the linear layer after it."""
 
     def __init__(self, stored: SqueezeExcite) -> None:
         """Take over the stored values."""
@@ -95,10 +95,13 @@ class Excite(nn.Module):
         self.reduce = _linear(stored.reduce.weight, stored.reduce.bias)
         self.expand = _linear(weight * factor, stored.expand.bias.double() + weight @ offset)
 
-    def forward(self, pooled: Tensor, x: Tensor) -> Tensor:
-        """Scale a map (batch, channels, bins, frames); `pooled` is the same map, dequantised apart."""
-        gate = torch.sigmoid(self.expand(torch.relu(self.reduce(pooled.mean((2, 3))))))
-        return x * gate[:, :, None, None]
+    def forward(self, x: Tensor) -> Tensor:
+        """The factors (batch, channels, 1, 1) for a map (batch, channels, bins, frames).
+
+        The mean is written as a pooling: LiteRT's converter transposes a map before `mean`, and keeps two float copies.
+        """
+        mean = functional.adaptive_avg_pool2d(x, 1).flatten(1)
+        return torch.sigmoid(self.expand(torch.relu(self.reduce(mean))))[:, :, None, None]
 
 
 class Block(nn.Module):
@@ -112,7 +115,7 @@ class Block(nn.Module):
         self.conv1 = Layer(stored.conv1, input_scale, relu=True, float_weights=float_weights)
         self.conv2 = Layer(stored.conv2, inner, relu=True, float_weights=float_weights)
         self.squeezed = Grid(squeezed)
-        self.excite = Excite(stored.se)
+        self.gate = Gate(stored.se)
         self.excited = Grid(stored.se_output)
         self.skip, self.add = None, None
         if stored.skip is not None and stored.add is not None:
@@ -127,7 +130,8 @@ class Block(nn.Module):
     def forward(self, steps: Tensor) -> Tensor:
         """Int8 steps (batch, in_channels, bins, frames) to int8 steps (batch, channels, bins, frames), strided."""
         inner = self.conv2(self.conv1.output.real(self.conv1(self.source.real(steps))))
-        y: Tensor = self.excited(self.excite(self.squeezed.real(inner), self.squeezed.real(inner)))
+        gate = self.gate(self.squeezed.real(inner))
+        y: Tensor = self.excited(self.squeezed.real(inner) * gate)
         if self.skip is None or self.add is None:
             return y
         skip = self.skip.output.real(self.skip(self.source.real(steps)))

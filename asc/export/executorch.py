@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from asc.export.decomposed import DecomposedNet, shortest_frames
+from asc.export.quiet import quiet
 from asc.quant.integer import IntegerNet
 
 
@@ -17,19 +18,20 @@ def build_executorch(network: IntegerNet, *, longest_frames: int) -> bytes:
 
     `frames` may be anything from `shortest_frames` (of `asc.export.decomposed`) to `longest_frames`.
     """
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
-
     example = torch.zeros(1, 1, network.front_end.mel_bands, longest_frames)
     frames = torch.export.Dim("frames", min=shortest_frames(network), max=longest_frames)
     module = DecomposedNet(network, converter="executorch")
-    exported = torch.export.export(module, (example,), dynamic_shapes=({3: frames},))
-    lowered = to_edge_transform_and_lower(
-        exported,
-        partitioner=[XnnpackPartitioner()],
-        compile_config=EdgeCompileConfig(_check_ir_validity=False),  # quantise and dequantise are no core operators
-    )
-    return bytes(lowered.to_executorch().buffer)
+    with quiet():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+        exported = torch.export.export(module, (example,), dynamic_shapes=({3: frames},))
+        lowered = to_edge_transform_and_lower(
+            exported,
+            partitioner=[XnnpackPartitioner()],
+            compile_config=EdgeCompileConfig(_check_ir_validity=False),  # quantise, dequantise: no core operators
+        )
+        return bytes(lowered.to_executorch().buffer)
 
 
 class ExecutorchSession:

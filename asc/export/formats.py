@@ -3,7 +3,7 @@
 import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from asc.errors import InputError
 from asc.export.decomposed import shortest_frames
+from asc.memory_plan import memory_plan
 from asc.model_info import ModelInfo
 from asc.quant.integer import IntegerNet
 from asc.quant.stored import StoredNet
@@ -41,6 +42,7 @@ class Export:
 
     `products` are those of its 8-bit layers, where it leaves it to a runtime how they are added.
     It takes clips of `shortest_samples` to `longest_samples` samples (None: of any length) at the network's rate.
+    `kernels` are other ways in which the same bytes may be run, `decisive` those of them that a format depends on.
     """
 
     source: Source
@@ -50,6 +52,8 @@ class Export:
     shortest_samples: int
     longest_samples: int | None
     products: "Products | None" = None
+    kernels: Mapping[str, Session] = field(default_factory=dict)
+    decisive: Mapping[Format, str] = field(default_factory=dict)
 
 
 def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds: float) -> None:
@@ -139,14 +143,22 @@ def _executorch(network: IntegerNet, frames: int) -> Export:
 def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence[Format]) -> Export:
     from asc.export.c_array import c_array
     from asc.export.litert import LitertSession, build_litert
+    from asc.export.micro import MicroSession, micro_is_installed
 
     data, samples = build_litert(network, frames=frames), frames * network.front_end.hop_samples
+    arena_bytes = memory_plan(info.experiment, seconds=samples / network.front_end.sample_rate_hz).arena.size_bytes
     session = LitertSession(data)
     files: dict[Format, Mapping[str, bytes]] = {}
     if "litert" in formats:
         files["litert"] = {"model.tflite": data}
     if "c-array" in formats:
-        files["c-array"] = c_array(data, _notes(session, info))
+        files["c-array"] = c_array(data, _notes(session, info, arena_bytes))
+    kernels: dict[str, Session] = {
+        "optimised": LitertSession(data, "optimised"),
+        "reference": LitertSession(data, "reference"),
+    }
+    if micro_is_installed():
+        kernels["TFLite Micro"] = MicroSession(data, arena_bytes=2 * arena_bytes + 2**20)
     return Export(
         source="log_mel",
         data=data,
@@ -154,10 +166,12 @@ def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence
         session=session,
         shortest_samples=samples,
         longest_samples=samples,
+        kernels=kernels,
+        decisive={"c-array": list(kernels)[-1]} if "c-array" in formats else {},
     )
 
 
-def _notes(session: "LitertSession", info: ModelInfo) -> dict[str, str]:
+def _notes(session: "LitertSession", info: ModelInfo, arena_bytes: int) -> dict[str, str]:
     """What one must know to use the array, for the comment on top of it."""
     features = dataclasses.asdict(info.experiment.front_end)
     return {
@@ -167,4 +181,5 @@ def _notes(session: "LitertSession", info: ModelInfo) -> dict[str, str]:
         "output, logits": session.output.text,
         "labels": ", ".join(info.labels),
         "operators": ", ".join(session.operators),
+        "tensor arena": f"{arena_bytes} bytes for tensors, and what the interpreter keeps of each for itself",
     }

@@ -4,17 +4,19 @@ Its length of time is fixed; input and output are int8 on the stored grids. http
 Of the extra `litert`.
 """
 
-import contextlib
-import io
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from asc.export.decomposed import DecomposedNet
+from asc.export.quiet import quiet
 from asc.quant.integer import IntegerNet
+
+Kernels = Literal["XNNPACK", "optimised", "reference"]
+"""What an interpreter runs a file with: by default, without a delegate, or slowly and by the book."""
 
 _STEPS = np.iinfo(np.int8)
 
@@ -33,19 +35,30 @@ class TensorGrid:
         """For people."""
         return f"int8 {self.shape}, value = {self.scale!r} * (step - ({self.zero_point}))"
 
+    def steps(self, values: NDArray[np.float32]) -> NDArray[np.int8]:
+        """Values to the nearest steps, clamped to 8 bits."""
+        found = np.rint(values * np.float32(1 / np.float32(self.scale))) + self.zero_point
+        steps: NDArray[np.int8] = np.clip(found, _STEPS.min, _STEPS.max).astype(np.int8)
+        return steps
+
+    def values(self, steps: NDArray[np.int8]) -> NDArray[np.float32]:
+        """Steps to the values that they stand for."""
+        found: NDArray[np.float32] = (steps.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
+        return found
+
 
 def build_litert(network: IntegerNet, *, frames: int) -> bytes:
     """The .tflite file of a network: int8 log-mel (1, 1, mel_bands, frames) to int8 logits (1, classes)."""
-    import litert_torch
-    from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
-    from litert_torch.quantize.quant_config import QuantConfig
-
-    # The network brings its grids; the quantiser only tells the converter that they are there: without one it writes
-    # float convolutions and says nothing.
-    quantiser = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     example = (torch.zeros(1, 1, network.front_end.mel_bands, frames),)
     module = DecomposedNet(network, converter="litert")
-    with contextlib.redirect_stdout(io.StringIO()):  # which is for results; the converter tells its progress there
+    with quiet():
+        import litert_torch
+        from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
+        from litert_torch.quantize.quant_config import QuantConfig
+
+        # The network brings its grids; the quantiser only tells the converter that they are there: without one it
+        # writes float convolutions and says nothing.
+        quantiser = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
         converted = litert_torch.convert(module, example, quant_config=QuantConfig(pt2e_quantizer=quantiser))
         return bytes(converted.model_content())
 
@@ -53,12 +66,20 @@ def build_litert(network: IntegerNet, *, frames: int) -> bytes:
 class LitertSession:
     """Runs a .tflite file in this process, on one thread."""
 
-    def __init__(self, data: bytes) -> None:
-        """Load the file from memory."""
-        from ai_edge_litert.interpreter import Interpreter
+    def __init__(self, data: bytes, kernels: Kernels = "XNNPACK") -> None:
+        """Load the file from memory, for one of the three sets of kernels that an interpreter may have."""
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-        self._interpreter = Interpreter(model_content=data, num_threads=1)
-        self._interpreter.allocate_tensors()
+        resolvers = {
+            "XNNPACK": OpResolverType.AUTO,
+            "optimised": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            "reference": OpResolverType.BUILTIN_REF,
+        }
+        with quiet():
+            self._interpreter = Interpreter(
+                model_content=data, num_threads=1, experimental_op_resolver_type=resolvers[kernels]
+            )
+            self._interpreter.allocate_tensors()
         self.input = _grid(self._interpreter.get_input_details()[0])
         self.output = _grid(self._interpreter.get_output_details()[0])
         self._ends = (
@@ -73,12 +94,9 @@ class LitertSession:
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log-mel (1, 1, mel_bands, frames) to logits (1, classes)."""
-        steps = np.rint(x * np.float32(1 / np.float32(self.input.scale))) + self.input.zero_point
-        self._interpreter.set_tensor(self._ends[0], np.clip(steps, _STEPS.min, _STEPS.max).astype(np.int8))
+        self._interpreter.set_tensor(self._ends[0], self.input.steps(x))
         self._interpreter.invoke()
-        found = self._interpreter.get_tensor(self._ends[1]).astype(np.float32)
-        logits: NDArray[np.float32] = (found - np.float32(self.output.zero_point)) * np.float32(self.output.scale)
-        return logits
+        return self.output.values(self._interpreter.get_tensor(self._ends[1]))
 
 
 def _grid(details: dict[str, Any]) -> TensorGrid:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,24 @@ _RUNTIMES = {"onnx": "onnxruntime", "executorch": "executorch", "litert": "ai-ed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kernels:
+    """How other kernels ran an export's bytes, on some of the clips; the gate need not hold for them."""
+
+    name: str
+    gate: Agreement
+    latency: Latency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was measured of an export: with the kernels that a plain session has, and with others."""
+
+    gate: Agreement
+    latency: Latency
+    kernels: tuple[Kernels, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One export of one model in one format.
 
@@ -30,6 +48,7 @@ class Record:
     which bytes of the file are something else. The gate ran on this kind of `processor`, in a session without options
     but for its threads; `products` say for all others whether products of 8 bits can overflow. The file takes clips of
     `shortest_samples` to `longest_samples`.
+    `gate` and `latency` are of the kernels that the format is run with by default, `kernels` are all others.
     """
 
     file: str
@@ -51,6 +70,7 @@ class Record:
     model_sha256: str
     versions: dict[str, str]
     around: dict[str, int]
+    kernels: tuple[Kernels, ...]
 
     @property
     def over_payload_bytes(self) -> int:
@@ -59,7 +79,7 @@ class Record:
 
 
 def records(
-    export: Export, network: StoredNet, info: ModelInfo, *, gate: Agreement, speed: Latency, data: str
+    export: Export, network: StoredNet, info: ModelInfo, *, measured: Measured, data: str
 ) -> tuple[Record, ...]:
     """A record for each format that the export's bytes are written in; `data` names the clips of the gate."""
     state = network.state_dict()
@@ -73,10 +93,10 @@ def records(
             source=export.source,
             size_bytes=len(export.data),
             payload_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state.values()),
-            gate=gate,
+            gate=_of(export, measured, name).gate,
             processor=kind(*this_machine()),
             products=export.products,
-            latency=speed,
+            latency=_of(export, measured, name).latency,
             data=data,
             labels=info.labels,
             shortest_samples=export.shortest_samples,
@@ -87,6 +107,7 @@ def records(
             model_sha256=digest.hexdigest(),
             versions=_versions(),
             around=_around(name, export.data),
+            kernels=measured.kernels,
         )
         for name, files in export.files.items()
     )
@@ -96,8 +117,10 @@ def tree(record: Record) -> dict[str, Any]:
     """A record as one JSON object, with the figures that follow from others."""
     found = dataclasses.asdict(record)
     found["over_payload_bytes"] = record.over_payload_bytes
-    found["gate"] |= {"largest_steps": record.gate.largest_steps, "passed": record.gate.passed}
-    found["latency"]["ratio_to_torch_float"] = record.latency.ratio
+    parts: list[tuple[Record | Kernels, dict[str, Any]]] = [(record, found)]
+    for figures, at in [*parts, *zip(record.kernels, found["kernels"], strict=True)]:
+        at["gate"] |= {"largest_steps": figures.gate.largest_steps, "passed": figures.gate.passed}
+        at["latency"]["ratio_to_torch_float"] = figures.latency.ratio
     return found
 
 
@@ -106,14 +129,14 @@ def sheet(found: Sequence[Record]) -> Sheet:
     return Sheet(
         title=f"Exports of a network of {found[0].payload_bytes:,} bytes",
         columns=("file", "bytes", "overhead", "ms", "ratio", "off by", "labels"),
-        rows=tuple(_row(record) for record in found),
+        rows=tuple(row for record in found for row in _rows(record)),
     )
 
 
 def legend(found: Sequence[Record]) -> str:
     """What the columns of `sheet` mean, and what each file takes."""
     first = found[0]
-    takes = "".join(f"\n{record.file} takes {_takes(record)}{_spent(record)}" for record in found)
+    takes = "".join(f"\n{record.file} takes {_takes(record)}{_spent(record)}{_holds(record)}" for record in found)
     checked = f"\nchecked in plain sessions on {first.processor}" + "".join(map(_products, found))
     return (
         f"overhead: bytes over what the network stores; ms: processor time for {first.latency.seconds_of_audio:g} s of "
@@ -170,17 +193,22 @@ def beside(record: Record) -> str:
     return f"{record.file}.json"
 
 
-def _row(record: Record) -> tuple[str, ...]:
-    gate = record.gate
-    return (
-        record.file,
-        f"{record.size_bytes:,}",
-        f"{record.over_payload_bytes:+,}",
-        f"{record.latency.milliseconds:.1f}",
-        f"{record.latency.ratio:.2f}",
-        f"{gate.largest_difference:.2g}",
-        str(gate.argmax_differs),
-    )
+def _rows(record: Record) -> Iterator[tuple[str, ...]]:
+    sizes = (f"{record.size_bytes:,}", f"{record.over_payload_bytes:+,}")
+    yield (record.file, *sizes, *_figures(record.gate, record.latency))
+    for kernels in record.kernels:
+        yield (f"  {kernels.name} kernels", "", "", *_figures(kernels.gate, kernels.latency))
+
+
+def _figures(gate: Agreement, latency: Latency) -> tuple[str, ...]:
+    speed = (f"{latency.milliseconds:.1f}", f"{latency.ratio:.2f}")
+    return (*speed, f"{gate.largest_difference:.2g}", str(gate.argmax_differs))
+
+
+def _of(export: Export, measured: Measured, name: Format) -> Measured | Kernels:
+    """The figures of the kernels that a format is run with by default."""
+    found = [kernels for kernels in measured.kernels if kernels.name == export.decisive.get(name)]
+    return found[0] if found else measured
 
 
 def _takes(record: Record) -> str:
@@ -204,6 +232,19 @@ def _spent(record: Record) -> str:
     """Where the bytes that are no numbers of the network go, the largest parts first."""
     parts = sorted(record.around.items(), key=lambda part: -part[1])
     return ("; its other bytes: " if parts else "") + ", ".join(f"{name} {size:,}" for name, size in parts if size)
+
+
+def _holds(record: Record) -> str:
+    """Which kernels the gate holds for, where there are several."""
+    if not record.kernels:
+        return ""
+    passed = [kernels.name for kernels in record.kernels if kernels.gate.passed]
+    failed = [f"{kernels.name} kernels ({kernels.gate.why_not})" for kernels in record.kernels if kernels.gate.why_not]
+    names = ["XNNPACK", *passed]
+    holds = f"{', '.join(names[:-1])} and {names[-1]}" if passed else names[0]
+    clips = record.kernels[0].gate.clips
+    not_for = "".join(f", not for {each}" for each in failed)
+    return f"\n{record.file}: the gate holds for {holds} kernels{not_for}; all but XNNPACK ran {clips} clips"
 
 
 def _around(name: Format, data: bytes) -> dict[str, int]:

@@ -11,6 +11,8 @@ from asc.export.executorch import ExecutorchSession, build_executorch
 from asc.quant.integer import IntegerNet
 
 pytest.importorskip("executorch.runtime", reason='needs pip install -e ".[executorch]"')
+# Lowering takes half a minute of processor time, and so many minutes on a busy machine.
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_a_program_agrees_within_one_step_at_any_length(tiny_experiment: Experiment, tiny_dataset: Dataset) -> None:

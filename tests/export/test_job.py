@@ -1,20 +1,26 @@
 """All files of an export or none: what a full disk, or a machine that dies between two of them, leaves."""
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 from tiny_networks import info_of, trained
 from unrun_export import GATE, SPEED, NoSession
 
 from asc.config import Experiment
 from asc.data.dataset import Dataset
-from asc.export.formats import Export, Source
-from asc.export.job import write_all
+from asc.export import formats
+from asc.export.clips import Progress
+from asc.export.formats import Export, Format, Source
+from asc.export.job import EVERY, GateError, export_all, write_all
 from asc.export.onnx import build_onnx
-from asc.export.record import Record, records
+from asc.export.record import Measured, Record, records, tree
+from asc.quant.stored import StoredNet
 
 Passed = Sequence[tuple[Export, tuple[Record, ...]]]
 NAMES = ["model-waveform.onnx", "model-waveform.onnx.json", "model.onnx", "model.onnx.json"]
@@ -35,7 +41,7 @@ def passed(tiny_experiment: Experiment, tiny_dataset: Dataset) -> Passed:
             shortest_samples=800,
             longest_samples=None,
         )
-        return export, records(export, network, info, gate=GATE, speed=SPEED, data="csv:meta.csv")
+        return export, records(export, network, info, measured=Measured(gate=GATE, latency=SPEED), data="csv:meta.csv")
 
     return [one("log_mel", "model.onnx"), one("waveform", "model-waveform.onnx")]
 
@@ -81,3 +87,74 @@ def test_old_figures_never_lie_beside_a_new_file(
     left = contents_of(tmp_path)
     assert sorted(left) == ["model-waveform.onnx", "model.onnx", "model.onnx.json"]
     assert left["model.onnx"] == passed[0][0].data and left["model.onnx.json"] != b"of an earlier export"
+
+
+class Torch:
+    """The stored form itself as a session, its logits `steps` steps off."""
+
+    def __init__(self, network: StoredNet, steps: int) -> None:
+        self.network, self.off = network, steps * float(network.dense.output.scale)
+        self.runs = 0
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.runs += 1
+        found: NDArray[np.float32] = self.network(torch.from_numpy(x)).numpy() + np.float32(self.off)
+        return found
+
+
+@contextmanager
+def unseen(name: str) -> Iterator[Progress]:
+    yield lambda done, of: None
+
+
+@pytest.fixture
+def checked(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Mapping[str, int], Mapping[Format, str]], dict[Format, Record]]:
+    """Exports that honest kernels run by default, and others that are so many steps off."""
+    network = trained(tiny_experiment, tiny_dataset, storage="int8", steps=4)
+    info = info_of(tiny_experiment, tiny_dataset, network)
+
+    def run(kernels: Mapping[str, int], decisive: Mapping[Format, str]) -> dict[Format, Record]:
+        export = Export(
+            source="log_mel",
+            data=b"bytes",
+            files={"litert": {"model.tflite": b"bytes"}, "c-array": {"model_data.c": b"text"}},
+            session=Torch(network, 0),
+            shortest_samples=4000,
+            longest_samples=4000,
+            kernels={name: Torch(network, steps) for name, steps in kernels.items()},
+            decisive=decisive,
+        )
+        monkeypatch.setattr(formats, "plan", lambda *arguments, **more: {"model.tflite": lambda: export})
+        ((_, found),) = export_all(
+            network, info, tiny_dataset, ["litert", "c-array"], clips=17, seconds=0.5, running=unseen
+        )
+        return {record.format: record for record in found}
+
+    return run
+
+
+def test_other_kernels_are_measured_and_said_though_the_gate_does_not_hold_for_them(
+    checked: Callable[..., dict[Format, Record]],
+) -> None:
+    found = checked({"optimised": 2, "reference": 1}, {"c-array": "reference"})
+    for record in found.values():
+        optimised, reference = record.kernels
+        assert (optimised.name, optimised.gate.passed, reference.name, reference.gate.passed) == (
+            "optimised",
+            False,
+            "reference",
+            True,
+        )
+        assert optimised.gate.clips == -(-17 // EVERY) and optimised.latency.milliseconds > 0
+    assert (found["litert"].gate.clips, found["litert"].gate.largest_steps) == (17, 0.0)
+    assert found["c-array"].gate == reference.gate and found["c-array"].latency == reference.latency
+    said = tree(found["litert"])["kernels"]
+    assert [each["gate"]["passed"] for each in said] == [False, True]
+    assert said[0]["gate"]["largest_steps"] == pytest.approx(2.0)
+
+
+def test_a_format_is_refused_whose_own_kernels_fail(checked: Callable[..., dict[Format, Record]]) -> None:
+    with pytest.raises(GateError, match=r"model.tflite, run by reference kernels, does not agree .* 2.0 steps off"):
+        checked({"reference": 2}, {"c-array": "reference"})

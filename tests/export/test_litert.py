@@ -1,17 +1,105 @@
 """LiteRT runs what was built, on the stored grids; of the extra `litert`."""
 
+import re
+import subprocess
+import sys
+import typing
+
 import pytest
 import torch
 from tiny_networks import trained
 
-from asc.config import Experiment
+from asc.activations import activation_steps
+from asc.arena import arena
+from asc.config import Architecture, Compression, Experiment, FrontEnd
 from asc.data.dataset import Dataset
 from asc.export.clips import fitted
-from asc.export.litert import LitertSession, build_litert
+from asc.export.litert import Kernels, LitertSession, build_litert
 from asc.frontend import LogMel
-from asc.quant.integer import IntegerNet
+from asc.models.build import build_network
+from asc.quant.integer import IntegerNet, to_integer
 
 pytest.importorskip("litert_torch", reason='needs pip install -e ".[litert]"')
+# The converter takes half a minute of processor time, and so many minutes on a busy machine.
+pytestmark = pytest.mark.timeout(1800)
+
+
+@pytest.fixture(scope="module")
+def network() -> IntegerNet:
+    """The reference network, which has seen noise."""
+    built = build_network(Architecture(), FrontEnd(), seed=0).train()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        built(torch.randn(2, 1, 128, 60, generator=generator) * 3)
+    return to_integer(built)
+
+
+@pytest.fixture(scope="module")
+def one_second(network: IntegerNet) -> bytes:
+    return build_litert(network, frames=100)
+
+
+@pytest.fixture(scope="module")
+def log_mels() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(1, 1, 128, 100, generator=generator) * 3 for _ in range(8)]
+
+
+@pytest.mark.parametrize("kernels", typing.get_args(Kernels))
+def test_all_kernels_run_the_reference_network(
+    network: IntegerNet, one_second: bytes, log_mels: list[torch.Tensor], kernels: Kernels
+) -> None:
+    session, step = LitertSession(one_second, kernels), network.dense.output.scale
+    off = [(torch.from_numpy(session.logits(x.numpy())) - network(x)).abs().max() / step for x in log_mels]
+    # Other kernels round the sums of float pooling in another order: the gate says which hold it, for real clips.
+    assert max(off) < (1.01 if kernels == "XNNPACK" else 3.01)
+
+
+def test_a_map_is_dequantised_once_and_never_transposed_for_squeeze_and_excitation(one_second: bytes) -> None:
+    found = LitertSession(one_second, "reference")._interpreter._get_ops_details()
+    (first, second) = [operator for operator in found if operator["op_name"] == "MUL"][:2]
+    for product in (first, second):
+        (source,) = [other for other in found if product["inputs"][0] in other["outputs"]]
+        assert source["op_name"] == "DEQUANTIZE"
+        assert [other["op_name"] for other in found if source["outputs"][0] in other["inputs"]] == ["MEAN", "MUL"]
+
+
+def test_micro_runs_the_file_as_the_reference_kernels_do_in_the_memory_that_is_planned(
+    network: IntegerNet, one_second: bytes, log_mels: list[torch.Tensor], capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tflite_micro", reason="needs pip install tflite-micro")
+    from asc.export.micro import MicroSession
+
+    planned = arena(activation_steps(network.architecture, network.front_end, Compression(), seconds=1.0)).size_bytes
+    session, reference = MicroSession(one_second, arena_bytes=2 * planned), LitertSession(one_second, "reference")
+    for x in log_mels:
+        assert (session.logits(x.numpy()) == reference.logits(x.numpy())).all()
+    capfd.readouterr()
+    session._interpreter.print_allocations()
+    found = re.search(r"allocation head (\d+) bytes", capfd.readouterr().err)
+    assert found is not None
+    assert planned <= int(found[1]) < 1.001 * planned
+
+
+FRESH = """
+import torch
+from asc.config import Architecture, FrontEnd
+from asc.export.litert import LitertSession, build_litert
+from asc.models.build import build_network
+from asc.quant.integer import to_integer
+
+architecture = Architecture(
+    widths=(8,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(2,), classes=4, cardinality=2
+)
+built = build_network(architecture, FrontEnd(mel_bands=16), seed=0).train()
+built(torch.randn(2, 1, 16, 60))
+LitertSession(build_litert(to_integer(built), frames=50))
+"""
+
+
+def test_nothing_foreign_is_printed() -> None:
+    finished = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 
 
 def test_a_file_agrees_within_one_step_and_has_the_stored_grids(

@@ -14,9 +14,11 @@ from asc.data.dataset import Dataset
 from asc.export.formats import Export, Format
 from asc.export.onnx import build_onnx
 from asc.export.processor import kind, this_machine
-from asc.export.record import Record, contents, legend, next_step, records, said, sheet, tree
+from asc.export.record import Kernels, Measured, Record, contents, legend, next_step, records, said, sheet, tree
 from asc.export.saturating import products_of
 from asc.size import stored_items
+
+MEASURED = Measured(gate=GATE, latency=SPEED)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def made(tiny_experiment: Experiment, tiny_dataset: Dataset) -> tuple[Export, tu
         longest_samples=8000,
         products=products_of(data),
     )
-    return export, records(export, network, info, gate=GATE, speed=SPEED, data="csv:meta.csv")
+    return export, records(export, network, info, measured=MEASURED, data="csv:meta.csv")
 
 
 def test_a_record_for_each_format_with_figures_that_follow_from_others(
@@ -91,3 +93,25 @@ def test_a_model_card_says_what_was_checked(made: tuple[Export, tuple[Record, ..
     )
     without = dataclasses.replace(other, products=None, gate=dataclasses.replace(GATE, argmax_differs=0))
     assert said(without).endswith("1.0 of 1 allowed steps off; 0 clips get another label.")
+
+
+def test_the_table_and_the_legend_say_for_which_kernels_the_gate_does_not_hold(
+    made: tuple[Export, tuple[Record, ...]],
+) -> None:
+    off = dataclasses.replace(GATE, largest_difference=0.5)
+    kernels = (
+        Kernels(name="optimised", gate=off, latency=SPEED),
+        Kernels(name="reference", gate=GATE, latency=dataclasses.replace(SPEED, milliseconds=24.0)),
+    )
+    record = dataclasses.replace(made[1][0], file="model.tflite", format="litert", kernels=kernels)
+    assert [row[0] for row in sheet([record]).rows] == [
+        "model.tflite",
+        "  optimised kernels",
+        "  reference kernels",
+    ]
+    assert sheet([record]).rows[2][3:5] == ("24.0", "6.00")
+    text = legend([record])
+    assert "model.tflite: the gate holds for XNNPACK and reference kernels" in text
+    assert "not for optimised kernels (a logit is 2.0 steps off, 1 are allowed)" in text
+    passed = dataclasses.replace(record, kernels=kernels[1:])
+    assert " not for " not in legend([passed])

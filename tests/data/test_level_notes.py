@@ -2,7 +2,7 @@
 
 import pytest
 
-from asc.data.levels import Levels, is_quiet, level_note
+from asc.data.level_notes import Levels, is_quiet, level_note
 
 
 @pytest.mark.parametrize(

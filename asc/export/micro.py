@@ -1,0 +1,41 @@
+"""Runs a .tflite file with the kernels of TensorFlow Lite Micro, where the package `tflite-micro` is installed.
+
+They are the reference kernels, which devices have unless their maker brings others.
+https://github.com/tensorflow/tflite-micro/blob/main/python/tflite_micro/README.md
+"""
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asc.export.litert import TensorGrid
+
+
+def micro_is_installed() -> bool:
+    """Whether the package is there."""
+    return importlib.util.find_spec("tflite_micro") is not None
+
+
+class MicroSession:
+    """Runs a .tflite file in this process."""
+
+    def __init__(self, data: bytes, *, arena_bytes: int) -> None:
+        """Load the file from memory; the interpreter allocates its one arena here."""
+        from tflite_micro.python.tflite_micro import runtime
+
+        self._interpreter = runtime.Interpreter.from_bytes(data, arena_size=arena_bytes)
+        self.input = _grid("input", self._interpreter.get_input_details(0))
+        self.output = _grid("output", self._interpreter.get_output_details(0))
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-mel (1, 1, mel_bands, frames) to logits (1, classes)."""
+        self._interpreter.set_input(self.input.steps(x), 0)
+        self._interpreter.invoke()
+        return self.output.values(self._interpreter.get_output(0))
+
+
+def _grid(name: str, details: dict[str, Any]) -> TensorGrid:
+    grid, shape = details["quantization_parameters"], tuple(int(size) for size in details["shape"])
+    return TensorGrid(name=name, shape=shape, scale=float(grid["scales"][0]), zero_point=int(grid["zero_points"][0]))

@@ -1,0 +1,58 @@
+"""Notices of converters are dropped; warnings, errors and our own words are not, whoever writes them and how."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from asc.export.quiet import quiet
+
+SCRIPT = """
+import logging, os, sys, warnings
+from asc.export.quiet import quiet
+logging.basicConfig(format="%(name)s %(message)s")
+try:
+    with quiet():
+        print("ours, while it runs", file=sys.stderr, flush=True)
+        print("progress of the converter")
+        os.write(2, b"I0000 00:00:1795915208.071227 23569 flatbuffer_export.cc:4410] Estimated count\\n")
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\\n")
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\\n")
+        os.write(2, b"E0000 00:00:1795915208.071227 23569 flatbuffer_export.cc:1] no space\\n")
+        os.write(2, b"the last line without an end")
+        logging.getLogger("torchao").warning("Failed to load _C_mxfp8.so")
+        logging.getLogger("torchao").error("an error of torchao")
+        logging.getLogger("torch.export").warning("a warning of torch")
+        warnings.warn("`isinstance(treespec, LeafSpec)` is deprecated, use more", FutureWarning)
+        warnings.warn("another one", FutureWarning)
+        raise OSError("what was raised")
+finally:
+    logging.getLogger("torchao").warning("and after it all is as before")
+    print("result")
+"""
+
+
+def test_notices_are_dropped_and_nothing_else_is() -> None:
+    finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
+    assert finished.returncode == 1 and finished.stdout == "result\n"
+    for kept in (
+        "ours, while it runs\n",
+        "no space\n",
+        "the last line without an end",
+        "torchao an error of torchao\n",
+        "torch.export a warning of torch\n",
+        "FutureWarning: another one\n",
+        "torchao and after it all is as before\n",
+        "OSError: what was raised\n",
+    ):
+        assert kept in finished.stderr, kept
+    for dropped in ("Estimated count", "XNNPACK", "InitializeLog", "Failed to load", "LeafSpec"):
+        assert dropped not in finished.stderr, dropped
+
+
+def test_a_stream_that_stands_in_for_standard_error_is_left_in_place(capsys: pytest.CaptureFixture[str]) -> None:
+    with quiet():
+        print("ours", file=sys.stderr)
+        os.write(2, b"INFO: a notice\n")
+    assert capsys.readouterr().err == "ours\n"
