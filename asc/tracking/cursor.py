@@ -54,4 +54,4 @@ def save_cursor(run_folder: Path, cursor: Cursor) -> None:
             os.fsync(file.fileno())
         fresh.replace(run_folder / _FILE)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(run_folder / _FILE)) from error
+        raise OSError(error.errno, error.strerror, str(run_folder / _FILE)) from None

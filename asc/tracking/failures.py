@@ -123,7 +123,7 @@ def _answer(cause: BaseException) -> tuple[int, str] | None:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    while (inner := error.__cause__ or error.__context__) is not None:
+    while (inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
         error = inner
     return error
 
