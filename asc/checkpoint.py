@@ -39,10 +39,7 @@ def write_together(files: Mapping[Path, bytes], *, outdated: Iterable[Path] = ()
     try:
         for path, data in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporaries[path].open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            _write(temporaries[path], data)
         for path in outdated:
             path.unlink(missing_ok=True)
         for path, temporary in temporaries.items():
@@ -50,6 +47,17 @@ def write_together(files: Mapping[Path, bytes], *, outdated: Iterable[Path] = ()
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file and wait until it is on the disk; an error names it, which one of a write does not by itself."""
+    try:
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

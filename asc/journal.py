@@ -202,8 +202,8 @@ class Journal:
         try:
             self._write(line.encode() + b"\n")
         except OSError as error:
-            self.failure = error
-            raise
+            self.failure = OSError(error.errno, error.strerror, str(self.path))
+            raise self.failure from error
         entry = Entry(time_s=now, event=event, end_offset=self._end)
         self.entries.append(entry)
         for listener in self.listeners:

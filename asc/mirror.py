@@ -11,7 +11,6 @@ takes at most a tenth of the time and of the line.
 
 import _thread
 import shlex
-import sys
 import threading
 import time
 from collections import deque
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from asc.errors import InputError
+from asc.errors import InputError, machine_fault
 from asc.journal import Entry, Journal, RunRecord, TrialEnded, fold
 from asc.runs import JOURNAL, KEPT_FILES, TRIALS, two_runs
 from asc.storage import Bucket, StorageError, run_bucket, storage_option
@@ -106,9 +105,12 @@ class Mirror:
         except _TakenOver as error:
             self._taken_over = True
             self._on_taken_over(str(error))
-        finally:
-            if (cause := sys.exception()) is not None:
-                self._problem = f"keeping the run in {self._bucket} failed ({type(cause).__name__}: {cause})"
+        except Exception as error:
+            fault = machine_fault(error)
+            said = fault or f"{type(error).__name__}: {error}"
+            self._problem = f"keeping the run in {self._bucket} failed ({said})"
+            if fault is None and not isinstance(error, InputError):
+                raise
 
     def _loop(self) -> None:
         pause_s = _FIRST_PAUSE_S

@@ -18,7 +18,8 @@ class ConfigOptions:
     recipe: Annotated[str | None, option("NAME")] = None
     """A shipped recipe: qat_8b (the default), 8b_calibm, 8b_calibo or 16b_prune, the report's systems 1 to 4."""
     config: Annotated[str | None, option("FILE")] = None
-    """A config in TOML instead of a recipe, such as runs/NAME/best/config.toml of a search."""
+    """A config in TOML instead of a recipe, such as runs/NAME/best/config.toml of a search, or a model file, such as
+    runs/NAME/trials/t005/model.safetensors, whose config is taken."""
     overrides: Annotated[
         tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE"), tyro.conf.UseAppendAction
     ] = ()

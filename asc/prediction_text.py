@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -39,15 +38,15 @@ class Printer:
             case "lines":
                 line = most_probable(prediction, self._top)
                 text = f"{line}  {name}" if self._key == "file" else f"{name:>6.10g} s  {line}"
-                self.output.results.print(Text(text))
+                self.output.result(Text(text))
             case "csv":
                 if self.count == 0:
-                    _write(csv_line([self._key, "label", "probability", *prediction.labels]))
-                _write(csv_line([name, prediction.label, *_digits(prediction)]))
+                    self.output.line(csv_line([self._key, "label", "probability", *prediction.labels]))
+                self.output.line(csv_line([name, prediction.label, *_digits(prediction)]))
             case "json":
                 self._trees.append({**self._named(what), **tree(prediction)})
                 if self._key == "time_s":
-                    _write(json.dumps(self._trees.pop(), allow_nan=False))
+                    self.output.line(json.dumps(self._trees.pop(), allow_nan=False))
         self.count += 1
         if prediction.note is not None and self.style != "json":
             self.output.say(f"note: {name}: {prediction.note}")
@@ -120,8 +119,3 @@ def require_one_style(*, csv: bool, json: bool, top: int) -> None:
 
 def _digits(prediction: Prediction) -> list[str]:
     return [f"{probability:.9g}" for probability in (prediction.probability, *prediction.probabilities)]
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

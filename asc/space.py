@@ -110,7 +110,7 @@ def load_space(name_or_path: str) -> Space:
     names = sorted(p.stem for p in shipped.glob("*.toml"))
     path = shipped / f"{name_or_path}.toml" if name_or_path in names else Path(name_or_path)
     try:
-        text = path.read_text("utf-8", errors="replace")
+        text = text_of(path.read_bytes(), path, "a search space in TOML")
     except (FileNotFoundError, IsADirectoryError) as error:
         raise InputError(
             f"--space {name_or_path} is neither a file nor a shipped space: "
@@ -118,7 +118,41 @@ def load_space(name_or_path: str) -> Space:
         ) from error
     except OSError as error:
         raise InputError(f"--space {path} cannot be read ({error.strerror}): give a TOML file") from error
+    if is_config(text):
+        raise InputError(f"--space {path} is the config of one network, not a search space: give it as --recipe")
     return parse_space(text, source=str(path), name=path.stem)
+
+
+def text_of(data: bytes, path: Path, wanted: str) -> str:
+    """The text of a file.
+
+    Raises:
+        InputError: it is none, and `wanted` is what should be given.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text file: give {wanted}") from error
+    if "\0" in text:
+        raise InputError(f"{path} is not a text file: give {wanted}")
+    return text
+
+
+def is_space(text: str) -> bool:
+    """Whether a text is a search space, right or wrong, and not something else in TOML."""
+    return "parameters" in _keys(text)
+
+
+def is_config(text: str) -> bool:
+    """Whether a text is a config, right or wrong, and not something else in TOML."""
+    return bool(_keys(text) & {"architecture", "front_end", "schedule", "compression", "augment"})
+
+
+def _keys(text: str) -> set[str]:
+    try:
+        return set(tomllib.loads(text))
+    except ValueError:
+        return set()
 
 
 def parse_space(text: str, *, source: str, name: str) -> Space:

@@ -1,6 +1,8 @@
 """One training as a run of its own: the journal, the checkpoints, `best/` at the end; what launch/train.py starts."""
 
+import contextlib
 import dataclasses
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +12,12 @@ from asc.compress import targets_and_groups
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset, open_dataset
-from asc.errors import InputError
+from asc.errors import InputError, machine_fault
 from asc.journal import EpochDone, Journal, RunEnded, RunRecord, RunResumed, RunStarted, TrialAsked, TrialEnded, fold
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Split, TrainingEnd
 from asc.runs import JOURNAL, git_commit, publish
 from asc.size import cost
+from asc.storage import storage_option
 from asc.train import BEST, LAST, MODEL, train
 from asc.typed import Scalar, build
 
@@ -113,7 +116,11 @@ def run(
     device: torch.device,
     on_epoch: Callable[[EpochMetrics], None],
 ) -> TrainingEnd:
-    """Train, journal every epoch and the end, and publish the model under `best/` (errors as `train`)."""
+    """Train, journal every epoch and the end, and publish the model under `best/`.
+
+    Raises:
+        InputError: as `train`; or the machine ended it, such as by a full disk: the sentence says how to go on.
+    """
     folder, known = journal.path.parent, fold(journal.entries)
     if known.trials[TRIAL].epochs or known.ended is not None:
         journal.append(RunResumed(settings={}))
@@ -126,14 +133,26 @@ def run(
 
     try:
         end = train(experiment, dataset, folder=folder, report=report, device=device)
+        if isinstance(end, Completed):
+            publish(folder, folder / MODEL)
+        journal.append(_ended(end, fold(journal.entries)))
+        _close(journal, completed=isinstance(end, Completed))
     except KeyboardInterrupt:
         journal.append(RunEnded(outcome="interrupted", best=None))
         raise
-    if isinstance(end, Completed):
-        publish(folder, folder / MODEL)
-    journal.append(_ended(end, fold(journal.entries)))
-    _close(journal, completed=isinstance(end, Completed))
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        with contextlib.suppress(OSError):  # the disk that is full may be the journal's
+            journal.append(RunEnded(outcome="interrupted", best=None))
+        raise InputError(f"{fault}; then go on with: {resume_command(folder)}") from error
     return end
+
+
+def resume_command(folder: Path) -> str:
+    """What a person types to go on with a training."""
+    return f"python launch/train.py --resume {shlex.quote(folder.name)}{storage_option(folder)}"
 
 
 def _close(journal: Journal, *, completed: bool) -> None:

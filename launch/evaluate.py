@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import tyro
 
 from asc import cli, tables
+from asc.evaluation_text import About, about_tree, tree
+from asc.results import Examination
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,6 @@ def main(options: Options) -> int:
     from asc.artefact import load_model
     from asc.data.dataset import default_cache
     from asc.evaluate import Evaluator, open_for
-    from asc.evaluation_text import about_tree, tree
     from asc.output_folder import prepare
     from asc.progress import packing
     from asc.report import folder
@@ -81,16 +82,22 @@ def main(options: Options) -> int:
     predictions = evaluator.predictions(logits, clips, info.labels)
     examination = evaluator.examine(logits, clips) if dataset.manifest.labelled else None
     about = caveats.about(info, dataset.manifest, options.split, examination, model=options.model)
-    files = folder.write(options.folder, predictions, examination, about)
+    try:
+        files = folder.write(options.folder, predictions, examination, about)
+    finally:  # the figures took long to compute: a disk that is full does not keep them from being printed
+        _print(output, options, examination, about)
+    output.result(f"written to {options.folder}{about.mark}: {', '.join(file.name for file in files)}")
+    return cli.DONE
+
+
+def _print(output: cli.Output, options: Options, examination: Examination | None, about: About) -> None:
     output.notes(about.notes)
     if examination is not None:
         for table in tables.evaluation_tables(examination.evaluation, about):
             output.result(table)
-    output.result(f"written to {options.folder}{about.mark}: {', '.join(file.name for file in files)}")
     output.json(
         {**(about_tree(about) if examination is None else tree(examination, about)), "output": str(options.folder)}
     )
-    return cli.DONE
 
 
 if __name__ == "__main__":

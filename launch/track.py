@@ -50,7 +50,7 @@ def main(options: Options) -> int:
     if shipped.problem is not None:
         left = "the best model" if shipped.model_waits else f"{shipped.pending} events"
         raise InputError(
-            f"{shipped.problem}: {left} of {options.name} {'is' if shipped.model_waits else 'are'} still to be sent"
+            f"{shipped.problem}; {left} of {options.name} {'is' if shipped.model_waits else 'are'} still to be sent"
         )
     cursor = load_cursor(folder, uri)
     page = ui_url(uri, cursor.experiment_id or "0")

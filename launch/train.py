@@ -20,7 +20,7 @@ def main(options: Options) -> int:
     from asc.data.dataset import default_cache
     from asc.mirror import mirrored
     from asc.results import Completed
-    from asc.storage import check_storage, storage_option
+    from asc.storage import check_storage
     from asc.tracking.address import check_uri
     from asc.tracking.session import browse, tracked
 
@@ -52,9 +52,7 @@ def main(options: Options) -> int:
         try:
             end = training_run.run(journal, experiment, dataset, device=device, on_epoch=lines)
         except KeyboardInterrupt:
-            output.say(
-                f"interrupted; go on with: python launch/train.py --resume {folder.name}{storage_option(folder)}"
-            )
+            output.say(f"interrupted; go on with: {training_run.resume_command(folder)}")
             raise
     if not isinstance(end, Completed):
         output.say(f"{folder.name} diverged in epoch {end.epoch}: try a smaller schedule.learning_rate_max")

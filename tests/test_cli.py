@@ -1,10 +1,12 @@
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,10 @@ from asc.errors import InputError
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     '''Try the ways out.'''
-    way: Literal["done", "failed", "input", "lines", "full", "quota", "large", "gone", "value", "interrupt"]
+    way: Literal[
+        "done", "failed", "input", "lines", "full", "quota", "large", "gone", "moved", "memory", "torch", "value",
+        "interrupt",
+    ]
     '''Which one.'''
     json: bool = False
     '''Print one JSON object on standard output.'''
@@ -40,6 +45,14 @@ def main(options: Options) -> int:
             raise OSError(errno.EFBIG, "File too large")
         case "gone":
             raise OSError(errno.EIO, "Input/output error")
+        case "moved":
+            open(__file__ + "/below", "w")
+        case "memory":
+            bytearray(10**15)
+        case "torch":
+            import torch
+
+            torch.empty(10**14)
         case "value":
             raise ValueError("a fault of ours")
         case "interrupt":
@@ -88,6 +101,15 @@ def complaint(answer: subprocess.CompletedProcess[str]) -> str:
         ),
         ("quota", "the disk is full (Disk quota exceeded): free some space; what was finished is kept"),
         ("large", "the disk is full (File too large): free some space; what was finished is kept"),
+        (
+            "gone",
+            "a file or a connection cannot be used (Input/output error): see whether the disk is damaged, or a network "
+            "drive away; what was finished is kept",
+        ),
+        (
+            "memory",
+            "there is no memory left: end other programs, or use a machine with more; what was finished is kept",
+        ),
     ],
 )
 def test_wrong_input_and_a_full_disk_are_one_sentence(script: Path, way: str, sentence: str) -> None:
@@ -95,11 +117,62 @@ def test_wrong_input_and_a_full_disk_are_one_sentence(script: Path, way: str, se
     assert complaint(run(script, "--way", way, "--json")) == sentence
 
 
-@pytest.mark.parametrize(("way", "last"), [("gone", "Input/output error"), ("value", "ValueError: a fault of ours")])
-def test_a_fault_of_ours_shows_its_traceback(script: Path, way: str, last: str) -> None:
-    answer = run(script, "--way", way)
+def test_what_a_machine_refuses_is_one_sentence_that_names_it(script: Path) -> None:
+    assert complaint(run(script, "--way", "moved")) == (
+        f"{script}/below cannot be used (Not a directory): see that it was not moved or removed meanwhile; what was "
+        "finished is kept"
+    )
+    memory = complaint(run(script, "--way", "torch"))
+    assert memory.startswith("there is no memory left (") and "tried to allocate" in memory
+
+
+def test_a_fault_of_ours_shows_its_traceback(script: Path) -> None:
+    answer = run(script, "--way", "value")
     assert answer.returncode == 1 and answer.stdout == ""
-    assert answer.stderr.startswith("Traceback") and answer.stderr.rstrip().endswith(last)
+    assert answer.stderr.startswith("Traceback") and answer.stderr.rstrip().endswith("ValueError: a fault of ours")
+
+
+@contextlib.contextmanager
+def unwritable(kind: str) -> Iterator[int]:
+    """A descriptor that takes nothing: a pipe whose reader has gone, or a device that is full."""
+    if kind == "full":
+        with open("/dev/full", "wb") as device:
+            yield device.fileno()
+        return
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
+
+
+def ended(script: Path, *arguments: str, unbuffered: str, **outputs: Any) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "300", "PYTHONUNBUFFERED": unbuffered}
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **outputs}
+    return subprocess.run([sys.executable, str(script), *arguments], text=True, check=False, env=environment, **given)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--way", "done"], ["--way", "done", "--json"], ["--help"]])
+@pytest.mark.parametrize(("kind", "reason"), [("gone", "closed before all was printed"), ("full", "lost (No space")])
+def test_standard_output_that_takes_nothing_is_said(
+    script: Path, kind: str, reason: str, arguments: list[str], unbuffered: str
+) -> None:
+    with unwritable(kind) as output:
+        answer = ended(script, *arguments, unbuffered=unbuffered, stdout=output)
+    assert answer.returncode == 2
+    said = answer.stderr.splitlines()
+    assert said[-1].startswith(f"error: standard output was {reason}") and answer.stderr.count("error") == 1, said
+    assert "Traceback" not in answer.stderr and "Exception" not in answer.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("kind", ["gone", "full"])
+def test_standard_error_that_takes_nothing_costs_nothing(script: Path, kind: str, unbuffered: str) -> None:
+    with unwritable(kind) as output:
+        answer = ended(script, "--way", "done", "--json", unbuffered=unbuffered, stderr=output)
+        refused = ended(script, "--way", "input", unbuffered=unbuffered, stderr=output)
+    assert answer.returncode == 0 and json.loads(answer.stdout)["value"] == 1
+    assert (refused.returncode, refused.stdout) == (2, "")
 
 
 def test_the_code_of_main_is_the_exit_code(script: Path) -> None:

@@ -404,3 +404,26 @@ def test_a_whole_number_names_the_same_experiment_as_its_float() -> None:
     )
     assert whole.fingerprint == written.fingerprint
     assert [type(value) for value in whole.flat().values()] == [type(value) for value in written.flat().values()]
+
+
+def test_a_model_file_stands_for_the_config_that_it_holds(tmp_path: Path, tiny_model: Path) -> None:
+    from asc.artefact import load_model
+
+    assert load_experiment(str(tiny_model)) == load_model(tiny_model)[1].experiment
+    damaged = tmp_path / "model.safetensors"
+    damaged.write_bytes(tiny_model.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"model.safetensors is no model file .* cut off or altered \(it has"):
+        load_experiment(str(damaged))
+
+
+def test_a_wrong_kind_of_file_is_named_for_what_it_is(tmp_path: Path) -> None:
+    best = tmp_path / "night" / "best"
+    best.mkdir(parents=True)
+    (best / "config.toml").write_text(Experiment().to_toml())
+    for folder in (best, best.parent):
+        with pytest.raises(InputError, match=f"is a folder: give {best / 'config.toml'}$"):
+            load_experiment(str(folder))
+    space = tmp_path / "space.toml"
+    space.write_text('schema = 1\n[parameters]\n"augment.crop_s" = { choices = [1.0] }\n')
+    with pytest.raises(InputError, match="space.toml is a search space, not a config: give it as --space"):
+        load_experiment(str(space))

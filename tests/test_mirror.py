@@ -177,6 +177,7 @@ def test_what_an_outage_kept_is_said_and_sent_later(
         journal.append(asked("t000"))
         wait_for(lambda: bool(said))
         left = mirror.close(drain_s=0.1)
+        mirror._thread.join(120)  # its last request must not reach the server that is back, beside the next mirror's
     finally:
         object_store.start()
     assert left.missing == ("leaderboard.csv", JOURNAL) and "NETWORK_CONNECTION" in str(left.problem)

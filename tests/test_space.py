@@ -245,5 +245,15 @@ def test_a_space_is_found_by_name_or_path(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         load_space("x" * 5000)
     path.write_bytes(b"\xff\x00\xfe")
-    with pytest.raises(InputError, match="mine.toml is not valid TOML"):
+    with pytest.raises(InputError, match="mine.toml is not a text file: give a search space in TOML"):
         load_space(str(path))
+
+
+def test_what_is_no_space_is_named_for_what_it_is(tmp_path: Path) -> None:
+    model, config = tmp_path / "model.safetensors", tmp_path / "config.toml"
+    model.write_bytes((40).to_bytes(8, "little") + b"{}")
+    config.write_text(Experiment().to_toml())
+    with pytest.raises(InputError, match="model.safetensors is not a text file: give a search space"):
+        load_space(str(model))
+    with pytest.raises(InputError, match="config.toml is the config of one network.*give it as --recipe"):
+        load_space(str(config))

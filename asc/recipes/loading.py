@@ -7,6 +7,8 @@ from pathlib import Path
 
 from asc.config import Experiment
 from asc.errors import InputError
+from asc.model_header import looks_like_safetensors, read_model_file
+from asc.space import is_space, text_of
 from asc.typed import Value
 
 
@@ -20,7 +22,7 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def load_experiment(name_or_path: str) -> Experiment:
-    """The experiment of a shipped recipe (`qat_8b`) or of a TOML file.
+    """The experiment of a shipped recipe (`qat_8b`), of a TOML file, or of a model file, which holds its config.
 
     Raises:
         InputError: neither a recipe nor a file, or the file is wrong.
@@ -30,15 +32,27 @@ def load_experiment(name_or_path: str) -> Experiment:
         return Experiment.from_toml(text, f"recipe {name_or_path}")
     path = Path(name_or_path)
     try:
-        return Experiment.from_toml(path.read_text("utf-8"), str(path))
+        data = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError) as error:
+        if (inside := _config_in(path)) is not None:
+            raise InputError(f"{path} is a folder: give {inside}") from error
         raise InputError(
             f"{name_or_path} is neither a file nor a recipe: give a TOML file or one of {', '.join(recipe_names())}"
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): give a config in TOML") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file: give a config in TOML") from error
+    if looks_like_safetensors(data):
+        return read_model_file(path)[0].experiment
+    text = text_of(data, path, "a config in TOML, such as config.toml of a run's best/, or a model file")
+    if is_space(text):
+        raise InputError(f"{path} is a search space, not a config: give it as --space to launch/search.py")
+    return Experiment.from_toml(text, str(path))
+
+
+def _config_in(folder: Path) -> Path | None:
+    """The config that somebody who names a run's folder means, or its best/."""
+    files = (folder / "config.toml", folder / "best" / "config.toml")
+    return next((file for file in files if file.is_file()), None)
 
 
 def experiment_from(*, recipe: str | None, config: str | None, overrides: Sequence[str]) -> Experiment:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from asc.checkpoint import write_bytes
+from asc.checkpoint import write_together
 from asc.evaluate import Predictions
 from asc.evaluation_text import About, markdown, tree
 from asc.report.confusion import confusion_figure
@@ -23,7 +23,7 @@ def write(folder: Path, predictions: Predictions, examination: Examination | Non
     removed, also those that this one does not write again.
 
     Raises:
-        OSError: the disk is full.
+        OSError: the disk is full; all is as it was.
     """
     files = {PREDICTIONS: submission(predictions).encode()}
     if examination is not None:
@@ -35,10 +35,8 @@ def write(folder: Path, predictions: Predictions, examination: Examination | Non
         files[WARNING] = (
             f"{about.model} is optimistic: it was calibrated on test clips. So is all that lies here.\n".encode()
         )
-    for name in (PREDICTIONS, FIGURES, TABLES, CONFUSION, RELIABILITY, WARNING):
-        (folder / name).unlink(
-            missing_ok=True
-        )  # before the first is written: no mixture is left where the disk fills up
-    for name, data in files.items():
-        write_bytes(folder / name, data)
+    earlier = {PREDICTIONS, FIGURES, TABLES, CONFUSION, RELIABILITY, WARNING} - set(files)
+    write_together(
+        {folder / name: data for name, data in files.items()}, outdated=[folder / name for name in sorted(earlier)]
+    )
     return tuple(folder / name for name in files)

@@ -21,7 +21,7 @@ from asc.frontend import LogMel
 from asc.model_info import DataIdentity
 from asc.models.build import build_network
 from asc.models.resnet_se import ResNetSE
-from asc.search.repair import Budget, calibration_of, repair
+from asc.search.repair import Budget, Candidate, calibration_of, repair
 from asc.search.settings import SearchSettings
 from asc.size import cost
 from asc.space import Choice, FloatRange, IntRange, Parameter, Space
@@ -96,9 +96,7 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
     for key, parameter in space.sampled.items():
         for bound in () if isinstance(parameter, Choice) else (parameter.low, parameter.high):
             repair(base, space, {key: bound}, budget)
-    rng = random.Random(0)
-    candidates = [repair(base, space, space.sample(rng), budget) for _ in range(_POINTS)]
-    within = [candidate for candidate in candidates if candidate is not None]
+    within = drawn(base, space, budget)
     if not within:
         raise InputError(_impossible(base, space, budget))
     sizes = sorted(counted_bytes(budget.rule, candidate.cost.stored) for candidate in within)
@@ -111,6 +109,13 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
         largest_bytes=sizes[-1],
         mean_macs_per_second=sum(candidate.cost.macs_per_second for candidate in within) / len(within),
     )
+
+
+def drawn(base: Experiment, space: Space, budget: Budget) -> list[Candidate]:
+    """Of the points that a preview draws, always the same ones, those that are within the budget, after repair."""
+    rng = random.Random(0)
+    candidates = [repair(base, space, space.sample(rng), budget) for _ in range(_POINTS)]
+    return [candidate for candidate in candidates if candidate is not None]
 
 
 def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataChoice:
@@ -127,7 +132,7 @@ def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataC
 
 def describe(plan: Plan) -> str:
     """The space and how it fits the budget, for people."""
-    drawn, unit = plan.preview, plan.budget.rule.unit_bytes
+    found, unit = plan.preview, plan.budget.rule.unit_bytes
     clips = {split: sum(c.split == split for c in plan.manifest.clips) for split in ("train", "valid", "calibration")}
     flat = plan.base.flat()
     lines = [
@@ -136,9 +141,9 @@ def describe(plan: Plan) -> str:
         f"data {plan.settings.data} ({', '.join(f'{count} {split}' for split, count in clips.items())} clips)",
         *(f"  {key}: {_describe(parameter)}" for key, parameter in plan.space.sampled.items()),
         "all trials: " + ", ".join(f"{key} {flat.get(key, value)}" for key, value in plan.space.settings.items()),
-        f"of {drawn.points} points drawn {drawn.fit_share:.0%} fit as they are and {drawn.repairable_share:.0%} with "
-        f"narrower layers; sizes {drawn.smallest_bytes / unit:.1f} to {drawn.largest_bytes / unit:.1f} KB, "
-        f"half of them above {drawn.median_bytes / unit:.1f} KB",
+        f"of {found.points} points drawn {found.fit_share:.0%} fit as they are and {found.repairable_share:.0%} with "
+        f"narrower layers; sizes {found.smallest_bytes / unit:.1f} to {found.largest_bytes / unit:.1f} KB, "
+        f"half of them above {found.median_bytes / unit:.1f} KB",
     ]
     return "\n".join(lines)
 

@@ -22,6 +22,11 @@ def default_uri(storage: Path) -> str:
     return f"{_SQLITE}{(storage / 'mlflow.db').resolve()}"
 
 
+def is_database(uri: str) -> bool:
+    """Whether a URI that `check_uri` takes names a database file, not a server."""
+    return uri.startswith(_SQLITE)
+
+
 def check_uri(uri: str | None) -> None:
     """Check the form of an MLflow URI (None: the default, `OFF`: none); whether anything answers is found out later.
 
@@ -52,21 +57,21 @@ def check_uri(uri: str | None) -> None:
 
 def artefact_root(uri: str) -> str | None:
     """The folder for files as a file URI, beside the sqlite file; None for a server, which decides for itself."""
-    if not uri.startswith(_SQLITE):
+    if not is_database(uri):
         return None
     return (Path(uri.removeprefix(_SQLITE)).resolve().parent / "mlartifacts").as_uri()
 
 
 def ui_command(uri: str) -> str:
     """What a person types to browse it: a command for sqlite (on 127.0.0.1 only), the address itself for a server."""
-    if not uri.startswith(_SQLITE):
+    if not is_database(uri):
         return uri
     return f"mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {shlex.quote(uri)}"
 
 
 def ui_url(uri: str, experiment_id: str) -> str:
     """The page with the table of trials, its columns chosen (asc.tracking.view), best first."""
-    base = "http://127.0.0.1:5000" if uri.startswith(_SQLITE) else uri.rstrip("/")
+    base = "http://127.0.0.1:5000" if is_database(uri) else uri.rstrip("/")
     return f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
 
 

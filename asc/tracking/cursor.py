@@ -32,10 +32,10 @@ class Cursor:
 
 
 def load_cursor(run_folder: Path, uri: str) -> Cursor:
-    """The cursor of a run for this MLflow; at the start where there is none, it is of another MLflow, or damaged."""
+    """The cursor of a run for this MLflow; at the start where there is none, it is of another MLflow, or unreadable."""
     try:
         cursor: Cursor = typed(Cursor, json.loads((run_folder / _FILE).read_text("utf-8")), _FILE)
-    except (FileNotFoundError, ValueError, InputError):
+    except (OSError, ValueError, InputError):
         return Cursor(uri=uri)
     return cursor if cursor.uri == uri else Cursor(uri=uri)
 
@@ -44,11 +44,14 @@ def save_cursor(run_folder: Path, cursor: Cursor) -> None:
     """Replace the file in one step: a reader, or a crash, finds the old one or the new one.
 
     Raises:
-        OSError: the disk is full or gone.
+        OSError: the disk is full or gone; it names the file, which tells it from an error of MLflow's.
     """
     fresh = run_folder / f"{_FILE}.tmp"
-    with fresh.open("w", encoding="utf-8") as file:
-        json.dump(asdict(cursor), file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(run_folder / _FILE)
+    try:
+        with fresh.open("w", encoding="utf-8") as file:
+            json.dump(asdict(cursor), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(run_folder / _FILE)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(run_folder / _FILE)) from None

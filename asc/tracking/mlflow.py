@@ -7,14 +7,13 @@ or later by launch/track.py (DESIGN, decision 8).
 import fcntl
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from asc.errors import InputError
+from asc.errors import InputError, machine_fault
 from asc.journal import read_journal, read_start
 from asc.tracking.address import check_uri, send_command
 from asc.tracking.cursor import load_cursor
@@ -45,7 +44,7 @@ class MlflowTracker:
         self._warned: set[str] = set()
         self._refused: set[str] = set()
         self._model_waits = False
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
 
     def start(self) -> None:
@@ -64,17 +63,21 @@ class MlflowTracker:
     def close(self, drain_s: float = 20.0) -> Shipped:
         """Send what is left for at most `drain_s` seconds, then stop.
 
-        Whatever ended the thread that is not a failure of MLflow, such as a damaged journal, has printed its traceback
-        when it happened; here it is the problem that is returned, for a run's result must not be lost to it.
+        A damaged journal, or another fault that ended the thread, is the problem that is returned, for a run's result
+        must not be lost to it; a fault of ours has printed its traceback when it happened.
         """
         self._deadline_s = time.monotonic() + drain_s
         self._stop.set()
         self._wake.set()
         self._thread.join(drain_s)
+        try:
+            pending = _pending(self._folder, self._uri)
+        except InputError as error:
+            self._error, pending = self._error or error, 0
         if self._error is not None:
-            problem = f"sending to MLflow at {self._uri} failed ({type(self._error).__name__}: {self._error})"
+            said = f"{type(self._error).__name__}: {self._error}"
+            problem = f"sending to MLflow at {self._uri} failed ({machine_fault(self._error) or said})"
             return Shipped(events=self._sent, pending=0, problem=problem)
-        pending = _pending(self._folder, self._uri)
         problem = self._problem or f"MLflow at {self._uri} is slow: its {drain_s:.0f} s were up"
         waits = self._model_waits
         return Shipped(
@@ -85,14 +88,16 @@ class MlflowTracker:
         try:
             with self._lock:
                 self._loop()
-        finally:
-            self._error = sys.exception()
+        except Exception as error:
+            self._error = error
+            if not isinstance(error, InputError) and machine_fault(error) is None:
+                raise
 
     def _loop(self) -> None:
         _prepare_environment()
         # MLflow's import takes seconds, which the run need not wait for.
+        from asc.tracking.failures import FAILURES, is_refusal, problem
         from asc.tracking.shipper import Shipper
-        from asc.tracking.store import FAILURES, is_refusal, problem
 
         shipper: Shipper | None = None
         pause_s = _FIRST_PAUSE_S
@@ -128,7 +133,7 @@ class MlflowTracker:
 
     def _publish(self, shipper: "Shipper") -> None:
         """Log the best model, once all events are sent; where MLflow refuses it, that is said, and the run is done."""
-        from asc.tracking.store import FAILURES, is_refusal, problem
+        from asc.tracking.failures import FAILURES, is_refusal, problem
 
         best = shipper.model_to_publish()
         if best is None or best.digest in self._refused:
@@ -143,7 +148,7 @@ class MlflowTracker:
                 raise
             self._refused.add(best.digest)
             self._warn(
-                f"{problem(self._uri, error, what='the model')}: the run's events and files are there; send the model "
+                f"{problem(self._uri, error, what='the model')}; the run's events and files are there; send the model "
                 f"again with `{send_command(self._folder, self._uri)}`"
             )
         self._model_waits = False
@@ -163,7 +168,7 @@ class MlflowTracker:
             return
         self._warned.add(refusal)
         self._warn(
-            f"{self._problem}: the run goes on, its events are kept in {self._folder / 'journal.jsonl'} and are sent "
+            f"{self._problem}; the run goes on, its events are kept in {self._folder / 'journal.jsonl'} and are sent "
             f"when it answers, or later by `{send_command(self._folder, self._uri)}`"
         )
 
@@ -177,8 +182,8 @@ def send_journal(run_folder: Path, *, uri: str) -> Shipped:
     check_uri(uri)
     read_journal(run_folder / "journal.jsonl")
     _prepare_environment()
+    from asc.tracking.failures import FAILURES, problem
     from asc.tracking.shipper import Shipper
-    from asc.tracking.store import FAILURES, problem
 
     sent, best = 0, None
     with _locked(run_folder):

@@ -67,7 +67,7 @@ def publish(client: MlflowClient, experiment_id: str, best: BestModel) -> str:
     """Log a model and register it, as far as that is not done yet; its URI, such as `models:/night/1`.
 
     Raises:
-        asc.tracking.store.FAILURES: MLflow cannot be reached, or refuses.
+        asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses.
     """
     logged = _logged(client, experiment_id, best)
     if not best.register:

@@ -23,7 +23,7 @@ class Shipper:
         """Connect for a journal that has at least its first event.
 
         Raises:
-            asc.tracking.store.FAILURES: MLflow cannot be reached, or refuses.
+            asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses.
             InputError: there is no journal, it is empty, or it is damaged.
         """
         self._folder = run_folder
@@ -43,7 +43,7 @@ class Shipper:
         """Send all that the journal holds beyond the cursor; yields the number of events after each batch.
 
         Raises:
-            asc.tracking.store.FAILURES: MLflow cannot be reached, or refuses; this shipper is then of no more use.
+            asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses; this shipper is then of no more use.
         """
         pending = read_journal(self._folder / "journal.jsonl", self._cursor.offset)
         for start in range(0, len(pending), _BATCH_ENTRIES):
@@ -82,7 +82,7 @@ class Shipper:
         """Log the best model of the run as an MLflow model, and register a search's; a second time only mends its card.
 
         Raises:
-            asc.tracking.store.FAILURES: MLflow cannot be reached, or refuses.
+            asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses.
         """
         uri = self._store.publish(best)
         self._cursor = replace(self._cursor, model_digest=best.digest, card_digest=best.card_digest, model_uri=uri)

@@ -11,19 +11,15 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import make_url
 
-from asc.tracking.address import EXPERIMENT, artefact_root
+from asc.tracking.address import EXPERIMENT, artefact_root, is_database
 from asc.tracking.content import RUN_TAG, TRIAL_TAG, Head, Update
 from asc.tracking.registry import BestModel, publish
 from asc.tracking.view import VIEW_TAG, view_state
 
-# What "MLflow cannot be reached, or will not" looks like; the errors of requests are OSErrors.
-FAILURES = (MlflowException, SQLAlchemyError, OSError)
 _PARAM_CHARACTERS = 6000
 _TAG_CHARACTERS = 5000
-_TRANSIENT_STATUS = frozenset({408, 409, 429})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,10 +34,12 @@ class _Known:
 
 
 class MlflowStore:
-    """The MLflow runs of one journal. Every method raises one of `FAILURES` when MLflow cannot be written."""
+    """The MLflow runs of one journal. Every method raises one of `failures.FAILURES` when MLflow cannot be written."""
 
     def __init__(self, uri: str, run_key: str) -> None:
         """Connect, find or create the experiment, and find the runs that are there already."""
+        if is_database(uri):
+            _check_database(uri)
         self._client = MlflowClient(uri)
         self.experiment_id = self._experiment(uri)
         self._runs = dict(self._found(run_key))
@@ -145,27 +143,16 @@ class MlflowStore:
         return str(experiment.experiment_id)
 
 
-def is_refusal(error: Exception) -> bool:
-    """Whether MLflow answered and said no (a 4xx that waiting does not mend), rather than not being there."""
-    if isinstance(error, MlflowException):
-        # Two searches that start at once both create the experiment: the second finds it next time.
-        if error.error_code == "RESOURCE_ALREADY_EXISTS":
-            return False
-        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
-        return 400 <= status < 500 and status not in _TRANSIENT_STATUS
-    return False
+def _check_database(uri: str) -> None:
+    """Open a database's file for writing, as MLflow is about to: where that fails, MLflow would try again for 100 s.
 
-
-def problem(uri: str, error: Exception, *, what: str = "the events") -> str:
-    """What is wrong with sending `what`, without a full stop.
-
-    The innermost cause is named, for MLflow's own messages repeat the whole request.
+    Raises:
+        OSError: it is not there and cannot be made, or cannot be written.
     """
-    cause: BaseException = error
-    while (inner := cause.__cause__ or cause.__context__) is not None:
-        cause = inner
-    reason = _cut(" ".join(str(cause).split()) or type(cause).__name__, 200)
-    return f"MLflow at {uri} {f'refuses {what}' if is_refusal(error) else 'cannot be reached'} ({reason})"
+    file = Path(make_url(uri).database or "")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab"):
+        pass
 
 
 def _as_known(run: Run) -> _Known:

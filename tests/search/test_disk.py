@@ -6,17 +6,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from asc.budget import rule
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset, open_dataset
 from asc.data.manifest import load_manifest
 from asc.data.store import store_size
 from asc.errors import InputError
+from asc.recipes.loading import load_experiment
 from asc.results import EpochMetrics, Signal
 from asc.search.disk import Need, check_room, describe, need
-from asc.search.preview import Plan, plan
+from asc.search.preview import Plan, plan, preview
+from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
-from asc.space import parse_space
+from asc.space import load_space, parse_space
 from asc.train import train
 
 ONE_NETWORK = """schema = 1
@@ -110,3 +113,15 @@ def test_without_room_the_place_and_the_figures_are_named(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"needs up to 1000000000.0 GB, but .* has .* free: make room there"):
         check_room(audio, cache=tmp_path / "not" / "yet", storage=tmp_path)
     check_room(dataclasses.replace(audio, audio_there=True), cache=tmp_path, storage=tmp_path)
+
+
+@pytest.mark.parametrize(("classes", "kilobytes", "share"), [(5, 1.0, 0.02), (2, 0.95, 0.05)])
+def test_a_budget_that_few_points_are_within_is_planned_for(
+    tmp_path: Path, planned: Plan, classes: int, kilobytes: float, share: float
+) -> None:
+    space, budget = load_space("quick"), Budget(rule=rule("dcase2021"), kilobytes=kilobytes)
+    base = load_experiment("qat_8b").updated({**space.settings, "architecture.classes": classes})
+    found = preview(base, space, budget)
+    assert 0 < found.repairable_share < share, "so few that a hundred draws may have none"
+    tight = dataclasses.replace(planned, space=space, budget=budget, base=base, preview=found)
+    assert 0 < need(tight, tmp_path).kept_bytes < need(planned, tmp_path).kept_bytes + 20_000_000

@@ -11,22 +11,27 @@ import requests
 
 
 class Server:
-    """An MLflow server on a fixed loopback port, started when asked."""
+    """An MLflow server on a fixed loopback port, started when asked.
+
+    `uri_by_another_name` reaches it as 127.1, which every C library takes for 127.0.0.1 and MLflow's server does not:
+    to that it is a name such as that of a service in a cluster.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         with socket.create_server(("127.0.0.1", 0)) as probe:
-            self._port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self._port}"
+            self.port: int = probe.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.uri_by_another_name = f"http://127.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         if self._process is not None:
             return
         database = f"sqlite:///{self._folder / 'mlflow.db'}"
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", "1", "--backend-store-uri", database]
-        command += ["--artifacts-destination", str(self._folder / "artefacts")]
+        command += ["--artifacts-destination", str(self._folder / "artefacts"), *options]
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self._folder / "server.log").open("wb") as log:
             self._process = subprocess.Popen(

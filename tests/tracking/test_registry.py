@@ -156,7 +156,7 @@ def test_an_upload_that_broke_off_is_mended_by_the_next(script, database, monkey
         patch.setattr(MlflowClient, "log_model_artifacts", half)
         shipped = send_journal(script.folder, uri=database)
     assert (shipped.pending, shipped.model_waits) == (0, True)
-    assert shipped.problem is not None and "cannot be reached (the line went dead)" in shipped.problem
+    assert shipped.problem is not None and "cannot be used (the line went dead)" in shipped.problem
     assert [model.status for model in logged(database)] == ["PENDING"] and versions(database) == []
     sent(script, database)
     (version,), (model,) = versions(database), logged(database)

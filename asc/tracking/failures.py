@@ -1,0 +1,137 @@
+"""What keeps MLflow from taking what is sent, and how it is said: gone, silent, up but refusing, or a fault of a file.
+
+A server that answers is not one that cannot be reached: its answer is repeated, with what to do. MLflow's server itself
+(3.5 and later) answers 403 to a request for any other host than localhost or a private address, but to /health and
+/version; `--allowed-hosts` names others, each as the whole Host header with its port, and replaces the defaults.
+https://mlflow.org/docs/latest/self-hosting/security/network/
+"""
+
+import re
+import shlex
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from mlflow.exceptions import MlflowException, RestException
+from sqlalchemy.exc import SQLAlchemyError
+
+from asc.errors import machine_fault
+from asc.tracking.address import is_database
+
+
+def _object_store_failures() -> tuple[type[Exception], ...]:
+    """A server may tell its clients to write files to a bucket themselves; boto3, which does that, is an extra."""
+    try:
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        return ()
+    return Boto3Error, BotoCoreError, ClientError
+
+
+# What MLflow's client raises where MLflow or this machine is at fault; the errors of requests are OSErrors.
+FAILURES: tuple[type[Exception], ...] = (
+    *(MlflowException, SQLAlchemyError, OSError, MemoryError, ModuleNotFoundError),
+    *_object_store_failures(),
+)
+_TRANSIENT_STATUS = frozenset({408, 409, 425, 429})
+_LONGEST_REASON = 200
+_STATUS = re.compile(r"failed with error code (\d+) != \d+\. Response body: '(.*)'", re.DOTALL)
+_RETRIED = re.compile(r"too many (\d+) error responses")
+_NO_JSON = re.compile(r"not in a valid JSON format\. Response body: '(.*)'", re.DOTALL)
+_SILENT = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether MLflow answered and said no (a 4xx that waiting does not mend), or what sending needs is missing here."""
+    if isinstance(error, ModuleNotFoundError):
+        return True
+    # Two searches that start at once both create the experiment: the second finds it next time.
+    if isinstance(error, MlflowException) and error.error_code == "RESOURCE_ALREADY_EXISTS":
+        return False
+    if (answer := _answer(_innermost(error))) is not None:
+        status = answer[0]
+    elif isinstance(error, MlflowException):
+        status = error.get_http_status_code()  # type: ignore[no-untyped-call]
+    else:
+        return False
+    return 400 <= status < 500 and status not in _TRANSIENT_STATUS
+
+
+def problem(uri: str, error: Exception, *, what: str = "the events") -> str:
+    """What is wrong with sending `what`, without a full stop.
+
+    The innermost cause is named, for MLflow's own messages repeat the whole request.
+    """
+    cause = _innermost(error)
+    if (fault := machine_fault(cause)) is not None and (isinstance(cause, MemoryError) or _has_file(cause)):
+        return f"{what} cannot be sent to MLflow at {uri}: {fault}"
+    if isinstance(cause, ModuleNotFoundError):
+        return f"{what} cannot be sent to MLflow at {uri} without the package {cause.name}: install it"
+    if (answer := _answer(cause)) is not None:
+        return f"MLflow at {uri} {_answered(uri, *answer, what)}"
+    reason = _cut(str(cause)) or type(cause).__name__
+    if is_refusal(error):
+        return f"MLflow at {uri} refuses {what} ({reason})"
+    if is_database(uri):
+        return f"MLflow's database {uri} cannot be used ({reason})"
+    return f"MLflow at {uri} {'does not answer' if isinstance(cause, _SILENT) else 'cannot be reached'} ({reason})"
+
+
+def _answered(uri: str, status: int, said: str, what: str) -> str:
+    """The verdict on a server that answered with this status and text."""
+    reason = f" ({_cut(said)})" if said.strip() else ""
+    if status == 403 and said.startswith("Invalid Host header"):
+        return f"answers 403{reason}: start its server with --allowed-hosts {shlex.quote(_allowed_hosts(uri))}"
+    if status in (401, 403):
+        return (
+            f"refuses {what} with {status}{reason}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+            "MLFLOW_TRACKING_TOKEN, to those of a user who may write there"
+        )
+    if status == 200 or (status == 404 and not re.match(r"[A-Z_]+: ", said)):
+        return f"answers {status}, but not as MLflow does{reason}: see that this is the address of an MLflow server"
+    if status >= 500:
+        return f"answers {status}{reason}: see its log"
+    return f"refuses {what} with {status}{reason}"
+
+
+def _allowed_hosts(uri: str) -> str:
+    """The value of `--allowed-hosts` under which a server takes requests to this address, and those to localhost."""
+    parts = urlsplit(uri)
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    ports = {"http": 80, "https": 443}
+    # A client leaves the usual port out of the Host header.
+    host = name if parts.port in (None, ports.get(parts.scheme)) else f"{name}:{parts.port}"
+    return f"{host},localhost:*,127.0.0.1:*"
+
+
+def _answer(cause: BaseException) -> tuple[int, str] | None:
+    """The status and the text of a server's answer, where an error is about one."""
+    if isinstance(cause, requests.HTTPError) and cause.response is not None:
+        return cause.response.status_code, cause.response.text
+    if isinstance(cause, urllib3.exceptions.ResponseError):
+        found = _RETRIED.search(str(cause))
+        return (int(found[1]), "") if found else None
+    if isinstance(cause, RestException):
+        return cause.get_http_status_code(), str(cause)  # type: ignore[no-untyped-call]
+    if isinstance(cause, MlflowException):
+        if found := _STATUS.search(str(cause)):
+            return int(found[1]), found[2]
+        if found := _NO_JSON.search(str(cause)):
+            return 200, found[1]
+    return None
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while (inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        error = inner
+    return error
+
+
+def _has_file(cause: BaseException) -> bool:
+    return isinstance(cause, OSError) and cause.filename is not None
+
+
+def _cut(text: str) -> str:
+    said = " ".join(text.split())
+    return said if len(said) <= _LONGEST_REASON else f"{said[: _LONGEST_REASON - 3]}..."
