@@ -1,7 +1,8 @@
 """The end of a search: leaderboard files, the best network under `best/`, and what to tell the person who waited."""
 
+import contextlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from asc.journal import RunEnded, TrialRecord
 from asc.runs import publish
 from asc.search.conductor import Conductor
 from asc.search.leaderboard import Row, as_json, leaderboard, write
+from asc.search.preview import Plan
 from asc.search.settings import SearchSettings, resume_command
 from asc.search.study import Ending
 from asc.size import Cost, cost
@@ -40,6 +42,10 @@ class Summary:
         assert self.best is not None, "ask only where there is a best trial"
         experiment = Experiment.from_flat(self.best.asked.config)
         return cost(experiment.architecture, experiment.front_end, experiment.compression)
+
+    def files(self) -> list[str]:
+        """What lies in the folder, for people."""
+        return ["journal.jsonl", "leaderboard.csv", "leaderboard.json", *(["best/"] if self.best is not None else [])]
 
     def last_reason(self) -> str:
         """Why the last trial that did not complete ended."""
@@ -97,6 +103,31 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
         best=best,
         reference=reference,
     )
+
+
+@contextlib.contextmanager
+def rescued(conductor: Conductor, plan: Plan, say: Callable[[str], None]) -> Iterator[None]:
+    """Whatever ends the search before its end was written: write what is there, and say how to go on.
+
+    A full disk is not an obstacle to the sentence.
+    """
+    try:
+        yield
+    except BaseException:
+        if conductor.record.ended is None:
+            _rescue(conductor, plan, say)
+        raise
+
+
+def _rescue(conductor: Conductor, plan: Plan, say: Callable[[str], None]) -> None:
+    folder = conductor.journal.path.parent
+    lies = f"what there is of the search lies in {folder}"
+    try:
+        summary = finish(conductor, plan.space, "interrupted", plan.budget.rule)
+        lies += f": {', '.join(summary.files())}"
+    except (OSError, InputError) as error:
+        lies += f", without a leaderboard ({error.strerror if isinstance(error, OSError) else error})"
+    say(f"{lies}; go on with: {resume_command(folder)}")
 
 
 def _publish(folder: Path, model: str) -> None:
