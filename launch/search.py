@@ -6,6 +6,7 @@ python launch/search.py --resume NAME
 """
 
 from contextlib import ExitStack
+from functools import partial
 
 from asc import cli, tables
 from asc.search.options import Options
@@ -45,7 +46,7 @@ def main(options: Options) -> int:
     from asc.search import cluster, conductor, finish, leaderboard, live, study
     from asc.tracking.session import browse, tracked
 
-    with ExitStack() as ray, ExitStack() as run:
+    with ExitStack() as ray, ExitStack() as run, ExitStack() as shown:
         ray.enter_context(cluster.joined(settings, output.say))  # first: where it fails, no run is left behind
         journal = opening.begun(opened, options, plan)
         lead = conductor.Conductor(
@@ -55,9 +56,11 @@ def main(options: Options) -> int:
         output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
         run.enter_context(tracked(journal, settings.mlflow_uri, output.say))
         run.enter_context(mirrored(journal, output.say, on_taken_over=lead.halt))
-        with live.LiveView(output.progress, lead.record, settings, plan.budget.rule) as view:
-            journal.listeners.append(view.heard)
-            ending = study.run(lead, settings, data, cache, say=output.say)
+        view = shown.enter_context(live.LiveView(output.progress, lead.record, settings, plan.budget.rule))
+        journal.listeners.append(view.heard)
+        on_stuck = partial(finish.cut_off, lead, shown, run)
+        ending = study.run(lead, settings, data, cache, say=output.say, on_stuck=on_stuck)
+        shown.close()
         ray.close()  # the workers are gone before what they leave is swept away
         summary = finish.finish(lead, plan.space, ending, plan.budget.rule)
         output.result(leaderboard.table(summary.rows))

@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 import requests
+from patience import PATIENCE_S
 
 from asc.errors import InputError
 from asc.storage import Bucket, StorageError, StorageRefused, bucket_of, is_remote, patiently, runs_folder
@@ -104,7 +105,7 @@ def test_a_bucket_that_is_not_there_or_refuses_is_named(bucket: Bucket, object_s
     absent = Bucket(bucket="absent", endpoint=object_store.endpoint)
     with pytest.raises(StorageError, match="s3://absent cannot be written .NO_SUCH_BUCKET.*make the bucket first"):
         absent.check()
-    requests.post(f"{object_store.endpoint}/moto-api/reset-auth", data=b"0", timeout=10)
+    requests.post(f"{object_store.endpoint}/moto-api/reset-auth", data=b"0", timeout=PATIENCE_S)
     try:
         with pytest.raises(StorageError, match="s3://things/a b/.* cannot be written .*credentials may"):
             bucket.check()
@@ -113,7 +114,7 @@ def test_a_bucket_that_is_not_there_or_refuses_is_named(bucket: Bucket, object_s
             patiently(lambda: (tries.append(None), bucket.get("one")), limit_s=600)
         assert len(tries) == 1, "waiting does not mend it"
     finally:
-        requests.post(f"{object_store.endpoint}/moto-api/reset-auth", data=b"inf", timeout=10)
+        requests.post(f"{object_store.endpoint}/moto-api/reset-auth", data=b"inf", timeout=PATIENCE_S)
 
 
 def test_an_outage_is_waited_for(bucket: Bucket, object_store: Any) -> None:
@@ -133,7 +134,7 @@ def test_an_outage_is_waited_for(bucket: Bucket, object_store: Any) -> None:
         patiently(lambda: bucket.get("kept"), limit_s=0)
     back = threading.Thread(target=comes_back)
     back.start()
-    assert patiently(read, limit_s=60) == b"1"
+    assert patiently(read, limit_s=PATIENCE_S) == b"1"
     back.join()
 
 

@@ -20,7 +20,7 @@ from asc.errors import InputError
 from asc.search.settings import SearchSettings
 
 _ATTEMPTS = 2
-_LOOK_EVERY_S, _MOST_MISSED = 2.0, 5
+_LOOK_EVERY_S, _MOST_MISSED, _STUCK_S = 2.0, 5, 20.0
 # Ray's logs and sockets of one search take some MB; without room its processes wait for each other until time is up.
 _LEAST_BYTES = 50_000_000
 
@@ -138,19 +138,27 @@ def _first_sentence(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def watched(settings: SearchSettings, on_lost: Callable[[str], None]) -> Iterator[None]:
-    """Tell once, from a thread, when Ray itself is gone; it would only end this process on the spot after a while."""
+def watched(
+    settings: SearchSettings, on_lost: Callable[[str], None], on_stuck: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Tell once, from a thread, when Ray itself is gone, and again where the context is not left soon after.
+
+    Without its control service Ray neither answers this process nor raises: it holds the thread that asked, and after
+    some minutes it ends the process on the spot.
+    """
     address: str = ray.get_runtime_context().gcs_address
     processes = {"gcs_server", "raylet"} if settings.local else set()
     over = threading.Event()
 
     def watch() -> None:
         missed = 0
-        while not over.wait(_LOOK_EVERY_S):
-            missed = 0 if _answers(address) and processes <= _children().keys() else missed + 1
-            if missed >= _MOST_MISSED:
-                on_lost(f"Ray has died ({address} does not answer)")
+        while missed < _MOST_MISSED:
+            if over.wait(_LOOK_EVERY_S):
                 return
+            missed = 0 if _answers(address) and processes <= _children().keys() else missed + 1
+        on_lost("Ray has died in the middle of the search (killed, or its node is gone)")
+        if not over.wait(_STUCK_S) and on_stuck is not None:
+            on_stuck()
 
     thread = threading.Thread(target=watch, name="ray watch", daemon=True)
     thread.start()

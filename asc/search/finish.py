@@ -1,12 +1,15 @@
 """The end of a search: leaderboard files, the best network under `best/`, and what to tell the person who waited."""
 
 import contextlib
+import os
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from asc import cli
 from asc.budget import Rule, counted_bytes
 from asc.checkpoint import write_bytes
 from asc.config import Experiment
@@ -89,7 +92,7 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
         except InputError as error:
             conductor.journal.append(RunEnded(outcome="interrupted", best=None))
             what = conductor.problem or str(error)
-            raise InputError(f"{what}; then go on with: {resume_command(folder)}") from error
+            raise InputError(_then_resume(what, folder)) from error
     conductor.journal.append(
         RunEnded(outcome="finished" if ending == "finished" else "interrupted", best=best.asked.trial if best else None)
     )
@@ -119,6 +122,19 @@ def rescued(conductor: Conductor, plan: Plan, say: Callable[[str], None]) -> Ite
         raise
 
 
+def cut_off(conductor: Conductor, shown: contextlib.ExitStack, run: contextlib.ExitStack) -> NoReturn:
+    """End this process from a thread where Ray has died and holds the main one: leave the contexts of the run first."""
+    shown.close()
+    sentence = _then_resume(conductor.problem or "", conductor.journal.path.parent)
+    try:
+        with run:
+            raise InputError(sentence)
+    except InputError as error:
+        code = cli.complain(str(error))
+        sys.stderr.flush()
+    os._exit(code)
+
+
 def _rescue(conductor: Conductor, plan: Plan, say: Callable[[str], None]) -> None:
     folder = conductor.journal.path.parent
     lies = f"what there is of the search lies in {folder}"
@@ -144,7 +160,11 @@ def _fetch(bucket: Bucket, model: str, folder: Path) -> None:
 
 def halted(summary: Summary, problem: str) -> str:
     """Why a search could not go on, and how it will, in one sentence."""
-    return f"{problem}; then go on with: {resume_command(summary.folder)}"
+    return _then_resume(problem, summary.folder)
+
+
+def _then_resume(problem: str, folder: Path) -> str:
+    return f"{problem}; then go on with: {resume_command(folder)}"
 
 
 def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterator[tuple[str, str]]:

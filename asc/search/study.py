@@ -37,12 +37,14 @@ def run(
     cache: Path,
     *,
     say: Callable[[str], None],
+    on_stuck: Callable[[], None] | None = None,
     trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> Ending:
     """Run trials until none is left, time is up, Ctrl-C, or what no trial can get past (`conductor.problem` says it).
 
     Everything that happened is in the journal. `cache` is where workers find the packed audio, `trial` what they do:
-    train, in the trial's process or in a group of workers. `say` gets a sentence where the cluster is too small now.
+    train, in the trial's process or in a group of workers. `say` gets a sentence where memory is short. `on_stuck` is
+    called from another thread where Ray has died and does not let go of this one.
 
     Raises:
         InputError: the disk of the run's folder is full; what the journal holds stays whole.
@@ -56,7 +58,7 @@ def run(
         with (
             _scratch(conductor.journal.path.parent.resolve()) as scratch,
             cost_one_trial(),
-            watched(settings, conductor.halt),
+            watched(settings, conductor.halt, on_stuck),
         ):
             logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is journalled and shown by us
             searcher = ConductedSearcher(conductor, _orders(conductor, settings, data, cache), headroom)
