@@ -12,7 +12,16 @@ import requests
 from patience import PATIENCE_S
 
 from asc.errors import InputError
-from asc.storage import Bucket, StorageError, StorageRefused, bucket_of, is_remote, patiently, runs_folder
+from asc.storage import (
+    Bucket,
+    StorageError,
+    StorageRefused,
+    bucket_of,
+    check_new_run,
+    is_remote,
+    patiently,
+    runs_folder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +153,22 @@ def test_pyarrow_is_not_imported_for_a_folder() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "asc.storage" in loaded and not {"pyarrow", "numpy", "torch"} & set(loaded)
+
+
+def test_a_new_run_is_checked_and_not_made(tmp_path: Path, object_store: Any) -> None:
+    check_new_run(tmp_path / "runs", "first")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    check_new_run(tmp_path / "runs", "first")  # a folder without a journal never became a run
+    (tmp_path / "runs" / "first" / "journal.jsonl").write_text("")
+    with pytest.raises(InputError, match=r"first exists: give another --name, or go on with it by --resume first"):
+        check_new_run(tmp_path / "runs", "first")
+    with pytest.raises(InputError, match="plain folder name"):
+        check_new_run(tmp_path, "a/b")
+    storage = object_store.bucket("taken")
+    check_new_run(storage, "first")
+    named = bucket_of(storage)
+    assert named is not None
+    named.at("first").put("journal.jsonl", b"x")
+    with pytest.raises(InputError, match=r"s3://taken/first exists"):
+        check_new_run(storage, "first")

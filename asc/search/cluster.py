@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ray
+from ray._common.utils import get_default_ray_temp_dir
 from ray.exceptions import AuthenticationError
 
 from asc.errors import InputError
@@ -48,7 +49,7 @@ def joined(settings: SearchSettings, say: Callable[[str], None]) -> Iterator[Non
 
 def _start(settings: SearchSettings, say: Callable[[str], None]) -> None:
     """Start Ray on this machine; where it is too busy, once more."""
-    _check_folder(Path(os.environ.get("RAY_TMPDIR") or "/tmp"))
+    check_folder(Path(str(get_default_ray_temp_dir())))  # type: ignore[no-untyped-call]
     for attempt in range(1, _ATTEMPTS + 1):
         before = _children().values()
         try:
@@ -94,13 +95,13 @@ def _end(processes: set[int]) -> None:
             os.kill(process, signal.SIGKILL)
 
 
-def _check_folder(folder: Path) -> None:
-    """Check that there is room for Ray's own files.
+def check_folder(folder: Path) -> None:
+    """Check that there is room for Ray's own files in a folder that is there, or is to be made.
 
     Raises:
         InputError: there is not, or the folder is none that can be written.
     """
-    there = next(place for place in (folder / "ray", folder, *folder.parents) if place.exists())
+    there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"Ray cannot start: {there} is no folder that can be written; {_ELSEWHERE}")
     if (free := shutil.disk_usage(there).free) < _LEAST_BYTES:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,12 +127,15 @@ def cut_off(conductor: Conductor, shown: contextlib.ExitStack, run: contextlib.E
     """End this process from a thread where Ray has died and holds the main one: leave the contexts of the run first."""
     shown.close()
     sentence = _then_resume(conductor.problem or "", conductor.journal.path.parent)
+    code = cli.FAILED
     try:
         with run:
             raise InputError(sentence)
     except InputError as error:
         code = cli.complain(str(error))
-        sys.stderr.flush()
+    except Exception:
+        traceback.print_exc()
+    sys.stderr.flush()
     os._exit(code)
 
 

@@ -59,7 +59,6 @@ def opened(options: Options) -> Opening:
     Raises:
         InputError: anything is wrong with them, or the run to resume is not there.
     """
-    options.check_run()
     if options.resume is None:
         return Opening(settings=options.settings(), space=load_space(options.space or "quick"))
     for name in ("space", "name"):

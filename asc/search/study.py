@@ -47,8 +47,7 @@ def run(
     called from another thread where Ray has died and does not let go of this one.
 
     Raises:
-        InputError: the disk of the run's folder is full; what the journal holds stays whole.
-        OSError: the journal could not be written for another reason; what it holds stays whole.
+        InputError: the run's folder cannot be written or its disk is full; what the journal holds stays whole.
     """
     interrupts, terminations = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     end = EndOfSearch(conductor, None if settings.time_budget_min is None else settings.time_budget_min * 60)
@@ -71,9 +70,10 @@ def run(
         # Tune wraps what its callbacks raise; a journal that could not be written is the true reason.
         if conductor.journal.failure is not None:
             raise _unwritable(conductor, conductor.journal.failure) from None
-        if isinstance(error, OSError) and disk_is_full(error):
-            raise _unwritable(conductor, error) from None
-        if (problem := _lost_ray(error)) is None:
+        for cause in _causes(error):
+            if isinstance(cause, OSError) and disk_is_full(cause):
+                raise _unwritable(conductor, cause) from None
+        if (problem := _problem_of_the_machine(error)) is None:
             raise
         conductor.halt(problem)
     finally:
@@ -86,14 +86,22 @@ def run(
     return "out of time" if end.passed else "interrupted"
 
 
-def _lost_ray(error: BaseException) -> str | None:
-    """What to say where an error comes from Ray, and so from a machine or a network; None for any other."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, (RayError, ConnectionError, TimeoutError)) and not isinstance(cause, RayTaskError):
-            said = str(cause).strip().partition("\n")[0] or "no reason is known"
-            return f"Ray cannot go on ({type(cause).__name__}: {said[:200]}): see that its nodes are up and have room"
+        yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+def _problem_of_the_machine(error: BaseException) -> str | None:
+    """What to say where an error comes from Ray, a network or the machine; None where it is a fault of ours."""
+    for cause in _causes(error):
+        said = str(cause).strip().partition("\n")[0][:200] or "no reason is known"
+        if isinstance(cause, RayError) and not isinstance(cause, RayTaskError):
+            return f"Ray cannot go on ({type(cause).__name__}: {said}): see that its nodes are up and have room"
+        if isinstance(cause, (OSError, MemoryError)) or "can't start new thread" in said:
+            return f"this machine does not let the search go on ({type(cause).__name__}: {said}): see what it lacks"
     return None
 
 
@@ -122,14 +130,12 @@ def _orders(
     return order
 
 
-def _unwritable(conductor: Conductor, error: OSError) -> OSError | InputError:
-    """What to say of a run whose folder cannot be written; anything but a full disk is left as it is."""
-    if not disk_is_full(error):
-        return error
+def _unwritable(conductor: Conductor, error: OSError) -> InputError:
+    """What to say of a run whose folder cannot be written."""
     folder = conductor.journal.path.parent
-    return InputError(
-        f"the disk of {folder} is full ({error.strerror}): free some space, then go on with: {resume_command(folder)}"
-    )
+    what = f"the disk of {folder} is full" if disk_is_full(error) else f"{folder} cannot be written"
+    advice = "free some space" if disk_is_full(error) else "see to it"
+    return InputError(f"{what} ({error.strerror}): {advice}, then go on with: {resume_command(folder)}")
 
 
 def _trial(settings: SearchSettings) -> Callable[[dict[str, Any]], None]:

@@ -5,6 +5,8 @@ What no test can bring about on every machine is made by `faulty_ray.py`; the re
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,16 +84,16 @@ def test_a_trial_that_is_too_large_on_its_own_fails_with_the_third_attempt_and_t
     assert "make schedule.batch_size or augment.crop_s smaller" in err
 
 
-def stop_raylets(bench: Bench, most: int) -> Callable[[], bool]:
+def stopped(bench: Bench, most: int) -> Callable[[], bool]:
     """A condition that stops the first raylets of a search as they come up, and holds when it has stopped `most`."""
-    stopped = set[int]()
+    pids = set[int]()
 
     def condition() -> bool:
         for pid in processes(bench.mark, "raylet/raylet"):
-            if pid not in stopped and len(stopped) < most:
-                stopped.add(pid)
+            if pid not in pids and len(pids) < most:
+                pids.add(pid)
                 os.kill(pid, signal.SIGSTOP)
-        return len(stopped) == most
+        return len(pids) == most
 
     return condition
 
@@ -99,7 +101,7 @@ def stop_raylets(bench: Bench, most: int) -> Callable[[], bool]:
 def test_ray_that_does_not_start_is_tried_again_then_refused_and_nothing_is_left(bench: Bench) -> None:
     bench.environment["RAY_raylet_start_wait_time_s"] = "1"
     process = bench.search("slow", "--trials", "1", *ALONE)
-    wait_for(stop_raylets(bench, 2), process)
+    wait_for(stopped(bench, 2), process)
     code, out, err = ended(process)
     assert (code, out) == (2, "") and "Traceback" not in err, err
     assert "Ray did not start in time (The current node timed out during startup): once more" in err
@@ -109,13 +111,12 @@ def test_ray_that_does_not_start_is_tried_again_then_refused_and_nothing_is_left
 
 
 def test_ray_that_starts_the_second_time_does_the_search(bench: Bench) -> None:
-    bench.environment["RAY_raylet_start_wait_time_s"] = "1"
+    bench.fault = "slow-start"
     process = bench.search("second", "--trials", "1", *ALONE)
-    wait_for(stop_raylets(bench, 1), process)
-    bench.environment["RAY_raylet_start_wait_time_s"] = "90"
+    run = bench.run("second")
+    wait_for(lambda: trained(run, "t000") > 0, process)
+    assert len(processes(bench.mark, "raylet/raylet")) == 1, "what the first start left is gone"
     code, _, err = ended(process)
-    if "2 attempts" in err:
-        pytest.skip("this machine is so busy that Ray needs more than half a minute")
     assert code == 0 and "once more" in err, err
     assert_whole(bench, "second")
 
@@ -166,3 +167,25 @@ def test_a_cluster_of_another_version_is_named_and_nothing_is_left(bench: Bench)
     assert code == 2 and err.count("error:") == 1 and "Traceback" not in err, err
     assert "this Python or Ray is not the cluster's" in err and "Ray: 2.9.0" in err
     assert not bench.run("version").exists()
+
+
+@pytest.mark.skipif("ASC_TAKE_MEMORY" not in os.environ, reason="takes 4 GB for some seconds: set ASC_TAKE_MEMORY=1")
+def test_the_memory_monitor_itself(bench: Bench) -> None:
+    """Real memory, taken by somebody else: the trials wait for it, and are not blamed."""
+    said = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    kilobytes = {name.rstrip(":"): int(value) for name, value, *_ in said}
+    used = 1 - kilobytes["MemAvailable"] / kilobytes["MemTotal"]
+    bench.environment["RAY_memory_usage_threshold"] = str(min(1.0, used + 2.5e6 / kilobytes["MemTotal"]))
+    bench.environment["RAY_memory_monitor_refresh_ms"] = "100"
+    process = bench.search("real", "--trials", "2", "--epochs-per-cycle", "40", *TWO)
+    run = bench.run("real")
+    wait_for(lambda: trained(run, "t000") > 0 and trained(run, "t001") > 0, process)
+    code = "taken = bytearray(4_000_000_000)\nfor at in range(0, len(taken), 4096): taken[at] = 1\ninput()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as other:
+        wait_for(lambda: bool(retries(run, "t000") or retries(run, "t001")), process)
+        other.communicate(b"\n")
+    got, _, err = ended(process)
+    print(err)
+    assert got == 0 and "Traceback" not in err, err
+    assert_whole(bench, "real")
+    assert set(outcomes(run).values()) <= {"completed", "stopped"}

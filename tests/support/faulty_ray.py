@@ -3,12 +3,14 @@
 python faulty_ray.py FAULT SCRIPT OPTION ...
 
 - `memory`: the death of a worker is what Ray makes of one that its memory monitor stopped.
+- `slow-start`: the first node that Ray starts does not come up in the half minute that Ray has for it.
 - `system`: once an epoch is journalled, Ray's next answer is a RaySystemError.
 - `fault-of-ours`: once an epoch is journalled, asc itself raises.
 """
 
 import runpy
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +24,7 @@ def main(fault: str, script: str, *options: str) -> None:
     from asc.search import environment
 
     environment.prepare(local=True)
-    {"memory": memory, "system": system, "fault-of-ours": fault_of_ours}[fault]()
+    {"memory": memory, "slow-start": slow_start, "system": system, "fault-of-ours": fault_of_ours}[fault]()
     sys.argv = [script, *options]
     runpy.run_path(script, run_name="__main__")
 
@@ -40,6 +42,23 @@ def memory() -> None:
             raise OutOfMemoryError(LOW) from error
 
     event_manager.ray = SimpleNamespace(get=get, wait=ray.wait)  # type: ignore[attr-defined]
+
+
+def slow_start() -> None:
+    """The node does come up, but Ray is not told so."""
+    import ray
+
+    first: list[str] = []
+    real = ray._private.services.get_node
+
+    def get_node(address: str, node: str) -> Any:
+        first.append(node)
+        if node != first[0]:
+            return real(address, node)
+        time.sleep(1)
+        raise RuntimeError("no such node")
+
+    ray._private.services.get_node = get_node
 
 
 def system() -> None:
