@@ -108,7 +108,7 @@ class Options:
         return SearchSettings(**{**defaults, **self.given()})  # type: ignore[arg-type]
 
     def check_run(self) -> None:
-        """Check what takes no time: that the storage is there, and a new run's name is free.
+        """Check what takes no time: the storage is there, a new run's name is free, and this machine has enough for it.
 
         Raises:
             InputError: it is not.
@@ -116,6 +116,7 @@ class Options:
         check_storage(self.storage)
         if self.resume is None:
             check_new_run(self.storage, self.run_name())
+            self.settings().check_machine(self.given())
 
     def run_name(self) -> str:
         """The name that was given, or one from the clock."""

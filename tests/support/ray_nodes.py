@@ -21,7 +21,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_health_check_initial_delay_ms": "0",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "500",
+    "RAY_health_check_timeout_ms": "60000",  # a node that was killed refuses at once; one that is slow is not dead
     "RAY_health_check_failure_threshold": "3",
 }
 
