@@ -132,7 +132,7 @@ def test_a_folder_in_which_ray_cannot_write_is_named_and_nothing_is_left(bench: 
 @pytest.mark.parametrize(
     ("fault", "kill", "code", "sentence"),
     [
-        (None, "gcs_server", 2, "Ray has died in the middle of the search"),
+        (None, "gcs/gcs_server", 2, "Ray has died in the middle of the search"),
         (None, "raylet/raylet", 2, "Ray has died in the middle of the search"),
         ("system", None, 2, "Ray cannot go on (RaySystemError: System error: the object store has lost its memory)"),
         ("fault-of-ours", None, 1, "ZeroDivisionError"),
