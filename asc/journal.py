@@ -22,6 +22,8 @@ from asc.errors import InputError
 from asc.results import EpochMetrics, OutcomeKind, Stored
 from asc.typed import Scalar, build
 
+JOURNAL = "journal.jsonl"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:

@@ -12,13 +12,13 @@ from pathlib import Path
 from asc.artefact import load_model
 from asc.checkpoint import write_bytes
 from asc.errors import InputError
+from asc.journal import JOURNAL as JOURNAL
 from asc.journal import fold, read_journal
 from asc.model_card import Origin, model_card, origin
 from asc.model_info import ModelInfo
-from asc.storage import NOTE, Bucket, bucket_of, run_bucket, runs_folder
+from asc.storage import NOTE, Bucket, bucket_of, check_new_run, run_bucket, runs_folder, unwritable
 from asc.train import BEST, LAST
 
-JOURNAL = "journal.jsonl"
 TRIALS = "trials"
 BEST_FOLDER = "best"
 MODEL = "model.safetensors"
@@ -36,22 +36,16 @@ def new_run_folder(storage: str | Path, name: str) -> Path:
     """Make the folder of a new run.
 
     Raises:
-        InputError: the name is no plain folder name, a run of this name exists, or the storage cannot be written.
+        InputError: as `check_new_run`, or the storage cannot be written.
     """
-    if not name or name != Path(name).name or name.startswith("."):
-        raise InputError(f"--name {name}: give a plain folder name, without slashes or a leading dot")
-    bucket, folder = bucket_of(storage), runs_folder(storage) / name
-    if bucket is not None:
-        if bucket.at(name).size_bytes(JOURNAL) is not None:
-            raise InputError(f"{bucket.at(name)} exists: give another --name, or go on with it by --resume {name}")
+    check_new_run(storage, name)
+    folder = runs_folder(storage) / name
     try:
-        if (folder / JOURNAL).exists():
-            raise InputError(f"{folder} exists: give another --name, or go on with it by --resume {name}")
         folder.mkdir(parents=True, exist_ok=True)
-        if bucket is not None:
+        if bucket_of(storage) is not None:
             write_bytes(folder / NOTE, str(storage).encode())
     except OSError as error:
-        raise InputError(f"--storage {storage} cannot be written ({error.strerror}): give a folder of yours") from error
+        raise unwritable(storage, error) from error
     return folder
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from asc.errors import InputError
+from asc.journal import JOURNAL
 
 if TYPE_CHECKING:
     from pyarrow.fs import S3FileSystem
@@ -189,6 +190,30 @@ def check_storage(storage: str | Path) -> None:
     bucket = bucket_of(storage)
     if bucket is not None:
         bucket.check()
+
+
+def check_new_run(storage: str | Path, name: str) -> None:
+    """Check that a run of this name can be made, and make nothing.
+
+    Raises:
+        InputError: the name is no plain folder name, a run of this name exists, or the storage cannot be read.
+    """
+    if not name or name != Path(name).name or name.startswith("."):
+        raise InputError(f"--name {name}: give a plain folder name, without slashes or a leading dot")
+    bucket, folder = bucket_of(storage), runs_folder(storage) / name
+    if bucket is not None and bucket.at(name).size_bytes(JOURNAL) is not None:
+        raise InputError(f"{bucket.at(name)} exists: give another --name, or go on with it by --resume {name}")
+    try:
+        exists = (folder / JOURNAL).exists()
+    except OSError as error:
+        raise unwritable(storage, error) from error
+    if exists:
+        raise InputError(f"{folder} exists: give another --name, or go on with it by --resume {name}")
+
+
+def unwritable(storage: str | Path, error: OSError) -> InputError:
+    """The error for a folder of runs in which nothing can be written."""
+    return InputError(f"--storage {storage} cannot be written ({error.strerror}): give a folder of yours")
 
 
 def run_bucket(run_folder: Path) -> Bucket | None:

@@ -5,12 +5,16 @@ python launch/search.py --budget-kb 128 --data esc10:DIR --space idlab128 --tria
 python launch/search.py --resume NAME
 """
 
+from contextlib import ExitStack
+from functools import partial
+
 from asc import cli, tables
 from asc.search.options import Options
 
 
 def main(options: Options) -> int:
     """Check everything, pack the audio, search, and say what came out."""
+    options.check_run()  # before the seconds that the imports below take
     from asc.data.dataset import default_cache
     from asc.progress import packing
     from asc.search import disk, environment, opening, preview
@@ -22,6 +26,7 @@ def main(options: Options) -> int:
     settings = opened.settings
     check_uri(settings.mlflow_uri)
     settings.check_address()
+    settings.check_machine(options.given())
     plan = preview.plan(settings, opened.space, opened.reference)
     cache = (options.cache or default_cache()).resolve()
     wanted = disk.need(plan, cache, ended=opened.ended)
@@ -39,26 +44,31 @@ def main(options: Options) -> int:
 
     environment.prepare(local=settings.local)
     from asc.mirror import mirrored
-    from asc.search import conductor, finish, leaderboard, live, study
+    from asc.search import cluster, conductor, finish, leaderboard, live, study
     from asc.tracking.session import browse, tracked
 
-    journal = opening.begun(opened, options, plan)
-    lead = conductor.Conductor(journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget)
-    output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
-    rule = plan.budget.rule
-    with (
-        tracked(journal, settings.mlflow_uri, output.say),
-        mirrored(journal, output.say, on_taken_over=lead.halt),
-    ):
-        with live.LiveView(output.progress, lead.record, settings, rule) as view:
-            journal.listeners.append(view.heard)
-            ending = study.run(lead, settings, data, cache, say=output.say)
-        summary = finish.finish(lead, plan.space, ending, rule)
+    with ExitStack() as ray, ExitStack() as run, ExitStack() as shown:
+        ray.enter_context(cluster.joined(settings, output.say))  # first: where it fails, no run is left behind
+        journal = opening.begun(opened, options, plan)
+        lead = conductor.Conductor(
+            journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget
+        )
+        run.enter_context(finish.rescued(lead, plan, output.say))
+        output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
+        run.enter_context(tracked(journal, settings.mlflow_uri, output.say))
+        run.enter_context(mirrored(journal, output.say, on_taken_over=lead.halt))
+        view = shown.enter_context(live.LiveView(output.progress, lead.record, settings, plan.budget.rule))
+        journal.listeners.append(view.heard)
+        on_stuck = partial(finish.cut_off, lead, shown, run)
+        ending = study.run(lead, settings, data, cache, say=output.say, on_stuck=on_stuck)
+        shown.close()
+        ray.close()  # the workers are gone before what they leave is swept away
+        summary = finish.finish(lead, plan.space, ending, plan.budget.rule)
         output.result(leaderboard.table(summary.rows))
         if summary.best is not None:
             output.result(tables.size_table(summary.best_cost()))
         output.result(summary.gained())
-    output.result(f"everything lies in {summary.folder}: journal.jsonl, leaderboard.csv, leaderboard.json, best/")
+    output.result(f"everything lies in {summary.folder}: {', '.join(summary.files())}")
     for purpose, command in finish.commands(summary, settings, browse(summary.folder, settings.mlflow_uri)):
         output.result(f"{purpose}:\n    " + command.replace("\n", "\n    "))
     output.json(finish.summary_json(summary, settings))

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from patience import PATIENCE_S
 from safetensors.torch import load_file
 from threadpoolctl import threadpool_limits
 
@@ -131,7 +132,7 @@ def joint(
         for rank in range(3)
     ]
     try:
-        assert [process.wait(timeout=240) for process in processes] == [0, 0, 0]
+        assert [process.wait(timeout=PATIENCE_S) for process in processes] == [0, 0, 0]
     finally:
         for process in processes:
             process.kill()
@@ -189,7 +190,7 @@ class ObjectStore:
         """The URI of a new bucket."""
         import requests
 
-        requests.put(f"{self.endpoint}/{name}", timeout=10).raise_for_status()
+        requests.put(f"{self.endpoint}/{name}", timeout=PATIENCE_S).raise_for_status()
         return f"s3://{name}?endpoint_override=127.0.0.1:{self.port}&scheme=http"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE_S
 
 from asc.errors import InputError
 from asc.journal import EpochDone, Journal, RunEnded, RunStarted, TrialAsked, TrialEnded, fold, read_journal
@@ -79,7 +80,7 @@ def upload_checkpoints(bucket: Bucket, trial: str, *more: str) -> None:
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.02)
@@ -157,7 +158,7 @@ def test_an_outage_is_survived_and_told_once(journal: Journal, storage: str, buc
     with mirrored(journal, say):
         object_store.stop()
         journal.append(asked("t000"))
-        assert told.wait(60)
+        assert told.wait(PATIENCE_S)
         journal.append(epoch("t000", 1))
         object_store.start()
         wait_for(lambda: bucket.get(JOURNAL) == journal.path.read_bytes())

@@ -9,9 +9,19 @@ from typing import Any
 import boto3
 import pytest
 import requests
+from patience import PATIENCE_S
 
 from asc.errors import InputError
-from asc.storage import Bucket, StorageError, StorageRefused, bucket_of, is_remote, patiently, runs_folder
+from asc.storage import (
+    Bucket,
+    StorageError,
+    StorageRefused,
+    bucket_of,
+    check_new_run,
+    is_remote,
+    patiently,
+    runs_folder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +114,7 @@ def test_a_bucket_that_is_not_there_or_refuses_is_named(bucket: Bucket, object_s
     absent = Bucket(bucket="absent", endpoint=object_store.endpoint)
     with pytest.raises(StorageError, match="s3://absent cannot be written .NO_SUCH_BUCKET.*make the bucket first"):
         absent.check()
-    requests.post(f"{object_store.endpoint}/moto-api/reset-auth", data=b"0", timeout=10)
+    requests.post(f"{object_store.endpoint}/moto-api/reset-auth", data=b"0", timeout=PATIENCE_S)
     try:
         with pytest.raises(StorageError, match="s3://things/a b/.* cannot be written .*credentials may"):
             bucket.check()
@@ -113,7 +123,7 @@ def test_a_bucket_that_is_not_there_or_refuses_is_named(bucket: Bucket, object_s
             patiently(lambda: (tries.append(None), bucket.get("one")), limit_s=600)
         assert len(tries) == 1, "waiting does not mend it"
     finally:
-        requests.post(f"{object_store.endpoint}/moto-api/reset-auth", data=b"inf", timeout=10)
+        requests.post(f"{object_store.endpoint}/moto-api/reset-auth", data=b"inf", timeout=PATIENCE_S)
 
 
 def test_an_outage_is_waited_for(bucket: Bucket, object_store: Any) -> None:
@@ -133,7 +143,7 @@ def test_an_outage_is_waited_for(bucket: Bucket, object_store: Any) -> None:
         patiently(lambda: bucket.get("kept"), limit_s=0)
     back = threading.Thread(target=comes_back)
     back.start()
-    assert patiently(read, limit_s=60) == b"1"
+    assert patiently(read, limit_s=PATIENCE_S) == b"1"
     back.join()
 
 
@@ -143,3 +153,22 @@ def test_pyarrow_is_not_imported_for_a_folder() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "asc.storage" in loaded and not {"pyarrow", "numpy", "torch"} & set(loaded)
+
+
+def test_a_new_run_is_checked_and_not_made(tmp_path: Path, object_store: Any) -> None:
+    check_new_run(tmp_path / "runs", "first")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    check_new_run(tmp_path / "runs", "first")  # a folder without a journal never became a run
+    (tmp_path / "runs" / "first" / "journal.jsonl").write_text("")
+    with pytest.raises(InputError, match=r"first exists: give another --name, or go on with it by --resume first"):
+        check_new_run(tmp_path / "runs", "first")
+    with pytest.raises(InputError, match="plain folder name"):
+        check_new_run(tmp_path, "a/b")
+    storage = object_store.bucket("taken")
+    check_new_run(storage, "first")
+    named = bucket_of(storage)
+    assert named is not None
+    named.at("first").put("journal.jsonl", b"x")
+    with pytest.raises(InputError, match=r"s3://taken/first exists"):
+        check_new_run(storage, "first")

@@ -34,7 +34,9 @@ from asc.space import Space
 from asc.train import LAST, MODEL
 from asc.typed import Scalar
 
-_MOST_GIVEN_BACK = 5
+ATTEMPTS = 3
+# However little a trial was to blame: it would else be handed out for ever.
+_MOST_LOSSES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ class Conductor:
         self._configs: dict[int, str] = {}
         self._names: dict[str, str] = {}
         self._queue: list[str] = []
+        self._losses: dict[str, list[tuple[int, bool]]] = {}
         self._exhausted = False
         self.problem: str | None = None
         self._replay()
@@ -112,10 +115,6 @@ class Conductor:
             experiment=Experiment.from_flat(asked.asked.config),
             journalled=max(asked.epochs, default=0),
         )
-
-    def knows(self, worker: str, epoch: int) -> bool:
-        """Whether the journal holds this epoch of a worker's trial: one that goes on tells of it once more."""
-        return epoch in self.record.trials[self._names[worker]].epochs
 
     def epoch_done(self, worker: str, metrics: EpochMetrics) -> bool:
         """Journal an epoch; whether early stopping ends the trial here. An epoch heard before is passed over."""
@@ -166,29 +165,32 @@ class Conductor:
         """The worker is free; its trial, if it has not ended, stays unfinished in the journal."""
         self._names.pop(worker, None)
 
-    def retried(self, worker: str, reason: str) -> None:
-        """Journal that another worker takes a trial over from its checkpoint."""
+    def epochs_of(self, worker: str) -> tuple[str, int] | None:
+        """A worker's trial and the last epoch of it in the journal; None where it has none that is under way."""
         name = self._names.get(worker)
         if name is None or self.record.trials[name].ended is not None:
-            return
-        epoch = max(self.record.trials[name].epochs, default=0)
-        self.journal.append(TrialRetried(trial=name, epoch=epoch, reason=reason))
+            return None
+        return name, max(self.record.trials[name].epochs, default=0)
 
-    def given_back(self, worker: str, reason: str) -> None:
-        """Journal that a worker lost a trial before it began with it; it is the next one to be handed out.
+    def lost(self, worker: str, reason: str, *, blame: bool = True, advice: str = "") -> bool:
+        """Journal that a worker lost a trial, which is the next one to be handed out; whether it failed instead.
 
-        One that is lost so many times behind the same epoch fails: there is no use in another attempt.
+        `advice` is said of one that failed.
+        A trial fails that was to blame `ATTEMPTS` times in a row without a new epoch. The process counts, not the
+        journal: after a resume each trial has all its attempts again.
         """
-        name = self._names.get(worker)
-        if name is None or self.record.trials[name].ended is not None:
-            return
-        trial = self.record.trials[name]
-        epoch = max(trial.epochs, default=0)
-        if sum(retried.epoch == epoch for retried in trial.retries) >= _MOST_GIVEN_BACK:
-            self.failed(worker, reason)
-            return
-        self.retried(worker, reason)
+        found = self.epochs_of(worker)
+        if found is None:
+            return False
+        name, epoch = found
+        losses = [*(one for one in self._losses.get(name, []) if one[0] == epoch), (epoch, blame)]
+        self._losses[name] = losses
+        if sum(blamed for _, blamed in losses) >= ATTEMPTS or len(losses) >= _MOST_LOSSES:
+            self.failed(worker, reason + advice)
+            return True
+        self.journal.append(TrialRetried(trial=name, epoch=epoch, reason=reason))
         self._queue.insert(0, self._names.pop(worker))
+        return False
 
     def halt(self, problem: str) -> None:
         """End the whole search, for any trial would meet the same; those under way stay unfinished."""

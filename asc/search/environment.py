@@ -15,6 +15,10 @@ _QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),
     # A worker whose function has said its last word may be busy; a trial that cannot be reset in time would be lost.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+    # How long Ray waits for its own node to come up, which takes a busy machine longer than the 30 s it has else.
+    "RAY_raylet_start_wait_time_s": "120",
+    # After so long without its control service Ray ends this process on the spot: time to write what is there.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
 }
 # Without this Ray's processes listen on every interface, even on a machine of its own.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}

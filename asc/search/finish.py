@@ -1,11 +1,16 @@
 """The end of a search: leaderboard files, the best network under `best/`, and what to tell the person who waited."""
 
+import contextlib
+import os
 import shlex
-from collections.abc import Iterator
+import sys
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from asc import cli
 from asc.budget import Rule, counted_bytes
 from asc.checkpoint import write_bytes
 from asc.config import Experiment
@@ -14,6 +19,7 @@ from asc.journal import RunEnded, TrialRecord
 from asc.runs import publish
 from asc.search.conductor import Conductor
 from asc.search.leaderboard import Row, as_json, leaderboard, write
+from asc.search.preview import Plan
 from asc.search.settings import SearchSettings, resume_command
 from asc.search.study import Ending
 from asc.size import Cost, cost
@@ -40,6 +46,10 @@ class Summary:
         assert self.best is not None, "ask only where there is a best trial"
         experiment = Experiment.from_flat(self.best.asked.config)
         return cost(experiment.architecture, experiment.front_end, experiment.compression)
+
+    def files(self) -> list[str]:
+        """What lies in the folder, for people."""
+        return ["journal.jsonl", "leaderboard.csv", "leaderboard.json", *(["best/"] if self.best is not None else [])]
 
     def last_reason(self) -> str:
         """Why the last trial that did not complete ended."""
@@ -83,7 +93,7 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
         except InputError as error:
             conductor.journal.append(RunEnded(outcome="interrupted", best=None))
             what = conductor.problem or str(error)
-            raise InputError(f"{what}; then go on with: {resume_command(folder)}") from error
+            raise InputError(_then_resume(what, folder)) from error
     conductor.journal.append(
         RunEnded(outcome="finished" if ending == "finished" else "interrupted", best=best.asked.trial if best else None)
     )
@@ -97,6 +107,47 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
         best=best,
         reference=reference,
     )
+
+
+@contextlib.contextmanager
+def rescued(conductor: Conductor, plan: Plan, say: Callable[[str], None]) -> Iterator[None]:
+    """Whatever ends the search before its end was written: write what is there, and say how to go on.
+
+    A full disk is not an obstacle to the sentence.
+    """
+    try:
+        yield
+    except BaseException:
+        if conductor.record.ended is None:
+            _rescue(conductor, plan, say)
+        raise
+
+
+def cut_off(conductor: Conductor, shown: contextlib.ExitStack, run: contextlib.ExitStack) -> NoReturn:
+    """End this process from a thread where Ray has died and holds the main one: leave the contexts of the run first."""
+    shown.close()
+    sentence = _then_resume(conductor.problem or "", conductor.journal.path.parent)
+    code = cli.FAILED
+    try:
+        with run:
+            raise InputError(sentence)
+    except InputError as error:
+        code = cli.complain(str(error))
+    except Exception:
+        traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _rescue(conductor: Conductor, plan: Plan, say: Callable[[str], None]) -> None:
+    folder = conductor.journal.path.parent
+    lies = f"what there is of the search lies in {folder}"
+    try:
+        summary = finish(conductor, plan.space, "interrupted", plan.budget.rule)
+        lies += f": {', '.join(summary.files())}"
+    except (OSError, InputError) as error:
+        lies += f", without a leaderboard ({error.strerror if isinstance(error, OSError) else error})"
+    say(f"{lies}; go on with: {resume_command(folder)}")
 
 
 def _publish(folder: Path, model: str) -> None:
@@ -113,7 +164,11 @@ def _fetch(bucket: Bucket, model: str, folder: Path) -> None:
 
 def halted(summary: Summary, problem: str) -> str:
     """Why a search could not go on, and how it will, in one sentence."""
-    return f"{problem}; then go on with: {resume_command(summary.folder)}"
+    return _then_resume(problem, summary.folder)
+
+
+def _then_resume(problem: str, folder: Path) -> str:
+    return f"{problem}; then go on with: {resume_command(folder)}"
 
 
 def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterator[tuple[str, str]]:

@@ -48,7 +48,7 @@ class LiveView:
             case TrialEnded():
                 self._say(self._ended_line(self._record.trials[entry.event.trial]))
             case TrialRetried() as retried:
-                self._say(f"        {retried.trial}: {retried.reason}; it goes on behind epoch {retried.epoch}")
+                self._say(f"        {retried.trial}: {retried.reason}; it goes on after epoch {retried.epoch}")
             case TrialAsked() if not self._console.is_terminal:
                 self._say(f"        {entry.event.title} begins")
 

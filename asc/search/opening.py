@@ -11,7 +11,6 @@ from asc.search.options import Options
 from asc.search.preview import Plan
 from asc.search.settings import RESUMABLE, SearchSettings, settings_from
 from asc.space import Space, load_space, parse_space
-from asc.storage import check_storage
 from asc.typed import Scalar
 
 
@@ -60,7 +59,6 @@ def opened(options: Options) -> Opening:
     Raises:
         InputError: anything is wrong with them, or the run to resume is not there.
     """
-    check_storage(options.storage)
     if options.resume is None:
         return Opening(settings=options.settings(), space=load_space(options.space or "quick"))
     for name in ("space", "name"):

@@ -9,6 +9,7 @@ from typing import Annotated
 from asc import cli
 from asc.results import CalibrationMethod
 from asc.search.settings import SearchSettings
+from asc.storage import check_new_run, check_storage
 from asc.typed import Scalar
 
 _Number = cli.option("N")
@@ -108,6 +109,17 @@ class Options:
             "cpus_per_trial": max(1, cores // concurrent // workers) * workers,
         }
         return SearchSettings(**{**defaults, **self.given()})  # type: ignore[arg-type]
+
+    def check_run(self) -> None:
+        """Check what takes no time: the storage is there, a new run's name is free, and this machine has enough for it.
+
+        Raises:
+            InputError: it is not.
+        """
+        check_storage(self.storage)
+        if self.resume is None:
+            check_new_run(self.storage, self.run_name())
+            self.settings().check_machine(self.given())
 
     def run_name(self) -> str:
         """The name that was given, or one from the clock."""

@@ -16,26 +16,37 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from asc.search.conductor import Assignment, Conductor, FinalFigures
+from asc.search.memory import Headroom
 from asc.search.trial import TrialOrder, config_of, message_of
 
-RETRIES = 2
 _PATIENCE_S = 60.0
-_OUT_OF_MEMORY = ("can't allocate memory", "MemoryError", "OutOfMemoryError", "running low on memory")
+_OUT_OF_MEMORY = ("can't allocate memory", "MemoryError", "OutOfMemoryError")
+# What Ray says, whatever the kind of the error, of a worker that its memory monitor stopped.
+_STOPPED_BY_MONITOR = "running low on memory"
+_SMALLER = ": make schedule.batch_size or augment.crop_s smaller in the space, or free memory on the machine"
 _DIED = ("ray.exceptions.RayActorError", "ray.exceptions.ActorDiedError", "The actor died", "The actor is dead")
 
 
 class ConductedSearcher(Searcher):
     """Hands out the conductor's trials; Tune asks for as many at a time as `max_concurrent_trials` says."""
 
-    def __init__(self, conductor: Conductor, order: Callable[[Assignment], TrialOrder]) -> None:
+    def __init__(self, conductor: Conductor, order: Callable[[Assignment], TrialOrder], headroom: Headroom) -> None:
         """`order` completes an assignment with what all trials share."""
         super().__init__(metric=None, mode=None)
-        self._conductor, self._order = conductor, order
+        self._conductor, self._order, self._headroom = conductor, order, headroom
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a text
-        """A trial's order; None while one that runs may yet be given back; FINISHED where no trial is left."""
+        """A trial's order; None while memory is short, or one that runs may be lost; FINISHED if no trial is left."""
+        if self._headroom.hopeless:
+            self._conductor.halt(
+                "the memory of this machine has been short for long though no trial runs: end what else takes it"
+            )
+        going_on = self._conductor.problem is None and not self._conductor.done
+        if going_on and not self._headroom.may_start():
+            return None
         assignment = self._conductor.next_trial(trial_id)
         if assignment is not None:
+            self._headroom.started(trial_id)
             return config_of(self._order(assignment))
         return None if self._conductor.running else Searcher.FINISHED
 
@@ -43,6 +54,7 @@ class ConductedSearcher(Searcher):
         """Free the place of a trial; one that failed is seen to by `FailureWatch`, which knows why."""
         if not error:
             self._conductor.left(trial_id)
+            self._headroom.ended(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal holds all there is."""
@@ -56,11 +68,7 @@ class ConductedSearcher(Searcher):
 
 
 class ConductedScheduler(FIFOScheduler):
-    """Passes every result to the conductor and its verdict back to Tune.
-
-    A trial may fail `RETRIES` times in a row without a new epoch: on machines that are taken away at any time a long
-    trial is hit often, and as long as it gets on it shall go on.
-    """
+    """Passes every result to the conductor and its verdict back to Tune."""
 
     def __init__(self, conductor: Conductor) -> None:
         """Results are heard here first, before searcher and callbacks."""
@@ -101,8 +109,6 @@ class ConductedScheduler(FIFOScheduler):
         if message is None:
             return TrialScheduler.CONTINUE
         if message.epoch is not None:
-            if not self._conductor.knows(trial.trial_id, message.epoch.epoch):
-                trial.max_failures = trial.num_failures + RETRIES
             stops = self._conductor.epoch_done(trial.trial_id, message.epoch)
             return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
         if message.halt is not None:
@@ -122,43 +128,73 @@ class ConductedScheduler(FIFOScheduler):
 
 
 class FailureWatch(tune.Callback):
-    """Journals the failures of workers, with the reason: those after which a trial goes on, and those for good."""
+    """Tells the conductor of the workers that failed, and why. Tune itself tries nothing again.
 
-    def __init__(self, conductor: Conductor) -> None:
+    A trial whose worker was lost is handed out anew, when there is memory for it, as a trial of Tune's that is new.
+    """
+
+    def __init__(self, conductor: Conductor, headroom: Headroom) -> None:
         """Tune tells callbacks of an error after the searcher."""
-        self._conductor = conductor
+        self._conductor, self._headroom = conductor, headroom
+        self._began: set[str] = set()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Note that a worker has a trial."""
+        self._began.add(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Journal the failure with the last line of what the worker raised.
+        """Pass on the failure, with the last line of what the worker raised.
 
-        Tune gives up a trial at once whose worker, one that had trained others, dies as it takes it over: that one is
-        handed out anew.
+        A worker that had trained others and dies as it takes a trial over is no fault of that trial.
         """
-        if trial.num_failures <= trial.max_failures:
-            self._conductor.given_back(trial.trial_id, _reason(trial))
+        worker, text = trial.trial_id, _error_text(trial)
+        found = self._conductor.epochs_of(worker)
+        if found is None:
+            self._headroom.ended(worker)
+        elif _STOPPED_BY_MONITOR in text:
+            blame = self._headroom.ran_short(worker, *found)
+            reason = "it ran out of memory on its own" if blame else "memory ran short"
+            if self._conductor.lost(worker, f"{reason}, and Ray stopped its worker", blame=blame, advice=_SMALLER):
+                self._headroom.gave_up()
         else:
-            self._conductor.failed(trial.trial_id, _reason(trial))
-
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Journal that the trial is to go on from its checkpoint."""
-        self._conductor.retried(trial.trial_id, _reason(trial))
+            self._headroom.ended(worker)
+            self._conductor.lost(worker, _reason(text), blame=worker in self._began or not _taken_over(text))
+        self._began.discard(worker)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of ours goes into Tune's pickles."""
         return {}
 
 
-def _reason(trial: Trial) -> str:
-    """What Tune wrote down of a trial's last failure, in one line."""
+def _error_text(trial: Trial) -> str:
+    """What Tune wrote down of a trial's last failure."""
     file = Path(trial.error_file) if trial.error_file else None
     text = file.read_text("utf-8", errors="replace") if file is not None and file.is_file() else ""
-    lines = [line.strip() for line in text.rpartition("Failure # ")[2].splitlines() if line.strip()]
+    return text.rpartition("Failure # ")[2]
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _died(text: str) -> bool:
+    return any(line.startswith(_DIED) for line in _lines(text))
+
+
+def _taken_over(text: str) -> bool:
+    """Whether a worker that did not begin with a trial was an old one: the start of a new one says so."""
+    return _died(text) and "creation task" not in text
+
+
+def _reason(text: str) -> str:
+    """A failure in one line."""
+    lines = _lines(text)
     if any(word in line for line in lines for word in _OUT_OF_MEMORY):
         return (
             f"it ran out of memory ({lines[-1][:200]}): run fewer at a time with --max-concurrent, or make "
             "schedule.batch_size or augment.crop_s smaller in the space"
         )
-    if any(line.startswith(_DIED) for line in lines):
+    if _died(text):
         return "its worker process died (killed, or its node is gone)"
     return lines[-1] if lines else "the worker died without a word"
 

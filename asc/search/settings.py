@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,6 +79,29 @@ class SearchSettings:
     def local(self) -> bool:
         """Whether Ray runs on this machine alone."""
         return self.address in (None, "local")
+
+    def check_machine(self, given: Mapping[str, Scalar]) -> None:
+        """Check that a trial that runs here asks for no more than this machine has.
+
+        `given` holds the options of this command line: a search that is resumed on a smaller machine keeps its
+        `cpus_per_trial`, and its trials share what cores there are.
+
+        Raises:
+            InputError: it asks for more.
+        """
+        cores = len(os.sched_getaffinity(0))
+        if self.local and "cpus_per_trial" in given and self.cpus_per_trial > cores:
+            raise InputError(
+                f"--cpus-per-trial {self.cpus_per_trial} is more than this machine has ({cores}): ask for less"
+            )
+        if self.local and self.gpus_per_trial > 0:
+            import torch
+
+            if self.gpus_per_trial > (gpus := torch.cuda.device_count()):
+                raise InputError(
+                    f"--gpus-per-trial {self.gpus_per_trial:g} is more than torch finds on this machine ({gpus}): ask "
+                    "for less, or leave it out to train on processors"
+                )
 
     def check_address(self) -> None:
         """See whether anything answers where `--address` names a host and a port; Ray itself would try for minutes.

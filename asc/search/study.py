@@ -1,6 +1,7 @@
-"""Runs a search on Ray Tune, here or on a cluster, and says how it ended.
+"""Runs a search on Ray Tune, on the cluster that this process has joined, and says how it ended.
 
-Call `asc.search.environment.prepare` before this module is imported, for Ray reads its environment on import.
+Call `asc.search.environment.prepare` before this module is imported, for Ray reads its environment on import, and be
+within `asc.search.cluster.joined`.
 """
 
 import contextlib
@@ -11,15 +12,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import ray
 from ray import tune
+from ray.exceptions import RayError, RayTaskError
 
 from asc.data.choice import DataChoice
 from asc.errors import InputError, disk_is_full
-from asc.journal import RunEnded
 from asc.runs import TRIALS
+from asc.search.cluster import watched
 from asc.search.conductor import Assignment, Conductor, trial_folder
-from asc.search.ray_adapters import RETRIES, ConductedScheduler, ConductedSearcher, EndOfSearch, FailureWatch
+from asc.search.lost_workers import cost_one_trial
+from asc.search.memory import Headroom, is_short_here
+from asc.search.ray_adapters import ConductedScheduler, ConductedSearcher, EndOfSearch, FailureWatch
 from asc.search.settings import SearchSettings, resume_command
 from asc.search.trial import TrialOrder, run_trial
 from asc.storage import run_bucket
@@ -34,36 +37,45 @@ def run(
     cache: Path,
     *,
     say: Callable[[str], None],
+    on_stuck: Callable[[], None] | None = None,
     trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> Ending:
     """Run trials until none is left, time is up, Ctrl-C, or what no trial can get past (`conductor.problem` says it).
 
     Everything that happened is in the journal. `cache` is where workers find the packed audio, `trial` what they do:
-    train, in the trial's process or in a group of workers. `say` gets a sentence where the cluster is too small now.
+    train, in the trial's process or in a group of workers. `say` gets a sentence where memory is short. `on_stuck` is
+    called from another thread where Ray has died and does not let go of this one.
 
     Raises:
-        InputError: `--address` names no cluster that can be reached, or a trial asks for more than this machine has.
-        OSError: the journal could not be written; what it holds stays whole.
+        InputError: the run's folder cannot be written or its disk is full; what the journal holds stays whole.
     """
     interrupts, terminations = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     end = EndOfSearch(conductor, None if settings.time_budget_min is None else settings.time_budget_min * 60)
-    searcher = ConductedSearcher(conductor, _orders(conductor, settings, data, cache))
+    is_short = is_short_here if settings.local else lambda: False  # of the nodes of a cluster nothing is known here
+    headroom = Headroom(settings.max_concurrent, say=say, is_short=is_short)
     try:
-        with _ray(settings), _scratch(conductor.journal.path.parent.resolve()) as scratch:
-            _check_resources(settings, say)
+        with (
+            _scratch(conductor.journal.path.parent.resolve()) as scratch,
+            cost_one_trial(),
+            watched(settings, conductor.halt, on_stuck),
+        ):
             logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is journalled and shown by us
-            signal.signal(signal.SIGTERM, terminations)  # Ray's own would end this process on the spot
-            _fit(conductor, trial or _trial(settings), searcher, end, settings, scratch)
+            searcher = ConductedSearcher(conductor, _orders(conductor, settings, data, cache), headroom)
+            watch = FailureWatch(conductor, headroom)
+            scheduler = ConductedScheduler(conductor)
+            _fit(settings, trial or _trial(settings), searcher, scheduler, watch, end, scratch)
     except KeyboardInterrupt:
         return "interrupted"
-    except BaseException as error:
+    except Exception as error:
         # Tune wraps what its callbacks raise; a journal that could not be written is the true reason.
         if conductor.journal.failure is not None:
             raise _unwritable(conductor, conductor.journal.failure) from None
-        if isinstance(error, OSError) and disk_is_full(error):
-            raise _unwritable(conductor, error) from None
-        conductor.journal.append(RunEnded(outcome="interrupted", best=None))
-        raise
+        for cause in _causes(error):
+            if isinstance(cause, OSError) and disk_is_full(cause):
+                raise _unwritable(conductor, cause) from None
+        if (problem := _problem_of_the_machine(error)) is None:
+            raise
+        conductor.halt(problem)
     finally:
         signal.signal(signal.SIGINT, interrupts)
         signal.signal(signal.SIGTERM, terminations)
@@ -72,6 +84,25 @@ def run(
     if conductor.done and not conductor.record.unfinished:
         return "finished"
     return "out of time" if end.passed else "interrupted"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _problem_of_the_machine(error: BaseException) -> str | None:
+    """What to say where an error comes from Ray, a network or the machine; None where it is a fault of ours."""
+    for cause in _causes(error):
+        said = str(cause).strip().partition("\n")[0][:200] or "no reason is known"
+        if isinstance(cause, RayError) and not isinstance(cause, RayTaskError):
+            return f"Ray cannot go on ({type(cause).__name__}: {said}): see that its nodes are up and have room"
+        if isinstance(cause, (OSError, MemoryError)) or "can't start new thread" in said:
+            return f"this machine does not let the search go on ({type(cause).__name__}: {said}): see what it lacks"
+    return None
 
 
 def _orders(
@@ -99,14 +130,12 @@ def _orders(
     return order
 
 
-def _unwritable(conductor: Conductor, error: OSError) -> OSError | InputError:
-    """What to say of a run whose folder cannot be written; anything but a full disk is left as it is."""
-    if not disk_is_full(error):
-        return error
+def _unwritable(conductor: Conductor, error: OSError) -> InputError:
+    """What to say of a run whose folder cannot be written."""
     folder = conductor.journal.path.parent
-    return InputError(
-        f"the disk of {folder} is full ({error.strerror}): free some space, then go on with: {resume_command(folder)}"
-    )
+    what = f"the disk of {folder} is full" if disk_is_full(error) else f"{folder} cannot be written"
+    advice = "free some space" if disk_is_full(error) else "see to it"
+    return InputError(f"{what} ({error.strerror}): {advice}, then go on with: {resume_command(folder)}")
 
 
 def _trial(settings: SearchSettings) -> Callable[[dict[str, Any]], None]:
@@ -127,18 +156,19 @@ def _slots(settings: SearchSettings) -> tune.PlacementGroupFactory:
 
 
 def _fit(
-    conductor: Conductor,
+    settings: SearchSettings,
     trial: Callable[[dict[str, Any]], None],
     searcher: ConductedSearcher,
+    scheduler: ConductedScheduler,
+    watch: FailureWatch,
     end: EndOfSearch,
-    settings: SearchSettings,
     scratch: Path,
 ) -> None:
     tune.Tuner(
         tune.with_resources(trial, _slots(settings)),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=ConductedScheduler(conductor),
+            scheduler=scheduler,
             num_samples=-1,
             reuse_actors=settings.workers_per_trial == 1,
             # It is also how many workers Tune starts at the same time: one after the other, if it is left out.
@@ -149,56 +179,10 @@ def _fit(
             storage_path=str(scratch),
             verbose=0,
             stop=end,
-            callbacks=[FailureWatch(conductor)],
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[watch],
+            failure_config=tune.FailureConfig(max_failures=0),  # the conductor hands it out again
         ),
     ).fit()
-
-
-@contextlib.contextmanager
-def _ray(settings: SearchSettings) -> Iterator[None]:
-    """Ray, quiet; its own local instance bound to loopback unless an address is given."""
-    cpus = settings.max_concurrent * settings.cpus_per_trial if settings.local else None
-    try:
-        ray.init(
-            address="local" if settings.local else settings.address,
-            num_cpus=cpus,
-            include_dashboard=False if settings.local else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except ray.exceptions.AuthenticationError as error:
-        raise InputError(
-            f"Ray finds no token that will do ({str(error).partition('. ')[0]}): put the cluster's into "
-            "~/.ray/auth_token, or name its file in RAY_AUTH_TOKEN_PATH"
-        ) from error
-    except (ConnectionError, ValueError) as error:
-        raise InputError(
-            f"--address {settings.address}: no Ray cluster answers there, or it does not take this machine's token "
-            "(~/.ray/auth_token); start one, or leave --address out to run here"
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_resources(settings: SearchSettings, say: Callable[[str], None]) -> None:
-    """Ray lets a trial wait that asks for more than there is: for ever on this machine, until nodes come on a cluster.
-
-    Raises:
-        InputError: it asks for more than this machine has.
-    """
-    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    for name, wanted in (("CPU", settings.cpus_per_trial), ("GPU", settings.gpus_per_trial)):
-        has = there.get(name, 0)
-        if wanted > has and settings.local:
-            raise InputError(f"--{name.lower()}s-per-trial {wanted:g} is more than Ray has ({has:g}): ask for less")
-        if wanted > has:
-            say(
-                f"the cluster has {has:g} {name}s now and a trial wants {wanted:g}: trials wait until nodes come (`ray "
-                "status` shows whether any are on their way; Ctrl-C ends the search)"
-            )
 
 
 @contextlib.contextmanager

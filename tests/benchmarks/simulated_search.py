@@ -85,7 +85,7 @@ def main() -> None:
     environment.prepare(local=options.address is None)
     from rich.console import Console
 
-    from asc.search import conductor, leaderboard, live, study
+    from asc.search import cluster, conductor, leaderboard, live, study
     from asc.tracking.session import tracked
 
     space, folder = space_of(options.cycles), options.folder.resolve()
@@ -102,7 +102,8 @@ def main() -> None:
     with tracked(journal, options.mlflow_uri, console.print):
         with live.LiveView(console, lead.record, chosen, BUDGET.rule) as view:
             journal.listeners.append(view.heard)
-            ending = study.run(lead, chosen, DataChoice("synthetic"), folder, say=console.print, trial=trial)
+            with cluster.joined(chosen, console.print):
+                ending = study.run(lead, chosen, DataChoice("synthetic"), folder, say=console.print, trial=trial)
         meter.stop()
         leaderboard.write(leaderboard.leaderboard(lead.record, space, BUDGET.rule), folder)
         best = next((trial.asked.trial for trial in lead.record.completed()), None)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from patience import PATIENCE_S
 
 from asc.data.choice import DataChoice
 from asc.data.manifest import Clip, Manifest
@@ -294,8 +295,8 @@ def test_of_two_that_want_a_store_one_packs_it_and_the_other_waits(data: Path, c
         waiting = second.submit(open_, manifest, cache, lambda done, total: told.append(done))
         while not _waits_for_a_lock():
             assert not waiting.done()
-        answer, _ = process.communicate("go on\n", timeout=120)
-        ours = waiting.result(timeout=120)
+        answer, _ = process.communicate("go on\n", timeout=PATIENCE_S)
+        ours = waiting.result(timeout=PATIENCE_S)
     assert process.returncode == 0 and told == []
     assert answer.split() == [ours.folder.name, ours.read(3).tobytes().hex()]
     assert list(cache.iterdir()) == [ours.folder]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from launched import ROOT, launched
+from patience import PATIENCE_S
 
 import asc
 from asc.predict import Model
@@ -178,7 +179,7 @@ def test_pipes_are_live_and_may_close(tiny_model: Path, tiny_csv: Path) -> None:
         process.stdin.flush()
         assert process.stdout.readline().split()[:2] == [b"1", b"s"]
         process.send_signal(2)
-        assert process.wait(timeout=60) == 130
+        assert process.wait(timeout=PATIENCE_S) == 130
         errors = process.stderr.read()  # Ctrl-C can come between a line and its being counted
         assert b"Traceback" not in errors and errors.splitlines()[-1].startswith(b"stopped after 1.0 s: ")
     with subprocess.Popen(command, env=environment, **pipes) as process:
@@ -189,5 +190,5 @@ def test_pipes_are_live_and_may_close(tiny_model: Path, tiny_csv: Path) -> None:
         process.stdout.close()
         process.stdin.write(pcm(tiny_csv, 3.0))
         process.stdin.close()
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=PATIENCE_S) == 1
         assert b"Traceback" not in process.stderr.read()

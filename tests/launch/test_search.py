@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import torch
 from launched import refusal
 from search_bench import SPACE, Bench, assert_mlflow_agrees, assert_whole, ended, events, listening, loopback, wait_for
 
@@ -81,6 +82,7 @@ def test_killed_and_resumed_it_ends_as_the_whole_search_to_the_last_digit(
     for name in ("leaderboard.csv", "leaderboard.json"):
         assert (run / name).read_text() == (bench.run("whole") / name).read_text()
     assert_whole(bench, "killed")
+    bench.sent("killed", err)
     assert_mlflow_agrees(bench, "killed")
 
 
@@ -148,7 +150,36 @@ def test_wrong_input_ends_before_ray_starts_in_one_sentence(
     assert "dcase2021" in refused(*never, "--space", "space.toml", "--rule", "dcase2020")
     assert "--mlflow-uri" in refused(*never, "--space", "space.toml", "--mlflow-uri", "ftp://x")
     assert "free: make room" in refused(*never, "--space", "space.toml", "--trials", "1000000000000")
+    gpus, cores = torch.cuda.device_count(), len(os.sched_getaffinity(0))
+    assert f"torch finds on this machine ({gpus})" in refused(*never, "--gpus-per-trial", str(gpus + 1))
+    assert f"this machine has ({cores})" in refused(*never, "--cpus-per-trial", str(cores + 1))
     assert not bench.run("never").exists()
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_heavy_is_imported(bench: Bench) -> None:
+    run = bench.run("taken")
+    run.mkdir(parents=True)
+    (run / "journal.jsonl").write_text("")
+    bench.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    code, out, err = ended(bench.start("--name", "taken"))
+    del bench.environment["PYTHONPROFILEIMPORTTIME"]
+    lines = [line for line in err.splitlines() if not line.startswith("import time:")]
+    assert (code, out) == (2, "") and len(lines) == 1, lines
+    assert lines[0].startswith("error: ") and "taken exists: give another --name" in lines[0]
+    imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
+    assert "asc.search.options" in imported and not imported & {"torch", "ray", "mlflow", "pyarrow"}
+    assert [path.name for path in run.iterdir()] == ["journal.jsonl"]
+
+
+def test_ctrl_c_before_anything_has_finished_names_nothing_that_is_not_there(bench: Bench) -> None:
+    process = bench.search("early", "--trials", "2", "--epochs-per-cycle", "200", "--mlflow-uri", "none")
+    run = bench.run("early")
+    wait_for(lambda: any(isinstance(e, EpochDone) for e in events(run)), process)
+    process.send_signal(signal.SIGINT)
+    code, _, err = ended(process)
+    assert code == 130 and "--resume early" in err and "best/" not in err, err
+    (named,) = [line.rpartition(": ")[2] for line in err.splitlines() if line.startswith("everything lies in")]
+    assert all((run / name).exists() for name in named.split(", "))
 
 
 def test_a_cluster_whose_token_is_not_there_is_refused_in_one_sentence(bench: Bench) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from ray_nodes import ENVIRONMENT, Nodes, nodes
 from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, events, listening, loopback, wait_for
 from search_bench import processes as processes_of
@@ -59,10 +60,11 @@ def test_workers_that_die_or_are_stopped_cost_no_trial_and_free_their_slots(benc
     assert_whole(bench, "two")
     (retried,) = (e for e in events(run) if isinstance(e, TrialRetried))
     assert retried.trial == "t002" and retried.epoch > 0
+    bench.sent("two", err)
     assert_mlflow_agrees(bench, "two")
     outcomes = [e.outcome for e in events(run) if isinstance(e, TrialEnded)]
     assert sorted(outcomes) == ["completed", "completed", "stopped"]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while cluster.slots() != {"total": 2, "free": 2, "groups": 0}:
         assert time.monotonic() < deadline, cluster.slots()
     assert not workers(bench)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from launched import ROOT, launched, refusal
+from patience import PATIENCE_S
 from safetensors.torch import load_file
 
 from asc import training_run
@@ -47,7 +48,7 @@ def start(script: str, folder: Path, cache: Path, *options: str) -> subprocess.P
 
 
 def answer(process: subprocess.Popen[str]) -> dict[str, object]:
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     tree: dict[str, object] = json.loads(out)
     return tree
@@ -58,7 +59,7 @@ def test_killed_and_resumed_it_stores_the_same_network(folder: Path, tiny_csv: P
     whole = answer(start("train.py", folder, tiny_cache, *options, "--name", "whole", "--epochs-per-cycle", "10"))
     process = start("train.py", folder, tiny_cache, *options, "--name", "killed", "--epochs-per-cycle", "10")
     journal = folder / "runs" / "killed" / "journal.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while not (journal.exists() and sum(isinstance(e.event, EpochDone) for e in read_journal(journal)) >= 3):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)

@@ -289,12 +289,12 @@ def test_settings_check_their_ranges(key: str) -> None:
         )
 
 
-def test_a_trial_that_is_given_back_is_handed_out_next(tmp_path: Path) -> None:
+def test_a_trial_that_is_lost_is_handed_out_next(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 3)
     first = lead.next_trial("w0")
     assert first is not None
     work(lead, "w0", first, epochs=2)
-    lead.given_back("w0", "its worker died")
+    assert not lead.lost("w0", "its worker died")
     assert lead.running == ()
     again = lead.next_trial("w1")
     assert again is not None and (again.trial, again.journalled) == (first.trial, 2)
@@ -302,6 +302,37 @@ def test_a_trial_that_is_given_back_is_handed_out_next(tmp_path: Path) -> None:
     run_out(lead)
     (retried,) = lead.record.trials[first.trial].retries
     assert retried.epoch == 2 and all(trial.ended for trial in lead.record.trials.values())
+
+
+def lose(lead: Conductor, *, blame: bool = True) -> bool:
+    assert lead.next_trial("w") is not None
+    return lead.lost("w", "its worker died", blame=blame, advice=": make it smaller")
+
+
+def test_a_trial_fails_with_the_third_loss_in_a_row_without_a_new_epoch(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 1)
+    assert [lose(lead), lose(lead)] == [False, False]
+    assignment = lead.next_trial("w")
+    assert assignment is not None
+    work(lead, "w", assignment, epochs=1)
+    assert not lead.lost("w", "its worker died"), "it had got on"
+    assert [lose(lead), lose(lead)] == [False, True]
+    trial = lead.record.trials["t000"]
+    assert trial.ended is not None and trial.ended.outcome == "failed" and len(trial.retries) == 4
+    assert trial.ended.reason == "its worker died: make it smaller"
+
+
+def test_a_loss_without_blame_does_not_count_and_a_resumed_search_counts_anew(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 1)
+    assert [lose(lead), lose(lead), *(lose(lead, blame=False) for _ in range(10))] == 12 * [False]
+    lead.journal.close()
+    lead = conductor(tmp_path, 1)
+    assert [lose(lead), lose(lead), lose(lead)] == [False, False, True]
+
+
+def test_no_trial_is_handed_out_for_ever(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 1)
+    assert any(lose(lead, blame=False) for _ in range(100))
 
 
 def test_a_search_that_is_halted_hands_out_nothing_and_leaves_its_trials_open(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 import dataclasses
 import shlex
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from asc.budget import rule
-from asc.journal import Journal, fold
-from asc.search.finish import Summary, commands
+from asc.journal import Event, Journal, RunEnded, fold
+from asc.search.conductor import Conductor
+from asc.search.finish import Summary, commands, rescued
+from asc.search.preview import Plan, plan
 from asc.search.settings import SearchSettings
+from asc.space import Space
 
 
 @pytest.mark.parametrize(
@@ -46,3 +50,52 @@ def test_the_command_that_trains_the_best_can_be_pasted_whatever_the_run_is_call
     assert words[words.index("--group-from") + 1] == r"/(\d+)'"
     assert words[words.index("--name") + 1 :] == [f"{name}-best", "--cycles", "3", "--epochs-per-cycle", "120"]
     assert words[words.index("--config") + 1] == str(folder / "best" / "config.toml")
+
+
+@pytest.fixture
+def planned(settings: SearchSettings, idlab128: Space) -> Plan:
+    return plan(settings, idlab128)
+
+
+@pytest.fixture
+def lead(planned: Plan, story: list[Event], tmp_path: Path) -> Conductor:
+    """A search in which nothing has finished."""
+    journal = Journal(tmp_path / "s" / "journal.jsonl")
+    for event in story[:4]:
+        journal.append(event)
+    return Conductor(
+        journal=journal, space=planned.space, settings=planned.settings, base=planned.base, budget=planned.budget
+    )
+
+
+def test_whatever_ends_a_search_what_is_there_is_written_and_named(lead: Conductor, planned: Plan) -> None:
+    for error in (ZeroDivisionError, KeyboardInterrupt, SystemExit):
+        lead.record.ended, said = None, list[str]()
+        folder = lead.journal.path.parent
+        with pytest.raises(error), rescued(lead, planned, said.append):
+            raise error
+        assert "unfinished" in (folder / "leaderboard.csv").read_text()
+        assert lead.record.ended == RunEnded(outcome="interrupted", best=None)
+        named, _, then = said[0].partition("; go on with: ")
+        assert [(folder / name).exists() for name in named.partition(": ")[2].split(", ")] == [True, True, True]
+        assert len(said) == 1 and then == f"python launch/search.py --resume s --storage {folder.parent}"
+        (folder / "leaderboard.csv").unlink()
+
+
+def test_an_end_that_was_written_is_not_written_again(lead: Conductor, planned: Plan) -> None:
+    said = list[str]()
+    with rescued(lead, planned, said.append):
+        lead.journal.append(RunEnded(outcome="finished", best=None))
+    with pytest.raises(ValueError), rescued(lead, planned, said.append):
+        raise ValueError
+    assert said == [] and not (lead.journal.path.parent / "leaderboard.csv").exists()
+
+
+def test_a_full_disk_is_said_and_hides_no_error(
+    lead: Conductor, planned: Plan, file_size_limit: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    said = list[str]()
+    with file_size_limit(10), pytest.raises(ZeroDivisionError), rescued(lead, planned, said.append):
+        raise ZeroDivisionError
+    assert "without a leaderboard (File too large); go on with" in said[0]
+    assert lead.record.ended is None

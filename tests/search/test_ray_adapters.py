@@ -1,17 +1,44 @@
 """What Tune is told of its trials: which one gets a worker that is free, how often one may fail. No Ray is running."""
 
-import dataclasses
-import json
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
 
-from asc.results import EpochMetrics
-from asc.search.conductor import Conductor
-from asc.search.ray_adapters import RETRIES, ConductedScheduler
-from asc.search.trial import Message
+from asc.budget import rule
+from asc.data.choice import DataChoice
+from asc.journal import Journal, RunStarted, TrialRecord
+from asc.recipes.loading import load_experiment
+from asc.search.conductor import Assignment, Conductor
+from asc.search.memory import Headroom
+from asc.search.ray_adapters import ConductedScheduler, ConductedSearcher, FailureWatch
+from asc.search.repair import Budget
+from asc.search.settings import SearchSettings
+from asc.search.trial import TrialOrder
+from asc.space import load_space
+
+
+def conductor(folder: Path, trials: int) -> Conductor:
+    settings = SearchSettings(
+        budget_kb=128.0,
+        rule="dcase2021",
+        recipe="qat_8b",
+        data="synthetic",
+        fold=1,
+        data_seed=0,
+        seed=0,
+        trials=trials,
+        max_concurrent=1,
+        cpus_per_trial=1,
+    )
+    journal = Journal(folder / "journal.jsonl")
+    journal.append(RunStarted(name="s", kind="search", settings=settings.scalars(), space=""))
+    budget = Budget(rule=rule(settings.rule), kilobytes=settings.budget_kb)
+    space, base = load_space("quick"), load_experiment("qat_8b")
+    return Conductor(journal=journal, space=space, settings=settings, base=base, budget=budget)
 
 
 def test_a_free_worker_goes_to_the_trial_that_waits_longest_once_no_new_one_comes_up(
@@ -35,40 +62,103 @@ def test_a_free_worker_goes_to_the_trial_that_waits_longest_once_no_new_one_come
     assert scheduler.choose_trial_to_run(None) is None
 
 
-class _Journalled:
-    """A conductor that knows which epochs it heard."""
-
-    def __init__(self) -> None:
-        self.heard: set[int] = set()
-
-    def knows(self, worker: str, epoch: int) -> bool:
-        return epoch in self.heard
-
-    def epoch_done(self, worker: str, metrics: Any) -> bool:
-        self.heard.add(metrics.epoch)
-        return False
+def failed(folder: Path, text: str, *, number: int) -> Trial:
+    """A trial of Tune's whose worker failed with this text for the `number`th time."""
+    (folder / "error.txt").write_text(f"Failure # {number} (occurred at noon)\n{text}\n")
+    return cast(Trial, SimpleNamespace(trial_id=f"w{number}", error_file=str(folder / "error.txt")))
 
 
-def test_a_trial_has_its_retries_again_behind_a_new_epoch_only() -> None:
-    scheduler = ConductedScheduler(cast(Conductor, _Journalled()))
-    trial = SimpleNamespace(trial_id="x", num_failures=0, max_failures=RETRIES)
+class Search:
+    """A conductor, a headroom that finds memory, and Tune's searcher and callback around them."""
 
-    def tell(epoch: int) -> None:
-        message = Message(epoch=metrics(epoch))
-        scheduler.on_trial_result(None, cast(Trial, trial), {"message": json.dumps(dataclasses.asdict(message))})
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.number, self.said = folder, 0, list[str]()
+        self.lead = conductor(folder / "run", 1)
+        self.headroom = Headroom(2, say=self.said.append, is_short=lambda: False, clock_s=lambda: 1000.0 * self.number)
+        self.watch = FailureWatch(self.lead, self.headroom)
+        self.searcher = ConductedSearcher(self.lead, order, self.headroom)
 
-    tell(1)
-    tell(2)
-    assert trial.max_failures == RETRIES
-    trial.num_failures = 2
-    tell(1)
-    tell(2)
-    assert trial.max_failures == RETRIES, "told again from a checkpoint"
-    tell(3)
-    assert trial.max_failures == 2 + RETRIES
+    def fail(self, text: str, *, began: bool = True) -> None:
+        """A worker gets the trial and fails."""
+        self.number += 1
+        assert isinstance(self.searcher.suggest(f"w{self.number}"), dict)
+        trial = failed(self.folder, text, number=self.number)
+        if began:
+            self.watch.on_trial_start(0, [], trial)
+        self.watch.on_trial_error(0, [], trial)
+
+    @property
+    def trial(self) -> TrialRecord:
+        return self.lead.record.trials["t000"]
 
 
-def metrics(epoch: int) -> EpochMetrics:
-    return EpochMetrics(
-        epoch=epoch, learning_rate=0.1, train_loss=1.0, valid_log_loss=1.0, valid_accuracy=0.5, seconds=1.0
+def order(assignment: Assignment) -> TrialOrder:
+    return TrialOrder(
+        config=assignment.experiment.flat(),
+        data=DataChoice("synthetic"),
+        data_digest="",
+        cache="",
+        folder="",
+        threads=1,
+        journalled=assignment.journalled,
+        on_gpu=False,
+        shared=False,
     )
+
+
+DIED = "The actor died unexpectedly before finishing this task."
+MONITOR = "The actor died: OutOfMemoryError: 1 worker(s) were killed due to the node running low on memory."
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "end"),
+    [
+        (DIED, "its worker process died (killed, or its node is gone)", ""),
+        ("Traceback\n  File x\nValueError: no", "ValueError: no", ""),
+        (MONITOR, "it ran out of memory on its own, and Ray stopped its worker", ": make schedule.batch_size"),
+        ("MemoryError: x", "it ran out of memory (MemoryError: x): run fewer at a time", ""),
+    ],
+)
+def test_the_third_failure_is_the_last_and_says_why(tmp_path: Path, text: str, reason: str, end: str) -> None:
+    search = Search(tmp_path)
+    for _ in range(3):
+        search.fail(text)
+    assert [retried.reason.startswith(reason) for retried in search.trial.retries] == [True, True]
+    assert search.trial.ended is not None and search.trial.ended.outcome == "failed"
+    assert (search.trial.ended.reason or "").startswith(reason + end)
+    assert search.searcher.suggest("w9") == Searcher.FINISHED
+
+
+def test_an_old_worker_that_dies_as_it_takes_a_trial_over_is_not_counted(tmp_path: Path) -> None:
+    search = Search(tmp_path)
+    for _ in range(5):
+        search.fail(DIED, began=False)
+    assert search.trial.ended is None
+    for _ in range(3):
+        search.fail("The actor died because of an error raised in its creation task, ImportError: x", began=False)
+    assert search.trial.ended is not None, "a new worker that cannot start is"
+
+
+def test_what_memory_is_short_for_is_not_handed_out(tmp_path: Path) -> None:
+    search = Search(tmp_path)
+    short = True
+    search.headroom = Headroom(1, say=search.said.append, is_short=lambda: short, clock_s=lambda: 100.0 * search.number)
+    search.watch = FailureWatch(search.lead, search.headroom)
+    search.searcher = ConductedSearcher(search.lead, order, search.headroom)
+    search.fail(MONITOR)
+    search.number += 1
+    assert search.searcher.suggest("w2") is None
+    short = False
+    assert isinstance(search.searcher.suggest("w2"), dict)
+    search.searcher.on_trial_complete("w2")
+
+
+def test_a_search_whose_memory_others_hold_is_halted_and_its_trials_stay_open(tmp_path: Path) -> None:
+    search = Search(tmp_path)
+    search.headroom = Headroom(1, say=search.said.append, is_short=lambda: True, clock_s=lambda: 100.0 * search.number)
+    search.watch = FailureWatch(search.lead, search.headroom)
+    search.searcher = ConductedSearcher(search.lead, order, search.headroom)
+    search.fail(MONITOR)
+    search.number += 20
+    assert search.searcher.suggest("w2") == Searcher.FINISHED
+    assert "memory of this machine" in (search.lead.problem or "") and search.trial.ended is None

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import requests
+from patience import PATIENCE_S
 
 
 class Server:
@@ -41,7 +42,7 @@ class Server:
     def answers(self) -> bool:
         """Whether it is up."""
         try:
-            return requests.get(f"{self.uri}/health", timeout=5).ok
+            return requests.get(f"{self.uri}/health", timeout=PATIENCE_S).ok
         except requests.ConnectionError:
             return False
 

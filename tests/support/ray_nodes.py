@@ -1,7 +1,8 @@
 """A Ray cluster of several nodes on this machine, as a process of its own, whose nodes can be killed and added.
 
 As a script, `python ray_nodes.py CPUS CPUS ...`, the head's first: prints where the cluster is, then reads lines (`add
-CPUS` for another node, `slots` for what is free) and ends with its input. Everything listens on loopback only.
+CPUS` for another node, `slots` for what is free, `pretend VERSION` of Ray) and
+ends with its input. Everything listens on loopback only.
 """
 
 import json
@@ -13,12 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from patience import PATIENCE_S
+
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback only
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_health_check_initial_delay_ms": "0",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "500",
+    "RAY_health_check_timeout_ms": "60000",  # a node that was killed refuses at once; one that is slow is not dead
     "RAY_health_check_failure_threshold": "3",
 }
 
@@ -39,6 +42,10 @@ class Nodes:
         """CPUs in all (`total`) and `free` ones, and how many placement `groups` there are."""
         return dict(self._ask("slots"))
 
+    def pretend(self, version: str) -> None:
+        """From now on say that this is another version of Ray."""
+        self._ask(f"pretend {version}")
+
     def _ask(self, line: str) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(f"{line}\n")
@@ -58,7 +65,7 @@ def nodes(*cpus: int, environment: dict[str, str]) -> Iterator[Nodes]:
         try:
             yield Nodes(address=said["address"], raylets=said["raylets"], process=process)
         finally:
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE_S)
 
 
 def _main(cpus: list[int]) -> None:
@@ -76,7 +83,14 @@ def _main(cpus: list[int]) -> None:
     head = cluster.head_node.all_processes["raylet"][0].process.pid
     print(json.dumps({"address": cluster.address, "raylets": [head, *map(add, cpus[1:])]}), flush=True)
     for line in sys.stdin:
-        answer = _slots(cluster.address) if line == "slots\n" else add(int(line.removeprefix("add ")))
+        word, _, argument = line.strip().partition(" ")
+        match word:
+            case "slots":
+                answer: Any = _slots(cluster.address)
+            case "pretend":
+                answer = _pretend(cluster.address, argument)
+            case _:
+                answer = add(int(argument))
         print(json.dumps(answer), flush=True)
     cluster.shutdown()
 
@@ -90,6 +104,20 @@ def _slots(address: str) -> dict[str, float]:
     total, free = ray.cluster_resources(), ray.available_resources()
     ray.shutdown()
     return {"total": total["CPU"], "free": free.get("CPU", 0), "groups": len(groups)}
+
+
+def _pretend(address: str, version: str) -> None:
+    import ray
+    from ray._common.usage import usage_constants
+    from ray.experimental import internal_kv
+
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    said = json.dumps({"ray_version": version, "python_version": "3.11.0"})
+    where = usage_constants.CLUSTER_METADATA_KEY
+    space = ray._private.ray_constants.KV_NAMESPACE_CLUSTER
+    assert internal_kv._internal_kv_get(where, namespace=space)
+    internal_kv._internal_kv_put(where, said, overwrite=True, namespace=space)
+    ray.shutdown()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlflow import MlflowClient
+from patience import PATIENCE_S
 
 from asc.config import Experiment
 from asc.journal import EpochDone, TrialAsked, TrialEnded, fold, read_journal
@@ -41,6 +42,7 @@ class Bench:
     ) -> None:
         self.folder, self.storage = folder, storage or str(folder / "runs")
         self.peak_bytes = 0
+        self.fault: str | None = None
         (folder / "tiny.toml").write_text(experiment.to_toml())
         (folder / "space.toml").write_text(SPACE)
         self._data = data
@@ -48,12 +50,13 @@ class Bench:
         self.environment = {**os.environ, "ASC_BENCH": str(folder), "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
 
     def start(self, *options: str) -> subprocess.Popen[str]:
-        """launch/search.py with these options."""
+        """launch/search.py with these options, within `faulty_ray.py` where `fault` names one."""
         return self._launch("search.py", *options)
 
     def _launch(self, script: str, *options: str) -> subprocess.Popen[str]:
+        within = [str(ROOT / "tests" / "support" / "faulty_ray.py"), self.fault] if self.fault else []
         return subprocess.Popen(
-            [sys.executable, str(ROOT / "launch" / script), *options, "--storage", self.storage],
+            [sys.executable, *within, str(ROOT / "launch" / script), *options, "--storage", self.storage],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -69,6 +72,12 @@ class Bench:
     def track(self, name: str, uri: str) -> subprocess.Popen[str]:
         """launch/track.py for a search."""
         return self._launch("track.py", name, "--mlflow-uri", uri)
+
+    def sent(self, name: str, said: str, uri: str | None = None) -> None:
+        """Send what a search has not sent in the seconds that it takes for that, as it says at its end."""
+        if "launch/track.py" in said:
+            code, _, err = ended(self.track(name, uri or f"sqlite:///{self.folder / 'runs' / 'mlflow.db'}"))
+            assert code == 0, err
 
     def run(self, name: str) -> Path:
         return self.folder / "runs" / name
@@ -90,14 +99,15 @@ class Bench:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=PATIENCE_S)
     return process.returncode, out, err
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 200
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait for what a process, if any, brings about while it runs."""
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert process.poll() is None, process.communicate()
+        assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.05)
 

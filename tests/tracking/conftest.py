@@ -11,6 +11,8 @@ from mlflow_server import Server
 
 os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_LOGGING_LEVEL="WARNING")
 
+from patience import PATIENCE_S
+
 from asc.journal import (
     EpochDone,
     Event,
@@ -153,7 +155,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> It
 def eventually() -> Callable[[Callable[[], bool]], None]:
     """Wait until something holds, by asking."""
 
-    def wait(holds: Callable[[], bool], limit_s: float = 60.0) -> None:
+    def wait(holds: Callable[[], bool], limit_s: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + limit_s
         while not holds():
             assert time.monotonic() < deadline, "did not come to hold"

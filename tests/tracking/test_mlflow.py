@@ -9,6 +9,7 @@ import pytest
 from launched import launched
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from patience import PATIENCE_S
 
 from asc.errors import InputError
 from asc.journal import read_journal
@@ -19,7 +20,7 @@ FILES = {"best/model.safetensors", "best/config.toml", "best/model_card.md", "le
 Wait = Callable[[Callable[[], bool]], None]
 
 
-def sent(folder: Path, uri: str, drain_s: float = 20.0) -> list[str]:
+def sent(folder: Path, uri: str, drain_s: float = PATIENCE_S) -> list[str]:
     """Ship with the thread until all is there; the warnings."""
     warnings: list[str] = []
     tracker = MlflowTracker(folder, uri=uri, on_warning=warnings.append)
@@ -226,13 +227,14 @@ def test_events_are_sent_while_the_run_is_under_way(script, database, eventually
     assert tracker.close().events == len(script.journal.entries)
 
 
-def test_a_dead_port_is_one_warning_and_the_events_wait(script):
+def test_a_dead_port_is_one_warning_and_the_events_wait(script, eventually: Wait):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
     a_search(script)
     warnings: list[str] = []
     tracker = MlflowTracker(script.folder, uri=uri, on_warning=warnings.append)
     tracker.start()
+    eventually(lambda: bool(warnings))
     shipped = tracker.close(drain_s=3.0)
     assert (shipped.events, shipped.pending) == (0, len(script.journal.entries))
     assert shipped.problem is not None and uri in shipped.problem and "Connection refused" in shipped.problem
@@ -268,7 +270,7 @@ def test_an_outage_at_the_start_loses_nothing(script, server, eventually: Wait):
     script.trial("t001", "completed", 0.9)
     script.files()
     script.run_ended(best="t001")
-    shipped = tracker.close(drain_s=100.0)
+    shipped = tracker.close(drain_s=PATIENCE_S)
     assert (shipped.events, shipped.pending, shipped.problem) == (len(script.journal.entries), 0, None)
     assert len(warnings) == 1
     found = runs(server.uri)
@@ -288,7 +290,7 @@ def test_what_a_server_refuses_is_said_once_and_not_tried_for_ever(script, serve
     warnings: list[str] = []
     tracker = MlflowTracker(script.folder, uri=server.uri, on_warning=warnings.append)
     tracker.start()
-    shipped = tracker.close(drain_s=100.0)
+    shipped = tracker.close(drain_s=PATIENCE_S)
     assert shipped.pending == 1
     assert shipped.problem is not None and "refuses the events" in shipped.problem and "a?b" in shipped.problem
     assert len([w for w in warnings if "refuses" in w]) == 1

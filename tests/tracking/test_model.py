@@ -26,6 +26,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModelContext
 from packaging.requirements import Requirement
+from patience import PATIENCE_S
 
 import asc
 from asc.artefact import save_model
@@ -243,17 +244,17 @@ class Served:
             )
 
     def wait(self) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             assert self._process.poll() is None and time.monotonic() < deadline, self._log.read_text()
             try:
-                if requests.get(f"http://127.0.0.1:{self.port}/ping", timeout=5).ok:
+                if requests.get(f"http://127.0.0.1:{self.port}/ping", timeout=PATIENCE_S).ok:
                     return
             except requests.ConnectionError:
                 time.sleep(0.1)
 
     def ask(self, body: object) -> requests.Response:
-        return requests.post(f"http://127.0.0.1:{self.port}/invocations", json=body, timeout=60)
+        return requests.post(f"http://127.0.0.1:{self.port}/invocations", json=body, timeout=PATIENCE_S)
 
     def stop(self) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)

@@ -11,6 +11,7 @@ from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+from patience import PATIENCE_S
 
 from asc.tracking.mlflow import MlflowTracker, send_journal
 from asc.tracking.registry import BestModel
@@ -177,7 +178,7 @@ def test_a_registry_that_refuses_is_one_warning_and_the_run_is_sent_all_the_same
         tracker.start()
         for _ in range(3):
             tracker.notify()
-        shipped = tracker.close()
+        shipped = tracker.close(PATIENCE_S)
     assert (shipped.pending, shipped.problem) == (0, None)
     (warning,) = warnings
     assert "refuses the model (" in warning and "you may not register models" in warning
@@ -194,13 +195,13 @@ def test_a_slow_upload_holds_nothing_up_and_is_said(script, database, monkeypatc
 
     def slow(self: MlflowClient, model_id: str, local_dir: str) -> None:
         begun.set()
-        go_on.wait(60)
+        go_on.wait(PATIENCE_S)
         upload(self, model_id, local_dir)
 
     monkeypatch.setattr(MlflowClient, "log_model_artifacts", slow)
     tracker = MlflowTracker(script.folder, uri=database, on_warning=pytest.fail)
     tracker.start()
-    assert begun.wait(60)
+    assert begun.wait(PATIENCE_S)
     shipped = tracker.close(drain_s=0.2)
     assert (shipped.pending, shipped.model_waits) == (0, True)
     assert shipped.problem is not None and "is slow" in shipped.problem

@@ -1,0 +1,109 @@
+"""A script of launch/ in a process of its own, in which Ray has a fault that no test can bring about on every machine.
+
+python faulty_ray.py FAULT SCRIPT OPTION ...
+
+- `memory`: the death of a worker is what Ray makes of one that its memory monitor stopped.
+- `slow-start`: the first node that Ray starts does not come up in the half minute that Ray has for it.
+- `system`: once an epoch is journalled, Ray's next answer is a RaySystemError.
+- `fault-of-ours`: once an epoch is journalled, asc itself raises.
+"""
+
+import runpy
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+LOW = "1 worker(s) were killed due to the node running low on memory."
+
+
+def main(fault: str, script: str, *options: str) -> None:
+    """Bring the fault about, then be the script."""
+    sys.path.insert(0, str(Path(script).parents[1]))
+    from asc.search import environment
+
+    environment.prepare(local=True)
+    {"memory": memory, "slow-start": slow_start, "system": system, "fault-of-ours": fault_of_ours}[fault]()
+    sys.argv = [script, *options]
+    runpy.run_path(script, run_name="__main__")
+
+
+def memory() -> None:
+    """Only the kind of the error is made here: the worker died, and what follows is real."""
+    import ray
+    from ray.air.execution._internal import event_manager
+    from ray.exceptions import ActorDiedError, OutOfMemoryError
+
+    def get(future: Any) -> Any:
+        try:
+            return ray.get(future)
+        except ActorDiedError as error:
+            raise OutOfMemoryError(LOW) from error
+
+    event_manager.ray = SimpleNamespace(get=get, wait=ray.wait)  # type: ignore[attr-defined]
+
+
+def slow_start() -> None:
+    """The node does come up, but Ray is not told so."""
+    import ray
+
+    first: list[str] = []
+    real = ray._private.services.get_node
+
+    def get_node(address: str, node: str) -> Any:
+        first.append(node)
+        if node != first[0]:
+            return real(address, node)
+        time.sleep(1)
+        raise RuntimeError("no such node")
+
+    ray._private.services.get_node = get_node
+
+
+def system() -> None:
+    """What Tune waits by, in its loop."""
+    import ray
+    from ray.air.execution._internal import actor_manager
+    from ray.exceptions import RaySystemError
+
+    heard = epochs_heard()
+
+    def wait(*arguments: Any, **options: Any) -> Any:
+        if heard:
+            raise RaySystemError("the object store has lost its memory")
+        return ray.wait(*arguments, **options)
+
+    given = {name: getattr(ray, name) for name in ("actor", "kill", "remote", "get")}
+    actor_manager.ray = SimpleNamespace(**given, wait=wait)  # type: ignore[attr-defined]
+
+
+def fault_of_ours() -> None:
+    """The stopper, which Tune asks at each step."""
+    from asc.search.ray_adapters import EndOfSearch
+
+    heard = epochs_heard()
+
+    def stop_all(self: Any) -> bool:
+        return bool(1 / 0) if heard else False
+
+    EndOfSearch.stop_all = stop_all  # type: ignore[method-assign]
+
+
+def epochs_heard() -> list[Any]:
+    """Gets an entry with each epoch that the conductor hears of."""
+    from asc.search.conductor import Conductor
+
+    heard: list[Any] = []
+    real = Conductor.epoch_done
+
+    def epoch_done(self: Any, worker: str, metrics: Any) -> bool:
+        heard.append(metrics)
+        return real(self, worker, metrics)
+
+    Conductor.epoch_done = epoch_done  # type: ignore[method-assign]
+    return heard
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
