@@ -205,10 +205,11 @@ def test_a_missing_or_cut_model_is_one_sentence(model: Path, evaluate: Run) -> N
         assert (code, out) == (2, "") and err.count("\n") == 1 and path.name in err
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_no_cut_file(
+def test_on_a_full_disk_the_figures_are_printed_and_no_file_is_left(
     model: Path, evaluate: Run, file_size_limit: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     with file_size_limit(15_000):
         code, out, err = evaluate(model)
-    assert (code, out) == (2, "") and "the disk is full" in err and err.count("\n") == 1
-    assert not [path for path in (model.parent / "evaluation-valid").iterdir() if path.suffix in (".png", ".tmp")]
+    assert code == 2 and "the disk is full at " in err and err.count("error:") == 1
+    assert "log loss, macro" in out and "written to" not in out, "what was computed is not lost to the disk"
+    assert list((model.parent / "evaluation-valid").iterdir()) == []
