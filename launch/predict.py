@@ -21,9 +21,10 @@ from asc.prediction_text import Printer, Style, require_one_style, require_one_t
 class Options:
     """Print the label of each sound file and its probability, or with --follow those of a stream, every second.
 
-    Files may have any rate, number of channels and length, and any format that libsndfile reads (wav, flac, ogg, mp3,
-    aiff, ...). What is longer than 30 s is cut into windows of about 10 s, whose probabilities are averaged. Files that
-    cannot be read are named at the end, each with its reason, and the exit code is 2 then; the others are done.
+    Files may have any rate, number of channels and length, and any usual format (wav, flac, ogg, mp3, m4a, webm, wma
+    and more, see docs/formats.md). What is longer than 30 s is cut into windows of about 10 s, whose probabilities are
+    averaged. Files that cannot be read are named at the end, each with its reason, and the exit code is 2 then; the
+    others are done.
 
     A stream on standard input may be WAV, MP3, AAC, FLAC, Ogg or whatever else can be decoded as it comes: its first
     bytes decide. Anything else is raw PCM, as --rate, --channels and --format say. Every second a line says what the

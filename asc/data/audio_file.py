@@ -294,18 +294,20 @@ def _payloads(file: BinaryIO, container: Container | None, size_bytes: int) -> l
             payload = _PCM[kind](file, size_bytes)
             return [] if payload is None else [payload]
         case "flac":
-            return [] if flac_samples(file) is not None and not tagged else None
+            return [] if flac_samples(file) is not None else None
         case "ogg":
             links = ogg_links(file, size_bytes)
-            if tagged or not all(packet.startswith(_OGG_OF_LIBSNDFILE) for _, _, packet in links):
+            if not all(packet.startswith(_OGG_OF_LIBSNDFILE) for _, _, packet in links):
                 return None
-            return [Payload(start=start, stop=stop, header=b"") for start, stop, _ in links] if len(links) > 1 else []
+            parts = [Payload(start=start, stop=stop, header=b"") for start, stop, _ in links]
+            return parts if tagged or len(parts) > 1 else []
         case "mp3":
             return [] if mp3_is_counted(file, size_bytes) else None
         case None:
             return []
         case other:
-            _check_length(file, other, size_bytes)
+            if not tagged:
+                _check_length(file, other, size_bytes)
             return None
 
 

@@ -22,9 +22,9 @@ def flac_samples(file: BinaryIO) -> int | None:
 
     A segment of a longer recording, as ffmpeg cuts it, begins with a later frame than the first and may count them all.
     """
-    info = file.read(42)
-    count = int.from_bytes(info[21:26]) & (2**36 - 1)
-    file.seek(4)
+    start = file.tell()
+    count = int.from_bytes(file.read(26)[21:]) & (2**36 - 1)
+    file.seek(start + 4)
     while len(head := file.read(4)) == 4:
         file.seek(int.from_bytes(head[1:]), 1)
         if head[0] & 0x80:  # the last block of metadata
@@ -82,9 +82,9 @@ def ogg_links(file: BinaryIO, size_bytes: int) -> list[tuple[int, int, bytes]]:
     Raises:
         AudioProblem: cut off.
     """
+    place, headers = file.tell(), False
     _check_last_page(file, size_bytes)
     links: list[tuple[int, bytes]] = []
-    place, headers = 0, False
     while place < size_bytes:
         file.seek(place)
         page = file.read(27 + 255)
@@ -97,7 +97,7 @@ def ogg_links(file: BinaryIO, size_bytes: int) -> list[tuple[int, int, bytes]]:
             links.append((place, file.read(8)))
         headers = first
         place += 27 + len(sizes) + sum(sizes)
-    ends = [start for start, _ in links[1:]] + [size_bytes]
+    ends = [*(start for start, _ in links[1:]), size_bytes][: len(links)]
     return [(start, end, packet) for (start, packet), end in zip(links, ends, strict=True)]
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -243,3 +244,33 @@ def test_a_recording_that_a_phone_did_not_finish_says_so(tmp_path: Path) -> None
 def test_what_is_no_file_on_a_disk_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.wav")
     assert "--follow" in problem_of(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    "name", ["counts.flac", "unknown.flac", "arecord.wav", "sox.aiff", "counts.mp3", "chained.ogg"]
+)
+def test_an_id3_tag_before_any_container_changes_nothing(tmp_path: Path, name: str) -> None:
+    make = EXACTLY[name] if name in EXACTLY else ROUGHLY[name][0]
+    (tmp_path / name).write_bytes(make())
+    tagged = tmp_path / f"tagged {name}"
+    tagged.write_bytes(b"ID3\x04\x00\x00\x00\x00\x02\x01" + bytes(257) + make())
+    assert checked_header(tagged) == checked_header(tmp_path / name)
+    assert np.array_equal(decode(tagged, RATE_HZ), decode(tmp_path / name, RATE_HZ))
+
+
+@pytest.mark.parametrize(("start", "frame"), [(b"#!AMR\n", b"\x3c" + bytes(31)), (b"#!AMR-WB\n", b"\x44" + bytes(60))])
+def test_amr_of_phones(tmp_path: Path, start: bytes, frame: bytes) -> None:
+    """Frames of 20 ms; what is in them does not matter here."""
+    (tmp_path / "a.amr").write_bytes(start + 100 * frame)
+    header = checked_header(tmp_path / "a.amr")
+    assert header.samples == 2 * header.sample_rate_hz and header.sample_rate_hz in (8_000, 16_000)
+
+
+def test_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
+    names = ["alac.m4a", "flac.mka", "sox.w64", "unknown.flac"]
+    for name in names:
+        (tmp_path / name).write_bytes(EXACTLY[name]())
+    alone = [decode(tmp_path / name, 16_000) for name in names]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda name: decode(tmp_path / name, 16_000), names * 8))
+    assert all(np.array_equal(sound, expected) for sound, expected in zip(found, alone * 8, strict=True))

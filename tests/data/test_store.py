@@ -191,12 +191,12 @@ def test_at_most_twenty_bad_files_are_shown(data: Path, cache: Path) -> None:
 
 
 def test_a_store_that_cannot_fit_is_refused_before_it_is_begun(data: Path, cache: Path) -> None:
-    """A sparse file says that it holds more sound than the disk could take."""
+    """A sparse file under many names holds more sound than the disk could take."""
     free = os.statvfs(data).f_bavail * os.statvfs(data).f_frsize
     soundfile.write(data / "0.wav", sound(0), RATE_HZ, subtype="PCM_U8", format="W64")
     whole = bytearray((data / "0.wav").read_bytes())
     place = whole.index(b"data") + 16
-    size = free
+    size = 2**27
     whole[16:24] = (len(whole) + size).to_bytes(8, "little")
     whole[place : place + 8] = (size + 24).to_bytes(8, "little")
     (data / "0.wav").write_bytes(whole)
@@ -204,8 +204,11 @@ def test_a_store_that_cannot_fit_is_refused_before_it_is_begun(data: Path, cache
         os.truncate(data / "0.wav", len(whole) + size)
     except OSError:
         pytest.skip("the file system holds no sparse file of this size")
+    names = [f"link-{number}.wav" for number in range(free // (2 * size) + 2)]
+    for name in names:
+        os.link(data / "0.wav", data / name)
     with pytest.raises(InputError, match=r"needs [\d,]+ bytes, but .*cache has [\d,]+ bytes free"):
-        open_(manifest_of(data, ["0.wav"]), cache)
+        open_(manifest_of(data, names), cache)
     assert list(cache.iterdir()) == []
 
 
