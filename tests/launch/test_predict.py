@@ -113,11 +113,17 @@ def test_wrong_options_are_one_sentence(run: Run, options: tuple[str, ...], part
     assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1 and part in err
 
 
-def test_a_stream_of_another_container_is_one_sentence(run: Run, tiny_csv: Path) -> None:
+def test_a_stream_that_is_no_sound_is_one_sentence(run: Run) -> None:
+    code, out, err = run("--follow", stdin=b"<!DOCTYPE html><html>404</html>" * 9000)
+    assert (code, out) == (2, "") and err.startswith("error: the stream begins as HTML does") and err.count("\n") == 1
+
+
+def test_a_stream_of_another_container_is_heard(run: Run, tiny_csv: Path) -> None:
     file = io.BytesIO()
     soundfile.write(file, soundfile.read(tiny_csv.parent / "up_fast-00-0.wav")[0], 8000, format="FLAC")
-    code, out, err = run("--follow", "--every", "0.1", stdin=file.getvalue())
-    assert (code, out) == (2, "") and err.startswith("error: the stream begins as FLAC does") and err.count("\n") == 1
+    code, out, err = run("--follow", "--every", "0.1", "--window", "0.5", stdin=file.getvalue())
+    assert code == 0 and out.count("\n") == 5
+    assert err.startswith("listening: 8,000 Hz, 1 channel, flac (decoded from FLAC), the latest ")
 
 
 def test_a_closed_standard_input_is_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
