@@ -254,7 +254,8 @@ def test_a_batch_is_speed_then_mixup_of_its_crops():
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6])
 @pytest.mark.parametrize("partners", ["next", "any"])
-def test_the_parts_of_workers_are_the_whole_batch_to_the_bit(count, partners):
+def test_the_parts_of_workers_are_the_whole_batch_but_for_the_rounding_of_sums(count, partners):
+    """Which kernel resamples a batch depends on the processor and on the size of the batch: sums differ by 2e-7."""
     (plan,) = _plan(range(6))
     if partners == "any":
         plan = dataclasses.replace(plan, partner=np.array([5, 5, 0, 1, 4, 2]))
@@ -263,7 +264,8 @@ def test_the_parts_of_workers_are_the_whole_batch_to_the_bit(count, partners):
     parts = [plan.part(Workers(rank=rank, count=count)) for rank in range(count)]
     assert sum(map(len, parts)) == len(plan)
     made = [batcher.transform(batcher.load(part)) for part in parts]
-    assert torch.equal(torch.cat([waveform for waveform, _ in made]), waveform)
+    together = torch.cat([waveform for waveform, _ in made])
+    torch.testing.assert_close(together, waveform, rtol=0, atol=1e-6 * float(waveform.abs().max()))
     assert torch.equal(torch.cat([target for _, target in made]), target)
 
 

@@ -5,19 +5,28 @@
 The network has random weights; the ranges of its activations are set by a few batches of noise. Rows take turns, and
 the fastest of their CPU times counts, so that other work on the machine does not. "float network" is the recipe's own
 network in float32 as torch runs it in evaluation, from log-mel; rows from the waveform hold the front end as well.
+"int8 weights" is the 8-bit file with its weights as int8: what uint8 ones cost is the quotient of the two rows. On a
+processor without VNNI its logits are wrong; how far is printed.
 """
 
 import argparse
 import dataclasses
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from onnx_networks import with_int8_weights
+
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.export.onnx import OnnxSession, build_onnx, byte_account
+from asc.export.processor import kind, this_machine
 from asc.frontend import LogMel
 from asc.model_info import DataIdentity, ModelInfo, longest
 from asc.models.build import build_network
@@ -78,6 +87,9 @@ def main() -> None:
         )
         for source in ("log_mel", "waveform")
     }
+    compact = build_onnx(stored, info(experiment), source="log_mel", compact=True)
+    if experiment.compression.storage == "int8":
+        files |= {"ONNX, int8 weights, from log_mel": with_int8_weights(compact)}
     front_end = LogMel(experiment.front_end)
     samples = round(options.seconds * experiment.front_end.sample_rate_hz)
     wave = 0.05 * torch.randn(1, samples, generator=torch.Generator().manual_seed(1))
@@ -97,10 +109,19 @@ def main() -> None:
     }
     found = fastest(rows, options.repeats)
     reference = next(iter(found.values()))
-    print(f"{options.recipe}, {options.seconds:g} s of audio, one thread, torch {torch.__version__}")
+    print(
+        f"{options.recipe}, {options.seconds:g} s of audio, one thread, {kind(*this_machine())}, "
+        f"torch {torch.__version__}"
+    )
     for name, spent in found.items():
         print(f"{name:40s} {spent:8.1f} ms  {spent / reference:6.2f} of the float network")
-    for (name, data), said in zip(files.items(), (experiment, experiment, half, half), strict=True):
+    step, expected = float(stored.dense.output.scale), stored(log_mel).numpy()
+    for name in files:
+        if name.startswith("ONNX, int8") and name.endswith("log_mel"):
+            off = np.abs(sessions[name].logits(given["log_mel"]) - expected).max() / step
+            print(f"{name:40s} {off:8.1f} steps off")
+    print(f"{'compact ONNX, from log_mel':40s} {len(compact):9,} bytes")
+    for (name, data), said in zip(files.items(), (experiment, experiment, half, half), strict=False):
         payload = cost(said.architecture, said.front_end, said.compression).stored.size_bytes
         print(f"{name:40s} {len(data):9,} bytes, {len(data) - payload:,} over the payload of {payload:,}")
     for row in byte_account(next(iter(files.values()))).rows:
