@@ -150,7 +150,7 @@ def test_a_search_that_ends_by_an_error_writes_what_is_there_and_goes_on(
             os.kill(pid, signal.SIGKILL)
     got, _, err = ended(process)
     assert got == code and sentence in err and f"--resume {name}" in err, err
-    assert ("Traceback" in err) == (code == 1) and err.count("error: ") == (code == 2), err
+    assert ("Traceback" in err) == (code == 1) and err.count("\nerror: ") == (code == 2), err
     assert (run / "leaderboard.csv").read_text().count("unfinished") == 1
     assert "best/" not in err, "there is none"
     bench.fault = None

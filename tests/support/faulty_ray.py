@@ -74,7 +74,7 @@ def system() -> None:
             raise RaySystemError("the object store has lost its memory")
         return ray.wait(*arguments, **options)
 
-    given = {name: getattr(ray, name) for name in ("actor", "kill", "remote", "get")}
+    given = {name: getattr(ray, name) for name in ("ObjectRef", "actor", "get", "kill", "remote")}
     actor_manager.ray = SimpleNamespace(**given, wait=wait)  # type: ignore[attr-defined]
 
 
