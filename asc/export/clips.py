@@ -4,6 +4,7 @@ They are of the data that the model was trained on, the test fold excepted; whic
 not matter, for two forms of one network are compared.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -57,15 +58,23 @@ class GateClips:
         self._stored: dict[tuple[int, int | None], Logits] = {}
         self.clips = choose(dataset, count)
 
-    def agreement(self, export: Export, *, every: int = 1, progress: Progress) -> Agreement:
-        """Run an export on the clips, or on every `every`-th of them, and the stored form on the same."""
+    def agreement(
+        self, export: Export, *, every: int = 1, limit_steps: int | None = None, progress: Progress
+    ) -> Agreement:
+        """Run an export on the clips, or on every `every`-th of them, and the stored form on the same.
+
+        `limit_steps` is what is allowed to kernels that compute otherwise than those which the gate is made for.
+        """
         found, count = [], len(self.clips[::every])
         for number, waveform in enumerate(self._waveforms(export, every), start=1):
             x = waveform if export.source == "waveform" else self._features(waveform)
             found.append(export.session.logits(x)[0])
             progress(number, count)
         stored = self._stored_logits(export)[::every]
-        return agreement(np.stack(found), stored, allowed(self._network, stored, source=export.source))
+        limits = allowed(self._network, stored, source=export.source)
+        if limit_steps is not None:
+            limits = dataclasses.replace(limits, limit_steps=limit_steps)
+        return agreement(np.stack(found), stored, limits)
 
     def _waveforms(self, export: Export, every: int = 1) -> Iterator[NDArray[np.float32]]:
         """Clips (1, samples) in the lengths that an export takes."""
