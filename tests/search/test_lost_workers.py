@@ -4,7 +4,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.air.execution import FixedResourceManager
 from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayActorError, RaySystemError
 from ray.tune.execution import tune_controller
 
@@ -18,7 +17,7 @@ def heard(error: Exception) -> list[tuple[str, Exception]]:
     found: list[tuple[str, Exception]] = []
     actor = SimpleNamespace(actor_id=1, _on_error=lambda actor, error: found.append(("worker", error)))
     task: Any = SimpleNamespace(_tracked_actor=actor, _on_error=lambda actor, error: found.append(("task", error)))
-    manager: Any = tune_controller.RayActorManager(FixedResourceManager({"CPU": 1}))
+    manager: Any = tune_controller.RayActorManager(None)  # it would start a Ray
     manager._cleanup_actor = lambda tracked_actor: None  # there is none
     manager._actor_task_failed(task, error)
     return found
