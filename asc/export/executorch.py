@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from asc.export.decomposed import DecomposedNet, shortest_frames
-from asc.export.quiet import quiet
+from asc.export.quiet import native_words, quiet
 from asc.quant.integer import IntegerNet
 
 
@@ -39,12 +39,14 @@ class ExecutorchSession:
 
     def __init__(self, data: bytes) -> None:
         """Load a .pte file from memory; it runs on one thread."""
-        from executorch.extension.pybindings import portable_lib
-        from executorch.runtime import Runtime
-
-        portable_lib._unsafe_reset_threadpool(1)
         self._data = data  # the program points into it
-        self._method = Runtime.get().load_program(data).load_method("forward")
+        with quiet():
+            from executorch.extension.pybindings import portable_lib
+            from executorch.runtime import Runtime
+
+            with native_words():
+                portable_lib._unsafe_reset_threadpool(1)
+            self._method = Runtime.get().load_program(data).load_method("forward")
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log-mel (1, 1, mel_bands, frames) to logits (1, classes)."""

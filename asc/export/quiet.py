@@ -13,6 +13,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from typing import TextIO
 
 _LOGGERS = (
     "torchao",  # names each of its CUDA libraries that does not load, where there is no GPU none does
@@ -20,8 +21,12 @@ _LOGGERS = (
 )
 # torch copies specifications by a class that it has deprecated itself.
 _DEPRECATED = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
-# A count of operations, the delegate's name, and absl's remark that it was not set up.
-_NOTICE = re.compile(rb"I\d{4} |INFO: |WARNING: All log messages before absl::InitializeLog\(\)")
+# A count of operations, the delegate's name, and absl's remark that it was not set up; ExecuTorch, which gives no level,
+# tells how it counts cores (for a pool that gets one thread here, which it tells as well).
+_NOTICE = re.compile(
+    rb"I\d{4} |INFO: |WARNING: All log messages before absl::InitializeLog\(\)"
+    rb"|\[cpuinfo_utils\.cpp:\d+\] |\[threadpool\.cpp:\d+\] Resetting "
+)
 
 
 @contextlib.contextmanager
@@ -38,6 +43,15 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def native_words() -> Iterator[None]:
+    """Within `quiet`: treat what comes through `sys.stderr` as native code's, for pybind11 can send that there."""
+    stream = _descriptor_2()
+    with contextlib.redirect_stderr(stream):
+        yield
+    stream.flush()
+
+
+@contextlib.contextmanager
 def _only_errors(logger: logging.Logger) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -51,8 +65,7 @@ def _only_errors(logger: logging.Logger) -> Iterator[None]:
 def _without_native_notices() -> Iterator[None]:
     """Hold back what is written to file descriptor 2; `sys.stderr` goes on to where that led."""
     sys.stderr.flush()
-    # Not closed here: a thread that draws progress may still be writing to it.
-    shown = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    shown = _descriptor_2()
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
@@ -64,6 +77,11 @@ def _without_native_notices() -> Iterator[None]:
             for line in held:
                 if not _NOTICE.match(line):
                     os.write(2, line)
+
+
+def _descriptor_2() -> TextIO:
+    """A stream to where descriptor 2 leads now. Don't close it: a thread that draws progress may still write to it."""
+    return os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
 
 
 def _is_descriptor_2(stream: object) -> bool:

@@ -1,5 +1,8 @@
 """ExecuTorch runs what was built, at several lengths; of the extra `executorch`."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from tiny_networks import trained
@@ -27,3 +30,25 @@ def test_a_program_agrees_within_one_step_at_any_length(tiny_experiment: Experim
         assert float(((found - stored) / network.dense.output.scale).abs().max()) < 1.01
         seen |= set(stored.flatten().tolist())
     assert len(seen) > 5
+
+
+FRESH = """
+import torch
+from asc.config import Architecture, FrontEnd
+from asc.export.executorch import ExecutorchSession, build_executorch
+from asc.models.build import build_network
+from asc.quant.integer import to_integer
+
+architecture = Architecture(
+    widths=(8,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(2,), classes=4, cardinality=2
+)
+built = build_network(architecture, FrontEnd(mel_bands=16), seed=0).train()
+built(torch.randn(2, 1, 16, 60))
+session = ExecutorchSession(build_executorch(to_integer(built), longest_frames=50))
+assert session.logits(torch.zeros(1, 1, 16, 50).numpy()).shape == (1, 4)
+"""
+
+
+def test_nothing_foreign_is_printed() -> None:
+    finished = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
