@@ -181,5 +181,5 @@ def _notes(session: "LitertSession", info: ModelInfo, arena_bytes: int) -> dict[
         "output, logits": session.output.text,
         "labels": ", ".join(info.labels),
         "operators": ", ".join(session.operators),
-        "tensor arena": f"{arena_bytes} bytes for tensors, and what the interpreter keeps of each for itself",
+        "tensor arena": f"over {arena_bytes} bytes: scratch of operators and the interpreter's own come on top",
     }

@@ -21,8 +21,8 @@ _LOGGERS = (
 )
 # torch copies specifications by a class that it has deprecated itself.
 _DEPRECATED = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
-# A count of operations, the delegate's name, and absl's remark that it was not set up; ExecuTorch, which gives no level,
-# tells how it counts cores (for a pool that gets one thread here, which it tells as well).
+# A count of operations, the delegate's name, and absl's remark that it was not set up. ExecuTorch gives no level: it
+# tells how it counts cores, for a pool that gets one thread here, which it tells as well.
 _NOTICE = re.compile(
     rb"I\d{4} |INFO: |WARNING: All log messages before absl::InitializeLog\(\)"
     rb"|\[cpuinfo_utils\.cpp:\d+\] |\[threadpool\.cpp:\d+\] Resetting "

@@ -129,7 +129,7 @@ def sheet(found: Sequence[Record]) -> Sheet:
     return Sheet(
         title=f"Exports of a network of {found[0].payload_bytes:,} bytes",
         columns=("file", "bytes", "overhead", "ms", "ratio", "off by", "labels"),
-        rows=tuple(row for record in found for row in _rows(record)),
+        rows=tuple(row for record in found for row in _rows(record, among=found)),
     )
 
 
@@ -193,10 +193,12 @@ def beside(record: Record) -> str:
     return f"{record.file}.json"
 
 
-def _rows(record: Record) -> Iterator[tuple[str, ...]]:
+def _rows(record: Record, *, among: Sequence[Record]) -> Iterator[tuple[str, ...]]:
+    """A row for a record, then one for each of the other kernels, once for all formats that hold the same bytes."""
     sizes = (f"{record.size_bytes:,}", f"{record.over_payload_bytes:+,}")
     yield (record.file, *sizes, *_figures(record.gate, record.latency))
-    for kernels in record.kernels:
+    first = next(other for other in among if other.sha256 == record.sha256)
+    for kernels in record.kernels if first is record else ():
         yield (f"  {kernels.name} kernels", "", "", *_figures(kernels.gate, kernels.latency))
 
 

@@ -110,6 +110,12 @@ def test_the_table_and_the_legend_say_for_which_kernels_the_gate_does_not_hold(
         "  reference kernels",
     ]
     assert sheet([record]).rows[2][3:5] == ("24.0", "6.00")
+    array = dataclasses.replace(record, file="model_data.c", format="c-array")
+    assert [row[0] for row in sheet([record, array]).rows][3:] == ["model_data.c"], (
+        "the kernels' rows would be the same"
+    )
+    other_bytes = dataclasses.replace(array, sha256="0")
+    assert len(sheet([record, other_bytes]).rows) == 6
     text = legend([record])
     assert "model.tflite: the gate holds for XNNPACK and reference kernels" in text
     assert "not for optimised kernels (a logit is 2.0 steps off, 1 are allowed)" in text
