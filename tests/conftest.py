@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,12 @@ from asc.results import Signal
 from asc.train import train
 
 RATE_HZ = 8000
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C in what the tests start, also where a shell runs them in the background, which ignores it for all."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
