@@ -125,7 +125,7 @@ def test_a_folder_in_which_ray_cannot_write_is_named_and_nothing_is_left(bench: 
     bench.environment["RAY_TMPDIR"] = str(bench.folder / "tiny.toml")
     code, _, err = ended(bench.search("nowhere", *ALONE))
     assert code == 2 and err.count("error:") == 1 and "Traceback" not in err, err
-    assert "tiny.toml is no folder that can be written" in err and "RAY_TMPDIR" in err
+    assert "tiny.toml is not a writable folder" in err and "RAY_TMPDIR" in err
     assert not bench.run("nowhere").exists()
 
 
