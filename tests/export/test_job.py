@@ -14,7 +14,6 @@ from unrun_export import GATE, SPEED, NoSession
 
 from asc.config import Experiment
 from asc.data.dataset import Dataset
-from asc.export import formats
 from asc.export.clips import Progress
 from asc.export.formats import Export, Format, Source
 from asc.export.job import EVERY, GateError, export_all, write_all
@@ -109,7 +108,7 @@ def unseen(name: str) -> Iterator[Progress]:
 
 @pytest.fixture
 def checked(
-    tiny_experiment: Experiment, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    tiny_experiment: Experiment, tiny_dataset: Dataset
 ) -> Callable[[Mapping[str, int], Mapping[Format, str]], dict[Format, Record]]:
     """Exports that honest kernels run by default, and others that are so many steps off."""
     network = trained(tiny_experiment, tiny_dataset, storage="int8", steps=4)
@@ -126,10 +125,8 @@ def checked(
             kernels={name: Torch(network, steps) for name, steps in kernels.items()},
             decisive=decisive,
         )
-        monkeypatch.setattr(formats, "plan", lambda *arguments, **more: {"model.tflite": lambda: export})
-        ((_, found),) = export_all(
-            network, info, tiny_dataset, ["litert", "c-array"], clips=17, seconds=0.5, running=unseen
-        )
+        makers = {"model.tflite": lambda: export}
+        ((_, found),) = export_all(network, info, tiny_dataset, makers, clips=17, seconds=0.5, running=unseen)
         return {record.format: record for record in found}
 
     return run
