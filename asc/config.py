@@ -194,7 +194,7 @@ class Compression:
     """How weights are stored, which share of them is pruned, and when quantisation ranges settle (report, section 3).
 
     `int8` is trained with quantisation (3.1). `float16` is trained in 32 bits and stored in 16; it computes in 32.
-    `prune_ratio` is the share of the smallest weights that is set to zero behind the first cycle, for good (3.3).
+    `prune_ratio` is the share of the smallest weights that is set to zero after the first cycle, for good (3.3).
     """
 
     storage: Storage = "int8"
@@ -274,8 +274,8 @@ class Experiment:
         pruned, method = self.compression.prune_ratio > 0, self.calibration.method
         _require(
             not pruned or self.schedule.cycles >= 2,
-            f"compression.prune_ratio {self.compression.prune_ratio} prunes behind the first cycle, so training must "
-            f"go on behind it: set schedule.cycles to 2 or more, got {self.schedule.cycles}",
+            f"compression.prune_ratio {self.compression.prune_ratio} prunes after the first cycle, so training must "
+            f"go on after it: set schedule.cycles to 2 or more, got {self.schedule.cycles}",
         )
         _require(
             not pruned or method in ("none", "temperature"),
@@ -284,7 +284,7 @@ class Experiment:
 
     @property
     def first_kept_epoch(self) -> int:
-        """The first epoch whose network may be stored: behind the pruning, if there is one."""
+        """The first epoch whose network may be stored: after the pruning, if there is one."""
         return self.schedule.epochs_per_cycle + 1 if self.compression.prune_ratio > 0 else 1
 
     def flat(self) -> dict[str, Scalar]:

@@ -1,4 +1,4 @@
-"""Pruning: the smallest weights become zero behind the first cycle and stay zero (report, section 3.3).
+"""Pruning: the smallest weights become zero after the first cycle and stay zero (report, section 3.3).
 
 Unstructured and global by magnitude over convolution, dense and SE weights (Blalock et al. 2020,
 https://arxiv.org/abs/2003.03033), among those of the same stored width (`asc.size.pruned_counts`), so that the size law

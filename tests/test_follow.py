@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from patience import PATIENCE_S
 
 import asc
 import asc.pcm
@@ -129,7 +130,7 @@ def test_lines_of_a_coded_stream_come_while_it_goes_on(model: Model, coded: byte
     def write() -> None:
         with os.fdopen(writer, "wb", buffering=0) as pipe:
             pipe.write(coded[: len(coded) // 2])
-            sent.append(lines.wait(timeout=300))
+            sent.append(lines.wait(timeout=PATIENCE_S))
             pipe.write(coded[len(coded) // 2 :])
 
     thread = threading.Thread(target=write)

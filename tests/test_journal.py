@@ -212,18 +212,19 @@ def test_a_second_opener_is_refused_until_the_first_has_closed(path: Path) -> No
 
 
 HOLDER = """
-import sys, time
+import sys
 from pathlib import Path
 from asc.journal import Journal, RunStarted
 journal = Journal(Path(sys.argv[1]))
 journal.append(RunStarted(name="r", kind="train", settings={}))
 print("held", flush=True)
-time.sleep(600)
+sys.stdin.read()
 """
 
 
 def test_a_killed_holder_lets_go(path: Path) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         with pytest.raises(InputError, match="is in use"):

@@ -178,7 +178,8 @@ def test_what_an_outage_kept_is_said_and_sent_later(
         journal.append(asked("t000"))
         wait_for(lambda: bool(said))
         left = mirror.close(drain_s=0.1)
-        mirror._thread.join(120)  # its last request must not reach the server that is back, beside the next mirror's
+        # Its last request must not reach the server that is back, beside the next mirror's.
+        mirror._thread.join(PATIENCE_S)
     finally:
         object_store.start()
     assert left.missing == ("leaderboard.csv", JOURNAL) and "NETWORK_CONNECTION" in str(left.problem)

@@ -115,7 +115,7 @@ def _role(tensor: TensorProto, node: NodeProto, place: int) -> str | None:
         case (("QuantizeLinear" | "DequantizeLinear"), 1):
             return "weight scales" if tensor.dims else "activation scales"
         case (("QuantizeLinear" | "DequantizeLinear"), 2):
-            # One of 128 for each output channel, where weights are written 128 higher, is none of the network.
+            # One of 128 for each output channel, where weights are written 128 higher, does not belong to the network.
             return None if tensor.dims else "activation zero points"
         case "Conv", 1:
             return "weights" if half else "SE weights and biases"

@@ -17,7 +17,7 @@ from asc.model_info import ModelInfo
 from asc.quant.stored import StoredNet
 from asc.sheet import Sheet
 
-_PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "executorch", "litert-torch", "ai-edge-litert")
+_PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "executorch", "litert-torch", "ai-edge-litert", "tflite-micro")
 _RUNTIMES = {"onnx": "onnxruntime", "executorch": "executorch", "litert": "ai-edge-litert", "c-array": "ai-edge-litert"}
 
 
@@ -48,7 +48,8 @@ class Record:
     which bytes of the file are something else. The gate ran on this kind of `processor`, in a session without options
     but for its threads; `products` say for all others whether products of 8 bits can overflow. The file takes clips of
     `shortest_samples` to `longest_samples`.
-    `gate` and `latency` are of the kernels that the format is run with by default, `kernels` are all others.
+    `gate` and `latency` are of the kernels that a plain session has, or of those that `gate_kernels` names: the ones
+    that the format is run with by default. `kernels` has every other way in which the bytes were run, those included.
     """
 
     file: str
@@ -57,6 +58,7 @@ class Record:
     size_bytes: int
     payload_bytes: int
     gate: Agreement
+    gate_kernels: str | None
     processor: str
     products: Products | None
     latency: Latency
@@ -94,6 +96,7 @@ def records(
             size_bytes=len(export.data),
             payload_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state.values()),
             gate=_of(export, measured, name).gate,
+            gate_kernels=_gate_kernels(export, measured, name),
             processor=kind(*this_machine()),
             products=export.products,
             latency=_of(export, measured, name).latency,
@@ -163,12 +166,10 @@ def next_step(found: Sequence[Record], folder: Path) -> str:
 def said(record: Record) -> str:
     """What a model card says of an export: its size, and what it was checked on and how."""
     gate, products = record.gate, record.products
-    runtime = _RUNTIMES[record.format]
-    session = f"in a plain session of {runtime} {record.versions.get(runtime, '')}".rstrip()
     text = (
-        f"{record.size_bytes:,} bytes. On {gate.clips} clips, {session} on {record.processor}, no logit is more than "
-        f"{gate.largest_steps:.1f} of {gate.limit_steps} allowed steps off; {gate.argmax_differs} clips get another "
-        "label"
+        f"{record.size_bytes:,} bytes. On {gate.clips} clips, {_run_by(record)} on {record.processor}, no logit is "
+        f"more than {gate.largest_steps:.1f} of {gate.limit_steps} allowed steps off; {gate.argmax_differs} clips get "
+        "another label"
     )
     text += " (their top two lie within a step)." if gate.argmax_differs else "."
     if products is None:
@@ -177,6 +178,18 @@ def said(record: Record) -> str:
         f" Saturating products of processors without VNNI, emulated: {products.overflowing or 'none'} of its "
         f"{products.pairs:,} pairs can overflow."
     )
+
+
+def _run_by(record: Record) -> str:
+    """What the gate ran the bytes with, and its version where that is known."""
+    match record.gate_kernels:
+        case None:
+            runtime = _RUNTIMES[record.format]
+            return f"in a plain session of {runtime} {record.versions.get(runtime, '')}".rstrip()
+        case "TFLite Micro":
+            return f"by TensorFlow Lite Micro {record.versions.get('tflite-micro', '')}".rstrip()
+        case name:
+            return f"by LiteRT's {name} kernels (ai-edge-litert {record.versions.get('ai-edge-litert', 'not known')})"
 
 
 def contents(export: Export, found: Sequence[Record]) -> dict[str, bytes]:
@@ -209,8 +222,13 @@ def _figures(gate: Agreement, latency: Latency) -> tuple[str, ...]:
 
 def _of(export: Export, measured: Measured, name: Format) -> Measured | Kernels:
     """The figures of the kernels that a format is run with by default."""
-    found = [kernels for kernels in measured.kernels if kernels.name == export.decisive.get(name)]
-    return found[0] if found else measured
+    return next((kernels for kernels in measured.kernels if kernels.name == export.decisive.get(name)), measured)
+
+
+def _gate_kernels(export: Export, measured: Measured, name: Format) -> str | None:
+    """Which kernels these are; None for those of a plain session."""
+    found = _of(export, measured, name)
+    return found.name if isinstance(found, Kernels) else None
 
 
 def _takes(record: Record) -> str:

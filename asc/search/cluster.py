@@ -51,7 +51,7 @@ def _start(settings: SearchSettings, say: Callable[[str], None]) -> None:
     """Start Ray on this machine; where it is too busy, once more."""
     check_folder(Path(str(get_default_ray_temp_dir())))  # type: ignore[no-untyped-call]
     for attempt in range(1, _ATTEMPTS + 1):
-        before = _children().values()
+        before = _children().keys()
         try:
             ray.init(
                 address="local",
@@ -62,7 +62,7 @@ def _start(settings: SearchSettings, say: Callable[[str], None]) -> None:
             )
             return
         except Exception as error:  # what does not come up in time is an Exception of no kind of its own
-            _end(set(_children().values()) - set(before))
+            _end(_children().keys() - before)
             if isinstance(error, OSError):
                 where = f"{error.filename}: " if error.filename else ""
                 raise InputError(f"Ray cannot start: {where}{error.strerror or error}; {_ELSEWHERE}") from error
@@ -75,15 +75,15 @@ def _start(settings: SearchSettings, say: Callable[[str], None]) -> None:
             say(f"Ray did not start in time ({_first_sentence(error)}): once more")
 
 
-def _children() -> dict[str, int]:
-    """The pids of this process's children that live, by name."""
+def _children() -> dict[int, str]:
+    """The names of this process's children that live, by pid: several may have one name."""
     import psutil  # Ray brings it along, and makes it importable
 
-    found = {}
+    found = dict[int, str]()
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):
             if child.status() != psutil.STATUS_ZOMBIE:
-                found[child.name()] = child.pid
+                found[child.pid] = child.name()
     return found
 
 
@@ -99,11 +99,11 @@ def check_folder(folder: Path) -> None:
     """Check that there is room for Ray's own files in a folder that is there, or is to be made.
 
     Raises:
-        InputError: there is not, or the folder is none that can be written.
+        InputError: there is not, or the folder is not writable.
     """
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"Ray cannot start: {there} is no folder that can be written; {_ELSEWHERE}")
+        raise InputError(f"Ray cannot start: {there} is not a writable folder; {_ELSEWHERE}")
     if (free := shutil.disk_usage(there).free) < _LEAST_BYTES:
         raise InputError(
             f"Ray cannot start: {there} has only {free / 1e6:.0f} MB free, and it needs {_LEAST_BYTES / 1e6:.0f} MB: "
@@ -156,7 +156,7 @@ def watched(
         while missed < _MOST_MISSED:
             if over.wait(_LOOK_EVERY_S):
                 return
-            missed = 0 if _answers(address) and processes <= _children().keys() else missed + 1
+            missed = 0 if _answers(address) and processes <= set(_children().values()) else missed + 1
         on_lost("Ray has died in the middle of the search (killed, or its node is gone)")
         if not over.wait(_STUCK_S) and on_stuck is not None:
             on_stuck()

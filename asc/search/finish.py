@@ -113,7 +113,7 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
 def rescued(conductor: Conductor, plan: Plan, say: Callable[[str], None]) -> Iterator[None]:
     """Whatever ends the search before its end was written: write what is there, and say how to go on.
 
-    A full disk is not an obstacle to the sentence.
+    Even a full disk does not suppress the sentence.
     """
     try:
         yield

@@ -98,7 +98,7 @@ def table(rows: Sequence[Row]) -> Table:
     return drawn
 
 
-_TITLE = "Leaderboard (validation split, stored networks; bytes predicted before training and counted behind it)"
+_TITLE = "Leaderboard (validation split, stored networks; bytes predicted before training and counted after it)"
 _COLUMNS = (
     ("#", True),
     ("trial", False),

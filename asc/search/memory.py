@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 60.0
-# Workers that Ray stops within so many seconds are stopped for one shortage.
+# Workers that Ray stops within this many seconds are stopped for one shortage.
 _ONE_SHORTAGE_S = 15.0
 # A shortage that follows another one sooner than this is the same that has not passed.
 _RECENT_S = 600.0
@@ -36,7 +36,7 @@ class Headroom:
         self._most = self.limit = most
         self._say, self._is_short, self._clock_s = say, is_short, clock_s
         self._beside: dict[str, bool] = {}
-        self._lost_behind: dict[str, int] = {}
+        self._lost_after: dict[str, int] = {}
         self._shortage_s = self._patient_until_s = self._resumes_s = -float("inf")
         self._pause_s, self._waits, self._lowered = _FIRST_PAUSE_S, False, False
 
@@ -69,8 +69,8 @@ class Headroom:
         It is if it ran alone and there is memory again now that it is gone: else others hold it.
         """
         alone = not self._beside.pop(worker, False)
-        now_s, again = self._clock_s(), self._lost_behind.get(trial) == epoch
-        self._lost_behind[trial] = epoch
+        now_s, again = self._clock_s(), self._lost_after.get(trial) == epoch
+        self._lost_after[trial] = epoch
         if now_s - self._shortage_s > _ONE_SHORTAGE_S:
             recent = now_s - self._shortage_s < _RECENT_S
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S) if recent else _FIRST_PAUSE_S

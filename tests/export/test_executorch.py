@@ -14,7 +14,7 @@ from asc.export.executorch import ExecutorchSession, build_executorch
 from asc.quant.integer import IntegerNet
 
 pytest.importorskip("executorch.runtime", reason='needs pip install -e ".[executorch]"')
-# Lowering takes half a minute of processor time, and so many minutes on a busy machine.
+# Lowering takes half a minute of processor time, and minutes on a busy machine.
 pytestmark = pytest.mark.timeout(1800)
 
 

@@ -20,7 +20,7 @@ from asc.models.build import build_network
 from asc.quant.integer import IntegerNet, to_integer
 
 pytest.importorskip("litert_torch", reason='needs pip install -e ".[litert]"')
-# The converter takes half a minute of processor time, and so many minutes on a busy machine.
+# The converter takes half a minute of processor time, and minutes on a busy machine.
 pytestmark = pytest.mark.timeout(1800)
 
 

@@ -95,6 +95,28 @@ def test_a_model_card_says_what_was_checked(made: tuple[Export, tuple[Record, ..
     assert said(without).endswith("1.0 of 1 allowed steps off; 0 clips get another label.")
 
 
+@pytest.mark.parametrize(
+    ("name", "ran"),
+    [
+        ("reference", "by LiteRT's reference kernels (ai-edge-litert 2.3.0)"),
+        ("TFLite Micro", "by TensorFlow Lite Micro 0.dev1"),
+    ],
+)
+def test_the_card_names_the_kernels_whose_figures_it_gives(
+    made: tuple[Export, tuple[Record, ...]], tiny_experiment: Experiment, tiny_dataset: Dataset, name: str, ran: str
+) -> None:
+    network = trained(tiny_experiment, tiny_dataset, storage="int8", steps=4)
+    info = info_of(tiny_experiment, tiny_dataset, network)
+    export = dataclasses.replace(made[0], decisive={"c-array": name})
+    two = dataclasses.replace(GATE, limit_steps=2, clips=3, argmax_differs=0, argmax_excused=0)
+    measured = dataclasses.replace(MEASURED, kernels=(Kernels(name=name, gate=two, latency=SPEED),))
+    plain, array = records(export, network, info, measured=measured, data="csv:meta.csv")
+    assert (plain.gate_kernels, array.gate_kernels) == (None, name) and tree(array)["gate_kernels"] == name
+    assert ", in a plain session of onnxruntime " in said(plain)
+    array = dataclasses.replace(array, versions={"ai-edge-litert": "2.3.0", "tflite-micro": "0.dev1"})
+    assert f" On 3 clips, {ran} on {array.processor}, no logit is more than 1.0 of 2 " in said(array)
+
+
 def test_the_table_and_the_legend_say_for_which_kernels_the_gate_does_not_hold(
     made: tuple[Export, tuple[Record, ...]],
 ) -> None:

@@ -19,7 +19,7 @@ from asc.quant.integer import IntegerNet
 
 FILES, SECONDS = 12, 3
 EXTRAS = {"executorch": "executorch.runtime", "litert": "litert_torch"}
-# The converters take half a minute of processor time, and so many minutes on a busy machine.
+# The converters take half a minute of processor time, and minutes on a busy machine.
 pytestmark = pytest.mark.timeout(1800)
 
 

@@ -14,7 +14,7 @@ from asc.export.processor import products_overflow, this_machine
 from asc.export.saturating import added, neighbours, overflowing_pairs, products_of, quantised_weights
 from asc.quant.integer import IntegerLayer
 
-OVERFLOWS = products_overflow(*this_machine()) is True
+OVERFLOWS = products_overflow(*this_machine())
 PADS, ZERO, Y_ZERO, Y_STEP = 1, 3, 100, 2.0**7
 """Steps are powers of two, so that the reference rounds as onnxruntime does."""
 
@@ -125,6 +125,8 @@ def test_int8_weights_overflow_on_this_processor_if_it_has_no_vnni_and_just_so(
     saturated = reference(x, weight, groups, signed=True)
     assert (saturated != exact(x, weight, groups)).sum() > 10, "products of this layer must overflow"
     assert overflowing_pairs(weight) > 0
+    if OVERFLOWS is None:
+        pytest.skip("it is not known whether this processor has VNNI")
     found = run(layer(weight, groups), x)
     np.testing.assert_array_equal(found, saturated if OVERFLOWS else exact(x, weight, groups))
 

@@ -21,6 +21,7 @@ from asc.config import Compression, Experiment
 from asc.data.choice import DataChoice
 from asc.data.dataset import Dataset
 from asc.export import onnx as onnx_export
+from asc.export.job import EVERY
 from asc.export.processor import kind, this_machine
 from asc.frontend import LogMel
 
@@ -84,10 +85,15 @@ def test_every_format_is_written_with_its_figures_beside_it(name: str, model: Pa
     assert found["output"] == str(folder)
     beside = [f"{record['file']}.json" for record in found["exports"]]
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES[name], *beside])
+    kernels = None
+    if name == "c-array":
+        kernels = "TFLite Micro" if importlib.util.find_spec("tflite_micro") else "reference"
+        assert f"// checked with: XNNPACK and {kernels} kernels; " in (folder / "model_data.h").read_text()
     for record in found["exports"]:
         assert json.loads((folder / f"{record['file']}.json").read_text()) == record
         gate = record["gate"]
-        assert gate["passed"] is True and gate["clips"] == 20
+        assert gate["passed"] is True and gate["clips"] == (20 if kernels is None else -(-20 // EVERY))
+        assert record["gate_kernels"] == kernels
         assert gate["argmax_differs"] == gate["argmax_excused"] and gate["largest_steps"] <= gate["limit_steps"] + 0.5
         assert record["over_payload_bytes"] == record["size_bytes"] - record["payload_bytes"]
         assert record["latency"]["milliseconds"] > 0 and record["versions"]["torch"] == torch.__version__

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from launched import ROOT, launched
+from patience import PATIENCE_S
 
 from asc.config import Experiment
 from asc.journal import EpochDone, RunEnded, fold, read_journal
@@ -50,7 +51,7 @@ def start(script: str, *options: str, **more: object) -> subprocess.Popen[str]:
 
 def refused(process: subprocess.Popen[str]) -> str:
     """The one sentence of a process that ends with exit code 2."""
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2 and "Traceback" not in err, err
     (sentence,) = [line for line in err.splitlines() if line.startswith("error: ")]
     return sentence
@@ -70,7 +71,7 @@ def training(data: Path, name: str, *options: str) -> tuple[str, ...]:
 
 def test_a_training_whose_disk_is_full_says_how_to_go_on_and_does(here: Path, tiny_csv: Path) -> None:
     process, run = start(*training(tiny_csv, "full", "--epochs-per-cycle", "12")), here / "runs" / "full"
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + PATIENCE_S
     while not epochs(run):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
@@ -93,7 +94,7 @@ def test_a_training_that_nobody_listens_to_is_trained_to_its_end(here: Path, tin
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(timeout=200) == 2
+    assert process.wait(timeout=PATIENCE_S) == 2
     record = fold(read_journal(here / "runs" / "unheard" / "journal.jsonl"))
     assert record.ended == RunEnded(outcome="finished", best="t000")
     assert (here / "runs" / "unheard" / "best" / "model.safetensors").is_file()
@@ -189,11 +190,11 @@ def test_ctrl_c_while_nobody_reads_is_still_in_order(here: Path, tiny_csv: Path)
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
-    run, deadline = here / "runs" / "stopped", time.monotonic() + 200
+    run, deadline = here / "runs" / "stopped", time.monotonic() + PATIENCE_S
     while len(epochs(run)) < 2:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=200) == 130
+    assert process.wait(timeout=PATIENCE_S) == 130
     ended = fold(read_journal(run / "journal.jsonl")).ended
     assert ended is not None and ended.outcome == "interrupted"

@@ -100,7 +100,7 @@ def test_the_machine_is_lost_and_the_search_goes_on_from_the_bucket_alone(
         trial, history = after.trials[name], held[name]
         heard = [row for row in history if row["epoch"] in trial.epochs]
         assert [trial.epochs[row["epoch"]].seconds for row in heard] == [row["seconds"] for row in heard]
-        # Where the journal was lost behind a rung, the rung may decide otherwise, and what was trained goes unheard.
+        # Where the journal was lost after a rung, the rung may decide otherwise, and what was trained goes unheard.
         assert heard == history or (trial.ended is not None and trial.ended.outcome == "stopped")
 
     completed = {name for name, trial in after.trials.items() if trial.ended and trial.ended.outcome == "completed"}

@@ -16,6 +16,7 @@ from search_bench import Bench, assert_whole, ended, events, processes, wait_for
 
 from asc.config import Experiment
 from asc.journal import EpochDone, TrialEnded, TrialRetried
+from asc.search.memory import is_short_here
 
 ALONE = ("--max-concurrent", "1", "--cpus-per-trial", "1", "--mlflow-uri", "none")
 TWO = ("--max-concurrent", "2", "--cpus-per-trial", "1", "--mlflow-uri", "none")
@@ -63,19 +64,28 @@ def test_trials_whose_workers_the_memory_monitor_stops_go_on_from_their_checkpoi
     assert "t000: memory ran short, and Ray stopped its worker; it goes on after epoch" in err
 
 
-def test_a_trial_that_is_too_large_on_its_own_fails_with_the_third_attempt_and_the_search_goes_on(bench: Bench) -> None:
+def test_a_trial_that_is_too_large_on_its_own_fails_with_the_third_attempt_and_the_search_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where memory is really short, the search does not blame the trial."""
+    monkeypatch.setenv("RAY_memory_usage_threshold", "1.0")
     bench.fault, bench.environment["RAY_memory_usage_threshold"] = "memory", "1.0"
     process = bench.search("large", "--trials", "2", *ALONE)
-    run, killed = bench.run("large"), set[int]()
+    run, killed, short = bench.run("large"), set[int](), list[bool]()
 
     def fails() -> bool:
         for pid in bench.workers() if trained(run, "t001") == 0 and "t000" not in outcomes(run) else []:
             if pid not in killed:
                 killed.add(pid)
                 os.kill(pid, signal.SIGKILL)
-        return "t000" in outcomes(run)
+        short[:] = [True] if short or is_short_here() else []
+        return "t000" in outcomes(run) or bool(short)
 
     wait_for(fails, process)
+    if short:
+        process.send_signal(signal.SIGINT)
+        ended(process)
+        pytest.skip("this machine has no room for one more worker: the search takes memory for short, as it is")
     code, _, err = ended(process)
     assert code == 0 and "Traceback" not in err, err
     assert_whole(bench, "large")
@@ -125,7 +135,7 @@ def test_a_folder_in_which_ray_cannot_write_is_named_and_nothing_is_left(bench: 
     bench.environment["RAY_TMPDIR"] = str(bench.folder / "tiny.toml")
     code, _, err = ended(bench.search("nowhere", *ALONE))
     assert code == 2 and err.count("error:") == 1 and "Traceback" not in err, err
-    assert "tiny.toml is no folder that can be written" in err and "RAY_TMPDIR" in err
+    assert "tiny.toml is not a writable folder" in err and "RAY_TMPDIR" in err
     assert not bench.run("nowhere").exists()
 
 

@@ -56,7 +56,7 @@ def test_a_long_history_is_cut_to_the_best_and_the_latest_the_same_after_a_resum
     assert points[:30] == unbounded[:30] and points[30:] != unbounded[30:]
     for cut in (29, 30, 45):
         resumed = replayed([(point, Told(value=value(point))) for point in points[:cut]])
-        assert run(resumed, 60 - cut) == points[cut:], f"cut off behind point {cut}"
+        assert run(resumed, 60 - cut) == points[cut:], f"cut off after point {cut}"
         kept = [trial.params for trial in resumed.study().trials]
         assert 20 <= len(kept) < 30
         best = sorted(points, key=value)[:4]
