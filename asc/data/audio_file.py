@@ -8,7 +8,7 @@ its end to count its samples. Nothing is allocated by a length that a header nam
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -152,7 +152,7 @@ def decode_whole(path: Path, sample_rate_hz: int) -> Piece:
         return Piece(sound=resampled(whole, sound.sample_rate_hz, sample_rate_hz), peak=mixed.peak)
 
 
-def decode_pieces(path: Path, sample_rate_hz: int, cut: Callable[[Header], Sequence[int]]) -> Iterator[Piece]:
+def decode_pieces(path: Path, sample_rate_hz: int, cut: Callable[[Header], Iterable[int]]) -> Iterator[Piece]:
     """The consecutive pieces of a file, each as `decode` gives a file; only one of them is in memory at a time.
 
     `cut` names their lengths, in the file's own samples, that add up to all that there are.
@@ -378,10 +378,18 @@ def _part(file: BinaryIO, payload: Payload) -> soundfile.SoundFile:
 
 
 def _blocks(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
-    """What libsndfile decodes, up to the length that it names."""
+    """What libsndfile decodes, up to the length that it names.
+
+    Raises:
+        AudioProblem: it cannot go on.
+    """
     left = sound.frames
     while left > 0:
-        block = sound.read(min(left, _BLOCK_SAMPLES), dtype="float32", always_2d=True)
+        try:
+            block = sound.read(min(left, _BLOCK_SAMPLES), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:  # its words are of a seek: it looks for what comes after the end
+            done = f"{sound.frames - left:,} of {sound.frames:,} samples"
+            raise AudioProblem(f"unreadable: cut off or damaged after some {done}") from error
         left -= len(block)
         if len(block) == 0:
             return

@@ -1,8 +1,6 @@
 """Each kind of sound file that people have: read to its end whatever its header says, or named; in bounded memory."""
 
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,8 +19,10 @@ from sound_files import (
     encoded,
     flac_that_counts,
     joined,
+    limited,
     rf64,
     wav,
+    with_granule,
     written,
 )
 
@@ -175,41 +175,21 @@ def test_a_header_cannot_make_us_take_memory(tmp_path: Path) -> None:
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     script = """
-import resource, sys
-from pathlib import Path
 from asc.data.audio_file import AudioProblem, decode, inspect
-used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
+limit()
 for name in sys.argv[1:]:
     try:
         print(Path(name).name, inspect(Path(name), 44_100), len(decode(Path(name), 44_100)))
     except AudioProblem as problem:
         print(Path(name).name, problem)
 """
-    paths = [str(tmp_path / name) for name in files]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", script, *paths]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = limited(script, *(str(tmp_path / name) for name in files))
     said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     assert said["b.flac"] == said["c.wav"] == said["h.aiff"] == f"{SAMPLES} {SAMPLES}"
     assert said["a.flac"].startswith(("cut off", "unreadable", "too long"))
     assert said["d.rf64"].startswith("cut off")
     assert "Hz are read" in said["e.wav"] and said["f.wav"].startswith("unreadable")
     assert said["g.ogg"].startswith(("cut off", "unreadable", "too long"))
-
-
-def with_granule(data: bytes, granule: int) -> bytes:
-    """An Ogg whose last page says another position; its checksum is made right (RFC 3533, section 6)."""
-    place = data.rindex(b"OggS")
-    page = bytearray(data[place:])
-    page[6:14], page[22:26] = granule.to_bytes(8, "little"), bytes(4)
-    checksum = 0
-    for byte in page:
-        checksum ^= byte << 24
-        for _ in range(8):
-            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum & 0x80000000 else 0)) & 0xFFFFFFFF
-    page[22:26] = checksum.to_bytes(4, "little")
-    return data[:place] + bytes(page)
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
