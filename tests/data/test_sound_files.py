@@ -1,6 +1,7 @@
 """Each kind of sound file that people have: read to its end whatever its header says, or named; in bounded memory."""
 
 import os
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,12 +17,15 @@ from sound_files import (
     SAMPLES,
     SOUND,
     aiff,
+    au,
+    caf,
     encoded,
     flac_that_counts,
     joined,
     limited,
     rf64,
     wav,
+    wave64,
     with_granule,
     written,
 )
@@ -254,3 +258,48 @@ def test_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda name: decode(tmp_path / name, 16_000), names * 8))
     assert all(np.array_equal(sound, expected) for sound, expected in zip(found, alone * 8, strict=True))
+
+
+NOISE = np.random.default_rng(0).bytes(100_000)
+ID3_TAG = b"ID3\x04\x00\x00\x00\x00\x02\x01" + bytes(257)
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.MP3", "a.mp2", "a.wav", "a"])
+@pytest.mark.parametrize(
+    "data",
+    [NOISE, ID3_TAG, ID3_TAG + NOISE, b"\xff\xfb" + NOISE, b"\xff\xe3\x10\x00" + NOISE, b"PK\x03\x04" + NOISE, b"text"],
+)
+def test_what_is_no_sound_is_refused_and_nothing_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert problem_of(tmp_path / name) == "unreadable: its first bytes are those of no known sound file"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", ["", ".mp3"])
+@pytest.mark.parametrize("container", ["VOC", "NIST", "IRCAM", "SVX", "PAF", "AVR", "MAT5", "PVF", "SDS"])
+def test_what_libsndfile_alone_knows_is_read_whatever_its_name(tmp_path: Path, container: str, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(written(container, "PCM_16"))
+    assert np.array_equal(decode(path, RATE_HZ), EXACT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        wav(len(PCM)),
+        wav(0xFFFFFFFF),
+        rf64(b"RF64", len(PCM)),
+        wave64(as_sox=False),
+        au(len(PCM)),
+        caf(len(PCM) + 4),
+        written("IRCAM", "PCM_16"),
+    ],
+)
+def test_a_rate_of_0_is_said(tmp_path: Path, data: bytes) -> None:
+    for form in ("<I", ">I", ">d", "<f", ">f"):
+        rate = struct.pack(form, RATE_HZ)
+        data = data.replace(rate, bytes(len(rate)), 1)
+    (tmp_path / "a").write_bytes(data)
+    assert "a rate of 0 Hz" in problem_of(tmp_path / "a")
