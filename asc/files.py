@@ -9,7 +9,7 @@ from asc import cli
 from asc.cli import shown
 from asc.data.sound_folder import Found, sound_below
 from asc.data.table import some
-from asc.errors import InputError
+from asc.errors import InputError, machine_fault
 from asc.predict import Model
 from asc.prediction_text import Printer, file_names
 from asc.progress import counting
@@ -109,6 +109,11 @@ def predictions(model: Model, files: Sequence[Path]) -> Iterator[tuple[Path, Pre
             yield path, model.predict_file(path)
         except InputError as error:
             yield path, Unreadable(path=path, reason=str(error).removeprefix(f"{path}: "))
+        except (MemoryError, RuntimeError) as error:  # torch has no error of its own for memory
+            fault = machine_fault(error)
+            if fault is None:
+                raise
+            yield path, Unreadable(path=path, reason=fault)
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ def _follow(sound: SoundStream, follower: Follower, printer: Printer, *, every_s
     output = printer.output
     try:
         for block in sound.blocks:
-            for heard in follower.feed(block):
+            for heard in follower.feed(block.sound, block.loudest):
                 printer(heard.time_s, heard.prediction)
     except KeyboardInterrupt:
         output.say(f"stopped after {follower.heard_s:.1f} s: {_lines(printer)}")

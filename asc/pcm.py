@@ -18,6 +18,19 @@ from numpy.typing import NDArray
 from asc.data.pcm_lengths import no_length
 from asc.errors import InputError
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Some samples of a stream, full scale 1: of each the mean of its channels, and the highest of any, (samples,)."""
+
+    sound: NDArray[np.float32]
+    loudest: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        return len(self.sound)
+
+
 Encoding = Literal["s16le", "s24le", "s32le", "f32le", "u8"]
 Read = Callable[[int], bytes]
 
@@ -41,7 +54,7 @@ _EXTENSIBLE = 0xFFFE
 
 
 def check_rate(sample_rate_hz: int) -> None:
-    """Raise InputError for a rate that is none of sound."""
+    """Raise InputError for a rate that no sound has."""
     if not 100 <= sample_rate_hz <= 10_000_000:
         raise InputError(f"the rate must lie within 100 and 10,000,000 Hz, got {sample_rate_hz}")
 
@@ -65,12 +78,12 @@ class PcmFormat:
         """Bytes of one sample of all channels."""
         return self.channels * SAMPLE_BYTES[self.encoding]
 
-    def samples(self, data: bytes) -> NDArray[np.float32]:
-        """Whole frames to the mean of their channels, (samples,), full scale 1."""
+    def block(self, data: bytes) -> Block:
+        """The samples of whole frames."""
         frames = _floats(data, self.encoding).reshape(-1, self.channels)
         with np.errstate(invalid="ignore"):  # it is for who listens to refuse infinities (`asc.stream`)
             mean: NDArray[np.float32] = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
-        return mean
+        return Block(sound=mean, loudest=np.abs(frames).max(axis=1))
 
     def __str__(self) -> str:
         """As a person reads it."""
@@ -130,7 +143,7 @@ class ByteStream:
 
 @dataclass(slots=True, kw_only=True)
 class PcmStream:
-    """PCM of a known format: iterating gives its samples, (samples,) each, as they come; a cut-off frame is dropped.
+    """PCM of a known format: iterating gives its samples in blocks as they come; a cut-off frame is dropped.
 
     `bytes_left` is what the header says is still to come, None where it says nothing; `has_header` is whether there is
     one. `done_bytes` counts what was given.
@@ -142,7 +155,7 @@ class PcmStream:
     bytes_left: int | None = None
     done_bytes: int = 0
 
-    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+    def __iter__(self) -> Iterator[Block]:
         """Whole frames as they come."""
         rest = b""
         while self.bytes_left != 0 and (data := self.source.read()):
@@ -154,7 +167,7 @@ class PcmStream:
             whole = len(data) - len(data) % self.format.frame_bytes
             rest = data[whole:]
             if whole:
-                yield self.format.samples(data[:whole])
+                yield self.format.block(data[:whole])
 
     @property
     def limit(self) -> str | None:

@@ -10,7 +10,7 @@ on clips of 10 s and trained on crops of them, statistics over minutes are none 
 bounded. Windows are cut before they are resampled. Everything is done on the processor.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -118,12 +118,14 @@ class Model:
         return probabilities
 
 
-def window_lengths(header: Header) -> list[int]:
-    """The lengths in samples of the equal windows that a recording is cut into: one, up to 30 s."""
-    seconds = header.samples / header.sample_rate_hz
+def window_lengths(header: Header) -> Iterator[int]:
+    """The lengths in samples of the equal windows that a recording is cut into: one, up to 30 s.
+
+    They are made one by one: a header may claim more windows than memory could list.
+    """
+    samples, seconds = header.samples, header.samples / header.sample_rate_hz
     windows = round(seconds / WINDOW_S) if seconds > LONGEST_WHOLE_S else 1
-    bounds = [header.samples * number // windows for number in range(windows + 1)]
-    return [stop - start for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    return (samples * (number + 1) // windows - samples * number // windows for number in range(windows))
 
 
 def check_level(waveform: NDArray[np.float32]) -> None:

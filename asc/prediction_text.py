@@ -30,6 +30,7 @@ class Printer:
         self._key, self._top = key, top
         self._trees: list[dict[str, Any]] = []
         self.count = 0
+        self._noted: str | None = None
 
     def __call__(self, what: Path | float, prediction: Prediction) -> None:
         """Print what is said of one file, or of the window that ends at a time."""
@@ -48,8 +49,14 @@ class Printer:
                 if self._key == "time_s":
                     self.output.line(json.dumps(self._trees.pop(), allow_nan=False))
         self.count += 1
-        if prediction.note is not None and self.style != "json":
-            self.output.say(f"note: {name}: {prediction.note}")
+        self._note(f"{name}" if self._key == "file" else f"{name:.10g} s", prediction.note)
+
+    def _note(self, name: str, note: str | None) -> None:
+        """Say the note of a file; that of a stream where it begins, or is another than before."""
+        news = self._key == "file" or note != self._noted
+        if note is not None and news and self.style != "json":
+            self.output.say(f"note: {name}: {note}")
+        self._noted = note
 
     def _named(self, what: Path | float) -> dict[str, Any]:
         return file_names(what) if isinstance(what, Path) else {self._key: round(what, 6)}

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asc.data.audio_file import mono
 from asc.data.av_audio import open_av
@@ -17,18 +16,18 @@ from asc.data.containers import id3_bytes
 from asc.data.endless_header import START_BYTES, with_a_length
 from asc.data.stream_start import MAGIC_BYTES, Found, found_in, other_name
 from asc.errors import AudioProblem, InputError
-from asc.pcm import WAVES, ByteStream, OtherWave, PcmFormat, PcmStream, Read, check_rate, open_wave
+from asc.pcm import WAVES, Block, ByteStream, OtherWave, PcmFormat, PcmStream, Read, check_rate, open_wave
 
 _ID3_BYTES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundStream:
-    """A stream that can be listened to. `title` describes it; `blocks` are mono, (samples,) each, full scale 1."""
+    """A stream that can be listened to. `title` describes it; `blocks` are its samples as they come."""
 
     title: str
     sample_rate_hz: int
-    blocks: Iterator[NDArray[np.float32]]
+    blocks: Iterator[Block]
     pcm: PcmStream | None = None
 
     @property
@@ -106,7 +105,7 @@ def _decoded(source: ByteStream, found: Found) -> Iterator[SoundStream]:
             yield SoundStream(
                 title=f"{sound.sample_rate_hz:,} Hz, {channels}, {sound.codec} (decoded from {sound.container.name})",
                 sample_rate_hz=sound.sample_rate_hz,
-                blocks=(mono(block) for block in sound.blocks),
+                blocks=(Block(sound=mono(block), loudest=np.abs(block).max(axis=1)) for block in sound.blocks),
             )
     except AudioProblem as problem:
         raise InputError(f"the stream cannot be used ({problem}): send another, or WAV or raw PCM") from problem

@@ -39,6 +39,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asc.data.level_notes import level_note
 from asc.errors import InputError
 from asc.listening import Listener
 from asc.models.layers import pooled_statistics
@@ -95,6 +96,7 @@ class Follower:
         self._waiting: deque[_Piece] = deque()
         self._nothing = _Sums(torch.zeros((), dtype=torch.float64), 0)
         self._totals = [self._nothing] * len(self._strides)
+        self._levels = _Levels(self._most)
         self._done = 0
 
     @property
@@ -102,8 +104,10 @@ class Follower:
         """Seconds of the stream up to now."""
         return self._listener.heard / self._rate_hz
 
-    def feed(self, sound: NDArray[np.float32]) -> list[Heard]:
+    def feed(self, sound: NDArray[np.float32], loudest: NDArray[np.float32] | None = None) -> list[Heard]:
         """Take the next samples (samples,), mono with full scale 1; what is said at the steps that they complete.
+
+        Of a mean of channels, `loudest` is the highest of any channel at each sample, without its sign.
 
         Raises:
             InputError: samples that are no finite numbers, or far beyond full scale.
@@ -112,6 +116,7 @@ class Follower:
             raise InputError("the stream has samples that are no finite numbers: say which format it has")
         check_level(sound)
         self._listener.feed(sound)
+        self._levels.feed(sound, loudest)
         said = []
         while self._listener.heard >= (samples := round((self._done + 1) * self._every_s * self._rate_hz)):
             self._done += 1
@@ -120,6 +125,7 @@ class Follower:
 
     @torch.inference_mode()
     def _step(self, samples: int) -> Prediction:
+        self._levels.step(samples)
         self._frames.put(*self._listener.frames(samples))
         start = self._pieces[-1].stop if self._pieces else 0
         self._pieces.append(_Piece(start, self._frames.stop, [self._nothing] * len(self._strides)))
@@ -173,7 +179,35 @@ class Follower:
         variance = (mean_square - mean.square()).clamp_(min=0)
         logits = self._model.network.head(pooled_statistics(mean[None], variance[None]).float())
         probabilities = torch.softmax(logits.double(), dim=1)[0]
-        return Prediction(labels=self._model.labels, probabilities=tuple(probabilities.tolist()))
+        return Prediction(
+            labels=self._model.labels, probabilities=tuple(probabilities.tolist()), note=self._levels.note()
+        )
+
+
+class _Levels:
+    """The peaks of a stream in its latest steps: of the mean of its channels, and of any channel."""
+
+    def __init__(self, steps: int) -> None:
+        """Of at most so many steps."""
+        self._peaks: deque[NDArray[np.float32]] = deque(maxlen=steps)
+        self._rest, self._done = np.zeros((2, 0), np.float32), 0
+
+    def feed(self, sound: NDArray[np.float32], loudest: NDArray[np.float32] | None) -> None:
+        """Take the stream's next samples, (samples,) each."""
+        mean = np.abs(sound)
+        more = np.stack([mean, mean if loudest is None else loudest])
+        self._rest = np.concatenate([self._rest, more], axis=1)
+
+    def step(self, samples: int) -> None:
+        """End a step with this number of samples of the stream."""
+        count = samples - self._done
+        self._peaks.append(self._rest[:, :count].max(axis=1))
+        self._rest, self._done = self._rest[:, count:], samples
+
+    def note(self) -> str | None:
+        """What is to be said of the level of these steps."""
+        peak, loudest = np.max(self._peaks, axis=0).tolist()
+        return level_note(peak, loudest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 import json
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from sound_files import limited
 
 import asc
 from asc import cli
@@ -78,6 +80,33 @@ def test_one_bad_file_stops_none_of_the_others(model: Model, tiny_csv: Path, tmp
     assert "unreadable" in reasons["bad.wav"] and "shorter than one frame" in reasons["short.wav"]
     assert "rate is not known" in reasons["a.raw"]
     assert not any(str(tmp_path) in reason for reason in reasons.values())
+
+
+def test_a_file_that_memory_does_not_hold_is_named_and_the_others_are_done(
+    tiny_model: Path, tiny_csv: Path, tmp_path: Path
+) -> None:
+    """30 s at 10 MHz in a sparse file: one window, of which the samples alone take 1.2 GB."""
+    large, good = tmp_path / "large.wav", tiny_csv.parent / "up_fast-00-0.wav"
+    samples = 299_000_000
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 10_000_000, 10_000_000, 1, 8)
+    head = struct.pack("<4sI4s", b"RIFF", samples + 36, b"WAVE") + form + struct.pack("<4sI", b"data", samples)
+    with large.open("wb") as file:
+        file.write(head)
+        file.truncate(len(head) + samples)
+    script = """
+import asc
+from asc.files import predictions
+model, *names = sys.argv[1:]
+model = asc.load(model)
+model.predict_file(Path(names[-1]))
+limit()
+for path, said in predictions(model, list(map(Path, names))):
+    print(path.name, getattr(said, "reason", None) or said.label)
+"""
+    done = limited(script, str(tiny_model), str(large), str(good))
+    named, found = done.stdout.splitlines()
+    assert named.startswith("large.wav there is no memory left"), named
+    assert found.split()[0] == good.name and found.split()[1] in asc.load(tiny_model).labels
 
 
 def test_an_interruption_keeps_what_is_done(

@@ -192,3 +192,13 @@ def test_what_is_no_stream_is_one_sentence(model: Model, wave: bytes, capsys: py
     for stream, part in ((Terminal(), "send it some"), (io.BytesIO(wave[:4000]), "0.5 s are needed for one line")):
         with pytest.raises(InputError, match=part):
             followed(model, stream, capsys)
+
+
+def test_channels_that_cancel_are_noted_once(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = (3000 * np.random.default_rng(0).standard_normal(24_000)).astype("<i2")
+    asked = PcmFormat(sample_rate_hz=8000, channels=2, encoding="s16le")
+    data = np.stack([noise, np.where(np.arange(24_000) < 8000, noise, -noise)], axis=1).tobytes()
+    printer = Printer(cli.Output(as_json=False), "csv", key="time_s")
+    assert follow(model, Dripping(data), asked, printer, window_s=1.0, every_s=0.5) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note")]
+    assert len(notes) == 1 and notes[0].startswith("note: 2 s: its channels cancel each other")

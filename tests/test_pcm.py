@@ -24,7 +24,7 @@ def heard(data: bytes, asked: PcmFormat = MONO, *, most: int = 2**16) -> tuple[P
     with open_sound(lambda count: stream.read(min(count, most)), asked) as sound:
         blocks = list(sound.blocks)
     assert sound.pcm is not None and all(len(block) for block in blocks)
-    return sound.pcm.format, np.concatenate([np.zeros(0, np.float32), *blocks])
+    return sound.pcm.format, np.concatenate([np.zeros(0, np.float32), *(block.sound for block in blocks)])
 
 
 def sound(channels: int) -> NDArray[np.float64]:

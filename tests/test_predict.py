@@ -14,6 +14,17 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
+from sound_files import (
+    PCM,
+    flac_of_unknown_length,
+    flac_that_counts,
+    limited,
+    mp3_that_counts,
+    rf64,
+    wav,
+    with_granule,
+    written,
+)
 from torch import Tensor
 
 import asc
@@ -198,8 +209,50 @@ def test_a_long_file_is_read_in_windows_and_gives_what_its_waveform_gives(
 )
 def test_windows_are_equal_and_leave_nothing_out(seconds: float, windows: int) -> None:
     samples = round(seconds * 44_100)
-    lengths = window_lengths(Header(samples=samples, sample_rate_hz=44_100))
+    lengths = list(window_lengths(Header(samples=samples, sample_rate_hz=44_100)))
     assert len(lengths) == windows and sum(lengths) == samples and max(lengths) - min(lengths) <= 1
+
+
+def test_a_header_cannot_make_it_take_memory(tiny_model: Path, tmp_path: Path) -> None:
+    """Headers that claim hours to ages of sound; 1 GiB of address space is there beyond what the model has taken."""
+    files = {
+        "a.flac": (
+            flac_that_counts(2**36 - 1),
+            "unreadable: cut off or damaged after some 65,536 of 68,719,476,735 samples",
+        ),
+        "slow.flac": (
+            flac_that_counts(2**36 - 1, rate_hz=100),
+            "unreadable: cut off or damaged after some 65,536 of 68,719,476,735 samples",
+        ),
+        "b.ogg": (with_granule(written("OGG", "VORBIS"), 2**60), "cut off: "),
+        "c.opus": (with_granule(written("OGG", "OPUS", rate_hz=48_000), 2**60), "cut off: "),
+        "d.mp3": (mp3_that_counts(2**31), "cut off: "),
+        "e.rf64": (rf64(b"RF64", 2**61), "cut off: its data chunk length is 2,305,843,009,213,693,952 bytes"),
+        "f.wav": (wav(3_000_000_000), "cut off: its data chunk length is 3,000,000,000 bytes"),
+        "g.wav": (wav(len(PCM)), "0."),
+        "h.wav": (wav(0xFFFFFFFF), "0."),
+        "i.flac": (flac_of_unknown_length(), "0."),
+    }
+    for name, (data, _) in files.items():
+        (tmp_path / name).write_bytes(data)
+    script = """
+import asc
+from asc.errors import InputError
+model, *names = sys.argv[1:]
+model = asc.load(model)
+model.predict_file(Path(names[-1]))
+limit()
+for name in names:
+    try:
+        print(Path(name).name, model.predict_file(Path(name)).probability)
+    except InputError as error:
+        print(Path(name).name, str(error).removeprefix(f"{name}: "))
+"""
+    done = limited(script, str(tiny_model), *(str(tmp_path / name) for name in files))
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert {name: said[name][: len(start)] for name, (_, start) in files.items()} == {
+        name: start for name, (_, start) in files.items()
+    }
 
 
 GOOD = np.zeros(4000, np.float32)

@@ -62,6 +62,19 @@ def test_json_keeps_a_name_that_is_no_text() -> None:
     assert found == {"file": "caf\\xe9.wav", "file_bytes": b"caf\xe9.wav".hex()}
 
 
+def test_the_note_of_a_stream_is_said_when_it_begins_or_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    notes = [None, "silent", "silent", "opposite", "opposite", None, "opposite"]
+    for style in ("lines", "json"):
+        printer = Printer(cli.Output(as_json=style == "json"), style, key="time_s")  # type: ignore[arg-type]
+        for time_s, note in enumerate(notes, start=1):
+            printer(time_s / 2, replace(PREDICTION, note=note))
+        out, err = capsys.readouterr()
+        if style == "json":
+            assert [json.loads(line).get("note") for line in out.splitlines()] == notes and err == ""
+        else:
+            assert err == "note: 1 s: silent\nnote: 2 s: opposite\nnote: 3.5 s: opposite\n"
+
+
 @pytest.mark.parametrize("style", ["lines", "csv", "json"])
 def test_a_note_stands_beside_its_prediction(style: Style, capsys: pytest.CaptureFixture[str]) -> None:
     printer = Printer(cli.Output(as_json=style == "json"), style, key="file")

@@ -69,7 +69,7 @@ def written(container: str, subtype: str) -> bytes:
 
 def heard(data: bytes, most: int = 600) -> tuple[SoundStream, NDArray[np.float32]]:
     with open_sound(Pipe(data, most), ASKED) as sound:
-        return sound, np.concatenate([np.zeros(0, np.float32), *sound.blocks])
+        return sound, np.concatenate([np.zeros(0, np.float32), *(block.sound for block in sound.blocks)])
 
 
 WITHOUT_TAG = {"write_xing": "0", "id3v2_version": "0"}
@@ -116,7 +116,7 @@ def test_a_pipe_gives_its_sound_as_it_comes(make: Callable[[], bytes], title: st
                 late_s = pipe.given / len(data) * SECONDS - done / sound.sample_rate_hz
                 assert late_s < most_late_s, f"{late_s:.2f} s of sound were read before {done} samples were heard"
             done += len(block)
-            blocks.append(block)
+            blocks.append(block.sound)
     found = np.concatenate(blocks)
     assert abs(len(found) / sound.sample_rate_hz - SECONDS) < 0.1
     if sound.sample_rate_hz == RATE_HZ:
@@ -138,6 +138,15 @@ def test_stereo_is_the_mean_of_its_channels() -> None:
     sound, found = heard(file.getvalue())
     assert "2 channels, flac" in sound.title
     np.testing.assert_allclose(found, SOUND / 2, atol=1e-4)
+    raw = PcmFormat(sample_rate_hz=RATE_HZ, channels=2, encoding="f32le")
+    opposite = np.stack([SOUND, -SOUND], axis=1)
+    file = io.BytesIO()
+    soundfile.write(file, opposite, RATE_HZ, format="FLAC")
+    for data in (file.getvalue(), opposite.astype("<f4").tobytes()):
+        with open_sound(Pipe(data, 2**16), raw) as stereo:
+            blocks = list(stereo.blocks)
+        assert not any(block.sound.any() for block in blocks)
+        np.testing.assert_allclose(np.concatenate([b.loudest for b in blocks]), np.abs(SOUND), atol=1e-4)
 
 
 @pytest.mark.parametrize(

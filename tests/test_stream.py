@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import asc
 from asc.config import Architecture, Experiment, FrontEnd
+from asc.data.level_notes import level_note
 from asc.errors import InputError
 from asc.level import quantise
 from asc.models.build import build_network
@@ -138,6 +139,23 @@ def test_what_was_heard_before_is_forgotten(model: Model, half: Model) -> None:
         one, other = (Follower(any_model, RATE_HZ).feed(sound) for sound in (loud, silent))
         distances = [apart(first.prediction, second.prediction) for first, second in zip(one, other, strict=True)]
         assert max(distances[12 + 15 - 1 :]) < 0.02 and max(distances[12 + 20 - 1 :]) < 1e-6
+
+
+@pytest.mark.parametrize("chunk", [100, 7_919, 100_000])
+def test_silence_and_channels_that_cancel_are_noted_while_they_fill_the_window(model: Model, chunk: int) -> None:
+    """Two seconds each of one sound, silence, opposite phase, and one sound; windows of a second, said twice in it."""
+    one, zeros = scene("up_slow", 1, 2.0), np.zeros(2 * RATE_HZ, np.float32)
+    sound, loudest = np.concatenate([one, zeros, zeros, one]), np.abs(np.concatenate([one, zeros, one, one]))
+    follower = Follower(model, RATE_HZ, window_s=1.0, every_s=0.5)
+    said = [
+        heard
+        for start in range(0, len(sound), chunk)
+        for heard in follower.feed(sound[start : start + chunk], loudest[start : start + chunk])
+    ]
+    silent, opposite = level_note(0, 0), level_note(0, 1)
+    assert [heard.prediction.note for heard in said] == [*[None] * 5, *[silent] * 3, *[opposite] * 4, *[None] * 4]
+    alone = Follower(model, RATE_HZ, window_s=1.0, every_s=0.5).feed(np.concatenate([one, zeros]))
+    assert [heard.prediction.note for heard in alone] == [*[None] * 5, *[silent] * 3]
 
 
 @pytest.mark.parametrize("chunk", [1_000, 7_919, 100_000])

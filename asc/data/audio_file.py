@@ -8,7 +8,7 @@ its end to count its samples. Nothing is allocated by a length that a header nam
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -42,6 +42,11 @@ MAX_RATIO_TERM = 2_000
 _BLOCK_SAMPLES = 2**16
 _OGG_OF_LIBSNDFILE = (b"\x01vorbis", b"OpusHead")
 _GUESSED = ("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
+_UNKNOWN = "unreadable: its first bytes are those of no known sound file"
+_LIBSNDFILE = {
+    "Format not recognised.": _UNKNOWN,
+    "Internal error : SF_INFO struct incomplete.": "unreadable: its header names a rate of 0 Hz, or no channels",
+}
 _AV_SUFFIXES = ".aac .adts .m4a .m4b .m4r .mp4 .mov .qt .3gp .3g2 .amr .awb .webm .mka .mkv .wma .asf .wv .ac3 .eac3"
 _MORE_SUFFIXES = (
     ".aif .aifc .oga .opus .snd .spx .ogx .bwf .bw64 .wave .mp1 .mp2 .mpga .tta .ape .mpc .flv .avi .mts .m2ts"
@@ -152,7 +157,7 @@ def decode_whole(path: Path, sample_rate_hz: int) -> Piece:
         return Piece(sound=resampled(whole, sound.sample_rate_hz, sample_rate_hz), peak=mixed.peak)
 
 
-def decode_pieces(path: Path, sample_rate_hz: int, cut: Callable[[Header], Sequence[int]]) -> Iterator[Piece]:
+def decode_pieces(path: Path, sample_rate_hz: int, cut: Callable[[Header], Iterable[int]]) -> Iterator[Piece]:
     """The consecutive pieces of a file, each as `decode` gives a file; only one of them is in memory at a time.
 
     `cut` names their lengths, in the file's own samples, that add up to all that there are.
@@ -247,7 +252,9 @@ def _opened(path: Path) -> Iterator[_Opened]:
                 file.seek(place)
                 yield sound
     except soundfile.LibsndfileError as error:
-        raise AudioProblem(f"unreadable: {error.error_string.rstrip('.')}") from error
+        raise AudioProblem(
+            _LIBSNDFILE.get(error.error_string, f"unreadable: {error.error_string.rstrip('.')}")
+        ) from error
     except OSError as error:
         raise AudioProblem(f"unreadable: {error.strerror or error}") from error
 
@@ -277,6 +284,9 @@ def _decoder(path: Path, file: BinaryIO, container: Container | None, size_bytes
     elif payloads:
         with _joined(file, payloads) as sound:
             yield sound
+    elif container is None and path.suffix.lower() == ".mp3":
+        with _joined(file, [Payload(start=file.tell(), stop=size_bytes, header=b"")]) as sound:  # without its name
+            yield sound
     else:
         with _libsndfile(path, container) as sound:
             yield sound
@@ -304,11 +314,25 @@ def _payloads(file: BinaryIO, container: Container | None, size_bytes: int) -> l
         case "mp3":
             return [] if mp3_is_counted(file, size_bytes) else None
         case None:
+            _check_not_mpeg(file)
             return []
         case other:
             if not tagged:
                 _check_length(file, other, size_bytes)
             return None
+
+
+def _check_not_mpeg(file: BinaryIO) -> None:
+    """Refuse what only looks like MPEG audio: no frames follow one another in it (`_container`), free format aside.
+
+    libsndfile would take it, and any file of an unknown kind that is called .mp3, for MPEG audio, whose decoder prints
+    to the terminal what it thinks of that.
+    """
+    place = file.tell()
+    start = file.read(3)
+    file.seek(place)
+    if len(start) == 3 and start[0] == 0xFF and start[1] & 0xE0 == 0xE0 and start[2] & 0xF0:
+        raise AudioProblem(_UNKNOWN)
 
 
 _PCM: dict[str, Callable[[BinaryIO, int], Payload | None]] = {
@@ -378,10 +402,18 @@ def _part(file: BinaryIO, payload: Payload) -> soundfile.SoundFile:
 
 
 def _blocks(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
-    """What libsndfile decodes, up to the length that it names."""
+    """What libsndfile decodes, up to the length that it names.
+
+    Raises:
+        AudioProblem: it cannot go on.
+    """
     left = sound.frames
     while left > 0:
-        block = sound.read(min(left, _BLOCK_SAMPLES), dtype="float32", always_2d=True)
+        try:
+            block = sound.read(min(left, _BLOCK_SAMPLES), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:  # its words are of a seek: it looks for what comes after the end
+            done = f"{sound.frames - left:,} of {sound.frames:,} samples"
+            raise AudioProblem(f"unreadable: cut off or damaged after some {done}") from error
         left -= len(block)
         if len(block) == 0:
             return

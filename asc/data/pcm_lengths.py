@@ -50,21 +50,22 @@ def wave_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
     """The payload of a RIFF, RIFX, RF64 or BW64 file, None where libsndfile can be left to its header.
 
     Raises:
-        AudioProblem: cut off.
+        AudioProblem: cut off, or of a rate of 0 Hz.
     """
     head = _exactly(file, 12)
     order = ">" if head.startswith(b"RIFX") else "<"
-    magic, riff_bytes, kind = struct.unpack(f"{order}4sI4s", head)
+    magic, kind = struct.unpack("4s4x4s", head)  # many a writer's RIFF length is 8 too large: the data chunk's counts
     if kind != b"WAVE":
         return None
     long_bytes: int | None = None
     form = b""
     for name, chunk_bytes in _chunks(file, order):
         if name == b"ds64":
-            riff_bytes, long_bytes = struct.unpack(f"{order}QQ", _exactly(file, 16))
+            (long_bytes,) = struct.unpack(f"{order}8xQ", _exactly(file, 16))
             file.seek(chunk_bytes - 16 + chunk_bytes % 2, 1)
         elif name == b"fmt " and chunk_bytes <= _LONGEST_CHUNK_BYTES:
             form = _exactly(file, chunk_bytes + chunk_bytes % 2)
+            _check_rate(form[4:8])
         elif name == b"data":
             start = file.tell()
             said = chunk_bytes
@@ -73,8 +74,6 @@ def wave_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
                 said, unknown = long_bytes, no_length(long_bytes, bits=64)
             stop = _stop(file, start, said, size_bytes, order=order, unknown=unknown)
             known = stop == start + said
-            if known and not no_length(riff_bytes, bits=32 if long_bytes is None else 64):
-                _compare(riff_bytes + 8, size_bytes, "RIFF")
             if (known and magic != b"BW64") or len(form) < 16:
                 return None
             return _as_wave(form, start, stop, order)
@@ -87,7 +86,7 @@ def wave64_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
     """The payload of a Wave64 file, None where libsndfile can be left to its header.
 
     Raises:
-        AudioProblem: cut off.
+        AudioProblem: cut off, or of a rate of 0 Hz.
     """
     (riff_bytes,) = struct.unpack("<16xQ16x", _exactly(file, _WAVE64_HEAD_BYTES))
     form = b""
@@ -97,6 +96,7 @@ def wave64_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
             break
         if name == b"fmt " and 16 <= chunk_bytes <= _LONGEST_CHUNK_BYTES:
             form = _exactly(file, chunk_bytes)
+            _check_rate(form[4:8])
         elif chunk_bytes < 0 or file.tell() + chunk_bytes > size_bytes:
             return None
         else:
@@ -145,9 +145,10 @@ def au_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
     """The payload of an AU file, None where libsndfile can be left to its header.
 
     Raises:
-        AudioProblem: cut off.
+        AudioProblem: cut off, or of a rate of 0 Hz.
     """
     header = _exactly(file, 24)
+    _check_rate(header[16:20])
     start, data_bytes = struct.unpack_from(">II", header, 4)
     if not no_length(data_bytes):
         _compare(start + data_bytes, size_bytes, "AU")
@@ -159,7 +160,7 @@ def caf_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
     """The payload of a CAF file of PCM, None where its header is right (or FFmpeg is to read it).
 
     Raises:
-        AudioProblem: cut off.
+        AudioProblem: cut off, or of a rate of 0 Hz.
     """
     header = _exactly(file, 8)
     while len(head := file.read(12)) == 12:
@@ -177,6 +178,8 @@ def caf_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
             _compare(chunk_bytes, size_bytes - file.tell(), "chunk")
             return None
         content = _exactly(file, chunk_bytes)
+        if name == b"desc":
+            _check_rate(content[:8])
         header += head + content if name != b"free" else b""
     return None
 
@@ -269,6 +272,12 @@ def _au_header(header: bytes) -> bytes:
 def _compare(said_bytes: int, there_bytes: int, what: str) -> None:
     if said_bytes > there_bytes + 1:  # some writers count a padding byte that they do not write
         raise AudioProblem(f"cut off: its {what} length is {said_bytes:,} bytes, but {there_bytes:,} are there")
+
+
+def _check_rate(rate: bytes) -> None:
+    """Refuse a rate of 0, whose bytes are all 0 in either order, as an integer or as a float."""
+    if rate and not any(rate):
+        raise AudioProblem("unreadable: its header says a rate of 0 Hz")
 
 
 def _exactly(file: BinaryIO, count: int) -> bytes:

@@ -1,8 +1,7 @@
 """Each kind of sound file that people have: read to its end whatever its header says, or named; in bounded memory."""
 
 import os
-import subprocess
-import sys
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,11 +17,16 @@ from sound_files import (
     SAMPLES,
     SOUND,
     aiff,
+    au,
+    caf,
     encoded,
     flac_that_counts,
     joined,
+    limited,
     rf64,
     wav,
+    wave64,
+    with_granule,
     written,
 )
 
@@ -175,41 +179,21 @@ def test_a_header_cannot_make_us_take_memory(tmp_path: Path) -> None:
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     script = """
-import resource, sys
-from pathlib import Path
 from asc.data.audio_file import AudioProblem, decode, inspect
-used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
+limit()
 for name in sys.argv[1:]:
     try:
         print(Path(name).name, inspect(Path(name), 44_100), len(decode(Path(name), 44_100)))
     except AudioProblem as problem:
         print(Path(name).name, problem)
 """
-    paths = [str(tmp_path / name) for name in files]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", script, *paths]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = limited(script, *(str(tmp_path / name) for name in files))
     said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     assert said["b.flac"] == said["c.wav"] == said["h.aiff"] == f"{SAMPLES} {SAMPLES}"
     assert said["a.flac"].startswith(("cut off", "unreadable", "too long"))
     assert said["d.rf64"].startswith("cut off")
     assert "Hz are read" in said["e.wav"] and said["f.wav"].startswith("unreadable")
     assert said["g.ogg"].startswith(("cut off", "unreadable", "too long"))
-
-
-def with_granule(data: bytes, granule: int) -> bytes:
-    """An Ogg whose last page says another position; its checksum is made right (RFC 3533, section 6)."""
-    place = data.rindex(b"OggS")
-    page = bytearray(data[place:])
-    page[6:14], page[22:26] = granule.to_bytes(8, "little"), bytes(4)
-    checksum = 0
-    for byte in page:
-        checksum ^= byte << 24
-        for _ in range(8):
-            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum & 0x80000000 else 0)) & 0xFFFFFFFF
-    page[22:26] = checksum.to_bytes(4, "little")
-    return data[:place] + bytes(page)
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
@@ -274,3 +258,48 @@ def test_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda name: decode(tmp_path / name, 16_000), names * 8))
     assert all(np.array_equal(sound, expected) for sound, expected in zip(found, alone * 8, strict=True))
+
+
+NOISE = np.random.default_rng(0).bytes(100_000)
+ID3_TAG = b"ID3\x04\x00\x00\x00\x00\x02\x01" + bytes(257)
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.MP3", "a.mp2", "a.wav", "a"])
+@pytest.mark.parametrize(
+    "data",
+    [NOISE, ID3_TAG, ID3_TAG + NOISE, b"\xff\xfb" + NOISE, b"\xff\xe3\x10\x00" + NOISE, b"PK\x03\x04" + NOISE, b"text"],
+)
+def test_what_is_no_sound_is_refused_and_nothing_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert problem_of(tmp_path / name) == "unreadable: its first bytes are those of no known sound file"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", ["", ".mp3"])
+@pytest.mark.parametrize("container", ["VOC", "NIST", "IRCAM", "SVX", "PAF", "AVR", "MAT5", "PVF", "SDS"])
+def test_what_libsndfile_alone_knows_is_read_whatever_its_name(tmp_path: Path, container: str, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(written(container, "PCM_16"))
+    assert np.array_equal(decode(path, RATE_HZ), EXACT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        wav(len(PCM)),
+        wav(0xFFFFFFFF),
+        rf64(b"RF64", len(PCM)),
+        wave64(as_sox=False),
+        au(len(PCM)),
+        caf(len(PCM) + 4),
+        written("IRCAM", "PCM_16"),
+    ],
+)
+def test_a_rate_of_0_is_said(tmp_path: Path, data: bytes) -> None:
+    for form in ("<I", ">I", ">d", "<f", ">f"):
+        rate = struct.pack(form, RATE_HZ)
+        data = data.replace(rate, bytes(len(rate)), 1)
+    (tmp_path / "a").write_bytes(data)
+    assert "a rate of 0 Hz" in problem_of(tmp_path / "a")

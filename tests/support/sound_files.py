@@ -5,7 +5,10 @@ They are written with soundfile and PyAV and then given the headers that the rea
 """
 
 import io
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 
 import av
@@ -102,9 +105,9 @@ def flac_of_unknown_length() -> bytes:
     return bytes(data)
 
 
-def flac_that_counts(samples: int) -> bytes:
+def flac_that_counts(samples: int, *, rate_hz: int = RATE_HZ) -> bytes:
     """A header that says any number of samples."""
-    data = bytearray(written("FLAC", "PCM_16"))
+    data = bytearray(written("FLAC", "PCM_16", rate_hz=rate_hz))
     data[21:26] = (data[21] >> 4 << 36 | samples).to_bytes(5)
     return bytes(data)
 
@@ -117,6 +120,42 @@ def mp3(mode: str) -> bytes:
     data = file.getvalue()
     kbps = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)[data[2] >> 4]
     return data[144_000 * kbps // RATE_HZ + (data[2] >> 1 & 1) :]
+
+
+def with_granule(data: bytes, granule: int) -> bytes:
+    """An Ogg whose last page says another position; its checksum is made right (RFC 3533, section 6)."""
+    place = data.rindex(b"OggS")
+    page = bytearray(data[place:])
+    page[6:14], page[22:26] = granule.to_bytes(8, "little"), bytes(4)
+    checksum = 0
+    for byte in page:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum & 0x80000000 else 0)) & 0xFFFFFFFF
+    page[22:26] = checksum.to_bytes(4, "little")
+    return data[:place] + bytes(page)
+
+
+def mp3_that_counts(frames: int) -> bytes:
+    """An MP3 whose Xing or Info frame says any number of frames."""
+    data = bytearray(written("MP3", "MPEG_LAYER_III"))
+    place = max(data.find(b"Xing"), data.find(b"Info")) + 8
+    data[place : place + 4] = frames.to_bytes(4)
+    return bytes(data)
+
+
+def limited(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python after a call `limit()` of which no more than 1 GiB of address space can be taken."""
+    start = """
+import resource, sys
+from pathlib import Path
+def limit():
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", start + script, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
 
 
 def joined(part: bytes, times: int = 2) -> bytes:
