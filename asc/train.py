@@ -1,7 +1,7 @@
 """The only training loop: config and data in, stored network and its figures out.
 
 Adam under CyclicLR triangular2 (Smith 2017, https://arxiv.org/abs/1506.01186), soft cross-entropy on mixed crops
-(report, section 2.1), quantisation-aware where 8 bits will be stored (section 3.1), pruned behind the first cycle where
+(report, section 2.1), quantisation-aware where 8 bits will be stored (section 3.1), pruned after the first cycle where
 that is asked for (section 3.3). It knows nothing of searches or trackers: it is given `report`, which sees every epoch
 and may stop it. Several workers run it together, each on a part of every batch (Li et al. 2020,
 https://arxiv.org/abs/2006.15704): the same losses, weights equal on all, one set of files.

@@ -74,7 +74,9 @@ def main(options: Options) -> int:
     output.json(finish.summary_json(summary, settings))
     if ending == "halted":
         return cli.complain(finish.halted(summary, lead.problem or ""))
-    return cli.INTERRUPTED if ending == "interrupted" else cli.DONE if summary.best is not None else cli.FAILED
+    if ending == "interrupted":
+        return cli.INTERRUPTED
+    return cli.DONE if summary.best is not None else finish.without_network(summary)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from asc.space import Space
 from asc.storage import Bucket, patiently, run_bucket, storage_option
 
 _OUTAGE_S = 120.0
+# How the reasons begin for which a worker was lost though asc made no mistake.
+_OF_THE_MACHINE = ("it ran out of memory", "memory ran short", "its worker process died")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +167,28 @@ def _fetch(bucket: Bucket, model: str, folder: Path) -> None:
 def halted(summary: Summary, problem: str) -> str:
     """Why a search could not go on, and how it will, in one sentence."""
     return _then_resume(problem, summary.folder)
+
+
+def without_network(summary: Summary) -> int:
+    """Say in one sentence why a search that has ended has no network; its exit code: 1 where asc is at fault."""
+    if not summary.trials:
+        what = "no point of the space became a trial: none is within the budget; raise --budget-kb or widen the space"
+    elif summary.ending == "out of time":
+        what = _then_resume("time was up before a trial was trained to its end", summary.folder)
+    else:
+        what = summary.gained()
+        if {trial.ended.outcome for trial in summary.trials if trial.ended is not None} == {"diverged"}:
+            what += "; make schedule.learning_rate_max smaller in the space"
+    code = cli.complain(what)
+    return cli.FAILED if any(map(_is_fault_of_ours, summary.trials)) else code
+
+
+def _is_fault_of_ours(trial: TrialRecord) -> bool:
+    """Whether a trial failed by what its worker raised, each time again: a config that is wrong is not tried again."""
+    ended, retries = trial.ended, trial.retries
+    if ended is None or ended.outcome != "failed" or ended.reason is None or not retries:
+        return False
+    return retries[-1].reason == ended.reason and not ended.reason.startswith(_OF_THE_MACHINE)
 
 
 def _then_resume(problem: str, folder: Path) -> str:

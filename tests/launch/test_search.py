@@ -13,15 +13,7 @@ from launched import refusal
 from search_bench import SPACE, Bench, assert_mlflow_agrees, assert_whole, ended, events, listening, loopback, wait_for
 
 from asc.artefact import load_model
-from asc.config import Experiment
 from asc.journal import EpochDone, TrialEnded, fold, read_journal
-
-
-@pytest.fixture(scope="module")
-def bench(
-    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_cache: Path, tiny_experiment: Experiment
-) -> Bench:
-    return Bench(tmp_path_factory.mktemp("bench"), tiny_csv, tiny_cache, tiny_experiment)
 
 
 @pytest.fixture(scope="module")

@@ -19,18 +19,10 @@ from ray_nodes import ENVIRONMENT, Nodes, nodes
 from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, events, processes, wait_for
 
 from asc.checkpoint import read_tensors
-from asc.config import Experiment
 from asc.errors import InputError
 from asc.journal import EpochDone, RunResumed, TrialEnded, TrialRetried
 
 OUTAGE_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def bench(
-    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_cache: Path, tiny_experiment: Experiment
-) -> Bench:
-    return Bench(tmp_path_factory.mktemp("faults"), tiny_csv, tiny_cache, tiny_experiment)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import pytest
 from ray_nodes import ENVIRONMENT, nodes
 from search_bench import Bench, assert_whole, ended, events, processes, wait_for
 
-from asc.config import Experiment
 from asc.journal import EpochDone, TrialEnded, TrialRetried
 from asc.search.memory import is_short_here
 
@@ -22,19 +21,12 @@ ALONE = ("--max-concurrent", "1", "--cpus-per-trial", "1", "--mlflow-uri", "none
 TWO = ("--max-concurrent", "2", "--cpus-per-trial", "1", "--mlflow-uri", "none")
 
 
-@pytest.fixture(scope="module")
-def shared(
-    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_cache: Path, tiny_experiment: Experiment
-) -> Bench:
-    return Bench(tmp_path_factory.mktemp("without"), tiny_csv, tiny_cache, tiny_experiment)
-
-
 @pytest.fixture
-def bench(shared: Bench) -> Iterator[Bench]:
+def bench(bench: Bench) -> Iterator[Bench]:
     """The environment and the fault of a test are its own."""
-    before = dict(shared.environment)
-    yield shared
-    shared.fault, shared.environment = None, before
+    before = dict(bench.environment)
+    yield bench
+    bench.fault, bench.environment = None, before
 
 
 def trained(run: Path, trial: str) -> int:

@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from patience import PATIENCE_S
@@ -12,15 +11,7 @@ from ray_nodes import ENVIRONMENT, Nodes, nodes
 from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, events, listening, loopback, wait_for
 from search_bench import processes as processes_of
 
-from asc.config import Experiment
 from asc.journal import EpochDone, TrialEnded, TrialRetried
-
-
-@pytest.fixture(scope="module")
-def bench(
-    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_cache: Path, tiny_experiment: Experiment
-) -> Bench:
-    return Bench(tmp_path_factory.mktemp("workers"), tiny_csv, tiny_cache, tiny_experiment)
 
 
 @pytest.fixture

@@ -9,11 +9,22 @@ from pathlib import Path
 import pytest
 
 from asc.budget import rule
-from asc.journal import Event, Journal, RunEnded, fold
+from asc.journal import (
+    Event,
+    Journal,
+    OutcomeKind,
+    RunEnded,
+    TrialAsked,
+    TrialEnded,
+    TrialRecord,
+    TrialRetried,
+    fold,
+)
 from asc.search.conductor import Conductor
-from asc.search.finish import Summary, commands, rescued
+from asc.search.finish import Summary, commands, rescued, without_network
 from asc.search.preview import Plan, plan
 from asc.search.settings import SearchSettings
+from asc.search.study import Ending
 from asc.space import Space
 
 
@@ -50,6 +61,41 @@ def test_the_command_that_trains_the_best_can_be_pasted_whatever_the_run_is_call
     assert words[words.index("--group-from") + 1] == r"/(\d+)'"
     assert words[words.index("--name") + 1 :] == [f"{name}-best", "--cycles", "3", "--epochs-per-cycle", "120"]
     assert words[words.index("--config") + 1] == str(folder / "best" / "config.toml")
+
+
+def test_a_search_without_a_network_says_why_and_is_at_fault_only_for_what_asc_raised(
+    story: list[Event], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = next(event for event in story if isinstance(event, TrialAsked))
+
+    def said(ending: Ending, outcome: OutcomeKind | None, reason: str, retried: str | None = None) -> tuple[int, str]:
+        trial = TrialRecord(asked=asked, asked_at_s=0.0, number=0)
+        if retried is not None:
+            trial.retries.append(TrialRetried(trial=asked.trial, epoch=0, reason=retried))
+        if outcome is not None:
+            trial.ended = TrialEnded(trial=asked.trial, outcome=outcome, epochs=1, seconds=1.0, reason=reason)
+        trials = () if outcome is None and not reason else (trial,)
+        summary = Summary(
+            ending=ending, folder=tmp_path, rule=rule("file"), rows=[], trials=trials, best=None, reference=None
+        )
+        code = without_network(summary)
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1, err
+        return code, err
+
+    untrained, died = (
+        "error: no trial was trained to its end: ",
+        "its worker process died (killed, or its node is gone)",
+    )
+    assert said("finished", "failed", "key x: make it 1") == (2, f"{untrained}key x: make it 1\n")
+    assert said("finished", "failed", died, died) == (2, f"{untrained}{died}\n")
+    assert said("finished", "failed", "KeyError: 1", "KeyError: 1") == (1, f"{untrained}KeyError: 1\n")
+    code, err = said("finished", "diverged", "the loss was no longer a number in epoch 1")
+    assert code == 2 and err.endswith("epoch 1; make schedule.learning_rate_max smaller in the space\n")
+    code, err = said("out of time", None, "unfinished")
+    assert code == 2 and "time was up before a trial was trained to its end; then go on with: python launch/" in err
+    code, err = said("finished", None, "")
+    assert code == 2 and "no point of the space became a trial" in err
 
 
 @pytest.fixture

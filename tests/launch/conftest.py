@@ -1,0 +1,21 @@
+"""The folder in which the searches of a module are started."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asc.config import Experiment
+
+if TYPE_CHECKING:
+    from search_bench import Bench
+
+
+@pytest.fixture(scope="module")
+def bench(
+    tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_cache: Path, tiny_experiment: Experiment
+) -> "Bench":
+    """Most scripts need none: what it imports takes seconds."""
+    from search_bench import Bench
+
+    return Bench(tmp_path_factory.mktemp("bench"), tiny_csv, tiny_cache, tiny_experiment)
