@@ -6,6 +6,7 @@ Results go to standard output, all else to standard error; with --json standard 
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from asc.errors import InputError, machine_fault
 
 Options = TypeVar("Options")
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -83,12 +85,17 @@ def complain(sentence: str) -> int:
 
 def warn(sentence: str) -> None:
     """Print one line to standard error about something that the user may want to mend."""
-    print("warning:", shown(" ".join(sentence.split())), file=sys.stderr)
+    print("warning:", shown(" ".join(sentence.split())), file=cast(IO[str], _StandardError()))
 
 
 def shown(name: object) -> str:
-    """A file's name, or a text with names in it, as UTF-8; bytes that are none are written as escapes."""
-    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    r"""A file's name, or a text with names in it, as UTF-8.
+
+    Bytes that are none are written as escapes, and so are control characters, which a terminal would obey: `\x1b`. Tabs
+    and ends of lines stay.
+    """
+    text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def standard_input() -> BinaryIO:

@@ -18,10 +18,11 @@ from asc.results import Prediction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A file or folder without prediction, and why, in a few words."""
+    """A file or folder without prediction, and why, in a few words; `passed_over` is what of a folder these name."""
 
     path: Path
     reason: str
+    passed_over: tuple[Path, ...] = ()
 
 
 def predict_files(model: Model, paths: Iterable[Path], printer: Printer) -> int:
@@ -44,8 +45,9 @@ def predict_files(model: Model, paths: Iterable[Path], printer: Printer) -> int:
                 progress(number, len(files))
     except KeyboardInterrupt:
         interrupted = True
-    if listing.passed_over:
-        output.say(f"passed over in folders: {_counted(listing.passed_over)}")
+    named = {path for problem in problems for path in problem.passed_over}
+    if others := [path for path in listing.passed_over if path not in named]:
+        output.say(f"passed over in folders: {_counted(others)}")
     for problem in problems:
         cli.complain(f"{shown(problem.path)}: {problem.reason}")
     printer.finish(
@@ -55,8 +57,8 @@ def predict_files(model: Model, paths: Iterable[Path], printer: Printer) -> int:
         passed_over=[file_names(path) for path in listing.passed_over],
     )
     of_all = f" of {len(files)}" if printer.count < len(files) else ""
-    named = f"; {len(problems)} cannot be used and are named above" if problems else ""
-    output.say(f"{'stopped: ' * interrupted}{printer.count}{of_all} file{'s' * (len(files) != 1)} predicted{named}")
+    unused = f"; {len(problems)} cannot be used and are named above" if problems else ""
+    output.say(f"{'stopped: ' * interrupted}{printer.count}{of_all} file{'s' * (len(files) != 1)} predicted{unused}")
     return cli.INTERRUPTED if interrupted else cli.WRONG_INPUT if problems else cli.DONE
 
 
@@ -85,7 +87,7 @@ def sound_files(paths: Iterable[Path]) -> Listing:
         passed_over |= dict.fromkeys(found.passed_over)
         problems += [Unreadable(path=folder, reason=f"unreadable: {reason}") for folder, reason in found.shut]
         if not found.files and not found.shut:
-            problems.append(Unreadable(path=path, reason=_without_sound(found)))
+            problems.append(Unreadable(path=path, reason=_without_sound(found), passed_over=tuple(found.passed_over)))
     return Listing(
         files=tuple(files),
         problems=tuple(problems),

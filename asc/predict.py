@@ -6,8 +6,8 @@ evaluation set the probabilities are those that `launch/evaluate.py` writes, to 
 the network sees each clip alone.
 
 What is longer than 30 s is cut into equal windows of about 10 s, whose probabilities are averaged: networks are judged
-on clips of 10 s and trained on crops of them, statistics over minutes are none that they have seen, and memory stays
-bounded. Windows are cut before they are resampled. Everything is done on the processor.
+on clips of 10 s, are trained on crops of them, and never saw statistics over minutes; and memory stays bounded. Windows
+are cut before they are resampled. Everything is done on the processor.
 """
 
 from collections.abc import Iterable, Iterator

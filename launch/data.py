@@ -73,7 +73,8 @@ class Pack:
     fold: int = 1
     """The test fold, whose clips are heard through all devices."""
     group_from: Annotated[str | None, cli.option("REGEX")] = None
-    """As in training; the store depends on it where --device-irs is given, which the test fold is heard through."""
+    """As in training. It changes the store only with --device-irs: the splits decide which devices a clip is heard
+    through."""
     sample_rate_hz: Annotated[int, cli.option("HZ")] = FrontEnd().sample_rate_hz
     """Rate of the stored audio: front_end.sample_rate_hz of the configs that will read it (44,100 unless changed)."""
     cache: Annotated[Path | None, cli.option("DIR")] = None

@@ -23,8 +23,8 @@ from asc.errors import InputError
 class Options:
     '''Try the ways out.'''
     way: Literal[
-        "done", "failed", "input", "lines", "full", "quota", "large", "gone", "moved", "memory", "torch", "value",
-        "interrupt",
+        "done", "failed", "warned", "input", "lines", "full", "quota", "large", "gone", "moved", "memory", "torch",
+        "value", "interrupt",
     ]
     '''Which one.'''
     json: bool = False
@@ -59,6 +59,8 @@ def main(options: Options) -> int:
             raise KeyboardInterrupt
         case "failed":
             return cli.FAILED
+        case "warned":
+            cli.warn("mend a\\x1b[31mb.wav")
     output.say("on the way [bold]")
     output.result("a [result]")
     output.json({"value": 1, "text": "\\u00e4"})
@@ -171,8 +173,14 @@ def test_standard_error_that_takes_nothing_costs_nothing(script: Path, kind: str
     with unwritable(kind) as output:
         answer = ended(script, "--way", "done", "--json", unbuffered=unbuffered, stderr=output)
         refused = ended(script, "--way", "input", unbuffered=unbuffered, stderr=output)
+        warned = ended(script, "--way", "warned", unbuffered=unbuffered, stderr=output)
     assert answer.returncode == 0 and json.loads(answer.stdout)["value"] == 1
     assert (refused.returncode, refused.stdout) == (2, "")
+    assert (warned.returncode, warned.stdout) == (0, "a [result]\n")
+
+
+def test_a_warning_is_one_line_without_control_characters(script: Path) -> None:
+    assert run(script, "--way", "warned").stderr.splitlines()[0] == r"warning: mend a\x1b[31mb.wav"
 
 
 def test_the_code_of_main_is_the_exit_code(script: Path) -> None:

@@ -52,6 +52,29 @@ def test_a_folder_without_sound_is_a_problem(tmp_path: Path) -> None:
     assert reasons["other"].startswith(reasons["empty"] + ", only 2 others (") and "b.raw" in reasons["other"]
 
 
+def test_what_is_passed_over_is_said_once(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    touch(tmp_path / "none" / "a.txt", tmp_path / "some" / "b.txt")
+    soundfile.write(tmp_path / "some" / "c.wav", [0.1] * 8000, 8000)
+    folders = [tmp_path / "none", tmp_path / "some"]
+    assert predict_files(model, folders, Printer(cli.Output(as_json=True), "json", key="file")) == cli.WRONG_INPUT
+    out, err = capsys.readouterr()
+    assert err.count("a.txt") == 1 and f"{tmp_path}/none: no sound file in this folder" in err
+    assert f"passed over in folders: 1 other ({tmp_path}/some/b.txt)\n" in err
+    assert [Path(entry["file"]).name for entry in json.loads(out)["passed_over"]] == ["a.txt", "b.txt"]
+
+
+def test_names_with_control_characters_do_not_reach_the_terminal(
+    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "good.wav", [0.1] * 8000, 8000)
+    (tmp_path / "good.wav").rename(tmp_path / "a\x1b[31mb\r.wav")
+    touch(tmp_path / "bad\x1b[2J\x9b.wav", tmp_path / "other\x07.txt")
+    predict_files(model, [tmp_path], Printer(cli.Output(as_json=False), "lines", key="file"))
+    out, err = capsys.readouterr()
+    assert "a\\x1b[31mb\\x0d.wav" in out and "bad\\x1b[2J\\x9b.wav" in err and "other\\x07.txt" in err
+    assert not {*"\x1b\r\x07\x9b"} & {*out, *err}
+
+
 def test_a_folder_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path / "open" / "a.wav", tmp_path / "shut" / "b.wav")
     listed = os.scandir

@@ -46,7 +46,7 @@ def grouped(rows: Sequence[Row], pattern: str, *, source: str) -> tuple[Row, ...
 
 
 def shared_stems(rows: Sequence[Row], splits: Sequence[Split], *, source: str) -> tuple[str, ...]:
-    """A warning if every file is its own group although some names of a class share a stem; otherwise nothing.
+    """A warning if every file is its own group although names of a class with one stem are in more than one split.
 
     A stem is the longest beginning, up to a punctuation mark, that some names of a class share but not all of them:
     `1-17808` of `1-17808-A` and `1-17808-B`.
@@ -58,11 +58,13 @@ def shared_stems(rows: Sequence[Row], splits: Sequence[Split], *, source: str) -
         return ()
     files = sum(len(stem.numbers) for stem in stems)
     apart = sum(len({splits[number] for number in stem.numbers}) > 1 for stem in stems)
+    if apart == 0:
+        return ()
     examples = ", ".join(rows[number].path for number in stems[0].numbers[:2])
     return (
         f"{files:,} files of {source} begin like another file of their class ({examples}). If such files were cut from "
         f"one recording, keep them in one split with --group-from {_suggestion(rows, stems)}: now {apart:,} of the "
-        f"{len(stems):,} beginnings are in more than one split, and figures will be too good",
+        f"{len(stems):,} beginnings are in more than one split, and figures would be too good",
     )
 
 

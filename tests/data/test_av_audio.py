@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from sound_files import encoded
 
 from asc.data.av_audio import open_av
 from asc.errors import AudioProblem
@@ -29,18 +30,9 @@ class Pipe:
         return self._file.read(min(count, self._piece))
 
 
-def encoded(path: Path, codec: str, container: str, sound: NDArray[np.float32] = SOUND, **options: str) -> bytes:
-    """A file as FFmpeg's own encoders write it."""
-    with av.open(str(path), "w", format=container, options=options) as output:
-        stream = output.add_stream(codec, rate=RATE_HZ, layout="mono")
-        stream.bit_rate = 128_000
-        for start in range(0, len(sound), 960):
-            piece = np.ascontiguousarray(sound[None, start : start + 960])
-            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = RATE_HZ, start
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    return path.read_bytes()
+def kept(path: Path, codec: str, container: str, sound: NDArray[np.float32] = SOUND, **options: str) -> bytes:
+    """A file of this sound, and its bytes."""
+    return encoded(codec, container, rate_hz=RATE_HZ, sound=sound, path=path, **options)
 
 
 def heard(source: Path | Pipe, *, lenient: bool = False) -> NDArray[np.float32]:
@@ -73,7 +65,7 @@ def heard(source: Path | Pipe, *, lenient: bool = False) -> NDArray[np.float32]:
 def test_every_container_from_a_file_and_from_a_pipe(
     tmp_path: Path, codec: str, container: str, options: dict[str, str], late_samples: int
 ) -> None:
-    data = encoded(tmp_path / "a", codec, container, **options)
+    data = kept(tmp_path / "a", codec, container, **options)
     sound = heard(tmp_path / "a")
     assert abs(len(sound) - len(SOUND) - late_samples) <= 4096
     middle = sound[RATE_HZ // 2 + late_samples : RATE_HZ + late_samples]
@@ -95,7 +87,7 @@ def test_full_scale_is_one_whatever_the_samples_are(tmp_path: Path, subtype: str
 
 
 def test_tags_before_the_sound_are_passed_over(tmp_path: Path) -> None:
-    data = encoded(tmp_path / "a.aac", "aac", "adts")
+    data = kept(tmp_path / "a.aac", "aac", "adts")
     tag = b"ID3\x04\x00\x00" + bytes((0, 10, 0, 0)) + bytes(10 << 14)
     (tmp_path / "tagged").write_bytes(tag + tag + data)
     plain = heard(tmp_path / "a.aac")
@@ -104,7 +96,7 @@ def test_tags_before_the_sound_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_broadcast_that_is_joined_in_its_middle(tmp_path: Path) -> None:
-    data = encoded(tmp_path / "a.mp3", "libmp3lame", "mp3", write_xing="0", id3v2_version="0")
+    data = kept(tmp_path / "a.mp3", "libmp3lame", "mp3", write_xing="0", id3v2_version="0")
     (tmp_path / "b.mp3").write_bytes(data[777:])
     whole, late = heard(tmp_path / "a.mp3"), heard(tmp_path / "b.mp3")
     assert 0 < len(whole) - len(late) <= 6 * 1152
@@ -112,7 +104,7 @@ def test_a_broadcast_that_is_joined_in_its_middle(tmp_path: Path) -> None:
 
 
 def test_damage_in_the_middle_is_told_and_skipped_only_when_asked_to(tmp_path: Path) -> None:
-    data = bytearray(encoded(tmp_path / "a.aac", "aac", "adts"))
+    data = bytearray(kept(tmp_path / "a.aac", "aac", "adts"))
     middle = len(data) // 2
     data[middle : middle + 300] = b"\x55" * 300
     with pytest.raises(AudioProblem, match="damaged: a part of this AAC"):
@@ -123,7 +115,7 @@ def test_damage_in_the_middle_is_told_and_skipped_only_when_asked_to(tmp_path: P
 @pytest.mark.parametrize("codec", ["flac", "wavpack"])
 def test_checksums_of_lossless_codecs_are_compared(tmp_path: Path, codec: str) -> None:
     noise = np.random.default_rng(0).standard_normal(2 * RATE_HZ).astype(np.float32) * 0.1
-    data = bytearray(encoded(tmp_path / "a", codec, "matroska", noise))
+    data = bytearray(kept(tmp_path / "a", codec, "matroska", noise))
     middle = len(data) // 2
     data[middle] ^= 0x55
     with pytest.raises(AudioProblem, match="damaged"):
@@ -140,7 +132,7 @@ def test_rates_that_change_are_a_sentence(tmp_path: Path) -> None:
 
 
 def test_an_index_at_the_end_is_named_where_the_file_comes_through_a_pipe(tmp_path: Path) -> None:
-    data = encoded(tmp_path / "a.m4a", "aac", "ipod")
+    data = kept(tmp_path / "a.m4a", "aac", "ipod")
     assert len(heard(tmp_path / "a.m4a")) >= len(SOUND)
     for lenient in (False, True):
         with pytest.raises(AudioProblem, match="index at the end"):
@@ -188,7 +180,7 @@ def test_scripts_that_name_other_files_are_not_followed(
 
 
 def test_an_interruption_while_a_pipe_is_waited_for_is_not_lost(tmp_path: Path) -> None:
-    data = encoded(tmp_path / "a.aac", "aac", "adts")
+    data = kept(tmp_path / "a.aac", "aac", "adts")
 
     class Interrupted(Pipe):
         def __init__(self) -> None:
@@ -207,12 +199,12 @@ def test_an_interruption_while_a_pipe_is_waited_for_is_not_lost(tmp_path: Path) 
 
 
 def test_ffmpeg_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    data = bytearray(encoded(tmp_path / "a.aac", "aac", "adts"))
+    data = bytearray(kept(tmp_path / "a.aac", "aac", "adts"))
     capfd.readouterr()
     data[len(data) // 2 : len(data) // 2 + 300] = b"\x55" * 300
     with pytest.raises(AudioProblem):
         heard(Pipe(bytes(data)))
-    (tmp_path / "cut.mp4").write_bytes(encoded(tmp_path / "b.m4a", "aac", "ipod")[:5000])
+    (tmp_path / "cut.mp4").write_bytes(kept(tmp_path / "b.m4a", "aac", "ipod")[:5000])
     capfd.readouterr()
     with pytest.raises(AudioProblem):
         heard(tmp_path / "cut.mp4")

@@ -12,6 +12,7 @@ from asc.data.grouping import grouped, shared_stems
 from asc.data.manifest import Manifest, load_manifest
 from asc.data.rows import UNKNOWN_DEVICE, Row
 from asc.errors import InputError
+from asc.results import Split
 
 REAL_ESC10 = Path(__file__).parents[3] / "shared" / "data" / "esc10"
 PATTERN = r"/(\d+-\d+)-"
@@ -79,8 +80,10 @@ def test_a_folder_below_the_class_is_a_group_as_well(tmp_path: Path) -> None:
     paths = [f"{label}/place{place}/{take}.wav" for label in "ab" for place in range(20) for take in range(3)]
     found = grouped(rows(*paths), "^([^/]+/[^/]+)/", source="s")
     assert [row.group for row in found[:4]] == ["a/place0", "a/place0", "a/place0", "a/place1"]
-    (note,) = shared_stems(rows(*paths), ["train"] * len(paths), source="s")
-    assert "now 0 of the 40 beginnings" in note and r"'/([A-Za-z]+\d+)/'" in note
+    assert shared_stems(rows(*paths), ["train"] * len(paths), source="s") == (), "no beginning is split"
+    (note,) = shared_stems(rows(*paths), ["test", *["train"] * (len(paths) - 1)], source="s")
+    assert "now 1 of the 40 beginnings are in more than one split, and figures would be too good" in note
+    assert r"'/([A-Za-z]+\d+)/'" in note
 
 
 def test_of_several_parentheses_the_texts_are_joined() -> None:
@@ -100,7 +103,8 @@ def test_of_several_parentheses_the_texts_are_joined() -> None:
     ],
 )
 def test_names_that_are_only_numbered_are_no_cause_to_warn(paths: list[str]) -> None:
-    assert shared_stems(rows(*paths), ["train"] * len(paths), source="s") == ()
+    splits: list[Split] = ["test" if number % 2 else "train" for number in range(len(paths))]
+    assert shared_stems(rows(*paths), splits, source="s") == ()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import av
 import numpy as np
@@ -34,19 +35,27 @@ def written(container: str, subtype: str, sound: NDArray[np.float32] = SOUND, ra
     return file.getvalue()
 
 
-def encoded(codec: str, container: str, *, rate_hz: int = RATE_HZ, **options: str) -> bytes:
-    """A file as FFmpeg's encoders write it."""
+def encoded(
+    codec: str,
+    container: str,
+    *,
+    rate_hz: int = RATE_HZ,
+    sound: NDArray[np.float32] = SOUND,
+    path: Path | None = None,
+    **options: str,
+) -> bytes:
+    """A file as FFmpeg's encoders write it, at `path` if one is given."""
     file = io.BytesIO()
-    with av.open(file, "w", format=container, options=options) as output:
+    with av.open(file if path is None else str(path), "w", format=container, options=options) as output:
         stream = output.add_stream(codec, rate=rate_hz, layout="mono")
         stream.bit_rate = 128_000
-        for start in range(0, len(SOUND), 1024):
-            piece = np.ascontiguousarray(SOUND[None, start : start + 1024])
+        for start in range(0, len(sound), 1024):
+            piece = np.ascontiguousarray(sound[None, start : start + 1024])
             frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="mono")
             frame.sample_rate, frame.pts = rate_hz, start
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
-    return file.getvalue()
+    return file.getvalue() if path is None else path.read_bytes()
 
 
 def wav(said_bytes: int, *, riff_bytes: int | None = None, pcm: bytes = PCM) -> bytes:
