@@ -148,7 +148,7 @@ def test_names_that_leave_no_room_are_refused_before_a_training(tiny_experiment:
         return DataIdentity(choice=DataChoice(f"csv:{'d' * length}"), digest="f" * 64)
 
     check_room(tiny_experiment, labels, identity(200))
-    with pytest.raises(InputError, match=r"bytes too few .* use shorter labels, a shorter --group-from, or a shorter path"):
+    with pytest.raises(InputError, match=r"bytes too few .* shorter labels, a shorter --group-from, or a shorter path"):
         check_room(tiny_experiment, labels, identity(2_000))
 
 
