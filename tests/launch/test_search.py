@@ -125,6 +125,16 @@ def test_a_config_that_no_memory_holds_fails_alone(bench: Bench) -> None:
     assert any(trial.retries for trial in record.trials.values())
 
 
+def test_a_search_whose_trainings_all_diverge_ends_with_a_sentence(bench: Bench) -> None:
+    wild = SPACE.replace("low = 2e-3, high = 2e-2, log = true", "choices = [1e30]")
+    (bench.folder / "wild.toml").write_text(wild)
+    code, _, err = ended(bench.search("wild", "--trials", "1", "--space", "wild.toml", "--mlflow-uri", "none"))
+    assert code == 2 and err.count("error:") == 1 and "Traceback" not in err, err
+    assert "error: no trial was trained to its end: the loss was no longer a number in epoch 1" in err
+    assert err.endswith("; make schedule.learning_rate_max smaller in the space\n")
+    assert (bench.run("wild") / "leaderboard.csv").read_text().count("diverged") == 1
+
+
 def test_wrong_input_ends_before_ray_starts_in_one_sentence(
     bench: Bench, tiny_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

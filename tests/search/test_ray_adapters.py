@@ -1,5 +1,6 @@
 """What Tune is told of its trials: which one gets a worker that is free, how often one may fail. No Ray is running."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -21,19 +22,12 @@ from asc.search.trial import TrialOrder
 from asc.space import load_space
 
 
-def conductor(folder: Path, trials: int) -> Conductor:
-    settings = SearchSettings(
-        budget_kb=128.0,
-        rule="dcase2021",
-        recipe="qat_8b",
-        data="synthetic",
-        fold=1,
-        data_seed=0,
-        seed=0,
-        trials=trials,
-        max_concurrent=1,
-        cpus_per_trial=1,
-    )
+@pytest.fixture
+def search(tmp_path: Path, settings: SearchSettings) -> "Search":
+    return Search(tmp_path, dataclasses.replace(settings, trials=1, max_concurrent=1))
+
+
+def conductor(folder: Path, settings: SearchSettings) -> Conductor:
     journal = Journal(folder / "journal.jsonl")
     journal.append(RunStarted(name="s", kind="search", settings=settings.scalars(), space=""))
     budget = Budget(rule=rule(settings.rule), kilobytes=settings.budget_kb)
@@ -71,9 +65,9 @@ def failed(folder: Path, text: str, *, number: int) -> Trial:
 class Search:
     """A conductor, a headroom that finds memory, and Tune's searcher and callback around them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: SearchSettings) -> None:
         self.folder, self.number, self.said = folder, 0, list[str]()
-        self.lead = conductor(folder / "run", 1)
+        self.lead = conductor(folder / "run", settings)
         self.headroom = Headroom(2, say=self.said.append, is_short=lambda: False, clock_s=lambda: 1000.0 * self.number)
         self.watch = FailureWatch(self.lead, self.headroom)
         self.searcher = ConductedSearcher(self.lead, order, self.headroom)
@@ -119,8 +113,7 @@ MONITOR = "The actor died: OutOfMemoryError: 1 worker(s) were killed due to the 
         ("MemoryError: x", "it ran out of memory (MemoryError: x): run fewer at a time", ""),
     ],
 )
-def test_the_third_failure_is_the_last_and_says_why(tmp_path: Path, text: str, reason: str, end: str) -> None:
-    search = Search(tmp_path)
+def test_the_third_failure_is_the_last_and_says_why(search: Search, text: str, reason: str, end: str) -> None:
     for _ in range(3):
         search.fail(text)
     assert [retried.reason.startswith(reason) for retried in search.trial.retries] == [True, True]
@@ -129,8 +122,7 @@ def test_the_third_failure_is_the_last_and_says_why(tmp_path: Path, text: str, r
     assert search.searcher.suggest("w9") == Searcher.FINISHED
 
 
-def test_an_old_worker_that_dies_as_it_takes_a_trial_over_is_not_counted(tmp_path: Path) -> None:
-    search = Search(tmp_path)
+def test_an_old_worker_that_dies_as_it_takes_a_trial_over_is_not_counted(search: Search) -> None:
     for _ in range(5):
         search.fail(DIED, began=False)
     assert search.trial.ended is None
@@ -139,8 +131,7 @@ def test_an_old_worker_that_dies_as_it_takes_a_trial_over_is_not_counted(tmp_pat
     assert search.trial.ended is not None, "a new worker that cannot start is"
 
 
-def test_what_memory_is_short_for_is_not_handed_out(tmp_path: Path) -> None:
-    search = Search(tmp_path)
+def test_what_memory_is_short_for_is_not_handed_out(search: Search) -> None:
     short = True
     search.headroom = Headroom(1, say=search.said.append, is_short=lambda: short, clock_s=lambda: 100.0 * search.number)
     search.watch = FailureWatch(search.lead, search.headroom)
@@ -153,8 +144,7 @@ def test_what_memory_is_short_for_is_not_handed_out(tmp_path: Path) -> None:
     search.searcher.on_trial_complete("w2")
 
 
-def test_a_search_whose_memory_others_hold_is_halted_and_its_trials_stay_open(tmp_path: Path) -> None:
-    search = Search(tmp_path)
+def test_a_search_whose_memory_others_hold_is_halted_and_its_trials_stay_open(search: Search) -> None:
     search.headroom = Headroom(1, say=search.said.append, is_short=lambda: True, clock_s=lambda: 100.0 * search.number)
     search.watch = FailureWatch(search.lead, search.headroom)
     search.searcher = ConductedSearcher(search.lead, order, search.headroom)
