@@ -8,6 +8,7 @@ https://mlflow.org/docs/latest/self-hosting/security/network/
 
 import re
 import shlex
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import requests
@@ -29,10 +30,11 @@ def _object_store_failures() -> tuple[type[Exception], ...]:
     return Boto3Error, BotoCoreError, ClientError
 
 
+_OBJECT_STORE = _object_store_failures()
 # What MLflow's client raises where MLflow or this machine is at fault; the errors of requests are OSErrors.
 FAILURES: tuple[type[Exception], ...] = (
     *(MlflowException, SQLAlchemyError, OSError, MemoryError, ModuleNotFoundError),
-    *_object_store_failures(),
+    *_OBJECT_STORE,
 )
 _TRANSIENT_STATUS = frozenset({408, 409, 425, 429})
 _LONGEST_REASON = 200
@@ -70,6 +72,9 @@ def problem(uri: str, error: Exception, *, what: str = "the events") -> str:
         return f"{what} cannot be sent to MLflow at {uri} without the package {cause.name}: install it"
     if (answer := _answer(cause)) is not None:
         return f"MLflow at {uri} {_answered(uri, *answer, what)}"
+    bucket = next((each for each in _chain(error) if isinstance(each, _OBJECT_STORE)), None)
+    if bucket is not None:
+        return f"the bucket in which MLflow at {uri} keeps files cannot be used ({_cut(str(bucket))})"
     reason = _cut(str(cause)) or type(cause).__name__
     if is_refusal(error):
         return f"MLflow at {uri} refuses {what} ({reason})"
@@ -122,10 +127,17 @@ def _answer(cause: BaseException) -> tuple[int, str] | None:
     return None
 
 
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on to the innermost."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
 def _innermost(error: BaseException) -> BaseException:
-    while (inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
-        error = inner
-    return error
+    *_, last = _chain(error)
+    return last
 
 
 def _has_file(cause: BaseException) -> bool:

@@ -204,16 +204,26 @@ def test_what_this_machine_does_is_not_laid_on_mlflow(script, database: str, fil
     assert send_journal(script.folder, uri=database).problem is None
 
 
-def test_files_that_go_to_a_bucket_without_credentials(script, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("key", "reason"), [(None, "Unable to locate credentials"), ("key", "Could not connect to")])
+def test_files_that_go_to_a_bucket_that_cannot_be_used(
+    script, database: str, monkeypatch: pytest.MonkeyPatch, key: str | None, reason: str
+) -> None:
     """A database whose experiment keeps its files in a bucket, which MLflow's client then writes to itself."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
+        if key is not None and name != "AWS_PROFILE":
+            monkeypatch.setenv(name, key)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(script.folder / "none"))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    # boto3 and MLflow remember credentials and clients, MLflow by the endpoint.
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:9/{key}")
     MlflowClient(database).create_experiment("asc", artifact_location="s3://nobody/files")
     script.started()
     script.files()
     script.run_ended(best="t000")
     shipped = send_journal(script.folder, uri=database)
-    assert shipped.problem is not None and "Unable to locate credentials" in shipped.problem
+    assert shipped.problem is not None and reason in shipped.problem
+    assert shipped.problem.startswith(f"the bucket in which MLflow at {database} keeps files cannot be used (")
     assert shipped.pending == 2
