@@ -123,7 +123,7 @@ class ByteStream:
         self._waiting = start + self._waiting[len(start) :]
 
     def header(self, count: int) -> bytes:
-        """Exactly so many bytes of a header."""
+        """Exactly `count` bytes of a header."""
         data = self.peek(count)
         if len(data) < count:
             raise InputError("the stream ends within its RIFF/WAVE header: send all of it, or raw PCM without one")

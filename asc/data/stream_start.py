@@ -133,7 +133,7 @@ def _frames_follow(peek: Peek, offset: int, kind: _Kind) -> bool:
 
 
 def _checked_adts_frame_bytes(header: bytes) -> int:
-    """As `adts_frame_bytes`, but of no more than a decoder's buffer holds for so many channels."""
+    """As `adts_frame_bytes`, but at most what a decoder's buffer holds for this number of channels."""
     length, channels = adts_frame_bytes(header), (header[2] & 1) << 2 | header[3] >> 6
     return length if length <= _ADTS_BYTES_A_CHANNEL * (channels or 2) + 9 else 0
 

@@ -94,7 +94,7 @@ def plan(
 ) -> Mapping[str, Callable[[], Export]]:
     """What builds each export, by the name of its first file.
 
-    LiteRT's takes clips of exactly so many seconds, ExecuTorch's of no more, ONNX's of any length. Compact ONNX is for
+    LiteRT's takes clips of exactly `seconds`, ExecuTorch's of no more, ONNX's of any length. Compact ONNX is for
     onnxruntime alone.
     """
     makers: dict[str, Callable[[], Export]] = {}

@@ -4,8 +4,8 @@ https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html: a
 step is a product that onnxruntime computes when it loads the file. The int8 weights, with a scale for each output
 channel, are written 128 higher, as uint8 with a zero point of 128: products of uint8 and int8 overflow in onnxruntime
 and OpenVINO on x86 processors without VNNI, those of uint8 and uint8 nowhere (`asc.export.saturating`).
-An activation's zero point of 0 is left out: that is what its absence means. There is no ReLU: the quantiser behind it
-clamps. SE and the statistics pooling are in float; the norm of an SE bottleneck is folded into the layer behind it. The
+An activation's zero point of 0 is left out: that is what its absence means. There is no ReLU: the quantiser after it
+clamps. SE and the statistics pooling are in float; the norm of an SE bottleneck is folded into the layer after it. The
 dense layer is a convolution as high as its map, so that one function serves every layer.
 """
 

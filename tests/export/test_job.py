@@ -110,7 +110,7 @@ def unseen(name: str) -> Iterator[Progress]:
 def checked(
     tiny_experiment: Experiment, tiny_dataset: Dataset
 ) -> Callable[[Mapping[str, int], Mapping[Format, str]], dict[Format, Record]]:
-    """Exports that honest kernels run by default, and others that are so many steps off."""
+    """Exports that honest kernels run by default, and others that are off by a number of steps."""
     network = trained(tiny_experiment, tiny_dataset, storage="int8", steps=4)
     info = info_of(tiny_experiment, tiny_dataset, network)
 
