@@ -149,7 +149,7 @@ def test_a_search_that_ends_by_an_error_writes_what_is_there_and_goes_on(
     if kill:
         wait_for(lambda: trained(run, "t000") > 0, process)
         # The worker goes as well: a quick one would be done before anybody notices that Ray is gone.
-        for pid in [*processes(bench.mark, kill), *processes(bench.mark, "ray::ImplicitFunc")]:
+        for pid in [*processes(bench.mark, kill), *bench.workers()]:
             os.kill(pid, signal.SIGKILL)
     got, _, err = ended(process)
     assert got == code and sentence in err and f"--resume {name}" in err, err
