@@ -188,7 +188,7 @@ class _Levels:
     """The peaks of a stream in its latest steps: of the mean of its channels, and of any channel."""
 
     def __init__(self, steps: int) -> None:
-        """Of at most so many steps."""
+        """Keep the peaks of the latest `steps` steps."""
         self._peaks: deque[NDArray[np.float32]] = deque(maxlen=steps)
         self._rest, self._done = np.zeros((2, 0), np.float32), 0
 

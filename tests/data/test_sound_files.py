@@ -132,7 +132,7 @@ def test_a_known_length_of_which_less_is_there_is_named(tmp_path: Path, make) ->
 
 
 def test_a_wav_beyond_4_gib_is_as_long_as_its_file(tmp_path: Path) -> None:
-    """Sparse: a hole, and the sound at its end. Lengths wrap at 2^32, with and without a chunk behind the samples."""
+    """Sparse: a hole, and the sound at its end. Lengths wrap at 2^32, with and without a chunk after the samples."""
     path, hole = tmp_path / "overnight.wav", 2**32 + 2**20
     for behind in (b"", b"LIST\x04\x00\x00\x00INFO"):
         with path.open("wb") as file:

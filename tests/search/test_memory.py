@@ -20,7 +20,7 @@ class Machine:
             self.headroom.started(worker)
 
     def wait(self, seconds: float) -> bool:
-        """Whether a trial may start so many seconds later."""
+        """Whether a trial may start after a number of seconds."""
         self.now_s += seconds
         return self.headroom.may_start()
 
