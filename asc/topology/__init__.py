@@ -1,0 +1,1 @@
+"""What a network consists of: one description of each family, without torch, that every reader follows."""

@@ -1,0 +1,139 @@
+"""The kinds of layers that a network is described by: names, sizes, and the layers that each one reads.
+
+A layer's `name` is the one that its tensors have in a state_dict; `reads` names the layers whose outputs it takes. In 8
+bits the output of every layer lies on a grid, whose scale and zero point are stored under `grid`. Maps have the shape
+(channels, bins, frames), vectors (values,). A reader is an exhaustive `match` over `Layer`, which mypy checks: a new
+kind is added here, and mypy names the readers that it still needs.
+"""
+
+from dataclasses import dataclass
+
+LOG_MEL = "log_mel"
+"""What the first layer reads: the log-mel map (1, bins, frames), in float."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """Puts the log-mel map on a grid; in float it does nothing."""
+
+    name: str
+    reads: tuple[str, ...] = (LOG_MEL,)
+
+    @property
+    def grid(self) -> str:
+        """Where the grid of the output is stored."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvNormRelu:
+    """Convolution with zero padding of half its odd `kernel`, batch norm, ReLU; `kernel`, `stride`: (bins, frames).
+
+    Strides round up: ceil(bins / stride), ceil(frames / stride).
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    inputs: int
+    outputs: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    @property
+    def grid(self) -> str:
+        """Where the grid of the output is stored."""
+        return f"{self.name}.output"
+
+    @property
+    def weights(self) -> int:
+        """Values of the kernel: outputs x (inputs / groups) x rows x columns."""
+        return self.kernel[0] * self.kernel[1] * self.inputs // self.groups * self.outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """Strided 1x1 convolution with a bias, without batch norm or ReLU; `stride` is (bins, frames), rounded up."""
+
+    name: str
+    reads: tuple[str, ...]
+    inputs: int
+    outputs: int
+    stride: tuple[int, int] = (1, 1)
+
+    @property
+    def grid(self) -> str:
+        """Where the grid of the output is stored."""
+        return f"{self.name}.output"
+
+    @property
+    def weights(self) -> int:
+        """Values of the kernel."""
+        return self.inputs * self.outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqueezeExcite:
+    """Scales each channel by a gate: mean of the map, linear, ReLU, batch norm, linear, sigmoid; in float throughout.
+
+    Hu et al. 2017, https://arxiv.org/abs/1709.01507; with the batch norm of the report's figure 3.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    channels: int
+    bottleneck: int
+
+    @property
+    def grid(self) -> str:
+        """Where the grid of the output is stored."""
+        return f"{self.name}_output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Add:
+    """The sum of two maps of one shape."""
+
+    name: str
+    reads: tuple[str, ...]
+
+    @property
+    def grid(self) -> str:
+        """Where the grid of the output is stored."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsPool:
+    """Mean and standard deviation over time of each bin of each channel, (2 x channels x bins,), in float."""
+
+    name: str
+    reads: tuple[str, ...]
+
+    @property
+    def grid(self) -> str:
+        """Where the grid of the output is stored."""
+        return f"{self.name}_output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dense:
+    """Linear layer with a bias, (inputs,) to (outputs,)."""
+
+    name: str
+    reads: tuple[str, ...]
+    inputs: int
+    outputs: int
+
+    @property
+    def grid(self) -> str:
+        """Where the grid of the output is stored."""
+        return f"{self.name}.output"
+
+    @property
+    def weights(self) -> int:
+        """Values of the matrix."""
+        return self.inputs * self.outputs
+
+
+Layer = Input | ConvNormRelu | Projection | SqueezeExcite | Add | StatisticsPool | Dense

@@ -1,0 +1,167 @@
+"""A network as an ordered tuple of layers, and what follows from that alone: shapes, strides, reach, where signs are.
+
+`Topology.walk` is how a reader goes through a network: layer by layer, with the values that each one reads.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar, assert_never
+
+from asc.topology.layers import (
+    LOG_MEL,
+    Add,
+    ConvNormRelu,
+    Dense,
+    Input,
+    Layer,
+    Projection,
+    SqueezeExcite,
+    StatisticsPool,
+)
+
+Value = TypeVar("Value")
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """Layers in the order in which they run. The last one is a `Dense`: its outputs are the logits.
+
+    `bins` are those of the log-mel map.
+    """
+
+    layers: tuple[Layer, ...]
+    bins: int
+    by_name: Mapping[str, Layer] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check that names are unique and that a layer reads what runs before it."""
+        known = {LOG_MEL}
+        for layer in self.layers:
+            assert layer.name not in known, f"two layers are named {layer.name}"
+            assert known.issuperset(layer.reads), f"{layer.name} reads what does not run before it: {layer.reads}"
+            known.add(layer.name)
+        object.__setattr__(self, "by_name", {layer.name: layer for layer in self.layers})
+
+    def walk(
+        self,
+        value_of: Callable[[Layer, tuple[Value, ...]], Value],
+        log_mel: Value,
+        layers: Sequence[Layer] | None = None,
+    ) -> Value:
+        """The value of the last layer: each one's is `value_of(layer, values that it reads)`.
+
+        A value is dropped as soon as no later layer reads it. `layers` are the first ones, where not all are to run.
+        """
+        values = {LOG_MEL: log_mel}
+        for layer in self.layers if layers is None else layers:
+            found = value_of(layer, tuple(values[name] for name in layer.reads))
+            for name in self._dropped[layer.name]:
+                del values[name]
+            values[layer.name] = found
+        return found
+
+    @cached_property
+    def _dropped(self) -> dict[str, list[str]]:
+        """The values that nothing reads after each layer."""
+        last = {name: layer.name for layer in self.layers for name in layer.reads}
+        return {
+            layer.name: [name for name in dict.fromkeys(layer.reads) if last[name] == layer.name]
+            for layer in self.layers
+        }
+
+    @property
+    def classifier(self) -> Dense:
+        """The last layer, whose outputs are the logits."""
+        last = self.layers[-1]
+        assert isinstance(last, Dense)
+        return last
+
+    @cached_property
+    def pool(self) -> StatisticsPool:
+        """The layer after which there is no time: the statistics that the classifier reads."""
+        (found,) = (layer for layer in self.layers if isinstance(layer, StatisticsPool))
+        return found
+
+    @cached_property
+    def before_pool(self) -> tuple[Layer, ...]:
+        """The layers before `pool`; the output of the last one is the map that is pooled."""
+        return self.layers[: self.layers.index(self.pool)]
+
+    @cached_property
+    def gates(self) -> tuple[SqueezeExcite, ...]:
+        """The layers within that take means over time, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, SqueezeExcite))
+
+    def shapes(self, frames: int) -> dict[str, Shape]:
+        """The shape of what each layer writes for so many frames of log-mel, which is there too."""
+        shapes: dict[str, Shape] = {LOG_MEL: (1, self.bins, frames)}
+        for layer in self.layers:
+            shapes[layer.name] = shape_after(layer, shapes[layer.reads[0]])
+        return shapes
+
+    @cached_property
+    def time_strides(self) -> dict[str, int]:
+        """How many frames of log-mel two frames of each layer's output lie apart; of vectors, those of the last map."""
+        apart = {LOG_MEL: 1}
+        for layer in self.layers:
+            apart[layer.name] = apart[layer.reads[0]] * _window(layer)[1]
+        return apart
+
+    @cached_property
+    def reach_frames(self) -> int:
+        """How many frames of log-mel to either side a frame of the last map depends on, gates apart."""
+        reach = {LOG_MEL: 0}
+        for layer in self.before_pool:
+            source = layer.reads[0]
+            half = _window(layer)[0] // 2 * self.time_strides[source]
+            reach[layer.name] = max(reach[name] for name in layer.reads) + half
+        return reach[self.before_pool[-1].name]
+
+    @cached_property
+    def nonnegative(self) -> frozenset[str]:
+        """The layers whose outputs can't be below zero, so that their grids start there."""
+        found: set[str] = set()
+        for layer in self.layers:
+            match layer:
+                case ConvNormRelu():
+                    found.add(layer.name)
+                case SqueezeExcite() | Add():
+                    if found.issuperset(layer.reads):
+                        found.add(layer.name)
+                case Input() | Projection() | StatisticsPool() | Dense():
+                    pass
+                case _:
+                    assert_never(layer)
+        return frozenset(found)
+
+
+def shape_after(layer: Layer, shape: Shape) -> Shape:
+    """The shape of a layer's output, given that of (each) map or vector that it reads."""
+    match layer:
+        case Input() | SqueezeExcite() | Add():
+            return shape
+        case ConvNormRelu() | Projection():
+            _, bins, frames = shape
+            return layer.outputs, -(-bins // layer.stride[0]), -(-frames // layer.stride[1])
+        case StatisticsPool():
+            channels, bins, _ = shape
+            return (2 * channels * bins,)
+        case Dense():
+            return (layer.outputs,)
+        case _:
+            assert_never(layer)
+
+
+def _window(layer: Layer) -> tuple[int, int]:
+    """Frames that an output looks at, and frames that it moves on by, in frames of what it reads."""
+    match layer:
+        case ConvNormRelu():
+            return layer.kernel[1], layer.stride[1]
+        case Projection():
+            return 1, layer.stride[1]
+        case Input() | SqueezeExcite() | Add() | StatisticsPool() | Dense():
+            return 1, 1
+        case _:
+            assert_never(layer)
