@@ -142,8 +142,20 @@ def database(tmp_path: Path, empty_database: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@pytest.fixture
+def own_server(tmp_path: Path, empty_database: Path) -> Iterator[Server]:
+    """A server of this test's own, with an empty database; it is not started yet."""
+    folder = tmp_path / "own_server"
+    folder.mkdir()
+    shutil.copy(empty_database, folder / "mlflow.db")
+    one = Server(folder)
+    yield one
+    one.stop()
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
+    """A server that tests share: it may be running already, and its database may hold what others sent."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_database, folder / "mlflow.db")
     one = Server(folder)

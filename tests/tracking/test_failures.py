@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 import socket
 import sqlite3
 import threading
@@ -126,7 +125,7 @@ def test_the_name_that_a_server_does_not_know_is_named_with_the_option_for_it() 
 
 
 def test_the_option_lets_the_real_server_be_reached_by_another_name(
-    script, server: Server, tmp_path: Path, empty_database: Path, eventually: Callable[[Callable[[], bool]], None]
+    script, server: Server, own_server: Server, eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
     """Today's server by its own defaults first, then as its refusal and the README say that it is started."""
     script.started()
@@ -138,17 +137,10 @@ def test_the_option_lets_the_real_server_be_reached_by_another_name(
     (documented,) = set(re.findall(r"--allowed-hosts '([^']*)'", (ROOT / "README.md").read_text("utf-8")))
     assert value == documented.replace("mlflow:5000", f"127.1:{server.port}")
 
-    folder = tmp_path / "named"
-    folder.mkdir()
-    shutil.copy(empty_database, folder / "mlflow.db")
-    named = Server(folder)
-    named.start(option, documented.replace("mlflow:5000", f"127.1:{named.port}"))
-    try:
-        eventually(named.answers)
-        for uri in (named.uri_by_another_name, named.uri):
-            assert send_journal(script.folder, uri=uri).problem is None
-    finally:
-        named.stop()
+    own_server.start(option, documented.replace("mlflow:5000", f"127.1:{own_server.port}"))
+    eventually(own_server.answers)
+    for uri in (own_server.uri_by_another_name, own_server.uri):
+        assert send_journal(script.folder, uri=uri).problem is None
 
 
 def test_a_server_that_is_gone_and_one_that_is_silent() -> None:

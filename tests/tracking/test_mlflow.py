@@ -258,29 +258,29 @@ def test_appending_returns_while_the_server_never_answers(script, eventually: Wa
         assert shipped.pending == 6 and shipped.problem is not None
 
 
-def test_an_outage_at_the_start_loses_nothing(script, server, eventually: Wait):
+def test_an_outage_at_the_start_loses_nothing(script, own_server, eventually: Wait):
     warnings: list[str] = []
     script.started()
-    tracker = MlflowTracker(script.folder, uri=server.uri, on_warning=warnings.append)
+    tracker = MlflowTracker(script.folder, uri=own_server.uri, on_warning=warnings.append)
     script.journal.listeners.append(lambda entry: tracker.notify())
     tracker.start()
     eventually(lambda: bool(warnings))
     script.trial("t000", "completed", 1.2)
-    server.start()
+    own_server.start()
     script.trial("t001", "completed", 0.9)
     script.files()
     script.run_ended(best="t001")
     shipped = tracker.close(drain_s=PATIENCE_S)
     assert (shipped.events, shipped.pending, shipped.problem) == (len(script.journal.entries), 0, None)
     assert len(warnings) == 1
-    found = runs(server.uri)
+    found = runs(own_server.uri)
     assert {run.info.status for run in found.values()} == {"FINISHED"}
-    assert steps(server.uri, found["t000"], "train_loss") == [1, 2, 3]
-    assert artefacts(server.uri, found[None]) == FILES
-    (version,) = MlflowClient(server.uri).search_model_versions("name = 'night'")
+    assert steps(own_server.uri, found["t000"], "train_loss") == [1, 2, 3]
+    assert artefacts(own_server.uri, found[None]) == FILES
+    (version,) = MlflowClient(own_server.uri).search_model_versions("name = 'night'")
     assert (version.status, version.run_id) == ("READY", found[None].info.run_id)
     model_id = found[None].outputs.model_outputs[0].model_id
-    files = MlflowClient(server.uri).list_logged_model_artifacts(model_id)
+    files = MlflowClient(own_server.uri).list_logged_model_artifacts(model_id)
     assert {"MLmodel", "model_card.md", "artifacts", "code"} <= {file.path for file in files}
 
 
