@@ -247,22 +247,22 @@ def fuse(network: StoredNet, factors: Array, raw_logits: Array, *, pruned: Tenso
         case IntegerNet():
             _fuse_integer(fused, factors, raw_logits)
         case HalfNet():
-            weight, bias = fuse_linear(factors, fused.dense.weight, fused.dense.bias)
-            fused.dense.load_state_dict({"weight": to_float16(weight), "bias": to_float16(bias)})
+            weight, bias = fuse_linear(factors, fused.classifier.weight, fused.classifier.bias)
+            fused.classifier.load_state_dict({"weight": to_float16(weight), "bias": to_float16(bias)})
     return fused
 
 
 def _fuse_integer(fused: IntegerNet, factors: Array, raw_logits: Array) -> None:
-    dense, input_scale = fused.dense, fused.pool_output.scale
-    weight, bias = fuse_linear(factors, *dense.real(input_scale))
+    layer, input_scale = fused.classifier, fused.statistics_scale
+    weight, bias = fuse_linear(factors, *layer.real(input_scale))
     stored = store(weight.float(), bias.float(), input_scale)
-    dense.weight.copy_(stored.weight)
-    dense.bias.copy_(stored.bias)
-    dense.weight_scale.copy_(stored.weight_scale)
+    layer.weight.copy_(stored.weight)
+    layer.bias.copy_(stored.bias)
+    layer.weight_scale.copy_(stored.weight_scale)
     observer = ActivationQuantiser()
     observer(torch.from_numpy(raw_logits @ factors.T).float())
-    dense.output.scale.copy_(observer.scale)
-    dense.output.zero_point.copy_(observer.zero_point)
+    layer.output.scale.copy_(observer.scale)
+    layer.output.zero_point.copy_(observer.zero_point)
 
 
 def fuse_linear(factors: Array, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,13 +11,13 @@ from asc import prune
 from asc.config import Experiment
 from asc.data.dataset import Dataset
 from asc.evaluate import Evaluator
-from asc.models.resnet_se import ResNetSE
+from asc.models.network import Network
 from asc.quant.stored import StoredNet, to_stored
 from asc.results import CalibrationReport, Stored
 from asc.size import cost, stored_items
 
 
-def compressed(network: ResNetSE, masks: prune.Masks, experiment: Experiment) -> tuple[StoredNet, Stored]:
+def compressed(network: Network, masks: prune.Masks, experiment: Experiment) -> tuple[StoredNet, Stored]:
     """The stored form of a trained network in eval mode, and what it stores, counted on its tensors.
 
     Raises:
@@ -66,7 +66,7 @@ def calibrated(
     found = calibrate.fit(raw, targets, groups, method=method, split=split, strength=strength)
     if not found.report.applied:
         return network, found.report
-    pruned = network.dense.weight == 0 if experiment.compression.prune_ratio > 0 else None
+    pruned = network.classifier.weight == 0 if experiment.compression.prune_ratio > 0 else None
     fused = calibrate.fuse(network, found.factors, raw, pruned=pruned)
     check_items(fused.state_dict(), experiment)
     return fused, found.report

@@ -45,7 +45,6 @@ from asc.listening import Listener
 from asc.models.layers import pooled_statistics
 from asc.predict import Model, check_level
 from asc.results import Prediction
-from asc.size import reach_frames
 from asc.stream_memory import kept_frames, lag_steps
 
 SHORTEST_STEP_S = 0.1
@@ -77,17 +76,19 @@ class Follower:
                 too short or too long.
         """
         architecture, front_end = model.info.experiment.architecture, model.info.experiment.front_end
+        topology = model.network.topology
         self._model, self._rate_hz, self._every_s = model, sample_rate_hz, every_s
         self._most = _steps(window_s, every_s)
         # One number for each quantity that is summed: log-mel, the maps of the gates, the last map (and its squares).
-        strides = np.cumprod(architecture.time_strides).tolist()
-        self._strides = [1, *strides, strides[-1]]
-        if front_end.frames(every_s) < 1 or front_end.frames(window_s) < strides[-1]:
+        self._gates = [gate.name for gate in topology.gates]
+        self._last_stride = topology.time_strides[topology.pool.name]
+        self._strides = [1, *(topology.time_strides[gate] for gate in self._gates), self._last_stride]
+        if front_end.frames(every_s) < 1 or front_end.frames(window_s) < self._last_stride:
             raise InputError(
-                f"this network looks at every {strides[-1]}th frame of {front_end.hop_s:g} s: a window of {window_s:g} "
-                f"s and a step of {every_s:g} s are too short"
+                f"this network looks at every {self._last_stride}th frame of {front_end.hop_s:g} s: a window of "
+                f"{window_s:g} s and a step of {every_s:g} s are too short"
             )
-        self._reach = reach_frames(architecture)
+        self._reach = topology.reach_frames
         self._lag = lag_steps(architecture, front_end, every_s=every_s)
         self._listener = Listener(model.log_mel, sample_rate_hz, steps=self._most)
         most = kept_frames(architecture, front_end, window_s=window_s, every_s=every_s)
@@ -153,10 +154,12 @@ class Follower:
 
     def _run(self, pieces: Sequence["_Piece"]) -> None:
         """Send neighbouring pieces through the network, with the means of the window as it is now."""
-        begin = max(0, pieces[0].start - self._reach) // self._strides[-1] * self._strides[-1]
+        begin = max(0, pieces[0].start - self._reach) // self._last_stride * self._last_stride
         log_mel = self._frames.get(begin, min(pieces[-1].stop + self._reach, self._frames.stop))
         log_mel = log_mel - self._totals[0].mean.float()[:, None]
-        poolings = [partial(self._gate_means, number, pieces, begin) for number in range(1, len(self._strides) - 1)]
+        poolings = {
+            gate: partial(self._gate_means, number, pieces, begin) for number, gate in enumerate(self._gates, start=1)
+        }
         last = self._model.network.last_map(log_mel[None, None], poolings)[0].double()
         self._settle(-1, pieces, begin, torch.stack([last, last.square()]))
 

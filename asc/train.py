@@ -34,7 +34,7 @@ from asc.evaluate import Evaluator
 from asc.frontend import LogMel
 from asc.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
-from asc.models.resnet_se import ResNetSE
+from asc.models.network import Network
 from asc.quant.stored import empty
 from asc.results import Completed, Diverged, EpochMetrics, Report, Signal, Stopped, TrainingEnd
 from asc.size import stored_items
@@ -113,7 +113,7 @@ class _Run:
     folder: Path
     device: torch.device
     workers: Workers
-    network: ResNetSE
+    network: Network
     trained: nn.Module
     """The network, in several workers within the wrapper that averages gradients."""
     optimizer: Adam

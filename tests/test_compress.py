@@ -16,7 +16,7 @@ from asc.data.dataset import Dataset, open_dataset
 from asc.evaluate import Evaluator
 from asc.model_info import rounded
 from asc.models.build import build_network
-from asc.models.resnet_se import ResNetSE
+from asc.models.network import Network
 from asc.quant.stored import StoredNet
 from asc.results import Completed, Signal
 from asc.size import cost, stored_items
@@ -113,7 +113,7 @@ def test_pruned_zeros_of_the_last_layer_stay(tiny_experiment: Experiment, datase
     assert zeros.any() and torch.equal(timid.dense.weight == 0, zeros)
 
 
-def made(experiment: Experiment) -> ResNetSE:
+def made(experiment: Experiment) -> Network:
     network = build_network(experiment.architecture, experiment.front_end, seed=0).train()
     network(torch.randn(4, 1, experiment.front_end.mel_bands, 20))
     return network.eval()

@@ -8,12 +8,12 @@ from torch.nn.utils import prune as torch_prune
 from asc import prune
 from asc.config import Experiment
 from asc.models.build import build_network
-from asc.models.resnet_se import ResNetSE
+from asc.models.network import Network
 from asc.quant.stored import to_stored
 from asc.size import cost, pruned_counts, stored_items
 
 
-def made(experiment: Experiment) -> ResNetSE:
+def made(experiment: Experiment) -> Network:
     storage = experiment.compression.storage
     return build_network(experiment.architecture, experiment.front_end, seed=0, storage=storage)
 

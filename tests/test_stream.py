@@ -17,6 +17,7 @@ from asc.level import quantise
 from asc.models.build import build_network
 from asc.predict import Model
 from asc.quant.half import to_half
+from asc.quant.stored import empty
 from asc.results import Prediction
 from asc.size import reach_frames
 from asc.stream import Follower, Heard
@@ -97,7 +98,9 @@ def test_on_40_scenes_it_agrees_with_predict_on_the_window(model: Model) -> None
 def test_pieces_are_seamless(half: Model, monkeypatch: pytest.MonkeyPatch, every_s: float) -> None:
     """With gates that are given, and a mean that stays, all pieces together are one run over the whole stream."""
     sound = np.tile(scene("up_slow", 5, 2.0), 15)
-    network, poolings = half.network, [lambda x: torch.ones(1, x.shape[1])] * 4
+    network = half.network
+    poolings = {gate.name: lambda x: torch.ones(1, x.shape[1]) for gate in network.topology.gates}
+    assert len(poolings) == 4
     last_map = network.last_map
     with torch.no_grad():
         log_mel = half.log_mel.log_mel(torch.from_numpy(quantise(sound).samples)[None])
@@ -213,7 +216,7 @@ def test_the_network_reaches_as_far_as_is_said() -> None:
     log_mel = torch.randn(4, 1, 16, 240, generator=torch.Generator().manual_seed(0))
     network(log_mel)
     net, reach, stride = to_half(network), reach_frames(architecture), 6
-    fixed = [lambda x: torch.ones(1, x.shape[1])] * 3
+    fixed = {gate.name: lambda x: torch.ones(1, x.shape[1]) for gate in net.topology.gates}
     whole, column = net.last_map(log_mel[:1], fixed), 120 // stride
     for offset, depends in ((-reach - 1, False), (-reach, True), (reach, True), (reach + 1, False)):
         changed = log_mel[:1].clone()
@@ -245,7 +248,8 @@ def test_a_wrong_window_is_one_sentence(model: Model, window_s: float, every_s: 
 
 def test_a_window_below_the_stride_is_refused(model: Model) -> None:
     changes = {"architecture.time_strides": [8, 4]}
-    coarse = Model(model.network, replace(model.info, experiment=model.info.experiment.updated(changes)))
+    experiment = model.info.experiment.updated(changes)
+    coarse = Model(empty(experiment), replace(model.info, experiment=experiment))
     with pytest.raises(InputError, match="every 32th frame"):
         Follower(coarse, RATE_HZ, window_s=0.3, every_s=0.1)
 

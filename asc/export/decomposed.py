@@ -6,17 +6,17 @@ https://docs.pytorch.org/executorch/stable/backends/xnnpack/xnnpack-quantization
 """
 
 import importlib
-import math
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asc.models.layered import Layered
 from asc.models.layers import SqueezeExcite, StoredNorm
 from asc.quant.fake import STEPS, WEIGHT_STEPS
-from asc.quant.integer import IntegerBlock, IntegerLayer, IntegerNet, IntegerQuantiser
-from asc.size import KERNEL
+from asc.quant.integer import IntegerLayer, IntegerNet, IntegerQuantiser
+from asc.topology import layers as kinds
 
 Converter = Literal["executorch", "litert"]
 
@@ -43,7 +43,7 @@ class Grid(nn.Module):
 
 
 class Layer(nn.Module):
-    """A convolution or linear layer with its quantised output.
+    """A convolution or linear layer.
 
     The weights are int8, or with `float_weights` the same numbers as float32 behind a quantise and dequantise pair.
     """
@@ -63,10 +63,9 @@ class Layer(nn.Module):
         self.register_buffer("weight_scale", stored.weight_scale.clone())
         self.register_buffer("zero_points", torch.zeros(len(bias), dtype=torch.int64))
         self.bias = nn.Parameter(bias.float(), requires_grad=False)
-        self.output = Grid(stored.output)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float (batch, inputs, ...) on its grid to int8 steps (batch, outputs, ...)."""
+        """Float (batch, inputs, ...) on its grid to float (batch, outputs, ...)."""
         arguments = (self.weight_scale, self.zero_points, 0, -WEIGHT_STEPS, WEIGHT_STEPS, torch.int8)
         weight = self.weight
         if self._float_weights:
@@ -75,10 +74,9 @@ class Layer(nn.Module):
         if weight.dim() == 2:
             y = functional.linear(x, weight, self.bias)
         else:
-            padding = KERNEL // 2 if weight.shape[2] == KERNEL else 0
+            padding = weight.shape[2] // 2, weight.shape[3] // 2
             y = functional.conv2d(x, weight, self.bias, self._stride, padding, 1, self._groups)
-        steps: Tensor = self.output(torch.relu(y) if self.relu else y)
-        return steps
+        return torch.relu(y) if self.relu else y
 
 
 class Gate(nn.Module):
@@ -104,79 +102,59 @@ class Gate(nn.Module):
         return torch.sigmoid(self.expand(torch.relu(self.reduce(mean))))[:, :, None, None]
 
 
-class Block(nn.Module):
-    """One double conv block."""
-
-    def __init__(self, stored: IntegerBlock, source: Grid, input_scale: Tensor, *, float_weights: bool) -> None:
-        """`source` and `input_scale` are the grid of the block's input."""
-        super().__init__()
-        inner, squeezed = stored.conv1.output.scale, stored.conv2.output
-        self.source = source
-        self.conv1 = Layer(stored.conv1, input_scale, relu=True, float_weights=float_weights)
-        self.conv2 = Layer(stored.conv2, inner, relu=True, float_weights=float_weights)
-        self.squeezed = Grid(squeezed)
-        self.gate = Gate(stored.se)
-        self.excited = Grid(stored.se_output)
-        self.skip, self.add = None, None
-        if stored.skip is not None and stored.add is not None:
-            self.skip = Layer(stored.skip, input_scale, relu=False, float_weights=float_weights)
-            self.add = Grid(stored.add)
-
-    @property
-    def output(self) -> Grid:
-        """The grid of the block's output."""
-        return self.excited if self.add is None else self.add
-
-    def forward(self, steps: Tensor) -> Tensor:
-        """Int8 steps (batch, in_channels, bins, frames) to int8 steps (batch, channels, bins, frames), strided."""
-        inner = self.conv2(self.conv1.output.real(self.conv1(self.source.real(steps))))
-        gate = self.gate(self.squeezed.real(inner))
-        y: Tensor = self.excited(self.squeezed.real(inner) * gate)
-        if self.skip is None or self.add is None:
-            return y
-        skip = self.skip.output.real(self.skip(self.source.real(steps)))
-        added: Tensor = self.add(self.excited.real(y) + skip)
-        return added
-
-
-class DecomposedNet(nn.Module):
+class DecomposedNet(Layered):
     """Float log-mel in, float logits on the last layer's grid out; everything between lies between Q/DQ pairs."""
 
     def __init__(self, stored: IntegerNet, *, converter: Converter) -> None:
         """Build from the stored form as a converter wants it: LiteRT's wants float weights, ExecuTorch's int8."""
-        super().__init__()
-        self._converter, float_weights = converter, converter == "litert"
+        super().__init__(stored.architecture, stored.front_end)
+        self._converter = converter
         importlib.import_module(_OPERATORS)  # which registers the operators
-        self.input = Grid(stored.input)
-        self.stem = Layer(stored.stem, stored.input.scale, relu=True, float_weights=float_weights)
-        blocks, quantiser, grid = [], stored.stem.output, self.stem.output
-        for block in stored.integer_blocks():
-            blocks.append(Block(block, grid, quantiser.scale, float_weights=float_weights))
-            quantiser, grid = block.output_quantiser, blocks[-1].output
-        self.blocks = nn.ModuleList(blocks)
-        self.last = grid
-        self.pooled = Grid(stored.pool_output)
-        self.dense = Layer(stored.dense, stored.pool_output.scale, relu=False, float_weights=float_weights)
+        for layer in self.topology.layers:
+            module = _built(stored, layer, float_weights=converter == "litert")
+            if module is not None:
+                self.attach(layer.name, module)
+            self.attach(layer.grid, Grid(stored.grid_of(layer.name)))
         self.eval()
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Log-mel (batch, 1, mel_bands, frames), float32, to logits (batch, classes)."""
-        steps = self.stem(self.input.real(self.input(log_mel)))
-        for block in self.blocks:
-            steps = block(steps)
-        statistics = torch.cat([self._mean(steps), self._deviation(steps)], dim=1)
-        return self.dense.output.real(self.dense(self.pooled.real(self.pooled(statistics))))
+        return self._real(self.topology.classifier.name, self.topology.walk(self._output, log_mel))
 
-    def _mean(self, steps: Tensor) -> Tensor:
-        return self.last.real(steps).mean(dim=3).flatten(1)
+    def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...]) -> Tensor:
+        """The int8 steps that a layer makes of the steps that it reads."""
+        y: Tensor
+        match layer:
+            case kinds.Input():
+                y = read[0]
+            case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+                y = self.module_of(layer)(self._real(layer.reads[0], *read))
+            case kinds.SqueezeExcite():
+                gate = self.module_of(layer)(self._real(layer.reads[0], *read))
+                y = self._real(layer.reads[0], *read) * gate
+            case kinds.Add():
+                y = self._real(layer.reads[0], read[0]) + self._real(layer.reads[1], read[1])
+            case kinds.StatisticsPool():
+                y = torch.cat([self._mean(layer.reads[0], *read), self._deviation(layer.reads[0], *read)], dim=1)
+            case _:
+                assert_never(layer)
+        steps: Tensor = self.grid_of(layer.name)(y)
+        return steps
 
-    def _deviation(self, steps: Tensor) -> Tensor:
+    def _real(self, name: str, steps: Tensor) -> Tensor:
+        values: Tensor = self.grid_of(name).real(steps)
+        return values
+
+    def _mean(self, name: str, steps: Tensor) -> Tensor:
+        return self._real(name, steps).mean(dim=3).flatten(1)
+
+    def _deviation(self, name: str, steps: Tensor) -> Tensor:
         """From a mean of its own: LiteRT's converter rounds the one that is given out to 8 bits, for all its users.
 
         There it is over another shape, so that the two are not found to be the same (9 steps off were measured), a
         shape that torch cannot follow where time is dynamic.
         """
-        values, more = self.last.real(steps), self.last.real(steps)
+        values, more = self._real(name, steps), self._real(name, steps)
         if self._converter == "litert":
             values, more = values.flatten(1, 2), more.flatten(1, 2)
         squares = (values - more.mean(dim=-1, keepdim=True)).square()
@@ -185,7 +163,22 @@ class DecomposedNet(nn.Module):
 
 def shortest_frames(network: IntegerNet) -> int:
     """The fewest frames of a clip: two must be left behind the strides, for a length of one is a special case."""
-    return 2 * math.prod(network.architecture.time_strides)
+    return 2 * network.topology.time_strides[network.topology.pool.name]
+
+
+def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn.Module | None:
+    """What computes a layer, its grid aside, if that takes numbers of its own."""
+    match layer:
+        case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+            scale = stored.grid_of(layer.reads[0]).scale
+            relu = isinstance(layer, kinds.ConvNormRelu)
+            return Layer(stored.module_of(layer), scale, relu=relu, float_weights=float_weights)
+        case kinds.SqueezeExcite():
+            return Gate(stored.module_of(layer))
+        case kinds.Input() | kinds.Add() | kinds.StatisticsPool():
+            return None
+        case _:
+            assert_never(layer)
 
 
 def _operators() -> Any:

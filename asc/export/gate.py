@@ -110,7 +110,7 @@ def allowed(network: StoredNet, stored: Logits, *, source: Source) -> Allowed:
     A network in 16 bits has no steps: one step is the tolerance then, a share of its largest logit.
     """
     if isinstance(network, IntegerNet):
-        return Allowed(step=float(network.dense.output.scale), limit_steps=_LIMIT_STEPS[source])
+        return Allowed(step=float(network.classifier.output.scale), limit_steps=_LIMIT_STEPS[source])
     return Allowed(step=_TOLERANCE[source] * max(1.0, float(np.abs(stored).max())), limit_steps=1)
 
 

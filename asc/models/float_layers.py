@@ -26,12 +26,21 @@ class NoGrid(nn.Module):
 
 
 class FloatConvBnRelu(nn.Module):
-    """Convolution 3x3, batch norm and ReLU."""
+    """Convolution, batch norm and ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, *, stride: tuple[int, int] = (1, 1), groups: int = 1) -> None:
-        """`stride` is (frequency, time)."""
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: tuple[int, int] = (3, 3),
+        stride: tuple[int, int] = (1, 1),
+        groups: int = 1,
+    ) -> None:
+        """`kernel`, of odd sizes, and `stride` are (frequency, time)."""
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, groups=groups, bias=False)
+        padding = kernel[0] // 2, kernel[1] // 2
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
         self.norm = BatchNorm2d(outputs)
         self.output = NoGrid()
 

@@ -198,17 +198,26 @@ def _per_output(values: Tensor, weight: Tensor) -> Tensor:
 
 
 class ConvBnRelu(nn.Module):
-    """Convolution 3x3, batch norm and ReLU as one quantised layer; batch norm is folded into what is stored.
+    """Convolution, batch norm and ReLU as one quantised layer; batch norm is folded into what is stored.
 
     In training the quantised weight is that of the convolution itself. The grid of the folded weight, w gamma / sigma,
     is the same one scaled by |gamma| / sigma per channel, so this equals scaling, quantising and dividing back, as
     torch's fused `ConvBnReLU2d` does, without the divisions (https://docs.pytorch.org/docs/stable/quantization.html).
     """
 
-    def __init__(self, inputs: int, outputs: int, *, stride: tuple[int, int] = (1, 1), groups: int = 1) -> None:
-        """`stride` is (frequency, time)."""
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: tuple[int, int] = (3, 3),
+        stride: tuple[int, int] = (1, 1),
+        groups: int = 1,
+    ) -> None:
+        """`kernel`, of odd sizes, and `stride` are (frequency, time)."""
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, groups=groups, bias=False)
+        padding = kernel[0] // 2, kernel[1] // 2
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
         self.norm = BatchNorm2d(outputs)
         self.output = ActivationQuantiser(nonnegative=True)
 

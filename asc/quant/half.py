@@ -4,14 +4,15 @@ Values are kept as float32 tensors that hold float16 numbers, so that nothing is
 is float16, exactly what is stored.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
 
-from asc.config import Architecture, Block, FrontEnd
+from asc.config import Architecture, FrontEnd
 from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear
+from asc.models.layered import Layered, check_log_mel
 from asc.models.layers import (
     Pooling,
     SqueezeExcite,
@@ -21,41 +22,21 @@ from asc.models.layers import (
     folded,
     mean_of_map,
 )
-from asc.models.resnet_se import ResNetSE, check_log_mel
+from asc.models.network import Network
 from asc.quant.fake import every
-from asc.size import KERNEL, dense_inputs
+from asc.topology import layers as kinds
 
 
-class HalfBlock(nn.Module):
-    """One double conv block with folded batch norms."""
-
-    def __init__(self, block: Block) -> None:
-        """Build the layers that `block` describes."""
-        super().__init__()
-        inputs, width, self.stride = block.in_channels, block.channels, (block.frequency_stride, block.time_stride)
-        self.conv1 = nn.Conv2d(inputs, width, KERNEL, self.stride, padding=KERNEL // 2)
-        self.conv2 = nn.Conv2d(width, width, KERNEL, padding=KERNEL // 2, groups=block.cardinality)
-        self.se = SqueezeExcite(width, block.se_bottleneck, norm=StoredNorm(block.se_bottleneck))
-        self.skip = nn.Conv2d(inputs, width, 1) if block.has_skip else None
-
-    def forward(self, x: Tensor, pooling: Pooling = mean_of_map) -> Tensor:
-        """(batch, in_channels, bins, frames) to (batch, channels, strided bins, strided frames)."""
-        y: Tensor = self.se(torch.relu_(self.conv2(torch.relu_(self.conv1(x)))), pooling)
-        return y if self.skip is None else y + self.skip(every(x, self.stride))
-
-
-class HalfNet(nn.Module):
+class HalfNet(Layered):
     """The network as it is stored in 16 bits; its state_dict holds exactly the items of `asc.size.stored_items`."""
 
     def __init__(self, architecture: Architecture, front_end: FrontEnd) -> None:
         """Build the network without values: call `load_state_dict` next, or use `to_half`."""
-        super().__init__()
-        self.architecture = architecture
-        self.front_end = front_end
-        self.stem = nn.Conv2d(1, architecture.widths[0], KERNEL, padding=KERNEL // 2)
-        self.blocks = nn.ModuleList(HalfBlock(block) for block in architecture.blocks())
-        self.pool = StatisticsPool()
-        self.dense = nn.Linear(dense_inputs(architecture, front_end), architecture.classes)
+        super().__init__(architecture, front_end)
+        for layer in self.topology.layers:
+            module = _built(layer)
+            if module is not None:
+                self.attach(layer.name, module)
         self.register_state_dict_post_hook(_as_float16)  # type: ignore[no-untyped-call]
         self.requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -77,32 +58,84 @@ class HalfNet(nn.Module):
     @torch.no_grad()
     def statistics(self, log_mel: Tensor) -> Tensor:
         """What the last layer sees: log-mel (batch, 1, mel_bands, frames) to (batch, inputs) (errors as `forward`)."""
-        pooled: Tensor = self.pool(self.last_map(log_mel))
-        return pooled
+        return self._run(log_mel, self.topology.layers[:-1])
 
     @torch.no_grad()
-    def last_map(self, log_mel: Tensor, poolings: Sequence[Pooling] | None = None) -> Tensor:
+    def last_map(self, log_mel: Tensor, poolings: Mapping[str, Pooling] | None = None) -> Tensor:
         """Log-mel as for `forward` to the map (batch, channels, bins, frames) that is pooled over time.
 
-        `poolings`, one a block, stand in for the SE's own means where the log-mel are a part of more (`asc.stream`).
+        `poolings`, by the names of `Topology.gates`, stand in for the SE's own means where the log-mel are a part of
+        more (`asc.stream`).
 
         Raises:
             InputError: another shape.
         """
+        return self._run(log_mel, self.topology.before_pool, poolings)
+
+    def _run(
+        self, log_mel: Tensor, layers: Sequence[kinds.Layer], poolings: Mapping[str, Pooling] | None = None
+    ) -> Tensor:
         check_log_mel(log_mel, self.front_end)
-        x = torch.relu_(self.stem(channels_last(log_mel)))
-        for block, pooling in zip(self.blocks, poolings or [mean_of_map] * len(self.blocks), strict=True):
-            x = block(x, pooling)
-        return x
+        given = poolings or {}
+        return self.topology.walk(
+            lambda layer, read: self._output(layer, read, given.get(layer.name, mean_of_map)), log_mel, layers
+        )
+
+    def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
+        """What a layer makes of the tensors that it reads."""
+        y: Tensor
+        match layer:
+            case kinds.Input():
+                y = channels_last(*read)
+            case kinds.ConvNormRelu():
+                y = torch.relu_(self.module_of(layer)(*read))
+            case kinds.Projection():
+                y = self.module_of(layer)(every(read[0], layer.stride))
+            case kinds.SqueezeExcite():
+                y = self.module_of(layer)(*read, pooling)
+            case kinds.StatisticsPool() | kinds.Dense():
+                y = self.module_of(layer)(*read)
+            case kinds.Add():
+                y = read[0] + read[1]
+            case _:
+                assert_never(layer)
+        return y
 
     @torch.no_grad()
     def head(self, pooled: Tensor) -> Tensor:
         """Pooled statistics (batch, inputs) of a `last_map` to logits (batch, classes)."""
-        logits: Tensor = self.dense(pooled)
+        logits: Tensor = self.classifier(pooled)
         return logits
 
+    @property
+    def classifier(self) -> nn.Linear:
+        """The last layer."""
+        found = super().classifier
+        assert isinstance(found, nn.Linear)
+        return found
 
-def to_half(network: ResNetSE) -> HalfNet:
+
+def _built(layer: kinds.Layer) -> nn.Module | None:
+    """The module of a layer, if it has one."""
+    match layer:
+        case kinds.ConvNormRelu(kernel=kernel):
+            padding = kernel[0] // 2, kernel[1] // 2
+            return nn.Conv2d(layer.inputs, layer.outputs, kernel, layer.stride, padding, groups=layer.groups)
+        case kinds.Projection():
+            return nn.Conv2d(layer.inputs, layer.outputs, 1)
+        case kinds.SqueezeExcite():
+            return SqueezeExcite(layer.channels, layer.bottleneck, norm=StoredNorm(layer.bottleneck))
+        case kinds.StatisticsPool():
+            return StatisticsPool()
+        case kinds.Dense():
+            return nn.Linear(layer.inputs, layer.outputs)
+        case kinds.Input() | kinds.Add():
+            return None
+        case _:
+            assert_never(layer)
+
+
+def to_half(network: Network) -> HalfNet:
     """The 16-bit form of a network that was trained without quantisation, on its device.
 
     Raises:
@@ -115,7 +148,7 @@ def to_half(network: ResNetSE) -> HalfNet:
     return half.to(next(network.parameters()).device)
 
 
-def _stored_state(network: ResNetSE) -> Iterator[tuple[str, Tensor]]:
+def _stored_state(network: Network) -> Iterator[tuple[str, Tensor]]:
     for name, module in network.named_modules():
         match module:
             case FloatConvBnRelu():

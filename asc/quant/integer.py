@@ -5,17 +5,19 @@ float64 is taken otherwise, and always on a GPU, whose float32 convolutions may 
 other steps with the zero point taken off, so that zero padding is exact. SE and the statistics pooling are in float.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc.config import Architecture, Block, FrontEnd
+from asc.config import Architecture, FrontEnd
+from asc.models.layered import Layered, check_log_mel
 from asc.models.layers import Pooling, SqueezeExcite, StatisticsPool, StoredNorm, channels_last, mean_of_map
-from asc.models.resnet_se import ResNetSE, check_log_mel
+from asc.models.network import Network
 from asc.quant.fake import STEPS, ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear, every
-from asc.size import KERNEL, dense_inputs
+from asc.topology import layers as kinds
 
 EXACT_IN_FLOAT32 = 2**24
 
@@ -82,9 +84,10 @@ class IntegerLayer(nn.Module):
         if self.weight.dim() == 2:
             return functional.linear(steps.to(dtype), self.weight.to(dtype), bias)
         weight = self.weight.to(dtype, memory_format=torch.channels_last)
-        if self.weight.shape[2] == 1:
-            return functional.conv2d(every(steps.to(dtype), self.stride), weight, bias)
-        return functional.conv2d(steps.to(dtype), weight, bias, self.stride, KERNEL // 2, 1, self.groups)
+        rows, columns = self.weight.shape[2:]
+        if rows == columns == 1:
+            return functional.conv2d(every(steps.to(dtype), self.stride), weight, bias, groups=self.groups)
+        return functional.conv2d(steps.to(dtype), weight, bias, self.stride, (rows // 2, columns // 2), 1, self.groups)
 
     def real(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
         """The float64 weight and bias that the integers stand for, behind an input of this step."""
@@ -97,50 +100,18 @@ class IntegerLayer(nn.Module):
         return int(magnitudes.max())
 
 
-class IntegerBlock(nn.Module):
-    """The integer form of one double conv block."""
+class IntegerNet(Layered):
+    """The network as it is stored and shipped; its state_dict holds exactly the items of `asc.size.stored_items`.
 
-    def __init__(self, block: Block) -> None:
-        """Build the layers that `block` describes."""
-        super().__init__()
-        inputs, width, stride = block.in_channels, block.channels, (block.frequency_stride, block.time_stride)
-        self.conv1 = IntegerLayer((width, inputs, KERNEL, KERNEL), stride=stride)
-        self.conv2 = IntegerLayer((width, width // block.cardinality, KERNEL, KERNEL), groups=block.cardinality)
-        self.se = SqueezeExcite(width, block.se_bottleneck, norm=StoredNorm(block.se_bottleneck))
-        self.se_output = IntegerQuantiser()
-        self.skip = IntegerLayer((width, inputs, 1, 1), stride=stride) if block.has_skip else None
-        self.add = IntegerQuantiser() if block.has_skip else None
-
-    def forward(self, steps: Tensor, input_scale: Tensor, pooling: Pooling = mean_of_map) -> Tensor:
-        """Steps (batch, in_channels, bins, frames) to steps (batch, channels, strided bins, strided frames)."""
-        inner = self.conv2(self.conv1(steps, input_scale), self.conv1.output.scale)
-        y: Tensor = self.se_output(self.se(self.conv2.output.dequantise(inner), pooling))
-        if self.skip is None or self.add is None:
-            return y
-        skip = self.skip.output.dequantise(self.skip(steps, input_scale))
-        added: Tensor = self.add(self.se_output.dequantise(y) + skip)
-        return added
-
-    @property
-    def output_quantiser(self) -> IntegerQuantiser:
-        """The grid of the block's output."""
-        return self.se_output if self.add is None else self.add
-
-
-class IntegerNet(nn.Module):
-    """The network as it is stored and shipped; its state_dict holds exactly the items of `asc.size.stored_items`."""
+    Between layers run steps of 8-bit grids, with the zero point taken off.
+    """
 
     def __init__(self, architecture: Architecture, front_end: FrontEnd) -> None:
         """Build the network without values: call `load_state_dict` next, or use `to_integer`."""
-        super().__init__()
-        self.architecture = architecture
-        self.front_end = front_end
-        self.input = IntegerQuantiser()
-        self.stem = IntegerLayer((architecture.widths[0], 1, KERNEL, KERNEL))
-        self.blocks = nn.ModuleList(IntegerBlock(block) for block in architecture.blocks())
-        self.pool = StatisticsPool()
-        self.pool_output = IntegerQuantiser()
-        self.dense = IntegerLayer((architecture.classes, dense_inputs(architecture, front_end)))
+        super().__init__(architecture, front_end)
+        for layer in self.topology.layers:
+            for name, module in _built(layer):
+                self.attach(name, module)
         self.requires_grad_(False)
         self.eval()
 
@@ -162,36 +133,68 @@ class IntegerNet(nn.Module):
         Raises:
             InputError: another shape.
         """
-        steps: Tensor = self.pool_output(self.pool(self.last_map(log_mel)))
-        return steps
+        return self._run(log_mel, self.topology.layers[:-1])
 
     @torch.no_grad()
-    def last_map(self, log_mel: Tensor, poolings: Sequence[Pooling] | None = None) -> Tensor:
+    def last_map(self, log_mel: Tensor, poolings: Mapping[str, Pooling] | None = None) -> Tensor:
         """Log-mel as for `forward` to the map (batch, channels, bins, frames) that is pooled over time, in float.
 
-        `poolings`, one a block, stand in for the SE's own means where the log-mel are a part of more (`asc.stream`).
+        `poolings`, by the names of `Topology.gates`, stand in for the SE's own means where the log-mel are a part of
+        more (`asc.stream`).
 
         Raises:
             InputError: another shape.
         """
+        steps = self._run(log_mel, self.topology.before_pool, poolings)
+        return self._real(self.topology.pool.reads[0], steps)
+
+    def _run(
+        self, log_mel: Tensor, layers: Sequence[kinds.Layer], poolings: Mapping[str, Pooling] | None = None
+    ) -> Tensor:
         check_log_mel(log_mel, self.front_end)
-        steps = self.stem(channels_last(self.input(log_mel)), self.input.scale)
-        quantiser = self.stem.output
-        blocks = self.integer_blocks()
-        for block, pooling in zip(blocks, poolings or [mean_of_map] * len(blocks), strict=True):
-            steps = block(steps, quantiser.scale, pooling)
-            quantiser = block.output_quantiser
-        return quantiser.dequantise(steps)
+        given = poolings or {}
+        return self.topology.walk(
+            lambda layer, read: self._output(layer, read, given.get(layer.name, mean_of_map)), log_mel, layers
+        )
+
+    def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
+        """The steps that a layer makes of the steps that it reads."""
+        steps: Tensor
+        match layer:
+            case kinds.Input():
+                steps = channels_last(self.grid_of(layer.name)(*read))
+            case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+                steps = self.module_of(layer)(*read, self.grid_of(layer.reads[0]).scale)
+            case kinds.SqueezeExcite():
+                steps = self.grid_of(layer.name)(self.module_of(layer)(self._real(layer.reads[0], *read), pooling))
+            case kinds.Add():
+                one, other = (self._real(name, values) for name, values in zip(layer.reads, read, strict=True))
+                steps = self.grid_of(layer.name)(one + other)
+            case kinds.StatisticsPool():
+                steps = self._pooled(self.module_of(layer)(self._real(layer.reads[0], *read)))
+            case _:
+                assert_never(layer)
+        return steps
+
+    def _real(self, name: str, steps: Tensor) -> Tensor:
+        """Steps of the output of the layer of this name, as the float values that they stand for."""
+        values: Tensor = self.grid_of(name).dequantise(steps)
+        return values
+
+    def _pooled(self, pooled: Tensor) -> Tensor:
+        steps: Tensor = self.grid_of(self.topology.pool.name)(pooled)
+        return steps
 
     @torch.no_grad()
     def head(self, pooled: Tensor) -> Tensor:
         """Pooled statistics (batch, inputs) of a `last_map`, in float, to logits (batch, classes)."""
-        return self.logits(self.pool_output(pooled))
+        return self.logits(self._pooled(pooled))
 
     @torch.no_grad()
     def logits(self, statistics: Tensor) -> Tensor:
         """Steps (batch, inputs) of `statistics` to logits (batch, classes) on the grid of the last layer."""
-        return self.dense.output.dequantise(self.dense(statistics, self.pool_output.scale))
+        layer = self.topology.classifier
+        return self._real(layer.name, self.classifier(statistics, self.statistics_scale))
 
     @torch.no_grad()
     def raw_logits(self, log_mel: Tensor) -> Tensor:
@@ -200,15 +203,46 @@ class IntegerNet(nn.Module):
         Raises:
             InputError: another shape.
         """
-        sums = self.dense.accumulate(self.statistics(log_mel)).double()
-        return sums * self.dense.weight_scale.double() * self.pool_output.scale.double()
+        sums: Tensor = self.classifier.accumulate(self.statistics(log_mel)).double()
+        return sums * self.classifier.weight_scale.double() * self.statistics_scale.double()
 
-    def integer_blocks(self) -> list[IntegerBlock]:
-        """The blocks in order."""
-        return [block for block in self.blocks if isinstance(block, IntegerBlock)]
+    @property
+    def classifier(self) -> IntegerLayer:
+        """The last layer."""
+        found = super().classifier
+        assert isinstance(found, IntegerLayer)
+        return found
+
+    @property
+    def statistics_scale(self) -> Tensor:
+        """The step () of what the last layer is given."""
+        scale: Tensor = self.grid_of(self.topology.classifier.reads[0]).scale
+        return scale
 
 
-def to_integer(network: ResNetSE) -> IntegerNet:
+def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of a layer by name; a convolution or linear layer holds its own grid."""
+    match layer:
+        case kinds.ConvNormRelu():
+            shape = layer.outputs, layer.inputs // layer.groups, *layer.kernel
+            yield layer.name, IntegerLayer(shape, stride=layer.stride, groups=layer.groups)
+        case kinds.Projection():
+            yield layer.name, IntegerLayer((layer.outputs, layer.inputs, 1, 1), stride=layer.stride)
+        case kinds.Dense():
+            yield layer.name, IntegerLayer((layer.outputs, layer.inputs))
+        case kinds.SqueezeExcite():
+            yield layer.name, SqueezeExcite(layer.channels, layer.bottleneck, norm=StoredNorm(layer.bottleneck))
+            yield layer.grid, IntegerQuantiser()
+        case kinds.StatisticsPool():
+            yield layer.name, StatisticsPool()
+            yield layer.grid, IntegerQuantiser()
+        case kinds.Input() | kinds.Add():
+            yield layer.grid, IntegerQuantiser()
+        case _:
+            assert_never(layer)
+
+
+def to_integer(network: Network) -> IntegerNet:
     """The integer form of a trained network, on its device; equal to its eval mode but for the rounding of float sums.
 
     Raises:
@@ -219,10 +253,10 @@ def to_integer(network: ResNetSE) -> IntegerNet:
         raise ValueError(f"a network of storage {network.storage} has no integer form")
     integer = IntegerNet(network.architecture, network.front_end)
     integer.load_state_dict(dict(_stored_state(network)), strict=True)
-    return integer.to(network.input.scale.device)
+    return integer.to(network.batch_norm_frozen.device)
 
 
-def _stored_state(network: ResNetSE) -> Iterator[tuple[str, Tensor]]:
+def _stored_state(network: Network) -> Iterator[tuple[str, Tensor]]:
     for name, module in network.named_modules():
         if isinstance(module, ActivationQuantiser):
             module.require_range()
@@ -232,21 +266,10 @@ def _stored_state(network: ResNetSE) -> Iterator[tuple[str, Tensor]]:
             for key, value in module.state_dict(prefix=f"{name}.").items():
                 if not key.endswith("num_batches_tracked"):
                     yield key, value
-    for name, layer, input_scale in _layers(network):
-        stored = layer.stored(input_scale)
-        yield f"{name}.weight", stored.weight
-        yield f"{name}.bias", stored.bias
-        yield f"{name}.weight_scale", stored.weight_scale
-
-
-def _layers(network: ResNetSE) -> Iterator[tuple[str, ConvBnRelu | QuantConv1x1 | QuantLinear, Tensor]]:
-    """Every quantised layer with its name and the step of its input."""
-    inputs = {"stem": network.input.scale, "dense": network.pool_output.scale}
-    scale = network.stem.output.scale
-    for index, block in enumerate(network.double_conv_blocks()):
-        inputs |= {f"blocks.{index}.conv1": scale, f"blocks.{index}.conv2": block.conv1.output.scale}
-        inputs[f"blocks.{index}.skip"] = scale
-        scale = block.output_scale
-    for name, module in network.named_modules():
+    for layer in network.topology.layers:
+        module = network.module_of(layer) if layer.name != layer.grid else None
         if isinstance(module, ConvBnRelu | QuantConv1x1 | QuantLinear):
-            yield name, module, inputs[name]
+            stored = module.stored(network.grid_of(layer.reads[0]).scale)
+            yield f"{layer.name}.weight", stored.weight
+            yield f"{layer.name}.bias", stored.bias
+            yield f"{layer.name}.weight_scale", stored.weight_scale

@@ -1,7 +1,7 @@
 """The stored form of a network, by its storage: what is evaluated, ranked and shipped (design decision 2)."""
 
 from asc.config import Experiment
-from asc.models.resnet_se import ResNetSE
+from asc.models.network import Network
 from asc.quant.half import HalfNet, to_half
 from asc.quant.integer import IntegerNet, to_integer
 
@@ -17,7 +17,7 @@ def empty(experiment: Experiment) -> StoredNet:
             return HalfNet(experiment.architecture, experiment.front_end)
 
 
-def to_stored(network: ResNetSE) -> StoredNet:
+def to_stored(network: Network) -> StoredNet:
     """The stored form of a trained network, on its device (errors as `to_integer` and `to_half`)."""
     match network.storage:
         case "int8":

@@ -20,7 +20,7 @@ from asc.errors import InputError
 from asc.frontend import LogMel
 from asc.model_info import DataIdentity
 from asc.models.build import build_network
-from asc.models.resnet_se import ResNetSE
+from asc.models.network import Network
 from asc.search.repair import Budget, Candidate, calibration_of, repair
 from asc.search.settings import SearchSettings
 from asc.size import cost
@@ -214,7 +214,7 @@ def _time_one_crop(base: Experiment, threads: int) -> tuple[float, float, float]
     return front / batch, (forward + backward) / batch, forward / batch
 
 
-def _network(base: Experiment) -> ResNetSE:
+def _network(base: Experiment) -> Network:
     return build_network(base.architecture, base.front_end, seed=0, storage=base.compression.storage)
 
 

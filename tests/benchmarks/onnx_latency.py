@@ -30,13 +30,13 @@ from asc.export.processor import kind, this_machine
 from asc.frontend import LogMel
 from asc.model_info import DataIdentity, ModelInfo, longest
 from asc.models.build import build_network
-from asc.models.resnet_se import ResNetSE
+from asc.models.network import Network
 from asc.quant.stored import to_stored
 from asc.recipes.loading import load_experiment
 from asc.size import cost
 
 
-def trained(experiment: Experiment) -> ResNetSE:
+def trained(experiment: Experiment) -> Network:
     """A network of random weights whose norms and ranges have seen noise."""
     network = build_network(
         experiment.architecture, experiment.front_end, seed=0, storage=experiment.compression.storage

@@ -129,7 +129,7 @@ def test_a_damaged_export_is_refused_and_nothing_is_written(
     def damaged(network: Any, info: Any, *, source: Any, compact: bool) -> bytes:
         other, _ = load_model(model)
         if damage == "weight_scale":
-            other.blocks[1].conv1.weight_scale[0] *= 1.5
+            other.get_submodule("blocks.1.conv1").weight_scale[0] *= 1.5
         else:
             step = other.dense.output.scale / (other.dense.weight_scale[1] * other.pool_output.scale)
             other.dense.bias[1] += int(3 * step)

@@ -6,7 +6,7 @@ import torch
 from asc.config import Architecture, Compression, FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
-from asc.models.resnet_se import ResNetSE
+from asc.models.network import Network
 from asc.quant.half import HalfNet, to_half
 from asc.size import stored_items
 
@@ -23,7 +23,7 @@ FRONT_END = FrontEnd(sample_rate_hz=8000, dft_points=512, mel_bands=16)
 
 
 @pytest.fixture(scope="module")
-def network() -> ResNetSE:
+def network() -> Network:
     """Trained for some steps, so that batch norms have statistics of their own."""
     torch.manual_seed(0)
     network = build_network(ARCHITECTURE, FRONT_END, seed=0, storage="float16").train()
@@ -38,7 +38,7 @@ def network() -> ResNetSE:
 
 
 @pytest.mark.parametrize("frames", [7, 30, 101])
-def test_it_differs_from_the_float_network_by_the_rounding_of_its_weights(network: ResNetSE, frames: int) -> None:
+def test_it_differs_from_the_float_network_by_the_rounding_of_its_weights(network: Network, frames: int) -> None:
     log_mel = torch.randn(6, 1, 16, frames, generator=torch.Generator().manual_seed(frames)) * 3
     with torch.no_grad():
         expected = network(log_mel)
@@ -49,7 +49,7 @@ def test_it_differs_from_the_float_network_by_the_rounding_of_its_weights(networ
     assert (found - expected).abs().max() < 8 * step * expected.abs().max()
 
 
-def test_its_state_is_float16_in_the_order_and_size_of_the_law(network: ResNetSE) -> None:
+def test_its_state_is_float16_in_the_order_and_size_of_the_law(network: Network) -> None:
     state = to_half(network).state_dict()
     items = stored_items(ARCHITECTURE, FRONT_END, Compression(storage="float16"))
     assert [(name, t.numel(), t.element_size()) for name, t in state.items()] == [
@@ -58,7 +58,7 @@ def test_its_state_is_float16_in_the_order_and_size_of_the_law(network: ResNetSE
     assert {tensor.dtype for tensor in state.values()} == {torch.float16}
 
 
-def test_a_state_read_back_gives_the_same_logits(network: ResNetSE) -> None:
+def test_a_state_read_back_gives_the_same_logits(network: Network) -> None:
     log_mel = torch.randn(4, 1, 16, 30, generator=torch.Generator().manual_seed(2))
     half, again = to_half(network), HalfNet(ARCHITECTURE, FRONT_END)
     again.load_state_dict(half.state_dict(), strict=True)
@@ -79,6 +79,6 @@ def test_a_quantised_network_has_no_16_bit_form() -> None:
         to_half(build_network(ARCHITECTURE, FRONT_END, seed=0))
 
 
-def test_wrong_features_are_refused(network: ResNetSE) -> None:
+def test_wrong_features_are_refused(network: Network) -> None:
     with pytest.raises(InputError, match="log-mel"):
         to_half(network)(torch.randn(1, 1, 17, 30))

@@ -165,7 +165,7 @@ def test_no_gradient_no_parameter_to_train_and_a_sentence_for_a_wrong_shape(smal
 def test_conversion_leaves_the_network_alone(small):
     before = {name: value.clone() for name, value in small.state_dict().items()}
     integer = to_integer(small)
-    integer.blocks[0].se.reduce.weight.fill_(9.0)
+    integer.get_submodule("blocks.0.se.reduce").weight.fill_(9.0)
     integer.input.scale.fill_(9.0)
     assert all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
 
@@ -173,9 +173,9 @@ def test_conversion_leaves_the_network_alone(small):
 def test_agreement_holds_with_a_dead_channel_and_a_large_bias(small):
     network = copy.deepcopy(small)
     with torch.no_grad():
-        network.blocks[1].conv1.norm.weight[0] = 0.0
-        network.blocks[1].conv1.norm.bias[0] = 3.0
-        network.blocks[2].conv2.norm.weight[1] = 1e-12
+        network.get_submodule("blocks.1.conv1.norm").weight[0] = 0.0
+        network.get_submodule("blocks.1.conv1.norm").bias[0] = 3.0
+        network.get_submodule("blocks.2.conv2.norm").weight[1] = 1e-12
     fake, integer, _ = both_logits(network, 20, 120)
     assert_agreement(network, fake, integer)
 

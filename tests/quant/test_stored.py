@@ -32,11 +32,13 @@ def test_a_map_in_parts_with_the_means_of_the_whole_is_the_whole_map(tiny_experi
     network(log_mel.expand(2, -1, -1, -1))
     stored = to_stored(network)
     means: list[torch.Tensor] = []
-    whole = stored.last_map(log_mel, [lambda x: means.append(x.mean(dim=(2, 3))) or means[-1]] * 2)
+    gates = [gate.name for gate in stored.topology.gates]
+    whole = stored.last_map(log_mel, dict.fromkeys(gates, lambda x: means.append(x.mean(dim=(2, 3))) or means[-1]))
     assert torch.equal(whole, stored.last_map(log_mel))
     assert torch.equal(stored.head(stored.pool(whole)), stored(log_mel))
     part = log_mel[..., :80]
-    given = stored.last_map(part, [lambda x, mean=mean: mean for mean in means])
+    given = stored.last_map(part, {gate: lambda x, mean=mean: mean for gate, mean in zip(gates, means, strict=True)})
     torch.testing.assert_close(given[..., :30], whole[..., :30])
-    others = stored.last_map(part, [lambda x, mean=mean: 50 - 50 * mean for mean in means])
+    far = {gate: lambda x, mean=mean: 50 - 50 * mean for gate, mean in zip(gates, means, strict=True)}
+    others = stored.last_map(part, far)
     assert not torch.allclose(others[..., :30], whole[..., :30])

@@ -26,7 +26,7 @@ from asc.data.dataset import Dataset, open_dataset
 from asc.frontend import LogMel
 from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.build import build_network
-from asc.models.resnet_se import ResNetSE
+from asc.models.network import Network
 from asc.quant.fake import ActivationQuantiser
 from asc.results import EpochMetrics, Signal
 from asc.workers import ALONE, Workers, joined
@@ -119,10 +119,10 @@ class Trainer:
 
         Only the last worker is told to stop.
         """
-        networks: list[ResNetSE] = []
+        networks: list[Network] = []
         heard, states, sums = [], [], []
 
-        def built(*arguments: Any, **options: Any) -> ResNetSE:
+        def built(*arguments: Any, **options: Any) -> Network:
             network = build_network(*arguments, **options)
             networks.append(network.double() if double else network)
             return networks[-1]
@@ -163,7 +163,7 @@ class DoubleLogMel(LogMel):
         return super().forward(waveform.double())
 
 
-def digest(network: ResNetSE) -> str:
+def digest(network: Network) -> str:
     """Of every bit of the weights and buffers."""
     sha = hashlib.sha256()
     for name, tensor in network.state_dict().items():

@@ -1,0 +1,57 @@
+"""What all forms of a network share: modules under the names of the layers that their topology describes."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from asc.config import Architecture, FrontEnd
+from asc.errors import InputError
+from asc.topology.describe import describe
+from asc.topology.layers import Layer
+
+
+class Layered(nn.Module):
+    """A network of which each layer's module and each layer's grid are submodules, named as in the topology."""
+
+    def __init__(self, architecture: Architecture, front_end: FrontEnd) -> None:
+        """Describe the network; a form attaches the modules that it is built of."""
+        super().__init__()
+        self.architecture = architecture
+        self.front_end = front_end
+        self.topology = describe(architecture, front_end.mel_bands)
+
+    def attach(self, name: str, module: nn.Module) -> None:
+        """Add a submodule under a dotted name, for which containers are made."""
+        *path, last = name.split(".")
+        inner: nn.Module = self
+        for part in path:
+            if part not in dict(inner.named_children()):
+                inner.add_module(part, nn.Module())
+            inner = inner.get_submodule(part)
+        inner.add_module(last, module)
+
+    def module_of(self, layer: Layer) -> Any:
+        """The module of a layer."""
+        return self.get_submodule(layer.name)
+
+    def grid_of(self, name: str) -> Any:
+        """The grid that the output of the layer of this name lies on."""
+        return self.get_submodule(self.topology.by_name[name].grid)
+
+    @property
+    def classifier(self) -> Any:
+        """The module of the last layer."""
+        return self.module_of(self.topology.classifier)
+
+
+def check_log_mel(log_mel: Tensor, front_end: FrontEnd) -> None:
+    """Check that features have the shape (batch, 1, mel_bands, frames).
+
+    Raises:
+        InputError: another number of dimensions, channels or bands.
+    """
+    if log_mel.dim() != 4 or log_mel.shape[1] != 1 or log_mel.shape[2] != front_end.mel_bands or not log_mel.shape[3]:
+        raise InputError(
+            f"the network takes log-mel of shape (batch, 1, {front_end.mel_bands}, frames), got "
+            f"{tuple(log_mel.shape)}: compute it with the front end of the network's config"
+        )

@@ -1,0 +1,149 @@
+"""The network in training, built from its topology.
+
+What is stored in 8 bits is trained fake-quantised, with SE and the statistics pooling in float (report, section 4).
+What is stored in 16 bits is trained in float throughout.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self, assert_never
+
+import torch
+from torch import Tensor, nn
+
+from asc.config import Architecture, FrontEnd, Storage
+from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
+from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear, NoGrid
+from asc.models.layered import Layered, check_log_mel
+from asc.models.layers import SqueezeExcite, StatisticsPool, channels_last
+from asc.quant.fake import ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear
+from asc.topology import layers as kinds
+from asc.workers import Workers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """The modules that a network is built of; those of both storages take the same arguments."""
+
+    conv_bn_relu: type[ConvBnRelu] | type[FloatConvBnRelu]
+    conv1x1: type[QuantConv1x1] | type[FloatConv1x1]
+    linear: type[QuantLinear] | type[FloatLinear]
+    grid: type[ActivationQuantiser] | type[NoGrid]
+
+
+QUANTISED = Layers(conv_bn_relu=ConvBnRelu, conv1x1=QuantConv1x1, linear=QuantLinear, grid=ActivationQuantiser)
+FLOAT = Layers(conv_bn_relu=FloatConvBnRelu, conv1x1=FloatConv1x1, linear=FloatLinear, grid=NoGrid)
+
+
+class Network(Layered):
+    """Log-mel in, logits out. Batch norm and observers can be frozen; that is part of the state_dict."""
+
+    batch_norm_frozen: Tensor
+    observers_frozen: Tensor
+
+    def __init__(self, architecture: Architecture, front_end: FrontEnd, storage: Storage = "int8") -> None:
+        """Build an untrained network; its weights come from torch's global generator (see `build_network`)."""
+        super().__init__(architecture, front_end)
+        self.storage = storage
+        self.register_buffer("batch_norm_frozen", torch.tensor(False))
+        self.register_buffer("observers_frozen", torch.tensor(False))
+        modules = QUANTISED if storage == "int8" else FLOAT
+        for layer in self.topology.layers:
+            for name, module in _built(layer, modules, nonnegative=layer.name in self.topology.nonnegative):
+                self.attach(name, module)
+        self.register_load_state_dict_post_hook(_restore_switches)  # type: ignore[no-untyped-call]
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Log-mel (batch, 1, mel_bands, frames), float32, to logits (batch, classes).
+
+        Raises:
+            InputError: another shape.
+            RuntimeError: in eval mode, if no batch was ever seen in training mode.
+        """
+        check_log_mel(log_mel, self.front_end)
+        return self.topology.walk(self._output, log_mel)
+
+    def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...]) -> Tensor:
+        """What a layer makes of the tensors that it reads, on its grid."""
+        y: Tensor
+        match layer:
+            case kinds.Input():
+                y = channels_last(self.grid_of(layer.name)(*read))
+            case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+                y = self.module_of(layer)(*read, self.grid_of(layer.reads[0]).scale)
+            case kinds.SqueezeExcite() | kinds.StatisticsPool():
+                y = self.grid_of(layer.name)(self.module_of(layer)(*read))
+            case kinds.Add():
+                y = self.grid_of(layer.name)(read[0] + read[1])
+            case _:
+                assert_never(layer)
+        return y
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation; a frozen batch norm stays frozen."""
+        super().train(mode)
+        self._set_switches()
+        return self
+
+    def freeze_batch_norm(self) -> None:
+        """Keep the statistics of all batch norms as they are from now on; convolutions are folded in training too."""
+        self.batch_norm_frozen.fill_(True)
+        self._set_switches()
+
+    def freeze_observers(self) -> None:
+        """Keep the ranges of all activations as they are from now on.
+
+        Raises:
+            RuntimeError: no batch was seen yet, so there is nothing to keep.
+        """
+        for quantiser in self._quantisers():
+            quantiser.require_range()
+        self.observers_frozen.fill_(True)
+        self._set_switches()
+
+    def share(self, workers: Workers) -> None:
+        """Take the statistics of batch norms and the ranges of activations over the rows of these workers."""
+        for module in self.modules():
+            if isinstance(module, BatchNorm1d | BatchNorm2d | ActivationQuantiser):
+                module.workers = workers
+
+    def _set_switches(self) -> None:
+        norm_trains = self.training and not bool(self.batch_norm_frozen)
+        observing = not bool(self.observers_frozen)
+        for module in self.modules():
+            if isinstance(module, BatchNorm1d | BatchNorm2d):
+                module.training = norm_trains
+            elif isinstance(module, ActivationQuantiser):
+                module.observing = observing
+
+    def _quantisers(self) -> list[ActivationQuantiser]:
+        return [module for module in self.modules() if isinstance(module, ActivationQuantiser)]
+
+
+def _built(layer: kinds.Layer, modules: Layers, *, nonnegative: bool) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of a layer by name; a convolution or linear layer holds its own grid."""
+    match layer:
+        case kinds.ConvNormRelu(name=name, inputs=inputs, outputs=outputs, kernel=kernel, stride=stride):
+            yield name, modules.conv_bn_relu(inputs, outputs, kernel=kernel, stride=stride, groups=layer.groups)
+        case kinds.Projection(name=name, inputs=inputs, outputs=outputs, stride=stride):
+            yield name, modules.conv1x1(inputs, outputs, stride=stride)
+        case kinds.Dense(name=name, inputs=inputs, outputs=outputs):
+            yield name, modules.linear(inputs, outputs)
+        case kinds.SqueezeExcite(name=name, channels=channels, bottleneck=bottleneck):
+            yield name, SqueezeExcite(channels, bottleneck, norm=BatchNorm1d(bottleneck))
+            yield layer.grid, modules.grid(nonnegative=nonnegative)
+        case kinds.StatisticsPool(name=name):
+            yield name, StatisticsPool()
+            yield layer.grid, modules.grid(nonnegative=nonnegative)
+        case kinds.Input() | kinds.Add():
+            yield layer.grid, modules.grid(nonnegative=nonnegative)
+        case _:
+            assert_never(layer)
+
+
+def _restore_switches(network: nn.Module, incompatible_keys: object) -> None:
+    """Bring layers in line with a state that was just loaded."""
+    assert isinstance(network, Network)
+    for quantiser in network._quantisers():
+        quantiser.forget_check()
+    network._set_switches()
