@@ -2,12 +2,11 @@
 
 The defaults of every class are the reference system of the report (IDLab, DCASE 2021 task 1a, system 1); the recipe
 `qat_8b` spells them out with the section of each value. Only a key that came later may have another value there: its
-default is what files without it mean. Dotted keys reach into tuples: `architecture.widths.1`.
+default is what files without it mean. Before you add a key, read the rule in `asc.fingerprint`: its default must change
+nothing. Dotted keys reach into tuples: `architecture.widths.1`.
 """
 
 import dataclasses
-import hashlib
-import json
 import math
 import tomllib
 from collections.abc import Mapping
@@ -17,13 +16,10 @@ from typing import Any, Literal, Self
 import tomli_w
 
 from asc.errors import InputError
+from asc.fingerprint import SCHEMA, fingerprint, readable, without_defaults
 from asc.results import CalibrationMethod
 from asc.typed import Scalar, Value, assign, build, leaves, nested, widen
 
-SCHEMA = 2
-# Keys that came after files of this schema were written, whose defaults change nothing. Where they have these defaults,
-# fingerprints and model files leave them out, so that those of earlier files stay what they are.
-_LATER_KEYS = frozenset({"front_end.noise_steps"})
 Storage = Literal["int8", "float16"]
 
 
@@ -292,13 +288,8 @@ class Experiment:
         return dict(leaves(dataclasses.asdict(self)))
 
     def tree(self) -> dict[str, Any]:
-        """Every value in nested tables, without keys of `_LATER_KEYS` that have their defaults."""
-        tree, default = dataclasses.asdict(self), type(self)().flat()
-        for key in _LATER_KEYS:
-            section, name = key.split(".")
-            if tree[section][name] == default[key]:
-                del tree[section][name]
-        return tree
+        """Every value in nested tables as files hold them: without later keys that have their defaults."""
+        return without_defaults(dataclasses.asdict(self), dataclasses.asdict(type(self)()))
 
     def updated(self, values: Mapping[str, Value]) -> Self:
         """A copy with the values of these dotted keys; a key may name a whole tuple or one element of it.
@@ -319,6 +310,15 @@ class Experiment:
             InputError: as `updated`.
         """
         return build(cls, nested(values))
+
+    @classmethod
+    def of_model(cls, tree: Mapping[str, Any]) -> Self:
+        """The experiment of a model file, whose tree is that of `tree()`; training keys unknown here are left out.
+
+        Raises:
+            InputError: as `updated`.
+        """
+        return build(cls, readable(tree, dataclasses.asdict(cls())), "config.")
 
     def to_toml(self) -> str:
         """TOML text that `from_toml` reads back to an equal experiment."""
@@ -347,6 +347,5 @@ class Experiment:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that name this experiment: SHA-256 of the keys of `tree` in canonical JSON."""
-        canonical = json.dumps({"schema": SCHEMA, **dict(leaves(self.tree()))}, sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits that name this experiment, equal for equal ones."""
+        return fingerprint(self.tree())

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.errors import InputError
+from asc.fingerprint import fingerprint
 from asc.results import CalibrationReport, Evaluation, GroupFigures, Interval, Intervals
 from asc.size import cost
 from asc.typed import Scalar, build, typed
@@ -142,7 +143,7 @@ def read(texts: Mapping[str, str]) -> ModelInfo:
         figures["intervals"] = _ends("figures.intervals", figures["intervals"])
     digest = trees["data"].pop("digest", None)
     info = ModelInfo(
-        experiment=build(Experiment, trees["config"], "config."),
+        experiment=Experiment.of_model(trees["config"]),
         labels=labels,
         data=build(DataIdentity, {"choice": trees["data"], "digest": digest}, "data."),
         evaluation=build(Evaluation, figures, "figures."),
@@ -150,7 +151,7 @@ def read(texts: Mapping[str, str]) -> ModelInfo:
         if "calibration" in texts
         else None,
     )
-    if texts.get("fingerprint") != info.experiment.fingerprint:
+    if texts.get("fingerprint") != fingerprint(trees["config"]):
         raise InputError(f"fingerprint is {texts.get('fingerprint')}, not that of the config")
     if trees["size"] != _size(info.experiment):
         raise InputError("size is not what a network of its config takes")

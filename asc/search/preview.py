@@ -70,7 +70,8 @@ def plan(settings: SearchSettings, space: Space, reference: Experiment | None = 
     for key in space.sampled:
         if key.startswith(_SHARED):
             raise InputError(f"space {space.name} samples {key}, which all trials must share: give it one choice")
-    if settings.reference(space, classes=10).calibration.fit_on == "test" or "calibration.fit_on" in space.sampled:
+    checked = settings.reference(space, classes=10) if reference is None else reference
+    if checked.calibration.fit_on == "test" or "calibration.fit_on" in space.sampled:
         raise InputError(
             "calibration.fit_on is test, but a search never opens the test fold and never ranks an optimistic network: "
             "use launch/train.py --calibrate-on-test"

@@ -1,0 +1,75 @@
+"""How configs are written down so that files stay readable while keys are added: what is left out, the fingerprint.
+
+The rule for a new config key: give it a default that changes nothing, and add no line here. `_FIRST_KEYS` are those
+that the schema began with; every other key is left out of fingerprints, checkpoints and model files where it has its
+default. So runs, checkpoints and model files that were written before the key came keep their fingerprints, and mean
+what they meant. `SCHEMA` changes only where the meaning of a key does; the old one is then still read or migrated.
+
+What only training reads (`_TRAINING`) never decides whether a model can be loaded: `readable` leaves out keys there
+that this version does not know.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from asc.typed import leaves
+
+SCHEMA = 2
+_FIRST_KEYS: Mapping[str, tuple[str, ...]] = {
+    "front_end": ("sample_rate_hz", "window_s", "hop_s", "dft_points", "mel_bands", "log_offset"),
+    "augment": ("crop_s", "speed_factors", "mixup_alpha"),
+    "architecture": (
+        "family",
+        "widths",
+        "depths",
+        "se_bottlenecks",
+        "frequency_strides",
+        "time_strides",
+        "cardinality",
+        "classes",
+    ),
+    "compression": ("storage", "prune_ratio", "freeze_share"),
+    "calibration": ("method", "fit_on"),
+    "schedule": (
+        "cycles",
+        "epochs_per_cycle",
+        "learning_rate_min",
+        "learning_rate_max",
+        "weight_decay",
+        "batch_size",
+    ),
+}
+_TRAINING = ("augment", "calibration", "schedule")
+
+
+def without_defaults(tree: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """A config's tree as files hold it: the first keys, and of later ones those that differ from their `default`."""
+    kept: dict[str, Any] = {}
+    for section, value in tree.items():
+        if not isinstance(value, dict):
+            if section == "seed" or value != default[section]:
+                kept[section] = value
+            continue
+        first = _FIRST_KEYS.get(section, ())
+        table = {key: v for key, v in value.items() if key in first or v != default[section][key]}
+        if table:
+            kept[section] = table
+    return kept
+
+
+def readable(tree: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree of a model file without keys that only training reads and that are not `known` here."""
+    return {
+        section: {key: v for key, v in value.items() if key in known[section]}
+        if section in _TRAINING and isinstance(value, dict)
+        else value
+        for section, value in tree.items()
+    }
+
+
+def fingerprint(tree: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that name a config: SHA-256 of the keys of `without_defaults` in canonical JSON."""
+    canonical = json.dumps({"schema": SCHEMA, **dict(leaves(tree))}, sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
