@@ -5,6 +5,7 @@ Results go to standard output, all else to standard error; with --json standard 
 
 import contextlib
 import json
+import logging
 import os
 import re
 import signal
@@ -39,6 +40,7 @@ def launch(main: Callable[[Options], int], options: type[Options], *, descriptio
     what is under way is ended in order.
     """
     signal.signal(signal.SIGTERM, as_interrupt)
+    logging.getLogger("asc").addHandler(_Warnings(logging.WARNING))
     _open_closed_outputs()
     try:
         code = main(_parsed(options, description))
@@ -86,6 +88,14 @@ def complain(sentence: str) -> int:
 def warn(sentence: str) -> None:
     """Print one line to standard error about something that the user may want to mend."""
     print("warning:", shown(" ".join(sentence.split())), file=cast(IO[str], _StandardError()))
+
+
+class _Warnings(logging.Handler):
+    """What modules of asc log is something that the user may want to mend."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record's message (`warn`)."""
+        warn(record.getMessage())
 
 
 def shown(name: object) -> str:

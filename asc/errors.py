@@ -5,7 +5,9 @@ A machine runs out of disk, of memory, of open files; takes a folder away or the
 """
 
 import errno
+from collections.abc import Iterable
 
+NAMED_AT_MOST = 3
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_MEMORY = (
     *("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "bad_alloc"),
@@ -26,6 +28,13 @@ class AudioProblem(Exception):
 
 class InputError(ValueError):
     """Wrong input from outside. The message is one sentence: the file or key, what is wrong, what to do."""
+
+
+def some(names: Iterable[str], at_most: int = NAMED_AT_MOST) -> str:
+    """The first names for a sentence, and how many more there are."""
+    every = list(names)
+    more = len(every) - at_most
+    return ", ".join(every[:at_most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def disk_is_full(error: OSError) -> bool:

@@ -8,8 +8,7 @@ from pathlib import Path
 from asc import cli
 from asc.cli import shown
 from asc.data.sound_folder import Found, sound_below
-from asc.data.table import some
-from asc.errors import InputError, machine_fault
+from asc.errors import InputError, machine_fault, some
 from asc.predict import Model
 from asc.prediction_text import Printer, file_names
 from asc.progress import counting

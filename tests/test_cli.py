@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZE = ROOT / "launch" / "size.py"
 
 SCRIPT = """
-import dataclasses, errno, sys
+import dataclasses, errno, logging, sys
 from typing import Literal
 from asc import cli
 from asc.errors import InputError
@@ -60,7 +60,7 @@ def main(options: Options) -> int:
         case "failed":
             return cli.FAILED
         case "warned":
-            cli.warn("mend a\\x1b[31mb.wav")
+            logging.getLogger("asc.data").warning("mend a\\x1b[31mb.wav")
     output.say("on the way [bold]")
     output.result("a [result]")
     output.json({"value": 1, "text": "\\u00e4"})

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from asc.data.rows import Row
-from asc.errors import InputError
+from asc.errors import InputError, some
 from asc.results import Split
 
-_NAMED_AT_MOST = 3
 # Where a name can be cut: at punctuation, and before the last letter of `street1a`.
 _CUT = re.compile(r"[\W_]+|(?<=\d)(?=[^\W\d_](?:[\W_]|$))")
 
@@ -37,10 +36,9 @@ def grouped(rows: Sequence[Row], pattern: str, *, source: str) -> tuple[Row, ...
     groups = ["-".join(filter(None, match.groups())) if match else "" for match in matches]
     missed = [row.path for row, group in zip(rows, groups, strict=True) if not group]
     if missed:
-        more = f" and {len(missed) - _NAMED_AT_MOST:,} more" if len(missed) > _NAMED_AT_MOST else ""
         raise InputError(
             f"--group-from {pattern} finds no group in {len(missed):,} of the {len(rows):,} file names of {source}: "
-            f"give a pattern that fits all of them ({', '.join(missed[:_NAMED_AT_MOST])}{more})"
+            f"give a pattern that fits all of them ({some(missed)})"
         )
     return tuple(replace(row, group=group) for row, group in zip(rows, groups, strict=True))
 

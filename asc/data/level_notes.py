@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 
-from asc.data.table import some
+from asc.errors import some
 
 SILENT_PEAK = 2.0**-15
 CANCELLED_SHARE = 0.01

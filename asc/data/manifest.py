@@ -17,9 +17,8 @@ from asc.data.readers import passed_over, read_csv, read_esc10, read_folder
 from asc.data.rows import UNKNOWN_DEVICE, Row, Unlabelled
 from asc.data.splits import check_groups, split_rows
 from asc.data.synthetic import Synthetic, parse_synthetic
-from asc.data.table import some
 from asc.data.tau import read_tau
-from asc.errors import InputError
+from asc.errors import InputError, some
 from asc.results import Split
 
 SCHEMES = "synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR or tau2022:DIR"

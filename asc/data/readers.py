@@ -9,8 +9,8 @@ from pathlib import Path
 
 from asc.data.rows import UNKNOWN_DEVICE, Row
 from asc.data.sound_folder import sound_below
-from asc.data.table import check_columns, read_table, some
-from asc.errors import InputError
+from asc.data.table import check_columns, read_table
+from asc.errors import InputError, some
 from asc.results import SPLITS, Split
 
 

@@ -7,6 +7,7 @@ splits are not part of it. The gain is there because scenes are quiet: at -50 dB
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asc import cli
 from asc.data.atomic_folder import locked
 from asc.data.manifest import Manifest
 from asc.data.packing import Progress, lengths, pack
@@ -23,6 +23,7 @@ from asc.data.store_index import AUDIO_FILE, SAMPLE_BYTES, Index, read_index
 
 STORE_VERSION = 1
 _INDEX_CLIP_BYTES = 64
+_log = logging.getLogger(__name__)
 
 
 class Store:
@@ -70,7 +71,7 @@ def open_store(manifest: Manifest, *, sample_rate_hz: int, cache: Path, progress
     """The store of a data set at a rate below `cache`; packed when it is not there, not whole, or a source changed.
 
     `progress` is told (clips done, clips in all) while packing. Of several processes that want the same store one
-    packs it and the others wait; it warns on standard error of files that were passed over and of suspicious levels.
+    packs it and the others wait; it logs a warning of files that were passed over and of suspicious levels.
 
     Raises:
         InputError: files that cannot be used (all of them in one sentence), no room, or no right to write.
@@ -84,7 +85,7 @@ def open_store(manifest: Manifest, *, sample_rate_hz: int, cache: Path, progress
             if index is None:
                 found = pack(folder, sources, sample_rate_hz=sample_rate_hz, progress=progress)
                 for line in (*manifest.notes, *found):
-                    cli.warn(line)
+                    _log.warning(line)
                 index = read_index(folder)
     if index is None:
         raise RuntimeError(f"{folder} was packed but cannot be read back")

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from asc.errors import InputError
 
-NAMED_AT_MOST = 3
-
 
 def read_table(file: Path, *, delimiter: str = ",") -> list[tuple[int, dict[str, str]]]:
     """The rows of a file with a header, as (line number, cells by column name).
@@ -42,10 +40,3 @@ def check_columns(file: Path, columns: Iterable[str | None], needed: Sequence[st
     missing = [name for name in needed if name not in there]
     if missing:
         raise InputError(f"{file} has no column {' and no column '.join(missing)}: its columns are {', '.join(there)}")
-
-
-def some(names: Iterable[str], at_most: int = NAMED_AT_MOST) -> str:
-    """The first names and how many there are more: thousands of names in a sentence help nobody."""
-    every = list(names)
-    more = len(every) - at_most
-    return ", ".join(every[:at_most]) + (f" and {more:,} more" if more > 0 else "")

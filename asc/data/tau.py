@@ -16,8 +16,8 @@ from typing import Literal
 
 from asc.data.choice import Part
 from asc.data.rows import Row, Unlabelled
-from asc.data.table import check_columns, read_table, some
-from asc.errors import InputError
+from asc.data.table import check_columns, read_table
+from asc.errors import InputError, some
 from asc.results import Split
 
 Edition = Literal["tau2020", "tau2022"]

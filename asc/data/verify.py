@@ -21,9 +21,8 @@ from asc.data.manifest import load_manifest
 from asc.data.packages import package_sets
 from asc.data.packing import Progress
 from asc.data.synthetic import Synthetic
-from asc.data.table import some
 from asc.data.tau import EDITIONS, Edition, Metadata, Problem, audio_files, find_root, read_metadata
-from asc.errors import AudioProblem, InputError
+from asc.errors import AudioProblem, InputError, some
 
 _LENGTH_SHARE = 0.01
 _TAU_HZ = 44_100
