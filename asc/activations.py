@@ -1,12 +1,25 @@
 """Activation memory: the tensors that are live at each operation of the stored form, from the config alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
-from asc.config import Architecture, Block, Compression, FrontEnd
+from asc.config import Experiment, FrontEnd
 from asc.errors import InputError
+from asc.topology.describe import topology_of
+from asc.topology.layers import (
+    LOG_MEL,
+    Add,
+    ConvNormRelu,
+    Dense,
+    Input,
+    Layer,
+    Projection,
+    SqueezeExcite,
+    StatisticsPool,
+)
+from asc.topology.topology import Shape
 
 FLOAT_BYTES = 4
 
@@ -45,36 +58,13 @@ class Step:
 
 class _Operation(NamedTuple):
     name: str
-    shape: tuple[int, ...]
+    shape: Shape
     bytes_each: int
     reads: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureMap:
-    """Channels, frequency bins and frames of a feature map."""
-
-    channels: int
-    bins: int
-    frames: int
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(channels, bins, frames)."""
-        return self.channels, self.bins, self.frames
-
-    @property
-    def elements(self) -> int:
-        """Values of the map."""
-        return self.channels * self.bins * self.frames
-
-    def after(self, block: Block) -> "FeatureMap":
-        """The map behind a block: padding is half the kernel, so a stride rounds up."""
-        return FeatureMap(block.channels, -(-self.bins // block.frequency_stride), -(-self.frames // block.time_stride))
-
-
-def features(front_end: FrontEnd, seconds: float) -> FeatureMap:
-    """The log-mel map of this much audio.
+def features(front_end: FrontEnd, seconds: float) -> int:
+    """Frames of the log-mel map of this much audio.
 
     Raises:
         InputError: `seconds` holds no frame.
@@ -82,12 +72,10 @@ def features(front_end: FrontEnd, seconds: float) -> FeatureMap:
     frames = front_end.frames(seconds)
     if frames < 1:
         raise InputError(f"{seconds} s of audio hold no frame: give at least {front_end.hop_s} s (front_end.hop_s)")
-    return FeatureMap(1, front_end.mel_bands, frames)
+    return frames
 
 
-def activation_steps(
-    architecture: Architecture, front_end: FrontEnd, compression: Compression, *, seconds: float = 10.0
-) -> tuple[Step, ...]:
+def activation_steps(experiment: Experiment, *, seconds: float = 10.0) -> tuple[Step, ...]:
     """What is live at each operation of the stored form, for one clip, in execution order.
 
     The convention. A tensor is live from the operation that writes it to the last one that reads it. It has the width
@@ -96,13 +84,13 @@ def activation_steps(
     (dequantised input, output) and the logits; with 16-bit storage everything, for it is computed in 32 bits. Nothing
     is done in place, so an operation holds its inputs and its output together. Convolution, batch norm, ReLU and
     requantisation are one operation, and so is the addition of the skip; accumulators and other scratch inside an
-    operation are not counted. A block's input stays live until its skip, which runs behind the SE, has read it.
+    operation are not counted. The input of a skip stays live until the skip, which runs after the SE, has read it.
     Weights are not counted.
 
     Raises:
         InputError: `seconds` holds no frame.
     """
-    operations = _all_operations(architecture, front_end, compression, seconds)
+    operations = _all_operations(experiment, seconds)
     last = _last_reads(operations)
     live: list[Tensor] = []
     steps = []
@@ -114,15 +102,13 @@ def activation_steps(
     return tuple(steps)
 
 
-def peak_bytes(
-    architecture: Architecture, front_end: FrontEnd, compression: Compression, *, seconds: float = 10.0
-) -> int:
+def peak_bytes(experiment: Experiment, *, seconds: float = 10.0) -> int:
     """The most bytes that are live at a step of `activation_steps`, in a fraction of the time.
 
     Raises:
         InputError: `seconds` holds no frame.
     """
-    operations = _all_operations(architecture, front_end, compression, seconds)
+    operations = _all_operations(experiment, seconds)
     last = _last_reads(operations)
     freed = [0] * len(operations)
     live = peak = 0
@@ -135,56 +121,57 @@ def peak_bytes(
     return peak
 
 
-def _all_operations(
-    architecture: Architecture, front_end: FrontEnd, compression: Compression, seconds: float
-) -> tuple[_Operation, ...]:
-    """The input, as if an operation wrote it, and then all operations."""
-    log_mel = features(front_end, seconds)
-    width = 1 if compression.storage == "int8" else FLOAT_BYTES
-    return _Operation("log_mel", log_mel.shape, FLOAT_BYTES, ()), *_operations(architecture, log_mel, width)
-
-
 def _last_reads(operations: tuple[_Operation, ...]) -> dict[str, int]:
     return {name: number for number, operation in enumerate(operations) for name in operation.reads}
 
 
-def _operations(architecture: Architecture, here: FeatureMap, width: int) -> Iterator[_Operation]:
-    """`width` is the bytes of an element outside of float parts; at 4 nothing is quantised or dequantised."""
-    x, quantised = "log_mel", width < FLOAT_BYTES
+def _all_operations(experiment: Experiment, seconds: float) -> tuple[_Operation, ...]:
+    """The input, as if an operation wrote it, and then all operations."""
+    topology = topology_of(experiment)
+    shapes = topology.shapes(features(experiment.front_end, seconds))
+    quantised = experiment.compression.storage == "int8"
+    operations = [_Operation(LOG_MEL, shapes[LOG_MEL], FLOAT_BYTES, ())]
+    written = {LOG_MEL: LOG_MEL}
+    for layer in topology.layers:
+        reads = tuple(written[name] for name in layer.reads)
+        operations += _operations(layer, reads, shapes, quantised)
+        written[layer.name] = operations[-1].name  # in float the first layer does nothing: the log-mel stand for it
     if quantised:
-        yield _Operation("input", here.shape, width, (x,))
-        x = "input"
-    here = FeatureMap(architecture.widths[0], here.bins, here.frames)
-    yield _Operation("stem", here.shape, width, (x,))
-    x = "stem"
-    for index, block in enumerate(architecture.blocks()):
-        here = here.after(block)
-        for operation in _block_operations(f"blocks.{index}", block, x, here.shape, width):
-            yield operation
-        x = operation.name
-    if quantised:
-        yield _Operation("pool.dequantise", here.shape, FLOAT_BYTES, (x,))
-        x = "pool.dequantise"
-    statistics = (2 * here.channels * here.bins,)
-    yield _Operation("pool", statistics, FLOAT_BYTES, (x,))
-    if quantised:
-        yield _Operation("pool_output", statistics, width, ("pool",))
-    yield _Operation("dense", (architecture.classes,), width, ("pool_output" if quantised else "pool",))
-    if quantised:
-        yield _Operation("logits", (architecture.classes,), FLOAT_BYTES, ("dense",))
+        (logits,) = shapes[topology.classifier.name]
+        operations.append(_Operation("logits", (logits,), FLOAT_BYTES, (operations[-1].name,)))
+    return tuple(operations)
 
 
-def _block_operations(name: str, block: Block, x: str, shape: tuple[int, ...], width: int) -> Iterator[_Operation]:
-    """The block behind the tensor `x`, whose maps have this shape; the last operation writes the block's output."""
-    gate, bottleneck = (block.channels,), (block.se_bottleneck,)
-    yield _Operation(f"{name}.conv1", shape, width, (x,))
-    yield _Operation(f"{name}.conv2", shape, width, (f"{name}.conv1",))
-    wide, narrow = f"{name}.conv2", f"{name}.se.scale"
-    if width < FLOAT_BYTES:
-        wide, narrow = f"{name}.se.dequantise", f"{name}.se_output"
-        yield _Operation(wide, shape, FLOAT_BYTES, (f"{name}.conv2",))
-    inner = wide
-    for layer, size in (
+def _operations(
+    layer: Layer, reads: tuple[str, ...], shapes: Mapping[str, Shape], quantised: bool
+) -> Iterator[_Operation]:
+    """The operations of a layer that reads these tensors; the last one writes what the layer does."""
+    name, shape, width = layer.name, shapes[layer.name], 1 if quantised else FLOAT_BYTES
+    match layer:
+        case ConvNormRelu() | Projection() | Dense() | Add():
+            yield _Operation(name, shape, width, reads)
+        case Input():
+            if quantised:
+                yield _Operation(name, shape, width, reads)
+        case SqueezeExcite() | StatisticsPool():
+            if quantised:
+                yield _Operation(f"{name}.dequantise", shapes[layer.reads[0]], FLOAT_BYTES, reads)
+                reads = (f"{name}.dequantise",)
+            last = name
+            if isinstance(layer, SqueezeExcite):
+                yield from _gate(layer, *reads)
+                last, reads = f"{name}.scale", (*reads, f"{name}.sigmoid")
+            yield _Operation(last, shape, FLOAT_BYTES, reads)
+            if quantised:
+                yield _Operation(layer.grid, shape, width, (last,))
+        case _:
+            assert_never(layer)
+
+
+def _gate(layer: SqueezeExcite, x: str) -> Iterator[_Operation]:
+    """From the map `x` to the factors of its channels."""
+    gate, bottleneck = (layer.channels,), (layer.bottleneck,)
+    for operation, size in (
         ("pool", gate),
         ("reduce", bottleneck),
         ("relu", bottleneck),
@@ -192,11 +179,5 @@ def _block_operations(name: str, block: Block, x: str, shape: tuple[int, ...], w
         ("expand", gate),
         ("sigmoid", gate),
     ):
-        yield _Operation(f"{name}.se.{layer}", size, FLOAT_BYTES, (inner,))
-        inner = f"{name}.se.{layer}"
-    yield _Operation(f"{name}.se.scale", shape, FLOAT_BYTES, (wide, inner))
-    if width < FLOAT_BYTES:
-        yield _Operation(narrow, shape, width, (f"{name}.se.scale",))
-    if block.has_skip:
-        yield _Operation(f"{name}.skip", shape, width, (x,))
-        yield _Operation(f"{name}.add", shape, width, (narrow, f"{name}.skip"))
+        yield _Operation(f"{layer.name}.{operation}", size, FLOAT_BYTES, (x,))
+        x = f"{layer.name}.{operation}"

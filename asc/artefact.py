@@ -71,7 +71,7 @@ def check_room(experiment: Experiment, labels: tuple[str, ...], data: DataIdenti
     Raises:
         InputError: labels and names of the data are too long for the header.
     """
-    size = cost(experiment.architecture, experiment.front_end, experiment.compression)
+    size = cost(experiment)
     places = {pack.name: _LONGEST_PLACE for pack in packs(size.items, size.pruned)}
     _headed(longest(experiment, labels, data), places)
 
@@ -96,4 +96,4 @@ def _headed(info: ModelInfo, places: Mapping[str, Any]) -> bytes:
 
 def _cost(info: ModelInfo) -> Cost:
     experiment = info.experiment
-    return cost(experiment.architecture, experiment.front_end, experiment.compression)
+    return cost(experiment)

@@ -14,7 +14,8 @@ from asc.evaluate import Evaluator
 from asc.models.network import Network
 from asc.quant.stored import StoredNet, to_stored
 from asc.results import CalibrationReport, Stored
-from asc.size import cost, stored_items
+from asc.size import cost
+from asc.stored_items import stored_items
 
 
 def compressed(network: Network, masks: prune.Masks, experiment: Experiment) -> tuple[StoredNet, Stored]:
@@ -25,7 +26,7 @@ def compressed(network: Network, masks: prune.Masks, experiment: Experiment) -> 
     """
     compact = to_stored(network)
     check_items(compact.state_dict(), experiment)
-    predicted = cost(experiment.architecture, experiment.front_end, experiment.compression)
+    predicted = cost(experiment)
     found = prune.counted(compact.state_dict(), masks, predicted.items)
     if found != predicted.stored:
         raise AssertionError(f"the network stores {found}, but the size law predicted {predicted.stored}")
@@ -39,7 +40,7 @@ def check_items(state: Mapping[str, Tensor], experiment: Experiment) -> None:
         AssertionError: another name, size or width than predicted.
     """
     built = {name: (tensor.numel(), tensor.element_size()) for name, tensor in state.items()}
-    items = stored_items(experiment.architecture, experiment.front_end, experiment.compression)
+    items = stored_items(experiment)
     predicted = {item.name: (item.count, item.bytes_each) for item in items}
     if built != predicted:
         raise AssertionError(f"built other items than predicted: {sorted(set(built.items()) ^ set(predicted.items()))}")

@@ -74,7 +74,7 @@ def packs(items: Sequence[Item], pruned: Mapping[int, int]) -> tuple[Pack, ...]:
 
 def file_bytes(items: Sequence[Item], pruned: Mapping[int, int]) -> int:
     """Length of the model file, to the byte."""
-    classes = next(item.count for item in items if item.name == "dense.bias")
+    classes = [item.count for item in items if item.kind == "bias"][-1]
     tensors = sum(pack.count * pack.bytes_each for pack in packs(items, pruned))
     return LENGTH_BYTES + header_bytes(classes) + tensors
 

@@ -54,12 +54,11 @@ def memory_plan(experiment: Experiment, *, seconds: float) -> MemoryPlan:
     Raises:
         InputError: `seconds` holds no frame.
     """
-    parts = experiment.architecture, experiment.front_end
-    steps = activation_steps(*parts, experiment.compression, seconds=seconds)
+    steps = activation_steps(experiment, seconds=seconds)
     return MemoryPlan(
         seconds=seconds,
-        flash_bytes=cost(*parts, experiment.compression).stored.size_bytes,
-        macs=macs(*parts, seconds=seconds),
+        flash_bytes=cost(experiment).stored.size_bytes,
+        macs=macs(experiment, seconds=seconds),
         steps=steps,
         arena=arena(steps),
         needs=tuple(_needs(experiment, seconds)),
@@ -81,18 +80,18 @@ def plan_text(plan: MemoryPlan) -> str:
 
 
 def _needs(experiment: Experiment, seconds: float) -> Iterator[Need]:
-    architecture, front_end = experiment.architecture, experiment.front_end
+    front_end = experiment.front_end
     for length_s in dict.fromkeys((seconds, max(SHORT_S, front_end.hop_s))):
         yield _need(f"a clip of {length_s:g} s", experiment, front_end.frames(length_s))
-    frames = longest_run_frames(architecture, front_end, every_s=STREAM_EVERY_S)
-    kept = kept_bytes(architecture, front_end, window_s=STREAM_WINDOW_S, every_s=STREAM_EVERY_S)
+    frames = longest_run_frames(experiment, every_s=STREAM_EVERY_S)
+    kept = kept_bytes(experiment, window_s=STREAM_WINDOW_S, every_s=STREAM_EVERY_S)
     yield _need(f"a stream: {STREAM_WINDOW_S:g} s, every {STREAM_EVERY_S:g} s", experiment, frames, kept)
 
 
 def _need(name: str, experiment: Experiment, frames: int, kept: int = 0) -> Need:
-    parts, front_end = (experiment.architecture, experiment.front_end), experiment.front_end
+    front_end = experiment.front_end
     seconds = frames * front_end.hop_samples / front_end.sample_rate_hz
-    steps = activation_steps(*parts, experiment.compression, seconds=seconds)
+    steps = activation_steps(experiment, seconds=seconds)
     peak, planned = max(step.live_bytes for step in steps), arena(steps).size_bytes
     return Need(name=name, frames=frames, peak_bytes=peak, arena_bytes=planned, kept_bytes=kept)
 

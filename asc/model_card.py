@@ -60,7 +60,7 @@ def model_card(info: ModelInfo, origin: Origin) -> str:
     """
     terms = terms_of(info.data.choice.spec)
     experiment = info.experiment
-    size = cost(experiment.architecture, experiment.front_end, experiment.compression)
+    size = cost(experiment)
     parts = [*_what(info, terms, size, origin), *_use(info), *_figures(info, terms), *_size(size, origin)]
     parts += [*_training(info, terms, origin), *_limits(info, terms)]
     return "\n".join(line.rstrip() for part in parts for line in part.splitlines() + [""])

@@ -67,7 +67,7 @@ def refuse(path: Path, reason: str) -> NoReturn:
 
 def _file_bytes(info: ModelInfo) -> int:
     experiment = info.experiment
-    return cost(experiment.architecture, experiment.front_end, experiment.compression).stored.file_bytes
+    return cost(experiment).stored.file_bytes
 
 
 def _metadata(path: Path, file: IO[bytes]) -> tuple[dict[str, str], int]:

@@ -176,7 +176,7 @@ def _tree(key: str, texts: Mapping[str, str]) -> Any:
 
 def _size(experiment: Experiment) -> dict[str, int]:
     """The totals of the size table; what each kind of items takes is in the names and shapes of the tensors."""
-    size = cost(experiment.architecture, experiment.front_end, experiment.compression)
+    size = cost(experiment)
     running = {"macs_per_second": size.macs_per_second, "peak_activation_bytes": size.peak_activation_bytes}
     return {**dataclasses.asdict(size.stored), **running}
 

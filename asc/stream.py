@@ -75,8 +75,8 @@ class Follower:
             InputError: the window is no multiple of the step, or shorter than one stride of this network; either is
                 too short or too long.
         """
-        architecture, front_end = model.info.experiment.architecture, model.info.experiment.front_end
-        topology = model.network.topology
+        experiment, topology = model.info.experiment, model.network.topology
+        front_end = experiment.front_end
         self._model, self._rate_hz, self._every_s = model, sample_rate_hz, every_s
         self._most = _steps(window_s, every_s)
         # One number for each quantity that is summed: log-mel, the maps of the gates, the last map (and its squares).
@@ -89,9 +89,9 @@ class Follower:
                 f"{window_s:g} s and a step of {every_s:g} s are too short"
             )
         self._reach = topology.reach_frames
-        self._lag = lag_steps(architecture, front_end, every_s=every_s)
+        self._lag = lag_steps(experiment, every_s=every_s)
         self._listener = Listener(model.log_mel, sample_rate_hz, steps=self._most)
-        most = kept_frames(architecture, front_end, window_s=window_s, every_s=every_s)
+        most = kept_frames(experiment, window_s=window_s, every_s=every_s)
         self._frames = _Frames(front_end.mel_bands, most)
         self._pieces: deque[_Piece] = deque()
         self._waiting: deque[_Piece] = deque()

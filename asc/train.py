@@ -37,7 +37,7 @@ from asc.models.build import build_network
 from asc.models.network import Network
 from asc.quant.stored import empty
 from asc.results import Completed, Diverged, EpochMetrics, Report, Signal, Stopped, TrainingEnd
-from asc.size import stored_items
+from asc.stored_items import stored_items
 from asc.typed import build
 from asc.workers import ALONE, Workers
 
@@ -218,7 +218,7 @@ class _Run:
         """Between the first cycle and the second; a resumed training that stands there does the same again."""
         experiment = self.experiment
         if experiment.compression.prune_ratio > 0:
-            items = stored_items(experiment.architecture, experiment.front_end, experiment.compression)
+            items = stored_items(experiment)
             self.masks = prune.smallest(self.network, items, experiment.compression.prune_ratio)
             prune.hold(self.network, self.masks)
 

@@ -72,7 +72,7 @@ def begin(journal: Journal, experiment: Experiment, choice: DataChoice) -> None:
     settings: dict[str, Scalar] = {"data": chosen.pop("spec"), **{k: v for k, v in chosen.items() if v is not None}}
     name = journal.path.parent.name
     journal.append(RunStarted(name=name, kind="train", settings=settings, git_commit=git_commit()))
-    size = cost(experiment.architecture, experiment.front_end, experiment.compression)
+    size = cost(experiment)
     journal.append(
         TrialAsked(
             trial=TRIAL,

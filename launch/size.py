@@ -39,9 +39,7 @@ def main(options: Options) -> int:
     output = cli.Output(as_json=options.json)
     experiment = options.network.experiment()
     size = cost(
-        experiment.architecture,
-        experiment.front_end,
-        experiment.compression,
+        experiment,
         stored_as=options.stored_as,
         seconds=options.seconds,
     )

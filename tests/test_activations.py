@@ -1,9 +1,11 @@
 """Activation memory, counted by hand on small networks and on the reference."""
 
+from dataclasses import replace
+
 import pytest
 
 from asc.activations import Tensor, activation_steps, peak_bytes
-from asc.config import Architecture, Compression, FrontEnd
+from asc.config import Architecture, Compression, Experiment, FrontEnd
 from asc.errors import InputError
 from asc.recipes.loading import load_experiment
 from asc.size import cost
@@ -15,7 +17,12 @@ def test_in_16_bits_every_activation_takes_four_bytes():
     architecture = Architecture(
         widths=(4,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(1,), classes=3
     )
-    steps = activation_steps(architecture, FrontEnd(mel_bands=8), Compression(storage="float16"), seconds=0.05)
+    steps = activation_steps(
+        Experiment(
+            architecture=architecture, front_end=FrontEnd(mel_bands=8), compression=Compression(storage="float16")
+        ),
+        seconds=0.05,
+    )
     # log-mel 8 x 5 = 40; stem 4 x 8 x 5 = 160; block 4 x 4 x 5 = 80; statistics 4 x 4 x 2 = 32.
     assert {step.name: step.live_bytes for step in steps} == {
         "stem": 4 * (40 + 160),
@@ -34,21 +41,20 @@ def test_in_16_bits_every_activation_takes_four_bytes():
 
 
 def test_peak_activation_of_the_reference_is_the_first_squeeze_and_excitation():
-    steps = activation_steps(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression)
+    steps = activation_steps(REFERENCE)
     peak = max(steps, key=lambda step: step.live_bytes)
     assert peak.name == "blocks.0.se.scale"
     assert peak.live_bytes == 24 * 64 * 500 * 4 + 24 * 4 + 24 * 64 * 500 * 4
-    assert (
-        cost(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression).peak_activation_bytes
-        == peak.live_bytes
-    )
+    assert cost(REFERENCE).peak_activation_bytes == peak.live_bytes
 
 
 def test_activation_steps_of_a_network_counted_by_hand():
     architecture = Architecture(
         widths=(4, 8), depths=(1, 1), se_bottlenecks=(2, 3), frequency_strides=(2, 1), time_strides=(1, 2), classes=3
     )
-    steps = activation_steps(architecture, FrontEnd(mel_bands=8, hop_s=0.01), Compression(), seconds=0.05)
+    steps = activation_steps(
+        Experiment(architecture=architecture, front_end=FrontEnd(mel_bands=8, hop_s=0.01)), seconds=0.05
+    )
     # log-mel 8 x 5 = 40; stem 4 x 8 x 5 = 160; block 0: 4 x 4 x 5 = 80; block 1: 8 x 4 x 3 = 96; statistics 8 x 4 x 2.
     assert {step.name: step.live_bytes for step in steps} == {
         "input": 40 * 4 + 40,
@@ -89,7 +95,7 @@ def test_each_step_names_what_is_live_and_how_long():
     architecture = Architecture(
         widths=(4,), depths=(2,), se_bottlenecks=(2,), frequency_strides=(2, 1), time_strides=(1, 1), classes=3
     )
-    steps = activation_steps(architecture, FrontEnd(mel_bands=8), Compression(), seconds=0.05)
+    steps = activation_steps(Experiment(architecture=architecture, front_end=FrontEnd(mel_bands=8)), seconds=0.05)
     names = [step.name for step in steps]
     live = {step.name: {tensor.name for tensor in step.live} for step in steps}
     # The input of the second block waits for its skip.
@@ -112,18 +118,18 @@ def test_each_step_names_what_is_live_and_how_long():
 @pytest.mark.parametrize("storage", ["int8", "float16"])
 def test_the_quick_peak_is_that_of_the_steps(storage):
     for seconds in (0.013, 1.0, 10.0):
-        parts = REFERENCE.architecture, REFERENCE.front_end, Compression(storage=storage)
-        steps = activation_steps(*parts, seconds=seconds)
-        assert peak_bytes(*parts, seconds=seconds) == max(step.live_bytes for step in steps)
+        experiment = replace(REFERENCE, compression=Compression(storage=storage))
+        steps = activation_steps(experiment, seconds=seconds)
+        assert peak_bytes(experiment, seconds=seconds) == max(step.live_bytes for step in steps)
 
 
 def test_peak_activation_grows_with_the_clip():
     architecture, front_end = REFERENCE.architecture, REFERENCE.front_end
-    ten = cost(architecture, front_end, Compression(), seconds=10.0).peak_activation_bytes
-    assert cost(architecture, front_end, Compression()).peak_activation_bytes == ten
-    assert cost(architecture, front_end, Compression(), seconds=1.0).peak_activation_bytes < ten / 9
+    ten = cost(Experiment(architecture=architecture, front_end=front_end), seconds=10.0).peak_activation_bytes
+    assert cost(Experiment(architecture=architecture, front_end=front_end)).peak_activation_bytes == ten
+    assert cost(Experiment(architecture=architecture, front_end=front_end), seconds=1.0).peak_activation_bytes < ten / 9
 
 
 def test_a_clip_without_a_frame_is_refused():
     with pytest.raises(InputError, match="no frame"):
-        cost(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression, seconds=0.001)
+        cost(REFERENCE, seconds=0.001)

@@ -6,7 +6,7 @@ import pytest
 
 from asc.activations import Step, Tensor, activation_steps
 from asc.arena import ALIGNMENT, arena
-from asc.config import Architecture, Compression, FrontEnd
+from asc.config import Architecture, Compression, Experiment, FrontEnd
 from asc.recipes.loading import load_experiment, recipe_names
 
 
@@ -42,13 +42,18 @@ def test_no_two_tensors_that_are_live_together_overlap(storage):
     for _ in range(30):
         front_end = FrontEnd(mel_bands=rng.randint(8, 64))
         seconds = rng.choice([0.03, 0.5, 1.0])
-        assert_sound(activation_steps(drawn(rng), front_end, Compression(storage=storage), seconds=seconds))
+        assert_sound(
+            activation_steps(
+                Experiment(architecture=drawn(rng), front_end=front_end, compression=Compression(storage=storage)),
+                seconds=seconds,
+            )
+        )
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_the_arena_of_a_recipe_is_hardly_above_its_lower_bound(name):
     experiment = load_experiment(name)
-    steps = activation_steps(experiment.architecture, experiment.front_end, experiment.compression)
+    steps = activation_steps(experiment)
     assert assert_sound(steps) < 1.01
 
 

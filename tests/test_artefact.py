@@ -32,7 +32,14 @@ def trained(experiment: Experiment) -> StoredNet:
     architecture, front_end = experiment.architecture, experiment.front_end
     built = build_network(architecture, front_end, seed=3, storage=experiment.compression.storage).train()
     generator = torch.Generator().manual_seed(0)
-    hold(built, smallest(built, cost(architecture, front_end, experiment.compression).items, _ratio(experiment)))
+    hold(
+        built,
+        smallest(
+            built,
+            cost(experiment).items,
+            _ratio(experiment),
+        ),
+    )
     for _ in range(4):
         built(torch.randn(8, 1, front_end.mel_bands, 40, generator=generator) * 3)
     return to_stored(built.eval())
@@ -96,7 +103,7 @@ def test_a_loaded_model_gives_bit_equal_logits(path: Path, network: StoredNet, e
 
 
 def test_any_reader_of_safetensors_finds_the_tensors_of_the_layout(path: Path, experiment: Experiment) -> None:
-    size = cost(experiment.architecture, experiment.front_end, experiment.compression)
+    size = cost(experiment)
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         metadata = file.metadata()
@@ -108,7 +115,7 @@ def test_any_reader_of_safetensors_finds_the_tensors_of_the_layout(path: Path, e
 
 
 def test_it_is_as_long_as_predicted_and_the_same_twice(path: Path, network: StoredNet, experiment: Experiment) -> None:
-    predicted = cost(experiment.architecture, experiment.front_end, experiment.compression).stored.file_bytes
+    predicted = cost(experiment).stored.file_bytes
     assert path.stat().st_size == predicted
     again = path.with_name("again.safetensors")
     save_model(again, network, said(experiment))
@@ -126,7 +133,7 @@ def test_every_recipe_writes_the_predicted_bytes_whatever_there_is_to_say(recipe
     for devices in (0, 1, 1000):
         figures = replace(info.evaluation, per_device=(device,) * devices)
         save_model(tmp_path / "model.safetensors", network, replace(info, evaluation=figures))
-        law = cost(experiment.architecture, experiment.front_end, experiment.compression).stored
+        law = cost(experiment).stored
         assert (tmp_path / "model.safetensors").stat().st_size == law.file_bytes
         kept = load_model(tmp_path / "model.safetensors")[1].evaluation.per_device
         assert len(kept) == (0 if devices == 1000 else devices), "all rows or none"

@@ -3,7 +3,7 @@
 import pytest
 
 from asc.budget import RULES, counted_bytes, fits, limit_bytes, rule, why_not
-from asc.config import Architecture, Compression, FrontEnd
+from asc.config import Architecture, Experiment, FrontEnd
 from asc.errors import InputError
 from asc.recipes.loading import load_experiment
 from asc.results import Stored
@@ -32,13 +32,13 @@ def test_128_kb_in_the_unit_of_each_rule(name, limit):
 
 
 def test_reference_as_the_report_stores_it_passes_the_first_rule_and_no_other():
-    reference = cost(Architecture(), FrontEnd(), Compression(), stored_as="report")
+    reference = cost(Experiment(architecture=Architecture(), front_end=FrontEnd()), stored_as="report")
     assert [r.name for r in CHALLENGES if fits(r, reference)] == ["dcase2021"]
     assert [counted_bytes(r, reference.stored) for r in CHALLENGES] == [130_704, 113_976, 130_704]
 
 
 def test_reference_as_asc_stores_it_fails_the_third_rule_by_its_macs_alone():
-    sentence = why_not(rule("dcase2024"), cost(Architecture(), FrontEnd(), Compression()))
+    sentence = why_not(rule("dcase2024"), cost(Experiment(architecture=Architecture(), front_end=FrontEnd())))
     assert sentence == "not within dcase2024: 50.0 MMAC per second of audio are over the limit of 30"
 
 
@@ -53,7 +53,7 @@ def test_the_limits_belong_to_what_fits():
 
 def test_only_the_first_rule_leaves_pruned_zeros_out_and_in_a_file_each_is_a_bit():
     network = load_experiment("16b_prune")
-    pruned = cost(network.architecture, network.front_end, network.compression)
+    pruned = cost(network)
     assert [counted_bytes(r, pruned.stored) for r in RULES] == [122_540, 81_390, 162_780, 135_600]
     assert [r.name for r in RULES if fits(r, pruned)] == ["dcase2021"]
 

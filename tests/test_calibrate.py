@@ -12,12 +12,12 @@ from sklearn.model_selection import StratifiedGroupKFold
 from torch.nn import functional
 
 from asc.calibrate import fit, fuse, fuse_linear
-from asc.config import Architecture, Compression, FrontEnd
+from asc.config import Architecture, Experiment, FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.quant.integer import to_integer
 from asc.regression import fit_temperature
-from asc.size import stored_items
+from asc.stored_items import stored_items
 
 METHODS = ("temperature", "multinomial", "one_vs_rest")
 CLASSES = 6
@@ -228,7 +228,7 @@ def test_the_size_stays_and_only_the_last_layer_changes(network, heard, method):
     assert {n: (v.dtype, v.shape) for n, v in after.items()} == {n: (v.dtype, v.shape) for n, v in before.items()}
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert "dense.weight_scale" in changed and all(name.startswith("dense.") for name in changed)
-    items = stored_items(NETWORK, FRONT_END, Compression())
+    items = stored_items(Experiment(architecture=NETWORK, front_end=FRONT_END))
     assert sum(v.numel() * v.element_size() for v in after.values()) == sum(i.count * i.bytes_each for i in items)
 
 

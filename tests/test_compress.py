@@ -19,7 +19,8 @@ from asc.models.build import build_network
 from asc.models.network import Network
 from asc.quant.stored import StoredNet
 from asc.results import Completed, Signal
-from asc.size import cost, stored_items
+from asc.size import cost
+from asc.stored_items import stored_items
 from asc.train import MODEL, train
 
 CPU = torch.device("cpu")
@@ -123,12 +124,12 @@ def test_a_network_that_stores_something_else_than_predicted_is_refused(tiny_exp
     experiment = tiny_experiment.updated({"compression.prune_ratio": 0.5})
     with pytest.raises(AssertionError, match="size law predicted"):
         compressed(made(experiment), {}, experiment)
-    items = stored_items(experiment.architecture, experiment.front_end, experiment.compression)
+    items = stored_items(experiment)
     network = made(experiment)
     masks = prune.smallest(network, items, 0.5)
     prune.hold(network, masks)
     _, stored = compressed(network, masks, experiment)
-    assert stored == cost(experiment.architecture, experiment.front_end, experiment.compression).stored
+    assert stored == cost(experiment).stored
 
 
 def test_other_items_than_predicted_are_refused(tiny_experiment: Experiment) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from asc.file_layout import KEPT, LENGTH_BYTES, file_bytes, header_bytes, leaves_zeros_out, packs
 from asc.recipes.loading import load_experiment
-from asc.size import cost, pruned_counts, stored_items
+from asc.size import cost, pruned_counts
+from asc.stored_items import stored_items
 
 
 @pytest.mark.parametrize(("classes", "length"), [(2, 2_512), (10, 2_992), (11, 3_056), (50, 5_392)])
@@ -14,7 +15,7 @@ def test_the_header_is_a_multiple_of_eight_bytes_that_the_classes_decide(classes
 
 def test_the_reference_takes_three_thousand_bytes_over_its_payload_and_fits_as_a_file() -> None:
     reference = load_experiment("qat_8b")
-    stored = cost(reference.architecture, reference.front_end, reference.compression).stored
+    stored = cost(reference).stored
     assert stored.file_bytes - stored.size_bytes == 3_000 == LENGTH_BYTES + header_bytes(10)
     assert stored.file_bytes == 130_944 <= 128 * 1_024
 
@@ -24,9 +25,9 @@ def test_the_reference_takes_three_thousand_bytes_over_its_payload_and_fits_as_a
 def test_zeros_are_left_out_where_a_bit_a_weight_costs_less(storage: str, prune_ratio: float, sparse: bool) -> None:
     changes = {"compression.storage": storage, "compression.prune_ratio": prune_ratio}
     experiment = load_experiment("16b_prune").updated(changes)
-    items = stored_items(experiment.architecture, experiment.front_end, experiment.compression)
+    items = stored_items(experiment)
     pruned = pruned_counts(items, prune_ratio)
-    stored = cost(experiment.architecture, experiment.front_end, experiment.compression).stored
+    stored = cost(experiment).stored
     prunable = sum(item.count for item in items if item.prunable)
     assert leaves_zeros_out(items, pruned) is sparse
     expected = stored.nonzero_bytes + -(-prunable // 8) if sparse else stored.size_bytes
@@ -36,5 +37,5 @@ def test_zeros_are_left_out_where_a_bit_a_weight_costs_less(storage: str, prune_
 
 def test_as_the_report_stores_a_network_its_file_is_still_ours() -> None:
     reference = load_experiment("qat_8b")
-    as_report = cost(reference.architecture, reference.front_end, reference.compression, stored_as="report").stored
+    as_report = cost(reference, stored_as="report").stored
     assert (as_report.size_bytes, as_report.file_bytes) == (130_704, 130_944)

@@ -20,10 +20,9 @@ def printed(renderable):
 @pytest.mark.parametrize("recipe", ["qat_8b", "16b_prune"])
 def test_the_plan_agrees_with_the_size_law(recipe):
     experiment = load_experiment(recipe)
-    parts = experiment.architecture, experiment.front_end
-    size, plan = cost(*parts, experiment.compression, seconds=2.0), memory_plan(experiment, seconds=2.0)
+    size, plan = cost(experiment, seconds=2.0), memory_plan(experiment, seconds=2.0)
     assert plan.flash_bytes == size.stored.size_bytes
-    assert plan.macs == macs(*parts, seconds=2.0)
+    assert plan.macs == macs(experiment, seconds=2.0)
     assert plan.peak.live_bytes == size.peak_activation_bytes
 
 

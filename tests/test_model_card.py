@@ -112,7 +112,7 @@ def test_the_size_is_that_of_the_stored_network(info: ModelInfo, tiny_experiment
     file_bytes = (tmp_path / "model.safetensors").stat().st_size
     assert found["Stored items"]["model file"][2].startswith(f"{file_bytes:,} = ")
     assert f"residual network of {size_bytes:,} bytes, in a file of {file_bytes:,}" in text
-    law = cost(tiny_experiment.architecture, tiny_experiment.front_end, tiny_experiment.compression)
+    law = cost(tiny_experiment)
     assert f"{law.macs_per_second / 1e6:.1f} million multiply-accumulates" in text
     assert f"{law.peak_activation_bytes:,} bytes of activations" in text
 

@@ -11,7 +11,8 @@ from asc.file_layout import KEPT, packs
 from asc.items import Item
 from asc.packs import pack, unpack
 from asc.quant.stored import empty
-from asc.size import pruned_counts, stored_items
+from asc.size import pruned_counts
+from asc.stored_items import stored_items
 
 
 @pytest.fixture(params=["int8", "float16"])
@@ -21,7 +22,7 @@ def experiment(request: pytest.FixtureRequest, tiny_experiment: Experiment) -> E
 
 def made(experiment: Experiment) -> tuple[dict[str, Tensor], tuple[Item, ...], dict[int, int]]:
     """A state with the pruned weights and some more of each width at zero, and no two other values alike."""
-    items = stored_items(experiment.architecture, experiment.front_end, experiment.compression)
+    items = stored_items(experiment)
     pruned = pruned_counts(items, experiment.compression.prune_ratio)
     rng = np.random.default_rng(0)
     state, dropped = {}, {each: [False] * 0 for each in pruned}

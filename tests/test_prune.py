@@ -10,7 +10,8 @@ from asc.config import Experiment
 from asc.models.build import build_network
 from asc.models.network import Network
 from asc.quant.stored import to_stored
-from asc.size import cost, pruned_counts, stored_items
+from asc.size import cost, pruned_counts
+from asc.stored_items import stored_items
 
 
 def made(experiment: Experiment) -> Network:
@@ -19,7 +20,7 @@ def made(experiment: Experiment) -> Network:
 
 
 def of(experiment: Experiment):
-    return stored_items(experiment.architecture, experiment.front_end, experiment.compression)
+    return stored_items(experiment)
 
 
 @pytest.fixture(params=["int8", "float16"])
@@ -71,7 +72,7 @@ def test_what_is_counted_on_the_stored_form_is_what_the_size_law_predicts(experi
     prune.hold(network, masks)
     network(torch.randn(4, 1, experiment.front_end.mel_bands, 20))
     state = to_stored(network.eval()).state_dict()
-    predicted = cost(experiment.architecture, experiment.front_end, experiment.compression).stored
+    predicted = cost(experiment).stored
     assert prune.counted(state, masks, items) == predicted
     assert predicted.nonzero_bytes < predicted.size_bytes
     zeros = sum(int((tensor == 0).sum()) for name, tensor in state.items() if name in masks)

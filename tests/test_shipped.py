@@ -33,7 +33,7 @@ def test_a_recipe_is_valid_complete_and_within_the_limit(name: str) -> None:
     text = (Path(__file__).parents[1] / "asc" / "recipes" / f"{name}.toml").read_text("utf-8")
     written = {key for key in experiment.flat() if f"\n{key.split('.')[-1 - key[-1].isdigit()]} " in text}
     assert written == set(experiment.flat()), "a recipe spells out every value"
-    assert fits(rule("dcase2021"), cost(experiment.architecture, experiment.front_end, experiment.compression), 128)
+    assert fits(rule("dcase2021"), cost(experiment), 128)
     assert Experiment.from_toml(experiment.to_toml()) == experiment
 
 
@@ -51,7 +51,7 @@ def test_every_sampled_point_builds_and_fits_after_repair(space: Space) -> None:
         candidate = repair(base, space, point, BUDGET)
         assert candidate is not None, f"{point} cannot be repaired"
         architecture = candidate.experiment.architecture
-        assert candidate.cost == cost(architecture, candidate.experiment.front_end, candidate.experiment.compression)
+        assert candidate.cost == cost(candidate.experiment)
         assert candidate.cost.stored.nonzero_bytes <= 131_072
         assert Experiment.from_flat(json.loads(json.dumps(candidate.experiment.flat()))) == candidate.experiment
         kept = {key: value for key, value in space.values(point).items() if "widths" not in key}

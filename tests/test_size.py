@@ -5,15 +5,16 @@ import sys
 
 import pytest
 
-from asc.config import Architecture, Compression, FrontEnd
+from asc.config import Compression, Experiment
 from asc.recipes.loading import load_experiment
-from asc.size import cost, dense_inputs, macs, stored_items
+from asc.size import cost, macs
+from asc.stored_items import stored_items
 
 REFERENCE = load_experiment("qat_8b")
 
 
 def table(stored_as):
-    items = stored_items(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression, stored_as)
+    items = stored_items(REFERENCE, stored_as)
     kinds = {item.kind for item in items}
     return {
         kind: (
@@ -43,7 +44,7 @@ def test_reference_as_asc_stores_it_differs_in_scales_and_zero_points_only():
 
 @pytest.mark.parametrize(("stored_as", "size_bytes"), [("report", 130_704), ("asc", 127_944)])
 def test_reference_totals(stored_as, size_bytes):
-    reference = cost(REFERENCE.architecture, REFERENCE.front_end, REFERENCE.compression, stored_as=stored_as)
+    reference = cost(REFERENCE, stored_as=stored_as)
     assert (reference.stored.parameters, reference.stored.size_bytes) == (113_976, size_bytes)
     assert round(130_704 / 1024, 2) == 127.64
     assert len({item.name for item in reference.items}) == len(reference.items)
@@ -52,7 +53,7 @@ def test_reference_totals(stored_as, size_bytes):
 def test_system_4_comes_out_within_a_thousandth_of_the_report():
     """Section 4.1: 62,390 non-zero parameters in 121.86 KB; FACTS: the reading that fits has 62,410."""
     network = load_experiment("16b_prune")
-    found = cost(network.architecture, network.front_end, network.compression, stored_as="report").stored
+    found = cost(network, stored_as="report").stored
     assert found.nonzero_parameters == 62_410 == 60_360 + 4 * 380 + 160 + 10 + 216 + 144
     assert found.nonzero_parameters == pytest.approx(62_390, rel=1e-3)
     assert found.nonzero_bytes == 124_820
@@ -61,14 +62,18 @@ def test_system_4_comes_out_within_a_thousandth_of_the_report():
 
 def test_system_4_as_asc_stores_it_has_its_batch_norms_folded():
     network = load_experiment("16b_prune")
-    wide = cost(network.architecture, network.front_end, network.compression, stored_as="report").stored
-    lean = cost(network.architecture, network.front_end, network.compression).stored
+    wide = cost(network, stored_as="report").stored
+    lean = cost(network).stored
     assert wide.nonzero_parameters - lean.nonzero_parameters == 3 * 380, "a bias for four values of a batch norm"
 
 
 def test_pruned_zeros_are_counted_by_the_width_they_are_stored_in():
     """In 8 bits: 109,320 convolution and dense weights of one byte, 2,880 SE weights of four."""
-    pruned = cost(REFERENCE.architecture, REFERENCE.front_end, Compression(prune_ratio=0.5))
+    pruned = cost(
+        Experiment(
+            architecture=REFERENCE.architecture, front_end=REFERENCE.front_end, compression=Compression(prune_ratio=0.5)
+        )
+    )
     assert pruned.pruned == {1: 54_660, 4: 1_440}
     assert pruned.stored.parameters - pruned.stored.nonzero_parameters == 56_100
     assert pruned.stored.size_bytes - pruned.stored.nonzero_bytes == 54_660 + 4 * 1_440
@@ -82,16 +87,8 @@ def test_reference_takes_50_million_macs_a_second():
     by_hand += (9 * 24 + 9 * 6 + 24) * 24 * 32 * 25 * 2
     by_hand += (9 * 24 + 9 * 12 + 24) * 48 * 16 * 13 + (9 * 48 + 9 * 12 + 48) * 48 * 16 * 13 * 2
     by_hand += 3 * 2 * 24 * 4 + 3 * 2 * 48 * 8 + 1536 * 10
-    assert macs(REFERENCE.architecture, REFERENCE.front_end) == by_hand
+    assert macs(REFERENCE) == by_hand
     assert by_hand == pytest.approx(50e6, rel=0.01)
-
-
-def test_dense_inputs_round_up_at_every_stride():
-    architecture = Architecture(
-        widths=(4,), depths=(2,), se_bottlenecks=(2,), frequency_strides=(2, 3), time_strides=(1, 1)
-    )
-    assert dense_inputs(architecture, FrontEnd(mel_bands=9)) == 2 * 4 * 2  # 9 -> 5 -> 2 bins
-    assert dense_inputs(REFERENCE.architecture, REFERENCE.front_end) == 1536
 
 
 def test_size_and_budget_import_neither_torch_nor_numpy():

@@ -19,8 +19,8 @@ from asc.predict import Model
 from asc.quant.half import to_half
 from asc.quant.stored import empty
 from asc.results import Prediction
-from asc.size import reach_frames
 from asc.stream import Follower, Heard
+from asc.topology.describe import describe
 
 RATE_HZ = 8000
 LABELS = ("down_fast", "down_slow", "up_fast", "up_slow")
@@ -194,7 +194,7 @@ def test_the_frames_that_the_network_sees_do_not_depend_on_the_window(
             follower.feed(noise(1, 8))
             counts[window_s] = list(seen)
         architecture = any_model.info.experiment.architecture
-        reach, stride = reach_frames(architecture), int(np.prod(architecture.time_strides))
+        reach, stride = describe(architecture, 16).reach_frames, int(np.prod(architecture.time_strides))
         assert len(counts[10]) == len(counts[60]) == 24
         for ten, sixty in zip(counts[10], counts[60], strict=True):
             assert abs(ten - sixty) < stride
@@ -215,14 +215,14 @@ def test_the_network_reaches_as_far_as_is_said() -> None:
     network = build_network(architecture, front_end, seed=0, storage="float16").train()
     log_mel = torch.randn(4, 1, 16, 240, generator=torch.Generator().manual_seed(0))
     network(log_mel)
-    net, reach, stride = to_half(network), reach_frames(architecture), 6
+    net, reach, stride = to_half(network), describe(architecture, 16).reach_frames, 6
     fixed = {gate.name: lambda x: torch.ones(1, x.shape[1]) for gate in net.topology.gates}
     whole, column = net.last_map(log_mel[:1], fixed), 120 // stride
     for offset, depends in ((-reach - 1, False), (-reach, True), (reach, True), (reach + 1, False)):
         changed = log_mel[:1].clone()
         changed[..., 120 + offset] += 10
         assert bool((net.last_map(changed, fixed)[..., column] != whole[..., column]).any()) is depends
-    assert reach_frames(Architecture()) == 62, "that of the reference, in docs"
+    assert describe(Architecture(), 128).reach_frames == 62, "that of the reference, in docs"
 
 
 @pytest.mark.parametrize(

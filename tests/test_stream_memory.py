@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import asc
+from asc.config import Experiment
 from asc.predict import Model
 from asc.stream import Follower
 from asc.stream_memory import kept_bytes, kept_frames, longest_run_frames
@@ -34,11 +35,13 @@ def test_runs_are_as_long_and_sums_as_large_as_is_said(
     follower = Follower(model, front_end.sample_rate_hz, window_s=window_s, every_s=every_s)
     noise = np.random.default_rng(0).standard_normal(round(3 * window_s * front_end.sample_rate_hz))
     follower.feed((0.1 * noise).astype(np.float32))
-    said = longest_run_frames(architecture, front_end, every_s=every_s)
+    said = longest_run_frames(Experiment(architecture=architecture, front_end=front_end), every_s=every_s)
     stride = int(np.prod(architecture.time_strides))
     assert said - stride < max(seen) <= said
 
     kept = [sums for piece in follower._pieces for sums in piece.sums] + follower._totals
-    frames = kept_frames(architecture, front_end, window_s=window_s, every_s=every_s)
+    frames = kept_frames(Experiment(architecture=architecture, front_end=front_end), window_s=window_s, every_s=every_s)
     counted = sum(sums.values.nbytes for sums in kept) + 4 * front_end.mel_bands * frames
-    assert counted == kept_bytes(architecture, front_end, window_s=window_s, every_s=every_s)
+    assert counted == kept_bytes(
+        Experiment(architecture=architecture, front_end=front_end), window_s=window_s, every_s=every_s
+    )

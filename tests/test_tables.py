@@ -6,17 +6,18 @@ from rich.console import Console
 from rich.table import Table
 
 from asc import tables
-from asc.config import Architecture, Compression, Experiment
+from asc.config import Architecture, Experiment
 from asc.results import Evaluation, GroupFigures
 from asc.size import Cost, cost
 
-REFERENCE = cost(Experiment().architecture, Experiment().front_end, Compression(), stored_as="report")
+REFERENCE = cost(Experiment(), stored_as="report")
 SMALL = cost(
-    Architecture(
-        widths=(8,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(1,), cardinality=2
+    Experiment(
+        architecture=Architecture(
+            widths=(8,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(1,), cardinality=2
+        ),
+        front_end=Experiment().front_end,
     ),
-    Experiment().front_end,
-    Compression(),
 )
 
 

@@ -20,7 +20,8 @@ from asc.model_info import rounded
 from asc.models.build import build_network
 from asc.prune import prunable_weights
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, TrainingEnd
-from asc.size import cost, stored_items
+from asc.size import cost
+from asc.stored_items import stored_items
 from asc.train import BEST, LAST, MODEL, cyclic, train
 
 CPU = torch.device("cpu")
@@ -72,7 +73,7 @@ def test_it_learns_and_stores_what_the_size_law_predicts(
     assert end.evaluation.accuracy > 0.6, "four classes: chance is 0.25"
     assert min(m.valid_log_loss for m in heard) == next(m.valid_log_loss for m in heard if m.epoch == end.best_epoch)
     network, info = load_model(tmp_path / MODEL)
-    items = stored_items(longer.architecture, longer.front_end, longer.compression)
+    items = stored_items(longer)
     assert {k: (v.numel(), v.element_size()) for k, v in network.state_dict().items()} == {
         item.name: (item.count, item.bytes_each) for item in items
     }
@@ -111,7 +112,7 @@ def zeros(folder: Path, experiment: Experiment) -> dict[str, Tensor]:
     storage = experiment.compression.storage
     network = build_network(experiment.architecture, experiment.front_end, seed=0, storage=storage)
     network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
-    items = stored_items(experiment.architecture, experiment.front_end, experiment.compression)
+    items = stored_items(experiment)
     return {name: weight.detach() == 0 for name, weight in prunable_weights(network, items).items()}
 
 
@@ -125,7 +126,7 @@ def test_pruned_weights_stay_zero_in_every_phase(pruned: Experiment, tiny_datase
 
     end = train(pruned, tiny_dataset, folder=tmp_path, report=report, device=CPU)
     assert isinstance(end, Completed) and end.best_epoch > 2, "a network from before the pruning is never stored"
-    law = cost(pruned.architecture, pruned.front_end, pruned.compression)
+    law = cost(pruned)
     count = {epoch: sum(int(mask.sum()) for mask in masks.values()) for epoch, masks in seen.items()}
     assert count[1] == count[2] == 0, "the first cycle trains all weights"
     assert count[3] == sum(law.pruned.values()) and set(count.values()) == {0, count[3]}

@@ -31,6 +31,7 @@ from asc.search.rungs import Rungs
 from asc.search.sampler import Handle, Sampler, Told
 from asc.search.settings import MOST_REFUSALS, SearchSettings
 from asc.space import Space
+from asc.topology.describe import short_name
 from asc.train import LAST, MODEL
 from asc.typed import Scalar
 
@@ -296,14 +297,13 @@ class Conductor:
     ) -> str:
         name = f"t{len(self.record.trials):03d}"
         architecture, size = candidate.experiment.architecture, candidate.cost
-        widths = "-".join(str(width) for width in architecture.widths)
         kilobytes = counted_bytes(self._budget.rule, size.stored) / self._budget.rule.unit_bytes
         config = candidate.experiment.flat()
         self._configs[_hash(config)] = name
         self.journal.append(
             TrialAsked(
                 trial=name,
-                title=f"{name} w{widths} c{architecture.cardinality} {kilobytes:.1f} KB" + " reference" * reference,
+                title=f"{name} {short_name(architecture)} {kilobytes:.1f} KB" + " reference" * reference,
                 point=point,
                 config=config,
                 repaired=candidate.repaired,

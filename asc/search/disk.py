@@ -32,8 +32,9 @@ from asc.prune import prunable_weights
 from asc.search.preview import Plan, drawn
 from asc.search.repair import Candidate, repair
 from asc.search.settings import MOST_REFUSALS
-from asc.size import stored_items
 from asc.space import FloatRange, IntRange
+from asc.stored_items import stored_items
+from asc.topology.describe import NARROWED
 
 _DRAWS = 100
 _FILLED = 1.5
@@ -122,7 +123,7 @@ def _largest(plan: Plan) -> tuple[Candidate, float]:
     widest = {
         key: parameter.high
         for key, parameter in space.sampled.items()
-        if key.startswith("architecture.widths") and isinstance(parameter, IntRange)
+        if key.startswith(NARROWED) and isinstance(parameter, IntRange)
     }
     points = [{}, *({**space.sample(rng), **widest} for _ in range(_DRAWS))]
     found = [candidate for point in points if (candidate := repair(plan.base, space, point, budget)) is not None]
@@ -143,7 +144,7 @@ def _checkpoint_bytes(experiment: Experiment) -> tuple[int, int]:
     network = build_network(
         experiment.architecture, experiment.front_end, seed=0, storage=experiment.compression.storage
     )
-    items = stored_items(experiment.architecture, experiment.front_end, experiment.compression)
+    items = stored_items(experiment)
     state, parameters = list(network.state_dict().values()), list(network.parameters())
     masks = list(prunable_weights(network, items).values()) if experiment.compression.prune_ratio > 0 else []
     header = _CHECKPOINT_HEADER + _EPOCH_IN_CHECKPOINT * experiment.schedule.epochs

@@ -47,7 +47,7 @@ class Summary:
         """What the best network stores and costs."""
         assert self.best is not None, "ask only where there is a best trial"
         experiment = Experiment.from_flat(self.best.asked.config)
-        return cost(experiment.architecture, experiment.front_end, experiment.compression)
+        return cost(experiment)
 
     def files(self) -> list[str]:
         """What lies in the folder, for people."""

@@ -19,6 +19,7 @@ from asc.checkpoint import write_bytes
 from asc.journal import RunRecord, TrialRecord
 from asc.results import OutcomeKind
 from asc.space import Space
+from asc.topology.describe import NARROWED
 from asc.typed import Scalar
 
 
@@ -113,7 +114,7 @@ _COLUMNS = (
 
 
 def _widths(config: dict[str, Scalar]) -> str:
-    return "-".join(str(value) for key, value in config.items() if key.startswith("architecture.widths"))
+    return "-".join(str(value) for key, value in config.items() if key.startswith(NARROWED))
 
 
 def _storage(config: dict[str, Scalar]) -> str:
@@ -148,7 +149,7 @@ def _row(rank: int | None, trial: TrialRecord, sampled: list[str], rule: Rule) -
 
 def _shown(key: str, sampled: list[str]) -> bool:
     """Widths always (repair changes them), how weights are stored, and what was sampled, whole tuples included."""
-    always = ("architecture.widths", "compression.storage", "compression.prune_ratio", "calibration.method")
+    always = (*NARROWED, "compression.storage", "compression.prune_ratio", "calibration.method")
     return key.startswith(always) or any(key == s or key.startswith(f"{s}.") for s in sampled)
 
 

@@ -21,7 +21,7 @@ from asc.frontend import LogMel
 from asc.model_info import DataIdentity
 from asc.models.build import build_network
 from asc.models.network import Network
-from asc.search.repair import Budget, Candidate, calibration_of, repair
+from asc.search.repair import Budget, Candidate, narrowest, repair
 from asc.search.settings import SearchSettings
 from asc.size import cost
 from asc.space import Choice, FloatRange, IntRange, Parameter, Space
@@ -173,7 +173,7 @@ def minutes(plan: Plan) -> tuple[float, float]:
     """An estimate from one timed step on noise: half of the epochs stopped early, and none."""
     base = plan.base
     front_s, step_s, forward_s = _time_one_crop(base, plan.settings.cpus_per_trial)
-    reference = cost(base.architecture, base.front_end, base.compression).macs_per_second
+    reference = cost(base).macs_per_second
     # Part of a step does not grow with the MACs (batch norm, fake quantisation): measured at about a third.
     scale = 0.3 + 0.7 * plan.preview.mean_macs_per_second / reference
     train_clips = sum(clip.split == "train" for clip in plan.manifest.clips)
@@ -235,10 +235,7 @@ def _impossible(base: Experiment, space: Space, budget: Budget) -> str:
     costs = []
     for _ in range(_POINTS):
         values = space.values(space.sample(rng))
-        cardinality = values.get("architecture.cardinality", base.architecture.cardinality)
-        narrow = {f"architecture.widths.{stage}": cardinality for stage in range(len(base.architecture.widths))}
-        experiment = base.updated({**values, **narrow, **calibration_of(base, values)})
-        costs.append(cost(experiment.architecture, experiment.front_end, experiment.compression))
+        costs.append(cost(narrowest(base, values)))
     smallest = min(counted_bytes(budget.rule, size.stored) for size in costs)
     allowed = limit_bytes(budget.rule, budget.kilobytes)
     limit = budget.rule.macs_per_second_limit

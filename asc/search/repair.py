@@ -1,16 +1,17 @@
-"""A sampled point -> a config within the budget: both widths scaled down together until the network fits.
+"""A sampled point -> a config within the budget: the network is made narrower until it fits.
 
 Design decision 1: the size of a network is a function of its config, so what does not fit is mended before it is built.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from asc.budget import Rule, fits
 from asc.config import Experiment
 from asc.size import Cost, cost
 from asc.space import Space
+from asc.topology.describe import drawn, narrowings
 from asc.typed import Scalar, Value
 
 
@@ -30,7 +31,7 @@ class Budget:
 class Candidate:
     """A config within the budget and its cost.
 
-    `repaired`: the widths are not those drawn; `narrowed`: not even those with the cardinality's multiples taken.
+    `repaired`: it is not the network that was drawn; `narrowed`: not even the widest that can be built of the point.
     """
 
     experiment: Experiment
@@ -40,27 +41,38 @@ class Candidate:
 
 
 def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: Budget) -> Candidate | None:
-    """The config of a point with the largest widths that fit, or None where no widths do.
+    """The config of a point with the widest network that fits, or None where even the narrowest does not.
 
-    Widths become multiples of the cardinality first; that counts as a repair where it changes them.
+    What is drawn may not be a network, such as widths that are no multiples of the cardinality: to make it one counts
+    as a repair.
     """
     values = space.values(point)
-    cardinality = int(values.get("architecture.cardinality", base.architecture.cardinality))  # type: ignore[arg-type]
-    drawn = {key: value for key, value in values.items() if key.startswith("architecture.widths")}
-    widths = _widths(base, drawn)
-    others = {key: value for key, value in values.items() if key not in drawn} | calibration_of(base, values)
-    candidates = list(scaled_widths(widths, cardinality))
+    as_drawn = drawn(base.architecture, values)
+    others = {key: value for key, value in values.items() if not key.startswith(tuple(as_drawn))}
+    others |= calibration_of(base, values)
+    candidates = list(narrowings(base.architecture, values))
+    widest = base.updated({**others, **candidates[0]})
 
-    widest = base.updated({**others, "architecture.widths": candidates[0]})
-
-    def sized(scaled: tuple[int, ...]) -> Candidate:
-        experiment = replace(widest, architecture=replace(widest.architecture, widths=scaled))
-        size = cost(experiment.architecture, experiment.front_end, experiment.compression)
-        return Candidate(experiment=experiment, cost=size, repaired=scaled != widths, narrowed=scaled != candidates[0])
+    def sized(changes: Mapping[str, Value]) -> Candidate:
+        changed = {key.removeprefix("architecture."): value for key, value in changes.items()}
+        experiment = replace(widest, architecture=replace(widest.architecture, **changed))  # type: ignore[arg-type]
+        return Candidate(
+            experiment=experiment,
+            cost=cost(experiment),
+            repaired=changes != as_drawn,
+            narrowed=changes != candidates[0],
+        )
 
     # Bytes and MACs grow with each width, so the widest that fits is found by bisection.
-    place = bisect_left(candidates, True, key=lambda scaled: budget.holds(sized(scaled).cost))
+    place = bisect_left(candidates, True, key=lambda changes: budget.holds(sized(changes).cost))
     return sized(candidates[place]) if place < len(candidates) else None
+
+
+def narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
+    """The narrowest network of a point, given by its config values."""
+    *_, last = narrowings(base.architecture, values)
+    others = {key: value for key, value in values.items() if not key.startswith(tuple(last))}
+    return base.updated({**others, **last, **calibration_of(base, values)})
 
 
 def calibration_of(base: Experiment, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -70,22 +82,3 @@ def calibration_of(base: Experiment, values: Mapping[str, Value]) -> dict[str, V
     pruned = float(values.get("compression.prune_ratio", base.compression.prune_ratio)) > 0  # type: ignore[arg-type]
     regression = base.calibration.method in ("multinomial", "one_vs_rest")
     return {"calibration.method": "temperature"} if pruned and regression else {}
-
-
-def _widths(base: Experiment, drawn: Mapping[str, Value]) -> tuple[int, ...]:
-    """The widths of a point before repair: drawn whole, drawn by stage, or those of the base."""
-    whole = drawn.get("architecture.widths", base.architecture.widths)
-    assert isinstance(whole, tuple), "a space's choices of widths are tuples"
-    by_stage = [drawn.get(f"architecture.widths.{stage}", width) for stage, width in enumerate(whole)]
-    return tuple(int(width) for width in by_stage)  # type: ignore[arg-type]
-
-
-def scaled_widths(widths: tuple[int, ...], cardinality: int) -> Iterator[tuple[int, ...]]:
-    """Widths scaled down together, largest first, each a multiple of the cardinality and at least one of it."""
-    seen: set[tuple[int, ...]] = set()
-    widest = max(widths)
-    for numerator in range(widest, 0, -1):
-        scaled = tuple(max(cardinality, width * numerator // widest // cardinality * cardinality) for width in widths)
-        if scaled not in seen:
-            seen.add(scaled)
-            yield scaled

@@ -6,7 +6,7 @@ first dense and strided, the second grouped; then SE; and, in all blocks but the
 projected skip.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from asc.config import Architecture
 from asc.topology.layers import (
@@ -19,6 +19,9 @@ from asc.topology.layers import (
     SqueezeExcite,
     StatisticsPool,
 )
+from asc.typed import Value
+
+WIDTHS = "architecture.widths"
 
 _STEM, _POOL = "stem", "pool"
 
@@ -50,3 +53,29 @@ def _block(architecture: Architecture, stage: int, number: int, reads: str, inpu
     if number > 0:
         yield Projection(name=skip, reads=(reads,), inputs=inputs, outputs=width, stride=stride)
         yield Add(name=f"{name}.add", reads=(se, skip))
+
+
+def drawn_widths(base: Architecture, values: Mapping[str, Value]) -> tuple[int, ...]:
+    """The widths of a point: drawn whole, drawn by stage, or those of `base`."""
+    whole = values.get(WIDTHS, base.widths)
+    assert isinstance(whole, tuple), "a space's choices of widths are tuples"
+    by_stage = [values.get(f"{WIDTHS}.{stage}", width) for stage, width in enumerate(whole)]
+    return tuple(int(width) for width in by_stage)  # type: ignore[arg-type]
+
+
+def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
+    """The widths of a point scaled down together, widest first, each a multiple of the cardinality, at least one."""
+    widths = drawn_widths(base, values)
+    cardinality = int(values.get("architecture.cardinality", base.cardinality))  # type: ignore[arg-type]
+    seen: set[tuple[int, ...]] = set()
+    widest = max(widths)
+    for numerator in range(widest, 0, -1):
+        scaled = tuple(max(cardinality, width * numerator // widest // cardinality * cardinality) for width in widths)
+        if scaled not in seen:
+            seen.add(scaled)
+            yield {WIDTHS: scaled}
+
+
+def short_name(architecture: Architecture) -> str:
+    """Widths and cardinality: `w24-48 c4`."""
+    return f"w{'-'.join(map(str, architecture.widths))} c{architecture.cardinality}"

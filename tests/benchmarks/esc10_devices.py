@@ -114,7 +114,7 @@ def spread(values: Iterable[float], *, digits: int = 3) -> str:
 def cost_kb(system: str) -> float:
     """KB of 1,024 bytes that are not pruned zeros, as asc stores the system."""
     experiment = load_experiment("qat_8b" if system in CALIBRATED else system)
-    stored = cost(experiment.architecture, experiment.front_end, experiment.compression).stored
+    stored = cost(experiment).stored
     return stored.nonzero_bytes / 1024
 
 

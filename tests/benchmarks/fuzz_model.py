@@ -30,7 +30,7 @@ def narrow(folder: Path) -> Path:
     experiment = load_experiment("16b_prune").updated({"architecture.widths": [4, 8]})
     compression = experiment.compression
     network = build_network(experiment.architecture, experiment.front_end, seed=0, storage=compression.storage).eval()
-    items = cost(experiment.architecture, experiment.front_end, compression).items
+    items = cost(experiment).items
     hold(network, smallest(network, items, compression.prune_ratio))
     data = DataIdentity(choice=DataChoice("synthetic"), digest="0" * 64)
     path = folder / "model.safetensors"

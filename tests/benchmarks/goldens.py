@@ -42,8 +42,9 @@ from asc.quant.integer import IntegerNet
 from asc.quant.stored import StoredNet, to_stored
 from asc.recipes.loading import load_experiment
 from asc.search.repair import Budget, repair
-from asc.size import StoredAs, cost
+from asc.size import cost
 from asc.space import load_space
+from asc.stored_items import StoredAs
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ("qat_8b", "16b_prune")
@@ -84,8 +85,7 @@ def _size(experiment: Experiment) -> dict[str, Any]:
 
 
 def _cost(experiment: Experiment, stored_as: StoredAs) -> dict[str, Any]:
-    parts = experiment.architecture, experiment.front_end, experiment.compression
-    return dataclasses.asdict(cost(*parts, stored_as=stored_as))
+    return dataclasses.asdict(cost(experiment, stored_as=stored_as))
 
 
 def losses() -> dict[str, list[str]]:
@@ -103,8 +103,7 @@ def _trained(experiment: Experiment) -> tuple[Any, list[float], prune.Masks]:
     found = []
     for step in range(STEPS):
         if step == STEPS // 4 and experiment.compression.prune_ratio:
-            parts = experiment.architecture, experiment.front_end, experiment.compression
-            masks = prune.smallest(network, cost(*parts).items, experiment.compression.prune_ratio)
+            masks = prune.smallest(network, cost(experiment).items, experiment.compression.prune_ratio)
             prune.hold(network, masks)
         if step == FROZEN_AFTER:
             network.freeze_batch_norm()

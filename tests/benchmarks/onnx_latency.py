@@ -122,7 +122,7 @@ def main() -> None:
             print(f"{name:40s} {off:8.1f} steps off")
     print(f"{'compact ONNX, from log_mel':40s} {len(compact):9,} bytes")
     for (name, data), said in zip(files.items(), (experiment, experiment, half, half), strict=False):
-        payload = cost(said.architecture, said.front_end, said.compression).stored.size_bytes
+        payload = cost(said).stored.size_bytes
         print(f"{name:40s} {len(data):9,} bytes, {len(data) - payload:,} over the payload of {payload:,}")
     for row in byte_account(next(iter(files.values()))).rows:
         print(f"    {row.name:40s} {row.size_bytes:9,}  {'stored' if row.stored else 'around'}")

@@ -77,7 +77,7 @@ def _costs(lead: Conductor, repeats: int = 12) -> tuple[float, float, float]:
         assert assignment is not None
         experiment, epoch = assignment.experiment, metrics_of(assignment.experiment, 1, 1.0)
         _, heard_ms = _timed(lambda worker=worker, epoch=epoch: lead.epoch_done(worker, epoch))
-        stored = cost(experiment.architecture, experiment.front_end, experiment.compression).stored
+        stored = cost(experiment).stored
         figures = FinalFigures(log_loss=log_loss(experiment, EPOCHS), accuracy=0.5, epochs=1, built=stored)
         _, ended_ms = _timed(lambda worker=worker, figures=figures: lead.completed(worker, figures))
         lead.left(worker)

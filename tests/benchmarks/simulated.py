@@ -91,7 +91,7 @@ def _train(order: TrialOrder, experiment: Experiment, epoch_s: float, events: Pa
 
 def _completed(experiment: Experiment) -> Message:
     epochs = experiment.schedule.epochs
-    stored = cost(experiment.architecture, experiment.front_end, experiment.compression).stored
+    stored = cost(experiment).stored
     return Message(log_loss=log_loss(experiment, epochs), accuracy=0.5, epochs=epochs, built=stored)
 
 

@@ -11,7 +11,7 @@ from tiny_networks import trained
 
 from asc.activations import activation_steps
 from asc.arena import arena
-from asc.config import Architecture, Compression, Experiment, FrontEnd
+from asc.config import Architecture, Experiment, FrontEnd
 from asc.data.dataset import Dataset
 from asc.export.clips import fitted
 from asc.export.litert import Kernels, LitertSession, build_litert
@@ -70,7 +70,9 @@ def test_micro_runs_the_file_as_the_reference_kernels_do_in_the_memory_that_is_p
     pytest.importorskip("tflite_micro", reason="needs pip install tflite-micro")
     from asc.export.micro import MicroSession
 
-    planned = arena(activation_steps(network.architecture, network.front_end, Compression(), seconds=1.0)).size_bytes
+    planned = arena(
+        activation_steps(Experiment(architecture=network.architecture, front_end=network.front_end), seconds=1.0)
+    ).size_bytes
     session, reference = MicroSession(one_second, arena_bytes=2 * planned), LitertSession(one_second, "reference")
     for x in log_mels:
         assert (session.logits(x.numpy()) == reference.logits(x.numpy())).all()

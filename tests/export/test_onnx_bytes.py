@@ -10,14 +10,14 @@ from onnx_networks import SMALL, model_info, stored_network
 from asc.config import Compression, Experiment
 from asc.export.onnx import Source, build_onnx, byte_account
 from asc.export.onnx_bytes import ByteAccount
-from asc.size import stored_items
+from asc.stored_items import stored_items
 
 HALF = dataclasses.replace(SMALL, compression=Compression(storage="float16"))
 BLOCKS = len(SMALL.architecture.blocks())
 
 
 def predicted(experiment: Experiment, *kinds: str) -> int:
-    items = stored_items(experiment.architecture, experiment.front_end, experiment.compression)
+    items = stored_items(experiment)
     return sum(item.size_bytes for item in items if item.kind in kinds)
 
 

@@ -21,7 +21,7 @@ from asc.export.onnx import build_onnx
 def plan(experiment: Experiment, frames: int) -> list[Tensor]:
     """The tensors of the plan in the order in which they are written."""
     seconds = frames * experiment.front_end.hop_s
-    steps = activation_steps(experiment.architecture, experiment.front_end, experiment.compression, seconds=seconds)
+    steps = activation_steps(experiment, seconds=seconds)
     return list(dict.fromkeys(tensor for step in steps for tensor in step.live))
 
 

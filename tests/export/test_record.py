@@ -16,7 +16,7 @@ from asc.export.onnx import build_onnx
 from asc.export.processor import kind, this_machine
 from asc.export.record import Kernels, Measured, Record, contents, legend, next_step, records, said, sheet, tree
 from asc.export.saturating import products_of
-from asc.size import stored_items
+from asc.stored_items import stored_items
 
 MEASURED = Measured(gate=GATE, latency=SPEED)
 
@@ -42,7 +42,7 @@ def test_a_record_for_each_format_with_figures_that_follow_from_others(
     made: tuple[Export, tuple[Record, ...]], tiny_experiment: Experiment
 ) -> None:
     export, found = made
-    items = stored_items(tiny_experiment.architecture, tiny_experiment.front_end, tiny_experiment.compression)
+    items = stored_items(tiny_experiment)
     payload = sum(item.size_bytes for item in items)
     assert [record.format for record in found] == ["onnx", "c-array"]
     first = tree(found[0])

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from asc.config import Architecture, Compression, FrontEnd
+from asc.config import Architecture, Experiment, FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.quant.integer import IntegerNet, to_integer
-from asc.size import cost, macs, stored_items
+from asc.size import cost, macs
+from asc.stored_items import stored_items
 
 SMALL = Architecture(
     widths=(8, 12), depths=(1, 2), se_bottlenecks=(2, 3), frequency_strides=(2, 2, 1), time_strides=(2, 1, 2), classes=5
@@ -66,12 +67,12 @@ def test_a_converted_network_stores_exactly_the_predicted_items(architecture, ba
     network = build_network(architecture, front_end, seed=0).train()
     network(features(batch=2, frames=9, bands=bands))
     built = {name: (value.numel(), value.element_size()) for name, value in to_integer(network).state_dict().items()}
-    items = stored_items(architecture, front_end, Compression())
+    items = stored_items(Experiment(architecture=architecture, front_end=front_end))
     assert built == {item.name: (item.count, item.bytes_each) for item in items}
     assert list(built) == [item.name for item in items]
     assert (
         sum(count * size for count, size in built.values())
-        == cost(architecture, front_end, Compression()).stored.size_bytes
+        == cost(Experiment(architecture=architecture, front_end=front_end)).stored.size_bytes
     )
 
 
@@ -82,7 +83,8 @@ def test_an_integer_form_built_from_its_config_has_exactly_the_predicted_items(a
     with torch.device("meta"):
         built = IntegerNet(architecture, front_end).state_dict()
     predicted = {
-        item.name: (item.count, item.bytes_each) for item in stored_items(architecture, front_end, Compression())
+        item.name: (item.count, item.bytes_each)
+        for item in stored_items(Experiment(architecture=architecture, front_end=front_end))
     }
     assert {name: (value.numel(), value.element_size()) for name, value in built.items()} == predicted
 
@@ -96,7 +98,9 @@ def test_macs_equal_torchs_count_of_operations(architecture, bands, hundredths):
     with FlopCounterMode(display=False) as counter:
         network(features(batch=2, frames=front_end.frames(seconds), bands=bands))
     # Two operations a multiply-accumulate, two clips.
-    assert counter.get_total_flops() == 4 * macs(architecture, front_end, seconds=seconds)
+    assert counter.get_total_flops() == 4 * macs(
+        Experiment(architecture=architecture, front_end=front_end), seconds=seconds
+    )
 
 
 def test_macs_of_the_reference_equal_torchs_count():
@@ -104,7 +108,10 @@ def test_macs_of_the_reference_equal_torchs_count():
     network = build_network(architecture, front_end, seed=0).train()
     with FlopCounterMode(display=False) as counter:
         network(features(batch=2, frames=100, bands=128))
-    assert counter.get_total_flops() == 4 * cost(architecture, front_end, Compression()).macs_per_second
+    assert (
+        counter.get_total_flops()
+        == 4 * cost(Experiment(architecture=architecture, front_end=front_end)).macs_per_second
+    )
 
 
 def test_logits_for_any_length_and_a_sentence_for_any_other_shape():

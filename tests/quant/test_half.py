@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from asc.config import Architecture, Compression, FrontEnd
+from asc.config import Architecture, Compression, Experiment, FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.models.network import Network
 from asc.quant.half import HalfNet, to_half
-from asc.size import stored_items
+from asc.stored_items import stored_items
 
 ARCHITECTURE = Architecture(
     widths=(8, 12),
@@ -51,7 +51,9 @@ def test_it_differs_from_the_float_network_by_the_rounding_of_its_weights(networ
 
 def test_its_state_is_float16_in_the_order_and_size_of_the_law(network: Network) -> None:
     state = to_half(network).state_dict()
-    items = stored_items(ARCHITECTURE, FRONT_END, Compression(storage="float16"))
+    items = stored_items(
+        Experiment(architecture=ARCHITECTURE, front_end=FRONT_END, compression=Compression(storage="float16"))
+    )
     assert [(name, t.numel(), t.element_size()) for name, t in state.items()] == [
         (item.name, item.count, item.bytes_each) for item in items
     ]

@@ -103,7 +103,7 @@ def test_a_search_asks_the_reference_first_and_stays_within_the_budget(tmp_path:
     assert any(t.asked.size_bytes > 131_072 for t in trials), "pruned ones may be wider"
     for trial in trials:
         built = Experiment.from_flat(trial.asked.config)
-        assert cost(built.architecture, built.front_end, built.compression).stored == trial.asked.predicted
+        assert cost(built).stored == trial.asked.predicted
     assert trials[0].ended is not None and trials[0].ended.outcome == "completed", "the reference is never stopped"
     outcomes = {t.ended.outcome for t in trials if t.ended}
     assert outcomes == {"completed", "stopped"} and all(t.ended for t in trials)

@@ -26,7 +26,7 @@ def test_the_share_that_fits_is_that_of_the_space(idlab128: Space) -> None:
         widths = [values.pop(f"architecture.widths.{stage}") for stage in (0, 1)]
         rounded = [max(groups, width - width % groups) for width in widths]  # type: ignore[operator]
         drawn = base.updated({**values, "architecture.widths": rounded})  # type: ignore[dict-item]
-        fits += cost(drawn.architecture, drawn.front_end, drawn.compression).stored.nonzero_bytes <= 131_072
+        fits += cost(drawn).stored.nonzero_bytes <= 131_072
     assert found.fit_share == pytest.approx(fits / points, abs=0.06)
     assert found.repairable_share == 1
     assert 0 < found.smallest_bytes < found.median_bytes < found.largest_bytes <= 131_072

@@ -8,10 +8,11 @@ import pytest
 from asc.budget import RULES, counted_bytes, limit_bytes, rule
 from asc.config import Experiment
 from asc.recipes.loading import load_experiment
-from asc.search.repair import Budget, repair, scaled_widths
+from asc.search.repair import Budget, repair
 from asc.search.settings import SearchSettings
 from asc.size import cost
 from asc.space import Space, load_space, parse_space
+from asc.topology.describe import narrowings
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +37,15 @@ def test_every_repaired_point_is_within_the_budget_and_the_next_width_is_not(
         if found is None:
             continue
         architecture = found.experiment.architecture
-        assert found.cost == cost(architecture, found.experiment.front_end, found.experiment.compression)
+        assert found.cost == cost(found.experiment)
         assert counted_bytes(budget.rule, found.cost.stored) <= limit_bytes(budget.rule, budget_kb)
         limit = budget.rule.macs_per_second_limit
         assert limit is None or found.cost.macs_per_second <= limit
-        drawn = (point["architecture.widths.0"], point["architecture.widths.1"])
-        candidates = list(scaled_widths(drawn, architecture.cardinality))  # type: ignore[arg-type]
-        place = candidates.index(architecture.widths)
+        candidates = list(narrowings(architecture, space.values(point)))
+        place = candidates.index({"architecture.widths": architecture.widths})
         if place > 0:
-            wider = found.experiment.updated({"architecture.widths": candidates[place - 1]})
-            assert not budget.holds(cost(wider.architecture, wider.front_end, wider.compression))
+            wider = found.experiment.updated(candidates[place - 1])
+            assert not budget.holds(cost(wider))
         repaired += found.repaired
     assert repaired > 0, "the space holds points that do not fit"
 
@@ -99,12 +99,6 @@ def test_a_search_around_a_pruned_recipe_takes_a_temperature(settings: SearchSet
     assert asked.reference(space, classes=10).calibration.method == "temperature"
     unpruned = dataclasses.replace(settings, recipe="8b_calibm", calibrate="none")
     assert unpruned.reference(space, classes=10).calibration.method == "none"
-
-
-def test_widths_shrink_together_to_multiples_of_the_cardinality() -> None:
-    assert list(scaled_widths((8, 16), 4)) == [(8, 16), (4, 12), (4, 8), (4, 4)]
-    assert next(iter(scaled_widths((6, 13), 4))) == (4, 12)
-    assert list(scaled_widths((4, 4), 8)) == [(8, 8)]
 
 
 def test_widths_may_be_drawn_whole() -> None:

@@ -41,6 +41,7 @@ def test_shapes_round_strides_up() -> None:
     assert shapes["blocks.1.add"] == shapes["blocks.1.skip"] == (6, 5, 4)
     assert shapes["blocks.2.add"] == (6, 2, 2)
     assert shapes["pool"] == (24,) and shapes["dense"] == (5,)
+    assert describe(SMALL, 9).classifier.inputs == 24
 
 
 def test_strides_and_reach_in_time() -> None:
