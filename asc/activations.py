@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple, assert_never
 
-from asc.config import Experiment, FrontEnd
+from asc.config import Experiment, FrontEnd, Storage
 from asc.errors import InputError
 from asc.topology.describe import topology_of
 from asc.topology.layers import (
@@ -19,7 +19,7 @@ from asc.topology.layers import (
     SqueezeExcite,
     StatisticsPool,
 )
-from asc.topology.topology import Shape
+from asc.topology.topology import Shape, Topology
 
 FLOAT_BYTES = 4
 
@@ -90,7 +90,13 @@ def activation_steps(experiment: Experiment, *, seconds: float = 10.0) -> tuple[
     Raises:
         InputError: `seconds` holds no frame.
     """
-    operations = _all_operations(experiment, seconds)
+    frames = features(experiment.front_end, seconds)
+    return steps_of(topology_of(experiment), experiment.compression.storage, frames)
+
+
+def steps_of(topology: Topology, storage: Storage, frames: int) -> tuple[Step, ...]:
+    """`activation_steps` of a topology on so many frames of log-mel."""
+    operations = _all_operations(topology, storage, frames)
     last = _last_reads(operations)
     live: list[Tensor] = []
     steps = []
@@ -108,7 +114,8 @@ def peak_bytes(experiment: Experiment, *, seconds: float = 10.0) -> int:
     Raises:
         InputError: `seconds` holds no frame.
     """
-    operations = _all_operations(experiment, seconds)
+    frames = features(experiment.front_end, seconds)
+    operations = _all_operations(topology_of(experiment), experiment.compression.storage, frames)
     last = _last_reads(operations)
     freed = [0] * len(operations)
     live = peak = 0
@@ -125,11 +132,10 @@ def _last_reads(operations: tuple[_Operation, ...]) -> dict[str, int]:
     return {name: number for number, operation in enumerate(operations) for name in operation.reads}
 
 
-def _all_operations(experiment: Experiment, seconds: float) -> tuple[_Operation, ...]:
+def _all_operations(topology: Topology, storage: Storage, frames: int) -> tuple[_Operation, ...]:
     """The input, as if an operation wrote it, and then all operations."""
-    topology = topology_of(experiment)
-    shapes = topology.shapes(features(experiment.front_end, seconds))
-    quantised = experiment.compression.storage == "int8"
+    shapes = topology.shapes(frames)
+    quantised = storage == "int8"
     operations = [_Operation(LOG_MEL, shapes[LOG_MEL], FLOAT_BYTES, ())]
     written = {LOG_MEL: LOG_MEL}
     for layer in topology.layers:

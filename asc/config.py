@@ -110,19 +110,6 @@ class Augment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """One double conv block, derived from an `Architecture`: what its layers are."""
-
-    in_channels: int
-    channels: int
-    frequency_stride: int
-    time_stride: int
-    se_bottleneck: int
-    cardinality: int
-    has_skip: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """The residual network with squeeze-and-excitation (report, section 2.3).
 
@@ -166,23 +153,6 @@ class Architecture:
             f"architecture.widths {list(self.widths)} must be multiples of architecture.cardinality {self.cardinality}",
         )
         _require(self.classes >= 2, f"architecture.classes must be at least 2, got {self.classes}")
-
-    def blocks(self) -> tuple[Block, ...]:
-        """The double conv blocks in order; all but the first have a projected skip (report, section 2.3)."""
-        stages = [stage for stage, depth in enumerate(self.depths) for _ in range(depth)]
-        inputs = [self.widths[0], *(self.widths[stage] for stage in stages)]
-        return tuple(
-            Block(
-                in_channels=inputs[index],
-                channels=self.widths[stage],
-                frequency_stride=self.frequency_strides[index],
-                time_stride=self.time_strides[index],
-                se_bottleneck=self.se_bottlenecks[stage],
-                cardinality=self.cardinality,
-                has_skip=index > 0,
-            )
-            for index, stage in enumerate(stages)
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from asc.topology.layers import (
     SqueezeExcite,
     StatisticsPool,
 )
-from asc.topology.topology import Shape
+from asc.topology.topology import Shape, Topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +98,12 @@ def macs(experiment: Experiment, *, seconds: float = 1.0) -> int:
     Raises:
         InputError: `seconds` holds no frame.
     """
-    topology = topology_of(experiment)
-    shapes = topology.shapes(features(experiment.front_end, seconds))
+    return macs_of(topology_of(experiment), features(experiment.front_end, seconds))
+
+
+def macs_of(topology: Topology, frames: int) -> int:
+    """`macs` of a topology on so many frames of log-mel."""
+    shapes = topology.shapes(frames)
     return sum(_macs(layer, shapes[layer.name]) for layer in topology.layers)
 
 

@@ -6,7 +6,7 @@ Reference: IDLab report, DCASE 2021 task 1a, sections 2.3, 3.1 and 3.3 (113,976 
 from collections.abc import Iterator
 from typing import Literal, assert_never
 
-from asc.config import Experiment
+from asc.config import Experiment, Storage
 from asc.items import Item
 from asc.topology.describe import topology_of
 from asc.topology.layers import (
@@ -19,6 +19,7 @@ from asc.topology.layers import (
     SqueezeExcite,
     StatisticsPool,
 )
+from asc.topology.topology import Topology
 
 StoredAs = Literal["asc", "report"]
 FLOAT_BYTES, FLOAT16_BYTES = 4, 2
@@ -32,8 +33,13 @@ def stored_items(experiment: Experiment, stored_as: StoredAs = "asc") -> tuple[I
     as torch's quantised modules do (report, section 3.1). In 16 bits `asc` folds batch norms into the convolutions;
     `report` stores them (the reading of section 4.1 that gives its 62,390 parameters within 0.1 %).
     """
-    items_of = _int8_items if experiment.compression.storage == "int8" else _float16_items
-    return tuple(item for layer in topology_of(experiment).layers for item in items_of(layer, stored_as))
+    return items_of(topology_of(experiment), experiment.compression.storage, stored_as)
+
+
+def items_of(topology: Topology, storage: Storage, stored_as: StoredAs = "asc") -> tuple[Item, ...]:
+    """`stored_items` of a topology."""
+    items = _int8_items if storage == "int8" else _float16_items
+    return tuple(item for layer in topology.layers for item in items(layer, stored_as))
 
 
 def _int8_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:

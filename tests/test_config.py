@@ -158,14 +158,6 @@ def test_what_the_report_leaves_open() -> None:
     assert earlier == Experiment(), "the defaults are the recipe, but for what came later"
 
 
-def test_the_first_block_alone_has_no_skip() -> None:
-    blocks = Architecture().blocks()
-    assert [block.has_skip for block in blocks] == [False, True, True, True, True, True]
-    assert [block.in_channels for block in blocks] == [24, 24, 24, 24, 48, 48]
-    assert [block.channels for block in blocks] == [24, 24, 24, 48, 48, 48]
-    assert [block.se_bottleneck for block in blocks] == [4, 4, 4, 8, 8, 8]
-
-
 def test_lengths_in_samples_frames_and_epochs() -> None:
     front_end = FrontEnd()
     assert (front_end.window_samples, front_end.hop_samples) == (1323, 441)

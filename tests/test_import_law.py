@@ -15,7 +15,7 @@ LIGHT |= {
     for name in "size activations arena memory_plan budget space published sheet tables evaluation_text".split()
 }
 LIGHT |= {"asc.progress", "asc.data.choice", "asc.output_folder", "asc.items", "asc.file_layout", "asc.model_info"}
-LIGHT |= {"asc.model_header", "asc.topology", "asc.fingerprint"}
+LIGHT |= {"asc.model_header", "asc.topology", "asc.fingerprint", "asc.stored_items"}
 TORCH = {f"asc.{name}" for name in "frontend augment models quant data metrics checkpoint packs artefact".split()}
 TORCH |= {f"asc.{name}" for name in "prune calibrate regression torchaudio_compat bootstrap caveats workers".split()}
 LIGHT |= {"asc.prediction_text", "asc.stream_memory"}

@@ -126,7 +126,7 @@ def test_at_real_size_every_gate_is_that_of_evaluation(model: Model, clips_of_10
     evaluated = list(gates)
     gates.clear()
     said = [real.predict(clips_of_10_s.waveform(clip), 44_100) for clip in clips.tolist()]
-    assert len(gates) == len(evaluated) == 4 * len(experiment.architecture.blocks())
+    assert len(gates) == len(evaluated) == 4 * sum(experiment.architecture.depths)
     assert all(torch.equal(one, other) for one, other in zip(gates, evaluated, strict=True))
     assert [list(one.probabilities) for one in said] == torch.softmax(logits, dim=1).tolist()
     assert len({one.probabilities for one in said}) > 1

@@ -19,7 +19,7 @@ from asc.export.formats import Export
 from asc.export.gate import Agreement, Latency, Logits, agreement, allowed, latency
 from asc.frontend import LogMel
 from asc.model_info import ModelInfo
-from asc.models.build import build_network
+from asc.models.build import build
 from asc.quant.stored import StoredNet
 from asc.results import Split
 
@@ -124,7 +124,7 @@ def time_export(export: Export, network: StoredNet, *, seconds: float, repeats: 
     rate_hz = network.front_end.sample_rate_hz
     noise = 0.1 * np.random.default_rng(0).standard_normal((1, round(seconds * rate_hz)))
     waveform, log_mel = noise.astype(np.float32), LogMel(network.front_end)
-    float_net = build_network(network.architecture, network.front_end, seed=0, storage="float16").eval()
+    float_net = build(network.topology, network.front_end, seed=0, storage="float16").eval()
     features = log_mel(torch.from_numpy(waveform))
     x = waveform if export.source == "waveform" else features.numpy()
 

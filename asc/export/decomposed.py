@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.models.layered import Layered
-from asc.models.layers import SqueezeExcite, StoredNorm
+from asc.models.layers import SqueezeExcite, folded_expand
 from asc.quant.fake import STEPS, WEIGHT_STEPS
 from asc.quant.integer import IntegerLayer, IntegerNet, IntegerQuantiser
 from asc.topology import layers as kinds
 
 Converter = Literal["executorch", "litert"]
+CONVERTERS: tuple[Converter, ...] = ("executorch", "litert")
 
 _SIGNED = 128
 _OPERATORS = "torch.ao.quantization.fx._decomposed"
@@ -85,13 +86,8 @@ class Gate(nn.Module):
     def __init__(self, stored: SqueezeExcite) -> None:
         """Take over the stored values."""
         super().__init__()
-        norm = stored.norm
-        assert isinstance(norm, StoredNorm)
-        factor = norm.weight.double() * torch.rsqrt(norm.running_var.double() + 1e-5)
-        offset = norm.bias.double() - norm.running_mean.double() * factor
-        weight = stored.expand.weight.double()
         self.reduce = _linear(stored.reduce.weight, stored.reduce.bias)
-        self.expand = _linear(weight * factor, stored.expand.bias.double() + weight @ offset)
+        self.expand = _linear(*folded_expand(stored))
 
     def forward(self, x: Tensor) -> Tensor:
         """The factors (batch, channels, 1, 1) for a map (batch, channels, bins, frames).
@@ -107,7 +103,7 @@ class DecomposedNet(Layered):
 
     def __init__(self, stored: IntegerNet, *, converter: Converter) -> None:
         """Build from the stored form as a converter wants it: LiteRT's wants float weights, ExecuTorch's int8."""
-        super().__init__(stored.architecture, stored.front_end)
+        super().__init__(stored.topology, stored.front_end)
         self._converter = converter
         importlib.import_module(_OPERATORS)  # which registers the operators
         for layer in self.topology.layers:

@@ -47,7 +47,7 @@ def build_onnx(network: StoredNet, info: ModelInfo, *, source: Source, compact: 
         add_int8(graph, network, log_mel, _LOGITS)
     else:
         add_float16(graph, network, log_mel, _LOGITS)
-    outputs = {_LOGITS: ("batch", network.architecture.classes)}
+    outputs = {_LOGITS: ("batch", network.topology.classifier.outputs)}
     model = graph.model({source: shape}, outputs, opset=OPSET, metadata=_metadata(info), compact=compact)
     data: bytes = model.SerializeToString(deterministic=True)
     return data

@@ -4,86 +4,142 @@ onnxruntime casts when it loads the file (constant folding), so nothing of it is
 written is exactly what is stored: batch norms of SE bottlenecks are not folded, for their product is no float16 number.
 """
 
-from torch import Tensor, nn
+from typing import assert_never
 
-from asc.export.onnx_graph import DOMAIN, Graph
-from asc.export.onnx_parts import NO_PADS, OPSET, PADS, dense_kernel, statistics
-from asc.quant.half import HalfBlock, HalfNet, to_float16
+from torch import Tensor
 
-_HEAD = f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}, "{DOMAIN}": 1]>'
+from asc.export.onnx_functions import Call, functions_of, parts_of
+from asc.export.onnx_graph import Graph
+from asc.export.onnx_parts import dense_kernel, padding, statistics
+from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink
+from asc.quant.half import HalfNet, to_float16
+from asc.topology.layers import (
+    LOG_MEL,
+    Add,
+    ConvNormRelu,
+    Dense,
+    Input,
+    Layer,
+    Projection,
+    SqueezeExcite,
+    StatisticsPool,
+)
 
-_LAYER = f"""{_HEAD}
+_LAYER = f"""{HEAD}
 L <s, g, p> (x, half_weight, half_bias) => (y) {{
     weight = Cast <to = 1> (half_weight)
     bias = Cast <to = 1> (half_bias)
     y = Conv <strides: ints = @s, group: int = @g, pads: ints = @p> (x, weight, bias)
 }}"""
-
-
-def _block(groups: int) -> str:
-    return f"""{_HEAD}
-B <s> (x, w1, b1, w2, b2, reduce, reduce_b, nw, nb, nm, nv, expand, expand_b) => (y) {{
-    one = {DOMAIN}.L <s: ints = @s, g = 1, p = {PADS}> (x, w1, b1)
-    kept_one = Relu (one)
-    two = {DOMAIN}.L <s = [1, 1], g = {groups}, p = {PADS}> (kept_one, w2, b2)
-    kept_two = Relu (two)
-    pooled = GlobalAveragePool (kept_two)
-    reduced = {DOMAIN}.L <s = [1, 1], g = 1, p = {NO_PADS}> (pooled, reduce, reduce_b)
-    kept = Relu (reduced)
-    norm_weight = Cast <to = 1> (nw)
-    norm_bias = Cast <to = 1> (nb)
-    norm_mean = Cast <to = 1> (nm)
-    norm_variance = Cast <to = 1> (nv)
-    normed = BatchNormalization (kept, norm_weight, norm_bias, norm_mean, norm_variance)
-    expanded = {DOMAIN}.L <s = [1, 1], g = 1, p = {NO_PADS}> (normed, expand, expand_b)
-    gate = Sigmoid (expanded)
-    y = Mul (kept_two, gate)
-}}"""
-
-
-_SKIP_BLOCK = f"""{_HEAD}
-S <s> (x, w1, b1, w2, b2, reduce, reduce_b, nw, nb, nm, nv, expand, expand_b, ws, bs) => (y) {{
-    inner = {DOMAIN}.B <s: ints = @s> (x, w1, b1, w2, b2, reduce, reduce_b, nw, nb, nm, nv, expand, expand_b)
-    skip = {DOMAIN}.L <s: ints = @s, g = 1, p = {NO_PADS}> (x, ws, bs)
-    y = Add (inner, skip)
-}}"""
+_NO_PADS = [0, 0, 0, 0]
+_NORM = ("weight", "bias", "running_mean", "running_var")
+_Inner = ConvNormRelu | Projection | Dense | SqueezeExcite | Add
 
 
 def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> None:
     """Add nodes from the value `log_mel` (batch, 1, bands, frames) to the value `logits` (batch, classes)."""
-    skip_block = (_SKIP_BLOCK,) if len(network.blocks) > 1 else ()
-    graph.functions(_LAYER, _block(network.architecture.cardinality), *skip_block)
-    x = graph.node("Relu", _layer(graph, log_mel, _stored(graph, "stem", network.stem), PADS))
-    for index, block in enumerate(network.blocks):
-        assert isinstance(block, HalfBlock)
-        x = _add_block(graph, f"blocks.{index}", block, x)
-    dense = _stored(graph, "dense", network.dense, dense_kernel(network.dense.weight, network.architecture.widths[-1]))
-    graph.node("Flatten", _layer(graph, statistics(graph, x), dense, NO_PADS), output=logits)
+    parts, classifier = parts_of(network.topology), network.topology.classifier
+    functions = functions_of(parts)
+    graph.functions(_LAYER, *(_function(call, ["L", *functions]) for call in functions.values()))
+    written = {LOG_MEL: log_mel}
+    # The classifier's numbers lie before the one that the pooling adds, so both are written together.
+    for part in parts[:-1]:
+        layer = part.layers[-1] if isinstance(part, Call) else part
+        if isinstance(part, Call):
+            stored = [name for inner in part.layers for name in _constants(graph, network, inner)]
+            y = graph.node(part.function, written[part.reads], *stored, s=list(part.stride))
+        elif isinstance(part, StatisticsPool):
+            stored = _constants(graph, network, classifier)
+            y = _write(graph, classifier, [statistics(graph, written[part.reads[0]])], stored, stride=[1, 1])
+        elif isinstance(part, Input):
+            y = log_mel
+        else:
+            stored = _constants(graph, network, part)
+            y = _write(graph, part, [written[name] for name in part.reads], stored, stride=_stride(part))
+        written[layer.name] = y
+    graph.node("Flatten", y, output=logits)
 
 
-def _layer(graph: Graph, x: str, stored: list[str], pads: list[int]) -> str:
-    return graph.node("L", x, *stored, s=[1, 1], g=1, p=pads)
+def _write(
+    sink: Sink, layer: _Inner, read: list[str], stored: list[str], *, stride: list[int] | str, output: str = ""
+) -> str:
+    """The nodes of a layer whose numbers have these names; the name of its output."""
+    match layer:
+        case ConvNormRelu():
+            convolved = sink.node("L", read[0], *stored, s=stride, g=layer.groups, p=padding(layer))
+            return sink.node("Relu", convolved, output=output)
+        case Projection() | Dense():
+            return sink.node("L", read[0], *stored, output=output, s=stride, g=1, p=padding(layer))
+        case SqueezeExcite():
+            reduce, norm, expand = stored[:2], stored[2:-2], stored[-2:]
+            reduced = sink.node(
+                "Relu", sink.node("L", sink.node("GlobalAveragePool", read[0]), *reduce, s=[1, 1], g=1, p=_NO_PADS)
+            )
+            normed = sink.node("BatchNormalization", reduced, *(sink.node("Cast", name, to=1) for name in norm))
+            gate = sink.node("Sigmoid", sink.node("L", normed, *expand, s=[1, 1], g=1, p=_NO_PADS))
+            return sink.node("Mul", read[0], gate, output=output)
+        case Add():
+            return sink.node("Add", *read, output=output)
+        case _:
+            assert_never(layer)
 
 
-def _add_block(graph: Graph, name: str, block: HalfBlock, x: str) -> str:
-    tensors = [*_stored(graph, f"{name}.conv1", block.conv1), *_stored(graph, f"{name}.conv2", block.conv2)]
-    tensors += _stored(graph, f"{name}.se.reduce", block.se.reduce)
-    norm = block.se.norm.state_dict()
-    tensors += [_constant(graph, f"{name}.se.norm.{key}", value) for key, value in norm.items()]
-    tensors += _stored(graph, f"{name}.se.expand", block.se.expand)
-    stride = list(block.stride)
-    if block.skip is None:
-        return graph.node("B", x, *tensors, s=stride)
-    return graph.node("S", x, *tensors, *_stored(graph, f"{name}.skip", block.skip), s=stride)
+def _function(call: Call, functions: list[str]) -> str:
+    """The text of the function that a call is of."""
+    stored = {layer.name: [f"{name}_{place}" for name in _names(layer)] for place, layer in enumerate(call.layers)}
+    text = FunctionText(
+        call.function, ["x", *(name for names in stored.values() for name in names)], functions=functions
+    )
+    written = {call.reads: "x"}
+    for part in call.parts:
+        inner = part.layers[-1] if isinstance(part, Call) else part
+        output = OUTPUT if inner == call.layers[-1] else ""
+        if isinstance(part, Call):
+            names = [name for layer in part.layers for name in stored[layer.name]]
+            stride = STRIDE if part.reads == call.reads else list(part.stride)
+            written[inner.name] = text.node(part.function, written[part.reads], *names, output=output, s=stride)
+        else:
+            assert not isinstance(part, Input | StatisticsPool), "they stand once in a network"
+            stride = STRIDE if call.reads in part.reads else _stride(part)
+            read = [written[name] for name in part.reads]
+            written[part.name] = _write(text, part, read, stored[part.name], stride=stride, output=output)
+    return text.text()
 
 
-def _stored(graph: Graph, name: str, layer: nn.Conv2d | nn.Linear, weight: Tensor | None = None) -> list[str]:
-    """Names of weight and bias; `weight` is the layer's in another shape."""
-    kernel = layer.weight if weight is None else weight
-    kernel = kernel[:, :, None, None] if kernel.dim() == 2 else kernel
-    assert layer.bias is not None
-    return [_constant(graph, f"{name}.weight", kernel), _constant(graph, f"{name}.bias", layer.bias)]
+def _stride(layer: Layer) -> list[int]:
+    return list(layer.stride) if isinstance(layer, ConvNormRelu | Projection) else [1, 1]
 
 
-def _constant(graph: Graph, name: str, values: Tensor) -> str:
-    return graph.constant(name, to_float16(values).numpy())
+def _names(layer: Layer) -> tuple[str, ...]:
+    """The numbers of a layer, in order."""
+    match layer:
+        case ConvNormRelu() | Projection() | Dense():
+            return ("weight", "bias")
+        case SqueezeExcite():
+            linear = [f"{part}_{name}" for part in ("reduce", "expand") for name in ("weight", "bias")]
+            return (*linear[:2], *(f"norm_{name}" for name in _NORM), *linear[2:])
+        case Input() | Add() | StatisticsPool():
+            return ()
+        case _:
+            assert_never(layer)
+
+
+def _constants(graph: Graph, network: HalfNet, layer: Layer) -> list[str]:
+    """The names of a layer's numbers in the graph."""
+    if not _names(layer):
+        return []
+    state = network.module_of(layer).state_dict()
+    found = []
+    for name in _names(layer):
+        key = name.replace("_", ".", 1) if isinstance(layer, SqueezeExcite) else name
+        found.append(graph.constant(f"{layer.name}.{key}", to_float16(_kernel(network, layer, state[key])).numpy()))
+    return found
+
+
+def _kernel(network: HalfNet, layer: Layer, values: Tensor) -> Tensor:
+    """A matrix as the kernel of a convolution; other numbers as they are."""
+    if values.dim() != 2:
+        return values
+    return (
+        dense_kernel(values, network.topology.last_channels) if isinstance(layer, Dense) else values[:, :, None, None]
+    )

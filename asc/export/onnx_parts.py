@@ -3,11 +3,10 @@
 from torch import Tensor
 
 from asc.export.onnx_graph import Graph
+from asc.topology.layers import ConvNormRelu, Dense, Projection
 
 OPSET = 13
 """The lowest that has quantisation scales per channel (DequantizeLinear-13): what most runtimes can read."""
-PADS, NO_PADS = [1, 1, 1, 1], [0, 0, 0, 0]
-"""Of a kernel of 3 x 3, and of one that looks at single values or at a whole map."""
 _VARIANCE_FLOOR = 1e-5
 
 
@@ -20,9 +19,15 @@ def statistics(graph: Graph, x: str) -> str:
     return graph.node("Concat", mean, deviation, axis=1)
 
 
+def padding(layer: ConvNormRelu | Projection | Dense) -> list[int]:
+    """The zeros on all sides of a map that a layer, put down as a convolution, looks at."""
+    rows, columns = layer.kernel if isinstance(layer, ConvNormRelu) else (1, 1)
+    return [rows // 2, columns // 2, rows // 2, columns // 2]
+
+
 def dense_kernel(weight: Tensor, channels: int) -> Tensor:
     """The weight (outputs, inputs) of the dense layer as that of a convolution over `statistics`, as high as its map.
 
-    It has the same order of inputs: channels first, bins within. `channels` are those of the last block.
+    It has the same order of inputs: channels first, bins within. `channels` are those of the last map.
     """
     return weight.reshape(len(weight), 2 * channels, -1, 1)

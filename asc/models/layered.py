@@ -4,21 +4,20 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from asc.config import Architecture, FrontEnd
+from asc.config import FrontEnd
 from asc.errors import InputError
-from asc.topology.describe import describe
 from asc.topology.layers import Layer
+from asc.topology.topology import Topology
 
 
 class Layered(nn.Module):
     """A network of which each layer's module and each layer's grid are submodules, named as in the topology."""
 
-    def __init__(self, architecture: Architecture, front_end: FrontEnd) -> None:
-        """Describe the network; a form attaches the modules that it is built of."""
+    def __init__(self, topology: Topology, front_end: FrontEnd) -> None:
+        """Begin with no modules; a form attaches those that it is built of."""
         super().__init__()
-        self.architecture = architecture
+        self.topology = topology
         self.front_end = front_end
-        self.topology = describe(architecture, front_end.mel_bands)
 
     def attach(self, name: str, module: nn.Module) -> None:
         """Add a submodule under a dotted name, for which containers are made."""

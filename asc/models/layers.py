@@ -36,6 +36,19 @@ class SqueezeExcite(nn.Module):
         return x * gate[:, :, None, None]
 
 
+def folded_expand(se: SqueezeExcite) -> tuple[Tensor, Tensor]:
+    """Weight (channels, bottleneck) and bias (channels,) of SE's second layer with the stored norm before it in them.
+
+    norm(r) = r f + (b - m f) with f = w / sqrt(v + eps), so E norm(r) + c = (E f) r + (E (b - m f) + c).
+    """
+    norm = se.norm
+    assert isinstance(norm, StoredNorm)
+    factor = norm.weight.double() * torch.rsqrt(norm.running_var.double() + nn.BatchNorm1d(1).eps)
+    weight = se.expand.weight.double()
+    offset = weight @ (norm.bias.double() - norm.running_mean.double() * factor)
+    return (weight * factor).float(), (offset + se.expand.bias).float()
+
+
 class StoredNorm(nn.Module):
     """The batch norm of an SE bottleneck as it is stored: four vectors, no counter."""
 

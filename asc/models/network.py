@@ -11,13 +11,14 @@ from typing import Self, assert_never
 import torch
 from torch import Tensor, nn
 
-from asc.config import Architecture, FrontEnd, Storage
+from asc.config import FrontEnd, Storage
 from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear, NoGrid
 from asc.models.layered import Layered, check_log_mel
 from asc.models.layers import SqueezeExcite, StatisticsPool, channels_last
 from asc.quant.fake import ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear
 from asc.topology import layers as kinds
+from asc.topology.topology import Topology
 from asc.workers import Workers
 
 
@@ -41,9 +42,9 @@ class Network(Layered):
     batch_norm_frozen: Tensor
     observers_frozen: Tensor
 
-    def __init__(self, architecture: Architecture, front_end: FrontEnd, storage: Storage = "int8") -> None:
-        """Build an untrained network; its weights come from torch's global generator (see `build_network`)."""
-        super().__init__(architecture, front_end)
+    def __init__(self, topology: Topology, front_end: FrontEnd, storage: Storage = "int8") -> None:
+        """Build an untrained network; its weights come from torch's global generator (see `asc.models.build`)."""
+        super().__init__(topology, front_end)
         self.storage = storage
         self.register_buffer("batch_norm_frozen", torch.tensor(False))
         self.register_buffer("observers_frozen", torch.tensor(False))

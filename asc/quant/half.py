@@ -10,7 +10,7 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor, nn
 
-from asc.config import Architecture, FrontEnd
+from asc.config import FrontEnd
 from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear
 from asc.models.layered import Layered, check_log_mel
 from asc.models.layers import (
@@ -25,14 +25,15 @@ from asc.models.layers import (
 from asc.models.network import Network
 from asc.quant.fake import every
 from asc.topology import layers as kinds
+from asc.topology.topology import Topology
 
 
 class HalfNet(Layered):
     """The network as it is stored in 16 bits; its state_dict holds exactly the items of `asc.size.stored_items`."""
 
-    def __init__(self, architecture: Architecture, front_end: FrontEnd) -> None:
+    def __init__(self, topology: Topology, front_end: FrontEnd) -> None:
         """Build the network without values: call `load_state_dict` next, or use `to_half`."""
-        super().__init__(architecture, front_end)
+        super().__init__(topology, front_end)
         for layer in self.topology.layers:
             module = _built(layer)
             if module is not None:
@@ -143,7 +144,7 @@ def to_half(network: Network) -> HalfNet:
     """
     if network.storage != "float16":
         raise ValueError(f"a network of storage {network.storage} has no 16-bit form")
-    half = HalfNet(network.architecture, network.front_end)
+    half = HalfNet(network.topology, network.front_end)
     half.load_state_dict({name: to_float16(tensor) for name, tensor in _stored_state(network)}, strict=True)
     return half.to(next(network.parameters()).device)
 

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc.config import Architecture, FrontEnd
+from asc.config import FrontEnd
 from asc.models.layered import Layered, check_log_mel
 from asc.models.layers import Pooling, SqueezeExcite, StatisticsPool, StoredNorm, channels_last, mean_of_map
 from asc.models.network import Network
 from asc.quant.fake import STEPS, ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear, every
 from asc.topology import layers as kinds
+from asc.topology.topology import Topology
 
 EXACT_IN_FLOAT32 = 2**24
 
@@ -106,9 +107,9 @@ class IntegerNet(Layered):
     Between layers run steps of 8-bit grids, with the zero point taken off.
     """
 
-    def __init__(self, architecture: Architecture, front_end: FrontEnd) -> None:
+    def __init__(self, topology: Topology, front_end: FrontEnd) -> None:
         """Build the network without values: call `load_state_dict` next, or use `to_integer`."""
-        super().__init__(architecture, front_end)
+        super().__init__(topology, front_end)
         for layer in self.topology.layers:
             for name, module in _built(layer):
                 self.attach(name, module)
@@ -251,7 +252,7 @@ def to_integer(network: Network) -> IntegerNet:
     """
     if network.storage != "int8":
         raise ValueError(f"a network of storage {network.storage} has no integer form")
-    integer = IntegerNet(network.architecture, network.front_end)
+    integer = IntegerNet(network.topology, network.front_end)
     integer.load_state_dict(dict(_stored_state(network)), strict=True)
     return integer.to(network.batch_norm_frozen.device)
 

@@ -4,6 +4,7 @@ from asc.config import Experiment
 from asc.models.network import Network
 from asc.quant.half import HalfNet, to_half
 from asc.quant.integer import IntegerNet, to_integer
+from asc.topology.describe import topology_of
 
 StoredNet = IntegerNet | HalfNet
 
@@ -12,9 +13,9 @@ def empty(experiment: Experiment) -> StoredNet:
     """A stored form without values: call `load_state_dict` next."""
     match experiment.compression.storage:
         case "int8":
-            return IntegerNet(experiment.architecture, experiment.front_end)
+            return IntegerNet(topology_of(experiment), experiment.front_end)
         case "float16":
-            return HalfNet(experiment.architecture, experiment.front_end)
+            return HalfNet(topology_of(experiment), experiment.front_end)
 
 
 def to_stored(network: Network) -> StoredNet:

@@ -89,6 +89,11 @@ class Topology:
         """The layers before `pool`; the output of the last one is the map that is pooled."""
         return self.layers[: self.layers.index(self.pool)]
 
+    @property
+    def last_channels(self) -> int:
+        """The channels of the map that is pooled."""
+        return self.shapes(1)[self.pool.reads[0]][0]
+
     @cached_property
     def gates(self) -> tuple[SqueezeExcite, ...]:
         """The layers within that take means over time, in order."""

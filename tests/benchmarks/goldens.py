@@ -32,7 +32,7 @@ from asc.artefact import save_model
 from asc.budget import rule
 from asc.config import Experiment
 from asc.data.choice import DataChoice
-from asc.export.decomposed import Converter, DecomposedNet
+from asc.export.decomposed import CONVERTERS, DecomposedNet
 from asc.export.onnx import OnnxSession, Source, build_onnx
 from asc.frontend import LogMel
 from asc.memory_plan import memory_plan, plan_json
@@ -50,7 +50,6 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ("qat_8b", "16b_prune")
 POINTS, STEPS, FROZEN_AFTER, CLIPS, SECONDS = 40, 20, 14, 6, 1.5
 STORED_AS: tuple[StoredAs, ...] = ("asc", "report")
-CONVERTERS: tuple[Converter, ...] = ("executorch", "litert")
 SOURCES: tuple[Source, ...] = ("log_mel", "waveform")
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_networks import trained
 
-from asc.activations import activation_steps
+from asc.activations import steps_of
 from asc.arena import arena
 from asc.config import Architecture, Experiment, FrontEnd
 from asc.data.dataset import Dataset
@@ -70,9 +70,7 @@ def test_micro_runs_the_file_as_the_reference_kernels_do_in_the_memory_that_is_p
     pytest.importorskip("tflite_micro", reason="needs pip install tflite-micro")
     from asc.export.micro import MicroSession
 
-    planned = arena(
-        activation_steps(Experiment(architecture=network.architecture, front_end=network.front_end), seconds=1.0)
-    ).size_bytes
+    planned = arena(steps_of(network.topology, "int8", network.front_end.frames(1.0))).size_bytes
     session, reference = MicroSession(one_second, arena_bytes=2 * planned), LitertSession(one_second, "reference")
     for x in log_mels:
         assert (session.logits(x.numpy()) == reference.logits(x.numpy())).all()

@@ -13,7 +13,7 @@ from asc.export.onnx_bytes import ByteAccount
 from asc.stored_items import stored_items
 
 HALF = dataclasses.replace(SMALL, compression=Compression(storage="float16"))
-BLOCKS = len(SMALL.architecture.blocks())
+BLOCKS = sum(SMALL.architecture.depths)
 
 
 def predicted(experiment: Experiment, *kinds: str) -> int:

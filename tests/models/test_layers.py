@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from asc.models.layers import SqueezeExcite, StatisticsPool, channels_last
+from asc.models.layers import SqueezeExcite, StatisticsPool, StoredNorm, channels_last, folded_expand
 
 
 def test_statistics_pool_equals_numpy_and_orders_means_before_deviations():
@@ -41,3 +41,15 @@ def test_channels_last_changes_the_layout_of_a_convolution_but_no_value():
     answer = conv(channels_last(x))
     assert answer.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(answer, conv(x))
+
+
+def test_the_folded_layer_is_norm_and_layer() -> None:
+    se = SqueezeExcite(12, 3, norm=StoredNorm(3)).double().requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    for name, buffer in se.norm.named_buffers():
+        buffer.copy_(torch.rand(3, generator=generator) * 2 + 0.1 - 1.1 * (name != "running_var"))
+    bottleneck = torch.randn(7, 3, generator=generator, dtype=torch.float64)
+    weight, bias = folded_expand(se)
+    assert weight.dtype == bias.dtype == torch.float32
+    folded = torch.nn.functional.linear(bottleneck, weight.double(), bias.double())
+    assert float((folded - se.expand(se.norm(bottleneck))).abs().max()) < 1e-6

@@ -17,6 +17,7 @@ from asc.models.build import build_network
 from asc.quant.integer import IntegerNet, to_integer
 from asc.size import cost, macs
 from asc.stored_items import stored_items
+from asc.topology.describe import describe
 
 SMALL = Architecture(
     widths=(8, 12), depths=(1, 2), se_bottlenecks=(2, 3), frequency_strides=(2, 2, 1), time_strides=(2, 1, 2), classes=5
@@ -81,7 +82,7 @@ def test_a_converted_network_stores_exactly_the_predicted_items(architecture, ba
 def test_an_integer_form_built_from_its_config_has_exactly_the_predicted_items(architecture, bands):
     front_end = FrontEnd(mel_bands=bands)
     with torch.device("meta"):
-        built = IntegerNet(architecture, front_end).state_dict()
+        built = IntegerNet(describe(architecture, front_end.mel_bands), front_end).state_dict()
     predicted = {
         item.name: (item.count, item.bytes_each)
         for item in stored_items(Experiment(architecture=architecture, front_end=front_end))

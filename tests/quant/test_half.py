@@ -9,6 +9,7 @@ from asc.models.build import build_network
 from asc.models.network import Network
 from asc.quant.half import HalfNet, to_half
 from asc.stored_items import stored_items
+from asc.topology.describe import describe
 
 ARCHITECTURE = Architecture(
     widths=(8, 12),
@@ -62,7 +63,7 @@ def test_its_state_is_float16_in_the_order_and_size_of_the_law(network: Network)
 
 def test_a_state_read_back_gives_the_same_logits(network: Network) -> None:
     log_mel = torch.randn(4, 1, 16, 30, generator=torch.Generator().manual_seed(2))
-    half, again = to_half(network), HalfNet(ARCHITECTURE, FRONT_END)
+    half, again = to_half(network), HalfNet(describe(ARCHITECTURE, FRONT_END.mel_bands), FRONT_END)
     again.load_state_dict(half.state_dict(), strict=True)
     assert torch.equal(again(log_mel), half(log_mel))
 

@@ -11,6 +11,7 @@ from asc.config import Architecture, FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.quant.integer import EXACT_IN_FLOAT32, IntegerLayer, IntegerNet, to_integer
+from asc.topology.describe import describe
 
 SMALL = Architecture(
     widths=(8, 12, 20),
@@ -60,7 +61,7 @@ def reference():
 
 @torch.no_grad()
 def both_logits(network, count, frames, seed=1000):
-    front_end, classes = network.front_end, network.architecture.classes
+    front_end, classes = network.front_end, network.topology.classifier.outputs
     x, labels = clips(count, frames, bands=front_end.mel_bands, classes=classes, seed=seed)
     integer = to_integer(network)
     parts = x.split(10)
@@ -137,7 +138,7 @@ def test_stored_types(small):
 def test_a_network_read_back_from_plain_tensors_gives_equal_bits(small):
     integer = to_integer(small)
     plain = {name: value.clone().contiguous() for name, value in integer.state_dict().items()}
-    again = IntegerNet(SMALL, SMALL_FRONT_END)
+    again = IntegerNet(describe(SMALL, SMALL_FRONT_END.mel_bands), SMALL_FRONT_END)
     again.load_state_dict(plain, strict=True)
     x, _ = clips(5, 200, bands=48, classes=6, seed=3)
     assert torch.equal(integer(x), again(x))

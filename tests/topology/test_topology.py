@@ -7,7 +7,7 @@ import pytest
 
 from asc.config import Architecture, Experiment
 from asc.topology.describe import describe, topology_of
-from asc.topology.layers import LOG_MEL, Add, ConvNormRelu, Dense, Input, Layer, StatisticsPool
+from asc.topology.layers import LOG_MEL, Add, ConvNormRelu, Dense, Input, Layer, Projection, StatisticsPool
 from asc.topology.topology import Topology
 
 SMALL = Architecture(
@@ -28,6 +28,9 @@ def test_the_reference_is_the_network_of_the_report() -> None:
     assert names[-7:] == [*(f"blocks.5.{part}" for part in ("conv1", "conv2", "se", "skip", "add")), "pool", "dense"]
     assert topology.classifier == Dense(name="dense", reads=("pool",), inputs=1536, outputs=10)
     assert topology.reach_frames == 62, "worked out by hand from kernels of 3 and strides of 2, 2, 1, 2, 1, 1"
+    widths = [(layer.inputs, layer.outputs) for layer in topology.layers if isinstance(layer, Projection)]
+    assert widths == [(24, 24), (24, 24), (24, 48), (48, 48), (48, 48)], "the first block alone has no skip"
+    assert [gate.bottleneck for gate in topology.gates] == [4, 4, 4, 8, 8, 8]
     assert topology.by_name["blocks.3.conv2"] == ConvNormRelu(
         name="blocks.3.conv2", reads=("blocks.3.conv1",), inputs=48, outputs=48, groups=4
     )

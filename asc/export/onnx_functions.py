@@ -1,0 +1,199 @@
+"""Which layers of a network repeat, so that an ONNX file can hold each repeated sequence once, as a function.
+
+Two kinds of sequences become functions. A *segment* is what lies between two places at which a single tensor is alive,
+such as a block with its skip; what it stores is handed over in few tensors. A *chain* is a run of layers that each read
+the one before, inside segments and between them. Sequences are equal where kinds, connections and fixed attributes are.
+Sizes may differ, and so may the stride of the layers that read what the sequence reads: it is the function's attribute.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asc.topology.layers import ConvNormRelu, Dense, Layer, Projection, SqueezeExcite
+from asc.topology.topology import Topology
+
+_CHAINS, _SEGMENTS = "BCDEFGH", "STUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Neighbouring layers that are written as one node, a call of the function of this name.
+
+    A `packed` function takes vectors of one length and type as one tensor, which it splits.
+    """
+
+    function: str
+    parts: tuple["Part", ...]
+    packed: bool
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers within, in order."""
+        return tuple(flat(self.parts))
+
+    @property
+    def reads(self) -> str:
+        """The layer outside whose output these layers read."""
+        return self.layers[0].reads[0]
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """The stride of the layers that read what the sequence reads; 1 where none of them has one."""
+        found = (stride_of(layer) for layer in self.layers if self.reads in layer.reads)
+        return next((stride for stride in found if stride is not None), (1, 1))
+
+
+Part = Layer | Call
+
+
+def flat(parts: Sequence[Part]) -> Iterator[Layer]:
+    """The layers of parts, in order."""
+    for part in parts:
+        yield from flat(part.parts) if isinstance(part, Call) else (part,)
+
+
+def stride_of(layer: Layer) -> tuple[int, int] | None:
+    """The stride (bins, frames) of a layer that has one."""
+    return layer.stride if isinstance(layer, ConvNormRelu | Projection) else None
+
+
+def parts_of(topology: Topology) -> tuple[Part, ...]:
+    """All layers of a network in order, repeated sequences as calls."""
+    segments = list(_segments(topology.layers))
+    counts = Counter(_signature(segment, topology) for segment in segments if len(segment) > 1)
+    names = dict(zip((found for found, count in counts.items() if count > 1), _SEGMENTS, strict=False))
+    parts: list[Part] = []
+    for segment in segments:
+        name = names.get(_signature(segment, topology)) if len(segment) > 1 else None
+        parts += [Call(function=name, parts=segment, packed=True)] if name else segment
+    for name in _CHAINS:
+        chain = _longest_chain(parts, topology)
+        if chain is None:
+            break
+        parts = _called(parts, name, chain, topology)
+    return tuple(parts)
+
+
+def functions_of(parts: Sequence[Part]) -> dict[str, Call]:
+    """One call of each function by its name, those that are called within another before it."""
+    found: dict[str, Call] = {}
+    for part in parts:
+        if isinstance(part, Call):
+            found |= {name: call for name, call in functions_of(part.parts).items() if name not in found}
+            found.setdefault(part.function, part)
+    return found
+
+
+def _segments(layers: Sequence[Layer]) -> Iterator[tuple[Layer, ...]]:
+    """The layers between places at which only one tensor is alive."""
+    last = {name: place for place, layer in enumerate(layers) for name in layer.reads}
+    start = 0
+    for place in range(len(layers)):
+        if all(last.get(earlier.name, 0) <= place for earlier in layers[:place]):
+            yield tuple(layers[start : place + 1])
+            start = place + 1
+
+
+def _signature(layers: Sequence[Layer], topology: Topology) -> tuple[Any, ...]:
+    """What must be equal in two sequences for them to be one function."""
+    outside = layers[0].reads[0]
+    places = {layer.name: place for place, layer in enumerate(layers)}
+    outer = {stride_of(layer) for layer in layers if outside in layer.reads} - {None}
+    lengths = [vector for layer in layers for vector in _lengths(layer)]
+    return (
+        len(outer) <= 1,
+        tuple(lengths.index(length) for length in lengths),
+        *(
+            (
+                type(layer).__name__,
+                tuple(places.get(name, -1) for name in layer.reads),
+                layer.name in topology.nonnegative,
+                None if outside in layer.reads and len(outer) <= 1 else stride_of(layer),
+                (layer.kernel, layer.groups) if isinstance(layer, ConvNormRelu) else None,
+            )
+            for layer in layers
+        ),
+    )
+
+
+def _lengths(layer: Layer) -> tuple[int, ...]:
+    """How long the vectors are that are packed: one value for each output channel."""
+    match layer:
+        case ConvNormRelu() | Projection() | Dense():
+            return (layer.outputs,)
+        case SqueezeExcite():
+            return (layer.channels,)
+        case _:
+            return ()
+
+
+def _runs(parts: Sequence[Part], topology: Topology) -> Iterator[tuple[Layer, ...]]:
+    """The longest runs of inner layers, outside of calls, of which each reads the one before and nothing else does."""
+    readers = Counter(name for layer in topology.layers for name in layer.reads)
+    run: list[Layer] = []
+    for part in parts:
+        inner = isinstance(part, ConvNormRelu | Projection | SqueezeExcite)
+        if run and (not inner or part.reads != (run[-1].name,) or readers[run[-1].name] > 1):
+            yield tuple(run)
+            run = []
+        if isinstance(part, ConvNormRelu | Projection | SqueezeExcite):
+            run.append(part)
+    if run:
+        yield tuple(run)
+
+
+def _places(parts: Sequence[Part]) -> list[Sequence[Part]]:
+    """What is written once: the sequence itself, and the body of each function that it calls."""
+    return [parts, *(call.parts for call in functions_of(parts).values())]
+
+
+def _longest_chain(parts: Sequence[Part], topology: Topology) -> tuple[Any, ...] | None:
+    """The signature of the longest chain that is written more than once; its first item is the length."""
+    runs = [run for place in _places(parts) for run in _runs(place, topology)]
+    chains = {
+        _chain(run[start:stop], topology)
+        for run in runs
+        for start in range(len(run))
+        for stop in range(start + 2, len(run) + 1)
+    }
+    repeated = [chain for chain in chains if sum(_occurrences(run, chain, topology) for run in runs) > 1]
+    return max(repeated, key=lambda chain: (chain[0], repr(chain)), default=None)
+
+
+def _chain(layers: Sequence[Layer], topology: Topology) -> tuple[Any, ...]:
+    return (len(layers), *_signature(layers, topology))
+
+
+def _occurrences(run: Sequence[Layer], chain: tuple[Any, ...], topology: Topology) -> int:
+    """How often a chain stands in a run, without overlaps."""
+    length, place, count = chain[0], 0, 0
+    while place + length <= len(run):
+        found = _chain(run[place : place + length], topology) == chain
+        count += found
+        place += length if found else 1
+    return count
+
+
+def _called(parts: Sequence[Part], name: str, chain: tuple[Any, ...], topology: Topology) -> list[Part]:
+    """The parts with a call in the place of every chain of this signature."""
+    found: list[Part] = []
+    whole = {layer.name: run for run in _runs(parts, topology) for layer in run}
+    place = 0
+    while place < len(parts):
+        part = parts[place]
+        if isinstance(part, Call):
+            inner = _called(part.parts, name, chain, topology)
+            found.append(Call(function=part.function, parts=tuple(inner), packed=part.packed))
+            place += 1
+            continue
+        run = whole.get(part.name, (part,))
+        rest = run[run.index(part) : run.index(part) + chain[0]]
+        if _chain(rest, topology) == chain:
+            found.append(Call(function=name, parts=rest, packed=False))
+            place += len(rest)
+        else:
+            found.append(part)
+            place += 1
+    return found

@@ -1,0 +1,74 @@
+"""The numbers of the 8-bit form as they are written to an ONNX file."""
+
+from typing import Any, assert_never
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asc.export.onnx_parameters import Parameter
+from asc.export.onnx_parts import dense_kernel
+from asc.models.layers import folded_expand
+from asc.quant.integer import IntegerNet
+from asc.topology.layers import Add, ConvNormRelu, Dense, Input, Layer, Projection, SqueezeExcite, StatisticsPool
+
+WEIGHT_ZERO = 128
+Array = NDArray[Any]
+
+
+class Numbers:
+    """The numbers of a network by layer and key.
+
+    A convolution or dense layer has `weight`, `weight_scale` and `bias`, SE those of its two linear layers; every layer
+    has the `scale` of its grid, and its `zero` point where that is not 0.
+    """
+
+    def __init__(self, network: IntegerNet) -> None:
+        """Take the stored network's numbers."""
+        self._network = network
+
+    def of(self, layer: Layer) -> dict[str, Array]:
+        """The numbers of a layer, in the order in which they are written."""
+        grid = self._network.grid_of(layer.name)
+        numbers = {**self._own(layer), "scale": grid.scale.numpy()}
+        zero_point = int(grid.zero_point)
+        starts_at_zero = layer.name in self._network.topology.nonnegative
+        assert not (zero_point and starts_at_zero), f"{layer.name}: a grid that a ReLU is left to must start at 0"
+        return {**numbers, "zero": np.asarray(zero_point, np.uint8)} if zero_point else numbers
+
+    def packed(self, parameter: Parameter) -> Array | None:
+        """The numbers that a parameter of a function takes, as one array; None for a zero point of 0."""
+        found = [self.of(member.layer).get(member.key) for member in parameter.members]
+        if len(found) == 1:
+            return found[0]
+        return np.concatenate([np.atleast_1d(values) for values in found if values is not None])
+
+    def _own(self, layer: Layer) -> dict[str, Array]:
+        match layer:
+            case ConvNormRelu() | Projection() | Dense():
+                module = self._network.module_of(layer)
+                weight = module.weight
+                if isinstance(layer, Dense):
+                    weight = dense_kernel(weight, self._network.topology.last_channels)
+                scale, bias = module.weight_scale.numpy(), module.bias.numpy()
+                return {"weight": raised(weight), "weight_scale": scale, "bias": bias}
+            case SqueezeExcite():
+                module = self._network.module_of(layer)
+                weight, bias = folded_expand(module)
+                return {
+                    "reduce.weight": module.reduce.weight[:, :, None, None].numpy(),
+                    "reduce.bias": module.reduce.bias.numpy(),
+                    "expand.weight": weight[:, :, None, None].numpy(),
+                    "expand.bias": bias.numpy(),
+                }
+            case Input() | Add() | StatisticsPool():
+                return {}
+            case _:
+                assert_never(layer)
+
+
+def raised(weight: Tensor) -> NDArray[np.uint8]:
+    """Weights of -128 to 127 as they are written: 0 to 255, around `WEIGHT_ZERO`."""
+    found: NDArray[np.uint8] = (weight.to(torch.int16) + WEIGHT_ZERO).to(torch.uint8).numpy()
+    return found

@@ -1,0 +1,57 @@
+"""The body of an ONNX function in ONNX's text form, written node by node as a graph is.
+
+https://github.com/onnx/onnx/blob/main/docs/Syntax.md
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from asc.export.onnx_graph import DOMAIN
+from asc.export.onnx_parts import OPSET
+
+STRIDE: Final = "@s"
+"""The value of an attribute that is the function's own attribute `s`."""
+OUTPUT = "y"
+HEAD = f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}, "{DOMAIN}": 1]>'
+
+
+class Sink(Protocol):
+    """What takes nodes: a graph, or the text of a function."""
+
+    def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """An operator or a function; the name of its output is returned. An empty input is left out."""
+
+
+class FunctionText:
+    """Collects the nodes of a function with the attribute `s`, a stride, and one output."""
+
+    def __init__(self, name: str, inputs: Sequence[str], *, functions: Sequence[str]) -> None:
+        """`functions` are the names of those that may be called."""
+        self._name, self._inputs, self._functions = name, inputs, functions
+        self._lines: list[str] = []
+
+    def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add a node (see `Sink`)."""
+        name = output or f"t{len(self._lines)}"
+        self.nodes(operator, inputs, [name], **attributes)
+        return name
+
+    def nodes(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Add a node of several outputs, whose names are given."""
+        given = list(inputs)
+        while given and not given[-1]:
+            given.pop()
+        named = f"{DOMAIN}.{operator}" if operator in self._functions else operator
+        settings = ", ".join(map(_attribute, attributes.items()))
+        taken = ", ".join(name or '""' for name in given)
+        self._lines.append(f"{', '.join(outputs)} = {named} {f'<{settings}> ' if settings else ''}({taken})")
+
+    def text(self) -> str:
+        """The function, once it has a node whose output is `OUTPUT`."""
+        body = "\n".join(self._lines)
+        return f"{HEAD}\n{self._name} <s> ({', '.join(self._inputs)}) => ({OUTPUT}) {{\n{body}\n}}"
+
+
+def _attribute(item: tuple[str, Any]) -> str:
+    name, value = item
+    return f"{name}: ints = @s" if value == STRIDE else f"{name} = {value}"

@@ -1,0 +1,139 @@
+"""Every reader of a topology against every other, over networks that no family of asc has."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from onnx_networks import SMALL, assert_agreement, model_info
+from random_topologies import random_topology
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.hooks import RemovableHandle
+
+from asc.activations import steps_of
+from asc.config import Architecture, Experiment, FrontEnd, Storage
+from asc.export.decomposed import CONVERTERS, DecomposedNet
+from asc.export.onnx import OnnxSession, build_onnx
+from asc.models.build import build
+from asc.models.network import Network
+from asc.prune import smallest
+from asc.quant.integer import IntegerNet
+from asc.quant.stored import StoredNet, to_stored
+from asc.size import macs_of, pruned_counts
+from asc.stored_items import items_of
+from asc.topology.layers import SqueezeExcite
+
+SEEDS = range(1, 12)
+STORAGES: tuple[Storage, ...] = ("int8", "float16")
+FRONT_END = FrontEnd(sample_rate_hz=8000, dft_points=256, mel_bands=16)
+FRAMES = 37
+
+
+@cache
+def networks(seed: int, storage: Storage) -> tuple[Network, StoredNet]:
+    """A network whose norms and ranges have seen some batches, in eval mode, and its stored form."""
+    network = build(random_topology(seed), FRONT_END, seed=seed, storage=storage).train()
+    for batch in range(4):
+        network(log_mels(batch))
+    network.eval()
+    return network, to_stored(network)
+
+
+def log_mels(seed: int, clips: int = 8) -> Tensor:
+    """Noise (clips, 1, 16, FRAMES) whose level differs from clip to clip and from band to band."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(clips, 1, 16, FRAMES, generator=generator)
+    return (noise + 3 * torch.randn(clips, 1, 16, 1, generator=generator)) * torch.rand(
+        clips, 1, 1, 1, generator=generator
+    )
+
+
+every = pytest.mark.parametrize("seed", SEEDS)
+both = pytest.mark.parametrize("storage", STORAGES)
+
+
+@every
+@both
+def test_items_are_the_tensors_that_are_built(seed: int, storage: Storage) -> None:
+    network, stored = networks(seed, storage)
+    built = [(name, value.numel(), value.element_size()) for name, value in stored.state_dict().items()]
+    items = items_of(stored.topology, storage)
+    assert built == [(item.name, item.count, item.bytes_each) for item in items]
+    kept = smallest(network, items, 0.5)
+    zeros = sum(int((~mask).sum()) for mask in kept.values())
+    assert zeros == sum(pruned_counts(items, 0.5).values())
+
+
+@every
+def test_macs_are_those_that_torch_counts(seed: int) -> None:
+    network, _ = networks(seed, "float16")
+    with FlopCounterMode(display=False) as counter:
+        network(log_mels(9, clips=1))
+    assert counter.get_total_flops() == 2 * macs_of(network.topology, FRAMES)
+
+
+@every
+@both
+def test_live_tensors_are_those_that_a_run_writes(seed: int, storage: Storage) -> None:
+    _, stored = networks(seed, storage)
+    written: dict[str, tuple[int, ...]] = {}
+
+    def watch(name: str, module: nn.Module) -> RemovableHandle:
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            written[name] = tuple(output.shape[1:])
+
+        return module.register_forward_hook(hook)
+
+    hooks = [watch(name, module) for name, module in stored.named_modules()]
+    stored(log_mels(9, clips=1))
+    for one in hooks:
+        one.remove()
+    gates = {f"{layer.name}.scale": layer.name for layer in stored.topology.layers if isinstance(layer, SqueezeExcite)}
+    tensors = {t.name: t.shape for step in steps_of(stored.topology, storage, FRAMES) for t in step.live}
+    compared = {name: shape for name, shape in tensors.items() if gates.get(name, name) in written}
+    assert compared == {name: written[gates.get(name, name)] for name in compared}
+    assert len(compared) > len(tensors) / 2
+
+
+@every
+@both
+def test_all_forms_agree_within_a_step(seed: int, storage: Storage) -> None:
+    network, stored = networks(seed, storage)
+    x = log_mels(9, clips=40)
+    with torch.no_grad():
+        expected, forms = stored(x).numpy(), {}
+        if isinstance(stored, IntegerNet):
+            forms = {f"for {converter}": DecomposedNet(stored, converter=converter)(x) for converter in CONVERTERS}
+            forms["in training"] = network(x)
+    experiment = Experiment(front_end=FRONT_END, architecture=Architecture(classes=expected.shape[1]))
+    for compact in (False, True):
+        data = build_onnx(stored, model_info(experiment), source="log_mel", compact=compact)
+        forms[f"ONNX, compact {compact}"] = OnnxSession(data).logits(x.numpy())
+    for found in forms.values():
+        assert_agreement(stored, np.asarray(found), expected, steps=1)
+
+
+@every
+def test_a_frame_beyond_the_reach_changes_nothing(seed: int) -> None:
+    _, stored = networks(seed, "float16")
+    topology = stored.topology
+    reach, stride = topology.reach_frames, topology.time_strides[topology.pool.name]
+    frames = 2 * (reach + stride) + 1
+    middle = frames // 2 // stride * stride
+    fixed = {gate.name: lambda x: torch.ones(len(x), x.shape[1]) for gate in topology.gates}
+    log_mel = torch.randn(1, 1, 16, frames, generator=torch.Generator().manual_seed(seed))
+    whole = stored.last_map(log_mel, fixed)[..., middle // stride]
+    for offset in (-reach - 1, reach + 1):
+        if 0 <= middle + offset < frames:
+            changed = log_mel.clone()
+            changed[..., middle + offset] += 10
+            assert torch.equal(stored.last_map(changed, fixed)[..., middle // stride], whole)
+
+
+def test_the_networks_differ_in_what_matters() -> None:
+    """Else the other tests say little: some gates, some branches, several kernels, something that repeats."""
+    kinds = {type(layer).__name__ for seed in SEEDS for layer in random_topology(seed).layers}
+    assert kinds == {"Input", "ConvNormRelu", "Projection", "SqueezeExcite", "Add", "StatisticsPool", "Dense"}
+    assert len({len(random_topology(seed).layers) for seed in SEEDS}) > 4
+    assert SMALL.front_end.mel_bands != FRONT_END.mel_bands
