@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NoReturn
 
+from asc.config import Experiment
 from asc.errors import InputError
 from asc.file_layout import LENGTH_BYTES, header_bytes
 from asc.model_info import ModelInfo, read
@@ -48,9 +49,17 @@ def read_model_file(path: Path) -> tuple[ModelInfo, bytes]:
     return info, data
 
 
-def looks_like_safetensors(data: bytes) -> bool:
-    """Whether bytes begin as such a file does: the length of a JSON object, and the object."""
-    return 0 < int.from_bytes(data[:LENGTH_BYTES], "little") <= _LONGEST_HEADER and data[LENGTH_BYTES:][:1] == b"{"
+def experiment_in(path: Path, data: bytes) -> Experiment | None:
+    """The experiment of a model file whose bytes these are, or None where they do not begin as such a file does.
+
+    That is the length of a JSON object, and the object.
+
+    Raises:
+        InputError: it begins like a model file, and is none.
+    """
+    if 0 < int.from_bytes(data[:LENGTH_BYTES], "little") <= _LONGEST_HEADER and data[LENGTH_BYTES:][:1] == b"{":
+        return read_model_file(path)[0].experiment
+    return None
 
 
 def checksum(data: bytes) -> str:

@@ -8,6 +8,7 @@ import tyro
 from asc.cli import option
 from asc.config import Experiment
 from asc.data.choice import DataChoice
+from asc.model_header import experiment_in
 from asc.recipes.loading import experiment_from
 
 
@@ -27,7 +28,7 @@ class ConfigOptions:
 
     def experiment(self) -> Experiment:
         """The config that these options ask for (errors as `experiment_from`)."""
-        return experiment_from(recipe=self.recipe, config=self.config, overrides=self.overrides)
+        return experiment_from(recipe=self.recipe, config=self.config, overrides=self.overrides, of_model=experiment_in)
 
 
 @dataclass(frozen=True, kw_only=True)

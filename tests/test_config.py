@@ -400,12 +400,13 @@ def test_a_whole_number_names_the_same_experiment_as_its_float() -> None:
 
 def test_a_model_file_stands_for_the_config_that_it_holds(tmp_path: Path, tiny_model: Path) -> None:
     from asc.artefact import load_model
+    from asc.model_header import experiment_in
 
-    assert load_experiment(str(tiny_model)) == load_model(tiny_model)[1].experiment
+    assert load_experiment(str(tiny_model), of_model=experiment_in) == load_model(tiny_model)[1].experiment
     damaged = tmp_path / "model.safetensors"
     damaged.write_bytes(tiny_model.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"model.safetensors is no model file .* cut off or altered \(it has"):
-        load_experiment(str(damaged))
+        load_experiment(str(damaged), of_model=experiment_in)
 
 
 def test_a_wrong_kind_of_file_is_named_for_what_it_is(tmp_path: Path) -> None:

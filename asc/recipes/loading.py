@@ -1,15 +1,17 @@
 """Recipes and config files by name or path, and the changes to them that a command line asks for."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
 from asc.config import Experiment
 from asc.errors import InputError
-from asc.model_header import looks_like_safetensors, read_model_file
 from asc.space import is_space, text_of
 from asc.typed import Value
+
+OfModel = Callable[[Path, bytes], Experiment | None]
+"""Gives the experiment of a model file, of its path and bytes, or None where it is none (`asc.model_header`)."""
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -21,8 +23,8 @@ def recipe_names() -> tuple[str, ...]:
     )
 
 
-def load_experiment(name_or_path: str) -> Experiment:
-    """The experiment of a shipped recipe (`qat_8b`), of a TOML file, or of a model file, which holds its config.
+def load_experiment(name_or_path: str, *, of_model: OfModel | None = None) -> Experiment:
+    """The experiment of a shipped recipe (`qat_8b`), of a TOML file, or, with `of_model`, of a model file.
 
     Raises:
         InputError: neither a recipe nor a file, or the file is wrong.
@@ -41,8 +43,8 @@ def load_experiment(name_or_path: str) -> Experiment:
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): give a config in TOML") from error
-    if looks_like_safetensors(data):
-        return read_model_file(path)[0].experiment
+    if of_model is not None and (found := of_model(path, data)) is not None:
+        return found
     text = text_of(data, path, "a config in TOML, such as config.toml of a run's best/, or a model file")
     if is_space(text):
         raise InputError(f"{path} is a search space, not a config: give it as --space to launch/search.py")
@@ -55,7 +57,9 @@ def _config_in(folder: Path) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def experiment_from(*, recipe: str | None, config: str | None, overrides: Sequence[str]) -> Experiment:
+def experiment_from(
+    *, recipe: str | None, config: str | None, overrides: Sequence[str], of_model: OfModel | None = None
+) -> Experiment:
     """The experiment of command line options: a recipe (default `qat_8b`) or a file, with `KEY=VALUE` changes.
 
     Raises:
@@ -63,7 +67,9 @@ def experiment_from(*, recipe: str | None, config: str | None, overrides: Sequen
     """
     if recipe is not None and config is not None:
         raise InputError("give --recipe or --config, not both")
-    return load_experiment(config or recipe or "qat_8b").updated(dict(map(parse_assignment, overrides)))
+    return load_experiment(config or recipe or "qat_8b", of_model=of_model).updated(
+        dict(map(parse_assignment, overrides))
+    )
 
 
 def parse_assignment(text: str) -> tuple[str, Value]:

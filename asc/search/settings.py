@@ -11,6 +11,7 @@ from pathlib import Path
 from asc.config import Experiment
 from asc.data.choice import DataChoice
 from asc.errors import InputError
+from asc.model_header import experiment_in
 from asc.recipes.loading import load_experiment
 from asc.results import CalibrationMethod
 from asc.space import Space
@@ -144,7 +145,7 @@ class SearchSettings:
             values["schedule.cycles"] = self.cycles
         if self.epochs_per_cycle is not None:
             values["schedule.epochs_per_cycle"] = self.epochs_per_cycle
-        recipe = load_experiment(self.recipe)
+        recipe = load_experiment(self.recipe, of_model=experiment_in)
         pruned = recipe.updated({**values, "calibration.method": "none"}).compression.prune_ratio > 0
         if pruned and values.get("calibration.method", recipe.calibration.method) in ("multinomial", "one_vs_rest"):
             values["calibration.method"] = "temperature"  # a regression would fill the zeros of a pruned reference
