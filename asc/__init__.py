@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asc.predict import Model
+    from asc.inference.predict import Model
 
 
 def load(path: str | Path) -> "Model":
@@ -20,6 +20,6 @@ def load(path: str | Path) -> "Model":
     Raises:
         asc.errors.InputError: no such file, damaged, or not a model file of this asc.
     """
-    from asc.predict import load
+    from asc.inference.predict import load
 
     return load(path)

@@ -56,7 +56,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
-    """95 % bootstrap intervals over locations (`asc.bootstrap`).
+    """95 % bootstrap intervals over locations (`asc.evaluation.bootstrap`).
 
     `groups` locations were drawn from `resamples` times. `lone_classes` is how many classes have a single location:
     how much such a class varies cannot be told, so the intervals leave it out and are too narrow.
@@ -74,10 +74,10 @@ class Intervals:
 class Evaluation:
     """A network on one split. `log_loss` and `accuracy` are macro: the mean over classes of the per-class mean.
 
-    `calibration_error` is the expected calibration error over clips (`asc.metrics`). `per_exposure` has the rows "seen"
-    and "unseen", by whether a clip's device occurs in the set's training split, and is empty where the split does not
-    have both. `intervals` are None where they were not asked for, as in the epochs of a training, and where nothing can
-    be said.
+    `calibration_error` is the expected calibration error over clips (`asc.evaluation.metrics`). `per_exposure` has the
+    rows "seen" and "unseen", by whether a clip's device occurs in the set's training split, and is empty where the
+    split does not have both. `intervals` are None where they were not asked for, as in the epochs of a training, and
+    where nothing can be said.
     """
 
     split: Split
@@ -189,7 +189,7 @@ class CalibrationReport:
 class Stored:
     """What a network stores: all parameters and their bytes, and those left when pruned zeros are not counted.
 
-    `file_bytes` is the length of the model file that holds it (`asc.file_layout`).
+    `file_bytes` is the length of the model file that holds it (`asc.size.file_layout`).
     """
 
     parameters: int

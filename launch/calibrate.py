@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from asc import cli, tables
-from asc.config import Calibration
+from asc.config.experiment import Calibration
+from asc.console import cli, tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +54,12 @@ def main(options: Options) -> int:
     """Load, calibrate, store, and say what it gains where it was not fitted."""
     import torch
 
-    from asc import caveats, recalibrate
-    from asc.artefact import load_model, save_model
+    from asc.console.progress import packing
     from asc.data.dataset import default_cache, open_dataset
     from asc.data.manifest import load_manifest
-    from asc.progress import packing
+    from asc.evaluation import caveats
+    from asc.model_file.artefact import load_model, save_model
+    from asc.training import recalibrate
 
     output = cli.Output(as_json=options.json)
     network, info = load_model(options.model)

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from asc import cli
-from asc.config import FrontEnd
+from asc.config.experiment import FrontEnd
+from asc.console import cli
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +104,9 @@ def main(options: Download | Verify | Pack) -> int:
 
 def download(options: Download, output: cli.Output) -> int:
     """Say what it takes, then fetch and unpack."""
-    from asc.data import download as downloading
-    from asc.data.packages import package_set
-    from asc.progress import transfers
+    from asc.console.progress import transfers
+    from asc.data.download import download as downloading
+    from asc.data.download.packages import package_set
 
     packages = package_set(options.name)
     plan = downloading.plan(packages, options.to, keep_archives=options.keep_archives)
@@ -130,8 +130,8 @@ def download(options: Download, output: cli.Output) -> int:
 
 def verify(options: Verify, output: cli.Output) -> int:
     """Look at every file and say what is amiss."""
-    from asc.data import verify as verifying
-    from asc.progress import counting
+    from asc.console.progress import counting
+    from asc.data.download import verify as verifying
 
     with counting(output.progress, "checking audio") as progress:
         found = verifying.verify(options.spec, group_from=options.group_from, progress=progress)
@@ -146,11 +146,11 @@ def verify(options: Verify, output: cli.Output) -> int:
 
 def pack(options: Pack, output: cli.Output) -> int:
     """Pack where it is not packed yet."""
-    from asc.data.choice import DataChoice
+    from asc.config.data_choice import DataChoice
+    from asc.console.progress import packing
     from asc.data.dataset import default_cache
     from asc.data.manifest import load_manifest
     from asc.data.store import open_store
-    from asc.progress import packing
 
     manifest = load_manifest(
         DataChoice(

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from asc import cli, tables
-from asc.evaluation_text import About, about_tree, tree
+from asc.console import cli, tables
+from asc.console.evaluation_text import About, about_tree, tree
 from asc.results import Examination
 
 
@@ -54,12 +54,12 @@ def main(options: Options) -> int:
     """Load the model, open the data with the model's own fold, evaluate, write the files, print."""
     import torch
 
-    from asc import caveats
-    from asc.artefact import load_model
+    from asc.console.output_folder import prepare
+    from asc.console.progress import packing
     from asc.data.dataset import default_cache
-    from asc.evaluate import Evaluator, open_for
-    from asc.output_folder import prepare
-    from asc.progress import packing
+    from asc.evaluation import caveats
+    from asc.evaluation.evaluate import Evaluator, open_for
+    from asc.model_file.artefact import load_model
     from asc.report import folder
 
     output = cli.Output(as_json=options.json)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from asc import cli
+from asc.console import cli
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +55,14 @@ class Options:
 
 def main(options: Options) -> int:
     """Load the model, open clips, build and check the exports, write them, print."""
-    from asc.artefact import load_model
+    from asc.console.output_folder import prepare
+    from asc.console.progress import counting, packing
+    from asc.console.sheet import as_table
     from asc.data.dataset import default_cache
     from asc.export import formats, job, record
     from asc.export.clips import open_clips
-    from asc.output_folder import prepare
-    from asc.progress import counting, packing
-    from asc.runs import CARD
-    from asc.sheet import as_table
+    from asc.model_file.artefact import load_model
+    from asc.runs.folder import CARD
 
     output = cli.Output(as_json=options.json)
     network, info = load_model(options.model)

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from asc import cli
-from asc.prediction_text import Printer, Style, require_one_style, require_one_task
+from asc.console import cli
+from asc.console.prediction_text import Printer, Style, require_one_style, require_one_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +64,9 @@ class Options:
 def main(options: Options) -> int:
     """Load the model and say what it hears, in files or in the stream."""
     import asc
-    from asc.files import predict_files
-    from asc.follow import follow
-    from asc.pcm import PcmFormat
+    from asc.inference.files import predict_files
+    from asc.inference.follow import follow
+    from asc.inference.pcm import PcmFormat
 
     require_one_task(options.paths, follow=options.follow)
     require_one_style(csv=options.csv, json=options.json, top=options.top)

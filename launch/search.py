@@ -8,17 +8,18 @@ python launch/search.py --resume NAME
 from contextlib import ExitStack
 from functools import partial
 
-from asc import cli, tables
+from asc.console import cli, tables
 from asc.search.options import Options
 
 
 def main(options: Options) -> int:
     """Check everything, pack the audio, search, and say what came out."""
     options.check_run()  # before the seconds that the imports below take
+    from asc.console.progress import packing
     from asc.data.dataset import default_cache
-    from asc.progress import packing
-    from asc.search import disk, environment, opening, preview
-    from asc.storage import runs_folder
+    from asc.runs.bucket import runs_folder
+    from asc.search import disk, opening, preview
+    from asc.search.cluster import environment
     from asc.tracking.address import check_uri
 
     output = cli.Output(as_json=options.json)
@@ -43,8 +44,9 @@ def main(options: Options) -> int:
         data = preview.pack(plan, cache, bar)
 
     environment.prepare(local=settings.local)
-    from asc.mirror import mirrored
-    from asc.search import cluster, conductor, finish, leaderboard, live, study
+    from asc.runs.mirror import mirrored
+    from asc.search import conductor, finish, leaderboard, live
+    from asc.search.cluster import cluster, study
     from asc.tracking.session import browse, tracked
 
     with ExitStack() as ray, ExitStack() as run, ExitStack() as shown:

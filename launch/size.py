@@ -12,9 +12,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from asc import cli, memory_plan, tables
-from asc.options import ConfigOptions
-from asc.size import cost
+from asc.console import cli, tables
+from asc.console.options import ConfigOptions
+from asc.size import memory_plan
+from asc.size.law import cost
 
 
 @dataclass(frozen=True, kw_only=True)

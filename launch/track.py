@@ -8,9 +8,9 @@ from typing import Annotated
 
 import tyro
 
-from asc import cli
+from asc.console import cli
 from asc.errors import InputError
-from asc.storage import run_bucket, runs_folder
+from asc.runs.bucket import run_bucket, runs_folder
 from asc.tracking.address import OFF, default_uri, serve_command, ui_command, ui_url
 from asc.tracking.cursor import load_cursor
 from asc.tracking.mlflow import send_journal
@@ -40,7 +40,7 @@ def main(options: Options) -> int:
     output, runs = cli.Output(as_json=False), runs_folder(options.storage)
     uri, folder = options.mlflow_uri or default_uri(runs), runs / options.name
     if (bucket := run_bucket(folder)) is not None:
-        from asc.mirror import send
+        from asc.runs.mirror import send
 
         send(folder, bucket)
         output.result(f"{bucket} has all of {folder}")

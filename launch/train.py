@@ -8,19 +8,21 @@ python launch/train.py --resume NAME
 
 import dataclasses
 
-from asc import cli, tables
-from asc.train_options import Options
+from asc.console import cli, tables
+from asc.console.train_options import Options
 
 
 def main(options: Options) -> int:
     """Open the run, train, print the figures of the stored network and what to do next."""
     import torch
 
-    from asc import progress, runs, training_run
+    from asc.console import progress
     from asc.data.dataset import default_cache
-    from asc.mirror import mirrored
     from asc.results import Completed
-    from asc.storage import check_storage
+    from asc.runs import folder as runs
+    from asc.runs import training_run
+    from asc.runs.bucket import check_storage
+    from asc.runs.mirror import mirrored
     from asc.tracking.address import check_uri
     from asc.tracking.session import browse, tracked
 

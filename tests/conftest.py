@@ -23,11 +23,11 @@ from patience import PATIENCE_S
 from safetensors.torch import load_file
 from threadpoolctl import threadpool_limits
 
-from asc.config import Architecture, Augment, Experiment, FrontEnd, Schedule
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Architecture, Augment, Experiment, FrontEnd, Schedule
 from asc.data.dataset import Dataset, open_dataset
 from asc.results import Signal
-from asc.train import train
+from asc.training.train import train
 
 RATE_HZ = 8000
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from asc.budget import fits, rule
-from asc.config import Experiment
-from asc.recipes.loading import load_experiment, recipe_names
+from asc.config.experiment import Experiment
+from asc.config.recipes.loading import load_experiment, recipe_names
+from asc.config.space import Choice, Space, load_space
 from asc.search.repair import Budget, repair
-from asc.size import cost
-from asc.space import Choice, Space, load_space
+from asc.size.law import cost
+from asc.size.rules import fits, rule
 
 SPACES = sorted(path.stem for path in (Path(__file__).parents[1] / "search_spaces").glob("*.toml"))
 BUDGET = Budget(rule=rule("dcase2021"), kilobytes=128)
@@ -30,7 +30,7 @@ def test_the_spaces_that_the_design_names_are_shipped() -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_is_valid_complete_and_within_the_limit(name: str) -> None:
     experiment = load_experiment(name)
-    text = (Path(__file__).parents[1] / "asc" / "recipes" / f"{name}.toml").read_text("utf-8")
+    text = (Path(__file__).parents[1] / "asc" / "config" / "recipes" / f"{name}.toml").read_text("utf-8")
     written = {key for key in experiment.flat() if f"\n{key.split('.')[-1 - key[-1].isdigit()]} " in text}
     assert written == set(experiment.flat()), "a recipe spells out every value"
     assert fits(rule("dcase2021"), cost(experiment), 128)

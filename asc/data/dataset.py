@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
 from asc.data.manifest import Manifest, load_manifest
 from asc.data.packing import Progress
 from asc.data.splits import LEARNING_SPLITS

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asc.data.audio_file import decode, inspect
+from asc.audio.audio_file import decode, inspect
 from asc.errors import AudioProblem
 
 LOWEST_HZ = 50.0

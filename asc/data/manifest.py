@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
 from asc.data.devices import check_one_device, device_copies, read_devices
 from asc.data.grouping import grouped, shared_stems
 from asc.data.impulse_response import Response
 from asc.data.readers import passed_over, read_csv, read_esc10, read_folder
 from asc.data.rows import UNKNOWN_DEVICE, Row, Unlabelled
 from asc.data.splits import check_groups, split_rows
-from asc.data.synthetic import Synthetic, parse_synthetic
+from asc.data.synthetic.synthetic import Synthetic, parse_synthetic
 from asc.data.tau import read_tau
 from asc.errors import InputError, some
 from asc.results import Split

@@ -15,12 +15,12 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from asc.data.atomic_folder import atomic_folder, flush
-from asc.data.level_notes import Levels
+from asc.atomic_folder import atomic_folder, flush
+from asc.audio.level import Packed, quantise
+from asc.audio.level_notes import Levels
 from asc.data.sources import Source
 from asc.data.store_index import AUDIO_FILE, INDEX_FILE, SAMPLE_BYTES, Index, read_index
 from asc.errors import AudioProblem, InputError
-from asc.level import Packed, quantise
 
 Progress = Callable[[int, int], None]
 _In = TypeVar("_In")

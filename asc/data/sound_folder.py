@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from asc.data.audio_file import audio_suffixes
+from asc.audio.audio_file import audio_suffixes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from asc.data.audio_file import Piece, decode_whole, inspect, resampled
+from asc.audio.audio_file import Piece, decode_whole, inspect, resampled
 from asc.data.impulse_response import Response
 from asc.data.manifest import Clip, Manifest
-from asc.data.synthetic import SAMPLE_RATE_HZ, Synthetic
+from asc.data.synthetic.synthetic import SAMPLE_RATE_HZ, Synthetic
 
 
 @dataclass(frozen=True, slots=True)

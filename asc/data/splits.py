@@ -10,7 +10,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from asc.data.choice import Part
+from asc.config.data_choice import Part
 from asc.data.rows import Row
 from asc.errors import InputError
 from asc.results import Split

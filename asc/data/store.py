@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asc.data.atomic_folder import locked
+from asc.atomic_folder import locked
 from asc.data.manifest import Manifest
 from asc.data.packing import Progress, lengths, pack
 from asc.data.sources import Source, sources_of

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from asc.data.choice import Part
+from asc.config.data_choice import Part
 from asc.data.rows import Row, Unlabelled
 from asc.data.table import check_columns, read_table
 from asc.errors import InputError, some
+from asc.launchers import command
 from asc.results import Split
 
 Edition = Literal["tau2020", "tau2022"]
@@ -77,7 +78,7 @@ def read_tau(folder: Path, edition: Edition, *, part: Part) -> tuple[Path, tuple
     metadata = read_metadata(find_root(folder, edition), edition)
     if metadata.problems:
         first, *more = metadata.problems
-        hint = f" ({len(more)} more: python launch/data.py verify {edition}:{folder})" if more else ""
+        hint = f" ({len(more)} more: {command('data')} verify {edition}:{folder})" if more else ""
         raise InputError(f"{first}{hint}")
     rows = tuple(row for row in metadata.rows if row.given or part == "all")
     there = audio_files(metadata.root)
@@ -86,7 +87,7 @@ def read_tau(folder: Path, edition: Edition, *, part: Part) -> tuple[Path, tuple
     if absent:
         raise InputError(
             f"{metadata.root} lacks {len(absent):,} of {len(paths):,} listed audio files, fetch them again with "
-            f"python launch/data.py download: {some(absent)}"
+            f"{command('data')} download: {some(absent)}"
         )
     return metadata.root, Unlabelled(paths=paths, labels=SCENES) if metadata.unlabelled else rows
 
@@ -103,7 +104,7 @@ def find_root(folder: Path, edition: Edition) -> Path:
             return root
     raise InputError(
         f"{folder} has neither {_META} nor evaluation_setup/, and no folder {unpacked.name}: give the folder of the "
-        f"data set, or fetch it with python launch/data.py download {edition} --to {folder}"
+        f"data set, or fetch it with {command('data')} download {edition} --to {folder}"
     )
 
 
@@ -162,7 +163,7 @@ def read_metadata(root: Path, edition: Edition) -> Metadata:
 
 def _cells(file: Path, columns: Sequence[str], problems: list[Problem]) -> list[dict[str, str]]:
     if not file.is_file():
-        sentence = f"{file} is missing: fetch the metadata again with python launch/data.py download"
+        sentence = f"{file} is missing: fetch the metadata again with {command('data')} download"
         problems.append(Problem(sentence))
         return []
     try:

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asc.caveats import choice_for
+from asc.audio.frontend import LogMel
 from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
+from asc.evaluation.caveats import choice_for
 from asc.export.formats import Export
 from asc.export.gate import Agreement, Latency, Logits, agreement, allowed, latency
-from asc.frontend import LogMel
-from asc.model_info import ModelInfo
+from asc.model_file.model_info import ModelInfo
 from asc.models.build import build
-from asc.quant.stored import StoredNet
+from asc.models.stored import StoredNet
 from asc.results import Split
 
 SPLITS: tuple[Split, ...] = ("valid", "calibration", "train")

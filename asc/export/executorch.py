@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asc.export.decomposed import DecomposedNet, shortest_frames
 from asc.export.quiet import native_words, quiet
-from asc.quant.integer import IntegerNet
+from asc.models.integer import IntegerNet
 
 
 def build_executorch(network: IntegerNet, *, longest_frames: int) -> bytes:

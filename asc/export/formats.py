@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from asc.errors import InputError
 from asc.export.decomposed import shortest_frames
-from asc.memory_plan import memory_plan
-from asc.model_info import ModelInfo
-from asc.quant.integer import IntegerNet
-from asc.quant.stored import StoredNet
+from asc.model_file.model_info import ModelInfo
+from asc.models.integer import IntegerNet
+from asc.models.stored import StoredNet
+from asc.size.memory_plan import memory_plan
 
 if TYPE_CHECKING:
     from asc.export.litert import LitertSession

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asc.export.formats import Source
-from asc.quant.integer import IntegerNet
-from asc.quant.stored import StoredNet
+from asc.models.integer import IntegerNet
+from asc.models.stored import StoredNet
 
 Logits = NDArray[np.float32]
 

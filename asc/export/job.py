@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from asc.checkpoint import write_together
 from asc.data.dataset import Dataset
 from asc.export.clips import GateClips, Progress, time_export
 from asc.export.formats import Export
 from asc.export.record import Kernels, Measured, Record, beside, contents, records, said
-from asc.model_card import with_exports
-from asc.model_info import ModelInfo
-from asc.quant.stored import StoredNet
+from asc.model_file.model_info import ModelInfo
+from asc.model_file.tensors import write_together
+from asc.models.stored import StoredNet
+from asc.runs.model_card import with_exports
 
 # Reference kernels take some 24 times the time of XNNPACK's: every n-th clip, and fewer turns of the clock.
 EVERY, REPEATS = 8, 3

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from asc.export.decomposed import DecomposedNet
 from asc.export.quiet import quiet
-from asc.quant.integer import IntegerNet
+from asc.models.integer import IntegerNet
 
 Kernels = Literal["XNNPACK", "optimised", "reference"]
 """What an interpreter runs a file with: by default, without a delegate, or slowly and by the book."""

@@ -21,9 +21,9 @@ from asc.export.onnx_front_end import add_front_end
 from asc.export.onnx_graph import Graph
 from asc.export.onnx_int8 import add_int8
 from asc.export.onnx_parts import OPSET
-from asc.model_info import ModelInfo
-from asc.quant.integer import IntegerNet
-from asc.quant.stored import StoredNet
+from asc.model_file.model_info import ModelInfo
+from asc.models.integer import IntegerNet
+from asc.models.stored import StoredNet
 
 __all__ = ["ByteAccount", "ByteRow", "OnnxSession", "Source", "build_onnx", "byte_account"]
 Source = Literal["log_mel", "waveform"]

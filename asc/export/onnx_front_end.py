@@ -1,4 +1,4 @@
-"""The front end as ONNX nodes, from waveforms to log-mel: `asc.frontend.LogMel` in operators of opset 13.
+"""The front end as ONNX nodes, from waveforms to log-mel: `asc.audio.frontend.LogMel` in operators of opset 13.
 
 The DFT is two products of matrices (Cooley and Tukey 1965, https://doi.org/10.1090/S0025-5718-1965-0178586-1): of its
 points = rows x columns, sample n = row + rows tap and bin k = column + columns s, so with w = exp(-2 pi i / points)
@@ -14,10 +14,10 @@ by nodes from a few numbers, when the file is loaded (constant folding), so they
 import math
 from dataclasses import dataclass
 
-from asc.config import FrontEnd
+from asc.audio.frontend import noise_magnitude
+from asc.audio.level import LARGEST
+from asc.config.experiment import FrontEnd
 from asc.export.onnx_graph import Graph
-from asc.frontend import noise_magnitude
-from asc.level import LARGEST
 
 _FLOAT, _DOUBLE = 1, 11
 _MOST_ROWS = 16
@@ -47,8 +47,8 @@ def _sizes(front_end: FrontEnd) -> _Sizes:
 def add_front_end(graph: Graph, front_end: FrontEnd, waveform: str) -> str:
     """Add nodes from the value `waveform` (batch, samples) to log-mel (batch, 1, mel_bands, frames); the name of that.
 
-    As in `asc.predict`, waveforms are first rounded to 16 bits with their peak at full scale. A clip that is shorter
-    than a hop has no frame: onnxruntime refuses it when the network runs.
+    As in `asc.inference.predict`, waveforms are first rounded to 16 bits with their peak at full scale. A clip that is
+    shorter than a hop has no frame: onnxruntime refuses it when the network runs.
     """
     sizes = _sizes(front_end)
     rounded, step = _rounded(graph, waveform)
@@ -65,8 +65,8 @@ def add_front_end(graph: Graph, front_end: FrontEnd, waveform: str) -> str:
 def _rounded(graph: Graph, waveform: str) -> tuple[str, str]:
     """The waveform in whole steps of 16 bits with each clip's peak at full scale, and these steps (batch, 1).
 
-    It is `asc.level.quantise`, in double precision as there: in single precision some loud samples would be rounded the
-    other way. The step of a silent clip is a little more than 0.
+    It is `asc.audio.level.quantise`, in double precision as there: in single precision some loud samples would be
+    rounded the other way. The step of a silent clip is a little more than 0.
     """
     peak = graph.node("Cast", graph.node("ReduceMax", graph.node("Abs", waveform), axes=[1]), to=_DOUBLE)
     step = graph.node("Max", graph.node("Div", peak, graph.double(float(LARGEST))), graph.double(_LEAST_STEP))

@@ -18,7 +18,7 @@ from asc.export.onnx_numbers import WEIGHT_ZERO, Numbers
 from asc.export.onnx_parameters import Parameter, created, parameters
 from asc.export.onnx_parts import padding, statistics
 from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink
-from asc.quant.integer import IntegerNet
+from asc.models.integer import IntegerNet
 from asc.topology.layers import (
     LOG_MEL,
     Add,

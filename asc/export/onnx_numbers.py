@@ -9,8 +9,8 @@ from torch import Tensor
 
 from asc.export.onnx_parameters import Parameter
 from asc.export.onnx_parts import dense_kernel
+from asc.models.integer import IntegerNet
 from asc.models.layers import folded_expand
-from asc.quant.integer import IntegerNet
 from asc.topology.layers import Add, ConvNormRelu, Dense, Input, Layer, Projection, SqueezeExcite, StatisticsPool
 
 WEIGHT_ZERO = 128

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asc.console.sheet import Sheet
 from asc.export.formats import Export, Format, Source
 from asc.export.gate import Agreement, Latency
 from asc.export.processor import kind, this_machine
 from asc.export.saturating import Products
-from asc.model_info import ModelInfo
-from asc.quant.stored import StoredNet
-from asc.sheet import Sheet
+from asc.model_file.model_info import ModelInfo
+from asc.models.stored import StoredNet
 
 _PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "executorch", "litert-torch", "ai-edge-litert", "tflite-micro")
 _RUNTIMES = {"onnx": "onnxruntime", "executorch": "executorch", "litert": "ai-edge-litert", "c-array": "ai-edge-litert"}

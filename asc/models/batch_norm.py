@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc.workers import ALONE, Workers
+from asc.models.workers import ALONE, Workers
 
 
 class BatchNorm1d(nn.BatchNorm1d):

@@ -2,7 +2,7 @@
 
 import torch
 
-from asc.config import Architecture, FrontEnd, Storage
+from asc.config.experiment import Architecture, FrontEnd, Storage
 from asc.models.network import Network
 from asc.topology.describe import describe
 from asc.topology.topology import Topology

@@ -1,13 +1,14 @@
 """Layers without quantisation, for networks that are trained in 32 bits and stored in 16 (report, section 4, system 4).
 
-They stand where those of `asc.quant.fake` do and take the same arguments, so that the network is written once.
+They stand where those of `asc.models.fake_quantised` do and take the same arguments, so that the network is written
+once.
 """
 
 import torch
 from torch import Tensor, nn
 
 from asc.models.batch_norm import BatchNorm2d
-from asc.quant.fake import every
+from asc.models.fake_quantised import every
 
 
 class NoGrid(nn.Module):

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from asc.config import FrontEnd
+from asc.config.experiment import FrontEnd
 from asc.errors import InputError
 from asc.topology.layers import Layer
 from asc.topology.topology import Topology

@@ -11,15 +11,15 @@ from typing import Self, assert_never
 import torch
 from torch import Tensor, nn
 
-from asc.config import FrontEnd, Storage
+from asc.config.experiment import FrontEnd, Storage
 from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
+from asc.models.fake_quantised import ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear
 from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear, NoGrid
 from asc.models.layered import Layered, check_log_mel
 from asc.models.layers import SqueezeExcite, StatisticsPool, channels_last
-from asc.quant.fake import ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear
+from asc.models.workers import Workers
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
-from asc.workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from asc.checkpoint import write_together
-from asc.evaluate import Predictions
-from asc.evaluation_text import About, markdown, tree
+from asc.console.evaluation_text import About, markdown, tree
+from asc.evaluation.evaluate import Predictions
+from asc.model_file.tensors import write_together
 from asc.report.confusion import confusion_figure
 from asc.report.picture import png
 from asc.report.predictions import submission

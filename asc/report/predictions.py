@@ -7,8 +7,8 @@ baseline writes them (https://github.com/marmoi/dcase2021_task1a_baseline); dcas
 import csv
 import io
 
-from asc.cli import shown
-from asc.evaluate import Predictions
+from asc.console.cli import shown
+from asc.evaluation.evaluate import Predictions
 
 
 def submission(predictions: Predictions) -> str:

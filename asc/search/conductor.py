@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from asc.budget import counted_bytes
-from asc.config import Experiment
-from asc.journal import (
+from asc.config.experiment import Experiment
+from asc.config.space import Space
+from asc.results import EpochMetrics, Stored
+from asc.runs.folder import TRIALS
+from asc.runs.journal import (
     EpochDone,
     Journal,
     PointRefused,
@@ -24,15 +26,13 @@ from asc.journal import (
     add,
     fold,
 )
-from asc.results import EpochMetrics, Stored
-from asc.runs import TRIALS
 from asc.search.repair import Budget, Candidate, repair
 from asc.search.rungs import Rungs
 from asc.search.sampler import Handle, Sampler, Told
 from asc.search.settings import MOST_REFUSALS, SearchSettings
-from asc.space import Space
+from asc.size.rules import counted_bytes
 from asc.topology.describe import short_name
-from asc.train import LAST, MODEL
+from asc.training.train import LAST, MODEL
 from asc.typed import Scalar
 
 ATTEMPTS = 3

@@ -10,7 +10,7 @@ on searches of 4 to 12 trials with 24 to 240 epochs in all, and are rounded up:
   journal of its own of up to 0.2 MB
 - the best model in MLflow's registry: 0.6 MB beside the model file, nearly all of it the code of asc that serves it
 - leaderboards: 0.8 KB a trial; Ray Tune's own state, removed at the end: 28 to 32 KB a trial
-- a model beside its tensors: its header (`asc.file_layout`)
+- a model beside its tensors: its header (`asc.size.file_layout`)
 
 Ray's logs, below /tmp/ray, are not in it.
 """
@@ -22,19 +22,19 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from asc.budget import counted_bytes, limit_bytes
-from asc.config import Experiment
+from asc.config.experiment import Experiment
+from asc.config.space import FloatRange, IntRange
 from asc.data.store import store_size
 from asc.errors import InputError
-from asc.file_layout import LENGTH_BYTES, header_bytes
 from asc.models.build import build_network
-from asc.prune import prunable_weights
 from asc.search.preview import Plan, drawn
 from asc.search.repair import Candidate, repair
 from asc.search.settings import MOST_REFUSALS
-from asc.space import FloatRange, IntRange
-from asc.stored_items import stored_items
+from asc.size.file_layout import LENGTH_BYTES, header_bytes
+from asc.size.rules import counted_bytes, limit_bytes
+from asc.size.stored_items import stored_items
 from asc.topology.describe import NARROWED
+from asc.training.prune import prunable_weights
 
 _DRAWS = 100
 _FILLED = 1.5

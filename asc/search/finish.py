@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from asc import cli
-from asc.budget import Rule, counted_bytes
-from asc.checkpoint import write_bytes
-from asc.config import Experiment
+from asc.config.experiment import Experiment
+from asc.config.space import Space
+from asc.console import cli
 from asc.errors import InputError
-from asc.journal import RunEnded, TrialRecord
-from asc.runs import publish
+from asc.launchers import command
+from asc.model_file.tensors import write_bytes
+from asc.runs.bucket import Bucket, patiently, run_bucket, storage_option
+from asc.runs.folder import publish
+from asc.runs.journal import RunEnded, TrialRecord
+from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
 from asc.search.leaderboard import Row, as_json, leaderboard, write
 from asc.search.preview import Plan
 from asc.search.settings import SearchSettings, resume_command
-from asc.search.study import Ending
-from asc.size import Cost, cost
-from asc.space import Space
-from asc.storage import Bucket, patiently, run_bucket, storage_option
+from asc.size.law import Cost, cost
+from asc.size.rules import Rule, counted_bytes
 
 _OUTAGE_S = 120.0
 # How the reasons begin for which a worker was lost though asc made no mistake.
@@ -210,12 +211,12 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
     if summary.best is not None:
         yield (
             "train the best with the full schedule",
-            f"python launch/train.py --config {config} {data}{groups}{fold}{data_seed}{storage} --name {name} "
+            f"{command('train')} --config {config} {data}{groups}{fold}{data_seed}{storage} --name {name} "
             "--cycles 3 --epochs-per-cycle 120",
         )
-        yield "read its test figure, once", f"python launch/evaluate.py {model} {data} --split test"
-        yield "hear what it says", f"python launch/predict.py {model} FILE_OR_FOLDER"
-        yield "take it elsewhere", f"python launch/export.py {model}"
+        yield "read its test figure, once", f"{command('evaluate')} {model} {data} --split test"
+        yield "hear what it says", f"{command('predict')} {model} FILE_OR_FOLDER"
+        yield "take it elsewhere", f"{command('export')} {model}"
     yield "browse the trials", browse
 
 

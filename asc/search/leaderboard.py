@@ -14,11 +14,11 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from asc.budget import Rule, counted_bytes
-from asc.checkpoint import write_bytes
-from asc.journal import RunRecord, TrialRecord
+from asc.config.space import Space
+from asc.model_file.tensors import write_bytes
 from asc.results import OutcomeKind
-from asc.space import Space
+from asc.runs.journal import RunRecord, TrialRecord
+from asc.size.rules import Rule, counted_bytes
 from asc.topology.describe import NARROWED
 from asc.typed import Scalar
 

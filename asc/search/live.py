@@ -11,10 +11,10 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from asc.budget import Rule, counted_bytes
-from asc.journal import Entry, RunRecord, TrialAsked, TrialEnded, TrialRecord, TrialRetried
-from asc.progress import clock
+from asc.console.progress import clock
+from asc.runs.journal import Entry, RunRecord, TrialAsked, TrialEnded, TrialRecord, TrialRetried
 from asc.search.settings import SearchSettings
+from asc.size.rules import Rule, counted_bytes
 
 
 class LiveView:

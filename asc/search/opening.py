@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from asc.config import Experiment
+from asc.config.experiment import Experiment
+from asc.config.space import Space, load_space, parse_space
 from asc.errors import InputError
-from asc.journal import Journal, RunRecord, RunResumed, RunStarted, fold
-from asc.runs import JOURNAL, git_commit, new_run_folder, run_folder
+from asc.launchers import command
+from asc.runs.folder import JOURNAL, git_commit, new_run_folder, run_folder
+from asc.runs.journal import Journal, RunRecord, RunResumed, RunStarted, fold
 from asc.search.options import Options
 from asc.search.preview import Plan
 from asc.search.settings import RESUMABLE, SearchSettings, settings_from
-from asc.space import Space, load_space, parse_space
 from asc.typed import Scalar
 
 
@@ -21,7 +22,7 @@ def resumed_settings(record: RunRecord, given: Mapping[str, Scalar]) -> SearchSe
         InputError: the run is no search, or an option is given that cannot change in mid-search.
     """
     if record.started.kind != "search":
-        raise InputError(f"{record.started.name} is a training, not a search: resume it with launch/train.py")
+        raise InputError(f"{record.started.name} is a training, not a search: resume it with {command('train')}")
     before = settings_from(record.started.settings, *(resumed.settings for resumed in record.resumed))
     for key, value in given.items():
         if key not in RESUMABLE and getattr(before, key) != value:

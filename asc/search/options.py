@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from asc import cli
+from asc.console import cli
 from asc.results import CalibrationMethod
+from asc.runs.bucket import check_new_run, check_storage
 from asc.search.settings import SearchSettings
-from asc.storage import check_new_run, check_storage
 from asc.typed import Scalar
 
 _Number = cli.option("N")

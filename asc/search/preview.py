@@ -10,22 +10,23 @@ from typing import Any
 
 import torch
 
-from asc.artefact import check_room
-from asc.budget import counted_bytes, limit_bytes, rule
-from asc.config import Experiment
-from asc.data.choice import DataChoice
+from asc.audio.frontend import LogMel
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment
+from asc.config.space import Choice, FloatRange, IntRange, Parameter, Space
 from asc.data.manifest import Manifest, load_manifest
 from asc.data.sources import sources_of
 from asc.errors import InputError
-from asc.frontend import LogMel
-from asc.model_info import DataIdentity
+from asc.launchers import command
+from asc.model_file.artefact import check_room
+from asc.model_file.model_info import DataIdentity
 from asc.models.build import build_network
 from asc.models.network import Network
+from asc.runs.training_run import open_data
 from asc.search.repair import Budget, Candidate, narrowest, repair
 from asc.search.settings import SearchSettings
-from asc.size import cost
-from asc.space import Choice, FloatRange, IntRange, Parameter, Space
-from asc.training_run import open_data
+from asc.size.law import cost
+from asc.size.rules import counted_bytes, limit_bytes, rule
 
 _POINTS = 500
 # Rungs lie on the ends of cycles and classes are the data's, so trials that differ in them could not be compared.
@@ -74,7 +75,7 @@ def plan(settings: SearchSettings, space: Space, reference: Experiment | None = 
     if checked.calibration.fit_on == "test" or "calibration.fit_on" in space.sampled:
         raise InputError(
             "calibration.fit_on is test, but a search never opens the test fold and never ranks an optimistic network: "
-            "use launch/train.py --calibrate-on-test"
+            f"use {command('train')} --calibrate-on-test"
         )
     manifest = load_manifest(settings.choice)
     base = settings.reference(space, classes=len(manifest.labels)) if reference is None else reference

@@ -7,10 +7,10 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from asc.budget import Rule, fits
-from asc.config import Experiment
-from asc.size import Cost, cost
-from asc.space import Space
+from asc.config.experiment import Experiment
+from asc.config.space import Space
+from asc.size.law import Cost, cost
+from asc.size.rules import Rule, fits
 from asc.topology.describe import drawn, narrowings
 from asc.typed import Scalar, Value
 

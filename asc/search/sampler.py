@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 
-from asc.space import Choice, FloatRange, IntRange, Parameter, Space, encoded
+from asc.config.space import Choice, FloatRange, IntRange, Parameter, Space, encoded
 from asc.typed import Scalar
 
 Handle = int

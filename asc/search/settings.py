@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from asc.config import Experiment
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment
+from asc.config.recipes.loading import load_experiment
+from asc.config.space import Space
 from asc.errors import InputError
-from asc.model_header import experiment_in
-from asc.recipes.loading import load_experiment
+from asc.launchers import command
+from asc.model_file.model_header import experiment_in
 from asc.results import CalibrationMethod
-from asc.space import Space
-from asc.storage import storage_option
+from asc.runs.bucket import storage_option
 from asc.typed import Scalar, Value, build
 
 # After so many points in a row that become no trial, the space is taken to hold no further network.
@@ -159,4 +160,4 @@ def settings_from(*layers: Mapping[str, Scalar]) -> SearchSettings:
 
 def resume_command(run_folder: Path) -> str:
     """What a person types to go on with a search."""
-    return f"python launch/search.py --resume {run_folder.name}{storage_option(run_folder)}"
+    return f"{command('search')} --resume {run_folder.name}{storage_option(run_folder)}"

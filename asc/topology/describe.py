@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from asc.config import Architecture, Experiment
+from asc.config.experiment import Architecture, Experiment
 from asc.topology import resnet_se
 from asc.topology.topology import Topology
 from asc.typed import Value

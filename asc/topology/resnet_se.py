@@ -8,7 +8,7 @@ projected skip.
 
 from collections.abc import Iterator, Mapping
 
-from asc.config import Architecture
+from asc.config.experiment import Architecture
 from asc.topology.layers import (
     Add,
     ConvNormRelu,

@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from asc.errors import InputError
-from asc.storage import storage_option
+from asc.launchers import command
+from asc.runs.bucket import storage_option
 
 EXPERIMENT = "asc"
 VIEW = "asc-trials-2"
@@ -84,4 +85,4 @@ def serve_command(uri: str, model_uri: str) -> str:
 def send_command(run_folder: Path, uri: str) -> str:
     """What a person types to send the events of a run later."""
     named = f"{shlex.quote(run_folder.name)}{storage_option(run_folder)}"
-    return f"python launch/track.py {named} --mlflow-uri {shlex.quote(uri)}"
+    return f"{command('track')} {named} --mlflow-uri {shlex.quote(uri)}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from asc.journal import (
+from asc.runs.journal import (
     Entry,
     EpochDone,
     RunEnded,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from asc.errors import InputError, machine_fault
-from asc.journal import read_journal, read_start
+from asc.runs.journal import read_journal, read_start
 from asc.tracking.address import check_uri, send_command
 from asc.tracking.cursor import load_cursor
 from asc.tracking.tracker import Shipped

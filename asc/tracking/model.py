@@ -5,7 +5,6 @@ https://mlflow.org/docs/latest/ml/model. The folder holds asc itself, for no ind
 
 import math
 import re
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,12 +16,11 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType, Array, Map
 
 import asc
+from asc.tracking.served_code import copy_needed
 from asc.tracking.served_model import ARTEFACT
 
 CARD = "model_card.md"
 _CODE = "served_model.py"
-# The layers above inference: a server loads a model quicker without them, and each file is an upload.
-_LEFT_OUT = ("search", "tracking", "report", "export", "__pycache__")
 # asc checks what comes in: MLflow would cut 8000.5 Hz to a long, and refuse doubles that are whole numbers in JSON.
 _ANY = AnyType()  # type: ignore[no-untyped-call]
 SIGNATURE = ModelSignature(
@@ -72,7 +70,7 @@ def write_model(folder: Path, data: bytes, card: str, logged: LoggedModel) -> No
     file = folder.with_name("model.safetensors")
     file.write_bytes(data)
     package, needed = Path(asc.__file__).parent, folder.with_name("asc")
-    shutil.copytree(package, needed, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+    copy_needed(needed)
     pyfunc.save_model(
         str(folder),
         python_model=str(package / "tracking" / _CODE),

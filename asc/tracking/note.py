@@ -3,8 +3,9 @@
 from collections import Counter
 from pathlib import Path
 
-from asc.journal import RunRecord, TrialRecord
-from asc.storage import storage_option
+from asc.launchers import command
+from asc.runs.bucket import storage_option
+from asc.runs.journal import RunRecord, TrialRecord
 
 # MLflow keeps 8,000 characters of a tag; servers before 3.0 kept 5,000.
 _SPACE_CHARACTERS = 3000
@@ -56,7 +57,7 @@ def _commands(record: RunRecord, run_folder: Path) -> str:
     lines = [f"python launch/{record.started.kind}.py --resume {record.started.name}{storage_option(run_folder)}"]
     judged = record.completed() and not _final(record)
     if judged:
-        lines.append(f"python launch/evaluate.py {run_folder / 'best' / 'model.safetensors'} --split test")
+        lines.append(f"{command('evaluate')} {run_folder / 'best' / 'model.safetensors'} --split test")
     return "\n".join(["Go on, then test the best:" if judged else "Go on:", "```", *lines, "```"])
 
 

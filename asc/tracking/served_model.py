@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
 
-    from asc.predict import Model
+    from asc.inference.predict import Model
 
 ARTEFACT = "model"
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from asc.journal import Journal
+from asc.runs.journal import Journal
 from asc.tracking.address import OFF, check_uri, default_uri, send_command, serve_command, ui_command, ui_url
 from asc.tracking.cursor import load_cursor
 from asc.tracking.mlflow import MlflowTracker

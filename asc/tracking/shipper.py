@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from asc.journal import Entry, RunRecord, add, fold, read_journal, read_start
+from asc.runs.journal import Entry, RunRecord, add, fold, read_journal, read_start
 from asc.tracking.content import Update, run_key, updates
 from asc.tracking.cursor import Cursor, load_cursor, save_cursor
 from asc.tracking.registry import BestModel

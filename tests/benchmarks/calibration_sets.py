@@ -17,8 +17,8 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 
-from asc.calibrate import Method, fit
-from asc.regression import Array, Numbers, fit_factors
+from asc.training.calibrate import Method, fit
+from asc.training.regression import Array, Numbers, fit_factors
 
 CLASSES = 10
 NETWORKS = ("calibrated", "over-confident", "mixed")

@@ -19,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from asc.recipes.loading import load_experiment
-from asc.size import cost
+from asc.config.recipes.loading import load_experiment
+from asc.size.law import cost
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDS = range(1, 6)

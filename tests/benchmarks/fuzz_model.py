@@ -15,14 +15,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from forged import fuzz
 
-from asc.artefact import save_model
-from asc.data.choice import DataChoice
-from asc.model_info import DataIdentity, longest
+from asc.config.data_choice import DataChoice
+from asc.config.recipes.loading import load_experiment
+from asc.model_file.artefact import save_model
+from asc.model_file.model_info import DataIdentity, longest
 from asc.models.build import build_network
-from asc.prune import hold, smallest
-from asc.quant.stored import to_stored
-from asc.recipes.loading import load_experiment
-from asc.size import cost
+from asc.models.stored import to_stored
+from asc.size.law import cost
+from asc.training.prune import hold, smallest
 
 
 def narrow(folder: Path) -> Path:

@@ -27,24 +27,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from asc import prune
-from asc.artefact import save_model
-from asc.budget import rule
-from asc.config import Experiment
-from asc.data.choice import DataChoice
+from asc.audio.frontend import LogMel
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment
+from asc.config.recipes.loading import load_experiment
+from asc.config.space import load_space
 from asc.export.decomposed import CONVERTERS, DecomposedNet
 from asc.export.onnx import OnnxSession, Source, build_onnx
-from asc.frontend import LogMel
-from asc.memory_plan import memory_plan, plan_json
-from asc.model_info import DataIdentity, ModelInfo, longest
+from asc.model_file.artefact import save_model
+from asc.model_file.model_info import DataIdentity, ModelInfo, longest
 from asc.models.build import build_network
-from asc.quant.integer import IntegerNet
-from asc.quant.stored import StoredNet, to_stored
-from asc.recipes.loading import load_experiment
+from asc.models.integer import IntegerNet
+from asc.models.stored import StoredNet, to_stored
 from asc.search.repair import Budget, repair
-from asc.size import cost
-from asc.space import load_space
-from asc.stored_items import StoredAs
+from asc.size.law import cost
+from asc.size.memory_plan import memory_plan, plan_json
+from asc.size.rules import rule
+from asc.size.stored_items import StoredAs
+from asc.training import prune
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ("qat_8b", "16b_prune")

@@ -18,10 +18,10 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from asc.config import FrontEnd
-from asc.data.choice import DataChoice
+from asc.audio.frontend import LogMel
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import FrontEnd
 from asc.data.dataset import Dataset, default_cache, open_dataset
-from asc.frontend import LogMel
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 GROUP_FOLDS = 4

@@ -23,17 +23,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from onnx_networks import with_int8_weights
 
-from asc.config import Experiment
-from asc.data.choice import DataChoice
+from asc.audio.frontend import LogMel
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment
+from asc.config.recipes.loading import load_experiment
 from asc.export.onnx import OnnxSession, build_onnx, byte_account
 from asc.export.processor import kind, this_machine
-from asc.frontend import LogMel
-from asc.model_info import DataIdentity, ModelInfo, longest
+from asc.model_file.model_info import DataIdentity, ModelInfo, longest
 from asc.models.build import build_network
 from asc.models.network import Network
-from asc.quant.stored import to_stored
-from asc.recipes.loading import load_experiment
-from asc.size import cost
+from asc.models.stored import to_stored
+from asc.size.law import cost
 
 
 def trained(experiment: Experiment) -> Network:

@@ -1,4 +1,5 @@
-"""A simulated trial: what `asc.search.trial.run_trial` does for Ray Tune, with a clock for the training; no torch.
+"""A simulated trial: what `asc.search.cluster.trial.run_trial` does for Ray Tune, with a clock for the training; no
+torch.
 
 An epoch sleeps, its log loss follows from the config by formula, and a checkpoint of a few bytes is replaced behind it,
 so that a trial whose worker was killed goes on from there. Each epoch that a checkpoint holds is also a line in a file
@@ -13,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from asc.config import Experiment
+from asc.config.experiment import Experiment
 from asc.errors import disk_is_full
 from asc.results import EpochMetrics
-from asc.search.trial import Message, TrialOrder, order_of, send
-from asc.size import cost
+from asc.search.cluster.trial import Message, TrialOrder, order_of, send
+from asc.size.law import cost
 
 CHECKPOINT = "last.safetensors"  # the name of a real one, so that a search sweeps it away as it does those
 
@@ -33,7 +34,7 @@ class Worked(NamedTuple):
 
 
 def simulated_trial(*, epoch_s: float, events: Path, jitter: float = 0.2) -> Callable[[dict[str, Any]], None]:
-    """A function for `asc.search.study.run(..., trial=...)` whose epochs take `epoch_s` seconds.
+    """A function for `asc.search.cluster.study.run(..., trial=...)` whose epochs take `epoch_s` seconds.
 
     By `jitter`, a share, trials are longer or shorter, each by its config, lest all end at once.
     """

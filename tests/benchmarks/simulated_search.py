@@ -19,10 +19,10 @@ from pathlib import Path
 from simulated import simulated_trial
 from synthetic_journal import BUDGET, reference, settings, space_of, started
 
-from asc import cli
-from asc.data.choice import DataChoice
-from asc.journal import Journal, RunEnded, RunResumed
-from asc.search import environment
+from asc.config.data_choice import DataChoice
+from asc.console import cli
+from asc.runs.journal import Journal, RunEnded, RunResumed
+from asc.search.cluster import environment
 
 WORKED, DRIVER = "worked.txt", "driver.jsonl"
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -85,7 +85,8 @@ def main() -> None:
     environment.prepare(local=options.address is None)
     from rich.console import Console
 
-    from asc.search import cluster, conductor, leaderboard, live, study
+    from asc.search import conductor, leaderboard, live
+    from asc.search.cluster import cluster, study
     from asc.tracking.session import tracked
 
     space, folder = space_of(options.cycles), options.folder.resolve()

@@ -30,7 +30,7 @@ from ray_nodes import ENVIRONMENT, Nodes, nodes
 from search_bench import processes
 from simulated import worked
 
-from asc.journal import (
+from asc.runs.journal import (
     Entry,
     EpochDone,
     RunRecord,
@@ -196,7 +196,7 @@ def sampler_differs(soak: Soak) -> dict[str, int]:
     from optuna.trial import TrialState
     from synthetic_journal import BUDGET, reference, settings, space_of
 
-    from asc.journal import Journal
+    from asc.runs.journal import Journal
 
     copy = soak.folder / "copy" / "journal.jsonl"
     copy.parent.mkdir()

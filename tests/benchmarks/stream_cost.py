@@ -18,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 import asc
-from asc.data.audio_file import decode
-from asc.data.choice import DataChoice
-from asc.model_info import DataIdentity, longest
+from asc.audio.audio_file import decode
+from asc.config.data_choice import DataChoice
+from asc.config.recipes.loading import load_experiment
+from asc.inference.predict import Model
+from asc.inference.stream import Follower
+from asc.model_file.model_info import DataIdentity, longest
 from asc.models.build import build_network
-from asc.predict import Model
-from asc.quant.stored import to_stored
-from asc.recipes.loading import load_experiment
-from asc.stream import Follower
+from asc.models.stored import to_stored
 
 WINDOWS_S = (2, 10, 60)
 ROUND_S = 10

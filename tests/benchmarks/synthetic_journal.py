@@ -8,13 +8,13 @@ from pathlib import Path
 
 from simulated import log_loss, metrics_of
 
-from asc.budget import rule
-from asc.config import Experiment
-from asc.journal import EpochDone, Event, RungReached, RunStarted, TrialAsked, TrialEnded
-from asc.recipes.loading import load_experiment
+from asc.config.experiment import Experiment
+from asc.config.recipes.loading import load_experiment
+from asc.config.space import Space, load_space
+from asc.runs.journal import EpochDone, Event, RungReached, RunStarted, TrialAsked, TrialEnded
 from asc.search.repair import Budget, Candidate, repair
 from asc.search.settings import SearchSettings
-from asc.space import Space, load_space
+from asc.size.rules import rule
 from asc.typed import Scalar
 
 BUDGET = Budget(rule=rule("dcase2021"), kilobytes=128.0)

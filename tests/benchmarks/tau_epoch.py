@@ -17,11 +17,11 @@ import numpy as np
 import soundfile
 import torch
 
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
+from asc.config.recipes.loading import load_experiment
 from asc.data.dataset import open_dataset
-from asc.recipes.loading import load_experiment
 from asc.results import EpochMetrics, Signal
-from asc.train import train
+from asc.training.train import train
 
 TAU_CLIPS = 13_962
 RATE_HZ, CLIP_S, LABELS, CLIPS_PER_PLACE = 44_100, 10, 10, 3

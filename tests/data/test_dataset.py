@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
 from asc.data.dataset import default_cache, open_dataset
 from asc.errors import InputError
 

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from asc.data.audio_file import decode, resampled
-from asc.data.choice import DataChoice
+from asc.audio.audio_file import decode, resampled
+from asc.config.data_choice import DataChoice
 from asc.data.devices import DEVICES, TRAINING_DEVICES, UNSEEN_DEVICES, device_copies, device_list, read_devices
 from asc.data.manifest import Clip, Manifest, load_manifest
 from asc.data.store import open_store

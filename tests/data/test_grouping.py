@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
 from asc.data.grouping import grouped, shared_stems
 from asc.data.manifest import Manifest, load_manifest
 from asc.data.rows import UNKNOWN_DEVICE, Row

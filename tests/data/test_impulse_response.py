@@ -9,7 +9,7 @@ import scipy.signal
 import soundfile
 from numpy.typing import NDArray
 
-from asc.data.audio_file import AudioProblem, decode
+from asc.audio.audio_file import AudioProblem, decode
 from asc.data.impulse_response import LOWEST_HZ, Response, read_response
 
 RATE_HZ = 16_000

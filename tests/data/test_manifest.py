@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
 from asc.data.manifest import Clip, Manifest, load_manifest
 from asc.errors import InputError
 

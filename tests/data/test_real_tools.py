@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from sound_files import EXACT, PCM, RATE_HZ, SAMPLES
 
-from asc.data.audio_file import checked_header, decode
+from asc.audio.audio_file import checked_header, decode
 
 RAW_FOR_SOX = "-t raw -r 44100 -e signed -b 16 -c 1 -"
 RAW_FOR_FLAC = "--force-raw-format --endian=little --sign=signed --channels=1 --bps=16 --sample-rate=44100"

@@ -30,9 +30,9 @@ from sound_files import (
     written,
 )
 
-from asc.data.audio_file import AudioProblem, Header, checked_header, decode, decode_pieces, inspect, listen
-from asc.data.part_of_file import PartOfFile
-from asc.data.pcm_lengths import no_length, wave_payload
+from asc.audio.audio_file import AudioProblem, Header, checked_header, decode, decode_pieces, inspect, listen
+from asc.audio.part_of_file import PartOfFile
+from asc.audio.pcm_lengths import no_length, wave_payload
 
 
 def problem_of(path: Path) -> str:
@@ -179,7 +179,7 @@ def test_a_header_cannot_make_us_take_memory(tmp_path: Path) -> None:
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     script = """
-from asc.data.audio_file import AudioProblem, decode, inspect
+from asc.audio.audio_file import AudioProblem, decode, inspect
 limit()
 for name in sys.argv[1:]:
     try:

@@ -8,11 +8,11 @@ import pytest
 import soundfile
 from sound_files import SOUND, encoded
 
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
 from asc.data.dataset import open_dataset
+from asc.data.download.verify import lines, verify
 from asc.data.manifest import load_manifest
 from asc.data.sound_folder import sound_below
-from asc.data.verify import lines, verify
 from asc.errors import InputError
 
 RATE_HZ = 44_100

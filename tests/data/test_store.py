@@ -17,12 +17,12 @@ import soundfile
 from numpy.typing import NDArray
 from patience import PATIENCE_S
 
-from asc.data.choice import DataChoice
+from asc.audio.level import quantise
+from asc.config.data_choice import DataChoice
 from asc.data.manifest import Clip, Manifest
 from asc.data.store import Store, open_store
-from asc.data.synthetic import SAMPLE_RATE_HZ, Synthetic
+from asc.data.synthetic.synthetic import SAMPLE_RATE_HZ, Synthetic
 from asc.errors import InputError
-from asc.level import quantise
 
 RATE_HZ = 16_000
 
@@ -251,7 +251,7 @@ def test_ctrl_c_leaves_nothing(data: Path, cache: Path) -> None:
 PACK_AND_WAIT = """
 import sys
 from pathlib import Path
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
 from asc.data.manifest import load_manifest
 from asc.data.store import open_store
 def progress(done, total):

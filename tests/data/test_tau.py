@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
 from asc.data.manifest import Manifest, load_manifest
 from asc.data.tau import SCENES, Edition, read_metadata, some
 from asc.errors import InputError

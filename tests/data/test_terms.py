@@ -1,7 +1,7 @@
 import pytest
 
+from asc.data.download.packages import package_sets
 from asc.data.manifest import SCHEMES
-from asc.data.packages import package_sets
 from asc.data.terms import terms_of
 from asc.errors import InputError
 

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from tiny_networks import trained
 
-from asc.config import Experiment
-from asc.data.choice import DataChoice
+from asc.audio.frontend import LogMel
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset, open_dataset
 from asc.export.clips import SPLITS, GateClips, choose, fitted
 from asc.export.formats import Export, Source
-from asc.frontend import LogMel
-from asc.quant.stored import StoredNet
+from asc.models.stored import StoredNet
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import pytest
 import torch
 from tiny_networks import trained
 
-from asc.config import Architecture, Experiment, FrontEnd
+from asc.audio.frontend import LogMel
+from asc.config.experiment import Architecture, Experiment, FrontEnd
 from asc.data.dataset import Dataset
 from asc.export.decomposed import Converter, DecomposedNet
-from asc.frontend import LogMel
 from asc.models.build import build_network
-from asc.quant.integer import IntegerNet, to_integer
+from asc.models.integer import IntegerNet, to_integer
 
 
 @pytest.fixture(scope="module")

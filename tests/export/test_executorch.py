@@ -7,11 +7,11 @@ import pytest
 import torch
 from tiny_networks import trained
 
-from asc.config import Experiment
+from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
 from asc.export.decomposed import shortest_frames
 from asc.export.executorch import ExecutorchSession, build_executorch
-from asc.quant.integer import IntegerNet
+from asc.models.integer import IntegerNet
 
 pytest.importorskip("executorch.runtime", reason='needs pip install -e ".[executorch]"')
 # Lowering takes half a minute of processor time, and minutes on a busy machine.
@@ -34,10 +34,10 @@ def test_a_program_agrees_within_one_step_at_any_length(tiny_experiment: Experim
 
 FRESH = """
 import torch
-from asc.config import Architecture, FrontEnd
+from asc.config.experiment import Architecture, FrontEnd
 from asc.export.executorch import ExecutorchSession, build_executorch
 from asc.models.build import build_network
-from asc.quant.integer import to_integer
+from asc.models.integer import to_integer
 
 architecture = Architecture(
     widths=(8,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(2,), classes=4, cardinality=2

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_networks import trained
 
-from asc.config import Experiment
+from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
 from asc.export.gate import Allowed, agreement, allowed, latency
 

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from tiny_networks import info_of, trained
 from unrun_export import GATE, SPEED, NoSession
 
-from asc.config import Experiment
+from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
 from asc.export.clips import Progress
 from asc.export.formats import Export, Format, Source
 from asc.export.job import EVERY, GateError, export_all, write_all
 from asc.export.onnx import build_onnx
 from asc.export.record import Measured, Record, records, tree
-from asc.quant.stored import StoredNet
+from asc.models.stored import StoredNet
 
 Passed = Sequence[tuple[Export, tuple[Record, ...]]]
 NAMES = ["model-waveform.onnx", "model-waveform.onnx.json", "model.onnx", "model.onnx.json"]

@@ -9,15 +9,15 @@ import pytest
 import torch
 from tiny_networks import trained
 
-from asc.activations import steps_of
-from asc.arena import arena
-from asc.config import Architecture, Experiment, FrontEnd
+from asc.audio.frontend import LogMel
+from asc.config.experiment import Architecture, Experiment, FrontEnd
 from asc.data.dataset import Dataset
 from asc.export.clips import fitted
 from asc.export.litert import Kernels, LitertSession, build_litert
-from asc.frontend import LogMel
 from asc.models.build import build_network
-from asc.quant.integer import IntegerNet, to_integer
+from asc.models.integer import IntegerNet, to_integer
+from asc.size.activations import steps_of
+from asc.size.arena import arena
 
 pytest.importorskip("litert_torch", reason='needs pip install -e ".[litert]"')
 # The converter takes half a minute of processor time, and minutes on a busy machine.
@@ -84,10 +84,10 @@ def test_micro_runs_the_file_as_the_reference_kernels_do_in_the_memory_that_is_p
 
 FRESH = """
 import torch
-from asc.config import Architecture, FrontEnd
+from asc.config.experiment import Architecture, FrontEnd
 from asc.export.litert import LitertSession, build_litert
 from asc.models.build import build_network
-from asc.quant.integer import to_integer
+from asc.models.integer import to_integer
 
 architecture = Architecture(
     widths=(8,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(2,), classes=4, cardinality=2

@@ -15,13 +15,13 @@ from onnx import inliner, version_converter
 from onnx.reference import ReferenceEvaluator
 from onnx_networks import SMALL, assert_agreement, log_mels, model_info, stored_network
 
-from asc.config import Architecture, Compression, Experiment, FrontEnd, Storage
+from asc.audio.frontend import LogMel
+from asc.audio.level import quantise
+from asc.config.experiment import Architecture, Compression, Experiment, FrontEnd, Storage
+from asc.config.recipes.loading import load_experiment, recipe_names
 from asc.export.onnx import OnnxSession, Source, build_onnx
-from asc.frontend import LogMel
-from asc.level import quantise
-from asc.quant.integer import IntegerNet
-from asc.quant.stored import StoredNet
-from asc.recipes.loading import load_experiment, recipe_names
+from asc.models.integer import IntegerNet
+from asc.models.stored import StoredNet
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "esc10"
 HALF = dataclasses.replace(SMALL, compression=Compression(storage="float16"))

@@ -7,10 +7,10 @@ import pytest
 from google.protobuf.message import DecodeError
 from onnx_networks import SMALL, model_info, stored_network
 
-from asc.config import Compression, Experiment
+from asc.config.experiment import Compression, Experiment
 from asc.export.onnx import Source, build_onnx, byte_account
 from asc.export.onnx_bytes import ByteAccount
-from asc.stored_items import stored_items
+from asc.size.stored_items import stored_items
 
 HALF = dataclasses.replace(SMALL, compression=Compression(storage="float16"))
 BLOCKS = sum(SMALL.architecture.depths)

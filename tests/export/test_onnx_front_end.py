@@ -5,12 +5,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from asc.config import FrontEnd
+from asc.audio.frontend import LogMel
+from asc.audio.level import quantise
+from asc.config.experiment import FrontEnd
 from asc.export.onnx import OnnxSession
 from asc.export.onnx_front_end import add_front_end
 from asc.export.onnx_graph import Graph
-from asc.frontend import LogMel
-from asc.level import quantise
 
 FRONT_ENDS = {
     "reference": FrontEnd(),

@@ -13,9 +13,9 @@ import pytest
 from onnx import inliner
 from onnx_networks import SMALL, log_mels, model_info, stored_network
 
-from asc.activations import FLOAT_BYTES, Tensor, activation_steps
-from asc.config import Architecture, Compression, Experiment, FrontEnd
+from asc.config.experiment import Architecture, Compression, Experiment, FrontEnd
 from asc.export.onnx import build_onnx
+from asc.size.activations import FLOAT_BYTES, Tensor, activation_steps
 
 
 def plan(experiment: Experiment, frames: int) -> list[Tensor]:

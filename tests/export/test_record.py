@@ -9,14 +9,14 @@ import pytest
 from tiny_networks import info_of, trained
 from unrun_export import GATE, SPEED, NoSession
 
-from asc.config import Experiment
+from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
 from asc.export.formats import Export, Format
 from asc.export.onnx import build_onnx
 from asc.export.processor import kind, this_machine
 from asc.export.record import Kernels, Measured, Record, contents, legend, next_step, records, said, sheet, tree
 from asc.export.saturating import products_of
-from asc.stored_items import stored_items
+from asc.size.stored_items import stored_items
 
 MEASURED = Measured(gate=GATE, latency=SPEED)
 

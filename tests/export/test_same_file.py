@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from tiny_networks import info_of, trained
 
-from asc.config import Experiment, Storage
+from asc.config.experiment import Experiment, Storage
 from asc.data.dataset import Dataset
 from asc.export.formats import Format, plan
 from asc.export.onnx import OnnxSession, build_onnx
-from asc.predict import Model
-from asc.quant.integer import IntegerNet
+from asc.inference.predict import Model
+from asc.models.integer import IntegerNet
 
 FILES, SECONDS = 12, 3
 EXTRAS = {"executorch": "executorch.runtime", "litert": "litert_torch"}

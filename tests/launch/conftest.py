@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asc.config import Experiment
+from asc.config.experiment import Experiment
 
 if TYPE_CHECKING:
     from search_bench import Bench

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from launched import launched
 
-from asc.artefact import load_model
-from asc.config import Experiment
-from asc.journal import TrialEnded, read_journal
+from asc.config.experiment import Experiment
+from asc.model_file.artefact import load_model
+from asc.runs.journal import TrialEnded, read_journal
 
 
 @dataclass(frozen=True)

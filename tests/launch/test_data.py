@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 import soundfile
 
-import asc.data.packages
-import asc.data.verify
-from asc.data.packages import Package, PackageSet
+import asc.data.download.packages
+import asc.data.download.verify
+from asc.data.download.packages import Package, PackageSet
 from asc.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,8 +151,8 @@ def test_download_verify_damage_and_mend(
 ) -> None:
     url, packages = mirror
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(asc.data.packages, "package_set", lambda name: packages)
-    monkeypatch.setattr(asc.data.verify, "package_sets", lambda: (packages,))
+    monkeypatch.setattr(asc.data.download.packages, "package_set", lambda name: packages)
+    monkeypatch.setattr(asc.data.download.verify, "package_sets", lambda: (packages,))
     data = script()
     command = data.Download(name="tau2020-eval", to=tmp_path / "data", url=url)
     assert data.main(command) == 0

@@ -15,15 +15,15 @@ import torch
 from launched import launched
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
-from asc.artefact import load_model, save_model
-from asc.config import Experiment
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset, open_dataset
 from asc.data.manifest import Manifest
-from asc.evaluate import Evaluator
-from asc.model_info import DataIdentity, ModelInfo
+from asc.evaluation.evaluate import Evaluator
+from asc.model_file.artefact import load_model, save_model
+from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
-from asc.quant.integer import to_integer
+from asc.models.integer import to_integer
 from asc.results import CalibrationReport
 
 ALL = ["confusion.png", "evaluation.json", "predictions.csv", "reliability.png", "table.md"]

@@ -16,14 +16,14 @@ from launched import launched
 from onnx_networks import with_int8_weights
 from tiny_networks import info_of, trained
 
-from asc.artefact import load_model, save_model
-from asc.config import Compression, Experiment
-from asc.data.choice import DataChoice
+from asc.audio.frontend import LogMel
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Compression, Experiment
 from asc.data.dataset import Dataset
 from asc.export import onnx as onnx_export
 from asc.export.job import EVERY
 from asc.export.processor import kind, this_machine
-from asc.frontend import LogMel
+from asc.model_file.artefact import load_model, save_model
 
 FILES = {
     "onnx": ["model-waveform.onnx", "model.onnx"],

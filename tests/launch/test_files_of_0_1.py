@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from patience import PATIENCE_S
 
-from asc.config import Experiment
-from asc.journal import EpochDone, TrialEnded, TrialRetried, read_journal
-from asc.predict import load
+from asc.config.experiment import Experiment
+from asc.inference.predict import load
+from asc.runs.journal import EpochDone, TrialEnded, TrialRetried, read_journal
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITTEN = ROOT / "tests" / "written_by_0_1"

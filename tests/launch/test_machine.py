@@ -1,7 +1,7 @@
 """What a machine does to the scripts, done to real processes: full disks, no right to write, readers that go away.
 
 Each ends in one sentence and exit code 2, without a traceback, and what was finished is there. Searches have tests of
-their own (`test_search_faults.py`); what a script's own output does is tested on `asc.cli`, which all share.
+their own (`test_search_faults.py`); what a script's own output does is tested on `asc.console.cli`, which all share.
 """
 
 import ctypes
@@ -20,8 +20,8 @@ import pytest
 from launched import ROOT, launched
 from patience import PATIENCE_S
 
-from asc.config import Experiment
-from asc.journal import EpochDone, RunEnded, fold, read_journal
+from asc.config.experiment import Experiment
+from asc.runs.journal import EpochDone, RunEnded, fold, read_journal
 
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 24, 1, 2
 Limited = Callable[[int], AbstractContextManager[None]]

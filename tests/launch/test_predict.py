@@ -16,7 +16,7 @@ from launched import ROOT, launched
 from patience import PATIENCE_S
 
 import asc
-from asc.predict import Model
+from asc.inference.predict import Model
 
 SCRIPT = ROOT / "launch" / "predict.py"
 Run = Callable[..., tuple[int, str, str]]

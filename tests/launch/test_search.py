@@ -12,8 +12,8 @@ import torch
 from launched import refusal
 from search_bench import SPACE, Bench, assert_mlflow_agrees, assert_whole, ended, events, listening, loopback, wait_for
 
-from asc.artefact import load_model
-from asc.journal import EpochDone, TrialEnded, fold, read_journal
+from asc.model_file.artefact import load_model
+from asc.runs.journal import EpochDone, TrialEnded, fold, read_journal
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from mlflow_server import Server
 from ray_nodes import ENVIRONMENT, Nodes, nodes
 from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, events, processes, wait_for
 
-from asc.checkpoint import read_tensors
 from asc.errors import InputError
-from asc.journal import EpochDone, RunResumed, TrialEnded, TrialRetried
+from asc.model_file.tensors import read_tensors
+from asc.runs.journal import EpochDone, RunResumed, TrialEnded, TrialRetried
 
 OUTAGE_S = 30.0
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from search_bench import Bench, assert_whole, ended, events, wait_for
 
-from asc.artefact import load_model
-from asc.checkpoint import read_tensors
-from asc.config import Experiment
-from asc.journal import Entry, EpochDone, RunRecord, fold, read_journal
-from asc.storage import Bucket, bucket_of
+from asc.config.experiment import Experiment
+from asc.model_file.artefact import load_model
+from asc.model_file.tensors import read_tensors
+from asc.runs.bucket import Bucket, bucket_of
+from asc.runs.journal import Entry, EpochDone, RunRecord, fold, read_journal
 
 
 def record(journal: Path) -> RunRecord | None:

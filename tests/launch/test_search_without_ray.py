@@ -14,8 +14,8 @@ import pytest
 from ray_nodes import ENVIRONMENT, nodes
 from search_bench import Bench, assert_whole, ended, events, processes, wait_for
 
-from asc.journal import EpochDone, TrialEnded, TrialRetried
-from asc.search.memory import is_short_here
+from asc.runs.journal import EpochDone, TrialEnded, TrialRetried
+from asc.search.cluster.memory import is_short_here
 
 ALONE = ("--max-concurrent", "1", "--cpus-per-trial", "1", "--mlflow-uri", "none")
 TWO = ("--max-concurrent", "2", "--cpus-per-trial", "1", "--mlflow-uri", "none")

@@ -11,7 +11,7 @@ from ray_nodes import ENVIRONMENT, Nodes, nodes
 from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, events, listening, loopback, wait_for
 from search_bench import processes as processes_of
 
-from asc.journal import EpochDone, TrialEnded, TrialRetried
+from asc.runs.journal import EpochDone, TrialEnded, TrialRetried
 
 
 @pytest.fixture

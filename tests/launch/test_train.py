@@ -16,15 +16,15 @@ from launched import ROOT, launched, refusal
 from patience import PATIENCE_S
 from safetensors.torch import load_file
 
-from asc import training_run
-from asc.config import Experiment
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
-from asc.journal import EpochDone, RunStarted, read_journal
-from asc.mirror import mirrored
 from asc.results import EpochMetrics
-from asc.runs import new_run_folder
-from asc.storage import bucket_of
+from asc.runs import training_run
+from asc.runs.bucket import bucket_of
+from asc.runs.folder import new_run_folder
+from asc.runs.journal import EpochDone, RunStarted, read_journal
+from asc.runs.mirror import mirrored
 
 QUIET = ("--mlflow-uri", "none")
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from asc.config import Architecture, FrontEnd
+from asc.config.experiment import Architecture, FrontEnd
 from asc.models.build import build_network
 
 SMALL = Architecture(widths=(4, 8), depths=(1, 1), se_bottlenecks=(2, 2), frequency_strides=(2, 2), time_strides=(2, 1))

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from asc.config import Experiment
+from asc.config.experiment import Experiment
 from asc.models.build import build_network
 from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear, NoGrid
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from asc.config import Architecture, Experiment, FrontEnd
+from asc.config.experiment import Architecture, Experiment, FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
-from asc.quant.integer import IntegerNet, to_integer
-from asc.size import cost, macs
-from asc.stored_items import stored_items
+from asc.models.integer import IntegerNet, to_integer
+from asc.size.law import cost, macs
+from asc.size.stored_items import stored_items
 from asc.topology.describe import describe
 
 SMALL = Architecture(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from asc.bootstrap import intervals
-from asc.evaluate import Predictions
-from asc.evaluation_text import About
-from asc.metrics import confusion, evaluation, reliability
+from asc.console.evaluation_text import About
+from asc.evaluation.bootstrap import intervals
+from asc.evaluation.evaluate import Predictions
+from asc.evaluation.metrics import confusion, evaluation, reliability
 from asc.results import Examination
 
 LABELS = ("$a^", "metro_station", "street_pedestrian", "x|y")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from asc.evaluate import Predictions
-from asc.evaluation_text import About
-from asc.output_folder import prepare
+from asc.console.evaluation_text import About
+from asc.console.output_folder import prepare
+from asc.evaluation.evaluate import Predictions
 from asc.report import folder
 from asc.results import Examination
 

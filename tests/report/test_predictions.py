@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from asc.evaluate import Predictions
+from asc.evaluation.evaluate import Predictions
 from asc.report.predictions import submission
 
 

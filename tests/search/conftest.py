@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from asc.journal import EpochDone as Epoch
-from asc.journal import Event, Journal, PointRefused, RungReached, RunStarted, TrialAsked, TrialEnded
-from asc.recipes.loading import load_experiment
+from asc.config.recipes.loading import load_experiment
+from asc.config.space import Space, load_space
 from asc.results import EpochMetrics, Stored
+from asc.runs.journal import EpochDone as Epoch
+from asc.runs.journal import Event, Journal, PointRefused, RungReached, RunStarted, TrialAsked, TrialEnded
 from asc.search.settings import SearchSettings
-from asc.space import Space, load_space
 
 BUILT = Stored(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7, file_bytes=9)
 

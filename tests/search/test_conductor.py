@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from asc.budget import rule
-from asc.config import Experiment
-from asc.journal import EpochDone, Journal, PointRefused, RunStarted, TrialAsked, TrialEnded, fold, read_journal
-from asc.recipes.loading import load_experiment
+from asc.config.experiment import Experiment
+from asc.config.recipes.loading import load_experiment
+from asc.config.space import Space, load_space, parse_space
 from asc.results import EpochMetrics
+from asc.runs.journal import EpochDone, Journal, PointRefused, RunStarted, TrialAsked, TrialEnded, fold, read_journal
 from asc.search.conductor import Assignment, Conductor, FinalFigures
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
-from asc.size import cost
-from asc.space import Space, load_space, parse_space
+from asc.size.law import cost
+from asc.size.rules import rule
 
 EPOCHS = 6
 

@@ -6,21 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from asc.budget import rule
-from asc.config import Experiment
-from asc.data.choice import DataChoice
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment
+from asc.config.recipes.loading import load_experiment
+from asc.config.space import load_space, parse_space
 from asc.data.dataset import Dataset, open_dataset
 from asc.data.manifest import load_manifest
 from asc.data.store import store_size
 from asc.errors import InputError
-from asc.recipes.loading import load_experiment
 from asc.results import EpochMetrics, Signal
 from asc.search.disk import Need, check_room, describe, need
 from asc.search.preview import Plan, plan, preview
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
-from asc.space import load_space, parse_space
-from asc.train import train
+from asc.size.rules import rule
+from asc.training.train import train
 
 ONE_NETWORK = """schema = 1
 [parameters]

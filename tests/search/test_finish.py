@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from asc.budget import rule
-from asc.journal import (
+from asc.config.space import Space
+from asc.runs.journal import (
     Event,
     Journal,
     OutcomeKind,
@@ -20,12 +20,12 @@ from asc.journal import (
     TrialRetried,
     fold,
 )
+from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
 from asc.search.finish import Summary, commands, rescued, without_network
 from asc.search.preview import Plan, plan
 from asc.search.settings import SearchSettings
-from asc.search.study import Ending
-from asc.space import Space
+from asc.size.rules import rule
 
 
 @pytest.mark.parametrize(

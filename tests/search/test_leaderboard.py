@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from asc.budget import rule
-from asc.journal import Journal, fold
+from asc.config.space import Space
+from asc.runs.journal import Journal, fold
 from asc.search.leaderboard import leaderboard, table, write
-from asc.space import Space
+from asc.size.rules import rule
 
 
 def test_completed_trials_are_ranked_and_the_others_follow(journal: Callable[[], Journal], idlab128: Space) -> None:

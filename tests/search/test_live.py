@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from asc.budget import rule
-from asc.journal import Event, Journal, RunStarted, add, fold
+from asc.runs.journal import Event, Journal, RunStarted, add, fold
 from asc.search.live import LiveView
 from asc.search.settings import SearchSettings
+from asc.size.rules import rule
 
 
 def watched(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asc.errors import InputError
-from asc.journal import Journal, RunResumed, RunStarted, fold
+from asc.runs.journal import Journal, RunResumed, RunStarted, fold
 from asc.search.opening import begun, opened, resumed_settings
 from asc.search.options import Options
 from asc.search.preview import plan

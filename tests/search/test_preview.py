@@ -4,14 +4,14 @@ import random
 
 import pytest
 
-from asc.budget import rule
+from asc.config.recipes.loading import load_experiment
+from asc.config.space import Space, load_space, parse_space
 from asc.errors import InputError
-from asc.recipes.loading import load_experiment
 from asc.search.preview import minutes, plan, preview
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
-from asc.size import cost
-from asc.space import Space, load_space, parse_space
+from asc.size.law import cost
+from asc.size.rules import rule
 
 
 def test_the_share_that_fits_is_that_of_the_space(idlab128: Space) -> None:

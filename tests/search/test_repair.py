@@ -5,13 +5,13 @@ import random
 
 import pytest
 
-from asc.budget import RULES, counted_bytes, limit_bytes, rule
-from asc.config import Experiment
-from asc.recipes.loading import load_experiment
+from asc.config.experiment import Experiment
+from asc.config.recipes.loading import load_experiment
+from asc.config.space import Space, load_space, parse_space
 from asc.search.repair import Budget, repair
 from asc.search.settings import SearchSettings
-from asc.size import cost
-from asc.space import Space, load_space, parse_space
+from asc.size.law import cost
+from asc.size.rules import RULES, counted_bytes, limit_bytes, rule
 from asc.topology.describe import narrowings
 
 

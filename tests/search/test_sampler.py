@@ -3,8 +3,8 @@
 import pytest
 from optuna.trial import TrialState
 
+from asc.config.space import Space, load_space
 from asc.search.sampler import Sampler, Told
-from asc.space import Space, load_space
 from asc.typed import Scalar
 
 

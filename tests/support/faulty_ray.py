@@ -21,7 +21,7 @@ LOW = "1 worker(s) were killed due to the node running low on memory."
 def main(fault: str, script: str, *options: str) -> None:
     """Bring the fault about, then be the script."""
     sys.path.insert(0, str(Path(script).parents[1]))
-    from asc.search import environment
+    from asc.search.cluster import environment
 
     environment.prepare(local=True)
     {"memory": memory, "slow-start": slow_start, "system": system, "fault-of-ours": fault_of_ours}[fault]()
@@ -80,7 +80,7 @@ def system() -> None:
 
 def fault_of_ours() -> None:
     """The stopper, which Tune asks at each step."""
-    from asc.search.ray_adapters import EndOfSearch
+    from asc.search.cluster.ray_adapters import EndOfSearch
 
     heard = epochs_heard()
 

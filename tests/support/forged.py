@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from asc.artefact import load_model
 from asc.errors import InputError
+from asc.model_file.artefact import load_model
 
 _MARK = b'"checksum":"'
 _DIGITS = 32
@@ -114,7 +114,7 @@ def _value(data: bytes, rng: random.Random) -> bytes:
 
 def _config(data: bytes, rng: random.Random) -> bytes:
     """Another config, with a fingerprint that fits it where it is one."""
-    from asc.config import Experiment
+    from asc.config.experiment import Experiment
     from asc.typed import build
 
     def change(header: dict[str, Any]) -> None:

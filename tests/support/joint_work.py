@@ -19,17 +19,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-import asc.train
-from asc.config import Experiment, FrontEnd
-from asc.data.choice import DataChoice
+import asc.training.train
+from asc.audio.frontend import LogMel
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment, FrontEnd
 from asc.data.dataset import Dataset, open_dataset
-from asc.frontend import LogMel
 from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.build import build_network
+from asc.models.fake_quantised import ActivationQuantiser
 from asc.models.network import Network
-from asc.quant.fake import ActivationQuantiser
+from asc.models.workers import ALONE, Workers, joined
 from asc.results import EpochMetrics, Signal
-from asc.workers import ALONE, Workers, joined
 
 Found = dict[str, Any]
 ONE_STEP = {"schedule.batch_size": 1000}
@@ -140,12 +140,12 @@ class Trainer:
 
         log_mel, cpu = DoubleLogMel if double else LogMel, torch.device("cpu")
         with (
-            patch("asc.train.build_network", built),
-            patch("asc.train.LogMel", log_mel),
-            patch("asc.evaluate.LogMel", log_mel),
+            patch("asc.training.train.build_network", built),
+            patch("asc.training.train.LogMel", log_mel),
+            patch("asc.evaluation.evaluate.LogMel", log_mel),
             patch("torch.nn.functional.cross_entropy", summed),
         ):
-            end = asc.train.train(
+            end = asc.training.train.train(
                 experiment, self.dataset, folder=self.folder / name, report=report, device=cpu, workers=self.workers
             )
         found = {"outcome": type(end).__name__, "end": dataclasses.asdict(end), "epochs": heard}

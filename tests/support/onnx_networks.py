@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from onnx import inliner, numpy_helper
 from torch import Tensor
 
-from asc.config import Architecture, Experiment, FrontEnd
-from asc.data.choice import DataChoice
-from asc.model_info import DataIdentity, ModelInfo, longest
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Architecture, Experiment, FrontEnd
+from asc.model_file.model_info import DataIdentity, ModelInfo, longest
 from asc.models.build import build_network
-from asc.quant.integer import IntegerNet
-from asc.quant.stored import StoredNet, to_stored
+from asc.models.integer import IntegerNet
+from asc.models.stored import StoredNet, to_stored
 
 SMALL = Experiment(
     front_end=FrontEnd(sample_rate_hz=8000, dft_points=256, mel_bands=20),

@@ -17,8 +17,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from patience import PATIENCE_S
 
-from asc.config import Experiment
-from asc.journal import EpochDone, TrialAsked, TrialEnded, fold, read_journal
+from asc.config.experiment import Experiment
+from asc.runs.journal import EpochDone, TrialAsked, TrialEnded, fold, read_journal
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = """

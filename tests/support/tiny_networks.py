@@ -3,13 +3,13 @@
 import torch
 from torch.nn import functional
 
-from asc.config import Experiment, Storage
+from asc.audio.frontend import LogMel
+from asc.config.experiment import Experiment, Storage
 from asc.data.dataset import Dataset
-from asc.evaluate import Evaluator
-from asc.frontend import LogMel
-from asc.model_info import DataIdentity, ModelInfo
+from asc.evaluation.evaluate import Evaluator
+from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
-from asc.quant.stored import StoredNet, to_stored
+from asc.models.stored import StoredNet, to_stored
 
 CROP_SAMPLES = 4000
 

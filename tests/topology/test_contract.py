@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
-from asc.activations import steps_of
-from asc.config import Architecture, Experiment, FrontEnd, Storage
+from asc.config.experiment import Architecture, Experiment, FrontEnd, Storage
 from asc.export.decomposed import CONVERTERS, DecomposedNet
 from asc.export.onnx import OnnxSession, build_onnx
 from asc.models.build import build
+from asc.models.integer import IntegerNet
 from asc.models.network import Network
-from asc.prune import smallest
-from asc.quant.integer import IntegerNet
-from asc.quant.stored import StoredNet, to_stored
-from asc.size import macs_of, pruned_counts
-from asc.stored_items import items_of
+from asc.models.stored import StoredNet, to_stored
+from asc.size.activations import steps_of
+from asc.size.law import macs_of, pruned_counts
+from asc.size.stored_items import items_of
 from asc.topology.layers import SqueezeExcite
+from asc.training.prune import smallest
 
 SEEDS = range(1, 12)
 STORAGES: tuple[Storage, ...] = ("int8", "float16")

@@ -1,6 +1,6 @@
 """How the residual network is named and made narrower."""
 
-from asc.config import Architecture
+from asc.config.experiment import Architecture
 from asc.topology.describe import narrowings, short_name
 from asc.typed import Value
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from asc.config import Architecture, Experiment
+from asc.config.experiment import Architecture, Experiment
 from asc.topology.describe import describe, topology_of
 from asc.topology.layers import LOG_MEL, Add, ConvNormRelu, Dense, Input, Layer, Projection, StatisticsPool
 from asc.topology.topology import Topology

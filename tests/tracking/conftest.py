@@ -13,7 +13,8 @@ os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_LOGGING_LEVEL="WARNING
 
 from patience import PATIENCE_S
 
-from asc.journal import (
+from asc.results import EpochMetrics, Stored
+from asc.runs.journal import (
     EpochDone,
     Event,
     Journal,
@@ -23,7 +24,6 @@ from asc.journal import (
     TrialAsked,
     TrialEnded,
 )
-from asc.results import EpochMetrics, Stored
 
 BUILT = Stored(parameters=9, size_bytes=80_128, nonzero_parameters=9, nonzero_bytes=80_128, file_bytes=83_128)
 

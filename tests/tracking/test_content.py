@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from asc.journal import RunRecord, add, fold
+from asc.runs.journal import RunRecord, add, fold
 from asc.tracking.content import Update, run_key, updates
 
 FOLDER = Path("runs/night")

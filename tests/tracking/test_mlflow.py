@@ -12,7 +12,7 @@ from mlflow.entities import Run
 from patience import PATIENCE_S
 
 from asc.errors import InputError
-from asc.journal import read_journal
+from asc.runs.journal import read_journal
 from asc.tracking.cursor import load_cursor
 from asc.tracking.mlflow import MlflowTracker, send_journal
 
@@ -284,8 +284,9 @@ def test_an_outage_at_the_start_loses_nothing(script, own_server, eventually: Wa
     assert {"MLmodel", "model_card.md", "artifacts", "code"} <= {file.path for file in files}
 
 
-def test_what_a_server_refuses_is_said_once_and_not_tried_for_ever(script, server):
+def test_what_a_server_refuses_is_said_once_and_not_tried_for_ever(script, server, eventually: Wait):
     server.start()
+    eventually(server.answers)
     script.started("search", **{"a?b": 1})
     warnings: list[str] = []
     tracker = MlflowTracker(script.folder, uri=server.uri, on_warning=warnings.append)
@@ -293,7 +294,7 @@ def test_what_a_server_refuses_is_said_once_and_not_tried_for_ever(script, serve
     shipped = tracker.close(drain_s=PATIENCE_S)
     assert shipped.pending == 1
     assert shipped.problem is not None and "refuses the events" in shipped.problem and "a?b" in shipped.problem
-    assert len([w for w in warnings if "refuses" in w]) == 1
+    assert len([w for w in warnings if "refuses the events" in w]) == 1
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

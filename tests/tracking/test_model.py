@@ -29,14 +29,14 @@ from packaging.requirements import Requirement
 from patience import PATIENCE_S
 
 import asc
-from asc.artefact import save_model
-from asc.config import Experiment
-from asc.data.choice import DataChoice
-from asc.model_card import Origin, model_card
-from asc.model_info import DataIdentity, ModelInfo
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment
+from asc.model_file.artefact import save_model
+from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
-from asc.quant.integer import to_integer
+from asc.models.integer import to_integer
 from asc.results import Evaluation, GroupFigures
+from asc.runs.model_card import Origin, model_card
 from asc.tracking.mlflow import send_journal
 from asc.tracking.model import registered_name, requirements
 from asc.tracking.served_model import ServedModel
@@ -200,14 +200,14 @@ def _source(name: str) -> Path:
 def test_it_needs_what_its_code_and_the_part_of_asc_behind_it_import() -> None:
     seen: set[str] = set()
     packages: set[str] = set()
-    waiting = {"asc.tracking.served_model", "asc.predict"}
+    waiting = {"asc.tracking.served_model", "asc.inference.predict"}
     while waiting:
         name = waiting.pop()
         seen.add(name)
         ours, others = imported(name)
         waiting |= ours - seen
         packages |= others
-    assert "asc.torchaudio_compat" in seen, "it imports torchaudio by its name, when that is first used"
+    assert "asc.audio.torchaudio_compat" in seen, "it imports torchaudio by its name, when that is first used"
     packages.add("torchaudio")
     assert {package.replace("_", "-") for package in packages} == {Requirement(line).name for line in requirements()}
 

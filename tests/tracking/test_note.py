@@ -1,7 +1,7 @@
 import dataclasses
 from pathlib import Path
 
-from asc.journal import fold
+from asc.runs.journal import fold
 from asc.tracking.note import note
 
 FOLDER = Path("runs/night")

@@ -4,7 +4,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from asc.config import Experiment
+from asc.config.experiment import Experiment
 from asc.tracking.address import VIEW, ui_url
 from asc.tracking.view import VIEW_TAG, view_state
 

@@ -1,0 +1,296 @@
+"""Compressed sound, decoded block by block by FFmpeg (PyAV, https://pyav.org), from a file or from a pipe.
+
+FFmpeg is told which demuxer to use, from the first bytes (`asc.audio.containers`), and is given bytes, never a name: it
+probes nothing and can open nothing else, no file, playlist or address. What the container says to drop (the priming
+samples of AAC, Opus or LAME's MP3) is dropped by FFmpeg; where it says nothing, all that is decoded is kept. The rate
+is that of the first decoded block, for AAC's header may name half of it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, Protocol
+
+import av
+import av.error
+import numpy as np
+from numpy.typing import NDArray
+
+from asc.audio.containers import START_BYTES, Container, container_of, id3_bytes
+from asc.errors import AudioProblem
+
+_PIPE_BYTES = 2**12
+_FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
+_CHECKED_CODECS = ("flac", "wavpack")  # whose checksums FFmpeg does not compare unless it is told to
+_TRACKS_ON_THE_WAY = ("mpegts", "mpeg", "flv")
+_REFUSED = "a sound file that names other files or addresses is not opened"
+
+
+class Readable(Protocol):
+    """A pipe: at most `count` bytes as soon as there are any, and none at its end."""
+
+    def read(self, count: int, /) -> bytes:
+        """The next bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AvSound:
+    """A decoded stream of sound. `blocks` are (samples, channels), full scale 1, each as soon as it is decoded.
+
+    `samples` is how many the file counts in its header, None where it counts none: a duration is no count. A later
+    block may have another number of channels, never another rate.
+    """
+
+    container: Container
+    codec: str
+    sample_rate_hz: int
+    channels: int
+    samples: int | None
+    blocks: Iterator[NDArray[np.float32]]
+
+
+@contextmanager
+def open_av(source: Path | Readable, *, lenient: bool = False, container: Container | None = None) -> Iterator[AvSound]:
+    """Open a sound file, or a pipe whose next bytes are sound, and decode its first block.
+
+    Of a pipe the first bytes are read until its container is known, at most `START_BYTES`; `container` is given where
+    it is known already. The blocks raise as well: a packet that cannot be decoded ends them, unless `lenient`, which
+    skips it as a listener of a broadcast would. One at the very start or end of a broadcast's format, where it was
+    joined or broke off, is dropped in any case.
+
+    Raises:
+        AudioProblem: not sound, damaged, of an unknown codec, without a sound track, or its rate changes on the way.
+        OSError: the file or pipe cannot be read.
+    """
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            start = _skip_tags_of_file(file)
+            with _opened(_Seekable(file, file.tell()), _known(start, ended=len(start) < START_BYTES), lenient) as sound:
+                yield sound
+    else:
+        pipe = _Bytes(source)
+        with _opened(pipe, container or _container_of_pipe(pipe), lenient) as sound:
+            yield sound
+
+
+class _Bytes:
+    """What FFmpeg reads from: a pipe whose first bytes may be looked at. An error within `read` is kept.
+
+    PyAV calls `read` from C, where an exception that is no `Exception`, such as Ctrl-C, would be lost.
+    """
+
+    def __init__(self, source: Readable) -> None:
+        self._source, self._waiting = source, b""
+        self.error: BaseException | None = None
+
+    def peek(self, count: int) -> bytes:
+        """The next bytes, left where they are; fewer at the end."""
+        while len(self._waiting) < count and (more := self._source.read(_PIPE_BYTES)):
+            self._waiting += more
+        return self._waiting[:count]
+
+    def skip(self, count: int) -> None:
+        """Pass over bytes without keeping them."""
+        while count > 0 and (data := self.read(min(count, START_BYTES))):
+            count -= len(data)
+        self._raise()
+
+    def read(self, count: int) -> bytes:
+        """At most `count` bytes; none at the end or after an error."""
+        try:
+            data, self._waiting = self._waiting[:count], self._waiting[count:]
+            return data or self._source.read(count)
+        except BaseException as error:
+            self.error = error
+            return b""
+
+    def _raise(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    check = _raise
+
+
+class _Seekable(_Bytes):
+    """A file from an offset on, where FFmpeg may go back and forth."""
+
+    def __init__(self, file: BinaryIO, offset: int) -> None:
+        super().__init__(file)
+        self._file, self._offset = file, offset
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place, counted from the offset."""
+        return self._file.seek(place + self._offset if whence == os.SEEK_SET else place, whence) - self._offset
+
+    def tell(self) -> int:
+        """The place, counted from the offset."""
+        return self._file.tell() - self._offset
+
+
+def _skip_tags_of_file(file: BinaryIO) -> bytes:
+    """Pass over ID3 tags; the file then stands at what these bytes are the start of."""
+    place = 0
+    while length := id3_bytes(file.read(10)):
+        place += length
+        file.seek(place)
+    file.seek(place)
+    start = file.read(START_BYTES)
+    file.seek(place)
+    return start
+
+
+def _container_of_pipe(pipe: _Bytes) -> Container:
+    while length := id3_bytes(pipe.peek(10)):
+        pipe.skip(length)
+    for count in (16, _PIPE_BYTES, START_BYTES // 4, START_BYTES):
+        start = pipe.peek(count)
+        if found := container_of(start, ended=len(start) < count):
+            return found
+    return _known(start, ended=len(start) < START_BYTES)
+
+
+def _known(start: bytes, *, ended: bool) -> Container:
+    container = container_of(start, ended=ended)
+    if container is None:
+        raise AudioProblem("unreadable: its first bytes are those of no known sound file")
+    return container
+
+
+def _no_other_file(*_: object) -> NoReturn:
+    raise PermissionError(_REFUSED)
+
+
+def _probing(source: _Bytes, container: Container) -> dict[str, str]:
+    """How far FFmpeg looks ahead before it gives the first block: of a pipe, whose sound is live, a few frames.
+
+    By default it would wait for up to five seconds. Transport streams and their like name their tracks on the way.
+    """
+    if isinstance(source, _Seekable):
+        return {}
+    few = {} if container.demuxer in _TRACKS_ON_THE_WAY else {"probesize": str(_PIPE_BYTES)}
+    return {"analyzeduration": "1", **few}
+
+
+@contextmanager
+def _opened(source: _Bytes, container: Container, lenient: bool) -> Iterator[AvSound]:
+    try:
+        opened = av.open(
+            source,
+            "r",
+            format=container.demuxer,
+            container_options={"protocol_whitelist": "none", **_probing(source, container)},
+            metadata_errors="replace",
+            io_open=_no_other_file,
+        )
+    except av.error.FFmpegError as error:
+        source.check()
+        raise _problem(source, container, error) from error
+    with opened:
+        source.check()
+        stream = opened.streams.best("audio")
+        if stream is None:
+            raise AudioProblem(f"no sound: this {container.name} has no sound track")
+        if stream.codec_context is None:
+            raise AudioProblem(f"unreadable: the sound in this {container.name} is encrypted or of an unknown codec")
+        stream.codec_context.thread_count = 1
+        codec = stream.codec_context.name
+        if codec == "alac":  # its last packet says how long it is; the container's trimming would cut it a second time
+            stream.codec_context.options = {"flags2": "+skip_manual"}
+        elif codec in _CHECKED_CODECS and not lenient:
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        frames = _frames(opened, stream, source, container, lenient)
+        first = next(frames, None)
+        if first is None:
+            raise AudioProblem(f"empty: no samples could be decoded from this {container.name}")
+        rate_hz = int(first.sample_rate)
+        seconds = None if stream.duration is None or stream.time_base is None else stream.duration * stream.time_base
+        yield AvSound(
+            container=container,
+            codec=stream.codec_context.codec.canonical_name,
+            sample_rate_hz=rate_hz,
+            channels=len(first.layout.channels),
+            samples=round(seconds * rate_hz) if seconds is not None and container.counts else None,
+            blocks=_blocks(chain([first], frames), rate_hz),
+        )
+
+
+def _frames(opened: Any, stream: Any, source: _Bytes, container: Container, lenient: bool) -> Iterator[Any]:
+    """The decoded frames. Damage is told, except at either end of a broadcast and in a packet that is cut off."""
+    some, damage = False, None
+    for packet in _packets(opened, stream, source, container, lenient):
+        try:
+            frames = packet.decode()
+        except av.error.MemoryError as error:
+            raise MemoryError(f"FFmpeg has no memory to decode this {container.name}") from error
+        except av.error.FFmpegError as error:
+            forgiven = lenient or packet.is_corrupt or (container.broadcast and not some)
+            if not forgiven and not bytes(packet)[:8].startswith(_TAGS):  # between MP3 files that were joined
+                damage = error
+            continue
+        if frames and damage is not None:
+            break
+        some = some or bool(frames)
+        yield from frames
+    else:
+        if container.broadcast:
+            damage = None
+    if damage is not None:
+        raise AudioProblem(f"damaged: a part of this {container.name} cannot be decoded") from damage
+
+
+def _packets(opened: Any, stream: Any, source: _Bytes, container: Container, lenient: bool) -> Iterator[Any]:
+    packets, packet = opened.demux(stream), None
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError as error:
+            source.check()
+            if lenient and packet is not None:  # what follows the sound may be a tag
+                return
+            raise _problem(source, container, error) from error
+        source.check()
+        if packet is None:
+            return
+        yield packet
+
+
+def _blocks(frames: Iterator[Any], rate_hz: int) -> Iterator[NDArray[np.float32]]:
+    done = 0
+    for frame in frames:
+        if frame.sample_rate != rate_hz:
+            raise AudioProblem(
+                f"its rate changes from {rate_hz:,} to {frame.sample_rate:,} Hz after {done / rate_hz:.1f} s: split it "
+                "there"
+            )
+        block = _floats(frame)
+        done += len(block)
+        yield block
+
+
+def _floats(frame: Any) -> NDArray[np.float32]:
+    """(samples, channels) of a frame, in full scale 1."""
+    channels, values = len(frame.layout.channels), frame.to_ndarray()
+    sound = values.T if frame.format.is_planar else values.reshape(-1, channels)
+    scale = _FULL_SCALE.get(frame.format.packed.name)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and that is refused
+        if scale is None:
+            return np.ascontiguousarray(sound, np.float32)
+        silence = 128 if frame.format.packed.name == "u8" else 0
+        floats: NDArray[np.float32] = (sound.astype(np.float64) - silence) / scale
+        return floats.astype(np.float32)
+
+
+def _problem(source: _Bytes, container: Container, error: av.error.FFmpegError) -> AudioProblem:
+    if isinstance(error, av.error.PatchWelcomeError) and container.demuxer == "ogg":
+        return AudioProblem("its rate or kind of sound changes on the way: split it there")
+    if container.index_at_end and not isinstance(source, _Seekable):
+        return AudioProblem(
+            f"unreadable from a pipe: this {container.name} is damaged or has its index at the end, so give the file"
+        )
+    reason = (error.strerror or str(error)).lower()
+    return AudioProblem(f"unreadable: damaged or cut off, for FFmpeg says of this {container.name}: {reason}")

@@ -1,0 +1,321 @@
+"""What an experiment is: one frozen `Experiment`, in TOML and as flat dotted keys, with schema and fingerprint.
+
+The defaults of every class are the reference system of the report (IDLab, DCASE 2021 task 1a, system 1); the recipe
+`qat_8b` spells them out with the section of each value. Only a key that came later may have another value there: its
+default is what files without it mean. Before you add a key, read the rule in `asc.config.fingerprint`: its default must
+change nothing. Dotted keys reach into tuples: `architecture.widths.1`.
+"""
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import tomli_w
+
+from asc.config.fingerprint import SCHEMA, fingerprint, readable, without_defaults
+from asc.errors import InputError
+from asc.results import CalibrationMethod
+from asc.typed import Scalar, Value, assign, build, leaves, nested, widen
+
+Storage = Literal["int8", "float16"]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontEnd:
+    """Log-mel filter bank energies (report, section 2.2).
+
+    `noise_steps` is a noise floor inside the logarithm: the expected mel energies of white noise are added to those of
+    the clip. It is the root mean square of that noise, in steps of 16 bits with the clip's peak at full scale; 0 adds
+    none. Without a floor, a network can depend on what lies below the last bit of its audio.
+    """
+
+    sample_rate_hz: int = 44_100
+    window_s: float = 0.030
+    hop_s: float = 0.010
+    dft_points: int = 4096
+    mel_bands: int = 128
+    log_offset: float = 1e-5
+    noise_steps: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check that the window fits the DFT and that frames are whole samples apart."""
+        widen(self)
+        for key, least, most in (
+            ("sample_rate_hz", 1_000, 768_000),
+            ("dft_points", 16, 65_536),
+            ("mel_bands", 8, 1_024),
+        ):
+            value = getattr(self, key)
+            _require(least <= value <= most, f"front_end.{key} must lie within {least:,} and {most:,}, got {value}")
+        _require(self.log_offset > 0, f"front_end.log_offset must be above 0, got {self.log_offset}")
+        _require(
+            0 <= self.noise_steps <= 1_000,
+            f"front_end.noise_steps must be 0 (no noise floor) or more and at most 1,000, got {self.noise_steps}",
+        )
+        _require(self.hop_samples >= 1, f"front_end.hop_s must be at least one sample, got {self.hop_s}")
+        _require(
+            1 <= self.window_samples <= self.dft_points,
+            f"front_end.window_s is {self.window_samples} samples, but front_end.dft_points is {self.dft_points}: "
+            "the window must not be longer than the DFT",
+        )
+
+    @property
+    def window_samples(self) -> int:
+        """Length of the Hann window in samples."""
+        return round(self.window_s * self.sample_rate_hz)
+
+    @property
+    def hop_samples(self) -> int:
+        """Distance of two frames in samples."""
+        return round(self.hop_s * self.sample_rate_hz)
+
+    def frames(self, seconds: float) -> int:
+        """Frames of a clip of this length: centred frames, the last dropped (DESIGN: 100 a second).
+
+        Raises:
+            InputError: the length is not a finite number.
+        """
+        _require(math.isfinite(seconds), f"the length of the audio must be a number of seconds, got {seconds}")
+        return int(round(seconds * self.sample_rate_hz)) // self.hop_samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augment:
+    """Augmentation in the time domain, on the fly (report, section 2.1)."""
+
+    crop_s: float = 3.0
+    speed_factors: tuple[float, ...] = (0.85, 1.0, 1.15)
+    mixup_alpha: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        widen(self)
+        _require(self.crop_s >= 0.1, f"augment.crop_s must be at least 0.1 s, got {self.crop_s}")
+        _require(
+            len(self.speed_factors) >= 1, "augment.speed_factors must name at least one factor (1.0 changes nothing)"
+        )
+        _require(
+            all(0.5 <= factor <= 2.0 for factor in self.speed_factors),
+            f"augment.speed_factors must lie within 0.5 and 2, got {list(self.speed_factors)}",
+        )
+        _require(self.mixup_alpha >= 0, f"augment.mixup_alpha must be 0 (no mixup) or more, got {self.mixup_alpha}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """The residual network with squeeze-and-excitation (report, section 2.3).
+
+    Stages have a width (channels), a depth (double conv blocks) and an SE bottleneck; strides are given for each block.
+    """
+
+    family: Literal["resnet_se"] = "resnet_se"
+    widths: tuple[int, ...] = (24, 48)
+    depths: tuple[int, ...] = (3, 3)
+    se_bottlenecks: tuple[int, ...] = (4, 8)
+    frequency_strides: tuple[int, ...] = (2, 2, 1, 2, 1, 1)
+    time_strides: tuple[int, ...] = (2, 2, 1, 2, 1, 1)
+    cardinality: int = 4
+    classes: int = 10
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together."""
+        for key in ("depths", "se_bottlenecks"):
+            count = len(getattr(self, key))
+            _require(
+                count == len(self.widths),
+                f"architecture.{key} has {count} stages, but architecture.widths has {len(self.widths)}",
+            )
+        for key in ("frequency_strides", "time_strides"):
+            strides = getattr(self, key)
+            _require(
+                len(strides) == sum(self.depths),
+                f"architecture.{key} has {len(strides)} values, but architecture.depths has {sum(self.depths)} blocks",
+            )
+            _require(
+                all(1 <= s <= 8 for s in strides), f"architecture.{key} must lie within 1 and 8, got {list(strides)}"
+            )
+        for key in ("widths", "depths", "se_bottlenecks"):
+            _require(
+                len(getattr(self, key)) >= 1 and min(getattr(self, key)) >= 1,
+                f"architecture.{key} must hold values of at least 1, got {list(getattr(self, key))}",
+            )
+        _require(self.cardinality >= 1, f"architecture.cardinality must be at least 1, got {self.cardinality}")
+        _require(
+            all(width % self.cardinality == 0 for width in self.widths),
+            f"architecture.widths {list(self.widths)} must be multiples of architecture.cardinality {self.cardinality}",
+        )
+        _require(self.classes >= 2, f"architecture.classes must be at least 2, got {self.classes}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compression:
+    """How weights are stored, which share of them is pruned, and when quantisation ranges settle (report, section 3).
+
+    `int8` is trained with quantisation (3.1). `float16` is trained in 32 bits and stored in 16; it computes in 32.
+    `prune_ratio` is the share of the smallest weights that is set to zero after the first cycle, for good (3.3).
+    """
+
+    storage: Storage = "int8"
+    prune_ratio: float = 0.0
+    freeze_share: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        widen(self)
+        _require(
+            0 <= self.prune_ratio < 1,
+            f"compression.prune_ratio must be 0 (no pruning) or more and below 1, got {self.prune_ratio}",
+        )
+        _require(
+            0 <= self.freeze_share < 1,
+            f"compression.freeze_share must lie within 0 and 1 (a share of the last cycle), got {self.freeze_share}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Which calibration of the logits is fused into the last layer after training (report, section 2.4).
+
+    `fit_on` names the split that it is fitted on. "test" reproduces the starred rows of the report: figures on the
+    test fold are optimistic then.
+    """
+
+    method: CalibrationMethod = "none"
+    fit_on: Literal["calibration", "test"] = "calibration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Adam under CyclicLR, policy triangular2 (report, section 2.1)."""
+
+    cycles: int = 3
+    epochs_per_cycle: int = 120
+    learning_rate_min: float = 1e-6
+    learning_rate_max: float = 1e-3
+    weight_decay: float = 1e-4
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        widen(self)
+        for key in ("cycles", "epochs_per_cycle", "batch_size"):
+            _require(getattr(self, key) >= 1, f"schedule.{key} must be at least 1, got {getattr(self, key)}")
+        _require(self.batch_size >= 2, f"schedule.batch_size must be at least 2 (batch norm), got {self.batch_size}")
+        _require(
+            0 < self.learning_rate_min <= self.learning_rate_max,
+            f"schedule.learning_rate_min {self.learning_rate_min} must be above 0 and not above "
+            f"schedule.learning_rate_max {self.learning_rate_max}",
+        )
+        _require(self.weight_decay >= 0, f"schedule.weight_decay must be 0 or more, got {self.weight_decay}")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole schedule."""
+        return self.cycles * self.epochs_per_cycle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """Everything that decides a training but the data: two equal experiments on equal data give the same weights."""
+
+    seed: int = 0
+    front_end: FrontEnd = field(default_factory=FrontEnd)
+    augment: Augment = field(default_factory=Augment)
+    architecture: Architecture = field(default_factory=Architecture)
+    compression: Compression = field(default_factory=Compression)
+    calibration: Calibration = field(default_factory=Calibration)
+    schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        """Check ranges and what must fit together."""
+        _require(0 <= self.seed < 2**63, f"seed must be 0 or more and below 2^63, got {self.seed}")
+        pruned, method = self.compression.prune_ratio > 0, self.calibration.method
+        _require(
+            not pruned or self.schedule.cycles >= 2,
+            f"compression.prune_ratio {self.compression.prune_ratio} prunes after the first cycle, so training must "
+            f"go on after it: set schedule.cycles to 2 or more, got {self.schedule.cycles}",
+        )
+        _require(
+            not pruned or method in ("none", "temperature"),
+            f"calibration.method {method} would fill the zeros of a pruned network: use temperature, which keeps them",
+        )
+
+    @property
+    def first_kept_epoch(self) -> int:
+        """The first epoch whose network may be stored: after the pruning, if there is one."""
+        return self.schedule.epochs_per_cycle + 1 if self.compression.prune_ratio > 0 else 1
+
+    def flat(self) -> dict[str, Scalar]:
+        """Every value under its dotted key, tuples by index: `architecture.widths.1` -> 48."""
+        return dict(leaves(dataclasses.asdict(self)))
+
+    def tree(self) -> dict[str, Any]:
+        """Every value in nested tables as files hold them: without later keys that have their defaults."""
+        return without_defaults(dataclasses.asdict(self), dataclasses.asdict(type(self)()))
+
+    def updated(self, values: Mapping[str, Value]) -> Self:
+        """A copy with the values of these dotted keys; a key may name a whole tuple or one element of it.
+
+        Raises:
+            InputError: unknown key (the nearest ones are named), wrong type, or values that do not fit together.
+        """
+        tree = dataclasses.asdict(self)
+        for key, value in values.items():
+            assign(tree, key, value)
+        return build(type(self), tree)
+
+    @classmethod
+    def from_flat(cls, values: Mapping[str, Scalar]) -> Self:
+        """The experiment whose `flat()` this is; unlike `updated`, tuples get the length that the keys give them.
+
+        Raises:
+            InputError: as `updated`.
+        """
+        return build(cls, nested(values))
+
+    @classmethod
+    def of_model(cls, tree: Mapping[str, Any]) -> Self:
+        """The experiment of a model file, whose tree is that of `tree()`; training keys unknown here are left out.
+
+        Raises:
+            InputError: as `updated`.
+        """
+        return build(cls, readable(tree, dataclasses.asdict(cls())), "config.")
+
+    def to_toml(self) -> str:
+        """TOML text that `from_toml` reads back to an equal experiment."""
+        return tomli_w.dumps({"schema": SCHEMA, **dataclasses.asdict(self)})
+
+    @classmethod
+    def from_toml(cls, text: str, source: str = "config") -> Self:
+        """Read TOML text; keys that are left out take their defaults, `source` names the file in errors.
+
+        Raises:
+            InputError: not TOML, another schema version, an unknown key, a wrong type or value.
+        """
+        try:
+            tree: dict[str, Any] = tomllib.loads(text)
+        except ValueError as error:
+            raise InputError(f"{source} is not valid TOML: {error}") from error
+        schema = tree.pop("schema", None)
+        if schema != SCHEMA:
+            raise InputError(
+                f"{source} has schema {schema!r}, but this asc reads schema {SCHEMA}: set `schema = {SCHEMA}`"
+            )
+        try:
+            return build(cls, tree)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that name this experiment, equal for equal ones."""
+        return fingerprint(self.tree())

@@ -1,0 +1,1 @@
+"""The shipped recipes: one TOML file each, read by `asc.config.recipes.loading`."""

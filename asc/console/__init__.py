@@ -1,0 +1,1 @@
+"""What people type and see: options, tables, progress, warnings."""

@@ -1,0 +1,142 @@
+"""Progress for people: a bar while files are worked on, a line for each epoch; plain lines without a terminal."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+from asc.config.experiment import Experiment
+from asc.results import EpochMetrics
+
+
+@contextlib.contextmanager
+def packing(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """`counting` while audio is packed."""
+    with counting(console, "packing audio") as progress:
+        yield progress
+
+
+@contextlib.contextmanager
+def counting(console: Console, doing: str, things: str = "clips") -> Iterator[Callable[[int, int], None]]:
+    """A `progress(done, total)` of `things` that draws a bar in a terminal, and says start and end elsewhere."""
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(doing, total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            if not console.is_terminal and done in (1, total):
+                console.print(f"{doing}: {done} of {total} {things}", markup=False)
+
+        yield progress
+
+
+@contextlib.contextmanager
+def transfers(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A `progress(what, bytes done, bytes in all)` with a bar for each `what`; a line for each quarter elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        tasks = {}
+        said: tuple[str, int] | None = None
+
+        def progress(what: str, done: int, total: int) -> None:
+            nonlocal said
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+            quarter = (what, 4 * done // max(total, 1))
+            if not console.is_terminal and quarter != said:
+                said = quarter
+                console.print(f"{what}: {done:,} of {total:,} bytes", markup=False)
+
+        yield progress
+
+
+class EpochLines:
+    """Prints each epoch of one training; in a terminal a line below them says where it stands and what time is left.
+
+    A context manager, called with every epoch.
+    """
+
+    def __init__(
+        self, console: Console, experiment: Experiment, *, history: Sequence[EpochMetrics] = (), held_out: bool = True
+    ) -> None:
+        """`history` are the epochs of a training that goes on; without `held_out` clips its last epoch is the best."""
+        self._console, self._schedule = console, experiment.schedule
+        self._clips = "validation" if held_out else "validation (clips that are trained on)"
+        self._counted_from = experiment.first_kept_epoch if held_out else experiment.schedule.epochs
+        self._started = time.monotonic()
+        self._first: int | None = None
+        self._last: EpochMetrics | None = None
+        self._best: EpochMetrics | None = None
+        for metrics in history:
+            self._compare(metrics)
+        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> "EpochLines":
+        """Start the live line where the output is a terminal."""
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the live line away; what was printed stays."""
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def __call__(self, metrics: EpochMetrics) -> None:
+        """Print an epoch."""
+        if self._first is None:
+            self._first = metrics.epoch - 1
+        self._last = metrics
+        self._compare(metrics)
+        self._console.print(
+            f"[{metrics.epoch}/{self._schedule.epochs}] lr {metrics.learning_rate:.2e}, "
+            f"train loss {metrics.train_loss:.3f}, {self._clips} log loss {metrics.valid_log_loss:.3f}, "
+            f"accuracy {metrics.valid_accuracy:.1%}, {metrics.seconds:.1f} s, about {clock(self._left())} left",
+            markup=False,
+        )
+
+    def _compare(self, metrics: EpochMetrics) -> None:
+        better = self._best is None or metrics.valid_log_loss <= self._best.valid_log_loss
+        if better and metrics.epoch >= self._counted_from:
+            self._best = metrics
+
+    def _left(self) -> float:
+        """Seconds, from the epochs that this process has trained."""
+        assert self._last is not None and self._first is not None
+        trained = self._last.epoch - self._first
+        return (time.monotonic() - self._started) / trained * (self._schedule.epochs - self._last.epoch)
+
+    def _view(self) -> Text:
+        if self._last is None:
+            return Text(f"first epoch: {clock(time.monotonic() - self._started)}")
+        schedule, epoch = self._schedule, min(self._last.epoch + 1, self._schedule.epochs)
+        cycle = (epoch - 1) // schedule.epochs_per_cycle + 1
+        best = f"best epoch {self._best.epoch}: log loss {self._best.valid_log_loss:.3f} \u00b7 " if self._best else ""
+        return Text(
+            f"cycle {cycle} of {schedule.cycles}, epoch {epoch} of {schedule.epochs} \u00b7 {best}"
+            f"about {clock(self._left())} left"
+        )
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `1 h 05 min`, `3 min 20 s` or `12 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

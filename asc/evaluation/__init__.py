@@ -1,0 +1,1 @@
+"""Figures of a network on clips, with intervals and caveats."""

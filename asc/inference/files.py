@@ -1,0 +1,130 @@
+"""Many sound files: which ones a list of files and folders means, and the prediction of each or why there is none."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asc.console import cli
+from asc.console.cli import shown
+from asc.console.prediction_text import Printer, file_names
+from asc.console.progress import counting
+from asc.data.sound_folder import Found, sound_below
+from asc.errors import InputError, machine_fault, some
+from asc.inference.predict import Model
+from asc.results import Prediction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A file or folder without prediction, and why, in a few words; `passed_over` is what of a folder these name."""
+
+    path: Path
+    reason: str
+    passed_over: tuple[Path, ...] = ()
+
+
+def predict_files(model: Model, paths: Iterable[Path], printer: Printer) -> int:
+    """Print the prediction of every file that `paths` mean; name those that cannot be used at the end.
+
+    JSON says whether all were looked at (`complete`), or Ctrl-C came before.
+
+    Returns the exit code: 2 where a file or folder cannot be used, 130 where Ctrl-C ended it, else 0.
+    """
+    listing = sound_files(paths)
+    files, problems = listing.files, list(listing.problems)
+    output, interrupted = printer.output, False
+    try:
+        with _progress(printer, len(files)) as progress:
+            for number, (path, said) in enumerate(predictions(model, files), start=1):
+                if isinstance(said, Unreadable):
+                    problems.append(said)
+                else:
+                    printer(path, said)
+                progress(number, len(files))
+    except KeyboardInterrupt:
+        interrupted = True
+    named = {path for problem in problems for path in problem.passed_over}
+    if others := [path for path in listing.passed_over if path not in named]:
+        output.say(f"passed over in folders: {_counted(others)}")
+    for problem in problems:
+        cli.complain(f"{shown(problem.path)}: {problem.reason}")
+    printer.finish(
+        complete=not interrupted,
+        labels=list(model.labels),
+        unreadable=[{**file_names(problem.path), "reason": shown(problem.reason)} for problem in problems],
+        passed_over=[file_names(path) for path in listing.passed_over],
+    )
+    of_all = f" of {len(files)}" if printer.count < len(files) else ""
+    unused = f"; {len(problems)} cannot be used and are named above" if problems else ""
+    output.say(f"{'stopped: ' * interrupted}{printer.count}{of_all} file{'s' * (len(files) != 1)} predicted{unused}")
+    return cli.INTERRUPTED if interrupted else cli.WRONG_INPUT if problems else cli.DONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a list of paths means: sound files, each once; what cannot be used; what lies beside them in folders."""
+
+    files: tuple[Path, ...]
+    problems: tuple[Unreadable, ...]
+    passed_over: tuple[Path, ...]
+
+
+def sound_files(paths: Iterable[Path]) -> Listing:
+    """The files that are named, and those below the folders that are named, sorted in each.
+
+    Below folders a name's ending decides (`sound_below`). Folders that cannot be listed, or hold no sound file, are
+    problems.
+    """
+    files, problems, passed_over = dict[Path, None](), list[Unreadable](), dict[Path, None]()
+    for path in paths:
+        if not path.is_dir():
+            files[path] = None
+            continue
+        found = sound_below(path)
+        files |= dict.fromkeys(found.files)
+        passed_over |= dict.fromkeys(found.passed_over)
+        problems += [Unreadable(path=folder, reason=f"unreadable: {reason}") for folder, reason in found.shut]
+        if not found.files and not found.shut:
+            problems.append(Unreadable(path=path, reason=_without_sound(found), passed_over=tuple(found.passed_over)))
+    return Listing(
+        files=tuple(files),
+        problems=tuple(problems),
+        passed_over=tuple(path for path in passed_over if path not in files),
+    )
+
+
+def _without_sound(found: Found) -> str:
+    others = f", only {_counted(found.passed_over)}" if found.passed_over else ""
+    return f"no sound file in this folder (wav, flac, ogg, mp3, m4a, ...){others}"
+
+
+def _counted(paths: Sequence[Path]) -> str:
+    return f"{len(paths):,} other{'s' * (len(paths) != 1)} ({some(shown(path) for path in paths)})"
+
+
+def predictions(model: Model, files: Sequence[Path]) -> Iterator[tuple[Path, Prediction | Unreadable]]:
+    """What the model says of every file, in order; a file that cannot be used stops none of the others."""
+    for path in files:
+        try:
+            yield path, model.predict_file(path)
+        except InputError as error:
+            yield path, Unreadable(path=path, reason=str(error).removeprefix(f"{path}: "))
+        except (MemoryError, RuntimeError) as error:  # torch has no error of its own for memory
+            fault = machine_fault(error)
+            if fault is None:
+                raise
+            yield path, Unreadable(path=path, reason=fault)
+
+
+@contextlib.contextmanager
+def _progress(printer: Printer, files: int) -> Iterator[Callable[[int, int], None]]:
+    """A bar below the lines in a terminal; elsewhere on standard error; none where it would cut through rows."""
+    output = printer.output
+    through_rows = printer.style == "csv" and output.results.is_terminal
+    if files < 2 or through_rows:
+        yield lambda done, total: None
+        return
+    console = output.results if output.results.is_terminal else output.progress
+    with counting(console, "predicting", "files") as progress:
+        yield progress

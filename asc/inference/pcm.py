@@ -1,0 +1,247 @@
+"""PCM from a pipe, raw or as WAV: bytes in pieces of any size to mono samples of full scale 1.
+
+A stream that begins with a RIFF/WAVE header, as `arecord` and `ffmpeg -f wav` send it, is read by its own format
+(https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html), and so is RF64 or BW64, whose lengths of 64 bits
+are in a chunk of their own (https://tech.ebu.ch/docs/tech/tech3306.pdf). Programs that cannot know how long they will
+record leave a length there that is none (`asc.audio.pcm_lengths`): such a stream lasts until it ends. Some of them stop
+where a length of 32 bits must, and say nothing: `PcmStream.limit` does.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asc.audio.pcm_lengths import no_length
+from asc.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Some samples of a stream, full scale 1: of each the mean of its channels, and the highest of any, (samples,)."""
+
+    sound: NDArray[np.float32]
+    loudest: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        return len(self.sound)
+
+
+Encoding = Literal["s16le", "s24le", "s32le", "f32le", "u8"]
+Read = Callable[[int], bytes]
+
+SAMPLE_BYTES: dict[Encoding, int] = {"u8": 1, "s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
+MOST_CHANNELS = 256
+_READ_BYTES = 2**16
+_LONGEST_CHUNK_BYTES = 2**20
+_LONGEST_HEADER_BYTES = 2**22
+_SAID_IN_64_BITS = 2**32 - 1
+WAVES = (b"RIFF", b"RF64", b"BW64")
+_LIMITS_BYTES = (2**31, 2**32)
+_ABOUT_BYTES = 2**16  # the header counts, and a writer stops at the end of a piece
+_OF_WAVE: dict[tuple[int, int], Encoding] = {
+    (1, 8): "u8",
+    (1, 16): "s16le",
+    (1, 24): "s24le",
+    (1, 32): "s32le",
+    (3, 32): "f32le",
+}
+_EXTENSIBLE = 0xFFFE
+
+
+def check_rate(sample_rate_hz: int) -> None:
+    """Raise InputError for a rate that no sound has."""
+    if not 100 <= sample_rate_hz <= 10_000_000:
+        raise InputError(f"the rate must lie within 100 and 10,000,000 Hz, got {sample_rate_hz}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PcmFormat:
+    """How the bytes of a stream are to be read."""
+
+    sample_rate_hz: int
+    channels: int
+    encoding: Encoding
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_rate(self.sample_rate_hz)
+        if not 1 <= self.channels <= MOST_CHANNELS:
+            raise InputError(f"the number of channels must lie within 1 and {MOST_CHANNELS}, got {self.channels}")
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
+        return self.channels * SAMPLE_BYTES[self.encoding]
+
+    def block(self, data: bytes) -> Block:
+        """The samples of whole frames."""
+        frames = _floats(data, self.encoding).reshape(-1, self.channels)
+        with np.errstate(invalid="ignore"):  # it is for who listens to refuse infinities (`asc.inference.stream`)
+            mean: NDArray[np.float32] = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
+        return Block(sound=mean, loudest=np.abs(frames).max(axis=1))
+
+    def __str__(self) -> str:
+        """As a person reads it."""
+        return f"{self.sample_rate_hz:,} Hz, {self.channels} channel{'s' * (self.channels > 1)}, {self.encoding}"
+
+
+class OtherWave(Exception):
+    """A WAV whose samples are no plain PCM of a kind that is read here; `ByteStream.rewind` goes back to its start."""
+
+
+class ByteStream:
+    """A stream of bytes that can be looked at before they are taken."""
+
+    def __init__(self, read: Read) -> None:
+        """`read(n)` gives at least one byte and at most n, as soon as there are any, and none at the end."""
+        self._read, self._waiting, self._header = read, b"", b""
+
+    def peek(self, count: int) -> bytes:
+        """The next bytes, left where they are; fewer at the end."""
+        while len(self._waiting) < count and (more := self._read(_READ_BYTES)):
+            self._waiting += more
+        return self._waiting[:count]
+
+    def read(self, count: int = _READ_BYTES, /) -> bytes:
+        """At most `count` bytes, as soon as there are any; none at the end."""
+        data = self._waiting[:count] if self._waiting else self._read(count)
+        self._waiting = self._waiting[count:]
+        return data
+
+    def skip(self, count: int) -> None:
+        """Pass over bytes."""
+        while count > 0 and (data := self.read(min(count, _READ_BYTES))):
+            count -= len(data)
+
+    def replace(self, start: bytes) -> None:
+        """Put other bytes in the place of as many that were looked at."""
+        self._waiting = start + self._waiting[len(start) :]
+
+    def header(self, count: int) -> bytes:
+        """Exactly `count` bytes of a header."""
+        data = self.peek(count)
+        if len(data) < count:
+            raise InputError("the stream ends within its RIFF/WAVE header: send all of it, or raw PCM without one")
+        if len(self._header) + count > _LONGEST_HEADER_BYTES:
+            raise InputError(
+                f"the stream's RIFF/WAVE header has more than {_LONGEST_HEADER_BYTES:,} bytes before its samples: send "
+                "WAV without pictures, or raw PCM"
+            )
+        self._header += data
+        self._waiting = self._waiting[count:]
+        return data
+
+    def rewind(self) -> None:
+        """Go back to the start of the header."""
+        self._waiting, self._header = self._header + self._waiting, b""
+
+
+@dataclass(slots=True, kw_only=True)
+class PcmStream:
+    """PCM of a known format: iterating gives its samples in blocks as they come; a cut-off frame is dropped.
+
+    `bytes_left` is what the header says is still to come, None where it says nothing; `has_header` is whether there is
+    one. `done_bytes` counts what was given.
+    """
+
+    source: ByteStream
+    format: PcmFormat
+    has_header: bool = False
+    bytes_left: int | None = None
+    done_bytes: int = 0
+
+    def __iter__(self) -> Iterator[Block]:
+        """Whole frames as they come."""
+        rest = b""
+        while self.bytes_left != 0 and (data := self.source.read()):
+            if self.bytes_left is not None:
+                data = data[: self.bytes_left]
+                self.bytes_left -= len(data)
+            self.done_bytes += len(data)
+            data = rest + data
+            whole = len(data) - len(data) % self.format.frame_bytes
+            rest = data[whole:]
+            if whole:
+                yield self.format.block(data[:whole])
+
+    @property
+    def limit(self) -> str | None:
+        """Why a WAV without a length ended, if that was where the writers of such streams stop."""
+        if not self.has_header or self.bytes_left is not None:
+            return None
+        limit = next((each for each in _LIMITS_BYTES if abs(self.done_bytes - each) <= _ABOUT_BYTES), None)
+        if limit is None:
+            return None
+        return (
+            f"it ended at {limit // 2**30} GiB, the longest that a WAV may be, where arecord and others stop: send raw "
+            "PCM, as arecord does with -t raw"
+        )
+
+
+def open_wave(source: ByteStream) -> PcmStream:
+    """The PCM of a stream that stands at a RIFF, RF64 or BW64 header; it then stands at its samples.
+
+    Raises:
+        InputError: a header that is cut off, too long or has no format.
+        OtherWave: a format that is not plain PCM.
+    """
+    found, data_bytes = _wave_header(source)
+    return PcmStream(source=source, format=found, has_header=True, bytes_left=data_bytes)
+
+
+def _wave_header(source: ByteStream) -> tuple[PcmFormat, int | None]:
+    """Format and bytes of the data, None where they are not known."""
+    start = source.header(12)
+    if start[8:] != b"WAVE":
+        raise InputError(f"the stream begins with {start[:4].decode()}, but is no WAVE: send WAV or raw PCM")
+    found: PcmFormat | None = None
+    long_size: int | None = None
+    while True:
+        name, size = struct.unpack("<4sI", source.header(8))
+        if name == b"data":
+            break
+        if size > _LONGEST_CHUNK_BYTES:
+            raise InputError(f"the stream's RIFF/WAVE header has a chunk of {size:,} bytes: send WAV or raw PCM")
+        chunk = source.header(size + size % 2)
+        if name == b"fmt ":
+            found = _wave_format(chunk)
+        elif name == b"ds64" and len(chunk) >= 16:
+            (long_size,) = struct.unpack("<Q", chunk[8:16])
+    if found is None:
+        raise InputError("the stream's RIFF/WAVE header names no format before its data: send WAV or raw PCM")
+    if size == _SAID_IN_64_BITS and long_size is not None:
+        return found, None if no_length(long_size, bits=64) else long_size
+    return found, None if no_length(size) else size
+
+
+def _wave_format(chunk: bytes) -> PcmFormat:
+    if len(chunk) < 16:
+        raise InputError("the format in the stream's RIFF/WAVE header is cut off: send WAV or raw PCM")
+    tag, channels, rate_hz, _, _, bits = struct.unpack("<HHIIHH", chunk[:16])
+    if tag == _EXTENSIBLE and len(chunk) >= 26:
+        (tag,) = struct.unpack("<H", chunk[24:26])
+    encoding = _OF_WAVE.get((tag, bits))
+    if encoding is None:
+        raise OtherWave(f"tag {tag}, {bits} bits")
+    return PcmFormat(sample_rate_hz=rate_hz, channels=channels, encoding=encoding)
+
+
+def _floats(data: bytes, encoding: Encoding) -> NDArray[np.float32]:
+    match encoding:
+        case "u8":
+            return (np.frombuffer(data, "u1").astype(np.float32) - 128) / np.float32(2**7)
+        case "s16le":
+            return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(2**15)
+        case "s24le":
+            padded = np.zeros((len(data) // 3, 4), np.uint8)
+            padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)  # the lowest byte of 32 bits stays 0
+            return padded.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
+        case "s32le":
+            return np.frombuffer(data, "<i4").astype(np.float32) / np.float32(2**31)
+        case "f32le":
+            return np.frombuffer(data, "<f4").astype(np.float32)

@@ -1,0 +1,274 @@
+"""A stream to predictions over a sliding window, at a cost per second of audio that the window does not change.
+
+The window is kept as pieces, one for each step (a second, say), and of every piece the sums that its means are made of:
+of the log-mel, of the maps that the SE gates look at, of the last map and of its squares. At every step
+
+1. the log-mel frames of a new piece are computed (`asc.inference.listening`), and the piece that has left the window is
+   taken off the totals;
+2. the network runs over the newest pieces: the new one, and those before it for which frames to their right were
+   missing. An output depends on `reach_frames` to either side, so a run has that many frames more on both sides, whose
+   outputs are not used; behind the newest frame there are zeros, as behind the end of a clip. A run begins at a
+   multiple of the network's stride in time, so that strided layers look at the same frames in every run;
+3. it runs over two pieces more, those that have waited longest, so that pieces follow the window that they are in (of
+   a short window, of three steps or so, there are fewer, and it costs less);
+4. the totals of the last map give the means and deviations that the last layer is given.
+
+What the front end takes off and what the gates follow are means over the whole window, from the totals at that moment.
+So a label at second t is about the window that ends at t, without delay. It is an approximation of `Model.predict` on
+the window's audio, which differs in this:
+
+- A piece keeps the means of the window in which it was last run; `predict` takes those of the whole window for all of
+  it. This is most of the difference where the sound changes within a window, and just after that: a very different
+  past shows for one more window, fading, then not at all.
+- Left of the window there is what was heard before, up to `reach_frames` and a window of the front end; `predict` has
+  zeros there. And strided layers look at every n-th frame of the stream, not of the window.
+- Samples are rounded to 16 bits of the highest peak in the window up to their step, not in the whole window.
+- A window of more than 30 s is one window here; `predict` cuts it.
+
+A stream's first step is `predict` exactly, but for the order of sums.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asc.audio.level_notes import level_note
+from asc.errors import InputError
+from asc.inference.listening import Listener
+from asc.inference.predict import Model, check_level
+from asc.models.layers import pooled_statistics
+from asc.results import Prediction
+from asc.size.stream_memory import kept_frames, lag_steps
+
+SHORTEST_STEP_S = 0.1
+# What is kept of a window of an hour takes 0.35 GB (0.9 GB with the shortest step) of a network of 128 kB; the network
+# runs over twice the step at once, which takes 0.25 GB.
+LONGEST_STEP_S = 60
+LONGEST_WINDOW_S = 3600
+# Old pieces that are run again in a step. On the 40 scenes of tests/test_stream.py probabilities are 0.070, 0.040,
+# 0.025 and 0.018 away from `predict` with 0, 1, 2 and 3 of them; each is a run over a piece and twice the reach.
+RUN_AGAIN = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a model says of the window that ends `time_s` after the start of a stream."""
+
+    time_s: float
+    prediction: Prediction
+
+
+class Follower:
+    """Follows one stream: samples in, a prediction at every step."""
+
+    def __init__(self, model: Model, sample_rate_hz: int, *, window_s: float = 10.0, every_s: float = 1.0) -> None:
+        """Begin a stream of this rate. Until it is as long as the window, predictions are about all that was heard.
+
+        Raises:
+            InputError: the window is no multiple of the step, or shorter than one stride of this network; either is
+                too short or too long.
+        """
+        experiment, topology = model.info.experiment, model.network.topology
+        front_end = experiment.front_end
+        self._model, self._rate_hz, self._every_s = model, sample_rate_hz, every_s
+        self._most = _steps(window_s, every_s)
+        # One number for each quantity that is summed: log-mel, the maps of the gates, the last map (and its squares).
+        self._gates = [gate.name for gate in topology.gates]
+        self._last_stride = topology.time_strides[topology.pool.name]
+        self._strides = [1, *(topology.time_strides[gate] for gate in self._gates), self._last_stride]
+        if front_end.frames(every_s) < 1 or front_end.frames(window_s) < self._last_stride:
+            raise InputError(
+                f"this network looks at every {self._last_stride}th frame of {front_end.hop_s:g} s: a window of "
+                f"{window_s:g} s and a step of {every_s:g} s are too short"
+            )
+        self._reach = topology.reach_frames
+        self._lag = lag_steps(experiment, every_s=every_s)
+        self._listener = Listener(model.log_mel, sample_rate_hz, steps=self._most)
+        most = kept_frames(experiment, window_s=window_s, every_s=every_s)
+        self._frames = _Frames(front_end.mel_bands, most)
+        self._pieces: deque[_Piece] = deque()
+        self._waiting: deque[_Piece] = deque()
+        self._nothing = _Sums(torch.zeros((), dtype=torch.float64), 0)
+        self._totals = [self._nothing] * len(self._strides)
+        self._levels = _Levels(self._most)
+        self._done = 0
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of the stream up to now."""
+        return self._listener.heard / self._rate_hz
+
+    def feed(self, sound: NDArray[np.float32], loudest: NDArray[np.float32] | None = None) -> list[Heard]:
+        """Take the next samples (samples,), mono with full scale 1; what is said at the steps that they complete.
+
+        Of a mean of channels, `loudest` is the highest of any channel at each sample, without its sign.
+
+        Raises:
+            InputError: samples that are no finite numbers, or far beyond full scale.
+        """
+        if not np.isfinite(sound).all():
+            raise InputError("the stream has samples that are no finite numbers: say which format it has")
+        check_level(sound)
+        self._listener.feed(sound)
+        self._levels.feed(sound, loudest)
+        said = []
+        while self._listener.heard >= (samples := round((self._done + 1) * self._every_s * self._rate_hz)):
+            self._done += 1
+            said.append(Heard(time_s=self._done * self._every_s, prediction=self._step(samples)))
+        return said
+
+    @torch.inference_mode()
+    def _step(self, samples: int) -> Prediction:
+        self._levels.step(samples)
+        self._frames.put(*self._listener.frames(samples))
+        start = self._pieces[-1].stop if self._pieces else 0
+        self._pieces.append(_Piece(start, self._frames.stop, [self._nothing] * len(self._strides)))
+        if len(self._pieces) > self._most:
+            gone = self._pieces.popleft()
+            self._totals = [total - sums for total, sums in zip(self._totals, gone.sums, strict=True)]
+        newest = [self._pieces[-number] for number in range(min(self._lag + 1, len(self._pieces)), 0, -1)]
+        self._settle(0, newest, newest[0].start, self._frames.get(newest[0].start, newest[-1].stop))
+        self._run(newest)
+        for piece in [self._longest_waiting() for _ in range(RUN_AGAIN)]:
+            if piece is not None:
+                self._run([piece])
+                self._waiting.append(piece)
+        if len(newest) > self._lag:
+            self._waiting.append(newest[0])
+        return self._prediction()
+
+    def _longest_waiting(self) -> "_Piece | None":
+        """The piece in the window that was run longest ago, taken from those that wait."""
+        while self._waiting:
+            piece = self._waiting.popleft()
+            if piece.start >= self._pieces[0].start:
+                return piece
+        return None
+
+    def _run(self, pieces: Sequence["_Piece"]) -> None:
+        """Send neighbouring pieces through the network, with the means of the window as it is now."""
+        begin = max(0, pieces[0].start - self._reach) // self._last_stride * self._last_stride
+        log_mel = self._frames.get(begin, min(pieces[-1].stop + self._reach, self._frames.stop))
+        log_mel = log_mel - self._totals[0].mean.float()[:, None]
+        poolings = {
+            gate: partial(self._gate_means, number, pieces, begin) for number, gate in enumerate(self._gates, start=1)
+        }
+        last = self._model.network.last_map(log_mel[None, None], poolings)[0].double()
+        self._settle(-1, pieces, begin, torch.stack([last, last.square()]))
+
+    def _gate_means(self, number: int, pieces: Sequence["_Piece"], begin: int, x: Tensor) -> Tensor:
+        """Means over the window (1, channels) of the map that is (1, channels, bins, columns) in this run."""
+        self._settle(number, pieces, begin, x[0].mean(dim=1).double())
+        return self._totals[number].mean.float()[None]
+
+    def _settle(self, number: int, pieces: Sequence["_Piece"], begin: int, values: Tensor) -> None:
+        """Put the sums over values (..., columns) in the place of those that the pieces had; totals follow."""
+        stride = self._strides[number]
+        for piece in pieces:
+            first, stop = (-(-frame // stride) - begin // stride for frame in (piece.start, piece.stop))
+            sums = _Sums(values[..., first:stop].double().sum(-1), stop - first)
+            self._totals[number] = self._totals[number] - piece.sums[number] + sums
+            piece.sums[number] = sums
+
+    def _prediction(self) -> Prediction:
+        mean, mean_square = self._totals[-1].mean
+        variance = (mean_square - mean.square()).clamp_(min=0)
+        logits = self._model.network.head(pooled_statistics(mean[None], variance[None]).float())
+        probabilities = torch.softmax(logits.double(), dim=1)[0]
+        return Prediction(
+            labels=self._model.labels, probabilities=tuple(probabilities.tolist()), note=self._levels.note()
+        )
+
+
+class _Levels:
+    """The peaks of a stream in its latest steps: of the mean of its channels, and of any channel."""
+
+    def __init__(self, steps: int) -> None:
+        """Keep the peaks of the latest `steps` steps."""
+        self._peaks: deque[NDArray[np.float32]] = deque(maxlen=steps)
+        self._rest, self._done = np.zeros((2, 0), np.float32), 0
+
+    def feed(self, sound: NDArray[np.float32], loudest: NDArray[np.float32] | None) -> None:
+        """Take the stream's next samples, (samples,) each."""
+        mean = np.abs(sound)
+        more = np.stack([mean, mean if loudest is None else loudest])
+        self._rest = np.concatenate([self._rest, more], axis=1)
+
+    def step(self, samples: int) -> None:
+        """End a step with this number of samples of the stream."""
+        count = samples - self._done
+        self._peaks.append(self._rest[:, :count].max(axis=1))
+        self._rest, self._done = self._rest[:, count:], samples
+
+    def note(self) -> str | None:
+        """What is to be said of the level of these steps."""
+        peak, loudest = np.max(self._peaks, axis=0).tolist()
+        return level_note(peak, loudest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Sums of values, float64, and how many of each there are."""
+
+    values: Tensor
+    count: int
+
+    def __add__(self, other: "_Sums") -> "_Sums":
+        return _Sums(self.values + other.values, self.count + other.count)
+
+    def __sub__(self, other: "_Sums") -> "_Sums":
+        return _Sums(self.values - other.values, self.count - other.count)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.values / self.count
+
+
+@dataclass(slots=True)
+class _Piece:
+    """One step of a stream: its frames, and its sums of every quantity."""
+
+    start: int
+    stop: int
+    sums: list[_Sums]
+
+
+class _Frames:
+    """The latest log-mel frames of a stream, by their numbers in it; a frame is copied a bounded number of times."""
+
+    def __init__(self, bands: int, most: int) -> None:
+        """Keep the latest `most` frames, at least."""
+        self._data, self._first, self._most = torch.zeros(bands, 2 * most), 0, most
+        self.stop = 0
+
+    def put(self, start: int, frames: Tensor) -> None:
+        """Put frames (bands, count) in the place of all from number `start` on."""
+        self.stop = start + frames.shape[1]
+        if self.stop - self._first > self._data.shape[1]:
+            first = self.stop - self._most
+            kept = self._data[:, first - self._first : start - self._first].clone()
+            self._data[:, : start - first], self._first = kept, first
+        self._data[:, start - self._first : self.stop - self._first] = frames
+
+    def get(self, start: int, stop: int) -> Tensor:
+        """Frames (bands, stop - start); a view."""
+        return self._data[:, start - self._first : stop - self._first]
+
+
+def _steps(window_s: float, every_s: float) -> int:
+    if not (math.isfinite(every_s) and every_s >= SHORTEST_STEP_S):
+        raise InputError(f"the step between predictions must be at least {SHORTEST_STEP_S} s, got {every_s}")
+    if every_s > LONGEST_STEP_S:
+        raise InputError(f"the step between predictions must be at most {LONGEST_STEP_S} s, got {every_s:g} s")
+    if math.isfinite(window_s) and window_s > LONGEST_WINDOW_S:
+        raise InputError(f"the window must be at most {LONGEST_WINDOW_S:,} s, got {window_s:g} s")
+    if not math.isfinite(window_s) or abs(window_s / every_s - round(window_s / every_s)) > 1e-6 or window_s < every_s:
+        raise InputError(f"the window must be a multiple of the step of {every_s:g} s, got {window_s:g} s")
+    return round(window_s / every_s)

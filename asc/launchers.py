@@ -1,0 +1,30 @@
+"""Where the launch scripts lie, and what to type to start one: in a checkout, or where asc was installed from a wheel.
+
+A wheel holds `launch/` and `search_spaces/` within the package, and the command `asc` that starts them (`asc.command`).
+"""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT = _PACKAGE.parent / "launch"
+NAMES = ("search", "train", "evaluate", "calibrate", "predict", "export", "size", "data", "track")
+
+
+def script(name: str) -> Path:
+    """The file of the launch script of this name, one of `NAMES`."""
+    folder = _CHECKOUT if _in_checkout() else _PACKAGE / "launch"
+    return folder / f"{name}.py"
+
+
+def command(name: str) -> str:
+    """What a user types to start it: `python launch/search.py`, or `asc search`."""
+    return f"python launch/{name}.py" if _in_checkout() else f"asc {name}"
+
+
+def search_spaces() -> Path:
+    """The folder of the shipped search spaces."""
+    return (_PACKAGE.parent if _in_checkout() else _PACKAGE) / "search_spaces"
+
+
+def _in_checkout() -> bool:
+    return (_CHECKOUT / "search.py").is_file()

@@ -1,0 +1,1 @@
+"""The one model file: its layout in tensors, its header, reading and writing."""

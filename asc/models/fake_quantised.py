@@ -1,0 +1,305 @@
+"""Fake-quantised layers for training: values lie on an 8-bit grid, gradients pass straight through.
+
+Jacob et al. 2017, https://arxiv.org/abs/1712.05877; report, section 3.1. Activations: per tensor, affine, steps 0..255.
+Weights: per output channel, symmetric, steps -127..127. In eval mode a layer computes with exactly the weights and
+biases that the integer form stores (`Stored`), so the two forms differ only by the rounding of float sums.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from asc.models.batch_norm import BatchNorm2d
+from asc.models.layers import folded
+from asc.models.workers import ALONE, Workers
+
+STEPS = 255
+WEIGHT_STEPS = 127
+BIAS_STEPS = 2**30
+_SMALLEST_SCALE = 2.0**-23
+
+
+class _OnGrid(torch.autograd.Function):
+    """Nearest grid point; the gradient is one within the grid and zero where the value was clamped.
+
+    Four vectorised passes: less than half the time of `torch.fake_quantize_per_tensor_affine` on a processor.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor | None) -> Tensor:
+        steps = torch.mul(x, scale.reciprocal()).round_()
+        if zero_point is not None:
+            steps.add_(zero_point)
+        ctx.save_for_backward(steps)
+        inside = steps.clamp(0, STEPS) if ctx.needs_input_grad[0] else steps.clamp_(0, STEPS)
+        if zero_point is not None:
+            inside.sub_(zero_point)
+        return inside.mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (steps,) = ctx.saved_tensors
+        # One pass for "zero unless 0 <= steps <= 255": hardtanh's own backward, half a step wider on both sides, in the
+        # layout of the steps, for batch norm's backward is several times slower where layouts differ.
+        gradient = torch.empty_like(steps)
+        torch.ops.aten.hardtanh_backward.grad_input(gradients[0], steps, -0.5, STEPS + 0.5, grad_input=gradient)
+        return gradient, None, None
+
+
+class ActivationQuantiser(nn.Module):
+    """Per-tensor affine 8-bit grid whose range follows the moving average of the batches' minima and maxima.
+
+    The range always holds 0, so that zero padding is exact. With `nonnegative` it starts at 0: the quantiser then
+    clamps negative values to 0 and so is the ReLU before it as well.
+    """
+
+    low: Tensor
+    high: Tensor
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, *, nonnegative: bool = False, momentum: float = 0.1) -> None:
+        """`momentum` is the weight of a new batch in the moving average; the first batch counts in full.
+
+        It is batch norm's: with torch's 0.01 the ranges lag behind in trainings of a few hundred steps.
+        """
+        super().__init__()
+        self.nonnegative = nonnegative
+        self.momentum = momentum
+        self.observing = True
+        self.workers: Workers = ALONE
+        self._known = False
+        self.register_buffer("low", torch.tensor(float("inf")))
+        self.register_buffer("high", torch.tensor(float("-inf")))
+        self.register_buffer("scale", torch.tensor(1.0))
+        self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of any shape on the grid, same shape. In training the range is updated first, unless it is frozen.
+
+        Raises:
+            RuntimeError: there is no range yet, for no batch was seen in training.
+        """
+        if self.training and self.observing:
+            self._follow(*self.batch_range(x.detach()))
+        else:
+            self.require_range()
+        on_grid: Tensor = _OnGrid.apply(x, self.scale, None if self.nonnegative else self.zero_point)  # type: ignore[no-untyped-call]
+        return on_grid
+
+    def batch_range(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Minimum and maximum of a batch, both (), over the parts of all workers."""
+        # amin and amax apart are several times faster on a processor than aminmax.
+        high = x.amax()
+        low = torch.zeros_like(high) if self.nonnegative else x.amin()
+        if self.workers.count == 1:
+            return low, high
+        negated_low, high = self.workers.max(torch.stack([-low, high]))
+        return -negated_low, high
+
+    def require_range(self) -> None:
+        """Check that a batch was seen; looks at the buffers once, then costs nothing.
+
+        Raises:
+            RuntimeError: no batch was seen in training.
+        """
+        if self._known:
+            return
+        if not bool(torch.isfinite(self.low)):
+            raise RuntimeError(
+                "an activation quantiser has seen no batch: run the network in training mode, or load a trained state, "
+                "before it is evaluated, frozen or converted"
+            )
+        self._known = True
+
+    def forget_check(self) -> None:
+        """Look at the buffers again at the next use: to be called when another state was loaded."""
+        self._known = False
+
+    def _follow(self, low: Tensor, high: Tensor) -> None:
+        low, high = low.clamp(max=0), high.clamp(min=0)
+        if not self._known:
+            self._known = bool(torch.isfinite(self.low))
+        if self._known:
+            self.low.lerp_(low, self.momentum)
+            self.high.lerp_(high, self.momentum)
+        else:
+            self.low.copy_(low)
+            self.high.copy_(high)
+        self.scale.copy_(((self.high - self.low) / STEPS).clamp_(min=_SMALLEST_SCALE))
+        if not self.nonnegative:
+            self.zero_point.copy_((-self.low / self.scale).round_().clamp_(0, STEPS))
+
+
+class _PassThrough(torch.autograd.Function):
+    """The second tensor forward, the gradient to the first: a straight-through estimator."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, replacement: Tensor) -> Tensor:
+        return replacement
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def weight_scale(weight: Tensor) -> Tensor:
+    """Step of each output channel (outputs,): its largest magnitude is 127 steps."""
+    largest = weight.detach().abs().amax(dim=tuple(range(1, weight.dim())))
+    return (largest / WEIGHT_STEPS).clamp_(min=_SMALLEST_SCALE)
+
+
+def fake_quantise_weight(weight: Tensor) -> Tensor:
+    """Weights (outputs, ...) on the grid of `weight_scale`, with a straight-through gradient.
+
+    The scale is a function of the weight alone, so it never lags behind the optimiser and needs no state.
+    """
+    scale = _per_output(weight_scale(weight), weight)
+    steps = torch.mul(weight.detach(), scale.reciprocal()).round_().mul_(scale)
+    on_grid: Tensor = _PassThrough.apply(weight, steps)  # type: ignore[no-untyped-call]
+    return on_grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What the integer form keeps of a layer: int8 weight (outputs, ...), int32 bias and float32 scale (outputs,).
+
+    A bias step is weight scale x input scale, so that it adds to the accumulator as it is.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    weight_scale: Tensor
+
+    def dequantised(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Float weight and bias that stand for the same numbers."""
+        weight = self.weight.to(input_scale.dtype) * _per_output(self.weight_scale, self.weight)
+        bias = self.bias.double() * self.weight_scale.double() * input_scale.double()
+        return weight, bias.to(input_scale.dtype)
+
+
+@torch.no_grad()
+def store(weight: Tensor, bias: Tensor, input_scale: Tensor) -> Stored:
+    """Round a layer's folded weight and bias to what is stored.
+
+    Where a channel's weights are so small beside its bias that the bias would not fit 32 bits, its step is widened.
+    """
+    scale = torch.maximum(weight_scale(weight), bias.abs() / (input_scale * BIAS_STEPS))
+    steps = torch.mul(weight, _per_output(scale.reciprocal(), weight)).round_().clamp_(-WEIGHT_STEPS, WEIGHT_STEPS)
+    bias_steps = (bias.double() / (scale.double() * input_scale.double())).round_()
+    return Stored(weight=steps.to(torch.int8), bias=bias_steps.to(torch.int32), weight_scale=scale)
+
+
+def _per_output(values: Tensor, weight: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (weight.dim() - 1))
+
+
+class ConvBnRelu(nn.Module):
+    """Convolution, batch norm and ReLU as one quantised layer; batch norm is folded into what is stored.
+
+    In training the quantised weight is that of the convolution itself. The grid of the folded weight, w gamma / sigma,
+    is the same one scaled by |gamma| / sigma per channel, so this equals scaling, quantising and dividing back, as
+    torch's fused `ConvBnReLU2d` does, without the divisions (https://docs.pytorch.org/docs/stable/quantization.html).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: tuple[int, int] = (3, 3),
+        stride: tuple[int, int] = (1, 1),
+        groups: int = 1,
+    ) -> None:
+        """`kernel`, of odd sizes, and `stride` are (frequency, time)."""
+        super().__init__()
+        padding = kernel[0] // 2, kernel[1] // 2
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+        self.norm = BatchNorm2d(outputs)
+        self.output = ActivationQuantiser(nonnegative=True)
+
+    def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
+        """(batch, inputs, bins, frames) to (batch, outputs, ceil(bins / stride), ceil(frames / stride)), on the grid.
+
+        `input_scale` is the step of x's grid; it decides how the bias is rounded in eval mode.
+        """
+        if self.norm.training:
+            y = self.norm(_convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None))
+        elif self.training:
+            weight, bias = folded(self.conv, self.norm)
+            y = _convolve(self.conv, x, fake_quantise_weight(weight), bias)
+        else:
+            weight, bias = self.stored(input_scale).dequantised(input_scale)
+            y = _convolve(self.conv, x, weight, bias)
+        quantised: Tensor = self.output(y)
+        return quantised
+
+    def stored(self, input_scale: Tensor) -> Stored:
+        """What the integer form keeps of this layer behind an input of this step."""
+        return store(*folded(self.conv, self.norm), input_scale)
+
+
+class QuantConv1x1(nn.Module):
+    """Quantised 1x1 convolution with bias, without batch norm or ReLU: the projection of a skip."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: tuple[int, int]) -> None:
+        """`stride` is (frequency, time)."""
+        super().__init__()
+        self.stride = stride
+        self.conv = nn.Conv2d(inputs, outputs, 1)
+        self.output = ActivationQuantiser()
+
+    def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
+        """Shapes as for `ConvBnRelu`: bins and frames are divided by the stride, rounded up."""
+        x = every(x, self.stride)
+        if self.training:
+            y = _convolve(self.conv, x, fake_quantise_weight(self.conv.weight), self.conv.bias)
+        else:
+            weight, bias = self.stored(input_scale).dequantised(input_scale)
+            y = _convolve(self.conv, x, weight, bias)
+        quantised: Tensor = self.output(y)
+        return quantised
+
+    def stored(self, input_scale: Tensor) -> Stored:
+        """What the integer form keeps of this layer behind an input of this step."""
+        assert self.conv.bias is not None
+        return store(self.conv.weight, self.conv.bias, input_scale)
+
+
+class QuantLinear(nn.Module):
+    """Quantised linear layer whose output is quantised too (report, section 3.1)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        """Build the layer; its weights come from torch's global generator."""
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs)
+        self.output = ActivationQuantiser()
+
+    def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
+        """(batch, inputs) to (batch, outputs), on the grid."""
+        if self.training:
+            y = functional.linear(x, fake_quantise_weight(self.linear.weight), self.linear.bias)
+        else:
+            y = functional.linear(x, *self.stored(input_scale).dequantised(input_scale))
+        quantised: Tensor = self.output(y)
+        return quantised
+
+    def stored(self, input_scale: Tensor) -> Stored:
+        """What the integer form keeps of this layer behind an input of this step."""
+        return store(self.linear.weight, self.linear.bias, input_scale)
+
+
+def every(x: Tensor, stride: tuple[int, int]) -> Tensor:
+    """The values of a map (batch, channels, bins, frames) that a strided 1x1 convolution looks at.
+
+    Backward through the weights of torch's own strided 1x1 convolution (2.13, processor, channels_last, fewer than 16
+    inputs) writes out of bounds, and the process dies; with the stride taken first it is sound and equal.
+    """
+    return x[:, :, :: stride[0], :: stride[1]]
+
+
+def _convolve(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return functional.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)

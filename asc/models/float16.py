@@ -1,0 +1,177 @@
+"""The stored form in 16 bits: float16 values, float32 arithmetic, batch norms folded (report, section 4, system 4).
+
+Values are kept as float32 tensors that hold float16 numbers, so that nothing is converted while it runs; the state_dict
+is float16, exactly what is stored.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, assert_never
+
+import torch
+from torch import Tensor, nn
+
+from asc.config.experiment import FrontEnd
+from asc.models.fake_quantised import every
+from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear
+from asc.models.layered import Layered, check_log_mel
+from asc.models.layers import (
+    Pooling,
+    SqueezeExcite,
+    StatisticsPool,
+    StoredNorm,
+    channels_last,
+    folded,
+    mean_of_map,
+)
+from asc.models.network import Network
+from asc.topology import layers as kinds
+from asc.topology.topology import Topology
+
+
+class HalfNet(Layered):
+    """The network as it is stored in 16 bits; its state_dict holds exactly the items of `asc.size.law.stored_items`."""
+
+    def __init__(self, topology: Topology, front_end: FrontEnd) -> None:
+        """Build the network without values: call `load_state_dict` next, or use `to_half`."""
+        super().__init__(topology, front_end)
+        for layer in self.topology.layers:
+            module = _built(layer)
+            if module is not None:
+                self.attach(layer.name, module)
+        self.register_state_dict_post_hook(_as_float16)  # type: ignore[no-untyped-call]
+        self.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.eval()
+
+    @torch.no_grad()
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Log-mel (batch, 1, mel_bands, frames), float32, to logits (batch, classes).
+
+        Raises:
+            InputError: another shape.
+        """
+        return self.head(self.statistics(log_mel))
+
+    def raw_logits(self, log_mel: Tensor) -> Tensor:
+        """What `forward` gives, as float64 (as the 8-bit form has it, whose logits lie on a grid)."""
+        return self(log_mel).double()  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def statistics(self, log_mel: Tensor) -> Tensor:
+        """What the last layer sees: log-mel (batch, 1, mel_bands, frames) to (batch, inputs) (errors as `forward`)."""
+        return self._run(log_mel, self.topology.layers[:-1])
+
+    @torch.no_grad()
+    def last_map(self, log_mel: Tensor, poolings: Mapping[str, Pooling] | None = None) -> Tensor:
+        """Log-mel as for `forward` to the map (batch, channels, bins, frames) that is pooled over time.
+
+        `poolings`, by the names of `Topology.gates`, stand in for the SE's own means where the log-mel are a part of
+        more (`asc.inference.stream`).
+
+        Raises:
+            InputError: another shape.
+        """
+        return self._run(log_mel, self.topology.before_pool, poolings)
+
+    def _run(
+        self, log_mel: Tensor, layers: Sequence[kinds.Layer], poolings: Mapping[str, Pooling] | None = None
+    ) -> Tensor:
+        check_log_mel(log_mel, self.front_end)
+        given = poolings or {}
+        return self.topology.walk(
+            lambda layer, read: self._output(layer, read, given.get(layer.name, mean_of_map)), log_mel, layers
+        )
+
+    def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
+        """What a layer makes of the tensors that it reads."""
+        y: Tensor
+        match layer:
+            case kinds.Input():
+                y = channels_last(*read)
+            case kinds.ConvNormRelu():
+                y = torch.relu_(self.module_of(layer)(*read))
+            case kinds.Projection():
+                y = self.module_of(layer)(every(read[0], layer.stride))
+            case kinds.SqueezeExcite():
+                y = self.module_of(layer)(*read, pooling)
+            case kinds.StatisticsPool() | kinds.Dense():
+                y = self.module_of(layer)(*read)
+            case kinds.Add():
+                y = read[0] + read[1]
+            case _:
+                assert_never(layer)
+        return y
+
+    @torch.no_grad()
+    def head(self, pooled: Tensor) -> Tensor:
+        """Pooled statistics (batch, inputs) of a `last_map` to logits (batch, classes)."""
+        logits: Tensor = self.classifier(pooled)
+        return logits
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The last layer."""
+        found = super().classifier
+        assert isinstance(found, nn.Linear)
+        return found
+
+
+def _built(layer: kinds.Layer) -> nn.Module | None:
+    """The module of a layer, if it has one."""
+    match layer:
+        case kinds.ConvNormRelu(kernel=kernel):
+            padding = kernel[0] // 2, kernel[1] // 2
+            return nn.Conv2d(layer.inputs, layer.outputs, kernel, layer.stride, padding, groups=layer.groups)
+        case kinds.Projection():
+            return nn.Conv2d(layer.inputs, layer.outputs, 1)
+        case kinds.SqueezeExcite():
+            return SqueezeExcite(layer.channels, layer.bottleneck, norm=StoredNorm(layer.bottleneck))
+        case kinds.StatisticsPool():
+            return StatisticsPool()
+        case kinds.Dense():
+            return nn.Linear(layer.inputs, layer.outputs)
+        case kinds.Input() | kinds.Add():
+            return None
+        case _:
+            assert_never(layer)
+
+
+def to_half(network: Network) -> HalfNet:
+    """The 16-bit form of a network that was trained without quantisation, on its device.
+
+    Raises:
+        ValueError: the network was trained for another storage.
+    """
+    if network.storage != "float16":
+        raise ValueError(f"a network of storage {network.storage} has no 16-bit form")
+    half = HalfNet(network.topology, network.front_end)
+    half.load_state_dict({name: to_float16(tensor) for name, tensor in _stored_state(network)}, strict=True)
+    return half.to(next(network.parameters()).device)
+
+
+def _stored_state(network: Network) -> Iterator[tuple[str, Tensor]]:
+    for name, module in network.named_modules():
+        match module:
+            case FloatConvBnRelu():
+                weight, bias = folded(module.conv, module.norm)
+                yield f"{name}.weight", weight
+                yield f"{name}.bias", bias
+            case FloatConv1x1(conv=inner) | FloatLinear(linear=inner):
+                assert isinstance(inner, nn.Conv2d | nn.Linear) and inner.bias is not None
+                yield f"{name}.weight", inner.weight
+                yield f"{name}.bias", inner.bias
+            case SqueezeExcite():
+                for key, value in module.state_dict(prefix=f"{name}.").items():
+                    if not key.endswith("num_batches_tracked"):
+                        yield key, value
+
+
+def to_float16(tensor: Tensor) -> Tensor:
+    """The nearest float16 numbers, of any shape; what is beyond their range becomes the largest of them."""
+    largest = torch.finfo(torch.float16).max
+    return tensor.detach().clamp(-largest, largest).half()
+
+
+def _as_float16(module: nn.Module, state: dict[str, Any], prefix: str, local_metadata: dict[str, Any]) -> None:
+    for name in [name for name in state if name.startswith(prefix)]:
+        state[name] = state[name].half()

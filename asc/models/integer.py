@@ -1,0 +1,276 @@
+"""The exact integer form: what is stored, evaluated with integer arithmetic (Jacob et al. 2017, arXiv:1712.05877).
+
+Integers are carried in float tensors: float32 is exact while no sum can reach 2^24, which is checked for each layer;
+float64 is taken otherwise, and always on a GPU, whose float32 convolutions may be TF32 or Winograd. Layers hand each
+other steps with the zero point taken off, so that zero padding is exact. SE and the statistics pooling are in float.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import assert_never
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from asc.config.experiment import FrontEnd
+from asc.models.fake_quantised import STEPS, ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear, every
+from asc.models.layered import Layered, check_log_mel
+from asc.models.layers import Pooling, SqueezeExcite, StatisticsPool, StoredNorm, channels_last, mean_of_map
+from asc.models.network import Network
+from asc.topology import layers as kinds
+from asc.topology.topology import Topology
+
+EXACT_IN_FLOAT32 = 2**24
+
+
+class IntegerQuantiser(nn.Module):
+    """A stored activation grid: float32 scale, int32 zero point."""
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self) -> None:
+        """Build the buffers; their values come from a state_dict."""
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(1.0))
+        self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float values to steps of the same shape, zero point taken off."""
+        return self.settle(torch.mul(x, self.scale.reciprocal()))
+
+    def settle(self, steps: Tensor) -> Tensor:
+        """Round steps that are not yet whole and clamp them to 8 bits, in place."""
+        zero_point = int(self.zero_point)
+        return steps.round_().clamp_(-zero_point, STEPS - zero_point)
+
+    def dequantise(self, steps: Tensor) -> Tensor:
+        """Steps to float values."""
+        return steps * self.scale
+
+
+class IntegerLayer(nn.Module):
+    """A convolution or linear layer of int8 weights, int32 biases and a requantised output.
+
+    A ReLU needs no operation of its own: the output's zero point is 0 then, and clamping to 8 bits does it.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    weight_scale: Tensor
+
+    def __init__(self, shape: tuple[int, ...], *, stride: tuple[int, int] = (1, 1), groups: int = 1) -> None:
+        """`shape` is that of the weight: (outputs, inputs / groups, rows, columns), or (outputs, inputs) if linear."""
+        super().__init__()
+        self.stride = stride
+        self.groups = groups
+        self.register_buffer("weight", torch.zeros(shape, dtype=torch.int8))
+        self.register_buffer("bias", torch.zeros(shape[0], dtype=torch.int32))
+        self.register_buffer("weight_scale", torch.ones(shape[0]))
+        self.output = IntegerQuantiser()
+
+    def forward(self, steps: Tensor, input_scale: Tensor) -> Tensor:
+        """Input steps (batch, inputs, ...) to output steps (batch, outputs, ...).
+
+        The multiplier is weight scale x input scale / output scale, in float32 as the fake-quantised form has it.
+        """
+        factor = self.weight_scale.double() * input_scale.double() / self.output.scale.double()
+        sums = self.accumulate(steps).round_().to(torch.float32)
+        return self.output.settle(sums.mul_(factor.float().view(-1, *[1] * (sums.dim() - 2))))
+
+    def accumulate(self, steps: Tensor) -> Tensor:
+        """The exact sums of integer products and bias, as float32 or float64."""
+        dtype = torch.float64 if steps.is_cuda or self.largest_sum() >= EXACT_IN_FLOAT32 else torch.float32
+        bias = self.bias.to(dtype)
+        if self.weight.dim() == 2:
+            return functional.linear(steps.to(dtype), self.weight.to(dtype), bias)
+        weight = self.weight.to(dtype, memory_format=torch.channels_last)
+        rows, columns = self.weight.shape[2:]
+        if rows == columns == 1:
+            return functional.conv2d(every(steps.to(dtype), self.stride), weight, bias, groups=self.groups)
+        return functional.conv2d(steps.to(dtype), weight, bias, self.stride, (rows // 2, columns // 2), 1, self.groups)
+
+    def real(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
+        """The float64 weight and bias that the integers stand for, behind an input of this step."""
+        scale = self.weight_scale.double()
+        return self.weight.double() * scale.view(-1, *[1] * (self.weight.dim() - 1)), self.bias * scale * input_scale
+
+    def largest_sum(self) -> int:
+        """No partial sum of any output can be larger than this, whatever the input."""
+        magnitudes = self.weight.to(torch.int64).abs().flatten(1).sum(1) * STEPS + self.bias.to(torch.int64).abs()
+        return int(magnitudes.max())
+
+
+class IntegerNet(Layered):
+    """The network as it is stored and shipped; its state_dict holds exactly the items of `asc.size.law.stored_items`.
+
+    Between layers run steps of 8-bit grids, with the zero point taken off.
+    """
+
+    def __init__(self, topology: Topology, front_end: FrontEnd) -> None:
+        """Build the network without values: call `load_state_dict` next, or use `to_integer`."""
+        super().__init__(topology, front_end)
+        for layer in self.topology.layers:
+            for name, module in _built(layer):
+                self.attach(name, module)
+        self.requires_grad_(False)
+        self.eval()
+
+    @torch.no_grad()
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Log-mel (batch, 1, mel_bands, frames), float32, to logits (batch, classes) on the grid of the last layer.
+
+        Raises:
+            InputError: another shape.
+        """
+        return self.logits(self.statistics(log_mel))
+
+    @torch.no_grad()
+    def statistics(self, log_mel: Tensor) -> Tensor:
+        """Log-mel as for `forward` to the steps (batch, inputs) that the last layer is given, zero point taken off.
+
+        Networks that differ in their last layer alone share them.
+
+        Raises:
+            InputError: another shape.
+        """
+        return self._run(log_mel, self.topology.layers[:-1])
+
+    @torch.no_grad()
+    def last_map(self, log_mel: Tensor, poolings: Mapping[str, Pooling] | None = None) -> Tensor:
+        """Log-mel as for `forward` to the map (batch, channels, bins, frames) that is pooled over time, in float.
+
+        `poolings`, by the names of `Topology.gates`, stand in for the SE's own means where the log-mel are a part of
+        more (`asc.inference.stream`).
+
+        Raises:
+            InputError: another shape.
+        """
+        steps = self._run(log_mel, self.topology.before_pool, poolings)
+        return self._real(self.topology.pool.reads[0], steps)
+
+    def _run(
+        self, log_mel: Tensor, layers: Sequence[kinds.Layer], poolings: Mapping[str, Pooling] | None = None
+    ) -> Tensor:
+        check_log_mel(log_mel, self.front_end)
+        given = poolings or {}
+        return self.topology.walk(
+            lambda layer, read: self._output(layer, read, given.get(layer.name, mean_of_map)), log_mel, layers
+        )
+
+    def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
+        """The steps that a layer makes of the steps that it reads."""
+        steps: Tensor
+        match layer:
+            case kinds.Input():
+                steps = channels_last(self.grid_of(layer.name)(*read))
+            case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+                steps = self.module_of(layer)(*read, self.grid_of(layer.reads[0]).scale)
+            case kinds.SqueezeExcite():
+                steps = self.grid_of(layer.name)(self.module_of(layer)(self._real(layer.reads[0], *read), pooling))
+            case kinds.Add():
+                one, other = (self._real(name, values) for name, values in zip(layer.reads, read, strict=True))
+                steps = self.grid_of(layer.name)(one + other)
+            case kinds.StatisticsPool():
+                steps = self._pooled(self.module_of(layer)(self._real(layer.reads[0], *read)))
+            case _:
+                assert_never(layer)
+        return steps
+
+    def _real(self, name: str, steps: Tensor) -> Tensor:
+        """Steps of the output of the layer of this name, as the float values that they stand for."""
+        values: Tensor = self.grid_of(name).dequantise(steps)
+        return values
+
+    def _pooled(self, pooled: Tensor) -> Tensor:
+        steps: Tensor = self.grid_of(self.topology.pool.name)(pooled)
+        return steps
+
+    @torch.no_grad()
+    def head(self, pooled: Tensor) -> Tensor:
+        """Pooled statistics (batch, inputs) of a `last_map`, in float, to logits (batch, classes)."""
+        return self.logits(self._pooled(pooled))
+
+    @torch.no_grad()
+    def logits(self, statistics: Tensor) -> Tensor:
+        """Steps (batch, inputs) of `statistics` to logits (batch, classes) on the grid of the last layer."""
+        layer = self.topology.classifier
+        return self._real(layer.name, self.classifier(statistics, self.statistics_scale))
+
+    @torch.no_grad()
+    def raw_logits(self, log_mel: Tensor) -> Tensor:
+        """Log-mel as for `forward` to float64 logits (batch, classes) before they are put on the grid: for calibration.
+
+        Raises:
+            InputError: another shape.
+        """
+        sums: Tensor = self.classifier.accumulate(self.statistics(log_mel)).double()
+        return sums * self.classifier.weight_scale.double() * self.statistics_scale.double()
+
+    @property
+    def classifier(self) -> IntegerLayer:
+        """The last layer."""
+        found = super().classifier
+        assert isinstance(found, IntegerLayer)
+        return found
+
+    @property
+    def statistics_scale(self) -> Tensor:
+        """The step () of what the last layer is given."""
+        scale: Tensor = self.grid_of(self.topology.classifier.reads[0]).scale
+        return scale
+
+
+def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of a layer by name; a convolution or linear layer holds its own grid."""
+    match layer:
+        case kinds.ConvNormRelu():
+            shape = layer.outputs, layer.inputs // layer.groups, *layer.kernel
+            yield layer.name, IntegerLayer(shape, stride=layer.stride, groups=layer.groups)
+        case kinds.Projection():
+            yield layer.name, IntegerLayer((layer.outputs, layer.inputs, 1, 1), stride=layer.stride)
+        case kinds.Dense():
+            yield layer.name, IntegerLayer((layer.outputs, layer.inputs))
+        case kinds.SqueezeExcite():
+            yield layer.name, SqueezeExcite(layer.channels, layer.bottleneck, norm=StoredNorm(layer.bottleneck))
+            yield layer.grid, IntegerQuantiser()
+        case kinds.StatisticsPool():
+            yield layer.name, StatisticsPool()
+            yield layer.grid, IntegerQuantiser()
+        case kinds.Input() | kinds.Add():
+            yield layer.grid, IntegerQuantiser()
+        case _:
+            assert_never(layer)
+
+
+def to_integer(network: Network) -> IntegerNet:
+    """The integer form of a trained network, on its device; equal to its eval mode but for the rounding of float sums.
+
+    Raises:
+        RuntimeError: an activation quantiser of the network never saw a batch.
+        ValueError: the network was trained without quantisation.
+    """
+    if network.storage != "int8":
+        raise ValueError(f"a network of storage {network.storage} has no integer form")
+    integer = IntegerNet(network.topology, network.front_end)
+    integer.load_state_dict(dict(_stored_state(network)), strict=True)
+    return integer.to(network.batch_norm_frozen.device)
+
+
+def _stored_state(network: Network) -> Iterator[tuple[str, Tensor]]:
+    for name, module in network.named_modules():
+        if isinstance(module, ActivationQuantiser):
+            module.require_range()
+            yield f"{name}.scale", module.scale
+            yield f"{name}.zero_point", module.zero_point
+        elif isinstance(module, SqueezeExcite):
+            for key, value in module.state_dict(prefix=f"{name}.").items():
+                if not key.endswith("num_batches_tracked"):
+                    yield key, value
+    for layer in network.topology.layers:
+        module = network.module_of(layer) if layer.name != layer.grid else None
+        if isinstance(module, ConvBnRelu | QuantConv1x1 | QuantLinear):
+            stored = module.stored(network.grid_of(layer.reads[0]).scale)
+            yield f"{layer.name}.weight", stored.weight
+            yield f"{layer.name}.bias", stored.bias
+            yield f"{layer.name}.weight_scale", stored.weight_scale

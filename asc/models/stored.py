@@ -1,0 +1,27 @@
+"""The stored form of a network, by its storage: what is evaluated, ranked and shipped (design decision 2)."""
+
+from asc.config.experiment import Experiment
+from asc.models.float16 import HalfNet, to_half
+from asc.models.integer import IntegerNet, to_integer
+from asc.models.network import Network
+from asc.topology.describe import topology_of
+
+StoredNet = IntegerNet | HalfNet
+
+
+def empty(experiment: Experiment) -> StoredNet:
+    """A stored form without values: call `load_state_dict` next."""
+    match experiment.compression.storage:
+        case "int8":
+            return IntegerNet(topology_of(experiment), experiment.front_end)
+        case "float16":
+            return HalfNet(topology_of(experiment), experiment.front_end)
+
+
+def to_stored(network: Network) -> StoredNet:
+    """The stored form of a trained network, on its device (errors as `to_integer` and `to_half`)."""
+    match network.storage:
+        case "int8":
+            return to_integer(network)
+        case "float16":
+            return to_half(network)

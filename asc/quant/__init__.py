@@ -1,1 +1,0 @@
-"""Quantisation: fake-quantised layers for training, the exact integer form for evaluation."""

@@ -1,1 +1,0 @@
-"""The shipped recipes: one TOML file each, read by `asc.recipes.loading`."""

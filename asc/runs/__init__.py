@@ -1,0 +1,1 @@
+"""A run's journal, folder and bucket."""

@@ -1,0 +1,142 @@
+"""A run's folder, `STORAGE/NAME/`: its journal, and `best/` with the model file, its config and its model card.
+
+Where the storage is a bucket, `runs/NAME/` is a working copy of what lies there, and asc.runs.mirror keeps the two
+alike.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from asc.errors import InputError
+from asc.model_file.artefact import load_model
+from asc.model_file.model_info import ModelInfo
+from asc.model_file.tensors import write_bytes
+from asc.runs.bucket import NOTE, Bucket, bucket_of, check_new_run, run_bucket, runs_folder, unwritable
+from asc.runs.journal import JOURNAL as JOURNAL
+from asc.runs.journal import fold, read_journal
+from asc.runs.model_card import Origin, model_card, origin
+from asc.training.train import BEST, LAST
+
+TRIALS = "trials"
+BEST_FOLDER = "best"
+MODEL = "model.safetensors"
+CONFIG = "config.toml"
+CARD = "model_card.md"
+# What a bucket holds of a run beside its journal and its trials. A training's LAST names its best epoch, so BEST must
+# never be older: copies are read in this order and written in the opposite one.
+KEPT_FILES = (
+    *(LAST, BEST, "leaderboard.json", "leaderboard.csv"),
+    *(f"{BEST_FOLDER}/{CARD}", f"{BEST_FOLDER}/{CONFIG}", f"{BEST_FOLDER}/{MODEL}"),
+)
+
+
+def new_run_folder(storage: str | Path, name: str) -> Path:
+    """Make the folder of a new run.
+
+    Raises:
+        InputError: as `check_new_run`, or the storage cannot be written.
+    """
+    check_new_run(storage, name)
+    folder = runs_folder(storage) / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if bucket_of(storage) is not None:
+            write_bytes(folder / NOTE, str(storage).encode())
+    except OSError as error:
+        raise unwritable(storage, error) from error
+    return folder
+
+
+def run_folder(storage: str | Path, name: str) -> Path:
+    """The folder of a run that exists; where it lies in a bucket, the working copy, brought up to date from there.
+
+    Raises:
+        InputError: there is none of this name; those there are named. Or what lies here is of another run.
+        StorageError: the bucket cannot be reached, or refuses.
+    """
+    bucket, runs = bucket_of(storage), runs_folder(storage)
+    folder = runs / name
+    if bucket is not None:
+        if (folder / JOURNAL).is_file() and run_bucket(folder) != bucket.at(name):
+            raise InputError(f"{folder} is no working copy of {bucket.at(name)}: move it away, or mend --storage")
+        fetch(bucket.at(name), folder)
+        write_bytes(folder / NOTE, str(storage).encode())
+    elif (kept := run_bucket(folder)) is not None:
+        fetch(kept, folder)
+    if not (folder / JOURNAL).is_file():
+        names = bucket.folders() if bucket else sorted(path.parent.name for path in runs.glob(f"*/{JOURNAL}"))
+        known = f"the runs there are {', '.join(names)}" if names else "there are none yet"
+        raise InputError(f"{storage} has no run {name}: {known}")
+    return folder
+
+
+def fetch(bucket: Bucket, folder: Path) -> None:
+    """Bring a working copy up to what a bucket's folder holds of the run; a copy that is ahead of it stays as it is.
+
+    Raises:
+        InputError: neither journal goes on from the other, or another process has the run.
+        StorageError: the bucket cannot be reached, or refuses.
+    """
+    there = bucket.get(JOURNAL)
+    if there is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / JOURNAL).open("a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{folder} is in use: another process is running it; wait for it or stop it") from error
+        file.seek(0)
+        here = file.read()
+        here = here[: here.rfind(b"\n") + 1]  # what follows is half-written
+        if here.startswith(there):
+            return
+        if not there.startswith(here):
+            raise two_runs(folder, bucket)
+        # The journal comes last: only when it is whole, everything is.
+        for name, data in reversed([(name, bucket.get(name)) for name in KEPT_FILES]):
+            if data is not None:
+                write_bytes(folder / name, data)
+        file.truncate(len(here))
+        file.write(there[len(here) :])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def two_runs(folder: Path, bucket: Bucket) -> InputError:
+    """The error for a working copy and a bucket's folder of which neither goes on from the other."""
+    return InputError(
+        f"{folder} and {bucket} hold different runs of one name, or one that went on in two places: move away the one "
+        "that you do not want, or give another --name"
+    )
+
+
+def publish(folder: Path, model: Path) -> ModelInfo:
+    """Put a model file, its config and its model card into the run's `best/`; what the file says of itself.
+
+    Raises:
+        InputError: the model file is missing or damaged, or the journal is.
+    """
+    _, info = load_model(model)
+    best = folder / BEST_FOLDER
+    write_bytes(best / MODEL, model.read_bytes())
+    write_bytes(best / CONFIG, info.experiment.to_toml().encode())
+    journal = folder / JOURNAL
+    entries = read_journal(journal) if journal.is_file() else ()
+    write_bytes(best / CARD, model_card(info, origin(fold(entries)) if entries else Origin()).encode())
+    return info
+
+
+def git_commit() -> str | None:
+    """The commit that this source tree is at, or None where it is none or git is missing."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    root = Path(__file__).resolve().parents[2]
+    answer = subprocess.run(
+        [git, "-C", str(root), "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return answer.stdout.strip() or None

@@ -1,0 +1,165 @@
+"""The model card: one Markdown page about a model file, for whoever takes the file away.
+
+After Mitchell et al. 2019, "Model Cards for Model Reporting" (https://arxiv.org/abs/1810.03993): what it is and how to
+use it, its figures by group and with intervals, its data, what it is for and what not. All of it is from the file
+itself, but for the run that it comes from (`Origin`).
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from asc.console.evaluation_text import sheets
+from asc.console.sheet import as_markdown, escaped
+from asc.console.tables import rules_sheet, size_sheet
+from asc.data.terms import Terms, terms_of
+from asc.evaluation.caveats import of_own_figures
+from asc.model_file.model_info import ModelInfo
+from asc.runs.journal import RunRecord
+from asc.size.law import Cost, cost
+
+EXPORTS = "## Exports"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The run that a model comes from, as far as it is known.
+
+    Of a search it is the best of `completed` networks, all within `budget_kb` by its accounting `rule`.
+    """
+
+    run: str | None = None
+    kind: Literal["search", "train"] = "train"
+    completed: int = 1
+    budget_kb: float = 128
+    rule: str | None = None
+    git_commit: str | None = None
+
+
+def origin(record: RunRecord) -> Origin:
+    """What a run's journal says of the model that comes out of it."""
+    started = record.started
+    budget_kb, rule = started.settings.get("budget_kb", Origin().budget_kb), started.settings.get("rule")
+    assert isinstance(budget_kb, int | float) and isinstance(rule, str | None), "so a search writes them"
+    return Origin(
+        run=started.name,
+        kind=started.kind,
+        completed=max(1, len(record.completed())),
+        budget_kb=budget_kb,
+        rule=rule,
+        git_commit=started.git_commit,
+    )
+
+
+def model_card(info: ModelInfo, origin: Origin) -> str:
+    """The page. The same model file and run give the same text.
+
+    Raises:
+        InputError: the data that the file names are of no known kind.
+    """
+    terms = terms_of(info.data.choice.spec)
+    experiment = info.experiment
+    size = cost(experiment)
+    parts = [*_what(info, terms, size, origin), *_use(info), *_figures(info, terms), *_size(size, origin)]
+    parts += [*_training(info, terms, origin), *_limits(info, terms)]
+    return "\n".join(line.rstrip() for part in parts for line in part.splitlines() + [""])
+
+
+def with_exports(card: str, said: Mapping[str, str]) -> str:
+    """The page with what is said of each exported file, by its name; other files of the section keep their line."""
+    page, _, after = card.partition(f"\n{EXPORTS}\n")
+    section, *rest = after.split("\n## ", maxsplit=1)
+    lines = {line.split("`")[1]: line for line in section.splitlines() if line.startswith("- `")}
+    lines |= {name: f"- `{name}`: {text}" for name, text in said.items()}
+    parts = [page.rstrip(), EXPORTS, "\n".join(lines.values()), *(f"## {part.strip()}" for part in rest)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(info: ModelInfo, terms: Terms, size: Cost, origin: Origin) -> Iterator[str]:
+    storage = {"int8": "An 8-bit", "float16": "A 16-bit"}[info.experiment.compression.storage]
+    rule = f" (rule {origin.rule})" if origin.rule else ""
+    best = (
+        f", the best of {origin.completed} that a search trained within {origin.budget_kb:g} KB{rule}"
+        if origin.kind == "search"
+        else ""
+    )
+    yield f"# {escaped(origin.run or 'A model of asc')}"
+    yield (
+        f"Tells {len(info.labels)} classes of {terms.sounds} apart: {escaped(', '.join(info.labels))}. {storage} "
+        f"residual network of {size.stored.nonzero_bytes:,} bytes, in a file of {size.stored.file_bytes:,}, made with "
+        f"asc{best}."
+    )
+
+
+def _use(info: ModelInfo) -> Iterator[str]:
+    front_end, crop_s = info.experiment.front_end, info.experiment.augment.crop_s
+    yield "## Use"
+    yield (
+        '    import asc\n    model = asc.load("model.safetensors")\n    print(model.predict(waveform, sample_rate_hz))'
+    )
+    yield (
+        f"Input: a waveform, (samples,) or (channels, samples), of full scale 1 and any rate. It is averaged to mono, "
+        f"resampled to {front_end.sample_rate_hz:,} Hz, rounded to 16 bits with its peak at full scale and turned into "
+        f"{front_end.mel_bands} log-mel bands every {front_end.hop_s * 1000:g} ms (windows of "
+        f"{front_end.window_s * 1000:g} ms). All of this is in the file. It "
+        f"was trained on crops of {crop_s:g} s."
+    )
+    yield (
+        "As an MLflow model it takes rows of `waveform` (mono, a list of numbers of full scale 1) and "
+        "`sample_rate_hz`, and answers each with `label`, its `probability`, and `probabilities`: an object with a "
+        "number for every label."
+    )
+
+
+def _figures(info: ModelInfo, terms: Terms) -> Iterator[str]:
+    calibration = info.calibration
+    mark = ", optimistic" if calibration is not None and calibration.optimistic else ""
+    mark += ", clips that were trained on" if info.data.choice.part == "all" else ""
+    for sheet in sheets(info.evaluation, mark=mark):
+        yield as_markdown(dataclasses.replace(sheet, title=sheet.title.replace("valid split", "Validation", 1)))
+    notes = [*of_own_figures(info), *([terms.caution] if terms.caution else [])]
+    yield "\n".join(f"- {note[0].upper()}{note[1:]}." for note in notes)
+
+
+def _size(size: Cost, origin: Origin) -> Iterator[str]:
+    yield as_markdown(size_sheet(size))
+    yield as_markdown(rules_sheet(size, origin.budget_kb))
+    yield (
+        f"{size.macs_per_second / 1e6:.1f} million multiply-accumulates per second of audio; "
+        f"{size.peak_activation_bytes:,} bytes of activations at the peak, for 10 s."
+    )
+
+
+def _training(info: ModelInfo, terms: Terms, origin: Origin) -> Iterator[str]:
+    choice, schedule = info.data.choice, info.experiment.schedule
+    source = f", {terms.source}" if terms.source else ""
+    devices = "" if choice.device_irs is None else " Heard through measured microphones (MicIRP), as nine devices."
+    splits = "all clips" if choice.part == "all" else f"fold {choice.fold}, data seed {choice.data_seed}"
+    splits += "" if choice.group_from is None else f", sources by the pattern `{choice.group_from}`"
+    yield "## Data and training"
+    yield (
+        f"- Data: {terms.title} ({splits}){source}. Licence: {terms.licence}.{devices}\n"
+        f"- Digest of the data: `{info.data.digest}`.\n"
+        f"- Schedule: {schedule.cycles} x {schedule.epochs_per_cycle} epochs, batches of {schedule.batch_size}, seed "
+        f"{info.experiment.seed}; config `{info.experiment.fingerprint}`, which the model file holds in full."
+        + (f"\n- Code: commit `{origin.git_commit}`." if origin.git_commit else "")
+    )
+
+
+def _limits(info: ModelInfo, terms: Terms) -> Iterator[str]:
+    heard = [row.name for row in info.evaluation.per_device]
+    devices = f"a device other than {', '.join(heard)}" if len(heard) > 1 else "another device than that of the data"
+    yield "## Intended use and limits"
+    yield (
+        f"- For recordings like those of its data, of these {len(info.labels)} classes. It always names one of them, "
+        "whatever it hears.\n"
+        f"- Nothing is known of {devices}, nor of other places: expect more errors there.\n"
+        "- Its probabilities are off by the calibration error above, on average.\n"
+        "- Not for decisions about people or safety: nothing of the kind was tested."
+        + (
+            "\n- The data are not for commercial use; whether that binds a network trained on them, asc cannot say."
+            if "non-commercial" in terms.licence
+            else ""
+        )
+    )

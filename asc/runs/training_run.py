@@ -1,0 +1,199 @@
+"""One training as a run of its own: the journal, the checkpoints, `best/` at the end; what launch/train.py starts."""
+
+import contextlib
+import dataclasses
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment
+from asc.data.dataset import Dataset, open_dataset
+from asc.errors import InputError, machine_fault
+from asc.launchers import command
+from asc.results import Completed, Diverged, EpochMetrics, Signal, Split, TrainingEnd
+from asc.runs.bucket import storage_option
+from asc.runs.folder import JOURNAL, git_commit, publish
+from asc.runs.journal import (
+    EpochDone,
+    Journal,
+    RunEnded,
+    RunRecord,
+    RunResumed,
+    RunStarted,
+    TrialAsked,
+    TrialEnded,
+    fold,
+)
+from asc.size.law import cost
+from asc.training.compress import targets_and_groups
+from asc.training.train import BEST, LAST, MODEL, train
+from asc.typed import Scalar, build
+
+TRIAL = "t000"
+
+
+def open_data(
+    choice: DataChoice, experiment: Experiment, cache: Path, progress: Callable[[int, int], None] | None = None
+) -> Dataset:
+    """Open what a training needs: train, valid, and the split that it is calibrated on if it is.
+
+    Raises:
+        InputError: as `open_dataset`; or a calibration is asked for where every clip is trained on, or where there are
+            too few clips for it.
+    """
+    calibration = experiment.calibration
+    if calibration.method != "none" and choice.part == "all":
+        raise InputError(
+            f"calibration.method is {calibration.method}, but --split all leaves no clip that was not trained on: "
+            "take a recipe without calibration, or leave --split all out"
+        )
+    fitted: tuple[Split, ...] = () if calibration.method == "none" else (calibration.fit_on,)
+    dataset = open_dataset(
+        choice,
+        sample_rate_hz=experiment.front_end.sample_rate_hz,
+        cache=cache,
+        splits=("train", "valid", *fitted),
+        progress=progress,
+    )
+    for split in fitted:
+        from asc.training.calibrate import check_clips  # as in asc/training/compress.py: only where it is needed
+
+        check_clips(*targets_and_groups(dataset, dataset.indices(split).tolist()))
+    return dataset
+
+
+def next_step(model: Path, choice: DataChoice) -> str:
+    """What to do with a trained model, in one line."""
+    if choice.part == "all":
+        return f"next: {model} was trained on every clip of {choice.spec}, so evaluate it on other data only"
+    return f"next: {command('evaluate')} {model} --data {choice.spec} --split test"
+
+
+def known_epochs(journal: Journal) -> list[EpochMetrics]:
+    """The epochs that the journal of a training holds, in order."""
+    return [metrics for _, metrics in sorted(fold(journal.entries).trials[TRIAL].epochs.items())]
+
+
+def begin(journal: Journal, experiment: Experiment, choice: DataChoice) -> None:
+    """Write the start of a new run: its data, and its config as the one trial."""
+    chosen = dataclasses.asdict(choice)
+    settings: dict[str, Scalar] = {"data": chosen.pop("spec"), **{k: v for k, v in chosen.items() if v is not None}}
+    name = journal.path.parent.name
+    journal.append(RunStarted(name=name, kind="train", settings=settings, git_commit=git_commit()))
+    size = cost(experiment)
+    journal.append(
+        TrialAsked(
+            trial=TRIAL,
+            title=name,
+            point=None,
+            config=experiment.flat(),
+            repaired=False,
+            **dataclasses.asdict(size.stored),
+            macs_per_second=size.macs_per_second,
+            peak_activation_bytes=size.peak_activation_bytes,
+        )
+    )
+
+
+def resumed(journal: Journal) -> tuple[Experiment, DataChoice]:
+    """The config and data of a run that is to go on; a run that was killed after its training is ended first.
+
+    Raises:
+        InputError: it is no training, it never got to its config, or it has ended.
+    """
+    record, folder = fold(journal.entries), journal.path.parent
+    if record.started.kind != "train":
+        raise InputError(f"{folder} is no training: resume a search with {command('search')}")
+    if TRIAL not in record.trials:
+        raise InputError(f"{folder} was cut off before it began: start it again under another --name")
+    ended = record.trials[TRIAL].ended
+    if ended is not None:
+        if record.ended is None:
+            _close(journal, completed=ended.outcome == "completed")
+        raise InputError(f"{folder} has ended ({ended.outcome}): start a new training under another --name")
+    settings = dict(record.started.settings)
+    choice = build(DataChoice, {"spec": settings.pop("data"), **settings})
+    return Experiment.from_flat(record.trials[TRIAL].asked.config), choice
+
+
+def run(
+    journal: Journal,
+    experiment: Experiment,
+    dataset: Dataset,
+    *,
+    device: torch.device,
+    on_epoch: Callable[[EpochMetrics], None],
+) -> TrainingEnd:
+    """Train, journal every epoch and the end, and publish the model under `best/`.
+
+    Raises:
+        InputError: as `train`; or the machine ended it, such as by a full disk: the sentence says how to go on.
+    """
+    folder, known = journal.path.parent, fold(journal.entries)
+    if known.trials[TRIAL].epochs or known.ended is not None:
+        journal.append(RunResumed(settings={}))
+
+    def report(metrics: EpochMetrics) -> Signal:
+        if metrics.epoch not in known.trials[TRIAL].epochs:
+            journal.append(EpochDone(trial=TRIAL, metrics=metrics, checkpoint=LAST))
+            on_epoch(metrics)
+        return Signal.CONTINUE
+
+    try:
+        end = train(experiment, dataset, folder=folder, report=report, device=device)
+        if isinstance(end, Completed):
+            publish(folder, folder / MODEL)
+        journal.append(_ended(end, fold(journal.entries)))
+        _close(journal, completed=isinstance(end, Completed))
+    except KeyboardInterrupt:
+        journal.append(RunEnded(outcome="interrupted", best=None))
+        raise
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        with contextlib.suppress(OSError):  # the disk that is full may be the journal's
+            journal.append(RunEnded(outcome="interrupted", best=None))
+        raise InputError(f"{fault}; then go on with: {resume_command(folder)}") from error
+    return end
+
+
+def resume_command(folder: Path) -> str:
+    """What a person types to go on with a training."""
+    return f"{command('train')} --resume {shlex.quote(folder.name)}{storage_option(folder)}"
+
+
+def _close(journal: Journal, *, completed: bool) -> None:
+    for leftover in (LAST, BEST, MODEL):
+        (journal.path.parent / leftover).unlink(missing_ok=True)
+    journal.append(RunEnded(outcome="finished", best=TRIAL if completed else None))
+
+
+def open_journal(folder: Path) -> Journal:
+    """The journal of a run's folder."""
+    return Journal(folder / JOURNAL)
+
+
+def _ended(end: TrainingEnd, record: RunRecord) -> TrialEnded:
+    epochs = record.trials[TRIAL].epochs
+    seconds = sum(metrics.seconds for metrics in epochs.values())
+    if isinstance(end, Completed):
+        return TrialEnded(
+            trial=TRIAL,
+            outcome="completed",
+            epochs=end.epochs,
+            seconds=seconds,
+            log_loss=end.evaluation.log_loss,
+            accuracy=end.evaluation.accuracy,
+            built=end.stored,
+            calibrated=end.calibration.applied if end.calibration else None,
+            optimistic=end.optimistic,
+            model="best/model.safetensors",
+        )
+    if isinstance(end, Diverged):
+        reason = f"the loss was no longer a number in epoch {end.epoch}: try a smaller schedule.learning_rate_max"
+        return TrialEnded(trial=TRIAL, outcome="diverged", epochs=end.epoch, seconds=seconds, reason=reason)
+    return TrialEnded(trial=TRIAL, outcome="stopped", epochs=end.epoch, seconds=seconds, reason="stopped by its report")

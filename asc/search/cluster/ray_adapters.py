@@ -1,0 +1,225 @@
+"""What Ray Tune wants to own, tied to the conductor: a searcher, a scheduler, a callback and a stopper, all thin.
+
+Tune pickles its searcher, scheduler and callbacks at the start of an experiment; those copies are never read again, so
+they hold nothing (design decision 7: Ray's state files are not our truth).
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from asc.search.cluster.memory import Headroom
+from asc.search.cluster.trial import TrialOrder, config_of, message_of
+from asc.search.conductor import Assignment, Conductor, FinalFigures
+
+_PATIENCE_S = 60.0
+_OUT_OF_MEMORY = ("can't allocate memory", "MemoryError", "OutOfMemoryError")
+# What Ray says, whatever the kind of the error, of a worker that its memory monitor stopped.
+_STOPPED_BY_MONITOR = "running low on memory"
+_SMALLER = ": make schedule.batch_size or augment.crop_s smaller in the space, or free memory on the machine"
+_DIED = ("ray.exceptions.RayActorError", "ray.exceptions.ActorDiedError", "The actor died", "The actor is dead")
+
+
+class ConductedSearcher(Searcher):
+    """Hands out the conductor's trials; Tune asks for as many at a time as `max_concurrent_trials` says."""
+
+    def __init__(self, conductor: Conductor, order: Callable[[Assignment], TrialOrder], headroom: Headroom) -> None:
+        """`order` completes an assignment with what all trials share."""
+        super().__init__(metric=None, mode=None)
+        self._conductor, self._order, self._headroom = conductor, order, headroom
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a text
+        """A trial's order; None while memory is short, or one that runs may be lost; FINISHED if no trial is left."""
+        if self._headroom.hopeless:
+            self._conductor.halt(
+                "the memory of this machine has been short for long though no trial runs: end what else takes it"
+            )
+        going_on = self._conductor.problem is None and not self._conductor.done
+        if going_on and not self._headroom.may_start():
+            return None
+        assignment = self._conductor.next_trial(trial_id)
+        if assignment is not None:
+            self._headroom.started(trial_id)
+            return config_of(self._order(assignment))
+        return None if self._conductor.running else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Free the place of a trial; one that failed is seen to by `FailureWatch`, which knows why."""
+        if not error:
+            self._conductor.left(trial_id)
+            self._headroom.ended(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal holds all there is."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of ours goes into Tune's pickles."""
+        return {}
+
+
+class ConductedScheduler(FIFOScheduler):
+    """Passes every result to the conductor and its verdict back to Tune."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        """Results are heard here first, before searcher and callbacks."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._conductor = conductor
+        self._waiting: dict[Trial, float] = {}
+        self._workers: set[tuple[Any, Any]] = set()
+        self._grew_s = time.monotonic()
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """A trial waits for a worker: a new one, or one to go on after its worker died."""
+        self._waiting[trial] = time.monotonic()
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The trial that waits longest, once no new worker has come up for a minute: it gets the next one that is free.
+
+        Else None, and Tune starts a worker for each. Its FIFO scheduler would hand the worker of every trial that ends
+        to the one that waits longest and call off the start of that one's own, so that with short trials a cluster
+        never fills up; and at each step it would look through all the trials that there ever were.
+        """
+        while self._waiting:
+            trial, since_s = next(iter(self._waiting.items()))
+            if trial.status == Trial.PENDING:
+                return trial if time.monotonic() - max(since_s, self._grew_s) > _PATIENCE_S else None
+            del self._waiting[trial]
+        return None
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
+        """Journal what the worker says; STOP where early stopping ends the trial, or it has said its last word.
+
+        Tune would else ask the worker once more, only to hear after a fifth of a second that its function has returned.
+        """
+        worker = (result.get("node_ip"), result.get("pid"))
+        if worker not in self._workers:
+            self._workers.add(worker)
+            self._grew_s = time.monotonic()
+        message = message_of(result)
+        if message is None:
+            return TrialScheduler.CONTINUE
+        if message.epoch is not None:
+            stops = self._conductor.epoch_done(trial.trial_id, message.epoch)
+            return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
+        if message.halt is not None:
+            self._conductor.halt(message.halt)
+        elif message.failed is not None:
+            self._conductor.failed(trial.trial_id, message.failed)
+        elif message.diverged is not None:
+            self._conductor.diverged(trial.trial_id, message.diverged)
+        elif message.log_loss is not None:
+            figures = {f.name: getattr(message, f.name) for f in dataclasses.fields(FinalFigures)}
+            self._conductor.completed(trial.trial_id, FinalFigures(**figures))
+        return TrialScheduler.STOP
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of ours goes into Tune's pickles."""
+        return {}
+
+
+class FailureWatch(tune.Callback):
+    """Tells the conductor of the workers that failed, and why. Tune itself tries nothing again.
+
+    A trial whose worker was lost is handed out anew, when there is memory for it, as a trial of Tune's that is new.
+    """
+
+    def __init__(self, conductor: Conductor, headroom: Headroom) -> None:
+        """Tune tells callbacks of an error after the searcher."""
+        self._conductor, self._headroom = conductor, headroom
+        self._began: set[str] = set()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Note that a worker has a trial."""
+        self._began.add(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Pass on the failure, with the last line of what the worker raised.
+
+        A worker that had trained others and dies as it takes a trial over is no fault of that trial.
+        """
+        worker, text = trial.trial_id, _error_text(trial)
+        found = self._conductor.epochs_of(worker)
+        if found is None:
+            self._headroom.ended(worker)
+        elif _STOPPED_BY_MONITOR in text:
+            blame = self._headroom.ran_short(worker, *found)
+            reason = "it ran out of memory on its own" if blame else "memory ran short"
+            if self._conductor.lost(worker, f"{reason}, and Ray stopped its worker", blame=blame, advice=_SMALLER):
+                self._headroom.gave_up()
+        else:
+            self._headroom.ended(worker)
+            self._conductor.lost(worker, _reason(text), blame=worker in self._began or not _taken_over(text))
+        self._began.discard(worker)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of ours goes into Tune's pickles."""
+        return {}
+
+
+def _error_text(trial: Trial) -> str:
+    """What Tune wrote down of a trial's last failure."""
+    file = Path(trial.error_file) if trial.error_file else None
+    text = file.read_text("utf-8", errors="replace") if file is not None and file.is_file() else ""
+    return text.rpartition("Failure # ")[2]
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _died(text: str) -> bool:
+    return any(line.startswith(_DIED) for line in _lines(text))
+
+
+def _taken_over(text: str) -> bool:
+    """Whether a worker that did not begin with a trial was an old one: the start of a new one says so."""
+    return _died(text) and "creation task" not in text
+
+
+def _reason(text: str) -> str:
+    """A failure in one line."""
+    lines = _lines(text)
+    if any(word in line for line in lines for word in _OUT_OF_MEMORY):
+        return (
+            f"it ran out of memory ({lines[-1][:200]}): run fewer at a time with --max-concurrent, or make "
+            "schedule.batch_size or augment.crop_s smaller in the space"
+        )
+    if _died(text):
+        return "its worker process died (killed, or its node is gone)"
+    return lines[-1] if lines else "the worker died without a word"
+
+
+class EndOfSearch(tune.Stopper):
+    """Ends the whole search when its time is up or nothing more can be trained.
+
+    Trials that are under way stay unfinished in the journal.
+    """
+
+    def __init__(self, conductor: Conductor, seconds: float | None) -> None:
+        """Seconds from now, or None for no end."""
+        self._conductor = conductor
+        self._ends_at = None if seconds is None else time.monotonic() + seconds
+        self.passed = False
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No single trial is stopped by time."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the time is up, or the conductor met a problem."""
+        self.passed = self._ends_at is not None and time.monotonic() >= self._ends_at
+        return self.passed or self._conductor.problem is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of ours goes into Tune's pickles."""
+        return {}

@@ -1,0 +1,196 @@
+"""Runs a search on Ray Tune, on the cluster that this process has joined, and says how it ended.
+
+Call `asc.search.cluster.environment.prepare` before this module is imported, for Ray reads its environment on import,
+and be within `asc.search.cluster.cluster.joined`.
+"""
+
+import contextlib
+import logging
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from ray import tune
+from ray.exceptions import RayError, RayTaskError
+
+from asc.config.data_choice import DataChoice
+from asc.errors import InputError, disk_is_full
+from asc.runs.bucket import run_bucket
+from asc.runs.folder import TRIALS
+from asc.search.cluster.cluster import watched
+from asc.search.cluster.lost_workers import cost_one_trial
+from asc.search.cluster.memory import Headroom, is_short_here
+from asc.search.cluster.ray_adapters import ConductedScheduler, ConductedSearcher, EndOfSearch, FailureWatch
+from asc.search.cluster.trial import TrialOrder, run_trial
+from asc.search.conductor import Assignment, Conductor, trial_folder
+from asc.search.settings import SearchSettings, resume_command
+
+Ending = Literal["finished", "out of time", "interrupted", "halted"]
+
+
+def run(
+    conductor: Conductor,
+    settings: SearchSettings,
+    data: DataChoice,
+    cache: Path,
+    *,
+    say: Callable[[str], None],
+    on_stuck: Callable[[], None] | None = None,
+    trial: Callable[[dict[str, Any]], None] | None = None,
+) -> Ending:
+    """Run trials until none is left, time is up, Ctrl-C, or what no trial can get past (`conductor.problem` says it).
+
+    Everything that happened is in the journal. `cache` is where workers find the packed audio, `trial` what they do:
+    train, in the trial's process or in a group of workers. `say` gets a sentence where memory is short. `on_stuck` is
+    called from another thread where Ray has died and does not let go of this one.
+
+    Raises:
+        InputError: the run's folder cannot be written or its disk is full; what the journal holds stays whole.
+    """
+    interrupts, terminations = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    end = EndOfSearch(conductor, None if settings.time_budget_min is None else settings.time_budget_min * 60)
+    is_short = is_short_here if settings.local else lambda: False  # of the nodes of a cluster nothing is known here
+    headroom = Headroom(settings.max_concurrent, say=say, is_short=is_short)
+    try:
+        with (
+            _scratch(conductor.journal.path.parent.resolve()) as scratch,
+            cost_one_trial(),
+            watched(settings, conductor.halt, on_stuck),
+        ):
+            logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is journalled and shown by us
+            searcher = ConductedSearcher(conductor, _orders(conductor, settings, data, cache), headroom)
+            watch = FailureWatch(conductor, headroom)
+            scheduler = ConductedScheduler(conductor)
+            _fit(settings, trial or _trial(settings), searcher, scheduler, watch, end, scratch)
+    except KeyboardInterrupt:
+        return "interrupted"
+    except Exception as error:
+        # Tune wraps what its callbacks raise; a journal that could not be written is the true reason.
+        if conductor.journal.failure is not None:
+            raise _unwritable(conductor, conductor.journal.failure) from None
+        for cause in _causes(error):
+            if isinstance(cause, OSError) and disk_is_full(cause):
+                raise _unwritable(conductor, cause) from None
+        if (problem := _problem_of_the_machine(error)) is None:
+            raise
+        conductor.halt(problem)
+    finally:
+        signal.signal(signal.SIGINT, interrupts)
+        signal.signal(signal.SIGTERM, terminations)
+    if conductor.problem is not None:
+        return "halted"
+    if conductor.done and not conductor.record.unfinished:
+        return "finished"
+    return "out of time" if end.passed else "interrupted"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _problem_of_the_machine(error: BaseException) -> str | None:
+    """What to say where an error comes from Ray, a network or the machine; None where it is a fault of ours."""
+    for cause in _causes(error):
+        said = str(cause).strip().partition("\n")[0][:200] or "no reason is known"
+        if isinstance(cause, RayError) and not isinstance(cause, RayTaskError):
+            return f"Ray cannot go on ({type(cause).__name__}: {said}): see that its nodes are up and have room"
+        if isinstance(cause, (OSError, MemoryError)) or "can't start new thread" in said:
+            return f"this machine does not let the search go on ({type(cause).__name__}: {said}): see what it lacks"
+    return None
+
+
+def _orders(
+    conductor: Conductor, settings: SearchSettings, data: DataChoice, cache: Path
+) -> Callable[[Assignment], TrialOrder]:
+    """What a worker is told of each trial that the conductor assigns."""
+    run_folder = conductor.journal.path.parent.resolve()
+    bucket = run_bucket(run_folder)
+
+    def order(assignment: Assignment) -> TrialOrder:
+        return TrialOrder(
+            config=assignment.experiment.flat(),
+            data=data,
+            data_digest=conductor.record.started.data_digest or "",
+            cache=str(cache),
+            folder=str(trial_folder(run_folder, assignment.trial)),
+            threads=settings.cpus_per_trial // settings.workers_per_trial,
+            journalled=assignment.journalled,
+            on_gpu=settings.gpus_per_trial > 0,
+            shared=not settings.local,
+            bucket=bucket and bucket.at(TRIALS, assignment.trial),
+            workers=settings.workers_per_trial,
+        )
+
+    return order
+
+
+def _unwritable(conductor: Conductor, error: OSError) -> InputError:
+    """What to say of a run whose folder cannot be written."""
+    folder = conductor.journal.path.parent
+    what = f"the disk of {folder} is full" if disk_is_full(error) else f"{folder} cannot be written"
+    advice = "free some space" if disk_is_full(error) else "see to it"
+    return InputError(f"{what} ({error.strerror}): {advice}, then go on with: {resume_command(folder)}")
+
+
+def _trial(settings: SearchSettings) -> Callable[[dict[str, Any]], None]:
+    """Tune's function for so many workers."""
+    if settings.workers_per_trial == 1:
+        return run_trial
+    from asc.search.cluster.group import run_group
+
+    return run_group
+
+
+def _slots(settings: SearchSettings) -> tune.PlacementGroupFactory:
+    """What Tune sets aside for a trial: a bundle of slots for each worker; the process that starts a group has none."""
+    workers = settings.workers_per_trial
+    each = {"CPU": settings.cpus_per_trial / workers, "GPU": settings.gpus_per_trial / workers}
+    bundle = {name: number for name, number in each.items() if number > 0}
+    return tune.PlacementGroupFactory([bundle] if workers == 1 else [{}, *[bundle] * workers])
+
+
+def _fit(
+    settings: SearchSettings,
+    trial: Callable[[dict[str, Any]], None],
+    searcher: ConductedSearcher,
+    scheduler: ConductedScheduler,
+    watch: FailureWatch,
+    end: EndOfSearch,
+    scratch: Path,
+) -> None:
+    tune.Tuner(
+        tune.with_resources(trial, _slots(settings)),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=-1,
+            reuse_actors=settings.workers_per_trial == 1,
+            # It is also how many workers Tune starts at the same time: one after the other, if it is left out.
+            max_concurrent_trials=settings.max_concurrent,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            verbose=0,
+            stop=end,
+            callbacks=[watch],
+            failure_config=tune.FailureConfig(max_failures=0),  # the conductor hands it out again
+        ),
+    ).fit()
+
+
+@contextlib.contextmanager
+def _scratch(run_folder: Path) -> Iterator[Path]:
+    """A folder for Ray Tune's own state files, which nobody reads."""
+    scratch = run_folder / ".ray"
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,189 @@
+"""Activation memory: the tensors that are live at each operation of the stored form, from the config alone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple, assert_never
+
+from asc.config.experiment import Experiment, FrontEnd, Storage
+from asc.errors import InputError
+from asc.topology.describe import topology_of
+from asc.topology.layers import (
+    LOG_MEL,
+    Add,
+    ConvNormRelu,
+    Dense,
+    Input,
+    Layer,
+    Projection,
+    SqueezeExcite,
+    StatisticsPool,
+)
+from asc.topology.topology import Shape, Topology
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """What an operation writes, named like it, of one clip; live from step number `first` to `last`, both included.
+
+    Shapes are (channels, bins, frames) or (values,). The input, `log_mel`, is there before step 0.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bytes_each: int
+    first: int
+    last: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the whole tensor."""
+        return prod(self.shape) * self.bytes_each
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation in execution order, and all tensors that are live while it runs; its own output is the last."""
+
+    name: str
+    live: tuple[Tensor, ...]
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of all tensors that are live while it runs."""
+        return sum(tensor.size_bytes for tensor in self.live)
+
+
+class _Operation(NamedTuple):
+    name: str
+    shape: Shape
+    bytes_each: int
+    reads: tuple[str, ...]
+
+
+def features(front_end: FrontEnd, seconds: float) -> int:
+    """Frames of the log-mel map of this much audio.
+
+    Raises:
+        InputError: `seconds` holds no frame.
+    """
+    frames = front_end.frames(seconds)
+    if frames < 1:
+        raise InputError(f"{seconds} s of audio hold no frame: give at least {front_end.hop_s} s (front_end.hop_s)")
+    return frames
+
+
+def activation_steps(experiment: Experiment, *, seconds: float = 10.0) -> tuple[Step, ...]:
+    """What is live at each operation of the stored form, for one clip, in execution order.
+
+    The convention. A tensor is live from the operation that writes it to the last one that reads it. It has the width
+    at which it is stored: 1 byte an element in quantised parts, 4 in float parts. Float are the log-mel input, all
+    inside SE (dequantised input, pooled, bottleneck and gate vectors, scaled output), the statistics pooling
+    (dequantised input, output) and the logits; with 16-bit storage everything, for it is computed in 32 bits. Nothing
+    is done in place, so an operation holds its inputs and its output together. Convolution, batch norm, ReLU and
+    requantisation are one operation, and so is the addition of the skip; accumulators and other scratch inside an
+    operation are not counted. The input of a skip stays live until the skip, which runs after the SE, has read it.
+    Weights are not counted.
+
+    Raises:
+        InputError: `seconds` holds no frame.
+    """
+    frames = features(experiment.front_end, seconds)
+    return steps_of(topology_of(experiment), experiment.compression.storage, frames)
+
+
+def steps_of(topology: Topology, storage: Storage, frames: int) -> tuple[Step, ...]:
+    """`activation_steps` of a topology on so many frames of log-mel."""
+    operations = _all_operations(topology, storage, frames)
+    last = _last_reads(operations)
+    live: list[Tensor] = []
+    steps = []
+    for number, (name, shape, bytes_each, _) in enumerate(operations):
+        live.append(Tensor(name, shape, bytes_each, max(number - 1, 0), last.get(name, len(operations) - 1) - 1))
+        if number:
+            steps.append(Step(name, tuple(live)))
+        live = [tensor for tensor in live if tensor.last >= number]
+    return tuple(steps)
+
+
+def peak_bytes(experiment: Experiment, *, seconds: float = 10.0) -> int:
+    """The most bytes that are live at a step of `activation_steps`, in a fraction of the time.
+
+    Raises:
+        InputError: `seconds` holds no frame.
+    """
+    frames = features(experiment.front_end, seconds)
+    operations = _all_operations(topology_of(experiment), experiment.compression.storage, frames)
+    last = _last_reads(operations)
+    freed = [0] * len(operations)
+    live = peak = 0
+    for number, (name, shape, bytes_each, _) in enumerate(operations):
+        size_bytes = prod(shape) * bytes_each
+        live += size_bytes
+        peak = max(peak, live)
+        freed[last.get(name, number)] += size_bytes
+        live -= freed[number]
+    return peak
+
+
+def _last_reads(operations: tuple[_Operation, ...]) -> dict[str, int]:
+    return {name: number for number, operation in enumerate(operations) for name in operation.reads}
+
+
+def _all_operations(topology: Topology, storage: Storage, frames: int) -> tuple[_Operation, ...]:
+    """The input, as if an operation wrote it, and then all operations."""
+    shapes = topology.shapes(frames)
+    quantised = storage == "int8"
+    operations = [_Operation(LOG_MEL, shapes[LOG_MEL], FLOAT_BYTES, ())]
+    written = {LOG_MEL: LOG_MEL}
+    for layer in topology.layers:
+        reads = tuple(written[name] for name in layer.reads)
+        operations += _operations(layer, reads, shapes, quantised)
+        written[layer.name] = operations[-1].name  # in float the first layer does nothing: the log-mel stand for it
+    if quantised:
+        (logits,) = shapes[topology.classifier.name]
+        operations.append(_Operation("logits", (logits,), FLOAT_BYTES, (operations[-1].name,)))
+    return tuple(operations)
+
+
+def _operations(
+    layer: Layer, reads: tuple[str, ...], shapes: Mapping[str, Shape], quantised: bool
+) -> Iterator[_Operation]:
+    """The operations of a layer that reads these tensors; the last one writes what the layer does."""
+    name, shape, width = layer.name, shapes[layer.name], 1 if quantised else FLOAT_BYTES
+    match layer:
+        case ConvNormRelu() | Projection() | Dense() | Add():
+            yield _Operation(name, shape, width, reads)
+        case Input():
+            if quantised:
+                yield _Operation(name, shape, width, reads)
+        case SqueezeExcite() | StatisticsPool():
+            if quantised:
+                yield _Operation(f"{name}.dequantise", shapes[layer.reads[0]], FLOAT_BYTES, reads)
+                reads = (f"{name}.dequantise",)
+            last = name
+            if isinstance(layer, SqueezeExcite):
+                yield from _gate(layer, *reads)
+                last, reads = f"{name}.scale", (*reads, f"{name}.sigmoid")
+            yield _Operation(last, shape, FLOAT_BYTES, reads)
+            if quantised:
+                yield _Operation(layer.grid, shape, width, (last,))
+        case _:
+            assert_never(layer)
+
+
+def _gate(layer: SqueezeExcite, x: str) -> Iterator[_Operation]:
+    """From the map `x` to the factors of its channels."""
+    gate, bottleneck = (layer.channels,), (layer.bottleneck,)
+    for operation, size in (
+        ("pool", gate),
+        ("reduce", bottleneck),
+        ("relu", bottleneck),
+        ("norm", bottleneck),
+        ("expand", gate),
+        ("sigmoid", gate),
+    ):
+        yield _Operation(f"{layer.name}.{operation}", size, FLOAT_BYTES, (x,))
+        x = f"{layer.name}.{operation}"

@@ -1,0 +1,115 @@
+"""Named accounting rules: what counts towards a size limit, and whether a network is within it.
+
+The rules are those of the DCASE challenge, task 1, "low-complexity acoustic scene classification":
+https://dcase.community/challenge2021/task-acoustic-scene-classification (1 KB = 1,024 bytes), and of 2022 and 2024
+(1 KB = 1,000 bytes, at most 30 million MACs on one second of audio). `file` is ours: what `ls -l` shows.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from asc.errors import InputError
+from asc.results import Stored
+from asc.size.law import Cost
+
+RuleName = Literal["dcase2021", "dcase2022", "dcase2024", "file"]
+Counts = Literal["bytes_of_nonzero", "all_as_int8", "bytes_of_all", "bytes_of_file"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One accounting rule. `unit_bytes` is its KB, `macs_per_second_limit` is None where MACs are free."""
+
+    name: RuleName
+    unit_bytes: int
+    counts: Counts
+    macs_per_second_limit: int | None
+    summary: str
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        name="dcase2021",
+        unit_bytes=1024,
+        counts="bytes_of_nonzero",
+        macs_per_second_limit=None,
+        summary="every non-zero stored parameter x its bytes; 1 KB is 1,024 bytes",
+    ),
+    Rule(
+        name="dcase2022",
+        unit_bytes=1000,
+        counts="all_as_int8",
+        macs_per_second_limit=30_000_000,
+        summary="all parameters at one byte each; 1 KB is 1,000 bytes; 30 MMAC per second of audio",
+    ),
+    Rule(
+        name="dcase2024",
+        unit_bytes=1000,
+        counts="bytes_of_all",
+        macs_per_second_limit=30_000_000,
+        summary="all parameters x their bytes; 1 KB is 1,000 bytes; 30 MMAC per second of audio",
+    ),
+    Rule(
+        name="file",
+        unit_bytes=1024,
+        counts="bytes_of_file",
+        macs_per_second_limit=None,
+        summary="the model file on disk, all that is needed to run it; 1 KB is 1,024 bytes",
+    ),
+)
+
+
+def rule(name: str) -> Rule:
+    """The rule of this name.
+
+    Raises:
+        InputError: no such rule; the names are listed.
+    """
+    for candidate in RULES:
+        if candidate.name == name:
+            return candidate
+    raise InputError(f"unknown accounting rule {name!r}: choose one of {', '.join(r.name for r in RULES)}")
+
+
+def limit_bytes(rule: Rule, budget_kb: float) -> int:
+    """The budget in whole bytes, in the unit of the rule.
+
+    Raises:
+        InputError: the budget is not a number above zero.
+    """
+    if not (math.isfinite(budget_kb) and budget_kb > 0):
+        raise InputError(f"the budget must be a number of KB above 0, got {budget_kb}")
+    return math.floor(budget_kb * rule.unit_bytes)
+
+
+def counted_bytes(rule: Rule, stored: Stored) -> int:
+    """The bytes that the rule counts. Zeros are the pruned weights: a kept weight that happens to be zero counts."""
+    match rule.counts:
+        case "all_as_int8":
+            return stored.parameters
+        case "bytes_of_nonzero":
+            return stored.nonzero_bytes
+        case "bytes_of_all":
+            return stored.size_bytes
+        case "bytes_of_file":
+            return stored.file_bytes
+
+
+def fits(rule: Rule, cost: Cost, budget_kb: float = 128) -> bool:
+    """Whether a network of this cost is within the budget and within the rule's limit of MACs."""
+    return why_not(rule, cost, budget_kb) is None
+
+
+def why_not(rule: Rule, cost: Cost, budget_kb: float = 128) -> str | None:
+    """One sentence that says by how much the network misses the rule, or None where it fits."""
+    limit, counted = limit_bytes(rule, budget_kb), counted_bytes(rule, cost.stored)
+    reasons = []
+    if counted > limit:
+        reasons.append(f"{counted:,} bytes are {counted - limit:,} over the limit of {limit:,} ({budget_kb:g} KB)")
+    macs_limit = rule.macs_per_second_limit
+    if macs_limit is not None and cost.macs_per_second > macs_limit:
+        reasons.append(
+            f"{cost.macs_per_second / 1e6:.1f} MMAC per second of audio are over the limit of {macs_limit / 1e6:g}"
+        )
+    return f"not within {rule.name}: {' and '.join(reasons)}" if reasons else None

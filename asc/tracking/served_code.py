@@ -1,0 +1,53 @@
+"""The part of asc that a served model needs: its code, and what that imports, at any depth.
+
+A server loads a model quicker without the rest, and each file is an upload.
+"""
+
+import ast
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import asc
+
+_ROOT = Path(asc.__file__).parent
+_START = "asc.tracking.served_model"
+
+
+def needed_modules() -> list[str]:
+    """The names of the modules, packages included, in order."""
+    seen: set[str] = set()
+    waiting = [_START]
+    while waiting:
+        name = waiting.pop()
+        if name and name not in seen and _source(name).is_file():
+            seen.add(name)
+            waiting += [name.rpartition(".")[0], *_imported(name)]
+    return sorted(seen)
+
+
+def copy_needed(folder: Path) -> None:
+    """Copy the modules to a new folder, which is asc then.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    for name in needed_modules():
+        source = _source(name)
+        copied = folder / source.relative_to(_ROOT)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, copied)
+
+
+def _source(name: str) -> Path:
+    path = _ROOT.joinpath(*name.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _imported(name: str) -> Iterator[str]:
+    """What a module imports of asc, within functions too."""
+    for node in ast.walk(ast.parse(_source(name).read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "asc":
+            yield from (str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names))
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.partition(".")[0] == "asc")

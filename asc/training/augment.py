@@ -1,0 +1,208 @@
+"""Augmentation in the time domain: random crops, speed changes and additive mixup, batched on the training device.
+
+Report (IDLab, DCASE 2021 task 1a), section 2.1; mixup is Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), speed
+perturbation Ko et al. 2015. What happens to a clip is a pure function of (seed, epoch, clip index), decided in a
+`BatchPlan` before any audio is read: resuming, other batch sizes and several workers see the same crops. A worker's
+part of a batch is a plan too, whose rows are those of the whole batch to the bit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from asc.audio.torchaudio_compat import resample
+from asc.config.experiment import Augment
+from asc.errors import InputError
+from asc.models.workers import Workers
+
+# Speed factors become fractions in lowest terms, for the cost of resampling grows with their size: 1.15 is 23/20.
+# Thousandths are exact, finer factors are taken as the nearest such fraction.
+_LARGEST_DENOMINATOR = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BatchPlan:
+    """What a training batch is: one value a row in each array, all of shape (batch,).
+
+    Where a row's partner is not among the rows, for several workers share the batch (`part`), it follows behind them:
+    `clip`, `start` and `speed` are that much longer.
+    """
+
+    clip: NDArray[np.int64]
+    """Clip indices."""
+    start: NDArray[np.float64]
+    """Where the crop starts, as a fraction in [0, 1) of the legal starts (see `crop_bounds`)."""
+    speed: NDArray[np.int64]
+    """Index into the speed factors."""
+    weight: NDArray[np.float64]
+    """Mixup's lambda: the clip's own share, the partner has the rest."""
+    partner: NDArray[np.int64]
+    """Position in `clip` of the clip that is mixed in."""
+
+    def __len__(self) -> int:
+        """Number of rows that are trained on."""
+        return len(self.weight)
+
+    def part(self, workers: Workers) -> "BatchPlan":
+        """This worker's rows, and behind them those partners that are others' rows."""
+        if workers.count == 1:
+            return self
+        rows = workers.slice_of(len(self))
+        own, partner = np.arange(len(self))[rows], self.partner[rows]
+        read = np.concatenate([own, np.setdiff1d(partner, own)])
+        position = np.argsort(read)
+        return BatchPlan(
+            clip=self.clip[read],
+            start=self.start[read],
+            speed=self.speed[read],
+            weight=self.weight[rows],
+            partner=position[np.searchsorted(read, partner, sorter=position)],
+        )
+
+
+class Clips(Protocol):
+    """What a `Batcher` needs of a data set (`asc.data.dataset.Dataset` has it)."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The classes; a target is an index into them."""
+
+    def samples(self, i: int) -> int:
+        """Length of clip i in samples."""
+
+    def waveform(self, i: int, start: int, count: int) -> NDArray[np.float32]:
+        """`count` samples of clip i from `start`, (count,)."""
+
+    def target(self, i: int) -> int:
+        """Class of clip i."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadedBatch:
+    """The crops of a plan as they were read, on the CPU: waveform (clips, crop samples), target (clips,)."""
+
+    plan: BatchPlan
+    waveform: Tensor
+    target: Tensor
+
+
+class Batcher:
+    """Turns plans into batches in two steps: `load` reads (in any thread), `transform` computes on the device."""
+
+    def __init__(self, clips: Clips, augment: Augment, sample_rate_hz: int, device: torch.device) -> None:
+        """Batches of `clips`, which are sampled at this rate."""
+        self._clips = clips
+        self._augment = augment
+        self._crop_samples = round(augment.crop_s * sample_rate_hz)
+        self._device = device
+
+    def load(self, plan: BatchPlan) -> LoadedBatch:
+        """Read the crops of a plan; clips shorter than a crop are followed by zeros."""
+        waveform = np.zeros((len(plan.clip), self._crop_samples), dtype=np.float32)
+        for row, clip, fraction in zip(waveform, plan.clip.tolist(), plan.start.tolist(), strict=True):
+            start, count = crop_bounds(self._clips.samples(clip), fraction, self._crop_samples)
+            row[:count] = self._clips.waveform(clip, start, count)
+        target = torch.tensor([self._clips.target(clip) for clip in plan.clip.tolist()])
+        return LoadedBatch(plan=plan, waveform=torch.from_numpy(waveform), target=target)
+
+    def transform(self, loaded: LoadedBatch) -> tuple[Tensor, Tensor]:
+        """Speed, then mixup: waveforms (batch, crop samples) and soft targets (batch, classes) on the device."""
+        plan = loaded.plan
+        waveform = change_speed(loaded.waveform.to(self._device), plan.speed, speed_factors=self._augment.speed_factors)
+        target = functional.one_hot(loaded.target.to(self._device), len(self._clips.labels)).float()
+        return mixup(waveform, target, weight=plan.weight, partner=plan.partner)
+
+
+def plan_epoch(
+    clips: NDArray[np.int64], *, seed: int, epoch: int, batch_size: int, augment: Augment
+) -> list[BatchPlan]:
+    """The batches of an epoch, every clip in exactly one of them; `clips` are distinct indices in any order.
+
+    One random stream each for order, crop, speed and mixup is seeded by (seed, epoch), and clip i has its i-th value:
+    values are drawn one after the other, so they depend neither on the other clips nor on the batch size. The
+    shuffled order is the order of the clips' values, each clip's partner the next of the batch (the first for the
+    last). A last batch of one clip joins the one before, for batch norm needs two.
+
+    Raises:
+        InputError: fewer than two clips, or a negative seed.
+    """
+    if len(clips) < 2:
+        raise InputError(f"the training split has {len(clips)} clips: training needs at least 2")
+    if seed < 0:
+        raise InputError(f"seed must be 0 or more, got {seed}")
+    order, crop, speed, mix = (
+        np.random.Generator(np.random.Philox(stream)) for stream in np.random.SeedSequence((seed, epoch)).spawn(4)
+    )
+    count = int(clips.max()) + 1
+    factors, alpha = len(augment.speed_factors), augment.mixup_alpha
+    starts = crop.random(count)
+    speeds = (speed.random(count) * factors).astype(np.int64)
+    weights = mix.beta(alpha, alpha, count) if alpha > 0 else np.ones(count)
+    shuffled = clips[np.argsort(order.random(count)[clips])]
+    return [
+        BatchPlan(
+            clip=batch,
+            start=starts[batch],
+            speed=speeds[batch],
+            weight=weights[batch],
+            partner=(np.arange(len(batch)) + 1) % len(batch),
+        )
+        for batch in _batches(shuffled, batch_size)
+    ]
+
+
+def crop_bounds(samples: int, fraction: float, crop_samples: int) -> tuple[int, int]:
+    """(start, count) of a crop, every legal start equally likely for a uniform fraction in [0, 1).
+
+    A clip that is not longer than the crop is taken whole.
+    """
+    if samples <= crop_samples:
+        return 0, samples
+    return int(fraction * (samples - crop_samples + 1)), crop_samples
+
+
+def change_speed(waveform: Tensor, speed: NDArray[np.int64], *, speed_factors: Sequence[float]) -> Tensor:
+    """Play each row of (batch, samples) at speed_factors[speed] of its speed: at 1.15 it is higher and shorter.
+
+    As torchaudio's SpeedPerturbation does, the row is taken as sampled at factor times the rate and resampled to the
+    rate. What is shorter then is followed by zeros, what is longer is cut, both at the end. `speed` is (batch,).
+    """
+    samples = waveform.shape[-1]
+    changed = waveform.clone()
+    for index, factor in enumerate(speed_factors):
+        ratio = Fraction(factor).limit_denominator(_LARGEST_DENOMINATOR)
+        chosen = np.flatnonzero(speed == index)
+        if ratio == 1 or len(chosen) == 0:
+            continue
+        rows = torch.from_numpy(chosen).to(waveform.device)
+        resampled = resample(waveform[rows], ratio.numerator, ratio.denominator)[:, :samples]
+        changed[rows] = functional.pad(resampled, (0, samples - resampled.shape[-1]))
+    return changed
+
+
+def mixup(
+    waveform: Tensor, target: Tensor, *, weight: NDArray[np.float64], partner: NDArray[np.int64]
+) -> tuple[Tensor, Tensor]:
+    """weight * x + (1 - weight) * x[partner], for waveforms (clips, samples) and targets (clips, classes) alike.
+
+    `weight` and `partner` are (batch,) and name the first clips; what follows these is only mixed in.
+    """
+    own = torch.tensor(weight, dtype=waveform.dtype, device=waveform.device).unsqueeze(1)
+    rows = torch.from_numpy(partner).to(waveform.device)
+    return (
+        torch.lerp(waveform[rows], waveform[: len(weight)], own),
+        torch.lerp(target[rows], target[: len(weight)], own),
+    )
+
+
+def _batches(clips: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+    """Consecutive batches, the last one smaller if need be but never of one clip."""
+    cuts = np.arange(batch_size, len(clips), batch_size)
+    return np.split(clips, cuts[cuts < len(clips) - 1])

@@ -1,0 +1,348 @@
+"""The only training loop: config and data in, stored network and its figures out.
+
+Adam under CyclicLR triangular2 (Smith 2017, https://arxiv.org/abs/1506.01186), soft cross-entropy on mixed crops
+(report, section 2.1), quantisation-aware where 8 bits will be stored (section 3.1), pruned after the first cycle where
+that is asked for (section 3.3). It knows nothing of searches or trackers: it is given `report`, which sees every epoch
+and may stop it. Several workers run it together, each on a part of every batch (Li et al. 2020,
+https://arxiv.org/abs/2006.15704): the same losses, weights equal on all, one set of files.
+"""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Adam
+from torch.optim.lr_scheduler import CyclicLR
+
+from asc.audio.frontend import LogMel
+from asc.config.experiment import Experiment, Schedule
+from asc.data.dataset import Dataset
+from asc.errors import InputError
+from asc.evaluation.evaluate import Evaluator
+from asc.model_file.artefact import check_room, save_model
+from asc.model_file.model_info import DataIdentity, ModelInfo
+from asc.model_file.tensors import read_tensors, write_tensors
+from asc.models.build import build_network
+from asc.models.network import Network
+from asc.models.stored import empty
+from asc.models.workers import ALONE, Workers
+from asc.results import Completed, Diverged, EpochMetrics, Report, Signal, Stopped, TrainingEnd
+from asc.size.stored_items import stored_items
+from asc.training import prune
+from asc.training.augment import Batcher, BatchPlan, plan_epoch
+from asc.training.compress import calibrated, check_items, compressed
+from asc.typed import build
+
+LAST = "last.safetensors"
+BEST = "best.safetensors"
+MODEL = "model.safetensors"
+
+
+def train(
+    experiment: Experiment,
+    dataset: Dataset,
+    *,
+    folder: Path,
+    report: Report,
+    device: torch.device,
+    workers: Workers = ALONE,
+) -> TrainingEnd:
+    """Train to the end of the schedule, going on from `folder`'s checkpoint if there is one; store the best network.
+
+    `report` is called once for each epoch of the schedule, also for those that the checkpoint already holds. The
+    network of the epoch with the lowest validation log loss (behind pruning) is turned into its stored form, evaluated
+    and written to `folder/model.safetensors`. A final model on all data (`DataChoice.part`) has no clips to choose an
+    epoch by: its last one is stored.
+
+    Each of several workers calls this, with a folder that all see; the one that leads writes. `report` is called on
+    all, and a stop that one of them is told ends the training of all.
+
+    Raises:
+        InputError: the data do not fit the config, or their names the header of a model file, or the checkpoint is
+            another experiment's.
+        RuntimeError: workers see different checkpoints; where a shared folder is slow to show them, another attempt
+            helps.
+        OSError: the disk is full; the last whole checkpoint stays.
+    """
+    if experiment.architecture.classes != len(dataset.labels):
+        raise InputError(
+            f"architecture.classes is {experiment.architecture.classes}, but {dataset.manifest.spec} has "
+            f"{len(dataset.labels)} labels: set architecture.classes={len(dataset.labels)}"
+        )
+    check_room(experiment, tuple(dataset.labels), _identity(dataset))
+    torch.backends.cudnn.deterministic = True
+    run = _Run.start(experiment, dataset, folder, device, workers)
+    for metrics in run.history:
+        if workers.any(report(metrics) is Signal.STOP):
+            return Stopped(epoch=metrics.epoch)
+    while len(run.history) < experiment.schedule.epochs:
+        metrics_or_none = run.epoch()
+        if metrics_or_none is None:
+            return Diverged(epoch=len(run.history) + 1)
+        if workers.any(report(metrics_or_none) is Signal.STOP):
+            return Stopped(epoch=metrics_or_none.epoch)
+    return run.complete()
+
+
+def cyclic(optimizer: Adam, schedule: Schedule, steps_per_epoch: int) -> CyclicLR:
+    """torch's CyclicLR in mode triangular2, stepped once per optimiser step: up for half a cycle, then down."""
+    return CyclicLR(
+        optimizer,
+        base_lr=schedule.learning_rate_min,
+        max_lr=schedule.learning_rate_max,
+        step_size_up=schedule.epochs_per_cycle * steps_per_epoch / 2,  # type: ignore[arg-type]  # torch makes it a float
+        mode="triangular2",
+        cycle_momentum=False,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """A training between two epochs."""
+
+    experiment: Experiment
+    dataset: Dataset
+    folder: Path
+    device: torch.device
+    workers: Workers
+    network: Network
+    trained: nn.Module
+    """The network, in several workers within the wrapper that averages gradients."""
+    optimizer: Adam
+    scheduler: CyclicLR
+    log_mel: LogMel
+    batcher: Batcher
+    validator: Evaluator
+    history: list[EpochMetrics] = field(default_factory=list)
+    masks: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def start(
+        cls, experiment: Experiment, dataset: Dataset, folder: Path, device: torch.device, workers: Workers
+    ) -> "_Run":
+        """Build everything from the config, then take the state of the last checkpoint, if there is one."""
+        schedule = experiment.schedule
+        check_items(empty(experiment).state_dict(), experiment)
+        network = build_network(
+            experiment.architecture,
+            experiment.front_end,
+            seed=experiment.seed,
+            storage=experiment.compression.storage,
+        ).to(device)
+        optimizer = Adam(network.parameters(), lr=schedule.learning_rate_min, weight_decay=schedule.weight_decay)
+        steps = len(_plans(experiment, dataset, epoch=0))
+        run = cls(
+            experiment=experiment,
+            dataset=dataset,
+            folder=folder,
+            device=device,
+            workers=workers,
+            network=network,
+            trained=network if workers.count == 1 else _averaging(network),
+            optimizer=optimizer,
+            scheduler=cyclic(optimizer, schedule, steps),
+            log_mel=LogMel(experiment.front_end).to(device),
+            batcher=Batcher(dataset, experiment.augment, experiment.front_end.sample_rate_hz, device),
+            validator=Evaluator(dataset, "valid", experiment.front_end, device, workers=workers),
+        )
+        if (folder / LAST).is_file():
+            run.restore()
+        if not workers.agree(len(run.history)):
+            raise RuntimeError(f"workers see different checkpoints in {folder}, which must be a folder that they share")
+        return run
+
+    def epoch(self) -> EpochMetrics | None:
+        """Train and validate one epoch and write its checkpoint; None if the loss is no longer a number."""
+        started = time.monotonic()
+        number = len(self.history) + 1
+        if number == self.experiment.schedule.epochs_per_cycle + 1:
+            self._prune()
+        train_loss = self._train_epoch(number)
+        if train_loss != train_loss or abs(train_loss) == float("inf"):
+            return None
+        self.network.eval()
+        valid = self.validator.evaluate(self.network)
+        if valid.log_loss != valid.log_loss or valid.log_loss == float("inf"):
+            return None
+        metrics = EpochMetrics(
+            epoch=number,
+            learning_rate=float(self.scheduler.get_last_lr()[0]),
+            train_loss=train_loss,
+            valid_log_loss=valid.log_loss,
+            valid_accuracy=valid.accuracy,
+            seconds=time.monotonic() - started,
+        )
+        self.history.append(metrics)
+        if self.workers.leads:
+            self.save()
+        return metrics
+
+    def _train_epoch(self, number: int) -> float:
+        plans = _plans(self.experiment, self.dataset, epoch=number - 1)
+        schedule = self.experiment.schedule
+        frozen_from = len(plans) * (
+            schedule.epochs - self.experiment.compression.freeze_share * schedule.epochs_per_cycle
+        )
+        step = len(plans) * (number - 1)
+        total = torch.zeros((), device=self.device)
+        self.network.train()
+        parts = [plan.part(self.workers.share(len(plan))) for plan in plans]
+        for plan, (waveforms, targets) in zip(plans, _ahead(self.batcher, parts), strict=True):
+            sharing = self.workers.share(len(plan))
+            if self.workers.count > 1:
+                self.network.share(sharing)
+            if step >= frozen_from:
+                self.network.freeze_batch_norm()
+                self.network.freeze_observers()
+            losses = nn.functional.cross_entropy(self.trained(self.log_mel(waveforms)), targets, reduction="sum")
+            # What is averaged over workers is then the loss of the whole batch, and so are the gradients.
+            loss = losses / len(plan) * sharing.count
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            prune.hold(self.network, self.masks)
+            self.scheduler.step()
+            total += loss.detach() * (len(plan) / self.workers.count)
+            step += 1
+        return float(self.workers.sum(total)) / sum(len(plan) for plan in plans)
+
+    def _prune(self) -> None:
+        """Between the first cycle and the second; a resumed training that stands there does the same again."""
+        experiment = self.experiment
+        if experiment.compression.prune_ratio > 0:
+            items = stored_items(experiment)
+            self.masks = prune.smallest(self.network, items, experiment.compression.prune_ratio)
+            prune.hold(self.network, self.masks)
+
+    def save(self) -> None:
+        """Write the checkpoint of the last epoch, and before it that of the best one if it is this."""
+        header = {
+            "fingerprint": self.experiment.fingerprint,
+            "data": self.dataset.manifest.digest,
+            "history": [dataclasses.asdict(metrics) for metrics in self.history],
+            "scheduler": _plain_state(self.scheduler),
+        }
+        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        if self.best_epoch == len(self.history):
+            write_tensors(self.folder / BEST, network, header)
+        optimizer = {
+            f"optimizer.{index}.{name}": tensor
+            for index, state in self.optimizer.state_dict()["state"].items()
+            for name, tensor in state.items()
+        }
+        masks = {f"mask.{name}": mask for name, mask in self.masks.items()}
+        write_tensors(self.folder / LAST, {**network, **optimizer, **masks}, header)
+
+    def restore(self) -> None:
+        """Take the state of the last checkpoint.
+
+        Raises:
+            InputError: it is damaged, or of another experiment or other data.
+        """
+        tensors, header = read_tensors(self.folder / LAST)
+        if (header["fingerprint"], header["data"]) != (self.experiment.fingerprint, self.dataset.manifest.digest):
+            raise InputError(f"{self.folder / LAST} is of another config or other data: use another --name")
+        self.network.load_state_dict(_under(tensors, "network."))
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under(tensors, "optimizer.").items():
+            index, _, key = name.partition(".")
+            states.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": states, "param_groups": groups})
+        self.scheduler.load_state_dict(header["scheduler"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = header["scheduler"]["_last_lr"][0]
+        self.history = [build(EpochMetrics, row) for row in header["history"]]
+        self.masks = {name: mask.to(self.device) for name, mask in _under(tensors, "mask.").items()}
+        prune.hold(self.network, self.masks)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch with the lowest validation log loss, the later one where equal; None before a pruning to come."""
+        if not self.dataset.manifest.held_out:
+            return len(self.history)
+        chosen = [metrics for metrics in self.history if metrics.epoch >= self.experiment.first_kept_epoch]
+        return min(chosen, key=lambda m: (m.valid_log_loss, -m.epoch)).epoch if chosen else None
+
+    def complete(self) -> Completed:
+        """Store the best epoch's network, checked against the size law, calibrated where asked for, and evaluate it."""
+        if self.workers.leads:
+            tensors, _ = read_tensors(self.folder / BEST)
+            self.network.load_state_dict(_under(tensors, "network."))
+        # Another node may not see yet what was just written to a shared folder.
+        self.workers.take_from_first(self.network.state_dict().values())
+        network, stored = compressed(self.network.eval(), self.masks, self.experiment)
+        uncalibrated = network
+        network, calibration = calibrated(uncalibrated, self.experiment, self.dataset, self.device)
+        evaluation = self.validator.judge(network)
+        info = ModelInfo(
+            experiment=self.experiment,
+            labels=self.dataset.labels,
+            data=_identity(self.dataset),
+            evaluation=evaluation,
+            calibration=calibration,
+        )
+        if self.workers.leads:
+            save_model(self.folder / MODEL, network, info)
+        assert self.best_epoch is not None, "a pruned training goes on behind its first cycle"
+        return Completed(
+            evaluation=evaluation,
+            epochs=len(self.history),
+            best_epoch=self.best_epoch,
+            stored=stored,
+            seconds=sum(metrics.seconds for metrics in self.history),
+            calibration=calibration,
+            uncalibrated=None if calibration is None else self.validator.judge(uncalibrated),
+        )
+
+
+def _identity(dataset: Dataset) -> DataIdentity:
+    return DataIdentity(choice=dataset.manifest.choice, digest=dataset.manifest.digest)
+
+
+def _averaging(network: nn.Module) -> nn.Module:
+    """The network with gradients that are averaged over workers; its buffers are equal on all as it is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch 2.13 has another name for it, which 2.11 does not know
+        return DistributedDataParallel(network, broadcast_buffers=False)
+
+
+def _plans(experiment: Experiment, dataset: Dataset, *, epoch: int) -> list[BatchPlan]:
+    return plan_epoch(
+        dataset.indices("train"),
+        seed=experiment.seed,
+        epoch=epoch,
+        batch_size=experiment.schedule.batch_size,
+        augment=experiment.augment,
+    )
+
+
+def _ahead(batcher: Batcher, plans: list[BatchPlan]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches in order, the next one's audio being read while the current one is trained on."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        pending = reader.submit(batcher.load, plans[0])
+        for following in [*plans[1:], None]:
+            loaded = pending.result()
+            if following is not None:
+                pending = reader.submit(batcher.load, following)
+            yield batcher.transform(loaded)
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _plain_state(scheduler: CyclicLR) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in scheduler.state_dict().items()
+        if isinstance(value, int | float | str | list | None)
+    }

@@ -1,0 +1,259 @@
+import dataclasses
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from asc.config.experiment import Architecture, Experiment
+from asc.config.space import Choice, FloatRange, IntRange, Space, encoded, load_space, parse_space
+from asc.errors import InputError
+
+TEXT = """
+schema = 1
+[parameters]
+"architecture.widths.0" = { low = 4, high = 50, step = 4 }
+"architecture.cardinality" = { choices = [1, 2, 4] }
+"architecture.time_strides" = { choices = [[2, 2, 1, 2, 1, 1], [1, 1, 1, 1, 1, 1]] }
+"augment.speed_factors" = { choices = [[1], [0.85, 1, 1.15]] }
+"augment.mixup_alpha" = { low = 0, high = 1 }
+"schedule.learning_rate_max" = { low = 1e-4, high = 1e-2, log = true }
+"schedule.batch_size" = { choices = [16] }
+"augment.crop_s" = { choices = [1] }
+"""
+
+
+def parsed(line: str) -> Space:
+    return parse_space(f"schema = 1\n[parameters]\n{line}\n", source="my.toml", name="my")
+
+
+@pytest.fixture
+def space() -> Space:
+    return parse_space(TEXT, source="my.toml", name="my")
+
+
+def test_parameters_are_typed(space: Space) -> None:
+    assert space.name == "my" and space.text == TEXT
+    assert space.parameters == {
+        "architecture.widths.0": IntRange(low=4, high=50, step=4),
+        "architecture.cardinality": Choice(options=(1, 2, 4)),
+        "architecture.time_strides": Choice(options=((2, 2, 1, 2, 1, 1), (1, 1, 1, 1, 1, 1))),
+        "augment.speed_factors": Choice(options=((1.0,), (0.85, 1.0, 1.15))),
+        "augment.mixup_alpha": FloatRange(low=0.0, high=1.0),
+        "schedule.learning_rate_max": FloatRange(low=1e-4, high=1e-2, log=True),
+        "schedule.batch_size": Choice(options=(16,)),
+        "augment.crop_s": Choice(options=(1.0,)),
+    }
+
+
+def test_a_choice_of_one_is_a_setting_and_is_not_sampled(space: Space) -> None:
+    assert space.settings == {"schedule.batch_size": 16, "augment.crop_s": 1.0}
+    assert set(space.sampled) == set(space.parameters) - set(space.settings)
+    assert set(space.sample(random.Random(0))) == set(space.sampled)
+
+
+def test_samples_lie_in_the_space_and_reach_its_ends(space: Space) -> None:
+    rng = random.Random(0)
+    points = [space.sample(rng) for _ in range(600)]
+    assert {point["architecture.widths.0"] for point in points} == set(range(4, 51, 4)), "the last step is 48"
+    assert {point["architecture.cardinality"] for point in points} == {1, 2, 4}
+    assert {point["augment.speed_factors"] for point in points} == {"[1.0]", "[0.85, 1.0, 1.15]"}
+    rates = [float(point["schedule.learning_rate_max"]) for point in points]
+    assert all(1e-4 <= rate <= 1e-2 for rate in rates)
+    low = sum(rate < 1e-3 for rate in rates)
+    assert 240 <= low <= 360, "uniform in the logarithm: half of them in the lower decade"
+    alphas = [float(point["augment.mixup_alpha"]) for point in points]
+    assert 240 <= sum(alpha < 0.5 for alpha in alphas) <= 360
+
+
+def test_a_logarithmic_range_of_one_value_gives_that_value() -> None:
+    """exp(log(x)) is not x for many x, and a point outside its range cannot be entered into a sampler."""
+    for value in (0.007, 0.003, 0.0011, 0.0057):
+        assert math.isclose(math.exp(math.log(value)), value)
+        space = parsed(f'"schedule.learning_rate_max" = {{ low = {value}, high = {value}, log = true }}')
+        assert space.sample(random.Random(0)) == {"schedule.learning_rate_max": value}
+
+
+def test_points_are_scalars_and_become_config_values_and_back(space: Space) -> None:
+    base = Experiment().updated(space.settings)
+    for seed in range(20):
+        point = space.sample(random.Random(seed))
+        assert all(isinstance(value, int | float | str) for value in point.values())
+        values = space.values(json.loads(json.dumps(point)))
+        architecture = {
+            "architecture.widths.0": 4 * int(point["architecture.cardinality"]),
+            "architecture.widths.1": 4 * int(point["architecture.cardinality"]),
+        }
+        experiment = base.updated({**values, **architecture})
+        back = space.point_of(experiment)
+        assert back == {**point, "architecture.widths.0": architecture["architecture.widths.0"]}
+
+
+def test_encoded() -> None:
+    assert encoded((2, 1)) == encoded([2, 1]) == "[2, 1]"
+    assert (encoded(4), encoded("x"), encoded(0.5), encoded(True)) == (4, "x", 0.5, True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture.widths.0": 52},  # above the range
+        {"architecture.widths.0": 50, "architecture.cardinality": 2},  # between two steps
+        {"architecture.cardinality": 8},
+        {"architecture.time_strides.5": 2},
+        {"augment.mixup_alpha": 1.01},
+        {"schedule.learning_rate_max": 2e-2},
+        {"augment.speed_factors.0": 0.9},
+    ],
+)
+def test_what_lies_outside_has_no_point(space: Space, changes: dict[str, int | float]) -> None:
+    assert space.point_of(Experiment()) is not None
+    assert space.point_of(Experiment().updated(changes)) is None
+
+
+@pytest.mark.parametrize(("low", "high", "inside"), [(24, 24, True), (4, 24, True), (4, 23, False), (25, 64, False)])
+def test_both_ends_of_a_range_belong_to_it(low: int, high: int, inside: bool) -> None:
+    whole = parsed(f'"architecture.widths.0" = {{ low = {low}, high = {high} }}')
+    assert (whole.point_of(Experiment()) is not None) is inside
+    real = parsed(f'"augment.crop_s" = {{ low = {low / 8}, high = {high / 8} }}')
+    assert (real.point_of(Experiment()) is not None) is inside, "the reference crops 3 s, 24 eighths of a second"
+
+
+def test_settings_have_no_part_in_a_point(space: Space) -> None:
+    assert space.point_of(Experiment().updated({"schedule.batch_size": 99})) is not None
+
+
+def test_another_number_of_stages_has_no_point(space: Space) -> None:
+    one = Architecture(
+        widths=(24,), depths=(1,), se_bottlenecks=(4,), frequency_strides=(2,), time_strides=(2,), cardinality=4
+    )
+    assert space.point_of(dataclasses.replace(Experiment(), architecture=one)) is None
+    widths = parsed('"architecture.widths.1" = { low = 4, high = 64, step = 4 }')
+    assert widths.point_of(dataclasses.replace(Experiment(), architecture=one)) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (
+            '"architecture.widht.0" = { low = 4, high = 8 }',
+            "my.toml: unknown key architecture.widht.0: did you mean architecture.widths.0",
+        ),
+        ('"architecture.widths.2" = { low = 4, high = 8 }', "my.toml: unknown key architecture.widths.2: did you mean"),
+        ('"architecture" = { choices = [1] }', "my.toml: unknown key architecture: did you mean"),
+        (
+            '"architecture.widths.0" = { low = 4, hihg = 8 }',
+            "my.toml: unknown key architecture.widths.0: hihg: did you mean architecture.widths.0: high",
+        ),
+        (
+            '"architecture.cardinality" = { choices = [1, 2], step = 1 }',
+            "my.toml: unknown key architecture.cardinality: step: did you mean architecture.cardinality: choices",
+        ),
+        ('"architecture.widths.0" = { low = 4 }', "my.toml: missing key architecture.widths.0: high"),
+        ('"architecture.widths.0" = {}', "my.toml: missing key architecture.widths.0: low, architecture.widths.0: h"),
+        ('"architecture.widths.0" = { low = 8, high = 4 }', "my.toml: architecture.widths.0: the range 8 to 4 by 1 is"),
+        (
+            '"architecture.widths.0" = { low = 4, high = 8, step = 0 }',
+            "my.toml: architecture.widths.0: the range 4 to 8 by 0 is empty",
+        ),
+        (
+            '"architecture.widths.0" = { low = 4, high = 8.5 }',
+            "my.toml: architecture.widths.0: high must be a whole number, got 8.5",
+        ),
+        (
+            '"architecture.widths.0" = { low = "4", high = 8 }',
+            "my.toml: architecture.widths.0: low must be a whole number, got '4'",
+        ),
+        (
+            '"augment.crop_s" = { low = 2.0, high = 1.0 }',
+            "my.toml: augment.crop_s: the range 2.0 to 1.0 is empty",
+        ),
+        (
+            '"augment.crop_s" = { low = 0.0, high = 1.0, log = true }',
+            "my.toml: augment.crop_s: the range 0.0 to 1.0 is empty, or logarithmic and not above 0",
+        ),
+        ('"augment.crop_s" = { low = 1.0, high = inf }', "my.toml: augment.crop_s: high must be a finite number"),
+        (
+            '"augment.crop_s" = { low = 1.0, high = 2.0, log = 1 }',
+            "my.toml: augment.crop_s: log must be true or false, got 1",
+        ),
+        ('"augment.crop_s" = { low = 1.0, high = 2.0, step = 1 }', "my.toml: unknown key augment.crop_s: step"),
+        (
+            '"architecture.widths" = { low = 4, high = 8 }',
+            "my.toml: architecture.widths is no number: give it as { choices = [...] }",
+        ),
+        (
+            '"architecture.family" = { low = 4, high = 8 }',
+            "my.toml: architecture.family is no number: give it as { choices = [...] }",
+        ),
+        ('"architecture.cardinality" = { choices = [] }', "my.toml: architecture.cardinality: choices must be a list"),
+        ('"architecture.cardinality" = { choices = 4 }', "my.toml: architecture.cardinality: choices must be a list"),
+        (
+            '"architecture.cardinality" = { choices = [1, 2.5] }',
+            "my.toml: architecture.cardinality: choices must be a whole number, got 2.5",
+        ),
+        (
+            '"architecture.time_strides" = { choices = [[1, "x"]] }',
+            "my.toml: architecture.time_strides: choices.1 must be a whole number, got 'x'",
+        ),
+        (
+            '"architecture.family" = { choices = ["vgg"] }',
+            "my.toml: architecture.family: choices must be one of resnet_se, got 'vgg'",
+        ),
+        (
+            '"architecture.cardinality" = 4',
+            "my.toml: architecture.cardinality must be a table such as { low = 4, high = 48, step = 4 }",
+        ),
+    ],
+)
+def test_a_wrong_parameter_is_refused_in_one_line(line: str, sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parsed(line)
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("schema = ", "my.toml is not valid TOML: "),
+        ("schema = 1\n\ufffd", "my.toml is not valid TOML: "),
+        ("[parameters]\nseed = { choices = [1] }", "my.toml: schema is None, but this asc reads schema 1"),
+        ("schema = 2\n[parameters]\nseed = { choices = [1] }", "my.toml: schema is 2, but this asc reads schema 1"),
+        ("schema = 1\n[paramters]\n", "my.toml: unknown key paramters: did you mean parameters"),
+        ("schema = 1", "my.toml: it has no [parameters]"),
+        ("schema = 1\n[parameters]", "my.toml: it has no [parameters]"),
+        ("schema = 1\nparameters = 3", "my.toml: it has no [parameters]"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line(text: str, sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_space(text, source="my.toml", name="my")
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_space_is_found_by_name_or_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT)
+    assert load_space(str(path)).name == "mine"
+    assert load_space("quick").name == "quick"
+    for name in ("nope", str(tmp_path), str(tmp_path / "none.toml"), ""):
+        with pytest.raises(InputError, match="neither a file nor a shipped space: .* idlab128, quick"):
+            load_space(name)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_space("x" * 5000)
+    path.write_bytes(b"\xff\x00\xfe")
+    with pytest.raises(InputError, match="mine.toml is not a text file: give a search space in TOML"):
+        load_space(str(path))
+
+
+def test_what_is_no_space_is_named_for_what_it_is(tmp_path: Path) -> None:
+    model, config = tmp_path / "model.safetensors", tmp_path / "config.toml"
+    model.write_bytes((40).to_bytes(8, "little") + b"{}")
+    config.write_text(Experiment().to_toml())
+    with pytest.raises(InputError, match="model.safetensors is not a text file: give a search space"):
+        load_space(str(model))
+    with pytest.raises(InputError, match="config.toml is the config of one network.*give it as --recipe"):
+        load_space(str(config))

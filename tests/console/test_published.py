@@ -1,0 +1,30 @@
+"""The published tables against the means that were published with them, through the code that averages."""
+
+import pytest
+
+from asc.console.published import tau2020
+from asc.results import macro
+
+
+def test_the_baselines_rows_give_its_published_means() -> None:
+    published = tau2020()
+    baseline = published.systems[0]
+    assert len(published.baseline_classes) == 10 and len(published.baseline_devices) == 9
+    classes = published.baseline_classes.values()
+    assert round(macro(row.log_loss for row in classes), 3) == baseline.log_loss == 1.473
+    assert round(macro(row.accuracy_percent for row in classes), 1) == baseline.accuracy_percent == 47.7
+    losses = list(published.baseline_devices.values())
+    assert round(macro(losses), 3) == 1.473
+    assert round(macro(losses[:6]), 3) == published.baseline_exposure["seen"] == 1.335
+    assert round(macro(losses[6:]), 3) == published.baseline_exposure["unseen"] == 1.749
+
+
+def test_systems_that_were_calibrated_on_test_clips_are_marked() -> None:
+    systems = tau2020().systems
+    assert [system.optimistic for system in systems] == [False, False, True, True, False]
+    assert all(system.source for system in systems)
+
+
+def test_the_mean_of_nothing_is_no_number() -> None:
+    with pytest.raises(ZeroDivisionError):
+        macro([])

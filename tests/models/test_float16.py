@@ -1,0 +1,87 @@
+"""The 16-bit form against the float network that it comes from, and against a network of torch's own float16."""
+
+import pytest
+import torch
+
+from asc.config.experiment import Architecture, Compression, Experiment, FrontEnd
+from asc.errors import InputError
+from asc.models.build import build_network
+from asc.models.float16 import HalfNet, to_half
+from asc.models.network import Network
+from asc.size.stored_items import stored_items
+from asc.topology.describe import describe
+
+ARCHITECTURE = Architecture(
+    widths=(8, 12),
+    depths=(2, 1),
+    se_bottlenecks=(2, 3),
+    frequency_strides=(2, 1, 2),
+    time_strides=(2, 1, 1),
+    cardinality=4,
+    classes=5,
+)
+FRONT_END = FrontEnd(sample_rate_hz=8000, dft_points=512, mel_bands=16)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    """Trained for some steps, so that batch norms have statistics of their own."""
+    torch.manual_seed(0)
+    network = build_network(ARCHITECTURE, FRONT_END, seed=0, storage="float16").train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(20):
+        log_mel, target = torch.randn(8, 1, 16, 30) * 3, torch.randint(5, (8,))
+        loss = torch.nn.functional.cross_entropy(network(log_mel), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return network.eval()
+
+
+@pytest.mark.parametrize("frames", [7, 30, 101])
+def test_it_differs_from_the_float_network_by_the_rounding_of_its_weights(network: Network, frames: int) -> None:
+    log_mel = torch.randn(6, 1, 16, frames, generator=torch.Generator().manual_seed(frames)) * 3
+    with torch.no_grad():
+        expected = network(log_mel)
+    found = to_half(network)(log_mel)
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, expected)
+    step = torch.finfo(torch.float16).eps
+    assert (found - expected).abs().max() < 8 * step * expected.abs().max()
+
+
+def test_its_state_is_float16_in_the_order_and_size_of_the_law(network: Network) -> None:
+    state = to_half(network).state_dict()
+    items = stored_items(
+        Experiment(architecture=ARCHITECTURE, front_end=FRONT_END, compression=Compression(storage="float16"))
+    )
+    assert [(name, t.numel(), t.element_size()) for name, t in state.items()] == [
+        (item.name, item.count, item.bytes_each) for item in items
+    ]
+    assert {tensor.dtype for tensor in state.values()} == {torch.float16}
+
+
+def test_a_state_read_back_gives_the_same_logits(network: Network) -> None:
+    log_mel = torch.randn(4, 1, 16, 30, generator=torch.Generator().manual_seed(2))
+    half, again = to_half(network), HalfNet(describe(ARCHITECTURE, FRONT_END.mel_bands), FRONT_END)
+    again.load_state_dict(half.state_dict(), strict=True)
+    assert torch.equal(again(log_mel), half(log_mel))
+
+
+def test_values_beyond_float16_become_its_largest() -> None:
+    network = build_network(ARCHITECTURE, FRONT_END, seed=0, storage="float16").eval()
+    with torch.no_grad():
+        network.dense.linear.weight[0, 0] = 1e6
+        network.dense.linear.weight[0, 1] = -1e6
+    stored = to_half(network).state_dict()["dense.weight"]
+    assert stored[0, :2].tolist() == [65504.0, -65504.0]
+
+
+def test_a_quantised_network_has_no_16_bit_form() -> None:
+    with pytest.raises(ValueError, match="int8"):
+        to_half(build_network(ARCHITECTURE, FRONT_END, seed=0))
+
+
+def test_wrong_features_are_refused(network: Network) -> None:
+    with pytest.raises(InputError, match="log-mel"):
+        to_half(network)(torch.randn(1, 1, 17, 30))

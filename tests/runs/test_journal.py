@@ -1,0 +1,318 @@
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import typing
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from asc.config.experiment import Experiment
+from asc.errors import InputError
+from asc.results import EpochMetrics
+from asc.runs.journal import (
+    Entry,
+    EpochDone,
+    Event,
+    Journal,
+    PointRefused,
+    RunEnded,
+    RungReached,
+    RunResumed,
+    RunStarted,
+    TrialAsked,
+    TrialEnded,
+    TrialRetried,
+    add,
+    fold,
+    read_journal,
+    read_start,
+)
+
+STARTED = RunStarted(name="r", kind="search", settings={"seed": 0, "share": 0.5, "on": True, "data": "synthetic"})
+
+
+def asked(trial: str) -> TrialAsked:
+    return TrialAsked(
+        trial=trial,
+        title=f"{trial} w24-48",
+        point={"architecture.widths.0": 24, "architecture.time_strides": "[2, 1]", "schedule.learning_rate_max": 1e-3},
+        config=Experiment().flat(),
+        repaired=True,
+        parameters=113_976,
+        size_bytes=130_704,
+        nonzero_parameters=1000,
+        nonzero_bytes=130_704,
+        file_bytes=130_944,
+        macs_per_second=50_000_000,
+        peak_activation_bytes=1_000_000,
+    )
+
+
+def epoch(trial: str, number: int) -> EpochDone:
+    metrics = EpochMetrics(
+        epoch=number, learning_rate=0.1, train_loss=1 / 3, valid_log_loss=2.0, valid_accuracy=0.5, seconds=1.5
+    )
+    return EpochDone(trial=trial, metrics=metrics, checkpoint=f"trials/{trial}/last.safetensors")
+
+
+def ended(trial: str, log_loss: float) -> TrialEnded:
+    return TrialEnded(trial=trial, outcome="completed", epochs=3, seconds=9.0, log_loss=log_loss, accuracy=0.5)
+
+
+EVENTS: tuple[Event, ...] = (
+    STARTED,
+    RunStarted(name="r", kind="train", settings={}, git_commit="0" * 40, space="schema = 1\n\u00e4\r\n"),
+    RunResumed(settings={"trials": 9}),
+    PointRefused(point={"a": 1}, reason="too \u201clarge\u201d", twin=None),
+    PointRefused(point={}, reason="the same as t000", twin="t000"),
+    asked("t000"),
+    dataclasses.replace(asked("t001"), point=None, reference=True),
+    epoch("t000", 1),
+    TrialRetried(trial="t001", epoch=2, reason="its worker process died"),
+    RungReached(trial="t000", epoch=4, log_loss=1.25, stopped=True),
+    ended("t000", 1.5),
+    TrialEnded(trial="t001", outcome="failed", epochs=0, seconds=0.0, reason="RuntimeError: out of memory\nand more"),
+    RunEnded(outcome="interrupted", best=None),
+    RunEnded(outcome="finished", best="t000"),
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "journal.jsonl"
+
+
+def write(path: Path, *events: Event) -> list[Entry]:
+    journal = Journal(path)
+    entries = [journal.append(event) for event in events]
+    journal.close()
+    return entries
+
+
+def test_every_event_round_trips(path: Path) -> None:
+    assert {type(event) for event in EVENTS} == set(typing.get_args(Event)), "a new event needs a line above"
+    entries = write(path, *EVENTS)
+    assert [entry.event for entry in read_journal(path)] == list(EVENTS)
+    assert list(read_journal(path)) == entries
+    assert path.read_bytes().count(b"\n") == len(EVENTS)
+    again = Journal(path)
+    assert again.entries == entries
+    again.close()
+
+
+def test_reading_goes_on_from_any_entry(path: Path) -> None:
+    entries = write(path, *EVENTS)
+    for number, entry in enumerate(entries, start=1):
+        assert list(read_journal(path, entry.end_offset)) == entries[number:]
+    assert entries[-1].end_offset == path.stat().st_size
+    assert read_start(path) == entries[0]
+
+
+def test_listeners_hear_an_entry_that_is_on_disk(path: Path) -> None:
+    journal = Journal(path)
+    heard: list[tuple[Entry, int]] = []
+    journal.listeners.append(lambda entry: heard.append((entry, len(read_journal(path)))))
+    entries = [journal.append(event) for event in EVENTS[:3]]
+    journal.close()
+    assert heard == [(entry, number) for number, entry in enumerate(entries, start=1)]
+    assert journal.entries == entries
+
+
+def test_a_half_written_last_line_is_dropped_wherever_it_was_cut(path: Path) -> None:
+    entries = write(path, STARTED, asked("t000"), epoch("t000", 1))
+    whole = path.read_bytes()
+    for size in range(entries[1].end_offset, len(whole)):
+        path.write_bytes(whole[:size])
+        assert list(read_journal(path)) == entries[:2]
+        journal = Journal(path)
+        entry = journal.append(RunEnded(outcome="interrupted", best=None))
+        journal.close()
+        assert path.read_bytes()[: entries[1].end_offset] == whole[: entries[1].end_offset]
+        assert read_journal(path)[2:] == (entry,)
+        assert entry.end_offset == path.stat().st_size
+
+
+def test_a_half_written_first_line_leaves_an_empty_journal(path: Path) -> None:
+    write(path, STARTED)
+    path.write_bytes(path.read_bytes()[:-1])
+    journal = Journal(path)
+    assert journal.entries == [] and path.stat().st_size == 0
+    journal.close()
+    with pytest.raises(InputError, match="the journal is empty"):
+        fold(journal.entries)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[1]",
+        b"\xff\xfe",
+        b'{"event": "Unheard", "time_s": 1}',
+        b'{"event": ["RunEnded"], "time_s": 1}',
+        b'{"event": "RunEnded", "outcome": "finished", "best": null}',
+        b'{"event": "RunEnded", "time_s": 1, "outcome": "finished"}',
+        b'{"event": "RunEnded", "time_s": 1, "outcome": "done", "best": null}',
+        b'{"event": "RunEnded", "time_s": 1, "outcome": "finished", "best": null, "extra": 1}',
+        b'{"event": "RungReached", "time_s": 1, "trial": "t", "epoch": 1, "log_loss": NaN, "stopped": true}',
+        b'{"event": "RunEnded"\r',
+        b'{"event": "RunEnded"\x00\x85\x0b\x0c\r\r',
+    ],
+)
+def test_a_damaged_line_in_the_middle_is_named_and_nothing_is_cut_off(path: Path, damage: bytes) -> None:
+    entries = write(path, STARTED, asked("t000"))
+    first, second, _ = path.read_bytes().split(b"\n")
+    damaged = b"\n".join((first, damage, second, b""))
+    path.write_bytes(damaged)
+    for attempt in (lambda: read_journal(path), lambda: Journal(path)):
+        with pytest.raises(InputError) as caught:
+            attempt()
+        assert f"{path}, line 2 is damaged" in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="line 2 is damaged"):
+        read_journal(path, entries[0].end_offset)
+    assert path.read_bytes() == damaged
+    path.write_bytes(b"\n".join((first, second, b"")))
+    Journal(path).close()
+
+
+def test_a_journal_that_is_not_there(path: Path, tmp_path: Path) -> None:
+    for wrong in (path, tmp_path):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_journal(wrong)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_are_refused_and_nothing_is_written(path: Path, number: float) -> None:
+    entries = write(path, STARTED)
+    journal = Journal(path)
+    with pytest.raises(ValueError):
+        journal.append(RungReached(trial="t", epoch=1, log_loss=number, stopped=False))
+    journal.close()
+    assert list(read_journal(path)) == journal.entries == entries
+
+
+def test_a_second_opener_is_refused_until_the_first_has_closed(path: Path) -> None:
+    first = Journal(path)
+    first.append(STARTED)
+    with pytest.raises(InputError, match=r"journal.jsonl is in use: another process is running run; wait for it"):
+        Journal(path)
+    first.append(RunResumed(settings={}))
+    first.close()
+    second = Journal(path)
+    assert len(second.entries) == 2
+    second.close()
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from asc.runs.journal import Journal, RunStarted
+journal = Journal(Path(sys.argv[1]))
+journal.append(RunStarted(name="r", kind="train", settings={}))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_holder_lets_go(path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="is in use"):
+            Journal(path)
+        assert len(read_journal(path)) == 1, "reading needs no lock"
+    finally:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.communicate()
+    journal = Journal(path)
+    assert isinstance(journal.append(RunResumed(settings={})).event, RunResumed)
+    journal.close()
+    assert len(read_journal(path)) == 2
+
+
+@pytest.mark.parametrize("room", [0, 1, 40])
+def test_a_full_disk_keeps_what_was_written(
+    path: Path, room: int, file_size_limit: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    journal = Journal(path)
+    entries = [journal.append(STARTED), journal.append(asked("t000"))]
+    whole = path.read_bytes()
+    with file_size_limit(len(whole) + room):
+        for _ in range(2):
+            with pytest.raises(OSError):
+                journal.append(epoch("t000", 1))
+            assert path.read_bytes() == whole
+            assert journal.entries == entries
+    entries.append(journal.append(epoch("t000", 2)))
+    journal.close()
+    assert list(read_journal(path)) == entries, "with room again, the journal goes on with a clean line"
+    assert path.stat().st_size == entries[-1].end_offset
+
+
+def test_a_journal_folds_into_trials(path: Path) -> None:
+    rung = RungReached(trial="t000", epoch=2, log_loss=2.0, stopped=False)
+    refused = PointRefused(point={"a": 1}, reason="too large")
+    entries = write(
+        path,
+        STARTED,
+        asked("t000"),
+        epoch("t000", 1),
+        asked("t001"),
+        epoch("t000", 2),
+        rung,
+        refused,
+        ended("t000", 1.5),
+        RunEnded(outcome="interrupted", best="t000"),
+    )
+    record = fold(entries)
+    assert record.started == STARTED and record.started_at_s == entries[0].time_s
+    assert list(record.trials) == ["t000", "t001"]
+    first, second = record.trials.values()
+    assert sorted(first.epochs) == [1, 2] and first.rungs == [rung] and first.ended == ended("t000", 1.5)
+    assert first.asked_at_s == entries[1].time_s
+    assert second.ended is None and not second.epochs
+    assert record.unfinished == {"t001": second} and record.outcomes == {"completed": 1}
+    assert record.refused == [refused]
+    assert record.ended == RunEnded(outcome="interrupted", best="t000")
+    add(record, Entry(time_s=0.0, event=RunResumed(settings={"trials": 9}), end_offset=0))
+    assert record.ended is None and record.resumed == [RunResumed(settings={"trials": 9})]
+
+
+def test_completed_trials_come_best_first_and_the_earlier_one_where_equal(path: Path) -> None:
+    names = ["t999", "t1000", "t1001", "t1002"]
+    stopped = TrialEnded(trial="t1002", outcome="stopped", epochs=1, seconds=1.0)
+    entries = write(
+        path, STARTED, *map(asked, names), ended("t1001", 1.0), ended("t1000", 2.0), ended("t999", 2.0), stopped
+    )
+    assert [trial.asked.trial for trial in fold(entries).completed()] == ["t1001", "t999", "t1000"]
+
+
+@pytest.mark.parametrize(
+    ("events", "sentence"),
+    [
+        ([], "the journal is empty"),
+        ([RunEnded(outcome="finished", best=None)], "the journal is empty"),
+        ([STARTED, STARTED], "the journal starts twice"),
+        ([STARTED, epoch("t7", 1)], "the journal never asked trial t7"),
+        ([STARTED, ended("t7", 1.0)], "the journal never asked trial t7"),
+        ([STARTED, RungReached(trial="t7", epoch=1, log_loss=1.0, stopped=False)], "never asked trial t7"),
+    ],
+)
+def test_a_journal_that_makes_no_run_is_refused(events: list[Event], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        fold([Entry(time_s=0.0, event=event, end_offset=0) for event in events])
+
+
+def test_lines_are_plain_json_with_the_event_and_its_time(path: Path) -> None:
+    (entry,) = write(path, STARTED)
+    tree = json.loads(path.read_text())
+    assert tree["event"] == "RunStarted" and tree["time_s"] == entry.time_s and tree["settings"] == STARTED.settings

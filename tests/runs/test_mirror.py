@@ -1,0 +1,266 @@
+"""A run's folder and its mirror in a bucket of moto's S3 server: what is there when a run or the server dies."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from patience import PATIENCE_S
+
+from asc.errors import InputError
+from asc.results import EpochMetrics
+from asc.runs.bucket import Bucket, StorageError, bucket_of, check_storage
+from asc.runs.folder import JOURNAL, new_run_folder, run_folder
+from asc.runs.journal import EpochDone, Journal, RunEnded, RunStarted, TrialAsked, TrialEnded, fold, read_journal
+from asc.runs.mirror import Mirror, mirrored
+
+CHECKPOINTS = ("last.safetensors", "best.safetensors")
+
+
+@pytest.fixture(scope="module")
+def uri(object_store: Any) -> str:
+    made: str = object_store.bucket("mirrors")
+    return made
+
+
+@pytest.fixture
+def storage(uri: str, request: pytest.FixtureRequest) -> str:
+    """A storage of this test's own."""
+    return uri.replace("?", f"/{request.node.name}?")
+
+
+@pytest.fixture
+def bucket(storage: str) -> Bucket:
+    found = bucket_of(storage)
+    assert found is not None
+    return found.at("night")
+
+
+@pytest.fixture(autouse=True)
+def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def journal(storage: str) -> Iterator[Journal]:
+    """A new run in ./runs."""
+    opened = Journal(new_run_folder(storage, "night") / JOURNAL)
+    opened.append(RunStarted(name="night", kind="search", settings={}))
+    yield opened
+    opened.close()
+
+
+def asked(trial: str) -> TrialAsked:
+    counts = dict.fromkeys(
+        ("parameters", "size_bytes", "nonzero_parameters", "nonzero_bytes", "file_bytes", "macs_per_second"), 1
+    )
+    return TrialAsked(
+        trial=trial, title=trial, point=None, config={}, repaired=False, peak_activation_bytes=1, **counts
+    )
+
+
+def ended(trial: str, outcome: str = "completed") -> TrialEnded:
+    log_loss = 1.0 if outcome == "completed" else None
+    return TrialEnded(trial=trial, outcome=outcome, epochs=1, seconds=1.0, log_loss=log_loss)  # type: ignore[arg-type]
+
+
+def epoch(trial: str, number: int) -> EpochDone:
+    metrics = EpochMetrics(
+        epoch=number, learning_rate=1e-3, train_loss=1.0, valid_log_loss=1.0, valid_accuracy=0.5, seconds=1.0
+    )
+    return EpochDone(trial=trial, metrics=metrics, checkpoint="x")
+
+
+def upload_checkpoints(bucket: Bucket, trial: str, *more: str) -> None:
+    """What a worker does."""
+    for name in (*CHECKPOINTS, *more):
+        bucket.put(f"trials/{trial}/{name}", b"x")
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.02)
+
+
+def test_a_run_is_mirrored_while_it_goes_and_checkpoints_go_once_the_bucket_knows_of_the_end(
+    journal: Journal, storage: str, bucket: Bucket
+) -> None:
+    folder, said = journal.path.parent, []
+    upload_checkpoints(bucket, "t007")  # of a trial that was asked in a life of the run that was lost
+    with mirrored(journal, said.append):
+        assert bucket.get(JOURNAL) == journal.path.read_bytes()
+        assert not any("t007" in name for name in bucket.sizes())
+        for trial in ("t000", "t001", "t002"):
+            journal.append(asked(trial))
+            upload_checkpoints(bucket, trial, "model.safetensors")
+        journal.append(ended("t000"))
+        wait_for(lambda: "trials/t000/last.safetensors" not in bucket.sizes())
+        there = bucket.get(JOURNAL)
+        assert there is not None and b"TrialEnded" in there, "first the end, then the checkpoints"
+        journal.append(ended("t001", "stopped"))
+        bucket.put("trials/t000/last.safetensors", b"late")  # by a worker that was not told in time
+        (folder / "best").mkdir()
+        for name in (
+            "best/model.safetensors",
+            "best/config.toml",
+            "leaderboard.csv",
+            "leaderboard.json",
+            "mlflow.json",
+        ):
+            (folder / name).write_text(name)
+        journal.append(RunEnded(outcome="interrupted", best="t000"))
+    assert said == []
+    assert bucket.get(JOURNAL) == journal.path.read_bytes()
+    assert bucket.get("best/model.safetensors") == b"best/model.safetensors"
+    assert set(bucket.sizes()) == {
+        *(JOURNAL, "leaderboard.csv", "leaderboard.json", "best/model.safetensors", "best/config.toml"),
+        *("trials/t000/model.safetensors", "trials/t002/model.safetensors"),
+        *(f"trials/t002/{name}" for name in CHECKPOINTS),
+    }
+
+
+def test_a_trainings_best_is_never_older_than_its_last_and_both_go_with_it(
+    journal: Journal, storage: str, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = journal.path.parent
+    order: list[str] = []
+    put = Bucket.put
+
+    def noted(self: Bucket, name: str, data: bytes) -> None:
+        order.append(name)
+        put(self, name, data)
+
+    monkeypatch.setattr(Bucket, "put", noted)
+    for name in CHECKPOINTS:
+        (folder / name).write_text("1")
+    with mirrored(journal, print):
+        assert order == ["best.safetensors", "last.safetensors", JOURNAL]
+        journal.append(asked("t000"))
+        wait_for(lambda: order.count(JOURNAL) == 2)
+        assert len(order) == 4, "what did not change is not sent again"
+        for name in CHECKPOINTS:
+            (folder / name).unlink()
+    assert set(bucket.sizes()) == {JOURNAL}
+
+
+def test_an_outage_is_survived_and_told_once(journal: Journal, storage: str, bucket: Bucket, object_store: Any) -> None:
+    said: list[str] = []
+    told = threading.Event()
+
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        told.set()
+
+    with mirrored(journal, say):
+        object_store.stop()
+        journal.append(asked("t000"))
+        assert told.wait(PATIENCE_S)
+        journal.append(epoch("t000", 1))
+        object_store.start()
+        wait_for(lambda: bucket.get(JOURNAL) == journal.path.read_bytes())
+    assert len(said) == 1 and "NETWORK_CONNECTION" in said[0] and "the run goes on" in said[0]
+
+
+def test_what_an_outage_kept_is_said_and_sent_later(
+    journal: Journal, storage: str, bucket: Bucket, object_store: Any
+) -> None:
+    said: list[str] = []
+    mirror = Mirror(journal, bucket)
+    mirror.start(said.append, said.append)
+    journal.listeners.append(mirror.heard)
+    object_store.stop()
+    try:
+        (journal.path.parent / "leaderboard.csv").write_text("x")
+        journal.append(asked("t000"))
+        wait_for(lambda: bool(said))
+        left = mirror.close(drain_s=0.1)
+        # Its last request must not reach the server that is back, beside the next mirror's.
+        mirror._thread.join(PATIENCE_S)
+    finally:
+        object_store.start()
+    assert left.missing == ("leaderboard.csv", JOURNAL) and "NETWORK_CONNECTION" in str(left.problem)
+    journal.listeners.clear()
+    with mirrored(journal, said.append):
+        pass
+    assert bucket.get(JOURNAL) == journal.path.read_bytes() and bucket.get("leaderboard.csv") == b"x"
+
+
+def test_on_another_machine_the_run_is_taken_from_the_bucket(
+    journal: Journal, storage: str, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = journal.path.parent
+    (folder / "best").mkdir()
+    for name in (*CHECKPOINTS, "best/model.safetensors"):
+        (folder / name).write_text(name)
+    with mirrored(journal, print):
+        journal.append(asked("t000"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="has no run day: the runs there are night"):
+        run_folder(storage, "day")
+    assert run_folder(storage, "night") == Path("runs/night")
+    assert (Path("runs/night") / JOURNAL).read_bytes() == journal.path.read_bytes() == bucket.get(JOURNAL)
+    for name in (*CHECKPOINTS, "best/model.safetensors"):
+        assert (Path("runs/night") / name).read_text() == name
+    assert len(Journal(Path("runs/night") / JOURNAL).entries) == 2
+
+
+def test_the_longer_of_two_journals_wins_where_one_goes_on_from_the_other(
+    journal: Journal, storage: str, bucket: Bucket
+) -> None:
+    with mirrored(journal, print):
+        journal.append(asked("t000"))
+    journal.append(asked("t001"))
+    whole = journal.path.read_bytes()
+    with pytest.raises(InputError, match="in use"):
+        run_folder(storage, "night")
+    journal.close()
+    assert journal.path == run_folder(storage, "night") / JOURNAL
+    assert journal.path.read_bytes() == whole, "this machine's is ahead"
+    bucket.put(JOURNAL, whole)
+    lines = whole.splitlines(keepends=True)
+    journal.path.write_bytes(lines[0] + lines[1][:9])  # half-written when its machine died
+    run_folder(storage, "night")
+    assert journal.path.read_bytes() == whole, "the bucket's is ahead"
+    journal.path.write_bytes(lines[0] + lines[2])
+    with pytest.raises(InputError, match="hold different runs of one name.*move away"):
+        run_folder(storage, "night")
+    assert journal.path.read_bytes() == lines[0] + lines[2]
+
+
+def test_a_name_that_the_bucket_has_is_taken(journal: Journal, storage: str, bucket: Bucket) -> None:
+    with mirrored(journal, print):
+        pass
+    journal.path.unlink()
+    with pytest.raises(InputError, match="night exists: give another --name, or go on with it by --resume night"):
+        new_run_folder(storage, "night")
+    second = Journal(journal.path)
+    second.append(RunStarted(name="night", kind="search", settings={}))
+    with pytest.raises(InputError, match="hold different runs"), mirrored(second, print):
+        pass
+    second.close()
+
+
+def test_a_bucket_that_is_not_there_is_refused_before_anything_is_done(object_store: Any) -> None:
+    storage = f"s3://nowhere/x?endpoint_override={object_store.endpoint}"
+    with pytest.raises(StorageError, match="make the bucket first"):
+        check_storage(storage)
+
+
+def test_of_two_processes_that_write_one_run_the_one_that_finds_the_others_journal_ends(
+    journal: Journal, storage: str, bucket: Bucket
+) -> None:
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt), mirrored(journal, said.append):
+        there = bucket.get(JOURNAL)
+        assert there is not None
+        bucket.put(JOURNAL, there + b"of another process\n")
+        journal.append(asked("t000"))
+        wait_for(lambda: False)
+    assert "written by another process" in said[0]
+    assert bucket.get(JOURNAL) == there + b"of another process\n", "and leaves it alone"
+    assert len(fold(read_journal(journal.path)).trials) == 1

@@ -1,0 +1,47 @@
+"""What a stream needs, as computed from the config, against a stream that runs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import asc
+from asc.config.experiment import Experiment
+from asc.inference.predict import Model
+from asc.inference.stream import Follower
+from asc.size.stream_memory import kept_bytes, kept_frames, longest_run_frames
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return asc.load(tiny_model)
+
+
+@pytest.mark.parametrize(("window_s", "every_s"), [(4.0, 1.0), (3.0, 0.5), (1.0, 0.1)])
+def test_runs_are_as_long_and_sums_as_large_as_is_said(
+    model: Model, window_s: float, every_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture, front_end = model.info.experiment.architecture, model.info.experiment.front_end
+    last_map, seen = model.network.last_map, []
+
+    def watched(log_mel: torch.Tensor, *poolings: Any) -> torch.Tensor:
+        seen.append(log_mel.shape[3])
+        found: torch.Tensor = last_map(log_mel, *poolings)
+        return found
+
+    monkeypatch.setattr(model.network, "last_map", watched)
+    follower = Follower(model, front_end.sample_rate_hz, window_s=window_s, every_s=every_s)
+    noise = np.random.default_rng(0).standard_normal(round(3 * window_s * front_end.sample_rate_hz))
+    follower.feed((0.1 * noise).astype(np.float32))
+    said = longest_run_frames(Experiment(architecture=architecture, front_end=front_end), every_s=every_s)
+    stride = int(np.prod(architecture.time_strides))
+    assert said - stride < max(seen) <= said
+
+    kept = [sums for piece in follower._pieces for sums in piece.sums] + follower._totals
+    frames = kept_frames(Experiment(architecture=architecture, front_end=front_end), window_s=window_s, every_s=every_s)
+    counted = sum(sums.values.nbytes for sums in kept) + 4 * front_end.mel_bands * frames
+    assert counted == kept_bytes(
+        Experiment(architecture=architecture, front_end=front_end), window_s=window_s, every_s=every_s
+    )

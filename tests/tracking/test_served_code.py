@@ -1,0 +1,30 @@
+"""The code that travels with a served model: enough to predict, and little more."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from asc.tracking.served_code import copy_needed, needed_modules
+
+ROOM = {"search", "report", "export", "training", "runs", "console", "evaluation", "data"}
+
+
+def test_no_room_is_in_it_that_a_prediction_does_not_need() -> None:
+    modules = needed_modules()
+    assert {"asc", "asc.inference.predict", "asc.model_file.artefact"} <= set(modules)
+    assert not [name for name in modules if name.split(".")[1:2] and name.split(".")[1] in ROOM]
+    assert len(modules) < 60
+
+
+def test_the_copy_alone_loads_a_model_and_predicts(tmp_path: Path, tiny_model: Path) -> None:
+    copy_needed(tmp_path / "asc")
+    code = (
+        f"import asc, numpy; print(asc.__file__); "
+        f"print(asc.load({str(tiny_model)!r}).predict(numpy.sin(numpy.arange(8000) / 9.0) / 9, 8000).label)"
+    )
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}
+    )
+    place, label = answer.stdout.split()
+    assert Path(place).parent == tmp_path / "asc" and label in ("down_fast", "down_slow", "up_fast", "up_slow")

@@ -1,0 +1,285 @@
+"""The training loop on real audio: resuming, the schedule, divergence, and the stored network it leaves."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment, Schedule
+from asc.data.dataset import Dataset, open_dataset
+from asc.errors import InputError
+from asc.evaluation.evaluate import Evaluator
+from asc.model_file.artefact import load_model
+from asc.model_file.model_info import rounded
+from asc.model_file.tensors import read_tensors
+from asc.models.build import build_network
+from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, TrainingEnd
+from asc.size.law import cost
+from asc.size.stored_items import stored_items
+from asc.training.prune import prunable_weights
+from asc.training.train import BEST, LAST, MODEL, cyclic, train
+
+CPU = torch.device("cpu")
+
+
+def run(
+    experiment: Experiment, dataset: Dataset, folder: Path, stop_after: int | None = None
+) -> tuple[TrainingEnd, list[EpochMetrics]]:
+    heard: list[EpochMetrics] = []
+
+    def report(metrics: EpochMetrics) -> Signal:
+        heard.append(metrics)
+        return Signal.STOP if metrics.epoch == stop_after else Signal.CONTINUE
+
+    return train(experiment, dataset, folder=folder, report=report, device=CPU), heard
+
+
+def figures(heard: list[EpochMetrics]) -> list[tuple[float, ...]]:
+    return [(m.epoch, m.learning_rate, m.train_loss, m.valid_log_loss, m.valid_accuracy) for m in heard]
+
+
+def test_six_epochs_equal_three_and_three_more_after_a_resume(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    whole, heard = run(tiny_experiment, tiny_dataset, tmp_path / "whole")
+    stopped, _ = run(tiny_experiment, tiny_dataset, tmp_path / "parts", stop_after=3)
+    assert stopped == Stopped(epoch=3)
+    resumed, heard_again = run(tiny_experiment, tiny_dataset, tmp_path / "parts")
+
+    assert figures(heard) == figures(heard_again), (
+        "epochs that the checkpoint holds are reported again, not trained again"
+    )
+    assert (tmp_path / "whole" / MODEL).read_bytes() == (tmp_path / "parts" / MODEL).read_bytes()
+    for name in (LAST, BEST):
+        expected, header = read_tensors(tmp_path / "whole" / name)
+        actual, header_again = read_tensors(tmp_path / "parts" / name)
+        assert expected.keys() == actual.keys()
+        assert all(torch.equal(expected[key], actual[key]) for key in expected), name
+    assert isinstance(whole, Completed) and isinstance(resumed, Completed)
+    assert whole.evaluation == resumed.evaluation
+
+
+def test_it_learns_and_stores_what_the_size_law_predicts(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    longer = tiny_experiment.updated({"schedule.epochs_per_cycle": 8})
+    end, heard = run(longer, tiny_dataset, tmp_path)
+    assert isinstance(end, Completed)
+    assert end.evaluation.accuracy > 0.6, "four classes: chance is 0.25"
+    assert min(m.valid_log_loss for m in heard) == next(m.valid_log_loss for m in heard if m.epoch == end.best_epoch)
+    network, info = load_model(tmp_path / MODEL)
+    items = stored_items(longer)
+    assert {k: (v.numel(), v.element_size()) for k, v in network.state_dict().items()} == {
+        item.name: (item.count, item.bytes_each) for item in items
+    }
+    assert end.stored.size_bytes == sum(item.size_bytes for item in items)
+    assert info.experiment == longer
+    again = Evaluator(tiny_dataset, "valid", longer.front_end, CPU).judge(network)
+    assert again == end.evaluation
+    assert info == rounded(replace(info, evaluation=again))
+    assert (tmp_path / MODEL).stat().st_size == end.stored.file_bytes
+
+
+def test_the_stored_networks_figures_have_intervals(
+    tiny_experiment: Experiment, tiny_csv: Path, tmp_path: Path
+) -> None:
+    rows = list(csv.reader(tiny_csv.open()))
+    with (tmp_path / "meta.csv").open("w", newline="") as file:  # every clip a location of its own
+        csv.writer(file).writerows([rows[0][:2], *([tiny_csv.parent / name, label] for name, label, *_ in rows[1:])])
+    dataset = open_dataset(DataChoice(f"csv:{tmp_path / 'meta.csv'}"), sample_rate_hz=8000, cache=tmp_path / "cache")
+    end, _ = run(tiny_experiment.updated({"schedule.epochs_per_cycle": 1}), dataset, tmp_path)
+    assert isinstance(end, Completed) and end.evaluation.intervals is not None
+    ends = end.evaluation.intervals.log_loss
+    assert ends.low < end.evaluation.log_loss < ends.high
+    _, info = load_model(tmp_path / MODEL)
+    assert info == rounded(replace(info, evaluation=end.evaluation))
+
+
+@pytest.fixture(params=["int8", "float16"])
+def pruned(request: pytest.FixtureRequest, tiny_experiment: Experiment) -> Experiment:
+    changes = {"compression.storage": request.param, "compression.prune_ratio": 0.4, "schedule.cycles": 3}
+    return tiny_experiment.updated({**changes, "schedule.epochs_per_cycle": 2})
+
+
+def zeros(folder: Path, experiment: Experiment) -> dict[str, Tensor]:
+    """Where the weights of the last checkpoint are zero, by their stored names."""
+    tensors, _ = read_tensors(folder / LAST)
+    storage = experiment.compression.storage
+    network = build_network(experiment.architecture, experiment.front_end, seed=0, storage=storage)
+    network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+    items = stored_items(experiment)
+    return {name: weight.detach() == 0 for name, weight in prunable_weights(network, items).items()}
+
+
+def test_pruned_weights_stay_zero_in_every_phase(pruned: Experiment, tiny_dataset: Dataset, tmp_path: Path) -> None:
+    """Behind the first cycle, across the second and third, frozen batch norms included, and in what is stored."""
+    seen: dict[int, dict[str, Tensor]] = {}
+
+    def report(metrics: EpochMetrics) -> Signal:
+        seen[metrics.epoch] = zeros(tmp_path, pruned)
+        return Signal.CONTINUE
+
+    end = train(pruned, tiny_dataset, folder=tmp_path, report=report, device=CPU)
+    assert isinstance(end, Completed) and end.best_epoch > 2, "a network from before the pruning is never stored"
+    law = cost(pruned)
+    count = {epoch: sum(int(mask.sum()) for mask in masks.values()) for epoch, masks in seen.items()}
+    assert count[1] == count[2] == 0, "the first cycle trains all weights"
+    assert count[3] == sum(law.pruned.values()) and set(count.values()) == {0, count[3]}
+    assert all(torch.equal(seen[3][name], seen[epoch][name]) for name in seen[3] for epoch in range(4, 7))
+    assert end.stored == law.stored
+    network, _ = load_model(tmp_path / MODEL)
+    state = network.state_dict()
+    assert all(bool((state[name][mask] == 0).all()) for name, mask in seen[6].items())
+
+
+@pytest.mark.parametrize("stop_after", [2, 3, 5], ids=["before pruning", "behind it", "in the last cycle"])
+def test_a_resumed_pruned_training_equals_the_whole_one(
+    pruned: Experiment, tiny_dataset: Dataset, tmp_path: Path, stop_after: int
+) -> None:
+    whole, heard = run(pruned, tiny_dataset, tmp_path / "whole")
+    run(pruned, tiny_dataset, tmp_path / "parts", stop_after=stop_after)
+    resumed, heard_again = run(pruned, tiny_dataset, tmp_path / "parts")
+    assert figures(heard) == figures(heard_again)
+    assert (tmp_path / "whole" / MODEL).read_bytes() == (tmp_path / "parts" / MODEL).read_bytes()
+    for name in (LAST, BEST):
+        expected, _ = read_tensors(tmp_path / "whole" / name)
+        actual, _ = read_tensors(tmp_path / "parts" / name)
+        assert expected.keys() == actual.keys()
+        assert all(torch.equal(expected[key], actual[key]) for key in expected), name
+    assert isinstance(whole, Completed) and isinstance(resumed, Completed)
+    assert whole.stored == resumed.stored and whole.evaluation == resumed.evaluation
+
+
+def test_batch_norm_and_observers_are_frozen_in_the_last_quarter_of_the_last_cycle_only(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    experiment = tiny_experiment.updated({"schedule.cycles": 2, "schedule.epochs_per_cycle": 4})
+    states = {}
+
+    def report(metrics: EpochMetrics) -> Signal:
+        tensors, _ = read_tensors(tmp_path / LAST)
+        states[metrics.epoch] = {k: v for k, v in tensors.items() if "running_mean" in k and "stem" in k}
+        return Signal.CONTINUE
+
+    train(experiment, tiny_dataset, folder=tmp_path, report=report, device=CPU)
+
+    def same(first: int, second: int) -> bool:
+        return all(torch.equal(states[first][key], states[second][key]) for key in states[first])
+
+    assert states[7] and same(7, 8), "the last of 8 epochs is the last quarter of the second cycle"
+    assert not any(same(epoch, epoch + 1) for epoch in range(1, 7))
+
+
+def test_the_learning_rate_is_that_of_the_report() -> None:
+    """FACTS: triangular2, 60 epochs up and 60 down, the amplitude halves with each cycle."""
+    schedule, steps = Schedule(), 5
+    optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=schedule.learning_rate_min)
+    scheduler = cyclic(optimizer, schedule, steps)
+    rates = [scheduler.get_last_lr()[0]]
+    for _ in range(schedule.epochs):
+        for _ in range(steps):
+            optimizer.step()
+            scheduler.step()
+        rates.append(scheduler.get_last_lr()[0])
+    expected = {0: 1e-6, 60: 1e-3, 120: 1e-6, 180: 5.005e-4, 240: 1e-6, 300: 2.5075e-4, 360: 1e-6}
+    for epoch, rate in expected.items():
+        assert rates[epoch] == pytest.approx(rate, rel=1e-9), epoch
+
+
+def test_a_loss_that_is_no_number_ends_as_diverged(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    wild = tiny_experiment.updated({"schedule.learning_rate_max": 1e30, "schedule.learning_rate_min": 1e29})
+    end, _ = run(wild, tiny_dataset, tmp_path)
+    assert isinstance(end, Diverged) and end.epoch == 1
+
+
+def test_only_the_last_and_the_best_checkpoint_are_kept(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    run(tiny_experiment, tiny_dataset, tmp_path, stop_after=4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([BEST, LAST])
+
+
+def test_a_checkpoint_of_another_config_is_refused(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    run(tiny_experiment, tiny_dataset, tmp_path, stop_after=1)
+    with pytest.raises(InputError, match="another config"):
+        run(tiny_experiment.updated({"seed": 1}), tiny_dataset, tmp_path)
+
+
+def test_the_number_of_classes_must_be_that_of_the_data(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="architecture.classes=4"):
+        run(tiny_experiment.updated({"architecture.classes": 10}), tiny_dataset, tmp_path)
+
+
+def steps(*workers: dict[str, Any]) -> list[float]:
+    """The loss of each step, summed over rows and workers."""
+    return [sum(sums) for sums in zip(*(found["sums"] for found in workers), strict=True)]
+
+
+@pytest.mark.parametrize(("name", "relative"), [("int8", 1e-12), ("float16", 1e-12), ("single", 1e-4)])
+def test_two_workers_have_the_losses_of_one(joint: Any, name: str, relative: float) -> None:
+    """Over the ends of cycles, pruning and freezing. In float64, where rounding decides nothing; "single" is float32.
+
+    In float32 a network with fake quantisation differs as much from itself with the rows of its batches in another
+    order: values on the edge of a step fall to the one side or the other.
+    """
+    first, second, alone = joint.two[0][name], joint.two[1][name], joint.alone[name]
+    assert steps(first, second) == pytest.approx(steps(alone), rel=relative)
+    assert len(steps(alone)) == 21
+    assert len(first["states"]) == 3 and first["states"] == second["states"], "weights and buffers, to the bit"
+    for figure, close in (("train_loss", 1e-6), ("valid_log_loss", relative), ("valid_accuracy", 0)):
+        values = [[epoch[figure] for epoch in found["epochs"]] for found in (first, second, alone)]
+        assert values[0] == values[1] == pytest.approx(values[2], rel=max(close, 1e-15))
+
+
+def test_two_workers_store_one_network(joint: Any) -> None:
+    first, second, alone = (found["single"] for found in (*joint.two, joint.alone))
+    assert first["outcome"] == second["outcome"] == alone["outcome"] == "Completed"
+    assert first["end"]["evaluation"] == second["end"]["evaluation"]
+    assert first["end"]["stored"] == second["end"]["stored"] == alone["end"]["stored"]
+    assert first["end"]["evaluation"]["log_loss"] == pytest.approx(alone["end"]["evaluation"]["log_loss"], rel=1e-4)
+    network, info = load_model(joint.folder / "single" / MODEL)
+    assert info.evaluation.log_loss == round(first["end"]["evaluation"]["log_loss"], 4)
+
+
+def test_a_batch_with_fewer_clips_than_workers(joint: Any) -> None:
+    states = [found["few"]["states"] for found in joint.three]
+    assert len(states[0]) == 2 and states[0] == states[1] == states[2]
+    losses = [[epoch["train_loss"] for epoch in found["few"]["epochs"]] for found in (*joint.three, joint.alone)]
+    assert losses[0] == losses[1] == losses[2] == pytest.approx(losses[3], rel=1e-5)
+
+
+def test_a_stop_that_one_worker_is_told_ends_the_training_of_all(joint: Any) -> None:
+    for found in joint.two:
+        assert found["two_then_one"]["outcome"] == "Stopped" and found["two_then_one"]["end"] == {"epoch": 3}
+
+
+def test_a_checkpoint_does_not_know_how_many_workers_wrote_it(joint: Any) -> None:
+    """Epochs that it holds are reported again and not trained again, to figures that all workers agree on."""
+    before, after = joint.two[0]["two_then_one"]["epochs"], joint.two_then_one["epochs"]
+    assert len(after) == 6 and after[:3] == before and len(joint.two_then_one["sums"]) == 3
+    first, second = (found["one_then_two"] for found in joint.two)
+    assert len(first["epochs"]) == 6 and first["epochs"][:3] == second["epochs"][:3]
+    assert len(first["sums"]) == len(second["sums"]) == 3 and first["states"] == second["states"]
+    assert first["outcome"] == second["outcome"] == joint.two_then_one["outcome"] == "Completed"
+    losses = [[epoch["train_loss"] for epoch in found] for found in (after, first["epochs"])]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2), "the same training, begun and ended by one or by two"
+
+
+def test_workers_diverge_together(joint: Any) -> None:
+    assert [found["wild"]["outcome"] for found in (*joint.two, joint.alone)] == ["Diverged"] * 3
+    assert [found["wild"]["end"] for found in joint.two] == [joint.alone["wild"]["end"]] * 2
+
+
+def test_workers_that_see_different_checkpoints_refuse_to_go_on(joint: Any) -> None:
+    assert all("see different checkpoints" in found["apart"] for found in joint.two)
