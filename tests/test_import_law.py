@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# Unlike in the first draft, `console` stands above `model_file`: `--config` takes a model file, whose header holds a config.
+# `console` stands above `model_file`, for `--config` takes a model file, whose header holds a config.
 LADDER = (
     ("launch",),
     ("search", "tracking", "export", "report"),

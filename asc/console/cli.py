@@ -30,7 +30,7 @@ def option(metavar: str) -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
 
 
-def launch(main: Callable[[Options], int], options: type[Options], *, description: str | None = None) -> None:
+def launch(main: Callable[[Options], int], options: Any, *, description: str | None = None) -> None:
     """Parse the command line into `options`, run `main`, and exit with its code.
 
     `description` opens the help of a script with subcommands, whose `options` are a union and so have no docstring.

@@ -39,9 +39,9 @@ def memory() -> None:
         try:
             return ray.get(future)
         except ActorDiedError as error:
-            raise OutOfMemoryError(LOW) from error
+            raise OutOfMemoryError(LOW) from error  # type: ignore[no-untyped-call]
 
-    event_manager.ray = SimpleNamespace(get=get, wait=ray.wait)  # type: ignore[attr-defined]
+    event_manager.ray = SimpleNamespace(get=get, wait=ray.wait)  # type: ignore[attr-defined, assignment]
 
 
 def slow_start() -> None:
@@ -54,7 +54,7 @@ def slow_start() -> None:
     def get_node(address: str, node: str) -> Any:
         first.append(node)
         if node != first[0]:
-            return real(address, node)
+            return real(address, node)  # type: ignore[no-untyped-call]
         time.sleep(1)
         raise RuntimeError("no such node")
 
@@ -71,11 +71,11 @@ def system() -> None:
 
     def wait(*arguments: Any, **options: Any) -> Any:
         if heard:
-            raise RaySystemError("the object store has lost its memory")
+            raise RaySystemError("the object store has lost its memory")  # type: ignore[no-untyped-call]
         return ray.wait(*arguments, **options)
 
     given = {name: getattr(ray, name) for name in ("ObjectRef", "actor", "get", "kill", "remote")}
-    actor_manager.ray = SimpleNamespace(**given, wait=wait)  # type: ignore[attr-defined]
+    actor_manager.ray = SimpleNamespace(**given, wait=wait)  # type: ignore[attr-defined, assignment]
 
 
 def fault_of_ours() -> None:

@@ -17,7 +17,8 @@ _MARK = b'"checksum":"'
 _DIGITS = 32
 _EXCHANGE = str.maketrans({"'": '"', '"': "'"})
 _TELLING = b"0123456789.eE+-truefalsn'\"\\{}[]:, \x00\xff"
-_STRANGE = (0, -1, 1, 3, 10**6, 10**12, 2**63, 1e-300, 1e300, True, None, "x", "", [], [1], [0] * 6, {}, {"a": 1})
+_NUMBERS = (0, -1, 1, 3, 10**6, 10**12, 2**63, 1e-300, 1e300)
+_STRANGE: tuple[Any, ...] = (*_NUMBERS, True, None, "x", "", [], [1], [0] * 6, {}, {"a": 1})
 
 
 @dataclass(kw_only=True)

@@ -30,11 +30,12 @@ from asc.models.fake_quantised import ActivationQuantiser
 from asc.models.network import Network
 from asc.models.workers import ALONE, Workers, joined
 from asc.results import EpochMetrics, Signal
+from asc.typed import Value
 
 Found = dict[str, Any]
 ONE_STEP = {"schedule.batch_size": 1000}
 SHORT = {"schedule.cycles": 3, "schedule.epochs_per_cycle": 1}
-PRUNED = {"compression.storage": "float16", "compression.prune_ratio": 0.4}
+PRUNED: dict[str, Value] = {"compression.storage": "float16", "compression.prune_ratio": 0.4}
 GENTLE = {"schedule.learning_rate_max": 1e-3}
 WILD = {**ONE_STEP, "schedule.learning_rate_max": 1e30, "schedule.learning_rate_min": 1e29}
 
@@ -94,7 +95,7 @@ def trainings(trainer: "Trainer", tiny: Experiment) -> Found:
 
 def changes_of_number(trainer: "Trainer", six: Experiment) -> Found:
     """Trainings that one goes on with, or that one began; and one whose checkpoint only the first worker sees."""
-    found = {
+    found: Found = {
         "two_then_one": trainer.run("two_then_one", six, stop_after=3),
         "one_then_two": trainer.run("one_then_two", six),
     }

@@ -57,7 +57,7 @@ def assert_agreement(network: StoredNet, found: NDArray[np.float32], stored: NDA
     if not isinstance(network, IntegerNet):
         np.testing.assert_allclose(found, stored, rtol=0, atol=1e-5 * np.abs(stored).max() * 10 ** (steps - 1))
         return
-    step = float(network.dense.output.scale) * 1.001
+    step = float(network.classifier.output.scale) * 1.001
     assert np.abs(found - stored).max() <= steps * step
     differs = found.argmax(1) != stored.argmax(1)
     for logits in (found, stored):
@@ -77,4 +77,5 @@ def with_int8_weights(data: bytes) -> bytes:
             lowered = (weight.astype(np.int16) - 128).astype(np.int8)
             stored[node.input[0]].CopyFrom(numpy_helper.from_array(lowered, node.input[0]))
             del node.input[2]
-    return model.SerializeToString()
+    changed: bytes = model.SerializeToString()
+    return changed

@@ -6,6 +6,7 @@ ends with its input. Everything listens on loopback only.
 """
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -80,6 +81,7 @@ def _main(cpus: list[int]) -> None:
         pid: int = node.all_processes["raylet"][0].process.pid
         return pid
 
+    assert cluster.head_node is not None
     head = cluster.head_node.all_processes["raylet"][0].process.pid
     print(json.dumps({"address": cluster.address, "raylets": [head, *map(add, cpus[1:])]}), flush=True)
     for line in sys.stdin:
@@ -88,7 +90,8 @@ def _main(cpus: list[int]) -> None:
             case "slots":
                 answer: Any = _slots(cluster.address)
             case "pretend":
-                answer = _pretend(cluster.address, argument)
+                _pretend(cluster.address, argument)
+                answer = None
             case _:
                 answer = add(int(argument))
         print(json.dumps(answer), flush=True)
@@ -99,9 +102,9 @@ def _slots(address: str) -> dict[str, float]:
     import ray
     from ray.util import placement_group_table
 
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     groups = [group for group in placement_group_table().values() if group["state"] != "REMOVED"]
-    total, free = ray.cluster_resources(), ray.available_resources()
+    total, free = ray.cluster_resources(), ray.available_resources()  # type: ignore[no-untyped-call]
     ray.shutdown()
     return {"total": total["CPU"], "free": free.get("CPU", 0), "groups": len(groups)}
 
@@ -111,7 +114,7 @@ def _pretend(address: str, version: str) -> None:
     from ray._common.usage import usage_constants
     from ray.experimental import internal_kv
 
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     said = json.dumps({"ray_version": version, "python_version": "3.11.0"})
     where = usage_constants.CLUSTER_METADATA_KEY
     space = ray._private.ray_constants.KV_NAMESPACE_CLUSTER

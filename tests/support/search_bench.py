@@ -158,6 +158,7 @@ def assert_mlflow_agrees(bench: Bench, name: str, uri: str | None = None) -> Non
     """One parent and one nested run for each trial, none left running, with every epoch of the journal once."""
     client = MlflowClient(uri or f"sqlite:///{bench.folder / 'runs' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("asc")
+    assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     parents = [r for r in runs if r.info.run_name == name]
     assert len(parents) == 1 and parents[0].info.status == "FINISHED"

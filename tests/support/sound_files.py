@@ -48,6 +48,7 @@ def encoded(
     file = io.BytesIO()
     with av.open(file if path is None else str(path), "w", format=container, options=options) as output:
         stream = output.add_stream(codec, rate=rate_hz, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         stream.bit_rate = 128_000
         for start in range(0, len(sound), 1024):
             piece = np.ascontiguousarray(sound[None, start : start + 1024])

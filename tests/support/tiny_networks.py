@@ -26,7 +26,7 @@ def trained(experiment: Experiment, dataset: Dataset, *, storage: Storage, steps
         rows = torch.randint(len(clips), (8,), generator=generator)
         loss = functional.cross_entropy(network(features[rows]), targets[rows])
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return to_stored(network.eval())
 
