@@ -186,6 +186,20 @@ class CalibrationReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FinalFigures:
+    """What a worker says at the end of a completed training: figures of the stored network on validation.
+
+    `epochs` is how many were trained; `calibrated` whether a calibration that was asked for was applied.
+    """
+
+    log_loss: float
+    accuracy: float
+    epochs: int
+    built: "Stored"
+    calibrated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """What a network stores: all parameters and their bytes, and those left when pruned zeros are not counted.
 

@@ -180,6 +180,13 @@ class Compression:
         )
 
 
+def method_for(method: CalibrationMethod, prune_ratio: float) -> CalibrationMethod:
+    """The calibration that a network may have: a regression would fill the zeros of a pruned one, so that one takes a
+    single temperature instead.
+    """
+    return "temperature" if prune_ratio > 0 and method in ("multinomial", "one_vs_rest") else method
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """Which calibration of the logits is fused into the last layer after training (report, section 2.4).
@@ -244,7 +251,7 @@ class Experiment:
             f"go on after it: set schedule.cycles to 2 or more, got {self.schedule.cycles}",
         )
         _require(
-            not pruned or method in ("none", "temperature"),
+            method == method_for(method, self.compression.prune_ratio),
             f"calibration.method {method} would fill the zeros of a pruned network: use temperature, which keeps them",
         )
 

@@ -4,8 +4,9 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
+from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import (
     BarColumn,
@@ -65,7 +66,33 @@ def transfers(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         yield progress
 
 
-class EpochLines:
+class LiveLine:
+    """A context manager that keeps a line at the bottom of a terminal; elsewhere it shows nothing."""
+
+    def __init__(self, console: Console) -> None:
+        """The line is what `_view` gives, twice a second."""
+        self._console = console
+        self._live: Live | None = None
+
+    def _view(self) -> RenderableType:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        """Start the line where the output is a terminal."""
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, get_renderable=self._view, refresh_per_second=2, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the line away; what was printed stays."""
+        if self._live is not None:
+            self._live.stop()
+
+
+class EpochLines(LiveLine):
     """Prints each epoch of one training; in a terminal a line below them says where it stands and what time is left.
 
     A context manager, called with every epoch.
@@ -75,7 +102,7 @@ class EpochLines:
         self, console: Console, experiment: Experiment, *, history: Sequence[EpochMetrics] = (), held_out: bool = True
     ) -> None:
         """`history` are the epochs of a training that goes on; without `held_out` clips its last epoch is the best."""
-        self._console, self._schedule = console, experiment.schedule
+        self._schedule = experiment.schedule
         self._clips = "validation" if held_out else "validation (clips that are trained on)"
         self._counted_from = experiment.first_kept_epoch if held_out else experiment.schedule.epochs
         self._started = time.monotonic()
@@ -84,20 +111,7 @@ class EpochLines:
         self._best: EpochMetrics | None = None
         for metrics in history:
             self._compare(metrics)
-        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=2, transient=True)
-
-    def __enter__(self) -> "EpochLines":
-        """Start the live line where the output is a terminal."""
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take the live line away; what was printed stays."""
-        if self._console.is_terminal:
-            self._live.stop()
+        super().__init__(console)
 
     def __call__(self, metrics: EpochMetrics) -> None:
         """Print an epoch."""

@@ -4,7 +4,7 @@ Values are kept as float32 tensors that hold float16 numbers, so that nothing is
 is float16, exactly what is stored.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from asc.config.experiment import FrontEnd
 from asc.models.fake_quantised import every
 from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear
-from asc.models.layered import Layered, check_log_mel
+from asc.models.layered import StoredForm
 from asc.models.layers import (
     Pooling,
     SqueezeExcite,
@@ -21,14 +21,13 @@ from asc.models.layers import (
     StoredNorm,
     channels_last,
     folded,
-    mean_of_map,
 )
 from asc.models.network import Network
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
 
 
-class HalfNet(Layered):
+class HalfNet(StoredForm):
     """The network as it is stored in 16 bits; its state_dict holds exactly the items of `asc.size.law.stored_items`."""
 
     def __init__(self, topology: Topology, front_end: FrontEnd) -> None:
@@ -72,15 +71,6 @@ class HalfNet(Layered):
             InputError: another shape.
         """
         return self._run(log_mel, self.topology.before_pool, poolings)
-
-    def _run(
-        self, log_mel: Tensor, layers: Sequence[kinds.Layer], poolings: Mapping[str, Pooling] | None = None
-    ) -> Tensor:
-        check_log_mel(log_mel, self.front_end)
-        given = poolings or {}
-        return self.topology.walk(
-            lambda layer, read: self._output(layer, read, given.get(layer.name, mean_of_map)), log_mel, layers
-        )
 
     def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
         """What a layer makes of the tensors that it reads."""

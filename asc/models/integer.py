@@ -5,7 +5,7 @@ float64 is taken otherwise, and always on a GPU, whose float32 convolutions may 
 other steps with the zero point taken off, so that zero padding is exact. SE and the statistics pooling are in float.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 import torch
@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from asc.config.experiment import FrontEnd
 from asc.models.fake_quantised import STEPS, ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear, every
-from asc.models.layered import Layered, check_log_mel
-from asc.models.layers import Pooling, SqueezeExcite, StatisticsPool, StoredNorm, channels_last, mean_of_map
+from asc.models.layered import StoredForm
+from asc.models.layers import Pooling, SqueezeExcite, StatisticsPool, StoredNorm, channels_last
 from asc.models.network import Network
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -101,7 +101,7 @@ class IntegerLayer(nn.Module):
         return int(magnitudes.max())
 
 
-class IntegerNet(Layered):
+class IntegerNet(StoredForm):
     """The network as it is stored and shipped; its state_dict holds exactly the items of `asc.size.law.stored_items`.
 
     Between layers run steps of 8-bit grids, with the zero point taken off.
@@ -148,15 +148,6 @@ class IntegerNet(Layered):
         """
         steps = self._run(log_mel, self.topology.before_pool, poolings)
         return self._real(self.topology.pool.reads[0], steps)
-
-    def _run(
-        self, log_mel: Tensor, layers: Sequence[kinds.Layer], poolings: Mapping[str, Pooling] | None = None
-    ) -> Tensor:
-        check_log_mel(log_mel, self.front_end)
-        given = poolings or {}
-        return self.topology.walk(
-            lambda layer, read: self._output(layer, read, given.get(layer.name, mean_of_map)), log_mel, layers
-        )
 
     def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
         """The steps that a layer makes of the steps that it reads."""

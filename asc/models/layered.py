@@ -1,11 +1,13 @@
 """What all forms of a network share: modules under the names of the layers that their topology describes."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from asc.config.experiment import FrontEnd
 from asc.errors import InputError
+from asc.models.layers import Pooling, mean_of_map
 from asc.topology.layers import Layer
 from asc.topology.topology import Topology
 
@@ -41,6 +43,22 @@ class Layered(nn.Module):
     def classifier(self) -> Any:
         """The module of the last layer."""
         return self.module_of(self.topology.classifier)
+
+
+class StoredForm(Layered):
+    """A network as it is stored and shipped: it takes log-mel in parts, and gives the map that is pooled over time."""
+
+    def _output(self, layer: Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
+        """What a layer makes of the tensors that it reads; `pooling` is the mean that a gate follows."""
+        raise NotImplementedError
+
+    def _run(self, log_mel: Tensor, layers: Sequence[Layer], poolings: Mapping[str, Pooling] | None = None) -> Tensor:
+        """The output of the last of these layers; `poolings` are by the names of `Topology.gates`."""
+        check_log_mel(log_mel, self.front_end)
+        given = poolings or {}
+        return self.topology.walk(
+            lambda layer, read: self._output(layer, read, given.get(layer.name, mean_of_map)), log_mel, layers
+        )
 
 
 def check_log_mel(log_mel: Tensor, front_end: FrontEnd) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from asc.config.experiment import Experiment
 from asc.config.space import Space
-from asc.results import EpochMetrics, Stored
+from asc.results import EpochMetrics, FinalFigures
 from asc.runs.folder import TRIALS
 from asc.runs.journal import (
     EpochDone,
@@ -47,17 +47,6 @@ class Assignment:
     trial: str
     experiment: Experiment
     journalled: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinalFigures:
-    """What a worker says at the end of a completed training: figures of the stored network on validation."""
-
-    log_loss: float
-    accuracy: float
-    epochs: int
-    built: Stored
-    calibrated: bool | None = None
 
 
 class Conductor:

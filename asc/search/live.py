@@ -4,43 +4,28 @@ It listens to the journal, so it shows what is on disk and nothing else.
 """
 
 import time
-from types import TracebackType
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from asc.console.progress import clock
+from asc.console.progress import LiveLine, clock
 from asc.runs.journal import Entry, RunRecord, TrialAsked, TrialEnded, TrialRecord, TrialRetried
 from asc.search.settings import SearchSettings
 from asc.size.rules import Rule, counted_bytes
 
 
-class LiveView:
+class LiveView(LiveLine):
     """A context manager; `heard` is a listener of the journal."""
 
     def __init__(self, console: Console, record: RunRecord, settings: SearchSettings, rule: Rule) -> None:
         """`record` is kept up to date by the conductor, which hears of every entry first."""
-        self._console, self._record, self._settings, self._rule = console, record, settings, rule
+        super().__init__(console)
+        self._record, self._settings, self._rule = record, settings, rule
         self._started = time.monotonic()
         self._before = self._count_done() + self._share_running()
         self._progress = Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), console=console)
         self._bar = self._progress.add_task("", total=settings.trials)
-        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=2, transient=True)
-
-    def __enter__(self) -> "LiveView":
-        """Start the live line where the output is a terminal."""
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take the live line away; what was printed stays."""
-        if self._console.is_terminal:
-            self._live.stop()
 
     def heard(self, entry: Entry) -> None:
         """Print a line for a trial that ended, and without a terminal also for one that begins."""

@@ -6,9 +6,11 @@ Design decision 1: the size of a network is a function of its config, so what do
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
-from asc.config.experiment import Experiment
+from asc.config.experiment import Experiment, method_for
 from asc.config.space import Space
+from asc.results import CalibrationMethod
 from asc.size.law import Cost, cost
 from asc.size.rules import Rule, fits
 from asc.topology.describe import drawn, narrowings
@@ -76,9 +78,7 @@ def narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
 
 
 def calibration_of(base: Experiment, values: Mapping[str, Value]) -> dict[str, Value]:
-    """How the calibration of a point differs from that of the base: a regression would fill the zeros of a pruned
-    network, which takes a single temperature instead.
-    """
-    pruned = float(values.get("compression.prune_ratio", base.compression.prune_ratio)) > 0  # type: ignore[arg-type]
-    regression = base.calibration.method in ("multinomial", "one_vs_rest")
-    return {"calibration.method": "temperature"} if pruned and regression else {}
+    """The calibration of a point: its own or that of the base, as far as its pruning allows (`method_for`)."""
+    ratio = float(values.get("compression.prune_ratio", base.compression.prune_ratio))  # type: ignore[arg-type]
+    method = cast(CalibrationMethod, values.get("calibration.method", base.calibration.method))
+    return {"calibration.method": method_for(method, ratio)}

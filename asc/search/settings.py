@@ -7,9 +7,10 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from asc.config.data_choice import DataChoice
-from asc.config.experiment import Experiment
+from asc.config.experiment import Experiment, method_for
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space
 from asc.errors import InputError
@@ -147,9 +148,9 @@ class SearchSettings:
         if self.epochs_per_cycle is not None:
             values["schedule.epochs_per_cycle"] = self.epochs_per_cycle
         recipe = load_experiment(self.recipe, of_model=experiment_in)
-        pruned = recipe.updated({**values, "calibration.method": "none"}).compression.prune_ratio > 0
-        if pruned and values.get("calibration.method", recipe.calibration.method) in ("multinomial", "one_vs_rest"):
-            values["calibration.method"] = "temperature"  # a regression would fill the zeros of a pruned reference
+        plain = recipe.updated({**values, "calibration.method": "none"})
+        method = cast(CalibrationMethod, values.get("calibration.method", recipe.calibration.method))
+        values["calibration.method"] = method_for(method, plain.compression.prune_ratio)
         return recipe.updated(values)
 
 

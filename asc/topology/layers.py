@@ -7,26 +7,60 @@ kind is added here, and mypy names the readers that it still needs.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 LOG_MEL = "log_mel"
 """What the first layer reads: the log-mel map (1, bins, frames), in float."""
 
 
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class _GridOfItsName:
+    """The output's grid is stored under the layer's own name."""
+
+    __slots__ = ()
+
+    @property
+    def grid(self: _Named) -> str:
+        """Where the grid of the output is stored."""
+        return self.name
+
+
+class _GridWithin:
+    """The output's grid is stored within the layer."""
+
+    __slots__ = ()
+
+    @property
+    def grid(self: _Named) -> str:
+        """Where the grid of the output is stored."""
+        return f"{self.name}.output"
+
+
+class _GridBeside:
+    """The output's grid is stored beside the layer, whose module computes in float."""
+
+    __slots__ = ()
+
+    @property
+    def grid(self: _Named) -> str:
+        """Where the grid of the output is stored."""
+        return f"{self.name}_output"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
+class Input(_GridOfItsName):
     """Puts the log-mel map on a grid; in float it does nothing."""
 
     name: str
     reads: tuple[str, ...] = (LOG_MEL,)
 
-    @property
-    def grid(self) -> str:
-        """Where the grid of the output is stored."""
-        return self.name
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConvNormRelu:
+class ConvNormRelu(_GridWithin):
     """Convolution with zero padding of half its odd `kernel`, batch norm, ReLU; `kernel`, `stride`: (bins, frames).
 
     Strides round up: ceil(bins / stride), ceil(frames / stride).
@@ -41,18 +75,13 @@ class ConvNormRelu:
     groups: int = 1
 
     @property
-    def grid(self) -> str:
-        """Where the grid of the output is stored."""
-        return f"{self.name}.output"
-
-    @property
     def weights(self) -> int:
         """Values of the kernel: outputs x (inputs / groups) x rows x columns."""
         return self.kernel[0] * self.kernel[1] * self.inputs // self.groups * self.outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Projection:
+class Projection(_GridWithin):
     """Strided 1x1 convolution with a bias, without batch norm or ReLU; `stride` is (bins, frames), rounded up."""
 
     name: str
@@ -62,18 +91,13 @@ class Projection:
     stride: tuple[int, int] = (1, 1)
 
     @property
-    def grid(self) -> str:
-        """Where the grid of the output is stored."""
-        return f"{self.name}.output"
-
-    @property
     def weights(self) -> int:
         """Values of the kernel."""
         return self.inputs * self.outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SqueezeExcite:
+class SqueezeExcite(_GridBeside):
     """Scales each channel by a gate: mean of the map, linear, ReLU, batch norm, linear, sigmoid; in float throughout.
 
     Hu et al. 2017, https://arxiv.org/abs/1709.01507; with the batch norm of the report's figure 3.
@@ -84,51 +108,31 @@ class SqueezeExcite:
     channels: int
     bottleneck: int
 
-    @property
-    def grid(self) -> str:
-        """Where the grid of the output is stored."""
-        return f"{self.name}_output"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Add:
+class Add(_GridOfItsName):
     """The sum of two maps of one shape."""
 
     name: str
     reads: tuple[str, ...]
 
-    @property
-    def grid(self) -> str:
-        """Where the grid of the output is stored."""
-        return self.name
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatisticsPool:
+class StatisticsPool(_GridBeside):
     """Mean and standard deviation over time of each bin of each channel, (2 x channels x bins,), in float."""
 
     name: str
     reads: tuple[str, ...]
 
-    @property
-    def grid(self) -> str:
-        """Where the grid of the output is stored."""
-        return f"{self.name}_output"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dense:
+class Dense(_GridWithin):
     """Linear layer with a bias, (inputs,) to (outputs,)."""
 
     name: str
     reads: tuple[str, ...]
     inputs: int
     outputs: int
-
-    @property
-    def grid(self) -> str:
-        """Where the grid of the output is stored."""
-        return f"{self.name}.output"
 
     @property
     def weights(self) -> int:

@@ -7,7 +7,9 @@ and may stop it. Several workers run it together, each on a part of every batch 
 https://arxiv.org/abs/2006.15704): the same losses, weights equal on all, one set of files.
 """
 
+import contextlib
 import dataclasses
+import math
 import time
 import warnings
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ from torch.optim.lr_scheduler import CyclicLR
 from asc.audio.frontend import LogMel
 from asc.config.experiment import Experiment, Schedule
 from asc.data.dataset import Dataset
-from asc.errors import InputError
+from asc.errors import InputError, machine_fault
 from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import check_room, save_model
 from asc.model_file.model_info import DataIdentity, ModelInfo
@@ -78,18 +80,33 @@ def train(
             f"{len(dataset.labels)} labels: set architecture.classes={len(dataset.labels)}"
         )
     check_room(experiment, tuple(dataset.labels), _identity(dataset))
-    torch.backends.cudnn.deterministic = True
-    run = _Run.start(experiment, dataset, folder, device, workers)
+    with _deterministic():
+        return _to_the_end(_Run.start(experiment, dataset, folder, device, workers), report)
+
+
+def _to_the_end(run: "_Run", report: Report) -> TrainingEnd:
+    workers, schedule = run.workers, run.experiment.schedule
     for metrics in run.history:
         if workers.any(report(metrics) is Signal.STOP):
             return Stopped(epoch=metrics.epoch)
-    while len(run.history) < experiment.schedule.epochs:
+    while len(run.history) < schedule.epochs:
         metrics_or_none = run.epoch()
         if metrics_or_none is None:
             return Diverged(epoch=len(run.history) + 1)
         if workers.any(report(metrics_or_none) is Signal.STOP):
             return Stopped(epoch=metrics_or_none.epoch)
     return run.complete()
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    """cuDNN with kernels alone that give the same sums every time; its switch is put back."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
 
 
 def cyclic(optimizer: Adam, schedule: Schedule, steps_per_epoch: int) -> CyclicLR:
@@ -102,6 +119,9 @@ def cyclic(optimizer: Adam, schedule: Schedule, steps_per_epoch: int) -> CyclicL
         mode="triangular2",
         cycle_momentum=False,
     )
+
+
+_ADAM = {"step", "exp_avg", "exp_avg_sq"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,11 +186,11 @@ class _Run:
         if number == self.experiment.schedule.epochs_per_cycle + 1:
             self._prune()
         train_loss = self._train_epoch(number)
-        if train_loss != train_loss or abs(train_loss) == float("inf"):
+        if not math.isfinite(train_loss):
             return None
         self.network.eval()
         valid = self.validator.evaluate(self.network)
-        if valid.log_loss != valid.log_loss or valid.log_loss == float("inf"):
+        if not math.isfinite(valid.log_loss):
             return None
         metrics = EpochMetrics(
             epoch=number,
@@ -248,13 +268,29 @@ class _Run:
             InputError: it is damaged, or of another experiment or other data.
         """
         tensors, header = read_tensors(self.folder / LAST)
-        if (header["fingerprint"], header["data"]) != (self.experiment.fingerprint, self.dataset.manifest.digest):
+        if (header.get("fingerprint"), header.get("data")) != (
+            self.experiment.fingerprint,
+            self.dataset.manifest.digest,
+        ):
             raise InputError(f"{self.folder / LAST} is of another config or other data: use another --name")
+        try:
+            self._take(tensors, header)
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            if machine_fault(error) is not None:
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{self.folder / LAST} does not hold what this training needs ({reason}): use another --name"
+            ) from error
+
+    def _take(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
         self.network.load_state_dict(_under(tensors, "network."))
         states: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under(tensors, "optimizer.").items():
             index, _, key = name.partition(".")
             states.setdefault(int(index), {})[key] = tensor
+        if any(states[index].keys() != _ADAM for index in range(len(list(self.network.parameters())))):
+            raise KeyError("the moments of a weight")
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": states, "param_groups": groups})
         self.scheduler.load_state_dict(header["scheduler"])

@@ -21,8 +21,9 @@ from scale_cluster import EPOCHS, Cluster, measure
 from simulated import log_loss, metrics_of
 from synthetic_journal import BUDGET, reference, settings, space_of, write_journal
 
+from asc.results import FinalFigures
 from asc.runs.journal import Journal, read_journal
-from asc.search.conductor import Conductor, FinalFigures
+from asc.search.conductor import Conductor
 from asc.size.law import cost
 
 MINUTE_S, MANY = 60.0, 1000

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from asc.config.experiment import Experiment
 from asc.errors import disk_is_full
-from asc.results import EpochMetrics
+from asc.results import EpochMetrics, FinalFigures
 from asc.search.cluster.trial import Message, TrialOrder, order_of, send
 from asc.size.law import cost
 
@@ -93,7 +93,8 @@ def _train(order: TrialOrder, experiment: Experiment, epoch_s: float, events: Pa
 def _completed(experiment: Experiment) -> Message:
     epochs = experiment.schedule.epochs
     stored = cost(experiment).stored
-    return Message(log_loss=log_loss(experiment, epochs), accuracy=0.5, epochs=epochs, built=stored)
+    figures = FinalFigures(log_loss=log_loss(experiment, epochs), accuracy=0.5, epochs=epochs, built=stored)
+    return Message(completed=figures)
 
 
 def _checkpointed(folder: Path) -> int:

@@ -8,9 +8,9 @@ import pytest
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space, parse_space
-from asc.results import EpochMetrics
+from asc.results import EpochMetrics, FinalFigures
 from asc.runs.journal import EpochDone, Journal, PointRefused, RunStarted, TrialAsked, TrialEnded, fold, read_journal
-from asc.search.conductor import Assignment, Conductor, FinalFigures
+from asc.search.conductor import Assignment, Conductor
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
 from asc.size.law import cost

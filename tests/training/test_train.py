@@ -16,7 +16,7 @@ from asc.errors import InputError
 from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import load_model
 from asc.model_file.model_info import rounded
-from asc.model_file.tensors import read_tensors
+from asc.model_file.tensors import read_tensors, write_tensors
 from asc.models.build import build_network
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, TrainingEnd
 from asc.size.law import cost
@@ -212,6 +212,25 @@ def test_a_checkpoint_of_another_config_is_refused(
     run(tiny_experiment, tiny_dataset, tmp_path, stop_after=1)
     with pytest.raises(InputError, match="another config"):
         run(tiny_experiment.updated({"seed": 1}), tiny_dataset, tmp_path)
+
+
+@pytest.mark.parametrize("lost", ["network.stem.conv.weight", "optimizer.0.exp_avg", "scheduler", "history"])
+def test_a_checkpoint_that_lacks_something_is_refused_in_a_sentence(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path, lost: str
+) -> None:
+    run(tiny_experiment, tiny_dataset, tmp_path, stop_after=1)
+    tensors, header = read_tensors(tmp_path / LAST)
+    for held in (tensors, header):
+        held.pop(lost, None)
+    write_tensors(tmp_path / LAST, tensors, header)
+    with pytest.raises(InputError, match=r"last.safetensors does not hold what this training needs \(.*another --name"):
+        run(tiny_experiment, tiny_dataset, tmp_path)
+
+
+def test_cudnn_is_left_as_it_was(tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path) -> None:
+    before = torch.backends.cudnn.deterministic
+    run(tiny_experiment, tiny_dataset, tmp_path, stop_after=1)
+    assert torch.backends.cudnn.deterministic is before is False
 
 
 def test_the_number_of_classes_must_be_that_of_the_data(

@@ -4,7 +4,6 @@ Tune pickles its searcher, scheduler and callbacks at the start of an experiment
 they hold nothing (design decision 7: Ray's state files are not our truth).
 """
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from ray.tune.search import Searcher
 
 from asc.search.cluster.memory import Headroom
 from asc.search.cluster.trial import TrialOrder, config_of, message_of
-from asc.search.conductor import Assignment, Conductor, FinalFigures
+from asc.search.conductor import Assignment, Conductor
 
 _PATIENCE_S = 60.0
 _OUT_OF_MEMORY = ("can't allocate memory", "MemoryError", "OutOfMemoryError")
@@ -117,9 +116,8 @@ class ConductedScheduler(FIFOScheduler):
             self._conductor.failed(trial.trial_id, message.failed)
         elif message.diverged is not None:
             self._conductor.diverged(trial.trial_id, message.diverged)
-        elif message.log_loss is not None:
-            figures = {f.name: getattr(message, f.name) for f in dataclasses.fields(FinalFigures)}
-            self._conductor.completed(trial.trial_id, FinalFigures(**figures))
+        elif message.completed is not None:
+            self._conductor.completed(trial.trial_id, message.completed)
         return TrialScheduler.STOP
 
     def __getstate__(self) -> dict[str, Any]:

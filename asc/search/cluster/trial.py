@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.errors import InputError, disk_is_full
-from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, Stored, TrainingEnd
+from asc.results import Completed, Diverged, EpochMetrics, FinalFigures, Signal, Stopped, TrainingEnd
 from asc.runs.bucket import Bucket, StorageError
 from asc.typed import Scalar, build
 
@@ -59,11 +59,7 @@ class Message:
     diverged: int | None = None
     failed: str | None = None
     halt: str | None = None
-    log_loss: float | None = None
-    accuracy: float | None = None
-    epochs: int | None = None
-    built: Stored | None = None
-    calibrated: bool | None = None
+    completed: FinalFigures | None = None
 
 
 def config_of(order: TrialOrder) -> dict[str, Any]:
@@ -161,13 +157,14 @@ def _trained(order: TrialOrder, dataset: "Dataset", send: Callable[[Message], No
 def _message_at(end: TrainingEnd) -> Message:
     match end:
         case Completed():
-            return Message(
+            figures = FinalFigures(
                 log_loss=end.evaluation.log_loss,
                 accuracy=end.evaluation.accuracy,
                 epochs=end.epochs,
                 built=end.stored,
                 calibrated=end.calibration.applied if end.calibration else None,
             )
+            return Message(completed=figures)
         case Diverged():
             return Message(diverged=end.epoch)
         case Stopped():
