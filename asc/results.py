@@ -28,7 +28,7 @@ class EpochMetrics:
     seconds: float
 
 
-Report = Callable[[EpochMetrics], Signal]
+OnEpoch = Callable[[EpochMetrics], Signal]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +240,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """A training that its `report` stopped after this epoch."""
+    """A training that `on_epoch` stopped after this epoch."""
 
     epoch: int
 

@@ -97,7 +97,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experi
     folder = tmp_path_factory.mktemp("tiny_model")
     changes = {"schedule.epochs_per_cycle": 6, "augment.mixup_alpha": 0.0, "augment.speed_factors": [1.0]}
     experiment, cpu = tiny_experiment.updated(changes), torch.device("cpu")
-    train(experiment, tiny_dataset, folder=folder, report=lambda metrics: Signal.CONTINUE, device=cpu)
+    train(experiment, tiny_dataset, folder=folder, on_epoch=lambda metrics: Signal.CONTINUE, device=cpu)
     return folder / "model.safetensors"
 
 

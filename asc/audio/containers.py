@@ -97,7 +97,7 @@ def id3_bytes(start: bytes) -> int:
 
 
 def mpeg_frame_bytes(header: bytes) -> int:
-    """Bytes of the MPEG audio frame with this header of 4 bytes, 0 where it is none (free format counts as none)."""
+    """Bytes of the MPEG audio frame with this header of 4 bytes, 0 if it is not one (free format counts as not one)."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return 0
     version, layer, bits, rate = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3), header[2] >> 4, header[2] >> 2 & 3
@@ -112,7 +112,7 @@ def mpeg_frame_bytes(header: bytes) -> int:
 
 
 def adts_frame_bytes(header: bytes) -> int:
-    """Bytes of the ADTS frame (ISO/IEC 13818-7) with this header of 6 bytes, 0 where it is none."""
+    """Bytes of the ADTS frame (ISO/IEC 13818-7) with this header of 6 bytes, 0 if it is not one."""
     if len(header) < 6 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0 or header[2] >> 2 & 15 > 12:
         return 0
     length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
@@ -120,7 +120,7 @@ def adts_frame_bytes(header: bytes) -> int:
 
 
 def ac3_frame_bytes(header: bytes) -> int:
-    """Bytes of the AC-3 frame (ETSI TS 102 366) with this header of 6 bytes, 0 where it is none."""
+    """Bytes of the AC-3 frame (ETSI TS 102 366) with this header of 6 bytes, 0 if it is not one."""
     if len(header) < 6 or header[:2] != b"\x0bw" or header[5] >> 3 > 10 or header[4] >> 6 == 3 or header[4] & 63 > 37:
         return 0
     kbps = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)[
@@ -133,7 +133,7 @@ def ac3_frame_bytes(header: bytes) -> int:
 
 
 def eac3_frame_bytes(header: bytes) -> int:
-    """Bytes of the E-AC-3 frame with this header of 6 bytes, 0 where it is none."""
+    """Bytes of the E-AC-3 frame with this header of 6 bytes, 0 if it is not one."""
     if len(header) < 6 or header[:2] != b"\x0bw" or not 11 <= header[5] >> 3 <= 16:
         return 0
     return 2 * ((int.from_bytes(header[2:4]) & 0x7FF) + 1)

@@ -128,7 +128,7 @@ def text_of(data: bytes, path: Path, wanted: str) -> str:
     """The text of a file.
 
     Raises:
-        InputError: it is none, and `wanted` is what should be given.
+        InputError: it is not text; the sentence asks for `wanted`.
     """
     try:
         text = data.decode("utf-8")

@@ -101,8 +101,8 @@ class _Warnings(logging.Handler):
 def shown(name: object) -> str:
     r"""A file's name, or a text with names in it, as UTF-8.
 
-    Bytes that are none are written as escapes, and so are control characters, which a terminal would obey: `\x1b`. Tabs
-    and ends of lines stay.
+    Bytes that are not UTF-8 are written as escapes, and so are control characters, which a terminal would obey: `\x1b`.
+    Tabs and ends of lines stay.
     """
     text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)

@@ -107,7 +107,7 @@ def about(info: ModelInfo, manifest: Manifest, split: Split, examination: Examin
 
 
 def of_own_figures(info: ModelInfo) -> tuple[str, ...]:
-    """The notes that the figures need which a model file holds itself: those on validation, behind its training."""
+    """Caveats for the validation figures stored in a model file."""
     calibration, final = info.calibration, info.data.choice.part == "all"
     chosen = "validation clips chose the network, which flatters it: judge it by the test split"
     return (

@@ -98,7 +98,7 @@ class GateClips:
 def choose(dataset: Dataset, count: int) -> tuple[int, ...]:
     """The numbers of `count` clips, of validation first, then of calibration, then of training; all if there are fewer.
 
-    Where the splits so far hold more than that, every so-manieth of them.
+    If more are available, take `count` evenly spaced ones.
     """
     numbers: dict[int, None] = {}
     for split in SPLITS:
@@ -118,7 +118,7 @@ def fitted(waveform: NDArray[np.float32], shortest: int, longest: int | None) ->
 def time_export(export: Export, network: StoredNet, *, seconds: float, repeats: int = 11) -> Latency:
     """The time that an export takes for noise of this length, against the float network in torch on one thread.
 
-    That is an untrained network of the same architecture, batch norms not folded, behind torch's front end where the
+    That is an untrained network of the same architecture, batch norms not folded, after torch's front end where the
     export takes waveforms.
     """
     rate_hz = network.front_end.sample_rate_hz

@@ -46,7 +46,7 @@ class Grid(nn.Module):
 class Layer(nn.Module):
     """A convolution or linear layer.
 
-    The weights are int8, or with `float_weights` the same numbers as float32 behind a quantise and dequantise pair.
+    The weights are int8, or with `float_weights` the same numbers as float32, quantised and dequantised.
     """
 
     weight: Tensor
@@ -158,7 +158,7 @@ class DecomposedNet(Layered):
 
 
 def shortest_frames(network: IntegerNet) -> int:
-    """The fewest frames of a clip: two must be left behind the strides, for a length of one is a special case."""
+    """The fewest frames of a clip: two must be left after the strides, for a length of one is a special case."""
     return 2 * network.topology.time_strides[network.topology.pool.name]
 
 

@@ -57,7 +57,7 @@ class Export:
 
 
 def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds: float) -> None:
-    """Check, before any work, that a network can be exported to these formats here, and checked on so many clips.
+    """Check, before any work, that a network can be exported to these formats here, and checked on `clips` clips.
 
     Raises:
         InputError: no format, an extra is not installed, the format is for 8-bit networks only, or a number is wrong.

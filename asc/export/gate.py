@@ -42,7 +42,7 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How the logits of an export differ from those of the stored form, on so many clips.
+    """How the logits of an export differ from those of the stored form, on `clips` clips.
 
     `step` is one quantum of the last layer's output, or the tolerance for a network in 16 bits; no logit may be further
     off than `limit_steps` of them (`allowed`).

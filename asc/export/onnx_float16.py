@@ -1,4 +1,4 @@
-"""The 16-bit form as ONNX, from log-mel to logits: float16 numbers behind casts to float32, float arithmetic.
+"""The 16-bit form as ONNX, from log-mel to logits: float16 numbers, cast to float32, float arithmetic.
 
 onnxruntime casts when it loads the file (constant folding), so nothing of it is left when the network runs. What is
 written is exactly what is stored: batch norms of SE bottlenecks are not folded, for their product is no float16 number.

@@ -137,7 +137,7 @@ def _inner_matrix(graph: Graph, front_end: FrontEnd, sizes: _Sizes) -> str:
     samples = graph.node("Reshape", _samples(graph, sizes), graph.whole(-1, 1))
     angles = _angles(graph, samples, _columns(graph, sizes), front_end.dft_points)
     waves = graph.node("Concat", _cosine(graph, angles), graph.node("Sin", angles), axis=1)
-    # The samples behind the window get its end, where it is zero.
+    # The samples after the window get its end, where it is zero.
     window = front_end.window_samples
     inside = graph.node("Min", samples, graph.number(window))
     cosine = _cosine(graph, _angles(graph, inside, graph.number(1), window))

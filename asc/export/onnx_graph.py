@@ -38,7 +38,7 @@ class Graph:
         """Add functions in ONNX's text form, in the domain `DOMAIN`; one that is called stands before its callers.
 
         Raises:
-            onnx.parser.ParseError: the text is none.
+            onnx.parser.ParseError: the text is not a function.
         """
         for text in texts:
             function = parser.parse_function(text)

@@ -1,4 +1,5 @@
-"""Many sound files: which ones a list of files and folders means, and the prediction of each or why there is none."""
+"""Many sound files: those that a list of files and folders means, and for each its prediction or what is wrong with
+it."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence

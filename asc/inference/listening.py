@@ -25,7 +25,8 @@ class Listener:
     """Collects samples, (samples,) mono at the stream's rate, and gives log-mel frames."""
 
     def __init__(self, log_mel: LogMel, sample_rate_hz: int, *, steps: int) -> None:
-        """Begin at sample 0 of a stream at `sample_rate_hz`; peaks are those of so many calls of `frames`."""
+        """Begin at sample 0 of a stream at `sample_rate_hz`; peaks are those of the latest `steps` calls of
+        `frames`."""
         self._log_mel = log_mel
         sizes = log_mel.front_end
         self._rate_hz, self._wanted_hz, self._hop = sample_rate_hz, sizes.sample_rate_hz, sizes.hop_samples

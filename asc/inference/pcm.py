@@ -3,8 +3,8 @@
 A stream that begins with a RIFF/WAVE header, as `arecord` and `ffmpeg -f wav` send it, is read by its own format
 (https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html), and so is RF64 or BW64, whose lengths of 64 bits
 are in a chunk of their own (https://tech.ebu.ch/docs/tech/tech3306.pdf). Programs that cannot know how long they will
-record leave a length there that is none (`asc.audio.pcm_lengths`): such a stream lasts until it ends. Some of them stop
-where a length of 32 bits must, and say nothing: `PcmStream.limit` does.
+record leave a number there that is no length (`asc.audio.pcm_lengths`): such a stream lasts until it ends. Some of them
+stop where a length of 32 bits must, and say nothing: `PcmStream.limit` does.
 """
 
 import struct

@@ -7,7 +7,7 @@ of the log-mel, of the maps that the SE gates look at, of the last map and of it
    taken off the totals;
 2. the network runs over the newest pieces: the new one, and those before it for which frames to their right were
    missing. An output depends on `reach_frames` to either side, so a run has that many frames more on both sides, whose
-   outputs are not used; behind the newest frame there are zeros, as behind the end of a clip. A run begins at a
+   outputs are not used; after the newest frame there are zeros, as after the end of a clip. A run begins at a
    multiple of the network's stride in time, so that strided layers look at the same frames in every run;
 3. it runs over two pieces more, those that have waited longest, so that pieces follow the window that they are in (of
    a short window, of three steps or so, there are fewer, and it costs less);

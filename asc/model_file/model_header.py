@@ -55,7 +55,7 @@ def experiment_in(path: Path, data: bytes) -> Experiment | None:
     That is the length of a JSON object, and the object.
 
     Raises:
-        InputError: it begins like a model file, and is none.
+        InputError: it begins like a model file, but is not one.
     """
     if 0 < int.from_bytes(data[:LENGTH_BYTES], "little") <= _LONGEST_HEADER and data[LENGTH_BYTES:][:1] == b"{":
         return read_model_file(path)[0].experiment

@@ -217,7 +217,7 @@ def _groups(key: str, rows: Any, labels: tuple[str, ...]) -> list[dict[str, Any]
 def _group(key: str, row: Any, labels: tuple[str, ...]) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(GroupFigures)]
     if not isinstance(row, list) or not len(names) - 1 <= len(row) <= len(names):
-        raise InputError(f"figures.{key} has a row that is none: {row!r}")
+        raise InputError(f"figures.{key} has a malformed row: {row!r}")
     group = dict(zip(names, row, strict=False))
     if type(group["name"]) is int:
         if not 0 <= group["name"] < len(labels):

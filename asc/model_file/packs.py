@@ -17,7 +17,7 @@ def pack(state: Mapping[str, Tensor], items: Sequence[Item], pruned: Mapping[int
     `pruned` is the number of zeros to leave out, by the bytes that one takes; the first ones are taken.
 
     Raises:
-        ValueError: there are not so many zeros.
+        ValueError: there are fewer zeros.
     """
     values = [state[item.name].detach().cpu().flatten() for item in items]
     masks: dict[str, Tensor] = {}
@@ -64,7 +64,7 @@ def _read_masks(kept: Tensor, items: Sequence[Item]) -> dict[str, Tensor]:
     counts = [item.count for item in prunable]
     bits = torch.from_numpy(np.unpackbits(kept.numpy())).bool()
     if bool(bits[sum(counts) :].any()):
-        raise InputError(f"tensor {KEPT} has bits behind its last weight")
+        raise InputError(f"tensor {KEPT} has bits after its last weight")
     parts = torch.split(bits[: sum(counts)], counts)
     return {item.name: part for item, part in zip(prunable, parts, strict=True)}
 

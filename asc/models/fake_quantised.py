@@ -238,7 +238,7 @@ class ConvBnRelu(nn.Module):
         return quantised
 
     def stored(self, input_scale: Tensor) -> Stored:
-        """What the integer form keeps of this layer behind an input of this step."""
+        """This layer's stored integers, given the step of its input's grid."""
         return store(*folded(self.conv, self.norm), input_scale)
 
 
@@ -264,7 +264,7 @@ class QuantConv1x1(nn.Module):
         return quantised
 
     def stored(self, input_scale: Tensor) -> Stored:
-        """What the integer form keeps of this layer behind an input of this step."""
+        """This layer's stored integers, given the step of its input's grid."""
         assert self.conv.bias is not None
         return store(self.conv.weight, self.conv.bias, input_scale)
 
@@ -288,7 +288,7 @@ class QuantLinear(nn.Module):
         return quantised
 
     def stored(self, input_scale: Tensor) -> Stored:
-        """What the integer form keeps of this layer behind an input of this step."""
+        """This layer's stored integers, given the step of its input's grid."""
         return store(self.linear.weight, self.linear.bias, input_scale)
 
 

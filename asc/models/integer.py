@@ -91,7 +91,7 @@ class IntegerLayer(nn.Module):
         return functional.conv2d(steps.to(dtype), weight, bias, self.stride, (rows // 2, columns // 2), 1, self.groups)
 
     def real(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
-        """The float64 weight and bias that the integers stand for, behind an input of this step."""
+        """The float64 weight and bias that the integers stand for, given the step of the input's grid."""
         scale = self.weight_scale.double()
         return self.weight.double() * scale.view(-1, *[1] * (self.weight.dim() - 1)), self.bias * scale * input_scale
 

@@ -17,7 +17,7 @@ def mean_of_map(x: Tensor) -> Tensor:
 class SqueezeExcite(nn.Module):
     """Scales each channel by a gate computed from its mean (Hu et al. 2017, https://arxiv.org/abs/1709.01507).
 
-    As in the report's figure 3, with biases and a batch norm on the bottleneck behind the ReLU.
+    As in the report's figure 3, with biases, and a batch norm on the bottleneck after the ReLU.
     """
 
     def __init__(self, channels: int, bottleneck: int, *, norm: nn.Module) -> None:

@@ -25,7 +25,7 @@ class Workers:
         return self.rank == 0
 
     def share(self, rows: int) -> "Workers":
-        """The workers that share a batch of so many rows.
+        """The workers that share a batch of `rows` rows.
 
         Where there are fewer rows than workers each is alone with the whole batch: all then compute the same, for a
         worker without a row has no statistics (and torch's batch norm dies of an empty batch).

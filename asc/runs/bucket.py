@@ -2,7 +2,7 @@
 
 https://arrow.apache.org/docs/python/filesystems.html#s3. Credentials are found where AWS's own tools find them (the
 environment, ~/.aws, the machine's role), never in the URI, which ends up in logs. Other S3 servers are named by
-AWS_ENDPOINT_URL, or by `?endpoint_override=HOST:PORT&scheme=http` behind the URI, as pyarrow spells it: its
+AWS_ENDPOINT_URL, or by `?endpoint_override=HOST:PORT&scheme=http` after the URI, as pyarrow spells it: its
 `FileSystem.from_uri` reads that variable, its `S3FileSystem` does not, so it is read here. An object is replaced whole
 or not at all, and is there for every reader as soon as it is written.
 """
@@ -86,7 +86,7 @@ class Bucket:
             stream.write(data)
 
     def get(self, name: str) -> bytes | None:
-        """The whole of an object; None where there is none."""
+        """The bytes of an object, or None if it does not exist."""
         with self._errors("read") as files:
             try:
                 with files.open_input_stream(self._path(name)) as stream:
@@ -96,7 +96,7 @@ class Bucket:
                 return None
 
     def size_bytes(self, name: str) -> int | None:
-        """The size of an object; None where there is none."""
+        """The size of an object in bytes, or None if it does not exist."""
         with self._errors("read") as files:
             found = files.get_file_info(self._path(name))
             return int(found.size) if found.is_file else None
@@ -110,7 +110,7 @@ class Bucket:
         return sorted(name for name, size in self._listed(recursive=False) if size is None)
 
     def remove(self, name: str) -> None:
-        """Remove an object; nothing happens where there is none."""
+        """Remove an object if it exists."""
         with self._errors("written") as files:
             try:
                 files.delete_file(self._path(name))

@@ -54,8 +54,8 @@ def run_folder(storage: str | Path, name: str) -> Path:
     """The folder of a run that exists; where it lies in a bucket, the working copy, brought up to date from there.
 
     Raises:
-        InputError: there is none of this name; those there are named. Or what lies here is of another run.
-        StorageError: the bucket cannot be reached, or refuses.
+        InputError: there is no run of this name (the sentence names those that exist), or what lies here is of another
+        run. StorageError: the bucket cannot be reached, or refuses.
     """
     bucket, runs = bucket_of(storage), runs_folder(storage)
     folder = runs / name
@@ -131,7 +131,7 @@ def publish(folder: Path, model: Path) -> ModelInfo:
 
 
 def git_commit() -> str | None:
-    """The commit that this source tree is at, or None where it is none or git is missing."""
+    """The commit of this source tree, or None if it is not a git checkout or git is missing."""
     git = shutil.which("git")
     if git is None:
         return None

@@ -102,7 +102,7 @@ class EpochDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRetried:
-    """A trial's worker, or its node, died or failed behind this epoch; another one goes on from the checkpoint."""
+    """A trial's worker or its node died or failed after this epoch; another worker goes on from the checkpoint."""
 
     trial: str
     epoch: int

@@ -185,7 +185,7 @@ class Mirror:
         return None if signature == self._sent.get(name) else signature
 
     def _signature(self, name: str) -> tuple[int, ...] | None:
-        """Another value whenever the file was replaced; None where there is none."""
+        """A value that changes whenever the file is replaced; None if there is no file."""
         try:
             status = (self._folder / name).stat()
         except FileNotFoundError:

@@ -136,14 +136,14 @@ def run(
     if known.trials[TRIAL].epochs or known.ended is not None:
         journal.append(RunResumed(settings={}))
 
-    def report(metrics: EpochMetrics) -> Signal:
+    def journalled(metrics: EpochMetrics) -> Signal:
         if metrics.epoch not in known.trials[TRIAL].epochs:
             journal.append(EpochDone(trial=TRIAL, metrics=metrics, checkpoint=LAST))
             on_epoch(metrics)
         return Signal.CONTINUE
 
     try:
-        end = train(experiment, dataset, folder=folder, report=report, device=device)
+        end = train(experiment, dataset, folder=folder, on_epoch=journalled, device=device)
         if isinstance(end, Completed):
             publish(folder, folder / MODEL)
         journal.append(_ended(end, fold(journal.entries)))

@@ -3,10 +3,10 @@
 The study lives in memory and is made anew from what was told. Each suggestion draws from a generator seeded by (seed,
 number of the suggestion), so that a resumed search suggests what the whole one would have, given equal results.
 
-TPE's work grows with the points that it models, so it never sees more than `LONGEST` that have ended: at so many the
-study goes on with `SHORTEST` of them, the best fifth and the latest of the others. TPE takes at most the best 25 for
-good ones, and weighs the rest the less the older they are, so those that are left out had little say. Which these are
-follows from the order in which points were told, and so from the journal; below `LONGEST` none is left out.
+TPE's work grows with the points that it models, so it never sees more than `LONGEST` that have ended: at that number
+the study goes on with `SHORTEST` of them, the best fifth and the latest of the others. TPE takes at most the best 25
+for good ones, and weighs the rest the less the older they are, so those that are left out had little say. Which these
+are follows from the order in which points were told, and so from the journal; below `LONGEST` none is left out.
 """
 
 import warnings

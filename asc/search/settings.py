@@ -20,7 +20,7 @@ from asc.results import CalibrationMethod
 from asc.runs.bucket import storage_option
 from asc.typed import Scalar, Value, build
 
-# After so many points in a row that become no trial, the space is taken to hold no further network.
+# After this many points in a row that become no trial, the space is taken to hold no further network.
 MOST_REFUSALS = 500
 RESUMABLE = (
     *("trials", "time_budget_min", "max_concurrent", "workers_per_trial", "cpus_per_trial", "gpus_per_trial"),

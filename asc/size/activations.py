@@ -95,7 +95,7 @@ def activation_steps(experiment: Experiment, *, seconds: float = 10.0) -> tuple[
 
 
 def steps_of(topology: Topology, storage: Storage, frames: int) -> tuple[Step, ...]:
-    """`activation_steps` of a topology on so many frames of log-mel."""
+    """`activation_steps` of a topology on `frames` frames of log-mel."""
     operations = _all_operations(topology, storage, frames)
     last = _last_reads(operations)
     live: list[Tensor] = []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from asc.size.activations import Step, Tensor
 
 ALIGNMENT = 16
-"""Offsets are multiples of so many bytes, as in TensorFlow Lite Micro."""
+"""Offsets are multiples of this, in bytes, as in TensorFlow Lite Micro."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Placed:
 
     @property
     def end(self) -> int:
-        """The byte behind it."""
+        """The first byte after it."""
         return self.offset + self.tensor.size_bytes
 
 
@@ -51,7 +51,7 @@ def _live_together(one: Tensor, other: Tensor) -> bool:
 
 
 def _offset(size_bytes: int, taken: Sequence[Placed]) -> int:
-    """The start of the smallest gap of at least this size; behind all that is taken if there is none."""
+    """The start of the smallest gap of at least this size, or the end of all that is taken."""
     gaps, free = [], 0
     for other in sorted(taken, key=lambda other: other.offset):
         if other.offset - free >= size_bytes:

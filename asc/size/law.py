@@ -67,7 +67,7 @@ def cost(experiment: Experiment, *, stored_as: StoredAs = "asc", seconds: float 
 
 
 def stored(items: Sequence[Item], pruned: Mapping[int, int]) -> Stored:
-    """Sums over stored items, of which so many weights of each width are zero; the file is asc's of these items."""
+    """Sums over stored items; `pruned` is how many weights of each width are zero; the file is asc's of these items."""
     parameters, size_bytes = sum(item.count for item in items), sum(item.size_bytes for item in items)
     return Stored(
         parameters=parameters,
@@ -102,7 +102,7 @@ def macs(experiment: Experiment, *, seconds: float = 1.0) -> int:
 
 
 def macs_of(topology: Topology, frames: int) -> int:
-    """`macs` of a topology on so many frames of log-mel."""
+    """`macs` of a topology on `frames` frames of log-mel."""
     shapes = topology.shapes(frames)
     return sum(_macs(layer, shapes[layer.name]) for layer in topology.layers)
 

@@ -16,7 +16,7 @@ def topology_of(experiment: Experiment) -> Topology:
 
 @lru_cache(maxsize=16)  # a description cannot change, and the size law asks for it several times
 def describe(architecture: Architecture, bins: int) -> Topology:
-    """What a network for log-mel of so many bins consists of."""
+    """What a network for log-mel of `bins` bins consists of."""
     match architecture.family:
         case "resnet_se":
             return Topology(layers=tuple(resnet_se.layers(architecture, bins)), bins=bins)

@@ -27,7 +27,7 @@ _STEM, _POOL = "stem", "pool"
 
 
 def layers(architecture: Architecture, bins: int) -> Iterator[Layer]:
-    """The layers in the order in which they run, for log-mel of so many bins."""
+    """The layers in the order in which they run, for log-mel of `bins` bins."""
     channels = architecture.widths[0]
     yield Input(name="input")
     yield ConvNormRelu(name=_STEM, reads=("input",), inputs=1, outputs=channels)

@@ -100,7 +100,7 @@ class Topology:
         return tuple(layer for layer in self.layers if isinstance(layer, SqueezeExcite))
 
     def shapes(self, frames: int) -> dict[str, Shape]:
-        """The shape of what each layer writes for so many frames of log-mel, which is there too."""
+        """The shape of each layer's output for `frames` frames of log-mel; that of the log-mel too."""
         shapes: dict[str, Shape] = {LOG_MEL: (1, self.bins, frames)}
         for layer in self.layers:
             shapes[layer.name] = shape_after(layer, shapes[layer.reads[0]])

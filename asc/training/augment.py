@@ -31,7 +31,7 @@ _LARGEST_DENOMINATOR = 1000
 class BatchPlan:
     """What a training batch is: one value a row in each array, all of shape (batch,).
 
-    Where a row's partner is not among the rows, for several workers share the batch (`part`), it follows behind them:
+    Where a row's partner is not among the rows, for several workers share the batch (`part`), it follows them:
     `clip`, `start` and `speed` are that much longer.
     """
 
@@ -51,7 +51,7 @@ class BatchPlan:
         return len(self.weight)
 
     def part(self, workers: Workers) -> "BatchPlan":
-        """This worker's rows, and behind them those partners that are others' rows."""
+        """This worker's rows, followed by the partners that are rows of other workers."""
         if workers.count == 1:
             return self
         rows = workers.slice_of(len(self))

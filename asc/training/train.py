@@ -2,8 +2,8 @@
 
 Adam under CyclicLR triangular2 (Smith 2017, https://arxiv.org/abs/1506.01186), soft cross-entropy on mixed crops
 (report, section 2.1), quantisation-aware where 8 bits will be stored (section 3.1), pruned after the first cycle where
-that is asked for (section 3.3). It knows nothing of searches or trackers: it is given `report`, which sees every epoch
-and may stop it. Several workers run it together, each on a part of every batch (Li et al. 2020,
+that is asked for (section 3.3). It knows nothing of searches or trackers: it is given `on_epoch`, which sees every
+epoch and may stop it. Several workers run it together, each on a part of every batch (Li et al. 2020,
 https://arxiv.org/abs/2006.15704): the same losses, weights equal on all, one set of files.
 """
 
@@ -36,7 +36,7 @@ from asc.models.build import build_network
 from asc.models.network import Network
 from asc.models.stored import empty
 from asc.models.workers import ALONE, Workers
-from asc.results import Completed, Diverged, EpochMetrics, Report, Signal, Stopped, TrainingEnd
+from asc.results import Completed, Diverged, EpochMetrics, OnEpoch, Signal, Stopped, TrainingEnd
 from asc.size.stored_items import stored_items
 from asc.training import prune
 from asc.training.augment import Batcher, BatchPlan, plan_epoch
@@ -53,18 +53,18 @@ def train(
     dataset: Dataset,
     *,
     folder: Path,
-    report: Report,
+    on_epoch: OnEpoch,
     device: torch.device,
     workers: Workers = ALONE,
 ) -> TrainingEnd:
     """Train to the end of the schedule, going on from `folder`'s checkpoint if there is one; store the best network.
 
-    `report` is called once for each epoch of the schedule, also for those that the checkpoint already holds. The
-    network of the epoch with the lowest validation log loss (behind pruning) is turned into its stored form, evaluated
+    `on_epoch` is called once for each epoch of the schedule, also for those that the checkpoint already holds. The
+    network of the epoch with the lowest validation log loss (after pruning) is turned into its stored form, evaluated
     and written to `folder/model.safetensors`. A final model on all data (`DataChoice.part`) has no clips to choose an
     epoch by: its last one is stored.
 
-    Each of several workers calls this, with a folder that all see; the one that leads writes. `report` is called on
+    Each of several workers calls this, with a folder that all see; the one that leads writes. `on_epoch` is called on
     all, and a stop that one of them is told ends the training of all.
 
     Raises:
@@ -81,19 +81,19 @@ def train(
         )
     check_room(experiment, tuple(dataset.labels), _identity(dataset))
     with _deterministic():
-        return _to_the_end(_Run.start(experiment, dataset, folder, device, workers), report)
+        return _to_the_end(_Run.start(experiment, dataset, folder, device, workers), on_epoch)
 
 
-def _to_the_end(run: "_Run", report: Report) -> TrainingEnd:
+def _to_the_end(run: "_Run", on_epoch: OnEpoch) -> TrainingEnd:
     workers, schedule = run.workers, run.experiment.schedule
     for metrics in run.history:
-        if workers.any(report(metrics) is Signal.STOP):
+        if workers.any(on_epoch(metrics) is Signal.STOP):
             return Stopped(epoch=metrics.epoch)
     while len(run.history) < schedule.epochs:
         metrics_or_none = run.epoch()
         if metrics_or_none is None:
             return Diverged(epoch=len(run.history) + 1)
-        if workers.any(report(metrics_or_none) is Signal.STOP):
+        if workers.any(on_epoch(metrics_or_none) is Signal.STOP):
             return Stopped(epoch=metrics_or_none.epoch)
     return run.complete()
 
@@ -328,7 +328,7 @@ class _Run:
         )
         if self.workers.leads:
             save_model(self.folder / MODEL, network, info)
-        assert self.best_epoch is not None, "a pruned training goes on behind its first cycle"
+        assert self.best_epoch is not None, "a pruned training goes on after its first cycle"
         return Completed(
             evaluation=evaluation,
             epochs=len(self.history),

@@ -59,7 +59,7 @@ def main() -> None:
         folder = Path(name)
         choice = DataChoice(f"csv:{generate(folder, options.clips)}")
         dataset = open_dataset(choice, sample_rate_hz=RATE_HZ, cache=folder / "cache", splits=("train", "valid"))
-        train(experiment, dataset, folder=folder / "run", report=report, device=device)
+        train(experiment, dataset, folder=folder / "run", on_epoch=report, device=device)
     seconds = heard[0].seconds
     whole = seconds * TAU_CLIPS / options.clips
     epochs = experiment.schedule.epochs

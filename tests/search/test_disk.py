@@ -67,7 +67,7 @@ def test_a_training_takes_what_was_said(
         most = max(most, sum(files.values()) + files["last.safetensors"])  # the next one is written beside it
         return Signal.CONTINUE
 
-    train(experiment, tiny_dataset, folder=folder, report=report, device=torch.device("cpu"))
+    train(experiment, tiny_dataset, folder=folder, on_epoch=report, device=torch.device("cpu"))
     model = (folder / "model.safetensors").stat().st_size
     one, two = need(planned, tmp_path), need(other(planned, trials=2), tmp_path)
     checkpoints = 2 * one.running_bytes - two.running_bytes  # a trial that waits has none

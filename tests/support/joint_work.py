@@ -147,7 +147,7 @@ class Trainer:
             patch("torch.nn.functional.cross_entropy", summed),
         ):
             end = asc.training.train.train(
-                experiment, self.dataset, folder=self.folder / name, report=report, device=cpu, workers=self.workers
+                experiment, self.dataset, folder=self.folder / name, on_epoch=report, device=cpu, workers=self.workers
             )
         found = {"outcome": type(end).__name__, "end": dataclasses.asdict(end), "epochs": heard}
         return {**found, "states": states, "sums": sums}

@@ -43,7 +43,7 @@ def trained(
     changes = {"schedule.epochs_per_cycle": 8, "compression.storage": request.param, "augment.mixup_alpha": 0.0}
     experiment = tiny_experiment.updated(changes)
     folder = tmp_path_factory.mktemp(request.param)
-    end = train(experiment, dataset, folder=folder, report=lambda metrics: Signal.CONTINUE, device=CPU)
+    end = train(experiment, dataset, folder=folder, on_epoch=lambda metrics: Signal.CONTINUE, device=CPU)
     assert isinstance(end, Completed) and end.calibration is None
     return load_model(folder / MODEL)[0], experiment
 
@@ -104,7 +104,7 @@ def test_the_fused_network_says_what_the_factors_say_of_its_logits(
 
 def test_pruned_zeros_of_the_last_layer_stay(tiny_experiment: Experiment, dataset: Dataset, tmp_path: Path) -> None:
     experiment = tiny_experiment.updated({"compression.prune_ratio": 0.5, "calibration.method": "temperature"})
-    end = train(experiment, dataset, folder=tmp_path, report=lambda metrics: Signal.CONTINUE, device=CPU)
+    end = train(experiment, dataset, folder=tmp_path, on_epoch=lambda metrics: Signal.CONTINUE, device=CPU)
     assert isinstance(end, Completed) and end.calibration is not None
     network, info = load_model(tmp_path / MODEL)
     assert info == rounded(replace(info, calibration=end.calibration))

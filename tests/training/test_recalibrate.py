@@ -36,7 +36,7 @@ def timid(tiny_experiment: Experiment) -> Experiment:
 @pytest.fixture(scope="module")
 def model(timid: Experiment, open_, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plain")
-    train(timid, open_("train", "valid"), folder=folder, report=lambda metrics: Signal.CONTINUE, device=CPU)
+    train(timid, open_("train", "valid"), folder=folder, on_epoch=lambda metrics: Signal.CONTINUE, device=CPU)
     return folder / MODEL
 
 
@@ -49,7 +49,7 @@ def test_it_is_the_training_that_was_asked_to_calibrate(
         asked,
         open_("train", "valid", "calibration"),
         folder=tmp_path,
-        report=lambda metrics: Signal.CONTINUE,
+        on_epoch=lambda metrics: Signal.CONTINUE,
         device=CPU,
     )
     assert isinstance(end, Completed) and end.calibration is not None

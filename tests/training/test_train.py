@@ -36,7 +36,7 @@ def run(
         heard.append(metrics)
         return Signal.STOP if metrics.epoch == stop_after else Signal.CONTINUE
 
-    return train(experiment, dataset, folder=folder, report=report, device=CPU), heard
+    return train(experiment, dataset, folder=folder, on_epoch=report, device=CPU), heard
 
 
 def figures(heard: list[EpochMetrics]) -> list[tuple[float, ...]]:
@@ -124,7 +124,7 @@ def test_pruned_weights_stay_zero_in_every_phase(pruned: Experiment, tiny_datase
         seen[metrics.epoch] = zeros(tmp_path, pruned)
         return Signal.CONTINUE
 
-    end = train(pruned, tiny_dataset, folder=tmp_path, report=report, device=CPU)
+    end = train(pruned, tiny_dataset, folder=tmp_path, on_epoch=report, device=CPU)
     assert isinstance(end, Completed) and end.best_epoch > 2, "a network from before the pruning is never stored"
     law = cost(pruned)
     count = {epoch: sum(int(mask.sum()) for mask in masks.values()) for epoch, masks in seen.items()}
@@ -166,7 +166,7 @@ def test_batch_norm_and_observers_are_frozen_in_the_last_quarter_of_the_last_cyc
         states[metrics.epoch] = {k: v for k, v in tensors.items() if "running_mean" in k and "stem" in k}
         return Signal.CONTINUE
 
-    train(experiment, tiny_dataset, folder=tmp_path, report=report, device=CPU)
+    train(experiment, tiny_dataset, folder=tmp_path, on_epoch=report, device=CPU)
 
     def same(first: int, second: int) -> bool:
         return all(torch.equal(states[first][key], states[second][key]) for key in states[first])

@@ -12,7 +12,7 @@ from asc.launchers import command
 from asc.typed import Value
 
 OfModel = Callable[[Path, bytes], Experiment | None]
-"""Gives the experiment of a model file, of its path and bytes, or None where it is none
+"""Gives the experiment of a model file from its path and bytes, or None if it is not a model file
 (`asc.model_file.model_header`)."""
 
 

@@ -125,7 +125,7 @@ def download(
 ) -> None:
     """Fetch, check and unpack the parts of a plan. `url` is a mirror: the address before the archives' names.
 
-    `progress` is told (what is done, bytes done, bytes in all); `wait` sleeps so many seconds between attempts.
+    `progress` is told (what is done, bytes done, bytes in all); `wait` sleeps for the given seconds between attempts.
 
     Raises:
         InputError: no room, a part that cannot be had, or a folder that cannot be written; what is whole is kept.

@@ -43,7 +43,7 @@ class Resuming:
 
         Raises:
             TransferBroken: the connection or the server failed; `part` keeps what came.
-            TransferRefused: the server does not have the file or has one of another size, or `url` is none.
+            TransferRefused: the server does not have the file or has one of another size, or `url` is not a URL.
         """
         if self._have_bytes() > self.size_bytes:
             self.part.unlink()

@@ -139,7 +139,7 @@ def _unwritable(conductor: Conductor, error: OSError) -> InputError:
 
 
 def _trial(settings: SearchSettings) -> Callable[[dict[str, Any]], None]:
-    """Tune's function for so many workers."""
+    """Tune's function for this number of workers."""
     if settings.workers_per_trial == 1:
         return run_trial
     from asc.search.cluster.group import run_group

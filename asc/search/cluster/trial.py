@@ -32,7 +32,7 @@ class TrialOrder:
     `cache` is where the packed audio lies, `data_digest` names the data that the driver sees, `folder` is the trial's
     in the run's, `journalled` how many epochs the driver has. `shared` says that other nodes may run trials, which must
     then see the same folders; where the run lies in a `bucket`, that is the trial's folder there, and takes the place
-    of `folder`. `workers` train together, each with so many `threads`.
+    of `folder`. `workers` train together, with `threads` threads each.
     """
 
     config: Mapping[str, Scalar]
@@ -143,13 +143,13 @@ def _trained(order: TrialOrder, dataset: "Dataset", send: Callable[[Message], No
     experiment = Experiment.from_flat(order.config)
     with workspace(Path(order.folder), order.bucket, scratch=Path(order.cache)) as place:
 
-        def report(metrics: EpochMetrics) -> Signal:
+        def on_epoch(metrics: EpochMetrics) -> Signal:
             if metrics.epoch > order.journalled:
                 place.keep()
                 send(Message(epoch=metrics))
             return Signal.CONTINUE
 
-        end = train(experiment, dataset, folder=place.folder, report=report, device=device, workers=workers)
+        end = train(experiment, dataset, folder=place.folder, on_epoch=on_epoch, device=device, workers=workers)
         place.keep()
         return end
 
@@ -168,7 +168,7 @@ def _message_at(end: TrainingEnd) -> Message:
         case Diverged():
             return Message(diverged=end.epoch)
         case Stopped():
-            raise AssertionError("a trial's report stops nothing: Tune ends its worker")
+            raise AssertionError("a trial's on_epoch stops nothing: Tune ends its worker")
 
 
 def _here(order: TrialOrder) -> str:
