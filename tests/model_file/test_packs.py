@@ -85,7 +85,7 @@ def test_bits_that_do_not_fit_the_values_are_refused(experiment: Experiment) -> 
     if weights % 8:
         packed = pack(state, items, pruned)
         packed[KEPT][-1] |= 1
-        with pytest.raises(InputError, match="bits behind its last weight"):
+        with pytest.raises(InputError, match="bits after its last weight"):
             unpack(packed, items, pruned, like)
 
 
