@@ -1,0 +1,77 @@
+"""Tests mirror `asc/`: every module has a test file of its own, or stands here with what tests it instead."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ELSEWHERE = {
+    "atomic_folder": "data/test_store, data/download/test_download: killed, full and shared folders",
+    "audio/coded_lengths": "audio/test_audio_file, data/test_sound_files: lengths of real files",
+    "audio/endless_header": "inference/test_sound_stream: AIFF and Wave64 from a pipe",
+    "audio/level": "inference/test_predict, data/test_store: rounding to 16 bits",
+    "audio/pcm_lengths": "data/test_sound_files, inference/test_pcm: lengths that no writer could know",
+    "command": "test_wheel: the console command",
+    "config/data_choice": "data/test_manifest: what --data names",
+    "config/recipes/loading": "config/test_experiment: recipes, files, overrides",
+    "console/options": "launch/: every script's command line",
+    "console/train_options": "launch/test_train",
+    "data/download/fetch": "data/download/test_download: against a real server on loopback",
+    "data/download/packages": "data/download/test_download",
+    "data/packing": "data/test_store",
+    "data/readers": "data/test_manifest: what a reader makes of files",
+    "data/rows": "a dataclass: data/test_manifest",
+    "data/sources": "data/test_store, data/test_devices",
+    "data/store_index": "data/test_store",
+    "data/synthetic/synthetic_scenes": "data/synthetic/test_synthetic",
+    "data/synthetic_devices": "data/synthetic/test_synthetic",
+    "data/synthetic_sound": "data/synthetic/test_synthetic",
+    "data/table": "data/test_manifest, data/test_tau",
+    "errors": "console/test_cli: what a machine refuses, in a sentence",
+    "export/formats": "export/test_job, launch/test_export",
+    "export/micro": "export/test_litert, where tflite-micro is installed",
+    "export/onnx_flat": "export/test_onnx: both kinds of file run alike",
+    "export/onnx_float16": "export/test_onnx, topology/test_contract",
+    "export/onnx_int8": "export/test_onnx, topology/test_contract",
+    "export/onnx_numbers": "export/test_onnx, export/test_onnx_bytes",
+    "export/onnx_parameters": "export/test_onnx, topology/test_contract: packed and plain functions",
+    "export/onnx_parts": "export/test_onnx",
+    "export/onnx_text": "export/test_onnx: the functions are parsed by onnx",
+    "model_file/model_header": "model_file/test_artefact: forged and damaged files",
+    "models/layered": "models/test_network, models/test_stored",
+    "results": "dataclasses, which everything uses",
+    "runs/training_run": "launch/test_train",
+    "search/cluster/environment": "launch/test_search: what Ray's processes see",
+    "search/cluster/slots": "launch/test_search_workers",
+    "search/cluster/study": "launch/test_search, launch/test_search_faults",
+    "search/cluster/trial": "launch/test_search, search/cluster/test_group",
+    "search/options": "launch/test_search, search/test_settings",
+    "size/items": "a dataclass: size/test_law",
+    "size/stored_items": "size/test_law, models/test_network, topology/test_contract",
+    "topology/describe": "topology/test_resnet_se, topology/test_topology",
+    "topology/layers": "topology/test_topology",
+    "tracking/served_model": "tracking/test_model: a real server",
+    "tracking/session": "launch/test_search: tracked, and with a dead server",
+}
+
+
+def module_names() -> set[str]:
+    files = (ROOT / "asc").rglob("*.py")
+    return {str(path.relative_to(ROOT / "asc").with_suffix("")) for path in files if path.name != "__init__.py"}
+
+
+def has_tests(module: str) -> bool:
+    folder, _, name = module.rpartition("/")
+    return (ROOT / "tests" / folder / f"test_{name}.py").is_file()
+
+
+def test_every_module_is_tested_in_a_place_that_is_named() -> None:
+    untested = {name for name in module_names() if not has_tests(name)}
+    assert untested == set(ELSEWHERE), (
+        "give a new module a test file, or say here what tests it; drop lines that are past"
+    )
+
+
+def test_the_places_that_are_named_exist() -> None:
+    for module, place in ELSEWHERE.items():
+        for word in place.replace(",", " ").replace(":", " ").split():
+            if "/test_" in word or word.startswith("test_"):
+                assert (ROOT / "tests" / f"{word}.py").is_file(), f"{module}: {word}"
