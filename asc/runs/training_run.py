@@ -5,8 +5,7 @@ import dataclasses
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
@@ -31,6 +30,9 @@ from asc.size.law import cost
 from asc.training.compress import targets_and_groups
 from asc.training.train import BEST, LAST, MODEL, train
 from asc.typed import Scalar, build
+
+if TYPE_CHECKING:
+    import torch
 
 TRIAL = "t000"
 
@@ -124,7 +126,7 @@ def run(
     experiment: Experiment,
     dataset: Dataset,
     *,
-    device: torch.device,
+    device: "torch.device",
     on_epoch: Callable[[EpochMetrics], None],
 ) -> TrainingEnd:
     """Train, journal every epoch and the end, and publish the model under `best/`.
