@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from asc.console import cli
+from asc.run_files import MODEL_CARD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,6 @@ def main(options: Options) -> int:
     from asc.export import formats, job, record
     from asc.export.clips import open_clips
     from asc.model_file.artefact import load_model
-    from asc.runs.folder import CARD
 
     output = cli.Output(as_json=options.json)
     network, info = load_model(options.model)
@@ -85,7 +85,7 @@ def main(options: Options) -> int:
     except job.GateError as error:
         cli.complain(str(error))
         return cli.FAILED
-    job.write_all(options.folder, passed, card=options.model.parent / CARD)
+    job.write_all(options.folder, passed, card=options.model.parent / MODEL_CARD)
     found = [each for _, every in passed for each in every]
     output.result(as_table(record.sheet(found)))
     output.result(record.legend(found))

@@ -19,6 +19,7 @@ def main(options: Options) -> int:
     from asc.console import progress
     from asc.data.dataset import default_cache
     from asc.results import Completed
+    from asc.run_files import BEST_FOLDER, MODEL_FILE
     from asc.runs import folder as runs
     from asc.runs import training_run
     from asc.runs.bucket import check_storage
@@ -61,7 +62,7 @@ def main(options: Options) -> int:
         return cli.FAILED
     for part in tables.training_end(end, held_out=held_out):
         output.result(part)
-    model = folder / "best" / "model.safetensors"
+    model = folder / BEST_FOLDER / MODEL_FILE
     output.result(f"stored network: {model} ({end.stored.file_bytes:,} bytes, epoch {end.best_epoch})")
     output.result(training_run.next_step(model, choice))
     output.result(f"look at it with: {browse(folder, options.mlflow_uri)}")

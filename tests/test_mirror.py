@@ -38,6 +38,7 @@ ELSEWHERE = {
     "model_file/model_header": "model_file/test_artefact: forged and damaged files",
     "models/layered": "models/test_network, models/test_stored",
     "results": "dataclasses, which everything uses",
+    "run_files": "names alone",
     "runs/training_run": "launch/test_train",
     "search/cluster/environment": "launch/test_search: what Ray's processes see",
     "search/cluster/slots": "launch/test_search_workers",

@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from asc.errors import InputError
-from asc.runs.journal import JOURNAL
+from asc.run_files import BUCKET_NOTE, JOURNAL
 
 if TYPE_CHECKING:
     from pyarrow.fs import S3FileSystem
 
 # In a working copy of a run: the storage that it is a copy from.
-NOTE = "storage.txt"
 FORMS = "give a folder, or s3://BUCKET/PREFIX"
 _RUNS = Path("runs")
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -222,14 +221,14 @@ def run_bucket(run_folder: Path) -> Bucket | None:
     Raises:
         InputError: the file that says so was damaged.
     """
-    noted = run_folder / NOTE
+    noted = run_folder / BUCKET_NOTE
     bucket = bucket_of(noted.read_text("utf-8")) if noted.is_file() else None
     return bucket and bucket.at(run_folder.name)
 
 
 def storage_option(run_folder: Path) -> str:
     """The end of a command line about a run that says where it lies; empty for the default."""
-    noted = run_folder / NOTE
+    noted = run_folder / BUCKET_NOTE
     storage = noted.read_text("utf-8") if noted.is_file() else str(run_folder.parent)
     return "" if storage == str(_RUNS) else f" --storage {shlex.quote(storage)}"
 

@@ -14,22 +14,27 @@ from asc.errors import InputError
 from asc.model_file.artefact import load_model
 from asc.model_file.model_info import ModelInfo
 from asc.model_file.tensors import write_bytes
-from asc.runs.bucket import NOTE, Bucket, bucket_of, check_new_run, run_bucket, runs_folder, unwritable
-from asc.runs.journal import JOURNAL as JOURNAL
+from asc.run_files import (
+    BEST_EPOCH,
+    BEST_FOLDER,
+    BUCKET_NOTE,
+    CONFIG_FILE,
+    JOURNAL,
+    LAST_EPOCH,
+    LEADERBOARD_CSV,
+    LEADERBOARD_JSON,
+    MODEL_CARD,
+    MODEL_FILE,
+)
+from asc.runs.bucket import Bucket, bucket_of, check_new_run, run_bucket, runs_folder, unwritable
 from asc.runs.journal import fold, read_journal
 from asc.runs.model_card import Origin, model_card, origin
-from asc.training.train import BEST, LAST
 
-TRIALS = "trials"
-BEST_FOLDER = "best"
-MODEL = "model.safetensors"
-CONFIG = "config.toml"
-CARD = "model_card.md"
-# What a bucket holds of a run beside its journal and its trials. A training's LAST names its best epoch, so BEST must
+# What a bucket holds of a run beside its journal and its trials. LAST_EPOCH names the best epoch, so BEST_EPOCH must
 # never be older: copies are read in this order and written in the opposite one.
 KEPT_FILES = (
-    *(LAST, BEST, "leaderboard.json", "leaderboard.csv"),
-    *(f"{BEST_FOLDER}/{CARD}", f"{BEST_FOLDER}/{CONFIG}", f"{BEST_FOLDER}/{MODEL}"),
+    *(LAST_EPOCH, BEST_EPOCH, LEADERBOARD_JSON, LEADERBOARD_CSV),
+    *(f"{BEST_FOLDER}/{MODEL_CARD}", f"{BEST_FOLDER}/{CONFIG_FILE}", f"{BEST_FOLDER}/{MODEL_FILE}"),
 )
 
 
@@ -44,7 +49,7 @@ def new_run_folder(storage: str | Path, name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if bucket_of(storage) is not None:
-            write_bytes(folder / NOTE, str(storage).encode())
+            write_bytes(folder / BUCKET_NOTE, str(storage).encode())
     except OSError as error:
         raise unwritable(storage, error) from error
     return folder
@@ -63,7 +68,7 @@ def run_folder(storage: str | Path, name: str) -> Path:
         if (folder / JOURNAL).is_file() and run_bucket(folder) != bucket.at(name):
             raise InputError(f"{folder} is no working copy of {bucket.at(name)}: move it away, or mend --storage")
         fetch(bucket.at(name), folder)
-        write_bytes(folder / NOTE, str(storage).encode())
+        write_bytes(folder / BUCKET_NOTE, str(storage).encode())
     elif (kept := run_bucket(folder)) is not None:
         fetch(kept, folder)
     if not (folder / JOURNAL).is_file():
@@ -122,11 +127,11 @@ def publish(folder: Path, model: Path) -> ModelInfo:
     """
     _, info = load_model(model)
     best = folder / BEST_FOLDER
-    write_bytes(best / MODEL, model.read_bytes())
-    write_bytes(best / CONFIG, info.experiment.to_toml().encode())
+    write_bytes(best / MODEL_FILE, model.read_bytes())
+    write_bytes(best / CONFIG_FILE, info.experiment.to_toml().encode())
     journal = folder / JOURNAL
     entries = read_journal(journal) if journal.is_file() else ()
-    write_bytes(best / CARD, model_card(info, origin(fold(entries)) if entries else Origin()).encode())
+    write_bytes(best / MODEL_CARD, model_card(info, origin(fold(entries)) if entries else Origin()).encode())
     return info
 
 

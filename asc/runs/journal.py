@@ -22,8 +22,6 @@ from asc.errors import InputError
 from asc.results import EpochMetrics, OutcomeKind, Stored
 from asc.typed import Scalar, build
 
-JOURNAL = "journal.jsonl"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from asc.errors import InputError, machine_fault
 from asc.launchers import command
+from asc.run_files import BEST_EPOCH, JOURNAL, LAST_EPOCH, MODEL_FILE, TRIALS_FOLDER
 from asc.runs.bucket import Bucket, StorageError, run_bucket, storage_option
-from asc.runs.folder import JOURNAL, KEPT_FILES, TRIALS, two_runs
+from asc.runs.folder import KEPT_FILES, two_runs
 from asc.runs.journal import Entry, Journal, RunRecord, TrialEnded, fold
-from asc.training.train import BEST, LAST, MODEL
 
 _SHORTEST_PAUSE_S, _PAUSES = 1.0, 9
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
@@ -149,8 +149,8 @@ class Mirror:
             self._bucket.remove(name)
             del self._sent[name]
         while self._ended and self._ended[0][0] <= end:
-            for name in (LAST, BEST):
-                self._bucket.at(TRIALS, self._ended[0][1]).remove(name)
+            for name in (LAST_EPOCH, BEST_EPOCH):
+                self._bucket.at(TRIALS_FOLDER, self._ended[0][1]).remove(name)
             self._ended.popleft()
 
     def _upload_journal(self, end: int) -> None:
@@ -215,12 +215,12 @@ def _is_checkpoint_of_no_use(name: str, record: RunRecord) -> bool:
     """Whether an object is of a trial that ended or that the journal never asked; a completed one keeps its model."""
     top, _, rest = name.partition("/")
     trial, _, file = rest.partition("/")
-    if top != TRIALS:
+    if top != TRIALS_FOLDER:
         return False
     known = record.trials.get(trial)
     if known is None or known.ended is None:
         return known is None
-    return not (known.ended.outcome == "completed" and file == MODEL)
+    return not (known.ended.outcome == "completed" and file == MODEL_FILE)
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError, machine_fault
 from asc.launchers import command
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Split, TrainingEnd
+from asc.run_files import BEST_EPOCH, JOURNAL, LAST_EPOCH, MODEL_FILE
 from asc.runs.bucket import storage_option
-from asc.runs.folder import JOURNAL, git_commit, publish
+from asc.runs.folder import git_commit, publish
 from asc.runs.journal import (
     EpochDone,
     Journal,
@@ -28,7 +29,7 @@ from asc.runs.journal import (
 )
 from asc.size.law import cost
 from asc.training.compress import targets_and_groups
-from asc.training.train import BEST, LAST, MODEL, train
+from asc.training.train import train
 from asc.typed import Scalar, build
 
 if TYPE_CHECKING:
@@ -140,14 +141,14 @@ def run(
 
     def journalled(metrics: EpochMetrics) -> Signal:
         if metrics.epoch not in known.trials[TRIAL].epochs:
-            journal.append(EpochDone(trial=TRIAL, metrics=metrics, checkpoint=LAST))
+            journal.append(EpochDone(trial=TRIAL, metrics=metrics, checkpoint=LAST_EPOCH))
             on_epoch(metrics)
         return Signal.CONTINUE
 
     try:
         end = train(experiment, dataset, folder=folder, on_epoch=journalled, device=device)
         if isinstance(end, Completed):
-            publish(folder, folder / MODEL)
+            publish(folder, folder / MODEL_FILE)
         journal.append(_ended(end, fold(journal.entries)))
         _close(journal, completed=isinstance(end, Completed))
     except KeyboardInterrupt:
@@ -169,7 +170,7 @@ def resume_command(folder: Path) -> str:
 
 
 def _close(journal: Journal, *, completed: bool) -> None:
-    for leftover in (LAST, BEST, MODEL):
+    for leftover in (LAST_EPOCH, BEST_EPOCH, MODEL_FILE):
         (journal.path.parent / leftover).unlink(missing_ok=True)
     journal.append(RunEnded(outcome="finished", best=TRIAL if completed else None))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from asc.config.experiment import Experiment
 from asc.config.space import Space
 from asc.results import EpochMetrics, FinalFigures
-from asc.runs.folder import TRIALS
+from asc.run_files import LAST_EPOCH, MODEL_FILE, TRIALS_FOLDER
 from asc.runs.journal import (
     EpochDone,
     Journal,
@@ -32,7 +32,6 @@ from asc.search.sampler import Handle, Sampler, Told
 from asc.search.settings import MOST_REFUSALS, SearchSettings
 from asc.size.rules import counted_bytes
 from asc.topology.describe import short_name
-from asc.training.train import LAST, MODEL
 from asc.typed import Scalar
 
 ATTEMPTS = 3
@@ -112,7 +111,7 @@ class Conductor:
         trial = self.record.trials[name]
         if metrics.epoch in trial.epochs or trial.ended is not None:
             return trial.ended is not None
-        checkpoint = self._folder(name) / LAST
+        checkpoint = self._folder(name) / LAST_EPOCH
         self.journal.append(
             EpochDone(trial=name, metrics=metrics, checkpoint=str(checkpoint.relative_to(self.journal.path.parent)))
         )
@@ -121,7 +120,7 @@ class Conductor:
     def completed(self, worker: str, figures: FinalFigures) -> None:
         """Journal the end of a trial that was trained to its last epoch."""
         name = self._names[worker]
-        model = (self._folder(name) / MODEL).relative_to(self.journal.path.parent)
+        model = (self._folder(name) / MODEL_FILE).relative_to(self.journal.path.parent)
         self._end(
             name,
             TrialEnded(
@@ -230,7 +229,7 @@ class Conductor:
     def _sweep(self, name: str) -> None:
         """Remove what a trial that ended leaves beside its model: checkpoints, halves of files of killed workers."""
         for path in [*self._folder(name).glob("*.safetensors"), *self._folder(name).glob(".*.tmp")]:
-            if path.name != MODEL:
+            if path.name != MODEL_FILE:
                 path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
@@ -351,7 +350,7 @@ class Conductor:
 
 def trial_folder(run_folder: Path, name: str) -> Path:
     """Where a trial keeps its checkpoints and its model."""
-    return run_folder / TRIALS / name
+    return run_folder / TRIALS_FOLDER / name
 
 
 def _hash(config: Mapping[str, Scalar]) -> int:

@@ -16,6 +16,7 @@ from asc.console import cli
 from asc.errors import InputError
 from asc.launchers import command
 from asc.model_file.tensors import write_bytes
+from asc.run_files import BEST_FOLDER, CONFIG_FILE, JOURNAL, LEADERBOARD_CSV, LEADERBOARD_JSON, MODEL_FILE
 from asc.runs.bucket import Bucket, patiently, run_bucket, storage_option
 from asc.runs.folder import publish
 from asc.runs.journal import RunEnded, TrialRecord
@@ -52,7 +53,7 @@ class Summary:
 
     def files(self) -> list[str]:
         """What lies in the folder, for people."""
-        return ["journal.jsonl", "leaderboard.csv", "leaderboard.json", *(["best/"] if self.best is not None else [])]
+        return [JOURNAL, LEADERBOARD_CSV, LEADERBOARD_JSON, *([f"{BEST_FOLDER}/"] if self.best is not None else [])]
 
     def last_reason(self) -> str:
         """Why the last trial that did not complete ended."""
@@ -199,7 +200,7 @@ def _then_resume(problem: str, folder: Path) -> str:
 def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterator[tuple[str, str]]:
     """What to do next: a purpose and the command for it, in the order a person would want them."""
     folder = summary.folder
-    model, config = (shlex.quote(str(folder / "best" / name)) for name in ("model.safetensors", "config.toml"))
+    model, config = (shlex.quote(str(folder / BEST_FOLDER / name)) for name in (MODEL_FILE, CONFIG_FILE))
     storage, name = storage_option(folder), shlex.quote(f"{folder.name}-best")
     data = f"--data {shlex.quote(settings.data)}"
     fold = f" --fold {settings.fold}" if settings.fold != 1 else ""
@@ -238,7 +239,7 @@ def summary_json(summary: Summary, settings: SearchSettings) -> dict[str, Any]:
             "size_bytes": summary.best.asked.size_bytes,
             "nonzero_bytes": summary.best.asked.nonzero_bytes,
             "file_bytes": summary.best.asked.file_bytes,
-            "model": str(summary.folder / "best" / "model.safetensors"),
+            "model": str(summary.folder / BEST_FOLDER / MODEL_FILE),
         },
         "trials": as_json(summary.rows),
     }

@@ -17,6 +17,7 @@ from rich.table import Table
 from asc.config.space import Space
 from asc.model_file.tensors import write_bytes
 from asc.results import OutcomeKind
+from asc.run_files import LEADERBOARD_CSV, LEADERBOARD_JSON
 from asc.runs.journal import RunRecord, TrialRecord
 from asc.size.rules import Rule, counted_bytes
 from asc.topology.describe import NARROWED
@@ -65,13 +66,13 @@ def leaderboard(record: RunRecord, space: Space, rule: Rule) -> list[Row]:
 
 def write(rows: Sequence[Row], folder: Path) -> None:
     """Write `leaderboard.csv` and `leaderboard.json`, each atomically."""
-    write_bytes(folder / "leaderboard.json", json.dumps(as_json(rows), indent=1).encode())
+    write_bytes(folder / LEADERBOARD_JSON, json.dumps(as_json(rows), indent=1).encode())
     text = io.StringIO()
     flat = [{**{k: v for k, v in dataclasses.asdict(row).items() if k != "config"}, **row.config} for row in rows]
     writer = csv.DictWriter(text, fieldnames=list(flat[0]) if flat else ["rank"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
-    write_bytes(folder / "leaderboard.csv", text.getvalue().encode())
+    write_bytes(folder / LEADERBOARD_CSV, text.getvalue().encode())
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:

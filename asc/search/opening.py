@@ -7,7 +7,8 @@ from asc.config.experiment import Experiment
 from asc.config.space import Space, load_space, parse_space
 from asc.errors import InputError
 from asc.launchers import command
-from asc.runs.folder import JOURNAL, git_commit, new_run_folder, run_folder
+from asc.run_files import JOURNAL
+from asc.runs.folder import git_commit, new_run_folder, run_folder
 from asc.runs.journal import Journal, RunRecord, RunResumed, RunStarted, fold
 from asc.search.options import Options
 from asc.search.preview import Plan

@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from asc.errors import InputError
+from asc.run_files import MLFLOW_CURSOR
 from asc.typed import typed
-
-_FILE = "mlflow.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class Cursor:
 def load_cursor(run_folder: Path, uri: str) -> Cursor:
     """The cursor of a run for this MLflow; at the start where there is none, it is of another MLflow, or unreadable."""
     try:
-        cursor: Cursor = typed(Cursor, json.loads((run_folder / _FILE).read_text("utf-8")), _FILE)
+        cursor: Cursor = typed(Cursor, json.loads((run_folder / MLFLOW_CURSOR).read_text("utf-8")), MLFLOW_CURSOR)
     except (OSError, ValueError, InputError):
         return Cursor(uri=uri)
     return cursor if cursor.uri == uri else Cursor(uri=uri)
@@ -46,12 +45,12 @@ def save_cursor(run_folder: Path, cursor: Cursor) -> None:
     Raises:
         OSError: the disk is full or gone; it names the file, which tells it from an error of MLflow's.
     """
-    fresh = run_folder / f"{_FILE}.tmp"
+    fresh = run_folder / f"{MLFLOW_CURSOR}.tmp"
     try:
         with fresh.open("w", encoding="utf-8") as file:
             json.dump(asdict(cursor), file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(run_folder / _FILE)
+        fresh.replace(run_folder / MLFLOW_CURSOR)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(run_folder / _FILE)) from None
+        raise OSError(error.errno, error.strerror, str(run_folder / MLFLOW_CURSOR)) from None

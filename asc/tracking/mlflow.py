@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from asc.errors import InputError, machine_fault
+from asc.run_files import JOURNAL, MLFLOW_LOCK
 from asc.runs.journal import read_journal, read_start
 from asc.tracking.address import check_uri, send_command
 from asc.tracking.cursor import load_cursor
@@ -105,7 +106,7 @@ class MlflowTracker:
             self._wake.clear()
             stopping = self._stop.is_set()
             try:
-                if shipper is None and read_start(self._folder / "journal.jsonl") is not None:
+                if shipper is None and read_start(self._folder / JOURNAL) is not None:
                     shipper = Shipper(self._folder, self._uri)
                 if shipper is not None:
                     self._ship(shipper)
@@ -180,7 +181,7 @@ def send_journal(run_folder: Path, *, uri: str) -> Shipped:
         InputError: the URI's form is wrong, there is no such run, its journal is damaged, or another process sends it.
     """
     check_uri(uri)
-    read_journal(run_folder / "journal.jsonl")
+    read_journal(run_folder / JOURNAL)
     _prepare_environment()
     from asc.tracking.failures import FAILURES, problem
     from asc.tracking.shipper import Shipper
@@ -202,12 +203,12 @@ def send_journal(run_folder: Path, *, uri: str) -> Shipped:
 
 def _pending(run_folder: Path, uri: str) -> int:
     offset = load_cursor(run_folder, uri).offset
-    return len(read_journal(run_folder / "journal.jsonl", offset))
+    return len(read_journal(run_folder / JOURNAL, offset))
 
 
 def _locked(run_folder: Path) -> IO[bytes]:
     """An open file that holds the right to send this run's events; closing it gives the right back."""
-    file = (run_folder / "mlflow.lock").open("ab")
+    file = (run_folder / MLFLOW_LOCK).open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -16,10 +16,10 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType, Array, Map
 
 import asc
+from asc.run_files import MODEL_CARD, MODEL_FILE
 from asc.tracking.served_code import copy_needed
 from asc.tracking.served_model import ARTEFACT
 
-CARD = "model_card.md"
 _CODE = "served_model.py"
 # asc checks what comes in: MLflow would cut 8000.5 Hz to a long, and refuse doubles that are whole numbers in JSON.
 _ANY = AnyType()  # type: ignore[no-untyped-call]
@@ -67,7 +67,7 @@ def write_model(folder: Path, data: bytes, card: str, logged: LoggedModel) -> No
         model_uuid=logged.model_id,
         model_id=logged.model_id,
     )
-    file = folder.with_name("model.safetensors")
+    file = folder.with_name(MODEL_FILE)
     file.write_bytes(data)
     package, needed = Path(asc.__file__).parent, folder.with_name("asc")
     copy_needed(needed)
@@ -86,4 +86,4 @@ def write_model(folder: Path, data: bytes, card: str, logged: LoggedModel) -> No
     flavour[pyfunc.MODEL_CODE_PATH] = _CODE
     del flavour["artifacts"][ARTEFACT]["uri"]
     model.save(str(folder / "MLmodel"))
-    (folder / CARD).write_text(card, "utf-8")
+    (folder / MODEL_CARD).write_text(card, "utf-8")

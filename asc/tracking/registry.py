@@ -18,8 +18,9 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE
 
+from asc.run_files import MODEL_CARD
 from asc.tracking.content import RUN_TAG, TRIAL_TAG
-from asc.tracking.model import CARD, registered_name, write_model
+from asc.tracking.model import registered_name, write_model
 
 DIGEST_TAG = "asc.digest"
 # What a database behind MLflow's server has room for.
@@ -53,7 +54,7 @@ class BestModel:
         """The card, cut at a line where a database may have no room for all of it."""
         if len(self.card) <= _DESCRIPTION_CHARACTERS:
             return self.card
-        end = f"\n\nCut here; the whole card is `{CARD}` in the folder of the model.\n"
+        end = f"\n\nCut here; the whole card is `{MODEL_CARD}` in the folder of the model.\n"
         kept = self.card[: _DESCRIPTION_CHARACTERS - len(end)]
         return kept[: kept.rfind("\n")] + end
 
@@ -106,7 +107,7 @@ def _mend_card(client: MlflowClient, logged: LoggedModel, best: BestModel) -> No
     if logged.tags.get(MLFLOW_RUN_NOTE) == best.description:
         return
     with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / CARD
+        file = Path(scratch) / MODEL_CARD
         file.write_text(best.card, "utf-8")
         client.log_model_artifact(logged.model_id, str(file))
     client.set_logged_model_tags(logged.model_id, {MLFLOW_RUN_NOTE: best.description})

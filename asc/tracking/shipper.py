@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from asc.run_files import BEST_FOLDER, JOURNAL, MODEL_CARD, MODEL_FILE
 from asc.runs.journal import Entry, RunRecord, add, fold, read_journal, read_start
 from asc.tracking.content import Update, run_key, updates
 from asc.tracking.cursor import Cursor, load_cursor, save_cursor
@@ -27,7 +28,7 @@ class Shipper:
             InputError: there is no journal, it is empty, or it is damaged.
         """
         self._folder = run_folder
-        journal = run_folder / "journal.jsonl"
+        journal = run_folder / JOURNAL
         start = read_start(journal)
         # Connect before all is read: while MLflow is away this is tried again and again.
         self._store = MlflowStore(uri, run_key(fold([start] if start else [])))
@@ -45,7 +46,7 @@ class Shipper:
         Raises:
             asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses; this shipper is then of no more use.
         """
-        pending = read_journal(self._folder / "journal.jsonl", self._cursor.offset)
+        pending = read_journal(self._folder / JOURNAL, self._cursor.offset)
         for start in range(0, len(pending), _BATCH_ENTRIES):
             entries = pending[start : start + _BATCH_ENTRIES]
             self._store.write([update for entry in entries for update in self._updates(entry)], self._folder)
@@ -63,7 +64,7 @@ class Shipper:
         record, run_id = self._record, self._store.parent_run_id
         if record is None or record.ended is None or record.ended.best is None or run_id is None:
             return None
-        file, card = self._folder / "best" / "model.safetensors", self._folder / "best" / "model_card.md"
+        file, card = self._folder / BEST_FOLDER / MODEL_FILE, self._folder / BEST_FOLDER / MODEL_CARD
         if not file.is_file():
             return None
         best = BestModel(

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from sqlalchemy import make_url
 
+from asc.run_files import BEST_FOLDER, LEADERBOARD_CSV
 from asc.tracking.address import EXPERIMENT, artefact_root, is_database
 from asc.tracking.content import RUN_TAG, TRIAL_TAG, Head, Update
 from asc.tracking.registry import BestModel, publish
@@ -99,9 +100,9 @@ class MlflowStore:
         known.status = last.status
 
     def _send_files(self, known: _Known, run_folder: Path) -> None:
-        best, leaderboard = run_folder / "best", run_folder / "leaderboard.csv"
+        best, leaderboard = run_folder / BEST_FOLDER, run_folder / LEADERBOARD_CSV
         if best.is_dir():
-            self._client.log_artifacts(known.run_id, str(best), "best")
+            self._client.log_artifacts(known.run_id, str(best), BEST_FOLDER)
         if leaderboard.is_file():
             self._client.log_artifact(known.run_id, str(leaderboard))
 

@@ -37,15 +37,12 @@ from asc.models.network import Network
 from asc.models.stored import empty
 from asc.models.workers import ALONE, Workers
 from asc.results import Completed, Diverged, EpochMetrics, OnEpoch, Signal, Stopped, TrainingEnd
+from asc.run_files import BEST_EPOCH, LAST_EPOCH, MODEL_FILE
 from asc.size.stored_items import stored_items
 from asc.training import prune
 from asc.training.augment import Batcher, BatchPlan, plan_epoch
 from asc.training.compress import calibrated, check_items, compressed
 from asc.typed import build
-
-LAST = "last.safetensors"
-BEST = "best.safetensors"
-MODEL = "model.safetensors"
 
 
 def train(
@@ -173,7 +170,7 @@ class _Run:
             batcher=Batcher(dataset, experiment.augment, experiment.front_end.sample_rate_hz, device),
             validator=Evaluator(dataset, "valid", experiment.front_end, device, workers=workers),
         )
-        if (folder / LAST).is_file():
+        if (folder / LAST_EPOCH).is_file():
             run.restore()
         if not workers.agree(len(run.history)):
             raise RuntimeError(f"workers see different checkpoints in {folder}, which must be a folder that they share")
@@ -252,14 +249,14 @@ class _Run:
         }
         network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         if self.best_epoch == len(self.history):
-            write_tensors(self.folder / BEST, network, header)
+            write_tensors(self.folder / BEST_EPOCH, network, header)
         optimizer = {
             f"optimizer.{index}.{name}": tensor
             for index, state in self.optimizer.state_dict()["state"].items()
             for name, tensor in state.items()
         }
         masks = {f"mask.{name}": mask for name, mask in self.masks.items()}
-        write_tensors(self.folder / LAST, {**network, **optimizer, **masks}, header)
+        write_tensors(self.folder / LAST_EPOCH, {**network, **optimizer, **masks}, header)
 
     def restore(self) -> None:
         """Take the state of the last checkpoint.
@@ -267,12 +264,12 @@ class _Run:
         Raises:
             InputError: it is damaged, or of another experiment or other data.
         """
-        tensors, header = read_tensors(self.folder / LAST)
+        tensors, header = read_tensors(self.folder / LAST_EPOCH)
         if (header.get("fingerprint"), header.get("data")) != (
             self.experiment.fingerprint,
             self.dataset.manifest.digest,
         ):
-            raise InputError(f"{self.folder / LAST} is of another config or other data: use another --name")
+            raise InputError(f"{self.folder / LAST_EPOCH} is of another config or other data: use another --name")
         try:
             self._take(tensors, header)
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
@@ -280,7 +277,7 @@ class _Run:
                 raise
             reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{self.folder / LAST} does not hold what this training needs ({reason}): use another --name"
+                f"{self.folder / LAST_EPOCH} does not hold what this training needs ({reason}): use another --name"
             ) from error
 
     def _take(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
@@ -311,7 +308,7 @@ class _Run:
     def complete(self) -> Completed:
         """Store the best epoch's network, checked against the size law, calibrated where asked for, and evaluate it."""
         if self.workers.leads:
-            tensors, _ = read_tensors(self.folder / BEST)
+            tensors, _ = read_tensors(self.folder / BEST_EPOCH)
             self.network.load_state_dict(_under(tensors, "network."))
         # Another node may not see yet what was just written to a shared folder.
         self.workers.take_from_first(self.network.state_dict().values())
@@ -327,7 +324,7 @@ class _Run:
             calibration=calibration,
         )
         if self.workers.leads:
-            save_model(self.folder / MODEL, network, info)
+            save_model(self.folder / MODEL_FILE, network, info)
         assert self.best_epoch is not None, "a pruned training goes on after its first cycle"
         return Completed(
             evaluation=evaluation,

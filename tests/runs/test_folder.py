@@ -13,6 +13,7 @@ from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.models.integer import to_integer
 from asc.results import Evaluation, GroupFigures
+from asc.run_files import JOURNAL
 from asc.runs import folder as runs
 from asc.runs.model_card import Origin, model_card
 
@@ -21,7 +22,7 @@ def test_a_new_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
     folder = runs.new_run_folder(tmp_path / "runs", "first")
     assert folder == tmp_path / "runs" / "first" and folder.is_dir()
     assert runs.new_run_folder(tmp_path / "runs", "first") == folder, "a folder without a journal never became a run"
-    (folder / runs.JOURNAL).touch()
+    (folder / JOURNAL).touch()
     with pytest.raises(InputError, match=r"first exists: give another --name, or go on with it by --resume first"):
         runs.new_run_folder(tmp_path / "runs", "first")
     assert runs.run_folder(tmp_path / "runs", "first") == folder
@@ -46,7 +47,7 @@ def test_the_runs_that_there_are_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no run other: there are none yet"):
         runs.run_folder(tmp_path / "runs", "other")
     for name in ("b", "a"):
-        (runs.new_run_folder(tmp_path / "runs", name) / runs.JOURNAL).touch()
+        (runs.new_run_folder(tmp_path / "runs", name) / JOURNAL).touch()
     (tmp_path / "runs" / "no_run").mkdir()
     with pytest.raises(InputError, match="has no run no_run: the runs there are a, b$"):
         runs.run_folder(tmp_path / "runs", "no_run")

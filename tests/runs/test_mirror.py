@@ -11,8 +11,9 @@ from patience import PATIENCE_S
 
 from asc.errors import InputError
 from asc.results import EpochMetrics
+from asc.run_files import JOURNAL
 from asc.runs.bucket import Bucket, StorageError, bucket_of, check_storage
-from asc.runs.folder import JOURNAL, new_run_folder, run_folder
+from asc.runs.folder import new_run_folder, run_folder
 from asc.runs.journal import EpochDone, Journal, RunEnded, RunStarted, TrialAsked, TrialEnded, fold, read_journal
 from asc.runs.mirror import Mirror, mirrored
 

@@ -17,11 +17,12 @@ from asc.models.build import build_network
 from asc.models.network import Network
 from asc.models.stored import StoredNet
 from asc.results import Completed, Signal
+from asc.run_files import MODEL_FILE
 from asc.size.law import cost
 from asc.size.stored_items import stored_items
 from asc.training import prune
 from asc.training.compress import calibrated, check_items, compressed, targets_and_groups
-from asc.training.train import MODEL, train
+from asc.training.train import train
 
 CPU = torch.device("cpu")
 
@@ -45,7 +46,7 @@ def trained(
     folder = tmp_path_factory.mktemp(request.param)
     end = train(experiment, dataset, folder=folder, on_epoch=lambda metrics: Signal.CONTINUE, device=CPU)
     assert isinstance(end, Completed) and end.calibration is None
-    return load_model(folder / MODEL)[0], experiment
+    return load_model(folder / MODEL_FILE)[0], experiment
 
 
 def sharpened(network: StoredNet, factor: float) -> StoredNet:
@@ -106,7 +107,7 @@ def test_pruned_zeros_of_the_last_layer_stay(tiny_experiment: Experiment, datase
     experiment = tiny_experiment.updated({"compression.prune_ratio": 0.5, "calibration.method": "temperature"})
     end = train(experiment, dataset, folder=tmp_path, on_epoch=lambda metrics: Signal.CONTINUE, device=CPU)
     assert isinstance(end, Completed) and end.calibration is not None
-    network, info = load_model(tmp_path / MODEL)
+    network, info = load_model(tmp_path / MODEL_FILE)
     assert info == rounded(replace(info, calibration=end.calibration))
     timid, report = calibrated(sharpened(network, 0.05), experiment, dataset, CPU)
     assert report is not None and report.applied

@@ -13,8 +13,9 @@ from asc.errors import InputError
 from asc.model_file.artefact import load_model
 from asc.model_file.model_info import rounded
 from asc.results import Completed, Signal, Split
+from asc.run_files import MODEL_FILE
 from asc.training.recalibrate import check_target, recalibrate
-from asc.training.train import MODEL, train
+from asc.training.train import train
 
 CPU = torch.device("cpu")
 
@@ -37,7 +38,7 @@ def timid(tiny_experiment: Experiment) -> Experiment:
 def model(timid: Experiment, open_, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plain")
     train(timid, open_("train", "valid"), folder=folder, on_epoch=lambda metrics: Signal.CONTINUE, device=CPU)
-    return folder / MODEL
+    return folder / MODEL_FILE
 
 
 @pytest.mark.parametrize("method", ["multinomial", "one_vs_rest", "temperature"])
@@ -55,7 +56,7 @@ def test_it_is_the_training_that_was_asked_to_calibrate(
     assert isinstance(end, Completed) and end.calibration is not None
     network, info = load_model(model)
     done = recalibrate(network, info, open_("valid", "calibration"), asked.calibration, CPU)
-    expected, expected_info = load_model(tmp_path / MODEL)
+    expected, expected_info = load_model(tmp_path / MODEL_FILE)
     assert done.report == end.calibration and rounded(done.info) == expected_info
     assert done.info.experiment == asked
     assert done.after == end.evaluation and rounded(replace(info, evaluation=done.before)) == info

@@ -19,10 +19,11 @@ from asc.model_file.model_info import rounded
 from asc.model_file.tensors import read_tensors, write_tensors
 from asc.models.build import build_network
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, TrainingEnd
+from asc.run_files import BEST_EPOCH, LAST_EPOCH, MODEL_FILE
 from asc.size.law import cost
 from asc.size.stored_items import stored_items
 from asc.training.prune import prunable_weights
-from asc.training.train import BEST, LAST, MODEL, cyclic, train
+from asc.training.train import cyclic, train
 
 CPU = torch.device("cpu")
 
@@ -54,8 +55,8 @@ def test_six_epochs_equal_three_and_three_more_after_a_resume(
     assert figures(heard) == figures(heard_again), (
         "epochs that the checkpoint holds are reported again, not trained again"
     )
-    assert (tmp_path / "whole" / MODEL).read_bytes() == (tmp_path / "parts" / MODEL).read_bytes()
-    for name in (LAST, BEST):
+    assert (tmp_path / "whole" / MODEL_FILE).read_bytes() == (tmp_path / "parts" / MODEL_FILE).read_bytes()
+    for name in (LAST_EPOCH, BEST_EPOCH):
         expected, header = read_tensors(tmp_path / "whole" / name)
         actual, header_again = read_tensors(tmp_path / "parts" / name)
         assert expected.keys() == actual.keys()
@@ -72,7 +73,7 @@ def test_it_learns_and_stores_what_the_size_law_predicts(
     assert isinstance(end, Completed)
     assert end.evaluation.accuracy > 0.6, "four classes: chance is 0.25"
     assert min(m.valid_log_loss for m in heard) == next(m.valid_log_loss for m in heard if m.epoch == end.best_epoch)
-    network, info = load_model(tmp_path / MODEL)
+    network, info = load_model(tmp_path / MODEL_FILE)
     items = stored_items(longer)
     assert {k: (v.numel(), v.element_size()) for k, v in network.state_dict().items()} == {
         item.name: (item.count, item.bytes_each) for item in items
@@ -82,7 +83,7 @@ def test_it_learns_and_stores_what_the_size_law_predicts(
     again = Evaluator(tiny_dataset, "valid", longer.front_end, CPU).judge(network)
     assert again == end.evaluation
     assert info == rounded(replace(info, evaluation=again))
-    assert (tmp_path / MODEL).stat().st_size == end.stored.file_bytes
+    assert (tmp_path / MODEL_FILE).stat().st_size == end.stored.file_bytes
 
 
 def test_the_stored_networks_figures_have_intervals(
@@ -96,7 +97,7 @@ def test_the_stored_networks_figures_have_intervals(
     assert isinstance(end, Completed) and end.evaluation.intervals is not None
     ends = end.evaluation.intervals.log_loss
     assert ends.low < end.evaluation.log_loss < ends.high
-    _, info = load_model(tmp_path / MODEL)
+    _, info = load_model(tmp_path / MODEL_FILE)
     assert info == rounded(replace(info, evaluation=end.evaluation))
 
 
@@ -108,7 +109,7 @@ def pruned(request: pytest.FixtureRequest, tiny_experiment: Experiment) -> Exper
 
 def zeros(folder: Path, experiment: Experiment) -> dict[str, Tensor]:
     """Where the weights of the last checkpoint are zero, by their stored names."""
-    tensors, _ = read_tensors(folder / LAST)
+    tensors, _ = read_tensors(folder / LAST_EPOCH)
     storage = experiment.compression.storage
     network = build_network(experiment.architecture, experiment.front_end, seed=0, storage=storage)
     network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
@@ -132,7 +133,7 @@ def test_pruned_weights_stay_zero_in_every_phase(pruned: Experiment, tiny_datase
     assert count[3] == sum(law.pruned.values()) and set(count.values()) == {0, count[3]}
     assert all(torch.equal(seen[3][name], seen[epoch][name]) for name in seen[3] for epoch in range(4, 7))
     assert end.stored == law.stored
-    network, _ = load_model(tmp_path / MODEL)
+    network, _ = load_model(tmp_path / MODEL_FILE)
     state = network.state_dict()
     assert all(bool((state[name][mask] == 0).all()) for name, mask in seen[6].items())
 
@@ -145,8 +146,8 @@ def test_a_resumed_pruned_training_equals_the_whole_one(
     run(pruned, tiny_dataset, tmp_path / "parts", stop_after=stop_after)
     resumed, heard_again = run(pruned, tiny_dataset, tmp_path / "parts")
     assert figures(heard) == figures(heard_again)
-    assert (tmp_path / "whole" / MODEL).read_bytes() == (tmp_path / "parts" / MODEL).read_bytes()
-    for name in (LAST, BEST):
+    assert (tmp_path / "whole" / MODEL_FILE).read_bytes() == (tmp_path / "parts" / MODEL_FILE).read_bytes()
+    for name in (LAST_EPOCH, BEST_EPOCH):
         expected, _ = read_tensors(tmp_path / "whole" / name)
         actual, _ = read_tensors(tmp_path / "parts" / name)
         assert expected.keys() == actual.keys()
@@ -162,7 +163,7 @@ def test_batch_norm_and_observers_are_frozen_in_the_last_quarter_of_the_last_cyc
     states = {}
 
     def report(metrics: EpochMetrics) -> Signal:
-        tensors, _ = read_tensors(tmp_path / LAST)
+        tensors, _ = read_tensors(tmp_path / LAST_EPOCH)
         states[metrics.epoch] = {k: v for k, v in tensors.items() if "running_mean" in k and "stem" in k}
         return Signal.CONTINUE
 
@@ -203,7 +204,7 @@ def test_only_the_last_and_the_best_checkpoint_are_kept(
     tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     run(tiny_experiment, tiny_dataset, tmp_path, stop_after=4)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([BEST, LAST])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([BEST_EPOCH, LAST_EPOCH])
 
 
 def test_a_checkpoint_of_another_config_is_refused(
@@ -219,10 +220,10 @@ def test_a_checkpoint_that_lacks_something_is_refused_in_a_sentence(
     tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path, lost: str
 ) -> None:
     run(tiny_experiment, tiny_dataset, tmp_path, stop_after=1)
-    tensors, header = read_tensors(tmp_path / LAST)
+    tensors, header = read_tensors(tmp_path / LAST_EPOCH)
     for held in (tensors, header):
         held.pop(lost, None)
-    write_tensors(tmp_path / LAST, tensors, header)
+    write_tensors(tmp_path / LAST_EPOCH, tensors, header)
     with pytest.raises(InputError, match=r"last.safetensors does not hold what this training needs \(.*another --name"):
         run(tiny_experiment, tiny_dataset, tmp_path)
 
@@ -267,7 +268,7 @@ def test_two_workers_store_one_network(joint: Any) -> None:
     assert first["end"]["evaluation"] == second["end"]["evaluation"]
     assert first["end"]["stored"] == second["end"]["stored"] == alone["end"]["stored"]
     assert first["end"]["evaluation"]["log_loss"] == pytest.approx(alone["end"]["evaluation"]["log_loss"], rel=1e-4)
-    network, info = load_model(joint.folder / "single" / MODEL)
+    network, info = load_model(joint.folder / "single" / MODEL_FILE)
     assert info.evaluation.log_loss == round(first["end"]["evaluation"]["log_loss"], 4)
 
 

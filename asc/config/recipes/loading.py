@@ -9,6 +9,7 @@ from asc.config.experiment import Experiment
 from asc.config.space import is_space, text_of
 from asc.errors import InputError
 from asc.launchers import command
+from asc.run_files import BEST_FOLDER, CONFIG_FILE
 from asc.typed import Value
 
 OfModel = Callable[[Path, bytes], Experiment | None]
@@ -57,7 +58,7 @@ def load_experiment(name_or_path: str, *, of_model: OfModel | None = None) -> Ex
 
 def _config_in(folder: Path) -> Path | None:
     """The config that somebody who names a run's folder means, or its best/."""
-    files = (folder / "config.toml", folder / "best" / "config.toml")
+    files = (folder / CONFIG_FILE, folder / BEST_FOLDER / CONFIG_FILE)
     return next((file for file in files if file.is_file()), None)
 
 

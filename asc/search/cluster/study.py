@@ -17,8 +17,8 @@ from ray.exceptions import RayError, RayTaskError
 
 from asc.config.data_choice import DataChoice
 from asc.errors import InputError, disk_is_full
+from asc.run_files import RAY_FOLDER, TRIALS_FOLDER
 from asc.runs.bucket import run_bucket
-from asc.runs.folder import TRIALS
 from asc.search.cluster.cluster import watched
 from asc.search.cluster.lost_workers import cost_one_trial
 from asc.search.cluster.memory import Headroom, is_short_here
@@ -123,7 +123,7 @@ def _orders(
             journalled=assignment.journalled,
             on_gpu=settings.gpus_per_trial > 0,
             shared=not settings.local,
-            bucket=bucket and bucket.at(TRIALS, assignment.trial),
+            bucket=bucket and bucket.at(TRIALS_FOLDER, assignment.trial),
             workers=settings.workers_per_trial,
         )
 
@@ -188,7 +188,7 @@ def _fit(
 @contextlib.contextmanager
 def _scratch(run_folder: Path) -> Iterator[Path]:
     """A folder for Ray Tune's own state files, which nobody reads."""
-    scratch = run_folder / ".ray"
+    scratch = run_folder / RAY_FOLDER
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         yield scratch

@@ -17,6 +17,7 @@ from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.errors import InputError, disk_is_full
 from asc.results import Completed, Diverged, EpochMetrics, FinalFigures, Signal, Stopped, TrainingEnd
+from asc.run_files import JOURNAL
 from asc.runs.bucket import Bucket, StorageError
 from asc.typed import Scalar, build
 
@@ -117,7 +118,6 @@ def _opened(order: TrialOrder) -> "Dataset":
     """
     import torch
 
-    from asc.runs.folder import JOURNAL
     from asc.runs.training_run import open_data
 
     torch.set_num_threads(order.threads)

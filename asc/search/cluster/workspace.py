@@ -11,8 +11,8 @@ from pathlib import Path
 
 from asc.atomic_folder import scratch_folder
 from asc.model_file.tensors import write_bytes
+from asc.run_files import BEST_EPOCH, LAST_EPOCH, MODEL_FILE
 from asc.runs.bucket import Bucket, patiently
-from asc.training.train import BEST, LAST, MODEL
 
 # After this long without the bucket the search is halted, to be resumed when it is back.
 OUTAGE_S = 600.0
@@ -34,7 +34,11 @@ class Workspace:
         """
         if self.bucket is None:
             return
-        for name in (BEST, LAST, MODEL):  # LAST names the best epoch, so BEST is never older
+        for name in (
+            BEST_EPOCH,
+            LAST_EPOCH,
+            MODEL_FILE,
+        ):  # BEST_EPOCH is never older than what names it
             data = _read(self.folder / name)
             if data is not None and data != self.sent.get(name):
                 _put(self.bucket, name, data)
@@ -53,7 +57,7 @@ def workspace(folder: Path, bucket: Bucket | None, *, scratch: Path) -> Iterator
         yield Workspace(folder=folder, bucket=None)
         return
     with scratch_folder(scratch) as place:
-        sent = {name: data for name in (LAST, BEST) if (data := _got(bucket, name)) is not None}
+        sent = {name: data for name in (LAST_EPOCH, BEST_EPOCH) if (data := _got(bucket, name)) is not None}
         for name, data in sent.items():
             write_bytes(place / name, data)
         yield Workspace(folder=place, bucket=bucket, sent=sent)
