@@ -40,9 +40,7 @@ class Topology:
         known = {LOG_MEL}
         for layer in self.layers:
             assert layer.name not in known, f"two layers are named {layer.name}"
-            assert known.issuperset(layer.reads), (
-                f"{layer.name} reads a layer that does not run before it: {layer.reads}"
-            )
+            assert known.issuperset(layer.reads), f"{layer.name} reads layers that do not run before it: {layer.reads}"
             known.add(layer.name)
         object.__setattr__(self, "by_name", {layer.name: layer for layer in self.layers})
 
