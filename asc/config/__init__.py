@@ -1,1 +1,1 @@
-"""What is trained, and what may be searched."""
+"""Experiment configs and the search spaces over them."""

@@ -1,4 +1,4 @@
-"""Which data: the one description of it that runs, searches, workers and model files share."""
+"""The choice of data: one description that runs, searches, workers and model files share."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,12 +8,13 @@ Part = Literal["development", "all"]
 
 @dataclass(frozen=True, slots=True)
 class DataChoice:
-    """A data set as `--data` names it, and all that decides its clips and splits.
+    """A data set as `--data` names it, and everything that decides its clips and splits.
 
-    `fold` picks the test fold where the set has folds, `data_seed` draws valid and calibration from the rest.
-    `device_irs` is a folder of impulse responses that make the set a multi-device one (`asc.data.devices`). `part` is
-    "all" for a final model: it trains on every clip, and none is held out. `group_from` is a regular expression that
-    finds a clip's group in its path (`asc.data.grouping`), for sets that do not name groups.
+    `fold` selects the test fold if the set has folds. `data_seed` seeds the draw of the validation and calibration
+    splits from the other clips. `device_irs` is a folder of impulse responses that simulate several recording devices
+    (`asc.data.devices`). With `part` "all", as for a final model, every clip is trained on and none is held out.
+    `group_from` is a regular expression that finds a clip's group in its path, for sets that do not name groups
+    (`asc.data.grouping`).
     """
 
     spec: str

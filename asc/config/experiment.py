@@ -1,9 +1,9 @@
-"""What an experiment is: one frozen `Experiment`, in TOML and as flat dotted keys, with schema and fingerprint.
+"""The config of an experiment: one frozen `Experiment`, read and written as TOML or as flat dotted keys.
 
-The defaults of every class are the reference system of the report (IDLab, DCASE 2021 task 1a, system 1); the recipe
-`qat_8b` spells them out with the section of each value. Only a key that came later may have another value there: its
-default is what files without it mean. Before you add a key, read the rule in `asc.config.fingerprint`: its default must
-change nothing. Dotted keys reach into tuples: `architecture.widths.1`.
+The defaults are the reference system of the report (IDLab, DCASE 2021 task 1a, system 1). The recipe `qat_8b` spells
+them out and gives the section of the report for each value. Keys that were added later may differ there, because the
+default of such a key is what older files mean. Before you add a key, read the rule in `asc.config.fingerprint`: its
+default must change nothing. Dotted keys reach into tuples: `architecture.widths.1`.
 """
 
 import dataclasses
@@ -33,8 +33,8 @@ class FrontEnd:
     """Log-mel filter bank energies (report, section 2.2).
 
     `noise_steps` is a noise floor inside the logarithm: the expected mel energies of white noise are added to those of
-    the clip. It is the root mean square of that noise, in steps of 16 bits with the clip's peak at full scale; 0 adds
-    none. Without a floor, a network can depend on what lies below the last bit of its audio.
+    the clip. The value is the noise's root mean square in 16-bit steps, with the clip's peak at full scale; 0 adds
+    none. Without a floor, a network can come to depend on what lies below the last bit of its audio.
     """
 
     sample_rate_hz: int = 44_100
@@ -46,7 +46,7 @@ class FrontEnd:
     noise_steps: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check that the window fits the DFT and that frames are whole samples apart."""
+        """Check ranges, that the window fits the DFT and that the hop is at least one sample."""
         widen(self)
         for key, least, most in (
             ("sample_rate_hz", 1_000, 768_000),
@@ -54,11 +54,11 @@ class FrontEnd:
             ("mel_bands", 8, 1_024),
         ):
             value = getattr(self, key)
-            _require(least <= value <= most, f"front_end.{key} must lie within {least:,} and {most:,}, got {value}")
+            _require(least <= value <= most, f"front_end.{key} must lie between {least:,} and {most:,}, got {value}")
         _require(self.log_offset > 0, f"front_end.log_offset must be above 0, got {self.log_offset}")
         _require(
             0 <= self.noise_steps <= 1_000,
-            f"front_end.noise_steps must be 0 (no noise floor) or more and at most 1,000, got {self.noise_steps}",
+            f"front_end.noise_steps must lie between 0 (no noise floor) and 1,000, got {self.noise_steps}",
         )
         _require(self.hop_samples >= 1, f"front_end.hop_s must be at least one sample, got {self.hop_s}")
         _require(
@@ -74,11 +74,11 @@ class FrontEnd:
 
     @property
     def hop_samples(self) -> int:
-        """Distance of two frames in samples."""
+        """Distance between two frames in samples."""
         return round(self.hop_s * self.sample_rate_hz)
 
     def frames(self, seconds: float) -> int:
-        """Frames of a clip of this length: centred frames, the last dropped (DESIGN: 100 a second).
+        """Number of frames of a clip of `seconds`: frames are centred and the last is dropped, so one per hop.
 
         Raises:
             InputError: the length is not a finite number.
@@ -104,7 +104,7 @@ class Augment:
         )
         _require(
             all(0.5 <= factor <= 2.0 for factor in self.speed_factors),
-            f"augment.speed_factors must lie within 0.5 and 2, got {list(self.speed_factors)}",
+            f"augment.speed_factors must lie between 0.5 and 2, got {list(self.speed_factors)}",
         )
         _require(self.mixup_alpha >= 0, f"augment.mixup_alpha must be 0 (no mixup) or more, got {self.mixup_alpha}")
 
@@ -113,7 +113,7 @@ class Augment:
 class Architecture:
     """The residual network with squeeze-and-excitation (report, section 2.3).
 
-    Stages have a width (channels), a depth (double conv blocks) and an SE bottleneck; strides are given for each block.
+    Each stage has a width (channels), a depth (double conv blocks) and an SE bottleneck. Each block has its strides.
     """
 
     family: Literal["resnet_se"] = "resnet_se"
@@ -126,7 +126,7 @@ class Architecture:
     classes: int = 10
 
     def __post_init__(self) -> None:
-        """Check that the parts fit together."""
+        """Check ranges and that the values fit together."""
         for key in ("depths", "se_bottlenecks"):
             count = len(getattr(self, key))
             _require(
@@ -140,7 +140,7 @@ class Architecture:
                 f"architecture.{key} has {len(strides)} values, but architecture.depths has {sum(self.depths)} blocks",
             )
             _require(
-                all(1 <= s <= 8 for s in strides), f"architecture.{key} must lie within 1 and 8, got {list(strides)}"
+                all(1 <= s <= 8 for s in strides), f"architecture.{key} must lie between 1 and 8, got {list(strides)}"
             )
         for key in ("widths", "depths", "se_bottlenecks"):
             _require(
@@ -157,10 +157,11 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compression:
-    """How weights are stored, which share of them is pruned, and when quantisation ranges settle (report, section 3).
+    """How weights are stored, what share of them is pruned, and when quantisation ranges freeze (report, section 3).
 
-    `int8` is trained with quantisation (3.1). `float16` is trained in 32 bits and stored in 16; it computes in 32.
-    `prune_ratio` is the share of the smallest weights that is set to zero after the first cycle, for good (3.3).
+    `int8` trains with quantisation (3.1). `float16` trains and computes in 32 bits and stores 16. `prune_ratio` is the
+    share of the weights, smallest first, that is permanently set to zero after the first cycle (3.3). For the last
+    `freeze_share` of the last cycle, quantisation ranges are frozen.
     """
 
     storage: Storage = "int8"
@@ -172,27 +173,29 @@ class Compression:
         widen(self)
         _require(
             0 <= self.prune_ratio < 1,
-            f"compression.prune_ratio must be 0 (no pruning) or more and below 1, got {self.prune_ratio}",
+            f"compression.prune_ratio must be at least 0 (no pruning) and below 1, got {self.prune_ratio}",
         )
         _require(
             0 <= self.freeze_share < 1,
-            f"compression.freeze_share must lie within 0 and 1 (a share of the last cycle), got {self.freeze_share}",
+            f"compression.freeze_share is a share of the last cycle: it must be at least 0 and below 1, "
+            f"got {self.freeze_share}",
         )
 
 
 def method_for(method: CalibrationMethod, prune_ratio: float) -> CalibrationMethod:
-    """The calibration that a network may have: a regression would fill the zeros of a pruned one, so that one takes a
-    single temperature instead.
+    """The calibration to use: `method`, or "temperature" for a pruned network if `method` is a regression.
+
+    A regression would turn the zeros of the pruned weights into other values; a temperature keeps them.
     """
     return "temperature" if prune_ratio > 0 and method in ("multinomial", "one_vs_rest") else method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Which calibration of the logits is fused into the last layer after training (report, section 2.4).
+    """The calibration of the logits that is fused into the last layer after training (report, section 2.4).
 
-    `fit_on` names the split that it is fitted on. "test" reproduces the starred rows of the report: figures on the
-    test fold are optimistic then.
+    `fit_on` names the split that it is fitted on. "test" reproduces the starred rows of the report, and makes the
+    figures on the test fold optimistic.
     """
 
     method: CalibrationMethod = "none"
@@ -218,20 +221,20 @@ class Schedule:
         _require(self.batch_size >= 2, f"schedule.batch_size must be at least 2 (batch norm), got {self.batch_size}")
         _require(
             0 < self.learning_rate_min <= self.learning_rate_max,
-            f"schedule.learning_rate_min {self.learning_rate_min} must be above 0 and not above "
+            f"schedule.learning_rate_min {self.learning_rate_min} must be above 0 and at most "
             f"schedule.learning_rate_max {self.learning_rate_max}",
         )
         _require(self.weight_decay >= 0, f"schedule.weight_decay must be 0 or more, got {self.weight_decay}")
 
     @property
     def epochs(self) -> int:
-        """Epochs of the whole schedule."""
+        """Number of epochs of the whole schedule."""
         return self.cycles * self.epochs_per_cycle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """Everything that decides a training but the data: two equal experiments on equal data give the same weights."""
+    """Everything that decides a training except the data: equal experiments on equal data give equal weights."""
 
     seed: int = 0
     front_end: FrontEnd = field(default_factory=FrontEnd)
@@ -242,22 +245,22 @@ class Experiment:
     schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
-        """Check ranges and what must fit together."""
-        _require(0 <= self.seed < 2**63, f"seed must be 0 or more and below 2^63, got {self.seed}")
+        """Check the seed, and values of different sections against each other."""
+        _require(0 <= self.seed < 2**63, f"seed must be at least 0 and below 2^63, got {self.seed}")
         pruned, method = self.compression.prune_ratio > 0, self.calibration.method
         _require(
             not pruned or self.schedule.cycles >= 2,
-            f"compression.prune_ratio {self.compression.prune_ratio} prunes after the first cycle, so training must "
-            f"go on after it: set schedule.cycles to 2 or more, got {self.schedule.cycles}",
+            f"compression.prune_ratio {self.compression.prune_ratio} prunes after the first cycle, so at least one "
+            f"more cycle must follow: set schedule.cycles to 2 or more, got {self.schedule.cycles}",
         )
         _require(
             method == method_for(method, self.compression.prune_ratio),
-            f"calibration.method {method} would fill the zeros of a pruned network: use temperature, which keeps them",
+            f"calibration.method {method} would undo the zeros of a pruned network: use temperature, which keeps them",
         )
 
     @property
     def first_kept_epoch(self) -> int:
-        """The first epoch whose network may be stored: after the pruning, if there is one."""
+        """The first epoch (from 1) whose network may be stored: the first, or with pruning the first after it."""
         return self.schedule.epochs_per_cycle + 1 if self.compression.prune_ratio > 0 else 1
 
     def flat(self) -> dict[str, Scalar]:
@@ -265,14 +268,14 @@ class Experiment:
         return dict(leaves(dataclasses.asdict(self)))
 
     def tree(self) -> dict[str, Any]:
-        """Every value in nested tables as files hold them: without later keys that have their defaults."""
+        """Nested tables as files hold them: a key that was added later is left out if it has its default."""
         return without_defaults(dataclasses.asdict(self), dataclasses.asdict(type(self)()))
 
     def updated(self, values: Mapping[str, Value]) -> Self:
-        """A copy with the values of these dotted keys; a key may name a whole tuple or one element of it.
+        """A copy with new values for these dotted keys; a key names a value, a whole tuple or one element of it.
 
         Raises:
-            InputError: unknown key (the nearest ones are named), wrong type, or values that do not fit together.
+            InputError: a key is unknown, or a value has the wrong type, is out of range or does not fit the others.
         """
         tree = dataclasses.asdict(self)
         for key, value in values.items():
@@ -281,7 +284,7 @@ class Experiment:
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Scalar]) -> Self:
-        """The experiment whose `flat()` this is; unlike `updated`, tuples get the length that the keys give them.
+        """The inverse of `flat`; unlike in `updated`, the keys set the length of each tuple.
 
         Raises:
             InputError: as `updated`.
@@ -290,7 +293,7 @@ class Experiment:
 
     @classmethod
     def of_model(cls, tree: Mapping[str, Any]) -> Self:
-        """The experiment of a model file, whose tree is that of `tree()`; training keys unknown here are left out.
+        """The experiment of a model file, from its `tree()`; training keys that this version lacks are ignored.
 
         Raises:
             InputError: as `updated`.
@@ -298,12 +301,12 @@ class Experiment:
         return build(cls, readable(tree, dataclasses.asdict(cls())), "config.")
 
     def to_toml(self) -> str:
-        """TOML text that `from_toml` reads back to an equal experiment."""
+        """TOML text from which `from_toml` reads an equal experiment."""
         return tomli_w.dumps({"schema": SCHEMA, **dataclasses.asdict(self)})
 
     @classmethod
     def from_toml(cls, text: str, source: str = "config") -> Self:
-        """Read TOML text; keys that are left out take their defaults, `source` names the file in errors.
+        """Read TOML text; missing keys take their defaults, and `source` names the file in errors.
 
         Raises:
             InputError: not TOML, another schema version, an unknown key, a wrong type or value.
@@ -324,5 +327,5 @@ class Experiment:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that name this experiment, equal for equal ones."""
+        """Twelve hexadecimal digits that name this experiment; equal experiments have equal fingerprints."""
         return fingerprint(self.tree())

@@ -1,12 +1,12 @@
-"""How configs are written down so that files stay readable while keys are added: what is left out, the fingerprint.
+"""The stored form and the fingerprint of a config, which stay compatible as keys are added.
 
-The rule for a new config key: give it a default that changes nothing, and add no line here. `_FIRST_KEYS` are those
-that the schema began with; every other key is left out of fingerprints, checkpoints and model files where it has its
-default. So runs, checkpoints and model files that were written before the key came keep their fingerprints, and mean
-what they meant. `SCHEMA` changes only where the meaning of a key does; the old one is then still read or migrated.
+The rule for a new config key: give it a default that changes nothing, and add no line here. `_FIRST_KEYS` are the keys
+that the schema began with. Any other key is left out of fingerprints, checkpoints and model files while it has its
+default. So files that were written before a key was added keep their fingerprint and their meaning. `SCHEMA` changes
+only if the meaning of a key changes; files of the old schema must then still be read or migrated.
 
-What only training reads (`_TRAINING`) never decides whether a model can be loaded: `readable` leaves out keys there
-that this version does not know.
+A model must load even if it was trained with options that this version lacks: in the sections that only training reads
+(`_TRAINING`), `readable` drops unknown keys.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ _TRAINING = ("augment", "calibration", "schedule")
 
 
 def without_defaults(tree: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
-    """A config's tree as files hold it: the first keys, and of later ones those that differ from their `default`."""
+    """A config's tree as files hold it: all first keys, and any later key that differs from its `default`."""
     kept: dict[str, Any] = {}
     for section, value in tree.items():
         if not isinstance(value, dict):
@@ -60,7 +60,7 @@ def without_defaults(tree: Mapping[str, Any], default: Mapping[str, Any]) -> dic
 
 
 def readable(tree: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree of a model file without keys that only training reads and that are not `known` here."""
+    """The tree of a model file, without the training keys that are missing from `known`."""
     return {
         section: {key: v for key, v in value.items() if key in known[section]}
         if section in _TRAINING and isinstance(value, dict)
@@ -70,6 +70,6 @@ def readable(tree: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any
 
 
 def fingerprint(tree: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that name a config: SHA-256 of the keys of `without_defaults` in canonical JSON."""
+    """Twelve hexadecimal digits that name a config: SHA-256 of `tree` (from `without_defaults`) in canonical JSON."""
     canonical = json.dumps({"schema": SCHEMA, **dict(leaves(tree))}, sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

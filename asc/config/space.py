@@ -1,4 +1,4 @@
-"""A search space: ranges and choices over dotted config keys, read from `search_spaces/*.toml`, and nothing else.
+"""A search space: ranges and choices for dotted config keys, read from a TOML file such as `search_spaces/*.toml`.
 
     schema = 1
     [parameters]
@@ -7,7 +7,7 @@
     "architecture.time_strides" = { choices = [[2, 2, 1, 2, 1, 1], [2, 2, 1, 1, 1, 1]] }
     "augment.crop_s" = { choices = [1.0] }
 
-A choice of one is a setting of the whole search: it holds for the reference (trial 0) too and is not sampled.
+A list of one choice is a setting of the whole search: it is not sampled, and the reference (trial 0) has it too.
 """
 
 import json
@@ -30,7 +30,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntRange:
-    """Whole numbers low, low + step, ... up to high (included where a step lands on it)."""
+    """Integers low, low + step, ... up to and including high, if a step lands on it."""
 
     low: int
     high: int
@@ -39,7 +39,7 @@ class IntRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloatRange:
-    """Numbers within low and high, uniform, or uniform in the logarithm."""
+    """Numbers from low to high, drawn uniformly or, with `log`, log-uniformly."""
 
     low: float
     high: float
@@ -48,7 +48,7 @@ class FloatRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One of these values, without order."""
+    """One of these values; their order means nothing."""
 
     options: tuple[Value, ...]
 
@@ -58,7 +58,7 @@ Parameter = IntRange | FloatRange | Choice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """Parameters by dotted key. A point gives every sampled key a scalar; `values` turns it into config values."""
+    """Parameters by dotted key. A point holds one scalar per sampled key; `values` turns it into config values."""
 
     name: str
     text: str
@@ -66,25 +66,25 @@ class Space:
 
     @property
     def settings(self) -> dict[str, Value]:
-        """The choices of one: what every trial has in common."""
+        """The parameters with a single choice, which every trial shares."""
         return {k: p.options[0] for k, p in self.parameters.items() if isinstance(p, Choice) and len(p.options) == 1}
 
     @property
     def sampled(self) -> dict[str, Parameter]:
-        """The parameters that a sampler chooses."""
+        """The parameters that a sampler chooses values for."""
         return {key: p for key, p in self.parameters.items() if key not in self.settings}
 
     def values(self, point: Mapping[str, Scalar]) -> dict[str, Value]:
-        """The config values of a point: choices of lists are JSON text in a point, for samplers know scalars only."""
+        """The config values of a point, in which lists are JSON text because samplers handle scalars only."""
         return {key: _decoded(self.sampled[key], value) for key, value in point.items()}
 
     def point_of(self, experiment: Experiment) -> dict[str, Scalar] | None:
-        """The point that an experiment is at, or None where one of its values lies outside the space."""
+        """The point of an experiment, or None if one of its values lies outside the space."""
         tree, point = asdict(experiment), {}
         for key, parameter in self.sampled.items():
             try:
                 value = _at(tree, key)
-            except IndexError:  # a network of fewer stages or blocks than the space speaks of
+            except IndexError:  # the network has fewer stages or blocks than the space names
                 return None
             if not _contains(parameter, value):
                 return None
@@ -92,7 +92,7 @@ class Space:
         return point
 
     def sample(self, rng: random.Random) -> dict[str, Scalar]:
-        """A point drawn uniformly (log-uniformly where the range says so)."""
+        """A random point: uniform, or log-uniform for ranges with `log`."""
         return {key: _drawn(parameter, rng) for key, parameter in self.sampled.items()}
 
 
@@ -102,10 +102,10 @@ def encoded(value: Value) -> Scalar:
 
 
 def load_space(name_or_path: str) -> Space:
-    """The space of a shipped file (`quick`, `idlab128`) or of a path.
+    """Load a shipped space by name (`quick`, `idlab128`) or any space by path.
 
     Raises:
-        InputError: no such space or file, not TOML, an unknown key, a value of the wrong type, an empty range.
+        InputError: no such space or file, not TOML, an unknown key, a value of the wrong type, or an empty range.
     """
     shipped = search_spaces()
     names = sorted(p.stem for p in shipped.glob("*.toml"))
@@ -125,10 +125,10 @@ def load_space(name_or_path: str) -> Space:
 
 
 def text_of(data: bytes, path: Path, wanted: str) -> str:
-    """The text of a file.
+    """Decode the bytes of a text file; `wanted` says in the error what to give instead.
 
     Raises:
-        InputError: it is not text; the sentence asks for `wanted`.
+        InputError: the file is not UTF-8 text.
     """
     try:
         text = data.decode("utf-8")
@@ -140,12 +140,12 @@ def text_of(data: bytes, path: Path, wanted: str) -> str:
 
 
 def is_space(text: str) -> bool:
-    """Whether a text is a search space, right or wrong, and not something else in TOML."""
+    """Whether a TOML text is meant as a search space, valid or not."""
     return "parameters" in _keys(text)
 
 
 def is_config(text: str) -> bool:
-    """Whether a text is a config, right or wrong, and not something else in TOML."""
+    """Whether a TOML text is meant as a config, valid or not."""
     return bool(_keys(text) & {"architecture", "front_end", "schedule", "compression", "augment"})
 
 
@@ -157,7 +157,11 @@ def _keys(text: str) -> set[str]:
 
 
 def parse_space(text: str, *, source: str, name: str) -> Space:
-    """The space of a TOML text; `source` names the file in errors, which are those of `load_space`."""
+    """Parse a TOML text as a space; `source` names the file in errors.
+
+    Raises:
+        InputError: as `load_space`.
+    """
     try:
         tree = tomllib.loads(text)
     except ValueError as error:
@@ -172,7 +176,9 @@ def parse_space(text: str, *, source: str, name: str) -> Space:
             )
         tables = tree.get("parameters")
         if not isinstance(tables, dict) or not tables:
-            raise InputError('it has no [parameters]: add a line such as "augment.crop_s" = { choices = [1.0, 3.0] }')
+            raise InputError(
+                'there is no [parameters] table: add one with lines such as "augment.crop_s" = { choices = [1.0, 3.0] }'
+            )
         parameters = {key: _parameter(key, table) for key, table in tables.items()}
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
@@ -193,9 +199,12 @@ def _parameter(key: str, table: Any) -> Parameter:
     if hint is float:
         floats = build(FloatRange, table, f"{key}: ")
         if not floats.low <= floats.high or (floats.log and floats.low <= 0):
-            raise InputError(f"{key}: the range {floats.low} to {floats.high} is empty, or logarithmic and not above 0")
+            raise InputError(
+                f"{key}: the range {floats.low} to {floats.high} is not valid: high must not be below low, "
+                "and low must be above 0 if log = true"
+            )
         return floats
-    raise InputError(f"{key} is no number: give it as {{ choices = [...] }}")
+    raise InputError(f"{key} is not a number: list its values as {{ choices = [...] }}")
 
 
 def _choice(key: str, table: Mapping[str, Any]) -> Choice:
@@ -246,7 +255,7 @@ def _drawn(parameter: Parameter, rng: random.Random) -> Scalar:
             return rng.randrange(parameter.low, parameter.high + 1, parameter.step)
         case FloatRange(log=True):
             drawn = math.exp(rng.uniform(math.log(parameter.low), math.log(parameter.high)))
-            return min(max(drawn, parameter.low), parameter.high)  # exp(log(x)) may miss x by a rounding
+            return min(max(drawn, parameter.low), parameter.high)  # rounding may put exp(log(x)) outside
         case FloatRange():
             return rng.uniform(parameter.low, parameter.high)
         case Choice():

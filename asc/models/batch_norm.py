@@ -1,8 +1,8 @@
-"""Batch norm whose statistics are those of the whole batch, also where several workers have a part of it each.
+"""Batch norm over the whole batch, even when the batch is divided among several workers.
 
-Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167. With one worker it is torch's own, to the bit. torch's
-SyncBatchNorm, which does the same for several, refuses the CPU. A part's mean and variance are combined with those of
-the others by Chan et al. 1979 (http://i.stanford.edu/pub/cstr/reports/cs/tr/79/773/CS-TR-79-773.pdf, eq. 1.5), never
+Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167. With one worker this is torch's own batch norm, bit for bit.
+torch's SyncBatchNorm does the same for several workers, but not on the CPU. The workers' means and variances are
+combined as in Chan et al. 1979 (http://i.stanford.edu/pub/cstr/reports/cs/tr/79/773/CS-TR-79-773.pdf, eq. 1.5), never
 as a difference of squares.
 """
 
@@ -38,7 +38,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
-    """How many values a channel has, (), and the mean and biased variance of each channel, (channels,)."""
+    """The number of values per channel, (), and each channel's mean and biased variance, (channels,)."""
 
     count: Tensor
     mean: Tensor
@@ -46,8 +46,8 @@ class Moments:
 
 
 def moments_of_all(x: Tensor, workers: Workers) -> Moments:
-    """Moments of the values of all workers; `x` is (rows, channels, ...), with one row or more."""
-    # In channels_last this is twenty times faster on a processor than var_mean; it is what batch norm itself calls.
+    """Moments over all workers' values; `x` is this worker's part, (rows, channels, ...), with at least one row."""
+    # Batch norm itself calls this. In channels_last it is twenty times faster than var_mean on a CPU.
     mean, variance = torch.ops.aten.batch_norm_update_stats(x, None, None, 0.0)
     count = mean.new_tensor([x.numel() // x.shape[1]])
     parts = workers.gather(torch.cat([count, mean, variance])).double()
@@ -70,7 +70,7 @@ def _shared(norm: BatchNorm1d | BatchNorm2d, x: Tensor) -> Tensor:
 
 
 class _Normalise(torch.autograd.Function):
-    """Batch norm with the moments of all workers' values, of which x is a part."""
+    """Batch norm of this worker's part x, with the moments of all workers' values."""
 
     @staticmethod
     def forward(
@@ -82,9 +82,9 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """As section 3 of the paper has it: the gradient of x less what goes through mean and variance.
+        """The gradients of section 3 of the paper: for x, the terms through mean and variance sum over all workers.
 
-        The gradients of weight and bias are those of the own rows, as DistributedDataParallel expects them.
+        The gradients of weight and bias cover only this worker's rows, as DistributedDataParallel expects.
         """
         x, weight = ctx.saved_tensors
         mean, variance = ctx.moments.mean, ctx.moments.variance

@@ -1,4 +1,4 @@
-"""From a config to an untrained network: the weights are a function of the seed alone."""
+"""From a config to an untrained network, whose initial weights depend on the seed alone."""
 
 import torch
 
@@ -9,14 +9,14 @@ from asc.topology.topology import Topology
 
 
 def build_network(architecture: Architecture, front_end: FrontEnd, *, seed: int, storage: Storage = "int8") -> Network:
-    """An untrained network of a config (see `build`)."""
+    """The untrained network of a config (see `build`)."""
     return build(describe(architecture, front_end.mel_bands), front_end, seed=seed, storage=storage)
 
 
 def build(topology: Topology, front_end: FrontEnd, *, seed: int, storage: Storage) -> Network:
-    """An untrained network on the CPU, laid out channels_last; torch's own generator is left alone.
+    """An untrained network on the CPU, in channels_last layout; torch's global generator is left unchanged.
 
-    It is fake-quantised where it will be stored in 8 bits.
+    The network is fake-quantised if `storage` is "int8".
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -2,7 +2,7 @@
 
 Jacob et al. 2017, https://arxiv.org/abs/1712.05877; report, section 3.1. Activations: per tensor, affine, steps 0..255.
 Weights: per output channel, symmetric, steps -127..127. In eval mode a layer computes with exactly the weights and
-biases that the integer form stores (`Stored`), so the two forms differ only by the rounding of float sums.
+biases that the integer form stores (`Stored`), so the two forms differ only in the rounding of float sums.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,10 @@ _SMALLEST_SCALE = 2.0**-23
 
 
 class _OnGrid(torch.autograd.Function):
-    """Nearest grid point; the gradient is one within the grid and zero where the value was clamped.
+    """Rounds to the nearest grid point; the gradient is 1 within the grid and 0 where the value was clamped.
 
-    Four vectorised passes: less than half the time of `torch.fake_quantize_per_tensor_affine` on a processor.
+    It makes four vectorised passes, which take less than half the time of `torch.fake_quantize_per_tensor_affine` on a
+    CPU.
     """
 
     @staticmethod
@@ -42,18 +43,18 @@ class _OnGrid(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (steps,) = ctx.saved_tensors
-        # One pass for "zero unless 0 <= steps <= 255": hardtanh's own backward, half a step wider on both sides, in the
-        # layout of the steps, for batch norm's backward is several times slower where layouts differ.
+        # One pass for "zero unless 0 <= steps <= 255": hardtanh's own backward, with limits half a step wider. The
+        # result has the layout of the steps, because batch norm's backward is several times slower if layouts differ.
         gradient = torch.empty_like(steps)
         torch.ops.aten.hardtanh_backward.grad_input(gradients[0], steps, -0.5, STEPS + 0.5, grad_input=gradient)
         return gradient, None, None
 
 
 class ActivationQuantiser(nn.Module):
-    """Per-tensor affine 8-bit grid whose range follows the moving average of the batches' minima and maxima.
+    """Per-tensor affine 8-bit grid whose range is a moving average of the batches' minima and maxima.
 
-    The range always holds 0, so that zero padding is exact. With `nonnegative` it starts at 0: the quantiser then
-    clamps negative values to 0 and so is the ReLU before it as well.
+    The range always includes 0, so that zero padding is exact. With `nonnegative` it starts at 0; the quantiser then
+    also acts as the ReLU, because it clamps negative values to 0.
     """
 
     low: Tensor
@@ -62,9 +63,9 @@ class ActivationQuantiser(nn.Module):
     zero_point: Tensor
 
     def __init__(self, *, nonnegative: bool = False, momentum: float = 0.1) -> None:
-        """`momentum` is the weight of a new batch in the moving average; the first batch counts in full.
+        """`momentum` is the weight of a new batch in the moving average; the first batch sets it.
 
-        It is batch norm's: with torch's 0.01 the ranges lag behind in trainings of a few hundred steps.
+        The default is batch norm's. With 0.01, as in torch's observers, ranges lag in trainings of a few hundred steps.
         """
         super().__init__()
         self.nonnegative = nonnegative
@@ -78,10 +79,10 @@ class ActivationQuantiser(nn.Module):
         self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Values of any shape on the grid, same shape. In training the range is updated first, unless it is frozen.
+        """Put values of any shape on the grid. In training mode, first update the range unless it is frozen.
 
         Raises:
-            RuntimeError: there is no range yet, for no batch was seen in training.
+            RuntimeError: there is no range yet, because no batch was seen in training mode.
         """
         if self.training and self.observing:
             self._follow(*self.batch_range(x.detach()))
@@ -91,8 +92,8 @@ class ActivationQuantiser(nn.Module):
         return on_grid
 
     def batch_range(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Minimum and maximum of a batch, both (), over the parts of all workers."""
-        # amin and amax apart are several times faster on a processor than aminmax.
+        """Minimum and maximum, both (), of the whole batch; `x`, of any shape, is this worker's part."""
+        # Separate amin and amax are several times faster on a CPU than aminmax.
         high = x.amax()
         low = torch.zeros_like(high) if self.nonnegative else x.amin()
         if self.workers.count == 1:
@@ -101,22 +102,22 @@ class ActivationQuantiser(nn.Module):
         return -negated_low, high
 
     def require_range(self) -> None:
-        """Check that a batch was seen; looks at the buffers once, then costs nothing.
+        """Check that a batch was seen. The buffers are read only once, since that is slow on a GPU.
 
         Raises:
-            RuntimeError: no batch was seen in training.
+            RuntimeError: no batch was seen in training mode.
         """
         if self._known:
             return
         if not bool(torch.isfinite(self.low)):
             raise RuntimeError(
-                "an activation quantiser has seen no batch: run the network in training mode, or load a trained state, "
-                "before it is evaluated, frozen or converted"
+                "an activation quantiser has seen no batch: before you evaluate, freeze or convert the network, run it "
+                "in training mode or load a trained state"
             )
         self._known = True
 
     def forget_check(self) -> None:
-        """Look at the buffers again at the next use: to be called when another state was loaded."""
+        """Make `require_range` read the buffers again; call this after loading another state."""
         self._known = False
 
     def _follow(self, low: Tensor, high: Tensor) -> None:
@@ -135,7 +136,7 @@ class ActivationQuantiser(nn.Module):
 
 
 class _PassThrough(torch.autograd.Function):
-    """The second tensor forward, the gradient to the first: a straight-through estimator."""
+    """Straight-through estimator: returns the second tensor, and passes the gradient to the first."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, replacement: Tensor) -> Tensor:
@@ -147,15 +148,15 @@ class _PassThrough(torch.autograd.Function):
 
 
 def weight_scale(weight: Tensor) -> Tensor:
-    """Step of each output channel (outputs,): its largest magnitude is 127 steps."""
+    """Per-channel scale (outputs,) of a weight (outputs, ...): the largest magnitude of a channel is 127 steps."""
     largest = weight.detach().abs().amax(dim=tuple(range(1, weight.dim())))
     return (largest / WEIGHT_STEPS).clamp_(min=_SMALLEST_SCALE)
 
 
 def fake_quantise_weight(weight: Tensor) -> Tensor:
-    """Weights (outputs, ...) on the grid of `weight_scale`, with a straight-through gradient.
+    """Weights (outputs, ...) on the grid of `weight_scale`, same shape, with a straight-through gradient.
 
-    The scale is a function of the weight alone, so it never lags behind the optimiser and needs no state.
+    The scale depends on the weight alone, so it never lags behind the optimiser and needs no state.
     """
     scale = _per_output(weight_scale(weight), weight)
     steps = torch.mul(weight.detach(), scale.reciprocal()).round_().mul_(scale)
@@ -165,9 +166,9 @@ def fake_quantise_weight(weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What the integer form keeps of a layer: int8 weight (outputs, ...), int32 bias and float32 scale (outputs,).
+    """A layer's stored integers: int8 weight (outputs, ...), int32 bias (outputs,), float32 weight scale (outputs,).
 
-    A bias step is weight scale x input scale, so that it adds to the accumulator as it is.
+    The bias has the scale weight scale x input scale, so that it is added to the accumulator unchanged.
     """
 
     weight: Tensor
@@ -175,7 +176,7 @@ class Stored:
     weight_scale: Tensor
 
     def dequantised(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Float weight and bias that stand for the same numbers."""
+        """Float weight (outputs, ...) and bias (outputs,) of the same values, in the dtype of `input_scale`, ()."""
         weight = self.weight.to(input_scale.dtype) * _per_output(self.weight_scale, self.weight)
         bias = self.bias.double() * self.weight_scale.double() * input_scale.double()
         return weight, bias.to(input_scale.dtype)
@@ -183,9 +184,9 @@ class Stored:
 
 @torch.no_grad()
 def store(weight: Tensor, bias: Tensor, input_scale: Tensor) -> Stored:
-    """Round a layer's folded weight and bias to what is stored.
+    """Round a layer's folded weight (outputs, ...) and bias (outputs,) to stored integers; `input_scale` is ().
 
-    Where a channel's weights are so small beside its bias that the bias would not fit 32 bits, its step is widened.
+    If a channel's weights are so small that its bias would not fit 32 bits, the channel's scale is made larger.
     """
     scale = torch.maximum(weight_scale(weight), bias.abs() / (input_scale * BIAS_STEPS))
     steps = torch.mul(weight, _per_output(scale.reciprocal(), weight)).round_().clamp_(-WEIGHT_STEPS, WEIGHT_STEPS)
@@ -198,11 +199,11 @@ def _per_output(values: Tensor, weight: Tensor) -> Tensor:
 
 
 class ConvBnRelu(nn.Module):
-    """Convolution, batch norm and ReLU as one quantised layer; batch norm is folded into what is stored.
+    """Convolution, batch norm and ReLU as one quantised layer; the stored weight and bias include the batch norm.
 
-    In training the quantised weight is that of the convolution itself. The grid of the folded weight, w gamma / sigma,
-    is the same one scaled by |gamma| / sigma per channel, so this equals scaling, quantising and dividing back, as
-    torch's fused `ConvBnReLU2d` does, without the divisions (https://docs.pytorch.org/docs/stable/quantization.html).
+    In training the convolution's own weight is quantised. The grid of the folded weight, w gamma / sigma, is the same
+    one scaled by |gamma| / sigma per channel. So the result equals that of torch's fused `ConvBnReLU2d`, which scales,
+    quantises and divides back, but no division is needed (https://docs.pytorch.org/docs/stable/quantization.html).
     """
 
     def __init__(
@@ -224,7 +225,7 @@ class ConvBnRelu(nn.Module):
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
         """(batch, inputs, bins, frames) to (batch, outputs, ceil(bins / stride), ceil(frames / stride)), on the grid.
 
-        `input_scale` is the step of x's grid; it decides how the bias is rounded in eval mode.
+        `input_scale`, (), is the scale of x's grid; it decides how the bias is rounded in eval mode.
         """
         if self.norm.training:
             y = self.norm(_convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None))
@@ -253,7 +254,7 @@ class QuantConv1x1(nn.Module):
         self.output = ActivationQuantiser()
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
-        """Shapes as for `ConvBnRelu`: bins and frames are divided by the stride, rounded up."""
+        """Shapes and `input_scale` as for `ConvBnRelu`."""
         x = every(x, self.stride)
         if self.training:
             y = _convolve(self.conv, x, fake_quantise_weight(self.conv.weight), self.conv.bias)
@@ -279,7 +280,7 @@ class QuantLinear(nn.Module):
         self.output = ActivationQuantiser()
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
-        """(batch, inputs) to (batch, outputs), on the grid."""
+        """(batch, inputs) to (batch, outputs), on the grid; `input_scale` as for `ConvBnRelu`."""
         if self.training:
             y = functional.linear(x, fake_quantise_weight(self.linear.weight), self.linear.bias)
         else:
@@ -293,10 +294,10 @@ class QuantLinear(nn.Module):
 
 
 def every(x: Tensor, stride: tuple[int, int]) -> Tensor:
-    """The values of a map (batch, channels, bins, frames) that a strided 1x1 convolution looks at.
+    """The values of a map (batch, channels, bins, frames) that a strided 1x1 convolution reads.
 
-    Backward through the weights of torch's own strided 1x1 convolution (2.13, processor, channels_last, fewer than 16
-    inputs) writes out of bounds, and the process dies; with the stride taken first it is sound and equal.
+    The weight gradient of torch's own strided 1x1 convolution writes out of bounds and kills the process (2.13, CPU,
+    channels_last, fewer than 16 inputs). Taking the stride first avoids this and gives the same result.
     """
     return x[:, :, :: stride[0], :: stride[1]]
 

@@ -1,7 +1,7 @@
 """The stored form in 16 bits: float16 values, float32 arithmetic, batch norms folded (report, section 4, system 4).
 
-Values are kept as float32 tensors that hold float16 numbers, so that nothing is converted while it runs; the state_dict
-is float16, exactly what is stored.
+In memory the float16 numbers are held in float32 tensors, so that nothing is converted while the network runs. The
+state_dict is float16, exactly what is stored.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ from asc.topology.topology import Topology
 
 
 class HalfNet(StoredForm):
-    """The network as it is stored in 16 bits; its state_dict holds exactly the items of `asc.size.law.stored_items`."""
+    """The network as stored in 16 bits; its state_dict holds exactly the items of `asc.size.stored_items`."""
 
     def __init__(self, topology: Topology, front_end: FrontEnd) -> None:
         """Build the network without values: call `load_state_dict` next, or use `to_half`."""
@@ -47,33 +47,37 @@ class HalfNet(StoredForm):
         """Log-mel (batch, 1, mel_bands, frames), float32, to logits (batch, classes).
 
         Raises:
-            InputError: another shape.
+            InputError: `log_mel` has another shape.
         """
         return self.head(self.statistics(log_mel))
 
     def raw_logits(self, log_mel: Tensor) -> Tensor:
-        """What `forward` gives, as float64 (as the 8-bit form has it, whose logits lie on a grid)."""
+        """The logits of `forward` as float64; only in the 8-bit form do they differ from raw logits."""
         return self(log_mel).double()  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def statistics(self, log_mel: Tensor) -> Tensor:
-        """What the last layer sees: log-mel (batch, 1, mel_bands, frames) to (batch, inputs) (errors as `forward`)."""
+        """Log-mel as for `forward` to the input of the last layer (batch, inputs), float32.
+
+        Raises:
+            InputError: `log_mel` has another shape.
+        """
         return self._run(log_mel, self.topology.layers[:-1])
 
     @torch.no_grad()
     def last_map(self, log_mel: Tensor, poolings: Mapping[str, Pooling] | None = None) -> Tensor:
         """Log-mel as for `forward` to the map (batch, channels, bins, frames) that is pooled over time.
 
-        `poolings`, by the names of `Topology.gates`, stand in for the SE's own means where the log-mel are a part of
-        more (`asc.inference.stream`).
+        If the log-mel are part of something longer, `poolings` replace the SE layers' own means over time, by the names
+        of `Topology.gates` (`asc.inference.stream`).
 
         Raises:
-            InputError: another shape.
+            InputError: `log_mel` has another shape.
         """
         return self._run(log_mel, self.topology.before_pool, poolings)
 
     def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
-        """What a layer makes of the tensors that it reads."""
+        """The output of a layer, given the tensors that it reads."""
         y: Tensor
         match layer:
             case kinds.Input():
@@ -127,13 +131,13 @@ def _built(layer: kinds.Layer) -> nn.Module | None:
 
 
 def to_half(network: Network) -> HalfNet:
-    """The 16-bit form of a network that was trained without quantisation, on its device.
+    """The 16-bit form of a network that was trained without quantisation, on the network's device.
 
     Raises:
         ValueError: the network was trained for another storage.
     """
     if network.storage != "float16":
-        raise ValueError(f"a network of storage {network.storage} has no 16-bit form")
+        raise ValueError(f"a network with storage {network.storage} has no 16-bit form")
     half = HalfNet(network.topology, network.front_end)
     half.load_state_dict({name: to_float16(tensor) for name, tensor in _stored_state(network)}, strict=True)
     return half.to(next(network.parameters()).device)
@@ -157,7 +161,7 @@ def _stored_state(network: Network) -> Iterator[tuple[str, Tensor]]:
 
 
 def to_float16(tensor: Tensor) -> Tensor:
-    """The nearest float16 numbers, of any shape; what is beyond their range becomes the largest of them."""
+    """A tensor of any shape rounded to float16; values beyond its range become the largest of either sign."""
     largest = torch.finfo(torch.float16).max
     return tensor.detach().clamp(-largest, largest).half()
 

@@ -1,7 +1,6 @@
 """Layers without quantisation, for networks that are trained in 32 bits and stored in 16 (report, section 4, system 4).
 
-They stand where those of `asc.models.fake_quantised` do and take the same arguments, so that the network is written
-once.
+They take the same arguments as the layers of `asc.models.fake_quantised`, so that one `Network` can be built of either.
 """
 
 import torch
@@ -12,17 +11,17 @@ from asc.models.fake_quantised import every
 
 
 class NoGrid(nn.Module):
-    """Stands where an activation quantiser would; values pass as they are."""
+    """Takes the place of an activation quantiser and returns values unchanged."""
 
     scale: Tensor
 
     def __init__(self, *, nonnegative: bool = False) -> None:
-        """`nonnegative` is a quantiser's argument; nothing is clamped here."""
+        """`nonnegative` is accepted as by a quantiser, but has no effect."""
         super().__init__()
         self.register_buffer("scale", torch.tensor(1.0), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape, as it is."""
+        """Return x, of any shape, unchanged."""
         return x
 
 

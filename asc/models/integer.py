@@ -1,8 +1,8 @@
-"""The exact integer form: what is stored, evaluated with integer arithmetic (Jacob et al. 2017, arXiv:1712.05877).
+"""The stored 8-bit network, evaluated with exact integer arithmetic (Jacob et al. 2017, arXiv:1712.05877).
 
-Integers are carried in float tensors: float32 is exact while no sum can reach 2^24, which is checked for each layer;
-float64 is taken otherwise, and always on a GPU, whose float32 convolutions may be TF32 or Winograd. Layers hand each
-other steps with the zero point taken off, so that zero padding is exact. SE and the statistics pooling are in float.
+Integers are held in float tensors. float32 is exact as long as no sum can reach 2^24, which is checked for each layer.
+Otherwise float64 is used, and always on a GPU, whose float32 convolutions may use TF32 or Winograd. Layers pass on
+*steps*: 8-bit integers minus the zero point, so that zero padding is exact. SE and statistics pooling are in float.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,23 +36,23 @@ class IntegerQuantiser(nn.Module):
         self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float values to steps of the same shape, zero point taken off."""
+        """Float values of any shape to steps: 8-bit integers minus the zero point, in the same shape."""
         return self.settle(torch.mul(x, self.scale.reciprocal()))
 
     def settle(self, steps: Tensor) -> Tensor:
-        """Round steps that are not yet whole and clamp them to 8 bits, in place."""
+        """Round fractional steps and clamp them to 8 bits, in place."""
         zero_point = int(self.zero_point)
         return steps.round_().clamp_(-zero_point, STEPS - zero_point)
 
     def dequantise(self, steps: Tensor) -> Tensor:
-        """Steps to float values."""
+        """Steps of any shape to float values."""
         return steps * self.scale
 
 
 class IntegerLayer(nn.Module):
-    """A convolution or linear layer of int8 weights, int32 biases and a requantised output.
+    """A convolution or linear layer with int8 weights, int32 biases and a requantised output.
 
-    A ReLU needs no operation of its own: the output's zero point is 0 then, and clamping to 8 bits does it.
+    A ReLU needs no operation of its own: its output has zero point 0, so clamping to 8 bits does it.
     """
 
     weight: Tensor
@@ -60,7 +60,7 @@ class IntegerLayer(nn.Module):
     weight_scale: Tensor
 
     def __init__(self, shape: tuple[int, ...], *, stride: tuple[int, int] = (1, 1), groups: int = 1) -> None:
-        """`shape` is that of the weight: (outputs, inputs / groups, rows, columns), or (outputs, inputs) if linear."""
+        """`shape` is the weight's: (outputs, inputs / groups, rows, columns), or (outputs, inputs) if linear."""
         super().__init__()
         self.stride = stride
         self.groups = groups
@@ -72,14 +72,14 @@ class IntegerLayer(nn.Module):
     def forward(self, steps: Tensor, input_scale: Tensor) -> Tensor:
         """Input steps (batch, inputs, ...) to output steps (batch, outputs, ...).
 
-        The multiplier is weight scale x input scale / output scale, in float32 as the fake-quantised form has it.
+        The multiplier is weight scale x input scale / output scale, in float32 as in the fake-quantised form.
         """
         factor = self.weight_scale.double() * input_scale.double() / self.output.scale.double()
         sums = self.accumulate(steps).round_().to(torch.float32)
         return self.output.settle(sums.mul_(factor.float().view(-1, *[1] * (sums.dim() - 2))))
 
     def accumulate(self, steps: Tensor) -> Tensor:
-        """The exact sums of integer products and bias, as float32 or float64."""
+        """Input steps (batch, inputs, ...) to accumulators (batch, outputs, ...): exact sums, in float32 or float64."""
         dtype = torch.float64 if steps.is_cuda or self.largest_sum() >= EXACT_IN_FLOAT32 else torch.float32
         bias = self.bias.to(dtype)
         if self.weight.dim() == 2:
@@ -91,20 +91,20 @@ class IntegerLayer(nn.Module):
         return functional.conv2d(steps.to(dtype), weight, bias, self.stride, (rows // 2, columns // 2), 1, self.groups)
 
     def real(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
-        """The float64 weight and bias that the integers stand for, given the step of the input's grid."""
+        """Dequantised float64 weight (shape as stored) and bias (outputs,), given the scale () of the input's grid."""
         scale = self.weight_scale.double()
         return self.weight.double() * scale.view(-1, *[1] * (self.weight.dim() - 1)), self.bias * scale * input_scale
 
     def largest_sum(self) -> int:
-        """No partial sum of any output can be larger than this, whatever the input."""
+        """An upper bound on the magnitude of any partial sum, whatever the input."""
         magnitudes = self.weight.to(torch.int64).abs().flatten(1).sum(1) * STEPS + self.bias.to(torch.int64).abs()
         return int(magnitudes.max())
 
 
 class IntegerNet(StoredForm):
-    """The network as it is stored and shipped; its state_dict holds exactly the items of `asc.size.law.stored_items`.
+    """The network as stored in 8 bits; its state_dict holds exactly the items of `asc.size.stored_items`.
 
-    Between layers run steps of 8-bit grids, with the zero point taken off.
+    Layers pass on steps: 8-bit integers minus the zero point.
     """
 
     def __init__(self, topology: Topology, front_end: FrontEnd) -> None:
@@ -121,18 +121,18 @@ class IntegerNet(StoredForm):
         """Log-mel (batch, 1, mel_bands, frames), float32, to logits (batch, classes) on the grid of the last layer.
 
         Raises:
-            InputError: another shape.
+            InputError: `log_mel` has another shape.
         """
         return self.logits(self.statistics(log_mel))
 
     @torch.no_grad()
     def statistics(self, log_mel: Tensor) -> Tensor:
-        """Log-mel as for `forward` to the steps (batch, inputs) that the last layer is given, zero point taken off.
+        """Log-mel as for `forward` to the input steps (batch, inputs) of the last layer.
 
-        Networks that differ in their last layer alone share them.
+        They are the same for networks that differ only in their last layer.
 
         Raises:
-            InputError: another shape.
+            InputError: `log_mel` has another shape.
         """
         return self._run(log_mel, self.topology.layers[:-1])
 
@@ -140,17 +140,17 @@ class IntegerNet(StoredForm):
     def last_map(self, log_mel: Tensor, poolings: Mapping[str, Pooling] | None = None) -> Tensor:
         """Log-mel as for `forward` to the map (batch, channels, bins, frames) that is pooled over time, in float.
 
-        `poolings`, by the names of `Topology.gates`, stand in for the SE's own means where the log-mel are a part of
-        more (`asc.inference.stream`).
+        If the log-mel are part of something longer, `poolings` replace the SE layers' own means over time, by the names
+        of `Topology.gates` (`asc.inference.stream`).
 
         Raises:
-            InputError: another shape.
+            InputError: `log_mel` has another shape.
         """
         steps = self._run(log_mel, self.topology.before_pool, poolings)
         return self._real(self.topology.pool.reads[0], steps)
 
     def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
-        """The steps that a layer makes of the steps that it reads."""
+        """The output steps of a layer, given the steps that it reads."""
         steps: Tensor
         match layer:
             case kinds.Input():
@@ -169,7 +169,7 @@ class IntegerNet(StoredForm):
         return steps
 
     def _real(self, name: str, steps: Tensor) -> Tensor:
-        """Steps of the output of the layer of this name, as the float values that they stand for."""
+        """Dequantise output steps of the layer with this name."""
         values: Tensor = self.grid_of(name).dequantise(steps)
         return values
 
@@ -190,10 +190,10 @@ class IntegerNet(StoredForm):
 
     @torch.no_grad()
     def raw_logits(self, log_mel: Tensor) -> Tensor:
-        """Log-mel as for `forward` to float64 logits (batch, classes) before they are put on the grid: for calibration.
+        """Log-mel as for `forward` to float64 logits (batch, classes) before requantisation, for calibration.
 
         Raises:
-            InputError: another shape.
+            InputError: `log_mel` has another shape.
         """
         sums: Tensor = self.classifier.accumulate(self.statistics(log_mel)).double()
         return sums * self.classifier.weight_scale.double() * self.statistics_scale.double()
@@ -207,7 +207,7 @@ class IntegerNet(StoredForm):
 
     @property
     def statistics_scale(self) -> Tensor:
-        """The step () of what the last layer is given."""
+        """The scale () of the last layer's input."""
         scale: Tensor = self.grid_of(self.topology.classifier.reads[0]).scale
         return scale
 
@@ -235,14 +235,14 @@ def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
 
 
 def to_integer(network: Network) -> IntegerNet:
-    """The integer form of a trained network, on its device; equal to its eval mode but for the rounding of float sums.
+    """The integer form of a trained network, on its device; it equals eval mode except for the rounding of float sums.
 
     Raises:
         RuntimeError: an activation quantiser of the network never saw a batch.
         ValueError: the network was trained without quantisation.
     """
     if network.storage != "int8":
-        raise ValueError(f"a network of storage {network.storage} has no integer form")
+        raise ValueError(f"a network with storage {network.storage} has no integer form")
     integer = IntegerNet(network.topology, network.front_end)
     integer.load_state_dict(dict(_stored_state(network)), strict=True)
     return integer.to(network.batch_norm_frozen.device)

@@ -1,4 +1,4 @@
-"""What all forms of a network share: modules under the names of the layers that their topology describes."""
+"""Base classes of all forms of a network: modules under the names of the layers of their topology."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,16 +13,16 @@ from asc.topology.topology import Topology
 
 
 class Layered(nn.Module):
-    """A network of which each layer's module and each layer's grid are submodules, named as in the topology."""
+    """A network whose submodules are the layers' modules and grids, named as in the topology."""
 
     def __init__(self, topology: Topology, front_end: FrontEnd) -> None:
-        """Begin with no modules; a form attaches those that it is built of."""
+        """Start with no modules; each subclass attaches its own."""
         super().__init__()
         self.topology = topology
         self.front_end = front_end
 
     def attach(self, name: str, module: nn.Module) -> None:
-        """Add a submodule under a dotted name, for which containers are made."""
+        """Add a submodule under a dotted name, and containers for the parts of the name."""
         *path, last = name.split(".")
         inner: nn.Module = self
         for part in path:
@@ -36,7 +36,7 @@ class Layered(nn.Module):
         return self.get_submodule(layer.name)
 
     def grid_of(self, name: str) -> Any:
-        """The grid that the output of the layer of this name lies on."""
+        """The output grid of the layer with this name."""
         return self.get_submodule(self.topology.by_name[name].grid)
 
     @property
@@ -46,14 +46,14 @@ class Layered(nn.Module):
 
 
 class StoredForm(Layered):
-    """A network as it is stored and shipped: it takes log-mel in parts, and gives the map that is pooled over time."""
+    """A network as stored and shipped; it can also run on parts of a clip and return the map that is pooled."""
 
     def _output(self, layer: Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
-        """What a layer makes of the tensors that it reads; `pooling` is the mean that a gate follows."""
+        """The output of a layer, given the tensors that it reads; `pooling` gives an SE layer its means over time."""
         raise NotImplementedError
 
     def _run(self, log_mel: Tensor, layers: Sequence[Layer], poolings: Mapping[str, Pooling] | None = None) -> Tensor:
-        """The output of the last of these layers; `poolings` are by the names of `Topology.gates`."""
+        """The output of the last of `layers`, the network's first ones; `poolings` as for `last_map`."""
         check_log_mel(log_mel, self.front_end)
         given = poolings or {}
         return self.topology.walk(

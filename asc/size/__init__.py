@@ -1,1 +1,1 @@
-"""What a network costs, from its config alone: stored bytes, operations, memory, and the rules that limit them."""
+"""What a network costs, from its config alone: stored bytes, operations and memory; and the rules that limit them."""

@@ -1,4 +1,4 @@
-"""Activation memory: the tensors that are live at each operation of the stored form, from the config alone."""
+"""Activation memory from the config alone: the tensors that are live at each operation of the stored network."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """What an operation writes, named like it, of one clip; live from step number `first` to `last`, both included.
+    """The output of an operation for one clip, named after it; live from step `first` to step `last`, inclusive.
 
-    Shapes are (channels, bins, frames) or (values,). The input, `log_mel`, is there before step 0.
+    Shapes are (channels, bins, frames) or (values,). The input, `log_mel`, exists before step 0.
     """
 
     name: str
@@ -45,14 +45,14 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operation in execution order, and all tensors that are live while it runs; its own output is the last."""
+    """One operation, and all tensors that are live while it runs; its own output is the last of them."""
 
     name: str
     live: tuple[Tensor, ...]
 
     @property
     def live_bytes(self) -> int:
-        """Bytes of all tensors that are live while it runs."""
+        """Bytes of all live tensors."""
         return sum(tensor.size_bytes for tensor in self.live)
 
 
@@ -64,38 +64,41 @@ class _Operation(NamedTuple):
 
 
 def features(front_end: FrontEnd, seconds: float) -> int:
-    """Frames of the log-mel map of this much audio.
+    """Number of log-mel frames in `seconds` of audio.
 
     Raises:
-        InputError: `seconds` holds no frame.
+        InputError: `seconds` is shorter than one frame.
     """
     frames = front_end.frames(seconds)
     if frames < 1:
-        raise InputError(f"{seconds} s of audio hold no frame: give at least {front_end.hop_s} s (front_end.hop_s)")
+        raise InputError(
+            f"{seconds} s of audio are too short: give at least one frame, {front_end.hop_s} s (front_end.hop_s)"
+        )
     return frames
 
 
 def activation_steps(experiment: Experiment, *, seconds: float = 10.0) -> tuple[Step, ...]:
-    """What is live at each operation of the stored form, for one clip, in execution order.
+    """The live tensors at each operation of the stored network, for one clip, in execution order.
 
-    The convention. A tensor is live from the operation that writes it to the last one that reads it. It has the width
-    at which it is stored: 1 byte an element in quantised parts, 4 in float parts. Float are the log-mel input, all
-    inside SE (dequantised input, pooled, bottleneck and gate vectors, scaled output), the statistics pooling
-    (dequantised input, output) and the logits; with 16-bit storage everything, for it is computed in 32 bits. Nothing
-    is done in place, so an operation holds its inputs and its output together. Convolution, batch norm, ReLU and
-    requantisation are one operation, and so is the addition of the skip; accumulators and other scratch inside an
-    operation are not counted. The input of a skip stays live until the skip, which runs after the SE, has read it.
-    Weights are not counted.
+    The convention:
+    - A tensor is live from the operation that writes it to the last one that reads it. The input of a skip stays live
+      until the skip, which runs after the SE, has read it.
+    - An element takes 1 byte in quantised parts and 4 in float parts. The float parts are the log-mel input, everything
+      inside SE (dequantised input, pooled, bottleneck and gate vectors, scaled output), the statistics pooling
+      (dequantised input, output) and the logits. With 16-bit storage everything is float, since it computes in 32 bits.
+    - Nothing is done in place, so an operation holds its inputs and its output at the same time.
+    - Convolution, batch norm, ReLU and requantisation are one operation. The addition of the skip is one operation too.
+    - Weights, accumulators and other scratch inside an operation are not counted.
 
     Raises:
-        InputError: `seconds` holds no frame.
+        InputError: `seconds` is shorter than one frame.
     """
     frames = features(experiment.front_end, seconds)
     return steps_of(topology_of(experiment), experiment.compression.storage, frames)
 
 
 def steps_of(topology: Topology, storage: Storage, frames: int) -> tuple[Step, ...]:
-    """`activation_steps` of a topology on `frames` frames of log-mel."""
+    """`activation_steps` for a topology and a number of log-mel frames."""
     operations = _all_operations(topology, storage, frames)
     last = _last_reads(operations)
     live: list[Tensor] = []
@@ -109,10 +112,10 @@ def steps_of(topology: Topology, storage: Storage, frames: int) -> tuple[Step, .
 
 
 def peak_bytes(experiment: Experiment, *, seconds: float = 10.0) -> int:
-    """The most bytes that are live at a step of `activation_steps`, in a fraction of the time.
+    """The maximum of `live_bytes` over `activation_steps`, computed much faster than by listing them.
 
     Raises:
-        InputError: `seconds` holds no frame.
+        InputError: `seconds` is shorter than one frame.
     """
     frames = features(experiment.front_end, seconds)
     operations = _all_operations(topology_of(experiment), experiment.compression.storage, frames)
@@ -133,7 +136,7 @@ def _last_reads(operations: tuple[_Operation, ...]) -> dict[str, int]:
 
 
 def _all_operations(topology: Topology, storage: Storage, frames: int) -> tuple[_Operation, ...]:
-    """The input, as if an operation wrote it, and then all operations."""
+    """All operations in order, preceded by the log-mel input as if an operation wrote it."""
     shapes = topology.shapes(frames)
     quantised = storage == "int8"
     operations = [_Operation(LOG_MEL, shapes[LOG_MEL], FLOAT_BYTES, ())]
@@ -141,7 +144,7 @@ def _all_operations(topology: Topology, storage: Storage, frames: int) -> tuple[
     for layer in topology.layers:
         reads = tuple(written[name] for name in layer.reads)
         operations += _operations(layer, reads, shapes, quantised)
-        written[layer.name] = operations[-1].name  # in float the first layer does nothing: the log-mel stand for it
+        written[layer.name] = operations[-1].name  # in float the first layer has no operation, so this is the log-mel
     if quantised:
         (logits,) = shapes[topology.classifier.name]
         operations.append(_Operation("logits", (logits,), FLOAT_BYTES, (operations[-1].name,)))
@@ -151,7 +154,7 @@ def _all_operations(topology: Topology, storage: Storage, frames: int) -> tuple[
 def _operations(
     layer: Layer, reads: tuple[str, ...], shapes: Mapping[str, Shape], quantised: bool
 ) -> Iterator[_Operation]:
-    """The operations of a layer that reads these tensors; the last one writes what the layer does."""
+    """The operations of a layer that reads these tensors; the last one writes the layer's output."""
     name, shape, width = layer.name, shapes[layer.name], 1 if quantised else FLOAT_BYTES
     match layer:
         case ConvNormRelu() | Projection() | Dense() | Add():
@@ -175,7 +178,7 @@ def _operations(
 
 
 def _gate(layer: SqueezeExcite, x: str) -> Iterator[_Operation]:
-    """From the map `x` to the factors of its channels."""
+    """The operations that compute a factor for each channel of the map `x`."""
     gate, bottleneck = (layer.channels,), (layer.bottleneck,)
     for operation, size in (
         ("pool", gate),

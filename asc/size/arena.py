@@ -1,8 +1,8 @@
-"""Where each activation tensor lies in one static arena: greedy by size, as TensorFlow Lite Micro plans its memory.
+"""Placement of the activation tensors in one static arena: greedy by size, like TensorFlow Lite Micro's planner.
 
-Pisarchyk and Lee 2020, https://arxiv.org/abs/2001.03288, section 5.2 (offset calculation): the largest tensor first,
-each into the smallest gap that it fits between those that are live with it. The peak of `activation_steps` is a lower
-bound of the arena.
+Pisarchyk and Lee 2020, https://arxiv.org/abs/2001.03288, section 5.2 (offset calculation): largest tensor first, each
+goes into the smallest gap that fits it between the tensors that are live at the same time. The peak of
+`activation_steps` is a lower bound on the arena's size.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from asc.size.activations import Step, Tensor
 
 ALIGNMENT = 16
-"""Offsets are multiples of this, in bytes, as in TensorFlow Lite Micro."""
+"""Offsets are multiples of this many bytes, as in TensorFlow Lite Micro."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """A tensor and the byte of the arena that it starts at."""
+    """A tensor and its first byte in the arena."""
 
     tensor: Tensor
     offset: int
@@ -29,14 +29,14 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arena:
-    """All tensors in the order in which they are written, and the bytes that hold them."""
+    """All tensors in the order in which they are written, and the size of the arena that holds them."""
 
     placed: tuple[Placed, ...]
     size_bytes: int
 
 
 def arena(steps: Sequence[Step]) -> Arena:
-    """Place every tensor of these steps so that no two that are live at the same step overlap."""
+    """Place the tensors of these steps so that tensors that are live at the same step never overlap."""
     tensors = list(dict.fromkeys(tensor for step in steps for tensor in step.live))
     placed: list[Placed] = []
     for tensor in sorted(tensors, key=lambda tensor: -tensor.size_bytes):
@@ -51,7 +51,7 @@ def _live_together(one: Tensor, other: Tensor) -> bool:
 
 
 def _offset(size_bytes: int, taken: Sequence[Placed]) -> int:
-    """The start of the smallest gap of at least this size, or the end of all that is taken."""
+    """The start of the smallest gap of at least this size, or the end of the taken space if there is none."""
     gaps, free = [], 0
     for other in sorted(taken, key=lambda other: other.offset):
         if other.offset - free >= size_bytes:

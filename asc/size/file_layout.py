@@ -1,14 +1,13 @@
-"""How a model file is laid out, and so how long it is, from the stored items alone; no torch.
+"""The layout of a model file, and so its length in bytes, from the stored items alone; no torch.
 
 The file is safetensors (https://huggingface.co/docs/safetensors): 8 bytes with the length of the header, the header,
-the tensors. All items of a kind lie in one tensor, in the order of `asc.size.law.stored_items`, for a name and a place
-for each of some 160 would take 14 KB. The header is filled with spaces up to a length that the number of classes
-decides.
+the tensors. All items of one kind share a tensor, in the order of `asc.size.stored_items.stored_items`: separate header
+entries for some 160 items would take 14 KB. The header is padded with spaces to a length that depends only on the
+number of classes.
 
-Weights that were pruned are left out where that makes the file shorter: a tensor `kept` then has a bit for each
-prunable weight, in order, the first in the highest bit of the first byte, and the weights of a kind are those with a
-set bit. So a zero takes an eighth of a byte. Exactly the predicted number of zeros is left out; kept weights that
-happen to be zero are stored.
+Pruned weights are left out if that makes the file shorter. A tensor `kept` then has one bit for each prunable weight,
+in order, starting at the highest bit of the first byte; only weights whose bit is set are stored. So a zero takes an
+eighth of a byte. Exactly the predicted number of zeros is left out; kept weights that happen to be zero are stored.
 """
 
 from collections import Counter
@@ -19,14 +18,14 @@ from asc.size.items import Item
 
 LENGTH_BYTES = 8
 KEPT = "kept"
-# With the ten classes of the challenge the header and its length are 3,000 bytes. Each class has a label, and a row of
-# figures.
+# With the ten classes of the challenge, the header and its length take 3,000 bytes. Each class needs room for its label
+# and a row of figures.
 _HEADER_BYTES, _CLASS_BYTES = 2_392, 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pack:
-    """One tensor of the file: its name (the kind of its items), how many values it has, the bytes of each."""
+    """One tensor of the file: its name (the kind of its items), its number of values and the bytes of each value."""
 
     name: str
     count: int
@@ -34,20 +33,20 @@ class Pack:
 
 
 def header_bytes(classes: int) -> int:
-    """Length of the header, the 8 bytes before it aside; a multiple of 8, as the format has it."""
+    """Length of the header without the 8 bytes before it; the format asks for a multiple of 8."""
     return -(-(_HEADER_BYTES + _CLASS_BYTES * classes) // 8) * 8
 
 
 def leaves_zeros_out(items: Sequence[Item], pruned: Mapping[int, int]) -> bool:
-    """Whether pruned weights (`pruned` is their number by the bytes of one) are left out of the file."""
+    """Whether pruned weights are left out of the file; `pruned` is their number, by bytes per weight."""
     return sum(each * count for each, count in pruned.items()) > _mask_bytes(items)
 
 
 def pack_names(items: Sequence[Item], pruned: Mapping[int, int]) -> tuple[str, ...]:
-    """The tensor that each item lies in: its kind.
+    """The name of the tensor that holds each item: the item's kind.
 
-    Where zeros are left out, the prunable items of one width lie together in that of the first of them, for it is known
-    of each width how many are left out, not of each kind.
+    If zeros are left out, all prunable items of one width share the tensor of the first of them, because the number of
+    zeros is known for each width and not for each kind.
     """
     if not leaves_zeros_out(items, pruned):
         return tuple(item.kind for item in items)
@@ -59,7 +58,7 @@ def pack_names(items: Sequence[Item], pruned: Mapping[int, int]) -> tuple[str, .
 
 
 def packs(items: Sequence[Item], pruned: Mapping[int, int]) -> tuple[Pack, ...]:
-    """The tensors of the file, in the order of their first items; `kept` is the last one."""
+    """The tensors of the file, in the order of their first items; `kept`, if needed, comes last."""
     counts: Counter[str] = Counter()
     widths: dict[str, int] = {}
     for item, name in zip(items, pack_names(items, pruned), strict=True):
@@ -74,7 +73,7 @@ def packs(items: Sequence[Item], pruned: Mapping[int, int]) -> tuple[Pack, ...]:
 
 
 def file_bytes(items: Sequence[Item], pruned: Mapping[int, int]) -> int:
-    """Length of the model file, to the byte."""
+    """Exact length of the model file in bytes."""
     classes = [item.count for item in items if item.kind == "bias"][-1]
     tensors = sum(pack.count * pack.bytes_each for pack in packs(items, pruned))
     return LENGTH_BYTES + header_bytes(classes) + tensors

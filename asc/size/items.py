@@ -1,4 +1,4 @@
-"""One stored tensor of a network, as the size law and the model file speak of it; no torch."""
+"""One stored tensor of a network, as the size law and the model file describe it; no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +17,7 @@ ItemKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One stored tensor; `name` is its key in the state_dict of the stored form. Only a `prunable` one is pruned."""
+    """One stored tensor; `name` is its key in the stored network's state_dict, `count` its number of values."""
 
     name: str
     kind: ItemKind

@@ -1,7 +1,7 @@
 """The size law: what a network stores and what it costs to run, from its config alone.
 
-No weights are needed: every count follows from the topology, and a test holds them equal to built networks. Pruning
-sets an exact number of weights of each stored width to zero, so that non-zero bytes are known before training.
+No weights are needed: every count follows from the topology, and a test compares the counts with built networks.
+Pruning sets an exact number of weights of each stored width to zero, so the non-zero bytes are known before training.
 """
 
 from collections import Counter
@@ -32,9 +32,9 @@ from asc.topology.topology import Shape, Topology
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a network costs: what it stores, multiply-accumulates, activation memory.
+    """What a network costs: storage, multiply-accumulates, activation memory.
 
-    `pruned` is the number of weights set to zero, by the bytes that one of them takes.
+    `pruned` is the number of weights that are set to zero, by bytes per weight.
     """
 
     stored: Stored
@@ -48,13 +48,13 @@ def cost(experiment: Experiment, *, stored_as: StoredAs = "asc", seconds: float 
     """Parameters, bytes, MACs on one second of audio, and peak activation bytes on `seconds` of audio.
 
     Raises:
-        InputError: `seconds` holds no frame.
+        InputError: `seconds` is shorter than one frame.
     """
     ratio = experiment.compression.prune_ratio
     items = stored_items(experiment, stored_as)
     pruned = pruned_counts(items, ratio)
     sums = stored(items, pruned)
-    if stored_as != "asc":  # a file is always asc's own
+    if stored_as != "asc":  # the model file is in asc's own form all the same
         own = stored_items(experiment)
         sums = replace(sums, file_bytes=file_bytes(own, pruned_counts(own, ratio)))
     return Cost(
@@ -67,7 +67,7 @@ def cost(experiment: Experiment, *, stored_as: StoredAs = "asc", seconds: float 
 
 
 def stored(items: Sequence[Item], pruned: Mapping[int, int]) -> Stored:
-    """Sums over stored items; `pruned` is how many weights of each width are zero; the file is asc's of these items."""
+    """Totals over stored items and the length of their model file; `pruned` is the number of zeros by weight width."""
     parameters, size_bytes = sum(item.count for item in items), sum(item.size_bytes for item in items)
     return Stored(
         parameters=parameters,
@@ -79,10 +79,10 @@ def stored(items: Sequence[Item], pruned: Mapping[int, int]) -> Stored:
 
 
 def pruned_counts(items: Sequence[Item], prune_ratio: float) -> dict[int, int]:
-    """How many prunable weights become zero, by the bytes that one takes; rounded as `torch.nn.utils.prune` does.
+    """The number of prunable weights that become zero, by bytes per weight; rounded as in `torch.nn.utils.prune`.
 
-    Weights are compared among those of their own stored width, for only then is it known before training how many
-    bytes the zeros are: in 8 bits, convolution and dense weights take one byte and SE weights four.
+    Weights are ranked among those of the same stored width (in 8 bits, convolution and dense weights take one byte and
+    SE weights four). If they were ranked together, the bytes of the zeros would not be known before training.
     """
     prunable: Counter[int] = Counter()
     for item in items:
@@ -91,18 +91,18 @@ def pruned_counts(items: Sequence[Item], prune_ratio: float) -> dict[int, int]:
 
 
 def macs(experiment: Experiment, *, seconds: float = 1.0) -> int:
-    """Multiply-accumulates of all convolutions and linear layers (SE included) on this much audio.
+    """Multiply-accumulates of all convolutions and linear layers (SE included) on `seconds` of audio.
 
-    Additions of biases, batch norm, pooling and the scaling by SE are not counted.
+    Biases, batch norm, pooling and the scaling by SE are not counted.
 
     Raises:
-        InputError: `seconds` holds no frame.
+        InputError: `seconds` is shorter than one frame.
     """
     return macs_of(topology_of(experiment), features(experiment.front_end, seconds))
 
 
 def macs_of(topology: Topology, frames: int) -> int:
-    """`macs` of a topology on `frames` frames of log-mel."""
+    """`macs` for a topology and a number of log-mel frames."""
     shapes = topology.shapes(frames)
     return sum(_macs(layer, shapes[layer.name]) for layer in topology.layers)
 

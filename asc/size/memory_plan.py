@@ -1,6 +1,6 @@
-"""What a network needs on a device, as tables and as JSON: flash, multiply-accumulates, and a plan of its memory.
+"""What a network needs on a device, as tables and as JSON: flash, multiply-accumulates, and a memory plan.
 
-The clip that was asked for stands beside what fits smaller devices: clips of a second, and a stream
+The needs of the requested clip length are listed next to two that fit smaller devices: one-second clips, and a stream
 (`asc.inference.stream`).
 """
 
@@ -23,7 +23,7 @@ STREAM_WINDOW_S, STREAM_EVERY_S = 10.0, 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """Memory for one way to run a network; `frames` of log-mel at once, `kept_bytes` from one run to the next."""
+    """Memory for one way to run a network: on `frames` of log-mel at once, with `kept_bytes` kept between runs."""
 
     name: str
     frames: int
@@ -34,7 +34,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan:
-    """The needs of a network on `seconds` of audio. `flash_bytes` are all that it stores, pruned zeros too."""
+    """The needs of a network on `seconds` of audio. `flash_bytes` is everything it stores, including pruned zeros."""
 
     seconds: float
     flash_bytes: int
@@ -45,7 +45,7 @@ class MemoryPlan:
 
     @property
     def peak(self) -> Step:
-        """The first of the steps at which most bytes are live."""
+        """The step with the most live bytes; the first of them if there are several."""
         return max(self.steps, key=lambda step: step.live_bytes)
 
 
@@ -53,7 +53,7 @@ def memory_plan(experiment: Experiment, *, seconds: float) -> MemoryPlan:
     """Plan the memory of a network from its config alone.
 
     Raises:
-        InputError: `seconds` holds no frame.
+        InputError: `seconds` is shorter than one frame.
     """
     steps = activation_steps(experiment, seconds=seconds)
     return MemoryPlan(
@@ -67,12 +67,12 @@ def memory_plan(experiment: Experiment, *, seconds: float) -> MemoryPlan:
 
 
 def plan_tables(plan: MemoryPlan) -> tuple[Table, Table, Table]:
-    """The steps with what is live at each, the arena, and what other ways to run the network need."""
+    """Tables of the steps with their live tensors, of the arena, and of the needs of each way to run the network."""
     return _steps_table(plan), _arena_table(plan), _needs_table(plan)
 
 
 def plan_text(plan: MemoryPlan) -> str:
-    """The needs in one sentence."""
+    """The plan in one sentence."""
     return (
         f"on a device, for {plan.seconds:g} s of audio: {plan.flash_bytes:,} bytes of flash, {plan.macs / 1e6:.1f} "
         f"MMAC, peak {plan.peak.live_bytes:,} bytes of activations at {plan.peak.name}; a static arena of "
@@ -98,7 +98,7 @@ def _need(name: str, experiment: Experiment, frames: int, kept: int = 0) -> Need
 
 
 def _needs_table(plan: MemoryPlan) -> Table:
-    table = Table(title="Memory by what is run at once, bytes", title_justify="left")
+    table = Table(title="Memory in bytes, by how much audio is run at once", title_justify="left")
     table.add_column("run", no_wrap=True)
     for name in ("frames", "peak", "arena", "kept between runs"):
         table.add_column(name, justify="right")
@@ -112,7 +112,7 @@ def _steps_table(plan: MemoryPlan) -> Table:
     table = Table(title=f"Operations in order, {plan.seconds:g} s of audio", title_justify="left")
     table.add_column("operation", no_wrap=True)
     table.add_column("live bytes", justify="right", no_wrap=True)
-    table.add_column("live tensors: what it reads, what it writes (last), what waits")
+    table.add_column("live tensors (the last is the output)")
     for number, step in enumerate(plan.steps):
         peak = "peak: " if step is plan.peak else ""
         live = ", ".join(tensor.name for tensor in step.live)
@@ -133,12 +133,12 @@ def _arena_table(plan: MemoryPlan) -> Table:
         table.add_row(tensor.name, shape, f"{tensor.size_bytes:,}", life, f"{placed.offset:,}")
     table.add_section()
     table.add_row("arena", "", f"{plan.arena.size_bytes:,}")
-    table.add_row("peak, its lower bound", "", f"{plan.peak.live_bytes:,}")
+    table.add_row("peak (lower bound)", "", f"{plan.peak.live_bytes:,}")
     return table
 
 
 def plan_json(plan: MemoryPlan) -> dict[str, Any]:
-    """The plan as one object; `live` names tensors, which are listed with their place in the arena."""
+    """The plan as a JSON object; `live` holds names of tensors, whose places in the arena are under `tensors`."""
     return {
         "seconds": plan.seconds,
         "flash_bytes": plan.flash_bytes,

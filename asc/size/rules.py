@@ -1,4 +1,4 @@
-"""Named accounting rules: what counts towards a size limit, and whether a network is within it.
+"""Named accounting rules: what counts towards a size limit, and whether a network meets it.
 
 The rules are those of the DCASE challenge, task 1, "low-complexity acoustic scene classification":
 https://dcase.community/challenge2021/task-acoustic-scene-classification (1 KB = 1,024 bytes), and of 2022 and 2024
@@ -19,7 +19,7 @@ Counts = Literal["bytes_of_nonzero", "all_as_int8", "bytes_of_all", "bytes_of_fi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One accounting rule. `unit_bytes` is its KB, `macs_per_second_limit` is None where MACs are free."""
+    """One accounting rule. `unit_bytes` is its KB; `macs_per_second_limit` is None if MACs are not limited."""
 
     name: RuleName
     unit_bytes: int
@@ -61,10 +61,10 @@ RULES: tuple[Rule, ...] = (
 
 
 def rule(name: str) -> Rule:
-    """The rule of this name.
+    """The rule with this name.
 
     Raises:
-        InputError: no such rule; the names are listed.
+        InputError: there is no such rule.
     """
     for candidate in RULES:
         if candidate.name == name:
@@ -73,10 +73,10 @@ def rule(name: str) -> Rule:
 
 
 def limit_bytes(rule: Rule, budget_kb: float) -> int:
-    """The budget in whole bytes, in the unit of the rule.
+    """The budget in whole bytes; the rule decides how many bytes a KB has.
 
     Raises:
-        InputError: the budget is not a number above zero.
+        InputError: the budget is not a finite number above zero.
     """
     if not (math.isfinite(budget_kb) and budget_kb > 0):
         raise InputError(f"the budget must be a number of KB above 0, got {budget_kb}")
@@ -84,7 +84,7 @@ def limit_bytes(rule: Rule, budget_kb: float) -> int:
 
 
 def counted_bytes(rule: Rule, stored: Stored) -> int:
-    """The bytes that the rule counts. Zeros are the pruned weights: a kept weight that happens to be zero counts."""
+    """The bytes that the rule counts. Only pruned weights are free as zeros; a kept weight that is zero counts."""
     match rule.counts:
         case "all_as_int8":
             return stored.parameters
@@ -97,12 +97,12 @@ def counted_bytes(rule: Rule, stored: Stored) -> int:
 
 
 def fits(rule: Rule, cost: Cost, budget_kb: float = 128) -> bool:
-    """Whether a network of this cost is within the budget and within the rule's limit of MACs."""
+    """Whether a network of this cost is within the budget and within the rule's limit on MACs."""
     return why_not(rule, cost, budget_kb) is None
 
 
 def why_not(rule: Rule, cost: Cost, budget_kb: float = 128) -> str | None:
-    """One sentence that says by how much the network misses the rule, or None where it fits."""
+    """One sentence that says by how much the network breaks the rule, or None if it fits."""
     limit, counted = limit_bytes(rule, budget_kb), counted_bytes(rule, cost.stored)
     reasons = []
     if counted > limit:

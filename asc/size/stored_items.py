@@ -1,4 +1,4 @@
-"""Every tensor that the stored form of a network has, in the order of its state_dict, from the topology alone.
+"""Every tensor of a stored network, in the order of its state_dict, from the topology alone.
 
 Reference: IDLab report, DCASE 2021 task 1a, sections 2.3, 3.1 and 3.3 (113,976 parameters, 127.64 KB; 62,390 pruned).
 """
@@ -27,17 +27,18 @@ _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def stored_items(experiment: Experiment, stored_as: StoredAs = "asc") -> tuple[Item, ...]:
-    """Every tensor that the stored form has, in the order of its state_dict.
+    """Every tensor of the stored network, in the order of its state_dict.
 
-    In 8 bits `asc` stores weight scales as float32 and activation zero points as int32; `report` as float64 and int64,
-    as torch's quantised modules do (report, section 3.1). In 16 bits `asc` folds batch norms into the convolutions;
-    `report` stores them (the reading of section 4.1 that gives its 62,390 parameters within 0.1 %).
+    In 8 bits, "asc" stores weight scales as float32 and activation zero points as int32; "report" stores float64 and
+    int64, like torch's quantised modules (report, section 3.1). In 16 bits, "asc" folds batch norms into the
+    convolutions; "report" stores them, which is how its section 4.1 must be read to get its 62,390 parameters to within
+    0.1 %.
     """
     return items_of(topology_of(experiment), experiment.compression.storage, stored_as)
 
 
 def items_of(topology: Topology, storage: Storage, stored_as: StoredAs = "asc") -> tuple[Item, ...]:
-    """`stored_items` of a topology."""
+    """`stored_items` for a topology."""
     items = _int8_items if storage == "int8" else _float16_items
     return tuple(item for layer in topology.layers for item in items(layer, stored_as))
 

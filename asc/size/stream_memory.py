@@ -1,4 +1,8 @@
-"""What following a stream needs on a device, from the config alone; `asc.inference.stream` is what runs. No torch."""
+"""The memory that following a stream takes on a device, from the config alone; no torch.
+
+`asc.inference.stream` is the code that follows a stream. It classifies a window of `window_s` every `every_s`, and runs
+the network over pieces of `every_s`.
+"""
 
 import math
 
@@ -7,19 +11,19 @@ from asc.size.activations import FLOAT_BYTES
 from asc.topology.describe import topology_of
 
 SUM_BYTES = 8
-"""Sums are float64."""
+"""Bytes of one sum, a float64."""
 
 
 def lag_steps(experiment: Experiment, *, every_s: float) -> int:
-    """Steps of a stream after which no frame of a piece lacks frames to its right."""
+    """Number of stream steps until all frames within reach to the right of a piece have arrived."""
     return math.ceil(topology_of(experiment).reach_frames / max(1, experiment.front_end.frames(every_s)))
 
 
 def longest_run_frames(experiment: Experiment, *, every_s: float) -> int:
-    """The most log-mel frames that the network runs over at once while it follows a stream.
+    """The most log-mel frames that the network processes at once while it follows a stream.
 
-    That is the newest pieces with the reach to their left, or an old piece with the reach on both sides; either begins
-    at a multiple of the stride in time.
+    That is either the newest pieces with the reach to their left, or an old piece with the reach on both sides. Both
+    start at a multiple of the total stride in time.
     """
     topology, front_end = topology_of(experiment), experiment.front_end
     reach, stride = topology.reach_frames, topology.time_strides[topology.pool.name]
@@ -29,14 +33,14 @@ def longest_run_frames(experiment: Experiment, *, every_s: float) -> int:
 
 
 def kept_frames(experiment: Experiment, *, window_s: float, every_s: float) -> int:
-    """Log-mel frames of the stream that must be kept, for pieces of the window are run again."""
+    """The number of log-mel frames that a stream must keep, because pieces of the window are run again."""
     return experiment.front_end.frames(window_s + every_s) + 2 * topology_of(experiment).reach_frames
 
 
 def kept_bytes(experiment: Experiment, *, window_s: float, every_s: float) -> int:
-    """Bytes kept from one step to the next: log-mel frames, and for each piece and the window the sums of all means.
+    """Bytes kept between steps: log-mel frames (float32) and, for each piece and for the window, sums (float64).
 
-    Sums are of the log-mel bands, of the channels that each SE looks at, of the last map and of its squares.
+    The sums are over time: of the log-mel bands, of each SE's input channels, of the last map and of its squares.
     """
     topology, bands = topology_of(experiment), experiment.front_end.mel_bands
     (statistics,) = topology.shapes(1)[topology.pool.name]

@@ -1,1 +1,1 @@
-"""What a network consists of: one description of each family, without torch, that every reader follows."""
+"""The structure of networks: one description per family, without torch, from which every reader works."""

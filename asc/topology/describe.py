@@ -1,4 +1,4 @@
-"""From a config to the description of its network: the one place that asks of which family it is."""
+"""From a config to the description of its network: the only module that distinguishes families."""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -10,33 +10,33 @@ from asc.typed import Value
 
 
 def topology_of(experiment: Experiment) -> Topology:
-    """What the network of an experiment consists of."""
+    """The topology of an experiment's network."""
     return describe(experiment.architecture, experiment.front_end.mel_bands)
 
 
 @lru_cache(maxsize=16)  # a description cannot change, and the size law asks for it several times
 def describe(architecture: Architecture, bins: int) -> Topology:
-    """What a network for log-mel of `bins` bins consists of."""
+    """The topology of a network that reads log-mel of `bins` bins."""
     match architecture.family:
         case "resnet_se":
             return Topology(layers=tuple(resnet_se.layers(architecture, bins)), bins=bins)
 
 
 NARROWED = (resnet_se.WIDTHS,)
-"""The config keys that make networks narrower, of all families."""
+"""The config keys that make a network narrower, for all families."""
 
 
 def short_name(architecture: Architecture) -> str:
-    """A few characters that tell one network from another in a table."""
+    """A short label that tells networks apart in a table."""
     match architecture.family:
         case "resnet_se":
             return resnet_se.short_name(architecture)
 
 
 def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
-    """How the network of a point may be made narrower, widest first: for each way the config values that it changes.
+    """Ways to make the network of a point narrower, widest first; each gives the config values that it changes.
 
-    `values` are those of the point, by dotted key; what it leaves open is as in `base`.
+    `values` are those of the point, by dotted key; anything else is as in `base`.
     """
     match base.family:
         case "resnet_se":
@@ -44,7 +44,7 @@ def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict
 
 
 def drawn(base: Architecture, values: Mapping[str, Value]) -> dict[str, Value]:
-    """The values of a point that `narrowings` may change, as they were drawn."""
+    """The values that `narrowings` may change, as the point was drawn."""
     match base.family:
         case "resnet_se":
             return {resnet_se.WIDTHS: resnet_se.drawn_widths(base, values)}

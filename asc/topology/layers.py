@@ -1,16 +1,16 @@
-"""The kinds of layers that a network is described by: names, sizes, and the layers that each one reads.
+"""The kinds of layers: their names, their sizes, and the layers that each one reads.
 
-A layer's `name` is the one that its tensors have in a state_dict; `reads` names the layers whose outputs it takes. In 8
-bits the output of every layer lies on a grid, whose scale and zero point are stored under `grid`. Maps have the shape
-(channels, bins, frames), vectors (values,). A reader is an exhaustive `match` over `Layer`, which mypy checks: a new
-kind is added here, and mypy names the readers that it still needs.
+A layer's `name` is the prefix of its tensors in a state_dict; `reads` names the layers whose outputs it takes. In 8
+bits the output of every layer lies on a quantisation grid, whose scale and zero point are stored under `grid`. Maps
+have the shape (channels, bins, frames), vectors (values,). A reader is an exhaustive `match` over `Layer`, which mypy
+checks: add a new kind here, and mypy lists the readers that must handle it.
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
 LOG_MEL = "log_mel"
-"""What the first layer reads: the log-mel map (1, bins, frames), in float."""
+"""The input of the first layer: the log-mel map (1, bins, frames), float."""
 
 
 class _Named(Protocol):
@@ -30,7 +30,7 @@ class _GridOfItsName:
 
 
 class _GridWithin:
-    """The output's grid is stored within the layer."""
+    """The output's grid is stored inside the layer."""
 
     __slots__ = ()
 
@@ -41,7 +41,7 @@ class _GridWithin:
 
 
 class _GridBeside:
-    """The output's grid is stored beside the layer, whose module computes in float."""
+    """The output's grid is stored next to the layer, because the layer's module computes in float."""
 
     __slots__ = ()
 
@@ -61,9 +61,9 @@ class Input(_GridOfItsName):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvNormRelu(_GridWithin):
-    """Convolution with zero padding of half its odd `kernel`, batch norm, ReLU; `kernel`, `stride`: (bins, frames).
+    """Convolution, batch norm, ReLU; `kernel` and `stride` are (bins, frames).
 
-    Strides round up: ceil(bins / stride), ceil(frames / stride).
+    Kernels are odd, with zero padding of half their size. Output sizes round up: ceil(bins / stride).
     """
 
     name: str
@@ -76,13 +76,13 @@ class ConvNormRelu(_GridWithin):
 
     @property
     def weights(self) -> int:
-        """Values of the kernel: outputs x (inputs / groups) x rows x columns."""
+        """Number of weights: outputs x (inputs / groups) x rows x columns."""
         return self.kernel[0] * self.kernel[1] * self.inputs // self.groups * self.outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection(_GridWithin):
-    """Strided 1x1 convolution with a bias, without batch norm or ReLU; `stride` is (bins, frames), rounded up."""
+    """Strided 1x1 convolution with a bias, without batch norm or ReLU; `stride` is (bins, frames), sizes round up."""
 
     name: str
     reads: tuple[str, ...]
@@ -92,15 +92,15 @@ class Projection(_GridWithin):
 
     @property
     def weights(self) -> int:
-        """Values of the kernel."""
+        """Number of weights: outputs x inputs."""
         return self.inputs * self.outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqueezeExcite(_GridBeside):
-    """Scales each channel by a gate: mean of the map, linear, ReLU, batch norm, linear, sigmoid; in float throughout.
+    """Scales each channel by a gate: mean of the map, linear, ReLU, batch norm, linear, sigmoid; all in float.
 
-    Hu et al. 2017, https://arxiv.org/abs/1709.01507; with the batch norm of the report's figure 3.
+    Hu et al. 2017, https://arxiv.org/abs/1709.01507, with the batch norm from the report's figure 3.
     """
 
     name: str
@@ -111,7 +111,7 @@ class SqueezeExcite(_GridBeside):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add(_GridOfItsName):
-    """The sum of two maps of one shape."""
+    """The sum of two maps of equal shape."""
 
     name: str
     reads: tuple[str, ...]
@@ -119,7 +119,7 @@ class Add(_GridOfItsName):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsPool(_GridBeside):
-    """Mean and standard deviation over time of each bin of each channel, (2 x channels x bins,), in float."""
+    """Mean and standard deviation over time for each channel and bin: a float vector (2 x channels x bins,)."""
 
     name: str
     reads: tuple[str, ...]
@@ -136,7 +136,7 @@ class Dense(_GridWithin):
 
     @property
     def weights(self) -> int:
-        """Values of the matrix."""
+        """Number of weights: outputs x inputs."""
         return self.inputs * self.outputs
 
 

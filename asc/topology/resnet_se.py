@@ -1,9 +1,8 @@
 """The residual network with squeeze-and-excitation of the report (section 2.3, figures 1 to 3).
 
 He et al. 2015, https://arxiv.org/abs/1512.03385; Hu et al. 2017, https://arxiv.org/abs/1709.01507; Xie et al. 2017 for
-grouped convolutions, https://arxiv.org/abs/1611.05431. A double conv block has two 3x3 convolutions, the
-first dense and strided, the second grouped; then SE; and, in all blocks but the first, a
-projected skip.
+grouped convolutions, https://arxiv.org/abs/1611.05431. A double conv block has two 3x3 convolutions (the first dense
+and strided, the second grouped), then SE, and, in every block but the first, a projected skip.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,7 @@ _STEM, _POOL = "stem", "pool"
 
 
 def layers(architecture: Architecture, bins: int) -> Iterator[Layer]:
-    """The layers in the order in which they run, for log-mel of `bins` bins."""
+    """The layers in execution order, for log-mel of `bins` bins."""
     channels = architecture.widths[0]
     yield Input(name="input")
     yield ConvNormRelu(name=_STEM, reads=("input",), inputs=1, outputs=channels)
@@ -56,7 +55,7 @@ def _block(architecture: Architecture, stage: int, number: int, reads: str, inpu
 
 
 def drawn_widths(base: Architecture, values: Mapping[str, Value]) -> tuple[int, ...]:
-    """The widths of a point: drawn whole, drawn by stage, or those of `base`."""
+    """The widths of a point: drawn as one tuple, drawn stage by stage, or taken from `base`."""
     whole = values.get(WIDTHS, base.widths)
     assert isinstance(whole, tuple), "a space's choices of widths are tuples"
     by_stage = [values.get(f"{WIDTHS}.{stage}", width) for stage, width in enumerate(whole)]
@@ -64,7 +63,7 @@ def drawn_widths(base: Architecture, values: Mapping[str, Value]) -> tuple[int, 
 
 
 def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
-    """The widths of a point scaled down together, widest first, each a multiple of the cardinality, at least one."""
+    """The widths of a point scaled down together, widest first; each is a positive multiple of the cardinality."""
     widths = drawn_widths(base, values)
     cardinality = int(values.get("architecture.cardinality", base.cardinality))  # type: ignore[arg-type]
     seen: set[tuple[int, ...]] = set()

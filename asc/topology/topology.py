@@ -1,6 +1,6 @@
-"""A network as an ordered tuple of layers, and what follows from that alone: shapes, strides, reach, where signs are.
+"""A network as an ordered tuple of layers, and what follows from it: shapes, strides, reach, non-negative outputs.
 
-`Topology.walk` is how a reader goes through a network: layer by layer, with the values that each one reads.
+A reader goes through a network with `Topology.walk`: layer by layer, with the values that each layer reads.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +26,9 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
-    """Layers in the order in which they run. The last one is a `Dense`: its outputs are the logits.
+    """Layers in execution order. The last one is a `Dense`, whose outputs are the logits.
 
-    `bins` are those of the log-mel map.
+    `bins` is the number of log-mel bins.
     """
 
     layers: tuple[Layer, ...]
@@ -36,11 +36,11 @@ class Topology:
     by_name: Mapping[str, Layer] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check that names are unique and that a layer reads what runs before it."""
+        """Check that names are unique and that each layer reads only earlier layers."""
         known = {LOG_MEL}
         for layer in self.layers:
             assert layer.name not in known, f"two layers are named {layer.name}"
-            assert known.issuperset(layer.reads), f"{layer.name} reads what does not run before it: {layer.reads}"
+            assert known.issuperset(layer.reads), f"{layer.name} reads layers that do not run before it: {layer.reads}"
             known.add(layer.name)
         object.__setattr__(self, "by_name", {layer.name: layer for layer in self.layers})
 
@@ -50,9 +50,9 @@ class Topology:
         log_mel: Value,
         layers: Sequence[Layer] | None = None,
     ) -> Value:
-        """The value of the last layer: each one's is `value_of(layer, values that it reads)`.
+        """Call `value_of(layer, values that it reads)` for each layer in order; returns the last layer's value.
 
-        A value is dropped as soon as no later layer reads it. `layers` are the first ones, where not all are to run.
+        A value is dropped as soon as no later layer reads it. Give `layers`, the first few, to stop early.
         """
         values = {LOG_MEL: log_mel}
         for layer in self.layers if layers is None else layers:
@@ -64,7 +64,7 @@ class Topology:
 
     @cached_property
     def _dropped(self) -> dict[str, list[str]]:
-        """The values that nothing reads after each layer."""
+        """For each layer, the values that no later layer reads."""
         last = {name: layer.name for layer in self.layers for name in layer.reads}
         return {
             layer.name: [name for name in dict.fromkeys(layer.reads) if last[name] == layer.name]
@@ -80,27 +80,27 @@ class Topology:
 
     @cached_property
     def pool(self) -> StatisticsPool:
-        """The layer after which there is no time: the statistics that the classifier reads."""
+        """The layer that pools over time: its statistics are what the classifier reads."""
         (found,) = (layer for layer in self.layers if isinstance(layer, StatisticsPool))
         return found
 
     @cached_property
     def before_pool(self) -> tuple[Layer, ...]:
-        """The layers before `pool`; the output of the last one is the map that is pooled."""
+        """The layers before `pool`; the last one's output is the map that is pooled."""
         return self.layers[: self.layers.index(self.pool)]
 
     @property
     def last_channels(self) -> int:
-        """The channels of the map that is pooled."""
+        """Number of channels of the map that is pooled."""
         return self.shapes(1)[self.pool.reads[0]][0]
 
     @cached_property
     def gates(self) -> tuple[SqueezeExcite, ...]:
-        """The layers within that take means over time, in order."""
+        """The SE layers, which take means over time inside the network, in order."""
         return tuple(layer for layer in self.layers if isinstance(layer, SqueezeExcite))
 
     def shapes(self, frames: int) -> dict[str, Shape]:
-        """The shape of each layer's output for `frames` frames of log-mel; that of the log-mel too."""
+        """The output shape of each layer for `frames` frames of log-mel, and that of the log-mel itself."""
         shapes: dict[str, Shape] = {LOG_MEL: (1, self.bins, frames)}
         for layer in self.layers:
             shapes[layer.name] = shape_after(layer, shapes[layer.reads[0]])
@@ -108,7 +108,7 @@ class Topology:
 
     @cached_property
     def time_strides(self) -> dict[str, int]:
-        """How many frames of log-mel two frames of each layer's output lie apart; of vectors, those of the last map."""
+        """The total stride in time of each layer's output, in log-mel frames; for vectors, that of the last map."""
         apart = {LOG_MEL: 1}
         for layer in self.layers:
             apart[layer.name] = apart[layer.reads[0]] * _window(layer)[1]
@@ -116,7 +116,7 @@ class Topology:
 
     @cached_property
     def reach_frames(self) -> int:
-        """How many frames of log-mel to either side a frame of the last map depends on, gates apart."""
+        """How many log-mel frames to either side a frame of the last map depends on, not counting SE gates."""
         reach = {LOG_MEL: 0}
         for layer in self.before_pool:
             source = layer.reads[0]
@@ -126,7 +126,7 @@ class Topology:
 
     @cached_property
     def nonnegative(self) -> frozenset[str]:
-        """The layers whose outputs can't be below zero, so that their grids start there."""
+        """The layers whose outputs cannot be negative, so that their grids start at zero."""
         found: set[str] = set()
         for layer in self.layers:
             match layer:
@@ -143,7 +143,7 @@ class Topology:
 
 
 def shape_after(layer: Layer, shape: Shape) -> Shape:
-    """The shape of a layer's output, given that of (each) map or vector that it reads."""
+    """The shape of a layer's output, given the shape of what it reads (equal shapes if it reads two)."""
     match layer:
         case Input() | SqueezeExcite() | Add():
             return shape
@@ -160,7 +160,7 @@ def shape_after(layer: Layer, shape: Shape) -> Shape:
 
 
 def _window(layer: Layer) -> tuple[int, int]:
-    """Frames that an output looks at, and frames that it moves on by, in frames of what it reads."""
+    """Kernel size and stride in time, in frames of the layer's input."""
     match layer:
         case ConvNormRelu():
             return layer.kernel[1], layer.stride[1]

@@ -167,11 +167,11 @@ def test_another_number_of_stages_has_no_point(space: Space) -> None:
         ),
         (
             '"augment.crop_s" = { low = 2.0, high = 1.0 }',
-            "my.toml: augment.crop_s: the range 2.0 to 1.0 is empty",
+            "my.toml: augment.crop_s: the range 2.0 to 1.0 is not valid: high must not be below low",
         ),
         (
             '"augment.crop_s" = { low = 0.0, high = 1.0, log = true }',
-            "my.toml: augment.crop_s: the range 0.0 to 1.0 is empty, or logarithmic and not above 0",
+            "my.toml: augment.crop_s: the range 0.0 to 1.0 is not valid: high must not be below low",
         ),
         ('"augment.crop_s" = { low = 1.0, high = inf }', "my.toml: augment.crop_s: high must be a finite number"),
         (
@@ -181,11 +181,11 @@ def test_another_number_of_stages_has_no_point(space: Space) -> None:
         ('"augment.crop_s" = { low = 1.0, high = 2.0, step = 1 }', "my.toml: unknown key augment.crop_s: step"),
         (
             '"architecture.widths" = { low = 4, high = 8 }',
-            "my.toml: architecture.widths is no number: give it as { choices = [...] }",
+            "my.toml: architecture.widths is not a number: list its values as { choices = [...] }",
         ),
         (
             '"architecture.family" = { low = 4, high = 8 }',
-            "my.toml: architecture.family is no number: give it as { choices = [...] }",
+            "my.toml: architecture.family is not a number: list its values as { choices = [...] }",
         ),
         ('"architecture.cardinality" = { choices = [] }', "my.toml: architecture.cardinality: choices must be a list"),
         ('"architecture.cardinality" = { choices = 4 }', "my.toml: architecture.cardinality: choices must be a list"),
@@ -222,9 +222,9 @@ def test_a_wrong_parameter_is_refused_in_one_line(line: str, sentence: str) -> N
         ("[parameters]\nseed = { choices = [1] }", "my.toml: schema is None, but this asc reads schema 1"),
         ("schema = 2\n[parameters]\nseed = { choices = [1] }", "my.toml: schema is 2, but this asc reads schema 1"),
         ("schema = 1\n[paramters]\n", "my.toml: unknown key paramters: did you mean parameters"),
-        ("schema = 1", "my.toml: it has no [parameters]"),
-        ("schema = 1\n[parameters]", "my.toml: it has no [parameters]"),
-        ("schema = 1\nparameters = 3", "my.toml: it has no [parameters]"),
+        ("schema = 1", "my.toml: there is no [parameters] table"),
+        ("schema = 1\n[parameters]", "my.toml: there is no [parameters] table"),
+        ("schema = 1\nparameters = 3", "my.toml: there is no [parameters] table"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(text: str, sentence: str) -> None:

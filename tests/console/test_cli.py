@@ -253,7 +253,7 @@ def test_size_of_a_config_with_changes(tmp_path: Path) -> None:
         (("--set", "front_end.window_s=nan"), "front_end.window_s must be a finite number"),
         (("--config", "none.toml"), "none.toml is neither a file nor a recipe"),
         (("--config", "x\ny"), "x y is neither a file nor a recipe"),
-        (("--seconds", "0"), "0.0 s of audio hold no frame"),
+        (("--seconds", "0"), "0.0 s of audio are too short"),
         (("--seconds", "nan"), "the length of the audio must be a number of seconds, got nan"),
         (("--seconds", "inf"), "the length of the audio must be a number of seconds, got inf"),
         (("--json", "--budget-kb", "nan"), "the budget must be a number of KB above 0"),
