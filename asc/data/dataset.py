@@ -1,6 +1,6 @@
-"""What training and evaluation see of a data set: waveforms, targets and devices of the splits that were opened.
+"""The view of a data set for training and evaluation: waveforms, targets and devices of the opened splits.
 
-The test clips are out of reach unless they were asked for by name, so a search cannot see them by mistake.
+Test clips can only be read if the test split was opened by name, so a search cannot use them by mistake.
 """
 
 import os
@@ -20,10 +20,10 @@ from asc.results import Split
 
 
 class Dataset:
-    """A manifest and its store. Clips are named by their number in the manifest.
+    """A manifest and its store. A clip is identified by its index in the manifest.
 
-    Of a set opened with part "all" the train split is every clip: those of valid and calibration are trained on as
-    well, so that figures on them only show how a training goes, and there is no test split.
+    With part "all" the train split has every clip and there is no test split. The valid and calibration clips are
+    trained on too, so figures on them only show the progress of training.
     """
 
     def __init__(self, manifest: Manifest, store: Store, *, splits: Sequence[Split]) -> None:
@@ -45,10 +45,10 @@ class Dataset:
         return tuple(sorted({self.device(int(i)) for split in self._splits for i in self._members(split)}))
 
     def indices(self, split: Split) -> NDArray[np.int64]:
-        """The numbers of the clips of a split, ascending.
+        """The indices of the clips of a split, (clips,) int64, ascending.
 
         Raises:
-            ValueError: the split was not opened, or it is the test split of a set whose clips are all trained on.
+            ValueError: the split was not opened, or it is the test split of a set that was opened with part "all".
         """
         if split not in self._splits:
             raise ValueError(f"split {split} was not opened, only {', '.join(sorted(self._splits))}")
@@ -57,10 +57,10 @@ class Dataset:
         return self._members(split)
 
     def waveform(self, i: int, start: int = 0, count: int | None = None) -> NDArray[np.float32]:
-        """`count` samples of clip i from `start` (to its end when None), (count,).
+        """Read `count` samples of clip i from `start` (to its end if None), (count,) float32, full scale 1.
 
         Raises:
-            ValueError: the clip's split was not opened, or it has no such samples.
+            ValueError: the clip's split was not opened, or the range exceeds the clip.
         """
         split = self.manifest.clips[i].split
         if split not in self._splits and (self.manifest.held_out or "train" not in self._splits):
@@ -92,7 +92,7 @@ class Dataset:
 
     @property
     def trained_devices(self) -> frozenset[str]:
-        """The devices of the training split: what a network trained on this set has heard."""
+        """The devices of the training split."""
         return frozenset(self.device(int(i)) for i in self._members("train"))
 
     def _members(self, split: Split) -> NDArray[np.int64]:
@@ -109,10 +109,10 @@ def open_dataset(
     splits: Sequence[Split] = LEARNING_SPLITS,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Open splits of a data set (as `load_manifest` knows them), packing its store when needed.
+    """Open splits of the data set that `load_manifest` reads, and pack its store if needed.
 
     Raises:
-        InputError: anything wrong with the data, or splits of a set without labels other than test; one sentence.
+        InputError: the data are faulty, or the set has no labels and splits other than test were asked for.
     """
     manifest = load_manifest(choice)
     if not manifest.labelled and set(splits) != {"test"}:
@@ -125,6 +125,6 @@ def open_dataset(
 
 
 def default_cache() -> Path:
-    """Where stores are kept: $ASC_CACHE, else ~/.cache/asc."""
+    """The folder of the packed stores: $ASC_CACHE if set, else ~/.cache/asc."""
     named = os.environ.get("ASC_CACHE")
     return Path(named) if named else Path.home() / ".cache" / "asc"

@@ -1,23 +1,23 @@
-"""`--device-irs DIR`: a data set of one device made into one of nine, by measured microphone impulse responses.
+"""`--device-irs DIR`: turn a one-device data set into a nine-device set with measured microphone impulse responses.
 
-The protocol, after TAU Urban Acoustic Scenes 2020 Mobile (Heittola et al. 2020, arXiv:2005.14623). Over ESC-10 with
-MicIRP (http://micirp.blogspot.com) it is this project's standing benchmark, so a change of it needs a new name.
+The protocol follows TAU Urban Acoustic Scenes 2020 Mobile (Heittola et al. 2020, arXiv:2005.14623). ESC-10 with MicIRP
+(http://micirp.blogspot.com) is this project's standing benchmark, so a changed protocol needs a new name.
 
-1. Devices: `devices.toml` says which response is which device, and why. `a` is the reference, `b c s1 s2 s3` are
-   heard in training, `s4 s5 s6` occur in the test part only; no family of microphones, and no maker, is in both.
-2. Splits: made from the set as it is, before any copy. Every fold and data seed has the same clips in the same splits
-   with and without devices. All copies of a clip lie in its split and its group.
-3. train, valid, calibration: every clip through device a. In each of these splits, each of `b c s1 s2 s3` hears
-   750 / 10,215 = 7.34 % of the clips as well (rounded, at least one), as in TAU's training part: the same moments as
-   a's. No two devices share one while there are enough clips. They are drawn from the data seed and the paths,
-   stratified by label: the clips of every label are put in hashed order and spread evenly over one list of the split,
-   of which each device in turn takes the next stretch.
-4. test: every clip through all nine devices, the same moments.
-5. Audio: nothing is kept as it was recorded; a clip is convolved with its device's response as
-   `asc.data.impulse_response` says. No compression and no noise are added.
+1. Devices: `devices.toml` assigns a response to each device, and says why. `a` is the reference, `b c s1 s2 s3` occur
+   in training, `s4 s5 s6` only in test. No microphone family or maker occurs in both.
+2. Splits: made from the original set, before clips are copied. For every fold and data seed a clip is in the same split
+   with and without devices. All copies of a clip are in its split and its group.
+3. train, valid, calibration: every clip goes through device a. In each of these splits, each of `b c s1 s2 s3` gets
+   copies of 750 / 10,215 = 7.34 % of the clips (rounded, at least one), as in TAU's training part. Two devices share a
+   clip only if there are too few clips. The draw depends on the data seed and the paths, and is stratified by label:
+   the clips of each label are put in hashed order and spread evenly over one list of the split. Each device in turn
+   takes the next stretch of that list.
+4. test: every clip goes through all nine devices.
+5. Audio: every clip, including device a's, is convolved with its device's response (`asc.data.impulse_response`).
+   No compression and no noise are added.
 
-A set whose clips name more than one device is refused: another microphone on top of its own would be neither of the
-two, and TAU and the synthetic set are multi-device benchmarks already.
+A set with more than one device is refused: a simulated microphone on top of a real one would represent neither.
+TAU and the synthetic set already have several devices.
 """
 
 import hashlib
@@ -39,12 +39,12 @@ REFERENCE_DEVICE = "a"
 TRAINING_DEVICES = ("b", "c", "s1", "s2", "s3")
 UNSEEN_DEVICES = ("s4", "s5", "s6")
 DEVICES = (REFERENCE_DEVICE, *TRAINING_DEVICES, *UNSEEN_DEVICES)
-TAU_SHARE = 750 / 10_215  # clips of another training device for each of device a's
+TAU_SHARE = 750 / 10_215  # clips of each other training device per clip of device a
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A line of the device list: the file below the folder of responses, and whose microphone it is."""
+    """An entry of the device list: the response file (relative to the responses folder) and the microphone."""
 
     file: str
     maker: str
@@ -52,16 +52,16 @@ class Device:
 
 
 def device_list() -> dict[str, Device]:
-    """The nine devices by name, in the order of `DEVICES`."""
+    """Return the nine devices by name, in the order of `DEVICES`."""
     table = tomllib.loads((resources.files("asc.data") / "devices.toml").read_text("utf-8"))
     return {name: Device(**table[name]) for name in DEVICES}
 
 
 def read_devices(folder: Path) -> tuple[Response, ...]:
-    """The responses of the nine devices, checked, in the order of `DEVICES`.
+    """Read and check the responses of the nine devices, in the order of `DEVICES`.
 
     Raises:
-        InputError: no such folder, files of the list that are not there, or that cannot be used; all are named.
+        InputError: the folder does not exist, or listed files are missing or unusable (all of them are named).
     """
     if not folder.is_dir():
         raise InputError(
@@ -82,30 +82,30 @@ def read_devices(folder: Path) -> tuple[Response, ...]:
 
 
 def check_one_device(rows: Sequence[Row], *, source: str) -> None:
-    """Check that a set, named `source` in errors, has no devices of its own.
+    """Check that a set has only one device. `source` names the set in errors.
 
     Raises:
-        InputError: it has more than one.
+        InputError: it has several.
     """
     own = sorted({row.device for row in rows})
     if len(own) > 1:
         raise InputError(
-            f"{source} has {len(own)} devices of its own ({', '.join(own)}): impulse responses are for sets of one "
+            f"{source} already has {len(own)} devices ({', '.join(own)}): impulse responses are for sets of one "
             "device, so leave them out"
         )
 
 
 def device_copies(clips: Sequence[tuple[str, str, Split]], *, data_seed: int) -> tuple[tuple[int, str], ...]:
-    """Which clips are heard through which devices, from their (path, label, split): (number of the clip, device).
+    """Decide which clips are heard through which devices.
 
-    In the order of the clips, and for each in that of `DEVICES`.
+    Takes (path, label, split) per clip and returns (clip index, device) per copy, sorted by clip, then as `DEVICES`.
     """
     devices = [{REFERENCE_DEVICE} if split != "test" else set(DEVICES) for _, _, split in clips]
     for split in LEARNING_SPLITS:
         names = [(path, label, number) for number, (path, label, where) in enumerate(clips) if where == split]
         spread = _spread(names, data_seed)
         share = max(1, round(TAU_SHARE * len(spread)))
-        stretches = [number for _ in range(len(TRAINING_DEVICES)) for number in spread]  # from the start when it ends
+        stretches = [number for _ in range(len(TRAINING_DEVICES)) for number in spread]  # starts over at the end
         for place, device in enumerate(TRAINING_DEVICES):
             for number in stretches[place * share : (place + 1) * share]:
                 devices[number].add(device)
@@ -113,7 +113,7 @@ def device_copies(clips: Sequence[tuple[str, str, Split]], *, data_seed: int) ->
 
 
 def _spread(names: Sequence[tuple[str, str, int]], data_seed: int) -> list[int]:
-    """The numbers of (path, label, number) in an order in which every stretch has its share of every label."""
+    """Order the indices of (path, label, index) so that every stretch of them has the same mix of labels."""
     clips: dict[str, list[tuple[bytes, int]]] = defaultdict(list)
     for path, label, number in names:
         clips[label].append((hashlib.sha256(os.fsencode(f"device/{data_seed}/{path}")).digest(), number))

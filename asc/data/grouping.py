@@ -1,7 +1,7 @@
-r"""`--group-from REGEX`: the source of a recording, read from its name; a warning where names look as if they had one.
+r"""`--group-from REGEX`: read the source of a recording from its file name; warn if names seem to contain one.
 
-Without groups every file is its own, and takes of one recording may end up on both sides of a split. In ESC-10 as class
-folders, for example, `dog/1-17808-A.ogg` and `dog/1-17808-B.ogg` were cut from one recording, number 17808 of Freesound
+Without groups every file is its own group, so excerpts of one recording may end up in different splits. In ESC-10 as
+class folders, for example, `dog/1-17808-A.ogg` and `dog/1-17808-B.ogg` were cut from one recording, Freesound 17808
 (Piczak 2015, https://github.com/karolpiczak/ESC-50); `--group-from '/(\d+-\d+)-'` keeps them together.
 """
 
@@ -15,23 +15,23 @@ from asc.data.rows import Row
 from asc.errors import InputError, some
 from asc.results import Split
 
-# Where a name can be cut: at punctuation, and before the last letter of `street1a`.
+# Where a name can be cut: at punctuation, and between a digit and a final letter, as in `street1a`.
 _CUT = re.compile(r"[\W_]+|(?<=\d)(?=[^\W\d_](?:[\W_]|$))")
 
 
 def grouped(rows: Sequence[Row], pattern: str, *, source: str) -> tuple[Row, ...]:
-    """The rows, each in the group that `pattern` finds in its path (at the first match); `source` names the set.
+    """Assign to each row the group that `pattern` finds in its path (first match). `source` names the set in errors.
 
-    A group's name is the text that the pattern has in parentheses. Where it has several pairs, their texts are joined
-    by "-", those that took no part in the match left out.
+    The group's name is the text matched by the parentheses of the pattern. The texts of several parentheses are joined
+    with "-"; those that did not match are left out.
 
     Raises:
-        InputError: no regular expression, one without parentheses, paths in which it finds nothing, or a set that names
-            its groups itself.
+        InputError: the pattern is not a regular expression, has no parentheses or does not match every path, or the set
+            already has groups.
     """
     compiled = _compiled(pattern)
     if _have_groups(rows):
-        raise InputError(f"{source} names the groups of its clips itself: leave --group-from {pattern} out")
+        raise InputError(f"{source} already has groups: leave --group-from {pattern} out")
     matches = [compiled.search(row.path) for row in rows]
     groups = ["-".join(filter(None, match.groups())) if match else "" for match in matches]
     missed = [row.path for row, group in zip(rows, groups, strict=True) if not group]
@@ -44,10 +44,10 @@ def grouped(rows: Sequence[Row], pattern: str, *, source: str) -> tuple[Row, ...
 
 
 def shared_stems(rows: Sequence[Row], splits: Sequence[Split], *, source: str) -> tuple[str, ...]:
-    """A warning if every file is its own group although names of a class with one stem are in more than one split.
+    """Warn if the set has no groups, and files of one class whose names share a stem are in different splits.
 
-    A stem is the longest beginning, up to a punctuation mark, that some names of a class share but not all of them:
-    `1-17808` of `1-17808-A` and `1-17808-B`.
+    A stem is the longest beginning, up to a punctuation mark, that some but not all names of a class share: for example
+    `1-17808` for `1-17808-A` and `1-17808-B`. Returns no line or one.
     """
     if _have_groups(rows):
         return ()
@@ -62,13 +62,13 @@ def shared_stems(rows: Sequence[Row], splits: Sequence[Split], *, source: str) -
     return (
         f"{files:,} files of {source} begin like another file of their class ({examples}). If such files were cut from "
         f"one recording, keep them in one split with --group-from {_suggestion(rows, stems)}: now {apart:,} of the "
-        f"{len(stems):,} beginnings are in more than one split, and figures would be too good",
+        f"{len(stems):,} beginnings are in more than one split, so figures would be too good",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stem:
-    """What some names of a class begin with; `after` follows it in the first of them, a character."""
+    """A shared beginning of names of a class; `after` is the character that follows it in the first of them."""
 
     text: str
     after: str
@@ -93,7 +93,7 @@ def _have_groups(rows: Sequence[Row]) -> bool:
 
 
 def _stems(rows: Sequence[Row]) -> list[_Stem]:
-    """The stems of all classes: those with the most tokens that names of any class share."""
+    """Find the stems of all classes, using the largest number of tokens at which any names share one."""
     cuts = [[cut.start() for cut in _CUT.finditer(_name(row)) if cut.start() > 0] for row in rows]
     in_class = Counter(row.label for row in rows)
     for tokens in range(max(map(len, cuts), default=0), 0, -1):
@@ -112,12 +112,12 @@ def _stems(rows: Sequence[Row]) -> list[_Stem]:
 
 
 def _name(row: Row) -> str:
-    """The path without its ending and, if the first folder is the class, without that."""
+    """The path without its suffix, and without its first folder if that is the class."""
     return row.path.rpartition(".")[0].removeprefix(f"{row.label}/")
 
 
 def _suggestion(rows: Sequence[Row], stems: Sequence[_Stem]) -> str:
-    """A pattern for names like that of the first stem, if it fits all of the set; else the word for one."""
+    """A pattern derived from the first stem if it fits the whole set, else the placeholder REGEX."""
     first = stems[0]
     start = "/" if rows[first.numbers[0]].path.startswith(f"{rows[first.numbers[0]].label}/") else "^"
     pattern = f"{start}({_like(first.text)}){_like(first.after)}"
@@ -130,7 +130,7 @@ def _suggestion(rows: Sequence[Row], stems: Sequence[_Stem]) -> str:
 
 
 def _like(text: str) -> str:
-    r"""A regular expression for texts of this form: `\d+-[A-Za-z]+` for `12-ab`."""
+    r"""A regular expression that matches texts of the same form: `\d+-[A-Za-z]+` for `12-ab`."""
     runs = re.findall(r"\d+|[A-Za-z]+|.", text, re.DOTALL)
     return "".join(
         r"\d+" if run.isdigit() else "[A-Za-z]+" if run.isalpha() else run if run in "-_/ " else re.escape(run)

@@ -1,10 +1,10 @@
-"""What a clip sounds like through a microphone: convolution with its measured impulse response.
+"""Simulate a microphone: convolve a clip with the measured impulse response.
 
-As TAU's simulated devices were made (Heittola et al. 2020, arXiv:2005.14623, section 2), without their compression.
-The response is resampled to the rate of the clip and convolved in full, by FFT (overlap-add). Its highest peak is put
-at time 0, so the clip keeps its moment, and the clip keeps its length. Its gain is such that pink noise, equal power
-in every octave from 50 Hz up, keeps its RMS: everyday sound is nearer to pink than to white, so devices differ in
-colour and hardly in loudness.
+TAU's simulated devices were made like this, with compression added (Heittola et al. 2020, arXiv:2005.14623, section 2).
+The response is resampled to the rate of the clip and convolved in full, by FFT (overlap-add). Its highest peak is taken
+as time 0, so sounds are not delayed, and the clip keeps its length. The gain is chosen so that pink noise (equal power
+in every octave) from 50 Hz up keeps its RMS. Everyday sound is closer to pink than to white noise, so devices differ in
+spectrum but hardly in loudness.
 """
 
 import functools
@@ -25,7 +25,7 @@ VERSION = 1  # of the convolution: a store packed by another version is not reus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A device's impulse response in a file, by the content that was checked."""
+    """A device's checked impulse response file, identified by its content."""
 
     device: str
     path: Path
@@ -33,16 +33,16 @@ class Response:
 
     @property
     def identity(self) -> str:
-        """Text that is equal exactly when the device sounds the same; the file's place is not part of it."""
+        """Text that differs if the device sounds different; it does not depend on the file's path."""
         return f"{self.device} {self.sha256} v{VERSION}"
 
     def heard(self, sound: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float32]:
-        """A sound through the device: (samples,) to (samples,).
+        """Apply the device to a sound, (samples,) float32 to (samples,) float32.
 
         Raises:
-            AudioProblem: the file of the response was changed and can't be used any more.
+            AudioProblem: the response file was changed since it was checked and is no longer usable.
         """
-        from scipy.signal import oaconvolve  # costs a second, which only packing needs to spend
+        from scipy.signal import oaconvolve  # takes a second to import; only packing needs it
 
         impulse, peak = _loaded(self, sample_rate_hz)
         whole = oaconvolve(sound.astype(np.float64), impulse)
@@ -50,10 +50,10 @@ class Response:
 
 
 def read_response(path: Path, *, device: str) -> Response:
-    """Check the file of an impulse response and take its fingerprint.
+    """Check an impulse response file and compute its SHA-256.
 
     Raises:
-        AudioProblem: unreadable, cut off, not finite or silent.
+        AudioProblem: the file is unreadable, cut off, not finite or silent.
     """
     inspect(path, CHECKED_AT_HZ, min_s=0.0)
     _aligned(decode(path, CHECKED_AT_HZ), CHECKED_AT_HZ)
@@ -62,12 +62,12 @@ def read_response(path: Path, *, device: str) -> Response:
 
 @functools.lru_cache(maxsize=64)
 def _loaded(response: Response, sample_rate_hz: int) -> tuple[NDArray[np.float64], int]:
-    """Once per device and rate, not per clip: a response is tens of thousands of samples, a set thousands of clips."""
+    """Load a response, cached per device and rate, because a set has thousands of clips; as `_aligned`."""
     return _aligned(decode(response.path, sample_rate_hz), sample_rate_hz)
 
 
 def _aligned(impulse: NDArray[np.float32], sample_rate_hz: int) -> tuple[NDArray[np.float64], int]:
-    """The response at a gain of 1 for pink noise, (samples,), and the place of its highest peak."""
+    """Return the response with unit gain for pink noise, (samples,), and the index of its highest peak."""
     exact = impulse.astype(np.float64)
     points = 2 * max(len(exact), sample_rate_hz)  # bins of at most 0.5 Hz, for short responses too
     frequency_hz = np.fft.rfftfreq(points, 1 / sample_rate_hz)

@@ -1,6 +1,6 @@
-"""A data set as a table: which clip has which label, device, location group and split. Nothing is decoded here.
+"""A data set as a table: the label, device, group (location) and split of each clip. No audio is decoded here.
 
-`load_manifest` is the way in: it reads one of the kinds of set that `--data` takes.
+Start at `load_manifest`, which reads any kind of set that `--data` accepts.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ SCHEMES = "synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR or tau2022:DI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """One recording: `path` is relative to the set's folder, `group` is the location (or source) it was made at.
+    """One recording: `path` is relative to the set's folder, `group` is the location (or source) of the recording.
 
     `label` is None in an evaluation set without labels.
-    Where `--device-irs` made the clip, `copy_of` is the path of the file and `path` that with `@` and the device.
+    For a copy made by `--device-irs`, `copy_of` is the path of the file and `path` is `copy_of@device`.
     """
 
     path: str
@@ -42,14 +42,14 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A data set whose clips all have a split. `labels` are sorted; a clip's place in `clips` is its number.
+    """A data set with a split for every clip. `labels` are sorted; other modules index clips by position in `clips`.
 
-    With `choice.part` "all" no clip has the split test, and every clip is trained on whatever its split. In a set
-    without labels every clip has the split test, and `labels` are those that its clips may have.
-    `source` says where the audio comes from: the folder below which the paths lie, or the synthetic generator.
-    `responses` are the devices of the clips that are copies, in the order of the device list.
-    `passed_over` are the files of a `folder:` that are no clips. `takes` warns where takes of one recording may lie in
-    several splits.
+    With `choice.part` "all" no clip is in the test split, and every clip is trained on, whatever its split. In a set
+    without labels every clip is in the test split, and `labels` are all possible labels.
+    `source` is the origin of the audio: the folder that the paths are relative to, or the synthetic generator.
+    `responses` are the device responses that copies are made with, in the order of the device list.
+    `passed_over` are files of a `folder:` set that were skipped. `takes` has a warning if excerpts of one recording may
+    be in several splits.
     """
 
     choice: DataChoice
@@ -68,12 +68,12 @@ class Manifest:
 
     @property
     def spec(self) -> str:
-        """The set as `--data` names it."""
+        """The set as given to `--data`."""
         return self.choice.spec
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of the files of the set before they are used, a line each."""
+        """Notes for the user about the files of the set, one line each."""
         count = len(self.passed_over)
         return (f"{count:,} file{'s' * (count != 1)} in {self.spec} passed over: {some(self.passed_over)}",) * bool(
             count
@@ -81,19 +81,19 @@ class Manifest:
 
     @property
     def labelled(self) -> bool:
-        """Whether the clips have labels; those of a challenge's evaluation set have none."""
+        """Whether the clips have labels; those of a challenge's evaluation set do not."""
         return not any(clip.label is None for clip in self.clips)
 
     @property
     def held_out(self) -> bool:
-        """Whether the clips outside train are kept from training; with part "all" they are not."""
+        """Whether the clips outside train are kept out of training (not so with part "all")."""
         return self.choice.part != "all" or not self.labelled
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the rows (and the generator's parameters or the device files), in hexadecimal: names the data.
+        """Hexadecimal SHA-256 that identifies the data: the rows, the generator's parameters, the device files.
 
-        No folder is part of it, so that the same set has the same digest on every machine. The part is.
+        It includes part "all" but not the folder, so the same set has the same digest on every machine.
         """
         rows = [(clip.path, clip.label, clip.device, clip.group, clip.split) for clip in self.clips]
         generator = self.source.identity if isinstance(self.source, Synthetic) else ""
@@ -103,12 +103,12 @@ class Manifest:
 
 
 def load_manifest(choice: DataChoice) -> Manifest:
-    """The manifest of what `--data` names (`SCHEMES`), through devices if it is to be.
+    """Load the manifest of a `--data` set (see `SCHEMES`), with device copies if `choice.device_irs` is set.
 
-    A set without labels has neither folds nor parts: all its clips are in the test split, whatever the choice.
+    A set without labels has no folds or parts: all its clips are in the test split, whatever the choice.
 
     Raises:
-        InputError: unknown kind of set, or anything wrong with its files; one sentence.
+        InputError: the kind of set is unknown, or something is wrong with its files.
     """
     source, rows = _read(choice)
     if isinstance(rows, Unlabelled):
@@ -147,7 +147,7 @@ def _through_devices(clips: Sequence[Clip], rows: Sequence[Row], *, data_seed: i
 
 def _unlabelled(choice: DataChoice, source: Path | Synthetic, rows: Unlabelled) -> Manifest:
     if choice.device_irs is not None:
-        raise InputError(f"{choice.spec} has no labels and devices of its own: leave --device-irs out")
+        raise InputError(f"{choice.spec} has no labels and already has devices: leave --device-irs out")
     if choice.group_from is not None:
         raise InputError(f"{choice.spec} has no labels and so no splits: leave --group-from out")
     clips = (Clip(path=path, label=None, device=UNKNOWN_DEVICE, group=path, split="test") for path in rows.paths)
@@ -158,7 +158,7 @@ def _read(choice: DataChoice) -> tuple[Path | Synthetic, tuple[Row, ...] | Unlab
     spec = choice.spec
     scheme, _, place = spec.partition(":")
     if scheme in ("esc10", "csv", "folder", "tau2020", "tau2022") and not place:
-        raise InputError(f"data {spec} names no place: write {SCHEMES}")
+        raise InputError(f"data {spec} has no path: write {SCHEMES}")
     path = Path(place).expanduser()
     match scheme:
         case "synthetic":
@@ -173,4 +173,4 @@ def _read(choice: DataChoice) -> tuple[Path | Synthetic, tuple[Row, ...] | Unlab
         case "tau2020" | "tau2022":
             return read_tau(path, scheme, part=choice.part)
         case _:
-            raise InputError(f"data {spec} is of no known kind: write {SCHEMES}")
+            raise InputError(f"data {spec} is of an unknown kind: write {SCHEMES}")

@@ -1,6 +1,6 @@
-"""Packing a store: checks every source, decodes them with threads, writes to a temporary folder, renames it.
+"""Pack a store: check every source, decode them with threads, write to a temporary folder, rename it.
 
-Threads are enough: libsndfile, torch's convolutions and numpy's transforms release the interpreter's lock.
+Threads suffice because libsndfile, torch's convolutions and numpy's transforms release the GIL.
 """
 
 import os
@@ -30,13 +30,13 @@ _Out = TypeVar("_Out")
 def pack(
     folder: Path, sources: Sequence[Source], *, sample_rate_hz: int, progress: Progress | None = None
 ) -> tuple[str, ...]:
-    """Pack the sources into the store `folder`; `progress` is told (clips done, clips in all).
+    """Pack the sources into the store `folder`. `progress` is called with (clips done, total clips).
 
-    Returns what is suspicious of the clips' levels, a line for each kind. Nothing is left behind when this raises,
-    Ctrl-C included.
+    Returns warnings about suspicious clip levels, one line for each kind. Leaves no files behind if it raises, even on
+    Ctrl-C.
 
     Raises:
-        InputError: files that cannot be used (all of them in one sentence), no room, or no right to write.
+        InputError: files are unusable (all are named), the disk has too little space, or the folder is not writable.
     """
     with _one_torch_thread(), atomic_folder(folder, is_whole=lambda there: read_index(there) is not None) as temporary:
         return _fill(temporary, sources, sample_rate_hz, progress)
@@ -77,7 +77,7 @@ def _fill(
 
 
 def lengths(sources: Sequence[Source], sample_rate_hz: int) -> list[int | AudioProblem]:
-    """The samples that each source will have in a store, from its header."""
+    """Return the length of each source in samples at `sample_rate_hz`, read from its header, or its problem."""
     with closing(_in_order(lambda source: _length(source, sample_rate_hz), sources)) as found:
         return list(found)
 
@@ -90,7 +90,7 @@ def _length(source: Source, sample_rate_hz: int) -> int | AudioProblem:
 
 
 def _packed(source: Source, sample_rate_hz: int) -> tuple[Packed, float, float] | AudioProblem:
-    """A clip, its peak, and that of its channels."""
+    """Return a quantised clip, its peak after mixing down, and the peak of its channels before."""
     try:
         clip = source.heard(sample_rate_hz)
         peak = float(np.abs(clip.sound).max())
@@ -100,7 +100,7 @@ def _packed(source: Source, sample_rate_hz: int) -> tuple[Packed, float, float] 
 
 
 def _in_order(function: Callable[[_In], _Out], items: Iterable[_In]) -> Generator[_Out]:
-    """`function` of every item, with threads, in order; only a few results wait at a time, so memory is bounded."""
+    """Map `function` over the items with threads, in order; few results wait at a time, so memory is bounded."""
     threads = os.cpu_count() or 1
     pool = ThreadPoolExecutor(threads)
     waiting: deque[Future[_Out]] = deque()
@@ -117,7 +117,7 @@ def _in_order(function: Callable[[_In], _Out], items: Iterable[_In]) -> Generato
 
 @contextmanager
 def _one_torch_thread() -> Iterator[None]:
-    """Each of our threads resamples alone; without this every one of them would start as many again."""
+    """Make torch use one thread per call: our threads resample in parallel, and each would start more threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -137,4 +137,4 @@ def _check_room(folder: Path, needed_bytes: int) -> None:
 
 def _all_problems(problems: Sequence[tuple[str, AudioProblem]], files: int) -> InputError:
     named = "; ".join(f"{name} ({problem})" for name, problem in problems)
-    return InputError(f"{len(problems)} of {files} audio files cannot be used, mend them or leave them out: {named}")
+    return InputError(f"{len(problems)} of {files} audio files cannot be used, repair or remove them: {named}")

@@ -1,6 +1,6 @@
-"""Readers of data sets on disk: a CSV file, ESC-10 (Piczak 2015, https://github.com/karolpiczak/ESC-50), class folders.
+"""Readers of data sets: CSV files, ESC-10 (Piczak 2015, https://github.com/karolpiczak/ESC-50), class folders.
 
-Columns of a CSV: filename (relative to the CSV's folder) and label; optionally device, group, and split or fold.
+A CSV has the columns filename (relative to the CSV's folder) and label; optionally device, group, and split or fold.
 """
 
 from collections import Counter
@@ -15,11 +15,11 @@ from asc.results import SPLITS, Split
 
 
 def read_csv(file: Path, *, group_column: str = "group") -> tuple[Row, ...]:
-    """Rows of a CSV file in its order; without a group column every clip is its own group.
+    """Read the rows of a CSV file in order. Without a group column every clip is its own group.
 
     Raises:
-        InputError: missing or unreadable file, missing column, empty or surplus cell, wrong split or fold, a file
-            listed twice, or listed files that do not exist.
+        InputError: the file is missing or unreadable, lacks a column, has an empty or surplus cell, an unknown split or
+            fold, lists a file twice, or lists files that do not exist.
     """
     table = read_table(file)
     columns = table[0][1].keys()
@@ -40,7 +40,7 @@ def read_csv(file: Path, *, group_column: str = "group") -> tuple[Row, ...]:
 
 
 def read_esc10(folder: Path) -> tuple[Row, ...]:
-    """Rows of ESC-10 from DIR/meta.csv (filename,label,fold,source_id); a group is a Freesound source.
+    """Read ESC-10 from FOLDER/meta.csv (filename,label,fold,source_id). A group is a Freesound source.
 
     Raises:
         InputError: as `read_csv`.
@@ -50,10 +50,11 @@ def read_esc10(folder: Path) -> tuple[Row, ...]:
 
 
 def read_folder(folder: Path) -> tuple[Row, ...]:
-    """Rows of a folder that has one folder per class; every clip is its own group. Hidden names are passed over.
+    """Read a folder with one folder per class. Every clip is its own group; hidden files are skipped.
 
     Raises:
-        InputError: missing folder, no class folders, or class folders without audio or whose names are no text.
+        InputError: the folder is missing or has fewer than two class folders, or a class folder has no audio, cannot be
+            listed, or has a name that is not UTF-8.
     """
     _check_folder(folder)
     classes = _class_folders(folder)
@@ -64,7 +65,7 @@ def read_folder(folder: Path) -> tuple[Row, ...]:
     there = {each: sound_below(each) for each in classes}
     shut = [f"{path} ({reason})" for found in there.values() for path, reason in found.shut]
     if shut:
-        raise InputError(f"{folder} has folders that cannot be listed, mend their permissions: {', '.join(shut)}")
+        raise InputError(f"{folder} has folders that cannot be listed, fix their permissions: {', '.join(shut)}")
     empty = [_without_sound(each, found.passed_over) for each, found in there.items() if not found.files]
     if empty:
         raise InputError(
@@ -78,7 +79,7 @@ def read_folder(folder: Path) -> tuple[Row, ...]:
 
 
 def passed_over(folder: Path) -> tuple[str, ...]:
-    """What `read_folder` does not take of a folder: files of other kinds, and those in no class folder."""
+    """List the files that `read_folder` skips: other file types, and files outside the class folders."""
     found, classes = sound_below(folder), {each.name for each in _class_folders(folder)}
     stray = [path for path in found.files if path.relative_to(folder).parts[0] not in classes or path.parent == folder]
     return tuple(path.relative_to(folder).as_posix() for path in sorted([*found.passed_over, *stray]))

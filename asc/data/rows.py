@@ -1,4 +1,4 @@
-"""What every reader of a data set hands on: rows that do not yet have all four splits."""
+"""The rows that every data set reader returns, before all four splits are assigned."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ UNKNOWN_DEVICE = "unknown"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One recording of a set; `given` and `fold` are None where the set does not say.
+    """A recording of a set; `given` (its split) and `fold` are None if the set has none.
 
-    `path` is relative to the set's folder; `group` names the place or source that must stay within one split.
+    `path` is relative to the set's folder; `group` names the place or source, all in one split.
     """
 
     path: str
@@ -24,7 +24,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlabelled:
-    """The recordings of a set without labels, as a challenge hands it out; the labels are those that it may have."""
+    """The recordings of an unlabelled set, such as a challenge evaluation set. `labels` are all possible labels."""
 
     paths: tuple[str, ...]
     labels: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The sound files below a folder, and all else that lies there: what is passed over is to be named."""
+"""List the sound files below a folder, and all other files, so that skipped files can be reported."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from asc.audio.audio_file import audio_suffixes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What lies below a folder, sorted: sound by its name's ending, other files and links, folders that are shut."""
+    """Contents of a folder, sorted: sound files, skipped files and links, and unreadable folders with the reason."""
 
     files: tuple[Path, ...]
     passed_over: tuple[Path, ...]
@@ -17,10 +17,10 @@ class Found:
 
 
 def sound_below(folder: Path) -> Found:
-    """Look through a folder at any depth.
+    """List a folder and its subfolders.
 
-    Passed over are names with another ending than those of sound files, names that begin with a dot, what is no file
-    (a pipe, a broken link), and links to folders, which are not followed.
+    Skipped are names without a sound file suffix, names that begin with a dot, everything that is not a regular file
+    (a pipe, a broken link), and links to folders.
     """
     suffixes, shut = audio_suffixes(), list[tuple[Path, str]]()
     found: dict[bool, list[Path]] = {True: [], False: []}

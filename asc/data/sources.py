@@ -1,4 +1,4 @@
-"""Where the audio of a clip comes from: a file, a file heard through a device, or the synthetic generator."""
+"""The source of a clip's audio: a file, a file convolved with a device's response, or the synthetic generator."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,12 +20,12 @@ class FileSource:
 
     @property
     def name(self) -> str:
-        """The file, for errors."""
+        """The file, for error messages."""
         return str(self.path)
 
     @property
     def identity(self) -> str:
-        """Path, size and time of the last change: another text when the file may hold other audio."""
+        """Path, size and modification time; differs if the audio may have changed."""
         try:
             status = self.path.stat()
         except OSError:
@@ -33,59 +33,59 @@ class FileSource:
         return f"{self.path.absolute()} {status.st_size} {status.st_mtime_ns}"
 
     def samples(self, sample_rate_hz: int) -> int:
-        """Samples that `heard` will have, from the header; raises AudioProblem as `audio_file.inspect`."""
+        """Length of `heard` in samples, from the header; raises AudioProblem like `audio_file.inspect`."""
         return inspect(self.path, sample_rate_hz)
 
     def heard(self, sample_rate_hz: int) -> Piece:
-        """Mono, (samples,) at this rate; raises AudioProblem as `audio_file.decode`."""
+        """Decode to mono, (samples,) float32 at this rate; raises AudioProblem like `audio_file.decode_whole`."""
         return decode_whole(self.path, sample_rate_hz)
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticSource:
-    """A clip that is generated."""
+    """A generated clip."""
 
     synthetic: Synthetic
     name: str
 
     @property
     def identity(self) -> str:
-        """The clip and the generator's parameters and version."""
+        """The clip's name, and the generator's parameters and version."""
         return f"{self.name} {self.synthetic.identity}"
 
     def samples(self, sample_rate_hz: int) -> int:
-        """Samples that `heard` will have."""
+        """Length of `heard` in samples."""
         return -(-self.synthetic.clip_samples * sample_rate_hz // SAMPLE_RATE_HZ)
 
     def heard(self, sample_rate_hz: int) -> Piece:
-        """Mono, (samples,) at this rate."""
+        """Generate mono, (samples,) float32 at this rate."""
         sound = resampled(self.synthetic.render(self.name), SAMPLE_RATE_HZ, sample_rate_hz)
         return Piece(sound=sound, peak=float(np.abs(sound).max()))
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSource:
-    """A sound file as a device hears it."""
+    """A sound file as recorded by a simulated device."""
 
     recording: FileSource
     response: Response
 
     @property
     def name(self) -> str:
-        """The file, for errors: what is wrong with it is wrong with all its copies."""
+        """The file, for error messages; a faulty file affects all its copies."""
         return self.recording.name
 
     @property
     def identity(self) -> str:
-        """The file's and the device's."""
+        """The identities of the file and of the device's response."""
         return f"{self.recording.identity} through {self.response.identity}"
 
     def samples(self, sample_rate_hz: int) -> int:
-        """Samples that `heard` will have, the file's own; raises AudioProblem as `audio_file.inspect`."""
+        """Length of `heard` in samples, equal to the file's; raises AudioProblem like `audio_file.inspect`."""
         return self.recording.samples(sample_rate_hz)
 
     def heard(self, sample_rate_hz: int) -> Piece:
-        """Mono, (samples,) at this rate; raises AudioProblem as `audio_file.decode`."""
+        """Decode and filter, mono, (samples,) float32 at this rate; raises AudioProblem like `decode_whole`."""
         recorded = self.recording.heard(sample_rate_hz)
         return replace(recorded, sound=self.response.heard(recorded.sound, sample_rate_hz))
 

@@ -1,8 +1,8 @@
-"""Grouped, stratified splits: train, valid, calibration and test, with no group (location) in two of them.
+"""Grouped, stratified splits: train, valid, calibration and test. No group (location) is in two splits.
 
-Not scikit-learn's StratifiedGroupKFold: its parts are 1/k, not 15 %, it ties the parts of all labels together, and
-importing it costs every trial process a second. A group's place in the order is a hash of the data seed and its
-name, so the splits are the same on every platform and stay nearly the same when clips are added.
+scikit-learn's StratifiedGroupKFold does not fit: its parts are 1/k, not 15 %, it ties the parts of all labels
+together, and importing it costs every trial process a second. Here groups are ordered by a hash of the data seed and
+their name, so splits are the same on every platform and change little when clips are added.
 """
 
 import hashlib
@@ -23,15 +23,15 @@ LEARNING_SPLITS: tuple[Split, ...] = ("train", "valid", "calibration")
 def split_rows(
     rows: Sequence[Row], *, source: str, fold: int, data_seed: int, part: Part = "development"
 ) -> tuple[Split, ...]:
-    """The split of every row: given ones are kept, fold `fold` is the test part, the rest is made from `data_seed`.
+    """Assign a split to every row: keep given ones, use fold `fold` for test, draw the rest with `data_seed`.
 
-    A set with neither splits nor folds gets five test folds. Whichever of valid and calibration is not given is made
-    from train, each 15 % of the clips of every label, whole groups at a time. With `part` "all" the test clips join
-    train first, so that no test part is left. `source` names the set in errors.
+    A set with neither splits nor folds gets five test folds. If valid or calibration is not given, it is drawn from
+    train: 15 % of the clips of every label, in whole groups. With `part` "all" the test clips are moved to train
+    first, so there is no test split. `source` names the set in errors.
 
     Raises:
-        InputError: no such fold, a group in two given splits or both in the test fold and outside it, or a label that
-            cannot be in train, valid and calibration.
+        InputError: the fold does not exist, a group is in two given splits or partly in the test fold, or a label does
+            not occur in each of train, valid and calibration.
     """
     splits = _test_part(rows, source=source, fold=fold, data_seed=data_seed)
     if part == "all":
@@ -54,10 +54,10 @@ def split_rows(
 
 
 def check_groups(source: str, clips: Iterable[tuple[str, str, Split]]) -> None:
-    """Check (path, group, split) of all clips of a set: no group may lie in two splits.
+    """Check that no group is in two splits, given (path, group, split) of all clips of a set.
 
     Raises:
-        InputError: one does.
+        InputError: a group is in two splits.
     """
     split_of: dict[str, Split] = {}
     for path, group, split in clips:
@@ -95,11 +95,11 @@ def _made_folds(rows: Sequence[Row], data_seed: int) -> tuple[int, ...]:
 
 
 def _draw(rows: Sequence[Row], targets: dict[str, float], data_seed: int, *, parts_to_come: int) -> set[str]:
-    """Groups that together have about `targets[label]` clips of every label.
+    """Draw groups that together have about `targets[label]` clips of every label.
 
-    At least one group of each label, and one is left for each of the parts to come where there are enough. A group
-    counts for the label that most of its clips have. One is taken when it brings its label nearer to the target;
-    they come in hashed order, those larger than the target last, so that no giant fills a small part.
+    Draws at least one group of each label, and leaves one for each of the parts to come if there are enough. A group
+    counts towards the label that most of its clips have. It is taken if it brings that label nearer to the target.
+    Groups are tried in hashed order, but those larger than the target last, so that they do not fill a small part.
     """
     clips: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:

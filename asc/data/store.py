@@ -1,8 +1,8 @@
-"""The packed store: all clips of a set as mono at one rate, 16 bit with a gain per clip, memory-mapped.
+"""The packed store: all clips of a set as mono at one rate, 16 bits with a gain per clip, memory-mapped.
 
-Every trial on a machine shares it. A folder holds `audio.i16` (raw little-endian samples of all clips, in the order
-of the manifest) and `index.json`. Its name is a fingerprint of the sources, so a change of any makes another store;
-splits are not part of it. The gain is there because scenes are quiet: at -50 dBFS plain 16 bit would keep 8 bits.
+All trials on a machine share it. Its folder holds `audio.i16` (raw little-endian samples of all clips, in manifest
+order) and `index.json`. The folder name is a fingerprint of the sources, so any changed source makes a new store;
+splits do not affect it. Clips need a gain because scenes are quiet: at -50 dBFS plain 16-bit samples keep only 8 bits.
 """
 
 import hashlib
@@ -27,10 +27,10 @@ _log = logging.getLogger(__name__)
 
 
 class Store:
-    """The clips of a set, by their number in the manifest. Reading touches only the pages that it needs."""
+    """The clips of a set, by their index in the manifest. Reading a clip loads only the pages it needs."""
 
     def __init__(self, folder: Path, index: Index, *, sample_rate_hz: int) -> None:
-        """Map the audio of a whole store (see `open_store`)."""
+        """Memory-map the audio of a complete store (see `open_store`)."""
         self.folder = folder
         self.sample_rate_hz = sample_rate_hz
         self._index = index
@@ -42,7 +42,7 @@ class Store:
 
     @property
     def size_bytes(self) -> int:
-        """What the audio takes on the disk."""
+        """Size of the audio on disk."""
         return int(self._audio.nbytes)
 
     def samples(self, i: int) -> int:
@@ -50,14 +50,14 @@ class Store:
         return self._index.samples[i]
 
     def gain(self, i: int) -> float:
-        """One quantum of clip i."""
+        """Amplitude of one integer step of clip i."""
         return self._index.gains[i]
 
     def read(self, i: int, start: int = 0, count: int | None = None) -> NDArray[np.float32]:
-        """`count` samples of clip i from `start` (to its end when None), (count,), full scale 1.
+        """Read `count` samples of clip i from `start` (to its end if None), (count,) float32, full scale 1.
 
         Raises:
-            ValueError: the clip has no such samples.
+            ValueError: the range exceeds the clip.
         """
         stop = self.samples(i) if count is None else start + count
         if not 0 <= start <= stop <= self.samples(i):
@@ -68,13 +68,13 @@ class Store:
 
 
 def open_store(manifest: Manifest, *, sample_rate_hz: int, cache: Path, progress: Progress | None = None) -> Store:
-    """The store of a data set at a rate below `cache`; packed when it is not there, not whole, or a source changed.
+    """Open the store of a data set at a rate, below `cache`; pack it if it is missing, incomplete or outdated.
 
-    `progress` is told (clips done, clips in all) while packing. Of several processes that want the same store one
-    packs it and the others wait; it logs a warning of files that were passed over and of suspicious levels.
+    While packing, `progress` is called with (clips done, total clips). If several processes want the same store, one
+    packs it and the others wait. The one that packs logs warnings about skipped files and suspicious levels.
 
     Raises:
-        InputError: files that cannot be used (all of them in one sentence), no room, or no right to write.
+        InputError: files are unusable (all are named), the disk has too little space, or `cache` is not writable.
     """
     sources = sources_of(manifest)
     folder = cache / _fingerprint(sources, sample_rate_hz)
@@ -94,16 +94,16 @@ def open_store(manifest: Manifest, *, sample_rate_hz: int, cache: Path, progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSize:
-    """What a store takes on the disk, and whether it is there already."""
+    """The size of a store on disk, and whether it already exists."""
 
     size_bytes: int
     there: bool
 
 
 def store_size(manifest: Manifest, *, sample_rate_hz: int, cache: Path) -> StoreSize:
-    """The size of the store that `open_store` opens or packs, at most, from the headers of the files.
+    """Return an upper bound of the size of the store that `open_store` opens or packs, from the file headers.
 
-    A file that cannot be used counts nothing: packing will name it.
+    Unusable files count as 0 bytes; packing reports them.
     """
     sources = sources_of(manifest)
     index = read_index(cache / _fingerprint(sources, sample_rate_hz))

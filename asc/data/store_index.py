@@ -1,4 +1,4 @@
-"""The table of a packed store: where in `audio.i16` each clip lies, and its gain."""
+"""The index of a packed store: the position of each clip in `audio.i16`, and its gain."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -11,9 +11,9 @@ SAMPLE_BYTES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """A value per clip, in the order of the manifest: the first sample, the number of samples, and the gain.
+    """Per clip, in manifest order: the index of its first sample, its length in samples, and its gain.
 
-    A stored integer times the gain is the sample.
+    A sample is the stored integer times the gain.
     """
 
     offsets: tuple[int, ...]
@@ -21,12 +21,12 @@ class Index:
     gains: tuple[float, ...]
 
     def to_json(self) -> str:
-        """Text that `read_index` reads back."""
+        """Return JSON text for `read_index`."""
         return json.dumps(asdict(self))
 
 
 def read_index(folder: Path) -> Index | None:
-    """The index of the store in `folder`; None when there is no store, or it is not whole."""
+    """Read the index of the store in `folder`; None if there is no store or it is incomplete."""
     try:
         tree = json.loads((folder / INDEX_FILE).read_text("utf-8"))
         index = Index(**{key: tuple(values) for key, values in tree.items()})

@@ -1,4 +1,4 @@
-"""Recording devices of the synthetic set: a response, compression and noise each, the same for every seed.
+"""Recording devices of the synthetic set: each has a response, compression and noise, the same for every seed.
 
 After TAU 2020 Mobile, whose devices s1..s6 are simulated from device a with impulse responses and dynamic range
 compression (Heittola et al. 2020, arXiv:2005.14623, section 2).
@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 
 from asc.data.synthetic_sound import Wave, filtered, random_curve, random_state
 
-LEVEL = 0.003  # RMS near -50 dBFS, as TAU's
+LEVEL = 0.003  # RMS near -50 dBFS, like TAU's
 LEVEL_SPREAD_DB = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """How far a device is from device a: response, loudness at which it compresses (in RMS), and its own noise."""
+    """How a device differs from device a.
+
+    `response_db` is the standard deviation of its response. `compression_rms` is the amplitude, relative to the sound's
+    RMS, at which it halves the signal. `noise_db` is its noise level relative to the sound's RMS.
+    """
 
     response_db: float
     compression_rms: float
@@ -38,7 +42,7 @@ DEVICES = {
 
 
 def record(sound: Wave, *, device: str, noise: np.random.Generator, sample_rate_hz: int) -> NDArray[np.float32]:
-    """What a device records of a sound, (samples,) to (samples,); the level differs from clip to clip."""
+    """Record a sound with a device, (samples,) to (samples,) float32, full scale 1; the level varies between clips."""
     traits = DEVICES[device]
     curve_db = random_curve(random_state("device", device), deviation_db=traits.response_db)
     heard = filtered(sound, curve_db, sample_rate_hz=sample_rate_hz) if traits.response_db else sound

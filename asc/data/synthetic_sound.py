@@ -1,4 +1,4 @@
-"""Building blocks of the synthetic set: named randomness, random smooth spectra, and filtering by a spectrum."""
+"""Building blocks of the synthetic set: seeded generators, smooth random spectra, and filtering by a spectrum."""
 
 import hashlib
 
@@ -12,25 +12,25 @@ CURVE_WAVES = 6
 
 
 def random_state(*names: str | int) -> np.random.Generator:
-    """Randomness that is a pure function of the names, the same on every machine."""
+    """Return a generator seeded by the names only, the same on every machine."""
     digest = hashlib.sha256("/".join(map(str, names)).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 
 
 def random_curve(random: np.random.Generator, *, deviation_db: float) -> Wave:
-    """A smooth random response in dB at `CURVE_POINTS` frequencies, spaced evenly in octaves from 40 Hz up."""
+    """Draw a smooth response in dB, (`CURVE_POINTS`,), at frequencies spaced evenly in octaves from 40 Hz up."""
     place = np.linspace(0, np.pi, CURVE_POINTS)
     heights = random.standard_normal(CURVE_WAVES) * deviation_db * np.sqrt(2 / CURVE_WAVES)
     return np.asarray(heights @ np.cos(np.arange(1, CURVE_WAVES + 1)[:, None] * place))
 
 
 def curve_frequencies_hz(sample_rate_hz: int) -> Wave:
-    """The frequencies of a curve's points, up to half the rate."""
+    """The frequencies of a curve's points in Hz, (`CURVE_POINTS`,), up to half the rate."""
     return np.geomspace(LOWEST_HZ, sample_rate_hz / 2, CURVE_POINTS)
 
 
 def filtered(sound: Wave, curve_db: Wave, *, sample_rate_hz: int) -> Wave:
-    """A sound (samples,) through a response in dB (`CURVE_POINTS`,), as a circular zero-phase filter."""
+    """Filter a sound, (samples,), with a response in dB, (`CURVE_POINTS`,): circular, zero phase."""
     frequencies = np.fft.rfftfreq(len(sound), 1 / sample_rate_hz)
     points = np.log(curve_frequencies_hz(sample_rate_hz))
     response_db = np.interp(np.log(np.maximum(frequencies, LOWEST_HZ)), points, curve_db)

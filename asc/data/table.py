@@ -1,4 +1,4 @@
-"""A table in a text file, as readers of data sets need it: a header, cells by column name, one sentence per fault."""
+"""Read a delimited text file with a header, for the data set readers."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -8,10 +8,10 @@ from asc.errors import InputError
 
 
 def read_table(file: Path, *, delimiter: str = ",") -> list[tuple[int, dict[str, str]]]:
-    """The rows of a file with a header, as (line number, cells by column name).
+    """Read a file with a header as a list of (line number, cells by column name).
 
     Raises:
-        InputError: missing, unreadable, not UTF-8, not well-formed, or without rows.
+        InputError: the file is missing, unreadable, not UTF-8, malformed, or has no rows.
     """
     if not file.is_file():
         raise InputError(f"{file} does not exist or is not a file: give the path of a CSV file")
@@ -31,10 +31,10 @@ def read_table(file: Path, *, delimiter: str = ",") -> list[tuple[int, dict[str,
 
 
 def check_columns(file: Path, columns: Iterable[str | None], needed: Sequence[str]) -> None:
-    """Check that a table has the columns that are needed.
+    """Check that a table has the needed columns.
 
     Raises:
-        InputError: it lacks one; the sentence names those that it has.
+        InputError: one is missing; the message lists the columns of the file.
     """
     there = [str(name) for name in columns if name is not None]
     missing = [name for name in needed if name not in there]

@@ -1,9 +1,9 @@
 """TAU Urban Acoustic Scenes 2020 Mobile and 2022 Mobile (Heittola, Mesaros, Virtanen 2020, https://arxiv.org/abs/2005.14623).
 
 Development sets: https://zenodo.org/records/3819968 (10 s clips) and https://zenodo.org/records/6337421 (the same audio
-in clips of 1 s). `meta.csv` lists all clips with scene, location and device, `evaluation_setup/` those of the official
-training and test part; both are tab-separated. Evaluation sets have file names only. A clip's name says all again:
-`audio/SCENE-CITY-LOCATION-SEGMENT-DEVICE.wav`, in 2022 with the second within the segment before the device.
+in clips of 1 s). `meta.csv` lists all clips with scene, location and device; `evaluation_setup/` lists the official
+training and test clips. Both are tab-separated. Evaluation sets have file names only. A clip's name repeats its data:
+`audio/SCENE-CITY-LOCATION-SEGMENT-DEVICE.wav`; in 2022 the second within the segment comes before the device.
 """
 
 import os
@@ -38,22 +38,22 @@ _UNLABELLED_NAME = re.compile(r"audio/[^/]+\.wav")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with the metadata, and the clips that it is true of."""
+    """A fault of the metadata, and the affected clips."""
 
     sentence: str
     names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The sentence with the first names."""
+        """Return the sentence with the first affected clips."""
         return f"{self.sentence}: {some(self.names)}" if self.names else self.sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What the metadata of a tree say; `problems` are all that is wrong with them.
+    """The metadata of a TAU folder; `problems` lists every fault found.
 
-    `rows` has every clip of a development set, those in neither fold with `given` None. An evaluation set has
-    `unlabelled` instead.
+    `rows` has every clip of a development set; `given` is None for clips in neither train nor test. An evaluation set
+    has `unlabelled` instead.
     """
 
     root: Path
@@ -63,17 +63,17 @@ class Metadata:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every listed file, relative to the root."""
+        """The paths of all listed files, relative to the root."""
         return self.unlabelled or tuple(row.path for row in self.rows)
 
 
 def read_tau(folder: Path, edition: Edition, *, part: Part) -> tuple[Path, tuple[Row, ...] | Unlabelled]:
-    """The root of a tree and its rows: those of the two folds, or with part "all" those in neither as well.
+    """Read the root and rows of a TAU folder: train and test clips, and with part "all" those in neither.
 
     The clips of an evaluation set are `Unlabelled`, whatever the part.
 
     Raises:
-        InputError: no such tree, metadata that are missing or contradict themselves, or missing audio files.
+        InputError: there is no TAU set, its metadata are missing or inconsistent, or audio files are missing.
     """
     metadata = read_metadata(find_root(folder, edition), edition)
     if metadata.problems:
@@ -93,10 +93,10 @@ def read_tau(folder: Path, edition: Edition, *, part: Part) -> tuple[Path, tuple
 
 
 def find_root(folder: Path, edition: Edition) -> Path:
-    """The folder of a tree: the given one, or the development set that was unpacked into it.
+    """Find the root of a TAU set: the given folder, or the development set that was unpacked into it.
 
     Raises:
-        InputError: neither has metadata.
+        InputError: neither folder has metadata.
     """
     unpacked = folder / f"TAU-urban-acoustic-scenes-{edition.removeprefix('tau')}-mobile-development"
     for root in (folder, unpacked):
@@ -109,12 +109,13 @@ def find_root(folder: Path, edition: Edition) -> Path:
 
 
 def audio_files(root: Path) -> frozenset[str]:
-    """What a tree's audio folder holds as `audio/NAME`, without a call per file; hidden names are passed over.
+    """List the files of a TAU set's audio folder as `audio/NAME`, without hidden ones.
 
-    A folder in it is `audio/NAME/`, so that it is no clip.
+    Subfolders are listed as `audio/NAME/`, so they never match a clip. If the audio folder is missing, the list is
+    empty. One scandir call lists it, because a stat call per file would be slow.
 
     Raises:
-        InputError: the folder cannot be read; one that is not there has no files.
+        InputError: the folder cannot be read.
     """
     try:
         with os.scandir(root / "audio") as entries:
@@ -123,17 +124,17 @@ def audio_files(root: Path) -> frozenset[str]:
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
     except OSError as error:
-        raise InputError(f"{root / 'audio'} cannot be read ({error.strerror}): mend its permissions") from error
+        raise InputError(f"{root / 'audio'} cannot be read ({error.strerror}): fix its permissions") from error
 
 
 def read_metadata(root: Path, edition: Edition) -> Metadata:
-    """Read and check the metadata of a tree; the audio is not looked at, and nothing is raised."""
+    """Read and check the metadata of a TAU set, but not its audio. Faults are returned, not raised."""
     problems: list[Problem] = []
     if not (root / _META).exists() and not (root / _TRAIN).exists():
         names = tuple(cells["filename"] for cells in _cells(root / _TEST, ("filename",), problems))
         _complain(problems, root / _TEST, "more than once, keep one row of each", _twice(names))
         odd = [name for name in names if not _UNLABELLED_NAME.fullmatch(name)]
-        _complain(problems, root / _TEST, "not as audio/NAME.wav, mend the names", odd)
+        _complain(problems, root / _TEST, "not named audio/NAME.wav, correct the names", odd)
         return Metadata(root=root, unlabelled=names, problems=tuple(problems))
     meta = _cells(root / _META, ("filename", "scene_label", "identifier", "source_label"), problems)
     label_of = {cells["filename"]: cells["scene_label"] for cells in meta}
@@ -156,7 +157,7 @@ def read_metadata(root: Path, edition: Edition) -> Metadata:
     tested = {row.group for row in rows if row.given == "test"}
     shared = sorted({row.group for row in rows if row.given == "train"} & tested)
     if shared:
-        sentence = f"{root} has {len(shared)} location(s) in training and in test, fetch it again"
+        sentence = f"{root} has {len(shared)} location(s) in both training and test, fetch it again"
         problems.append(Problem(sentence, tuple(shared)))
     return Metadata(root=root, rows=rows, problems=tuple(problems))
 
@@ -183,12 +184,12 @@ def _check_meta(file: Path, edition: Edition, meta: Sequence[dict[str, str]], pr
     matches = [(cells, _NAME[edition].fullmatch(cells["filename"])) for cells in meta]
     odd = [cells["filename"] for cells, match in matches if match is None]
     if odd and all(_NAME[other].fullmatch(name) for name in odd):
-        problems.append(Problem(f"{file} names its clips as {other} does: write {other}:{file.parent}", tuple(odd)))
+        problems.append(Problem(f"{file} names its clips like {other}: write {other}:{file.parent}", tuple(odd)))
     else:
-        _complain(problems, file, f"with names that are not as {edition}'s, mend or drop them", odd)
+        _complain(problems, file, f"with names that do not fit {edition}, correct or drop them", odd)
     columns = ("scene_label", "identifier", "source_label")
     wrong = [c["filename"] for c, match in matches if match and match.groups() != tuple(c[name] for name in columns)]
-    _complain(problems, file, f"whose {', '.join(columns)} contradict their names, mend the rows", wrong)
+    _complain(problems, file, f"whose {', '.join(columns)} contradict their names, correct the rows", wrong)
     labels = {cells["scene_label"] for cells in meta}
     if labels != set(SCENES):
         unknown, absent = sorted(labels - set(SCENES)), sorted(set(SCENES) - labels)
@@ -197,7 +198,7 @@ def _check_meta(file: Path, edition: Edition, meta: Sequence[dict[str, str]], pr
 
 
 def _test_part(root: Path, label_of: dict[str, str], problems: list[Problem]) -> tuple[str, ...]:
-    """The test clips: of both files when both are there, for then they must agree."""
+    """Read the test clips. If there are two lists of them, they must agree."""
     if not (root / _TEST).exists():
         return _part(root / _EVALUATE, label_of, problems)
     names = _part(root / _TEST, label_of, problems, columns=("filename",))
@@ -221,7 +222,7 @@ def _part(
         _complain(problems, file, f"that {_META} does not have, drop them", [n for n in names if n not in label_of])
     if label_of and "scene_label" in columns:
         wrong = [c["filename"] for c in rows if label_of.get(c["filename"], c["scene_label"]) != c["scene_label"]]
-        _complain(problems, file, f"with another scene than in {_META}, mend the rows", wrong)
+        _complain(problems, file, f"with another scene than in {_META}, correct the rows", wrong)
     return names
 
 

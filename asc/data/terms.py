@@ -1,6 +1,6 @@
-"""What a data set is and on which terms it may be used, for whoever takes away a model that was trained on it.
+"""The description and terms of use of a data set, for users of a model that was trained on it.
 
-The table is `terms.toml`. Of a person's own recordings nothing is known, and that is said.
+The table is `terms.toml`. For a user's own recordings it says that the terms are unknown.
 """
 
 import tomllib
@@ -13,7 +13,7 @@ from asc.typed import build
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """One kind of data set. `sounds` says what its clips are of, `caution` what must stand beside figures on it."""
+    """One kind of data set. `sounds` describes its clips; `caution` must be shown with figures measured on it."""
 
     title: str
     sounds: str
@@ -23,13 +23,13 @@ class Terms:
 
 
 def terms_of(spec: str) -> Terms:
-    """The terms of a data set as `--data` names it.
+    """Look up the terms of a data set by its `--data` spec.
 
     Raises:
-        InputError: it is of no known kind.
+        InputError: the kind of data set is unknown.
     """
     table = tomllib.loads((resources.files("asc.data") / "terms.toml").read_text("utf-8"))
     kind = spec.partition(":")[0]
     if kind not in table:
-        raise InputError(f"data {spec} is of no known kind: those known are {', '.join(table)}")
+        raise InputError(f"data {spec} is of an unknown kind: write one of {', '.join(table)}")
     return build(Terms, table[kind])

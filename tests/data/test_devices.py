@@ -227,7 +227,7 @@ def test_all_bad_responses_are_named_in_one_error(spec: str, irs: Path) -> None:
 
 
 def test_a_set_with_devices_of_its_own_is_refused(tmp_path: Path, irs: Path) -> None:
-    with pytest.raises(InputError, match=r"synthetic has 9 devices of its own \(a, b, c, s1, .*so leave them out"):
+    with pytest.raises(InputError, match=r"synthetic already has 9 devices \(a, b, c, s1, .*so leave them out"):
         load_manifest(DataChoice("synthetic", device_irs=str(irs)))
     for name, device in (("one", "phone"), ("two", "{i}")):
         lines = [f"{label}{i}.wav,{label},{device.format(i=i % 2)}" for label in "xy" for i in range(10)]
@@ -235,7 +235,7 @@ def test_a_set_with_devices_of_its_own_is_refused(tmp_path: Path, irs: Path) -> 
     for line in lines:
         (tmp_path / line.split(",")[0]).touch()
     assert load_manifest(DataChoice(f"csv:{tmp_path / 'one.csv'}", device_irs=str(irs))).responses
-    with pytest.raises(InputError, match=r"two.csv has 2 devices of its own \(0, 1\)"):
+    with pytest.raises(InputError, match=r"two.csv already has 2 devices \(0, 1\)"):
         load_manifest(DataChoice(f"csv:{tmp_path / 'two.csv'}", device_irs=str(irs)))
 
 

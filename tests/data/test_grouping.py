@@ -82,7 +82,7 @@ def test_a_folder_below_the_class_is_a_group_as_well(tmp_path: Path) -> None:
     assert [row.group for row in found[:4]] == ["a/place0", "a/place0", "a/place0", "a/place1"]
     assert shared_stems(rows(*paths), ["train"] * len(paths), source="s") == (), "no beginning is split"
     (note,) = shared_stems(rows(*paths), ["test", *["train"] * (len(paths) - 1)], source="s")
-    assert "now 1 of the 40 beginnings are in more than one split, and figures would be too good" in note
+    assert "now 1 of the 40 beginnings are in more than one split, so figures would be too good" in note
     assert r"'/([A-Za-z]+\d+)/'" in note
 
 
@@ -128,14 +128,14 @@ def test_rows_with_groups_of_their_own_are_left_alone(tmp_path: Path) -> None:
         (tmp_path / line.partition(",")[0]).touch()
     spec = f"csv:{tmp_path / 'set.csv'}"
     assert load_manifest(DataChoice(spec)).takes == ()
-    with pytest.raises(InputError, match=r"set.csv names the groups of its clips itself: leave --group-from .* out"):
+    with pytest.raises(InputError, match=r"set.csv already has groups: leave --group-from .* out"):
         load_manifest(DataChoice(spec, group_from=r"-(\d)-"))
     (tmp_path / "set.csv").write_text("\n".join(["filename,label", *(line.rpartition(",")[0] for line in lines)]))
     assert len(load_manifest(DataChoice(spec)).takes) == 1
     assert {clip.group for clip in load_manifest(DataChoice(spec, group_from=r"^(.-\d)-")).clips} == {
         f"{label}-{number}" for label in "xy" for number in range(9)
     }
-    with pytest.raises(InputError, match="synthetic names the groups of its clips itself"):
+    with pytest.raises(InputError, match="synthetic already has groups"):
         load_manifest(DataChoice("synthetic", group_from="(.)"))
 
 

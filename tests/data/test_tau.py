@@ -169,8 +169,8 @@ BUS = "audio/bus-lyon-b30-7-a.wav"
         (META, "b30\ta", "b30\tb", "contradict their names"),
         (META, "b30\ta", "b30\t", "1 clip.s. without as many cells as columns: line 14"),
         (META, "b30\ta", "b30\ta\tx", "1 clip.s. without as many cells as columns: line 14"),
-        (META, f"{BUS}\tbus", "audio/bus.wav\tbus", "1 clip.s. with names that are not as tau2020's"),
-        (META, f"{BUS}\tbus", "../bus-lyon-b30-7-a.wav\tbus", "with names that are not as tau2020's"),
+        (META, f"{BUS}\tbus", "audio/bus.wav\tbus", "1 clip.s. with names that do not fit tau2020"),
+        (META, f"{BUS}\tbus", "../bus-lyon-b30-7-a.wav\tbus", "with names that do not fit tau2020"),
         (META, f"{BUS}\tbus\tlyon-b30\ta\n", "", "fold1_train.csv lists 1 clip.s. that meta.csv does not have"),
         (META, "airport", "harbour", "unknown scenes .harbour. and no clip of airport: TAU has ten scenes"),
         (TRAIN, "\tbus", "\ttram", "fold1_train.csv lists 8 clip.s. with another scene than in meta.csv.* and 5 more$"),
@@ -206,7 +206,7 @@ def test_missing_parts_of_a_tree(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere has neither meta.csv nor evaluation_setup/.*download tau2022 --to"):
         load_manifest(DataChoice(f"tau2022:{tmp_path / 'nowhere'}"))
     root = made(tmp_path / "set")
-    with pytest.raises(InputError, match=r"names its clips as tau2020 does: write tau2020:"):
+    with pytest.raises(InputError, match=r"names its clips like tau2020: write tau2020:"):
         load_manifest(DataChoice(f"tau2022:{root}"))
     (root / TRAIN).unlink()
     with pytest.raises(InputError, match=r"fold1_train.csv is missing: fetch the metadata again with"):

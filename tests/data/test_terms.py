@@ -25,5 +25,5 @@ def test_sounds_that_are_no_scenes_say_so() -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(InputError, match="data tape:x is of no known kind: those known are tau2020"):
+    with pytest.raises(InputError, match="data tape:x is of an unknown kind: write one of tau2020"):
         terms_of("tape:x")

@@ -84,7 +84,7 @@ def test_verify_whole_and_damaged(tree: Path) -> None:
     assert found["missing"] == ["audio/1.wav"] and found["whole"] is False
     assert [each["path"] for each in found["damaged"]] == ["audio/2.wav"]
     last = answer.stderr.splitlines()[-1]
-    assert last.startswith(f"error: tau2020:{tree} is not whole (1 missing, 1 damaged): delete the damaged files")
+    assert last.startswith(f"error: tau2020:{tree} is not complete (1 missing, 1 damaged): delete the damaged files")
     assert run("verify", f"tau2020:{tree / 'audio'}").returncode == 2
 
 
@@ -171,7 +171,7 @@ def test_download_verify_damage_and_mend(
     assert json.loads(capsys.readouterr().out)["whole"] is True
     assert data.main(command) == 0
     assert f"all 2 parts are unpacked in {root} already" in capsys.readouterr().out
-    with pytest.raises(InputError, match="is no address to fetch from"):
+    with pytest.raises(InputError, match="is not a web address"):
         data.main(data.Download(name="tau2020-eval", to=tmp_path / "other", url="ftp://x"))
 
 

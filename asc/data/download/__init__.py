@@ -1,1 +1,1 @@
-"""Data sets from the net: fetched, checked, unpacked."""
+"""Download published data sets: fetch, check, unpack."""

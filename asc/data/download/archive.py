@@ -1,8 +1,8 @@
-"""Unpacking a zip that came over a network: all of it is checked before the first byte is written.
+"""Unpack a zip from an untrusted source: every member is checked before the first byte is written.
 
-Refused are members that would lie outside the folder or could overwrite each other, links, and sizes that the disk
-does not have or that are lies (https://www.bamsoftware.com/hacks/zipbomb/). The files are written under another name
-and moved into place when the whole archive was read, so a killed unpacking is never taken for a whole one.
+Refused are members outside the folder, members that overwrite each other, links, archives too large for the disk, and
+zip bombs (https://www.bamsoftware.com/hacks/zipbomb/). Files are written to a temporary folder and moved into place
+after the whole archive was read, so an interrupted unpacking is never taken for a complete one.
 """
 
 import re
@@ -24,12 +24,13 @@ _NAME_BYTES = 255
 def unpack(
     archive: Path, folder: Path, *, workspace: Path, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, int]:
-    """Unpack `archive` into `folder`, over files that are there; the size in bytes of each file, by its path.
+    """Unpack `archive` into `folder`, replacing existing files; return the size in bytes of each file by path.
 
-    `workspace` is a folder on the same disk that is made and cleared away; `progress` is told (bytes done, in all).
+    `workspace` is a temporary folder on the same disk, created and deleted here. `progress` is called with (bytes done,
+    total bytes).
 
     Raises:
-        InputError: not a whole zip, a member that is refused, or no room; nothing was written then.
+        InputError: the zip is incomplete, a member is refused, or the disk has too little space; no file was changed.
         OSError: the disk cannot be written to.
     """
     shutil.rmtree(workspace, ignore_errors=True)
@@ -52,10 +53,10 @@ def unpack(
 
 
 def checked_members(opened: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipInfo]:
-    """The files of an archive, after a look at every member.
+    """Check every member of an archive and return those that are files.
 
     Raises:
-        InputError: one is refused; the sentence names it.
+        InputError: a member is refused; the message names it.
     """
     files = []
     for member in opened.infolist():
@@ -72,23 +73,23 @@ def checked_members(opened: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipI
     return files
 
 
-_ADVICE = "nothing of it was unpacked, delete it and fetch it from the publisher"
+_ADVICE = "nothing was unpacked, delete the archive and fetch it from the publisher"
 
 
 def _refused(member: zipfile.ZipInfo) -> str | None:
-    """Why a member is not unpacked. The name as it was written counts, not as zipfile cleaned it."""
+    """Return why a member is refused, or None. Checks its original name, not the one that zipfile cleaned."""
     name = member.orig_filename
     parts = name.removesuffix("/").split("/")
     kind = stat.S_IFMT(member.external_attr >> 16)
     if name.startswith("/") or "\\" in name or any(_DRIVE.match(part) for part in parts) or ".." in parts:
         return "which would leave the folder"
     if not name.isprintable() or any(part in ("", ".") or len(part.encode()) > _NAME_BYTES for part in parts):
-        return "which is no usable file name"
+        return "which is not a usable file name"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "which is a link or a device"
     if member.flag_bits & 1:
         return "which is encrypted"
-    return None if member.compress_type in _METHODS else "which is packed in an unknown way"
+    return None if member.compress_type in _METHODS else "which uses an unknown compression method"
 
 
 def _check_room(archive: Path, needed_bytes: int, folder: Path) -> None:
@@ -106,7 +107,7 @@ def _extract(
     workspace: Path,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Write every member; `zipfile` stops at the size that it declares and compares its checksum."""
+    """Write every member. `zipfile` stops at the declared size and verifies the checksum."""
     total, done = sum(member.file_size for member in members), 0
     for member in members:
         target = workspace / member.filename

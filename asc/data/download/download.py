@@ -1,8 +1,7 @@
-"""Fetching a published data set part by part: each is checked, unpacked and noted before the next is begun.
+"""Download a published data set part by part: each part is checked, unpacked and recorded before the next starts.
 
-Archives lie in `DIR/archives` while they are needed. `DIR/.asc-download` notes for every part that was unpacked its md5
-and the sizes of its files: as long as they are there the part is not fetched again, and when one is missing or of
-another size, only its part is.
+Archives are kept in `DIR/archives` while they are needed. `DIR/.asc-download` records the md5 and the file sizes of
+every unpacked part. A part is fetched again only if one of its files is missing or has another size.
 """
 
 import errno
@@ -25,7 +24,7 @@ from asc.data.download.packages import Package, PackageSet
 from asc.errors import InputError, disk_is_full
 
 Progress = Callable[[str, int, int], None]
-ATTEMPTS = 8  # two minutes in vain
+ATTEMPTS = 8  # about two minutes without progress
 _FIRST_WAIT_S = 1.0
 _NOTES = ".asc-download"
 _AGAIN = "run the same command again, it goes on where it stopped"
@@ -33,9 +32,9 @@ _AGAIN = "run the same command again, it goes on where it stopped"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a download will do. `parts` are those that are not unpacked yet; `fetch_bytes` come over the network.
+    """What a download will do. `parts` are not unpacked yet; `fetch_bytes` is the amount to download.
 
-    `unpacked_bytes` is about what the parts take unpacked, `needed_bytes` what the disk must have free at the most.
+    `unpacked_bytes` is the approximate size of the parts unpacked; `needed_bytes` is the most disk space needed.
     """
 
     packages: PackageSet
@@ -53,7 +52,7 @@ class Plan:
         return self.folder / self.packages.root
 
     def describe(self) -> str:
-        """What is fetched and what it takes, for people."""
+        """Describe, as text, what is fetched and the disk space it needs."""
         if not self.parts:
             return f"all {len(self.packages.packages)} parts are unpacked in {self.root} already"
         return (
@@ -63,7 +62,7 @@ class Plan:
         )
 
     def as_json(self) -> dict[str, object]:
-        """The plan as one object."""
+        """Return the plan as a JSON object."""
         return {
             "name": self.packages.name,
             "folder": str(self.root),
@@ -76,10 +75,10 @@ class Plan:
         }
 
     def check_room(self) -> None:
-        """Check that the disk has room.
+        """Check that the disk has enough space.
 
         Raises:
-            InputError: it has not.
+            InputError: it has too little.
         """
         if self.needed_bytes > self.free_bytes:
             raise InputError(
@@ -89,7 +88,7 @@ class Plan:
 
 
 def plan(packages: PackageSet, folder: Path, *, keep_archives: bool = False) -> Plan:
-    """See what is there already; nothing is written.
+    """Plan a download from what is already in `folder`, without writing anything.
 
     Raises:
         InputError: `folder` is a file or cannot be read.
@@ -123,19 +122,20 @@ def download(
     progress: Progress | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Fetch, check and unpack the parts of a plan. `url` is a mirror: the address before the archives' names.
+    """Fetch, check and unpack the parts of a plan. `url` is a mirror: the address without the archive name.
 
-    `progress` is told (what is done, bytes done, bytes in all); `wait` sleeps for the given seconds between attempts.
+    `progress` is called with (current step, bytes done, total bytes); `wait` sleeps for some seconds between attempts.
 
     Raises:
-        InputError: no room, a part that cannot be had, or a folder that cannot be written; what is whole is kept.
-        OSError: the disk became full on the way.
+        InputError: the disk has too little space, a part cannot be fetched, or a folder cannot be written. Complete parts are
+            kept.
+        OSError: the disk became full during the download.
     """
     plan.check_room()
     base = (url or plan.packages.url).rstrip("/")
     if not base.startswith(("http://", "https://")):
-        raise InputError(f"{base} is no address to fetch from: give one that begins with https:// or http://")
-    pooch.get_logger().setLevel("WARNING")  # it would announce every file between the lines of `progress`
+        raise InputError(f"{base} is not a web address: give one that begins with https:// or http://")
+    pooch.get_logger().setLevel("WARNING")  # else it logs every file between the lines of `progress`
     tell = progress or (lambda what, done, total: None)
     try:
         with _alone(plan.folder):
@@ -153,12 +153,12 @@ def download(
 
 
 def was_downloaded(folder: Path) -> bool:
-    """Whether `download` has worked in this folder, and so knows which part each file came in."""
+    """Whether `download` was run in this folder, so that it knows the part of each file."""
     return (folder / _NOTES).is_dir()
 
 
 def _fetch(folder: Path, part: Package, url: str, tell: Progress, wait: Callable[[float], None]) -> Path:
-    """The whole archive; tried again for as long as something comes, and `ATTEMPTS` times in vain."""
+    """Fetch an archive; retry while there is progress, and give up after `ATTEMPTS` attempts in a row without."""
     archives = folder / "archives"
     partial = archives / f"{part.file}.part"
     get = Resuming(part=partial, size_bytes=part.size_bytes, progress=functools.partial(tell, f"fetching {part.file}"))
@@ -173,14 +173,14 @@ def _fetch(folder: Path, part: Package, url: str, tell: Progress, wait: Callable
             if failed >= ATTEMPTS:
                 raise InputError(f"{part.file} could not be fetched from {url}: {error}; {_AGAIN}") from error
             wait(_FIRST_WAIT_S * 2 ** (failed - 1))
-        except ValueError as error:  # pooch: another md5
+        except ValueError as error:  # from pooch: the md5 differs
             partial.unlink(missing_ok=True)
             if not resumed:
                 raise InputError(
                     f"{part.file} from {url} does not have the published md5 {part.md5}, so it was deleted: "
                     "run the same command again, or give another server with --url"
                 ) from error
-            resumed = False  # what was there before may have been the fault: once more, from the first byte
+            resumed = False  # the old partial file may have been faulty: try once more from the first byte
         else:
             partial.unlink(missing_ok=True)
             return Path(path)
@@ -216,7 +216,7 @@ def _note(folder: Path, part: Package) -> Path:
 
 
 def _fetched_bytes(folder: Path, part: Package) -> int:
-    """Bytes of an archive that need not come again, as far as its size tells."""
+    """Bytes of an archive that need not be fetched again, judging by its size."""
     whole, partial = (_size(folder / "archives" / f"{part.file}{ending}") for ending in ("", ".part"))
     return part.size_bytes if whole == part.size_bytes else partial if partial <= part.size_bytes else 0
 
@@ -226,7 +226,7 @@ def _size(file: Path) -> int:
 
 
 def _sizes_below(root: Path) -> dict[str, int]:
-    """The size of every file below a folder, by its path relative to the folder's parent."""
+    """Return the size in bytes of every file below a folder, by its path relative to the folder's parent."""
     if not root.exists():
         return {}
     found: dict[str, int] = {}
@@ -243,13 +243,13 @@ def _sizes_below(root: Path) -> dict[str, int]:
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """Return the folder, or its nearest parent that exists."""
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """No other download into the folder meanwhile; what a killed one left behind half-made is cleared away."""
+    """Lock the folder against other downloads, and delete temporary files that a killed download left."""
     for name in ("archives", _NOTES):
         (folder / name).mkdir(parents=True, exist_ok=True)
     with (folder / _NOTES / "lock").open("wb") as lock:
@@ -274,4 +274,4 @@ def _remove_if_empty(folder: Path) -> None:
 
 def _unusable(folder: Path, error: OSError) -> InputError:
     where = error.filename or folder
-    return InputError(f"{where} cannot be used ({error.strerror or error}): mend that or choose another --to; {_AGAIN}")
+    return InputError(f"{where} cannot be used ({error.strerror or error}): fix that or choose another --to; {_AGAIN}")

@@ -1,8 +1,8 @@
-"""A downloader for pooch (https://www.fatiando.org/pooch) that goes on where a broken transfer stopped.
+"""A downloader for pooch (https://www.fatiando.org/pooch) that resumes a broken transfer.
 
-pooch's own starts again from the first byte, which for parts of 2 GB never ends on a poor line. What has come is kept
-in a `.part` file and the rest asked for with HTTP Range (RFC 9110, section 14); a server that knows no ranges answers
-with the whole file and the transfer starts anew.
+pooch's own downloader starts again from the first byte, so parts of 2 GB never finish over a poor connection. This one
+keeps the received bytes in a `.part` file and requests the rest with HTTP Range (RFC 9110, section 14). A server
+without range support sends the whole file, and the transfer starts over.
 """
 
 import os
@@ -17,33 +17,33 @@ from typing import Any, BinaryIO
 import requests
 
 _TIMEOUT_S = (20.0, 60.0)
-_BLOCK_BYTES = 1 << 14  # small: what came of a block is lost when the connection breaks within it
+_BLOCK_BYTES = 1 << 14  # small: if the connection breaks, the current block is lost
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _TRY_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 
 
 class TransferBroken(Exception):
-    """A transfer that may go on when it is tried again."""
+    """A transfer failed, but a retry may succeed."""
 
 
 class TransferRefused(Exception):
-    """A transfer that will not work however often it is tried."""
+    """A transfer failed, and retries will not help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resuming:
-    """Fetches one file of a known size into `part`, and hands it to pooch when it is whole."""
+    """Fetch one file of a known size into `part`, and pass it to pooch when it is complete."""
 
     part: Path
     size_bytes: int
     progress: Callable[[int, int], None]
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:
-        """Fetch what is not there yet, then link `output_file` to it (`part` stays until pooch has checked it).
+        """Fetch the missing bytes, then hard-link `output_file` to `part` (kept until pooch has checked it).
 
         Raises:
-            TransferBroken: the connection or the server failed; `part` keeps what came.
-            TransferRefused: the server does not have the file or has one of another size, or `url` is not a URL.
+            TransferBroken: the connection or the server failed; `part` keeps the received bytes.
+            TransferRefused: the server does not have the file, its size differs, or `url` is not a URL.
         """
         if self._have_bytes() > self.size_bytes:
             self.part.unlink()
@@ -51,7 +51,7 @@ class Resuming:
             try:
                 self._fetch(url)
             except requests.RequestException as error:
-                if isinstance(error, ValueError):  # an address that requests cannot read
+                if isinstance(error, ValueError):  # an address that requests cannot parse
                     raise TransferRefused(str(error)) from error
                 raise TransferBroken(f"the connection failed ({_reason(error)})") from error
         Path(output_file).unlink(missing_ok=True)
@@ -74,7 +74,7 @@ class Resuming:
             raise TransferBroken(f"the server stopped after {self._have_bytes():,} of {self.size_bytes:,} bytes")
 
     def _start(self, answer: requests.Response, have: int) -> int:
-        """Where the server's bytes belong: at `have`, or at 0 when it sends the whole file."""
+        """Return the offset of the server's bytes: `have`, or 0 if it sends the whole file."""
         status = answer.status_code
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRY_AGAIN:
             if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -106,11 +106,13 @@ class Resuming:
 
     def _check_size(self, said_bytes: int) -> None:
         if said_bytes != self.size_bytes:
-            raise TransferRefused(f"the server has {said_bytes:,} bytes of it, published are {self.size_bytes:,}")
+            raise TransferRefused(
+                f"the file on the server has {said_bytes:,} bytes, the published one {self.size_bytes:,}"
+            )
 
 
 def _reason(error: Exception) -> str:
-    """The innermost cause of a failed request in its own words; those around it repeat the address."""
+    """Return the message of the innermost cause of a failed request; the outer ones only repeat the address."""
     cause: BaseException = error
     while cause.__context__ is not None:
         cause = cause.__context__

@@ -1,4 +1,4 @@
-"""The archives that a public data set comes in: where they are, their sizes and md5, what they take unpacked.
+"""The archives of public data sets: their addresses, sizes, md5 and unpacked sizes.
 
 The table is `tau_packages.toml`, from Zenodo's records and dcase_util (https://github.com/DCASE-REPO/dcase_util).
 """
@@ -22,9 +22,9 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageSet:
-    """A data set as its archives: all unpack into the folder `root`. `spec` is how `--data` names its kind.
+    """The archives of a data set. All unpack into the folder `root`. `spec` is the kind of set for `--data`.
 
-    `unpacked_bytes` is about what all of it takes unpacked.
+    `unpacked_bytes` is the approximate size of the whole set unpacked.
     """
 
     name: str
@@ -38,7 +38,7 @@ class PackageSet:
 
     @property
     def size_bytes(self) -> int:
-        """All archives together."""
+        """Total size of the archives."""
         return sum(package.size_bytes for package in self.packages)
 
 
@@ -48,16 +48,16 @@ class _Table:
 
 
 def package_sets() -> tuple[PackageSet, ...]:
-    """Every data set that `launch/data.py download` knows."""
+    """Return every data set that `launch/data.py download` can fetch."""
     text = resources.files("asc.data.download").joinpath("tau_packages.toml").read_text("utf-8")
     return build(_Table, tomllib.loads(text)).sets
 
 
 def package_set(name: str) -> PackageSet:
-    """The data set of this name.
+    """Return the data set with this name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such data set.
     """
     sets = {each.name: each for each in package_sets()}
     if name not in sets:

@@ -1,9 +1,9 @@
-"""Is a data set on disk whole? Its metadata, and each file against them: missing, extra or damaged.
+"""Verify that a data set on disk is complete: check its metadata, and find missing, extra and damaged files.
 
-Every file is decoded to its end. It is damaged when it is empty, unreadable or cut off. TAU's clips are all of one
-length (10 s or 1 s, some a few samples more) and rate, so one that differs from most of its set is damaged as well.
-Most of the set decides, not the published length, so that a set cut or resampled as a whole passes; what it has instead
-is told.
+Every file is decoded to its end. A file is damaged if it is empty, unreadable or cut off. TAU's clips all have the same
+rate and length (10 s or 1 s, some a few samples more), so a clip that differs from most of its set is damaged too.
+Clips are compared with the rest of the set, not with the published length. So a set that was cut or resampled as a
+whole passes, with a note.
 """
 
 from collections import Counter
@@ -29,12 +29,12 @@ _LENGTH_SHARE = 0.01
 _TAU_HZ = 44_100
 _TAU_S = {"tau2020": 10, "tau2022": 1}
 _PUBLISHED_CLIPS = {"tau2020": (23_035, 13_962, 2_968), "tau2022": (230_350, 139_620, 29_680)}  # all, train, test
-_THREADS = 8  # they wait for the disk more than they compute
+_THREADS = 8  # more than cores, since threads mostly wait for the disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damaged:
-    """A file that cannot be used, and why."""
+    """An unusable file, and the reason."""
 
     path: str
     problem: str
@@ -42,9 +42,9 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What was found. `wrong` is what the metadata contradict themselves in; paths are relative to `root`.
+    """The result of a check. `wrong` lists faults of the metadata; paths are relative to `root`.
 
-    `parts` and `devices` count the listed clips; "neither" are those in no part.
+    `parts` and `devices` count the listed clips; the part "neither" is for clips in no part.
     """
 
     spec: str
@@ -64,23 +64,23 @@ class Verified:
         return not (self.missing or self.extra or self.damaged or self.wrong)
 
     def summary(self) -> str:
-        """What there is of each kind, in a few words."""
+        """Count the findings of each kind, in a few words."""
         kinds = {"missing": self.missing, "extra": self.extra, "damaged": self.damaged, "wrong metadata": self.wrong}
-        return ", ".join(f"{len(names):,} {kind}" for kind, names in kinds.items() if names) or "nothing is amiss"
+        return ", ".join(f"{len(names):,} {kind}" for kind, names in kinds.items() if names) or "no fault found"
 
 
 def verify(spec: str, *, group_from: str | None = None, progress: Progress | None = None) -> Verified:
-    """Check the data set that `--data` names; `progress` is told (files looked at, in all).
+    """Verify a `--data` set; `progress` is called with (files checked, total files).
 
     Raises:
-        InputError: no such set, one that has no files, or one whose names `group_from` does not fit.
+        InputError: the set does not exist or has no files (it is generated), or `group_from` does not fit its names.
     """
     scheme, _, place = spec.partition(":")
     edition = next((each for each in EDITIONS if each == scheme and place), None)
     if edition is None:
         return _verify_other(DataChoice(spec, group_from=group_from), progress)
     if group_from is not None:
-        raise InputError(f"{spec} names the groups of its clips itself: leave --group-from {group_from} out")
+        raise InputError(f"{spec} already has groups: leave --group-from {group_from} out")
     metadata = read_metadata(find_root(Path(place).expanduser(), edition), edition)
     there = audio_files(metadata.root)
     listed = tuple(dict.fromkeys(metadata.paths))
@@ -102,7 +102,7 @@ def verify(spec: str, *, group_from: str | None = None, progress: Progress | Non
 
 
 def _verify_other(choice: DataChoice, progress: Progress | None) -> Verified:
-    """A set of another kind: its reader says what is wrong with its table; the files it lists are looked at."""
+    """Verify a set that is not TAU: its reader raises faults of its table; the listed files are checked here."""
     manifest, spec = load_manifest(choice), choice.spec
     if isinstance(manifest.source, Synthetic):
         raise InputError(f"{spec} is generated, so there is nothing to verify: give a set on disk, such as csv:FILE")
@@ -157,7 +157,7 @@ def _damaged(files: Mapping[str, Heard | AudioProblem]) -> dict[str, str]:
 
 
 def _outliers(files: Mapping[str, Heard | AudioProblem]) -> dict[str, str]:
-    """Files whose rate or length is not that of most others."""
+    """Find files whose rate or length differs from most others."""
     good = {path: heard.header for path, heard in files.items() if isinstance(heard, Heard)}
     if not good:
         return {}
@@ -180,14 +180,14 @@ def _typical(headers: Sequence[Header]) -> tuple[int, float]:
 
 
 def _other_counts(metadata: Metadata, edition: Edition) -> tuple[str, ...]:
-    """A note where a development set lists other numbers of clips than the published one."""
+    """Note if the clip counts of a development set differ from the published ones."""
     parts = _parts(metadata)
     found = (len(set(metadata.paths)), parts.get("train", 0), parts.get("test", 0))
     if metadata.unlabelled or found == _PUBLISHED_CLIPS[edition]:
         return ()
     clips, train, test = _PUBLISHED_CLIPS[edition]
     return (
-        f"the published set lists {clips:,} clips, {train:,} of them train and {test:,} test: this is another list",
+        f"the published set lists {clips:,} clips, {train:,} of them train and {test:,} test: this one differs",
     )
 
 
@@ -204,7 +204,7 @@ def _unlike_published(files: Mapping[str, Heard | AudioProblem], published_s: fl
 
 
 def lines(verified: Verified, at_most: int = 5) -> list[str]:
-    """The findings for people: counts, and the first names of each kind."""
+    """Describe the findings: counts, and the first `at_most` names of each kind."""
     parts = ", ".join(f"{count:,} {part}" for part, count in verified.parts.items())
     told = [f"{verified.root}: {verified.listed:,} clips listed ({parts})"]
     if set(verified.devices) > {"unknown"} or len(verified.devices) > 1:
@@ -220,11 +220,11 @@ def lines(verified: Verified, at_most: int = 5) -> list[str]:
 
 
 def advice(verified: Verified) -> str:
-    """The sentence for a set that is not whole: what is amiss, and what to do."""
-    found = f"{verified.spec} is not whole ({verified.summary()})"
+    """Say, for an incomplete set, what is wrong and what to do."""
+    found = f"{verified.spec} is not complete ({verified.summary()})"
     scheme = verified.spec.partition(":")[0]
     if scheme not in EDITIONS:
-        return f"{found}: mend these files or leave them out"
+        return f"{found}: repair these files or leave them out"
     steps = []
     if verified.wrong:
         steps.append(f"check that it is a set of {scheme} and put back its published metadata")
@@ -239,5 +239,5 @@ def advice(verified: Verified) -> str:
 def _fetching(root: Path) -> str:
     name = next((each.name for each in package_sets() if each.root == root.name), None)
     if name is None or not was_downloaded(root.parent):
-        return f"put back what lacks, or fetch the set with {command('data')} download"
-    return f"run {command('data')} download {name} --to {root.parent}, which fetches only the parts that lack files"
+        return f"restore the missing files, or fetch the set with {command('data')} download"
+    return f"run {command('data')} download {name} --to {root.parent}, which fetches only the parts with missing files"

@@ -69,10 +69,10 @@ LINK, DEVICE, REGULAR = stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o600, stat.S_IFREG
         (member("\\\\host\\out.txt"), "which would leave the folder"),
         (member("set/link", mode=LINK), "which is a link or a device"),
         (member("set/device", mode=DEVICE), "which is a link or a device"),
-        (member("set//x"), "which is no usable file name"),
-        (member("./x"), "which is no usable file name"),
-        (member("set/a\nb"), "which is no usable file name"),
-        (member("set/" + "n" * 300), "which is no usable file name"),
+        (member("set//x"), "which is not a usable file name"),
+        (member("./x"), "which is not a usable file name"),
+        (member("set/a\nb"), "which is not a usable file name"),
+        (member("set/" + "n" * 300), "which is not a usable file name"),
     ],
 )
 def test_a_member_that_is_not_a_plain_file_in_the_folder_is_refused(
@@ -80,7 +80,7 @@ def test_a_member_that_is_not_a_plain_file_in_the_folder_is_refused(
 ) -> None:
     archive = write(tmp_path / "a.zip", (member("set/good.txt", mode=REGULAR), b"good"), (bad, b"/etc/passwd"))
     before = everything(tmp_path)
-    with pytest.raises(InputError, match=f"a.zip has the member .*, {reason}: nothing of it was unpacked"):
+    with pytest.raises(InputError, match=f"a.zip has the member .*, {reason}: nothing was unpacked"):
         unpack(archive, folder, workspace=folder / "work")
     assert everything(tmp_path) == before
 
@@ -88,7 +88,7 @@ def test_a_member_that_is_not_a_plain_file_in_the_folder_is_refused(
 def test_a_name_with_a_nul_is_not_cut_at_it(tmp_path: Path, folder: Path) -> None:
     archive = write(tmp_path / "a.zip", ("set/good.txt#../x", b"good"))
     archive.write_bytes(archive.read_bytes().replace(b"#", b"\0"))
-    with pytest.raises(InputError, match="a.zip has the member .*which is no usable file name"):
+    with pytest.raises(InputError, match="a.zip has the member .*which is not a usable file name"):
         unpack(archive, folder, workspace=folder / "work")
     assert everything(folder) == []
 

@@ -53,7 +53,7 @@ def test_a_whole_tree(whole: Path) -> None:
     assert found.parts == {"train": 30, "test": 10, "neither": 10} and found.devices == {"a": 50}
     assert told == [(done, 50) for done in range(1, 51)]
     assert found.notes == (
-        "the published set lists 23,035 clips, 13,962 of them train and 2,968 test: this is another list",
+        "the published set lists 23,035 clips, 13,962 of them train and 2,968 test: this one differs",
         "the clips are 0.113 s at 44,100 Hz, the published ones 10 s at 44,100 Hz",
     )
     assert lines(found)[0] == f"{whole}: 50 clips listed (30 train, 10 test, 10 neither)"
@@ -126,13 +126,13 @@ def test_sets_of_other_kinds(tiny_csv: Path, tmp_path: Path) -> None:
     (copy / "up_slow-03-1.wav").write_bytes(b"")
     broken = verify(f"csv:{copy / 'meta.csv'}")
     assert broken.damaged == (Damaged(path="up_slow-03-1.wav", problem="empty file"),)
-    assert advice(broken).endswith("is not whole (1 damaged): mend these files or leave them out")
+    assert advice(broken).endswith("is not complete (1 damaged): repair these files or leave them out")
     (copy / "up_slow-03-1.wav").unlink()
     with pytest.raises(InputError, match="that do not exist"):
         verify(f"csv:{copy / 'meta.csv'}")
     with pytest.raises(InputError, match="is generated, so there is nothing to verify"):
         verify("synthetic")
-    with pytest.raises(InputError, match="names no place"):
+    with pytest.raises(InputError, match="has no path"):
         verify("tau2020:")
 
 
@@ -143,10 +143,10 @@ def test_advice_names_the_command_that_mends(tree: Path) -> None:
 
     damaged, extra = (Damaged(path="x", problem="cut off"),), ("y",)
     assert advice(found(missing=("x",))).endswith(
-        "(1 missing): put back what lacks, or fetch the set with python launch/data.py download"
+        "(1 missing): restore the missing files, or fetch the set with python launch/data.py download"
     )
     (tree.parent / ".asc-download").mkdir()
     assert advice(found(damaged=damaged, extra=extra)).endswith(
         "(1 extra, 1 damaged): delete the damaged and extra files, then run "
-        f"python launch/data.py download tau2020 --to {tree.parent}, which fetches only the parts that lack files"
+        f"python launch/data.py download tau2020 --to {tree.parent}, which fetches only the parts with missing files"
     )
