@@ -53,7 +53,7 @@ def test_trials_whose_workers_the_memory_monitor_stops_go_on_from_their_checkpoi
     assert_whole(bench, "short")
     for trial in ("t000", "t001"):
         assert retries(run, trial) == ["memory ran short, and Ray stopped its worker"]
-    assert "t000: memory ran short, and Ray stopped its worker; it goes on after epoch" in err
+    assert "t000: memory ran short, and Ray stopped its worker; it resumes after epoch" in err
 
 
 def test_a_trial_that_is_too_large_on_its_own_fails_with_the_third_attempt_and_the_search_goes_on(
