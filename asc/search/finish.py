@@ -81,8 +81,8 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
     """Write the leaderboard (bytes as `rule` counts them) and the best network, then journal the end of the run.
 
     Raises:
-        InputError: the best trial's model file is missing, damaged, or in a bucket that cannot be reached. The end of the
-            run is journalled first.
+        InputError: the best trial's model file is missing, damaged, or in a bucket that cannot be reached. The end of
+            the run is journalled first.
     """
     record, folder = conductor.record, conductor.journal.path.parent
     conductor.sweep()
