@@ -107,8 +107,8 @@ def check_room(found: Need, *, cache: Path, storage: Path) -> None:
         free = shutil.disk_usage(place).free
         if size > free:
             raise InputError(
-                f"the search needs up to {_size(size)}, but {place} has {_size(free)} free: free some space, "
-                "give fewer --trials, or name another --storage or --cache"
+                f"the search needs up to {_size(size)}, but {place} has {_size(free)} free: "
+                "free some space, give fewer --trials, or name another --storage or --cache"
             )
 
 

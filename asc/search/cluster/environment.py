@@ -13,7 +13,7 @@ _QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     # Tune's own state of all trials, which nobody reads: saved only at the start and at the end.
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),
-    # A worker may still be busy after its function's last report. If it cannot be reset in time, its next trial is lost.
+    # A worker may still be busy after its function's last report; if it is not reset in time, its next trial is lost.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
     # How long Ray waits for its own node to start. The default of 30 s is too short for a busy machine.
     "RAY_raylet_start_wait_time_s": "120",

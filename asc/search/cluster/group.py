@@ -2,8 +2,8 @@
 
 https://docs.ray.io/en/latest/train/user-guides/hyperparameter-optimization.html: Tune's function starts the group in
 separate processes and passes on what the first worker reports. Ray Train places the processes and ends them. asc does
-the rest: checkpoints; retries, because Train must not retry what Tune counts; and the connection between the workers,
-because torch's default listens on every interface.
+the rest: checkpoints; retries, which the conductor counts; and the connection between the workers, because torch's
+default listens on every interface.
 """
 
 import datetime

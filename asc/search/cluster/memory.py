@@ -81,14 +81,14 @@ class Headroom:
         self._patient_until_s = now_s + _PATIENCE_S
         if again and not alone and not self._lowered and self.limit > 1:
             self.limit, self._lowered = self.limit - 1, True
-            self._say(f"memory ran short again: {self.limit} trials at a time from now on")
+            self._say(f"memory ran short again: {self.limit} at a time from now on")
         return alone and not self._is_short()
 
     def gave_up(self) -> None:
         """Restore the limit: the trial that was too large on its own has failed."""
         if self.limit < self._most:
             self.limit = self._most
-            self._say(f"the trial that took the memory has failed: {self.limit} trials at a time again")
+            self._say(f"the trial that took the memory has failed: {self.limit} at a time again")
 
 
 def is_short_here() -> bool:
