@@ -1,8 +1,8 @@
 """Every decision of a search, made in one place and journalled before Ray acts on it.
 
-Ray's searcher, scheduler and callback (`ray_adapters.py`) only pass on what they hear. A conductor made from the
-journal of a search that was cut off goes on where that one ended: finished trials are told to a fresh study, the rungs
-are filled, and unfinished trials are queued first (design decision 7).
+Ray's searcher, scheduler and callback (`ray_adapters.py`) only pass events on. A conductor that is given the journal of
+an interrupted search continues it: finished trials are told to a fresh study, the rungs are refilled, and unfinished
+trials are queued first (design decision 7).
 """
 
 import dataclasses
@@ -35,13 +35,13 @@ from asc.topology.describe import short_name
 from asc.typed import Scalar
 
 ATTEMPTS = 3
-# However little a trial was to blame: it would else be handed out for ever.
+# Even losses that were not the trial's fault count here: otherwise it could be handed out for ever.
 _MOST_LOSSES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """A trial for a worker: its config, and how many epochs of it the journal already holds."""
+    """A trial for a worker: its config, and how many of its epochs are already in the journal."""
 
     trial: str
     experiment: Experiment
@@ -49,12 +49,12 @@ class Assignment:
 
 
 class Conductor:
-    """Asks, repairs, queues, compares and ends trials; the journal sees each event first."""
+    """Asks for, repairs, queues, compares and ends trials; each event is written to the journal first."""
 
     def __init__(
         self, *, journal: Journal, space: Space, settings: SearchSettings, base: Experiment, budget: Budget
     ) -> None:
-        """Take up the search where its journal stands; `base` is trial 0 before repair."""
+        """Start or continue the search from its journal; `base` is the config of trial 0 before repair."""
         self.journal, self.record = journal, fold(journal.entries)
         journal.listeners.insert(0, lambda entry: add(self.record, entry))
         self._space, self._settings, self._base, self._budget = space, settings, base, budget
@@ -75,7 +75,7 @@ class Conductor:
 
     @property
     def running(self) -> tuple[str, ...]:
-        """Names of the trials that workers have."""
+        """Names of the trials that workers are training."""
         return tuple(self._names.values())
 
     @property
@@ -84,7 +84,7 @@ class Conductor:
         return not self._queue and (self._exhausted or len(self.record.trials) >= self._settings.trials)
 
     def next_trial(self, worker: str) -> Assignment | None:
-        """A trial for a worker: an unfinished one first, else a new point; None where `done`."""
+        """A trial for a worker: an unfinished one first, else a new point. None if the search is done or halted."""
         if self.problem is not None:
             return None
         if self._queue:
@@ -106,7 +106,7 @@ class Conductor:
         )
 
     def epoch_done(self, worker: str, metrics: EpochMetrics) -> bool:
-        """Journal an epoch; whether early stopping ends the trial here. An epoch heard before is passed over."""
+        """Journal an epoch and return whether early stopping ends the trial here; skip an epoch already journalled."""
         name = self._names[worker]
         trial = self.record.trials[name]
         if metrics.epoch in trial.epochs or trial.ended is not None:
@@ -137,7 +137,7 @@ class Conductor:
         )
 
     def diverged(self, worker: str, epoch: int) -> None:
-        """Journal the end of a trial whose loss was no longer a number."""
+        """Journal the end of a trial whose loss became NaN or infinite."""
         name = self._names[worker]
         self._end(
             name,
@@ -151,22 +151,22 @@ class Conductor:
         )
 
     def left(self, worker: str) -> None:
-        """The worker is free; its trial, if it has not ended, stays unfinished in the journal."""
+        """Free the worker. Its trial, if it has not ended, stays unfinished in the journal."""
         self._names.pop(worker, None)
 
     def epochs_of(self, worker: str) -> tuple[str, int] | None:
-        """A worker's trial and the last epoch of it in the journal; None where it has none that is under way."""
+        """A worker's trial and that trial's last epoch in the journal; None if the worker has no unfinished trial."""
         name = self._names.get(worker)
         if name is None or self.record.trials[name].ended is not None:
             return None
         return name, max(self.record.trials[name].epochs, default=0)
 
     def lost(self, worker: str, reason: str, *, blame: bool = True, advice: str = "") -> bool:
-        """Journal that a worker lost a trial, which is the next one to be handed out; whether it failed instead.
+        """Journal that a worker lost its trial and queue the trial next, or fail it; return whether it failed.
 
-        `advice` is said of one that failed.
-        A trial fails that was to blame `ATTEMPTS` times in a row without a new epoch. The process counts, not the
-        journal: after a resume each trial has all its attempts again.
+        A trial fails when it was to blame `ATTEMPTS` times in a row without completing another epoch; `advice` is then
+        appended to the reason. Attempts are counted in this process only: after a resume each trial has all of them
+        again.
         """
         found = self.epochs_of(worker)
         if found is None:
@@ -182,11 +182,11 @@ class Conductor:
         return False
 
     def halt(self, problem: str) -> None:
-        """End the whole search, for any trial would meet the same; those under way stay unfinished."""
+        """End the whole search because every trial would meet this problem; running trials stay unfinished."""
         self.problem = self.problem or problem
 
     def failed(self, worker: str, reason: str) -> None:
-        """Journal the end of a trial whose worker failed for good."""
+        """Journal that a worker's trial failed and is not tried again."""
         name = self._names.pop(worker, None)
         if name is None or self.record.trials[name].ended is not None:
             return
@@ -197,11 +197,11 @@ class Conductor:
         )
 
     def _compare(self, name: str, metrics: EpochMetrics) -> bool:
-        """On a rung, journal how a trial compares; whether it ends here."""
+        """If the epoch is a rung, journal how the trial compares; return whether the trial ends here."""
         if metrics.epoch not in self._rungs.recorded:
             return False
         worse = self._rungs.stops(name, metrics.epoch, metrics.valid_log_loss)
-        # The reference always runs to its end: what a search gained is measured against it.
+        # The reference is never stopped, because the gain of the search is measured against it.
         stops = worse and not self.record.trials[name].asked.reference
         self.journal.append(
             RungReached(trial=name, epoch=metrics.epoch, log_loss=metrics.valid_log_loss, stopped=stops)
@@ -227,19 +227,19 @@ class Conductor:
             self._sampler.tell(self._handles.pop(name), _told(self.record.trials[name]))
 
     def _sweep(self, name: str) -> None:
-        """Remove what a trial that ended leaves beside its model: checkpoints, halves of files of killed workers."""
+        """Remove all files of an ended trial but its model: checkpoints, and partial files of killed workers."""
         for path in [*self._folder(name).glob("*.safetensors"), *self._folder(name).glob(".*.tmp")]:
             if path.name != MODEL_FILE:
                 path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Remove the checkpoints of all trials that have ended, also those that a worker wrote after it was stopped."""
+        """Remove the checkpoints of all ended trials, also those that a worker wrote after its trial was stopped."""
         for name, trial in self.record.trials.items():
             if trial.ended is not None:
                 self._sweep(name)
 
     def _ask_reference(self) -> str | None:
-        """Trial 0, once; None afterwards, or where the reference fits at no width."""
+        """Trial 0, once; None afterwards, or if the reference does not fit at any width."""
         if self.record.trials or self.record.refused:
             return None
         candidate = repair(self._base, self._space, {}, self._budget)
@@ -270,7 +270,7 @@ class Conductor:
         return None
 
     def _twin(self, candidate: Candidate | None) -> TrialRecord | None:
-        """The trial that has the config of a candidate, unless it failed."""
+        """The trial with the same config as a candidate, unless that trial failed."""
         if candidate is None:
             return None
         config = candidate.experiment.flat()
@@ -304,7 +304,7 @@ class Conductor:
         return name
 
     def _replay(self) -> None:
-        """Bring sampler and rungs to where the journal ends, in its order, and queue the trials that it leaves open."""
+        """Replay the journal into the sampler and the rungs, in order, and queue its unfinished trials."""
         ended: set[str] = set()
         for entry in list(self.journal.entries):
             match entry.event:
@@ -330,7 +330,7 @@ class Conductor:
             self._handles[asked.trial] = self._sampler.begin(asked.point)
 
     def _settle(self, name: str) -> bool:
-        """Make the decision that a process was killed before: a rung not compared, a stop not carried out."""
+        """Compare at a rung or carry out a stop that a killed process left undone; return whether the trial ended."""
         trial = self.record.trials[name]
         compared = {rung.epoch: rung for rung in trial.rungs}
         for epoch, metrics in sorted(trial.epochs.items()):
@@ -349,7 +349,7 @@ class Conductor:
 
 
 def trial_folder(run_folder: Path, name: str) -> Path:
-    """Where a trial keeps its checkpoints and its model."""
+    """The folder of a trial's checkpoints and model."""
     return run_folder / TRIALS_FOLDER / name
 
 
@@ -358,7 +358,7 @@ def _hash(config: Mapping[str, Scalar]) -> int:
 
 
 def _told(trial: TrialRecord) -> Told:
-    """What the sampler hears of a trial: nothing usable of one that failed or is not over."""
+    """What the sampler is told about a trial; unusable if the trial failed or has not ended."""
     if trial.ended is None or trial.ended.outcome == "failed":
         return Told(usable=False)
     if trial.ended.outcome == "diverged":

@@ -1,18 +1,18 @@
-"""How much disk a search needs at most, from its configs alone, and whether there is room: said before it starts.
+"""An upper bound on the disk space of a search, computed from its configs before it starts, and a check for room.
 
-Three parts: the packed audio in the cache; the checkpoints of the trials that run at a time; and what is kept, for
-every trial its model, its lines in the journal and the leaderboards, its rows in MLflow's database. What a checkpoint
-and a model take is counted on the largest network that the space and the budget allow; the other figures were measured
-on searches of 4 to 12 trials with 24 to 240 epochs in all, and are rounded up:
+The bound has three parts: the packed audio in the cache; the checkpoints of the trials that run at the same time; and
+what is kept of every trial, namely its model, its lines in the journal and the leaderboards, and its rows in MLflow's
+database. The sizes of checkpoints and models are those of the largest network that the space and the budget allow. The
+other figures were measured on searches of 4 to 12 trials with 24 to 240 epochs in all, and are rounded up:
 
-- the journal: 302 to 307 bytes an epoch; a trial 500 bytes, and twice its config
-- MLflow's database: 0.95 MB empty, 16.3 KB a trial with a config of 37 keys, 1.4 KB an epoch; while it writes, a
-  journal of its own of up to 0.2 MB
-- the best model in MLflow's registry: 0.6 MB beside the model file, nearly all of it the code of asc that serves it
-- leaderboards: 0.8 KB a trial; Ray Tune's own state, removed at the end: 28 to 32 KB a trial
-- a model beside its tensors: its header (`asc.size.file_layout`)
+- the journal: 302 to 307 bytes per epoch; 500 bytes per trial, plus twice its config
+- MLflow's database: 0.95 MB empty, 16.3 KB per trial with a config of 37 keys, 1.4 KB per epoch; up to 0.2 MB for
+  its own journal while it writes
+- the best model in MLflow's registry: 0.6 MB beside the model file, nearly all of it asc's code to serve the model
+- leaderboards: 0.8 KB per trial; Ray Tune's own state, removed at the end: 28 to 32 KB per trial
+- a model file: its tensors and its header (`asc.size.file_layout`)
 
-Ray's logs, below /tmp/ray, are not in it.
+Ray's logs, under /tmp/ray, are not counted.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ _REGISTERED = 800_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """Bytes of a search, at most: the packed audio, what there is only while it runs, and what is kept of it."""
+    """Upper bounds in bytes: the packed audio, the files that exist only while the search runs, and what is kept."""
 
     audio_bytes: int
     audio_there: bool
@@ -56,18 +56,18 @@ class Need:
 
     @property
     def total_bytes(self) -> int:
-        """All of it; audio that is packed already takes no more room."""
+        """The sum; audio that is already packed needs no more room."""
         return self.running_bytes + self.kept_bytes + (0 if self.audio_there else self.audio_bytes)
 
 
 def need(plan: Plan, cache: Path, *, ended: int = 0) -> Need:
-    """What a search needs beyond what is there, `ended` of its trials having ended in an earlier process."""
+    """What a search still needs, when `ended` of its trials ended in an earlier process."""
     audio = store_size(plan.manifest, sample_rate_hz=plan.base.front_end.sample_rate_hz, cache=cache)
     largest, scale = _largest(plan)
     last, best = _checkpoint_bytes(largest.experiment)
     model = round(scale * _model_bytes(plan, largest))
     trials = max(0, plan.settings.trials - ended)
-    # A file is replaced by a second one beside it, so for a moment there are two of the last checkpoint.
+    # A new file is written beside the old one before it replaces it, so the last checkpoint briefly exists twice.
     at_a_time = min(plan.settings.max_concurrent, trials) * (round(scale * (2 * last + best)) + model)
     kept = trials * (model + _trial_bytes(plan)) + 5 * model + _refused_bytes(plan, trials) + len(plan.space.text)
     return Need(
@@ -79,7 +79,7 @@ def need(plan: Plan, cache: Path, *, ended: int = 0) -> Need:
 
 
 def describe(found: Need, plan: Plan, *, cache: Path, storage: str) -> str:
-    """One line for people."""
+    """The need in one printed line."""
     audio, where = _size(found.audio_bytes), f"{cache}{'' if plan.settings.local else ' of each node'}"
     packed = f"; the {audio} of audio in {where} are packed already"
     return (
@@ -92,10 +92,10 @@ def describe(found: Need, plan: Plan, *, cache: Path, storage: str) -> str:
 
 
 def check_room(found: Need, *, cache: Path, storage: Path) -> None:
-    """Check that there is room here.
+    """Check that the file systems of `cache` and `storage` have room for the search.
 
     Raises:
-        InputError: there is not.
+        InputError: one of them does not.
     """
     wanted: dict[int, tuple[Path, int]] = {}
     audio = 0 if found.audio_there else found.audio_bytes
@@ -107,18 +107,18 @@ def check_room(found: Need, *, cache: Path, storage: Path) -> None:
         free = shutil.disk_usage(place).free
         if size > free:
             raise InputError(
-                f"the search needs up to {_size(size)}, but {place} has {_size(free)} free: make room there, or give "
-                "fewer --trials, or another --storage or --cache"
+                f"the search needs up to {_size(size)}, but {place} has {_size(free)} free: "
+                "free some space, give fewer --trials, or name another --storage or --cache"
             )
 
 
 def as_json(found: Need) -> dict[str, int | bool]:
-    """The figures as one object."""
+    """The figures as one JSON object, in bytes."""
     return {**dataclasses.asdict(found), "total_bytes": found.total_bytes}
 
 
 def _largest(plan: Plan) -> tuple[Candidate, float]:
-    """The largest network found with widths at their upper ends, and how much larger one that fits may be."""
+    """The largest network found with all widths at their upper bounds, and a factor for larger ones that may still fit."""
     rng, budget, space = random.Random(1), plan.budget, plan.space
     widest = {
         key: parameter.high
@@ -127,11 +127,11 @@ def _largest(plan: Plan) -> tuple[Candidate, float]:
     }
     points = [{}, *({**space.sample(rng), **widest} for _ in range(_DRAWS))]
     found = [candidate for point in points if (candidate := repair(plan.base, space, point, budget)) is not None]
-    # Where one point in a hundred fits, none of these may: the preview, which holds one at least, drew more.
+    # If few points fit, none of these may. The preview drew more points, and at least one of them fits.
     found = found or drawn(plan.base, space, budget)
 
     def larger(candidate: Candidate) -> float:
-        # Other widths may use up what a step of these leaves of the budget.
+        # Narrowing moves in steps and may leave part of the budget unused, which other widths could fill.
         room = limit_bytes(budget.rule, budget.kilobytes) / counted_bytes(budget.rule, candidate.cost.stored)
         return min(_FILLED, max(1.0, room)) if candidate.narrowed else 1.0
 
@@ -140,7 +140,7 @@ def _largest(plan: Plan) -> tuple[Candidate, float]:
 
 
 def _checkpoint_bytes(experiment: Experiment) -> tuple[int, int]:
-    """The last checkpoint of a whole training (network, Adam, masks) and the best one (network)."""
+    """Bytes of the last checkpoint at the end of training (network, Adam, masks) and of the best one (network)."""
     network = build_network(
         experiment.architecture, experiment.front_end, seed=0, storage=experiment.compression.storage
     )
@@ -154,13 +154,13 @@ def _checkpoint_bytes(experiment: Experiment) -> tuple[int, int]:
 
 
 def _model_bytes(plan: Plan, largest: Candidate) -> int:
-    """A model file: stored tensors, zeros included, and what it says of itself."""
+    """Bytes of a model file: stored tensors, zeros included, and the header."""
     header = LENGTH_BYTES + header_bytes(plan.base.architecture.classes)
     return header + largest.cost.stored.size_bytes + _BLOCK
 
 
 def _trial_bytes(plan: Plan) -> int:
-    """What is kept of a trial beside its model."""
+    """Bytes kept of a trial beside its model."""
     config = plan.base.flat()
     epochs = plan.base.schedule.epochs
     journal = _JOURNAL_TRIAL + 2 * len(json.dumps(config)) + _JOURNAL_EPOCH * epochs
@@ -169,14 +169,14 @@ def _trial_bytes(plan: Plan) -> int:
 
 
 def _refused_bytes(plan: Plan, trials: int) -> int:
-    """Lines of points that became no trial: twice those expected, and those after which a finite space is given up."""
+    """Journal bytes of refused points: twice those expected, plus the refusals that exhaust a finite space."""
     share = plan.preview.repairable_share
     finite = not any(isinstance(parameter, FloatRange) for parameter in plan.space.sampled.values())
     return round(_REFUSAL * (2 * trials * (1 - share) / share + (MOST_REFUSALS if finite else 0)))
 
 
 def _own_database(plan: Plan) -> bool:
-    """Whether MLflow's database is a file here."""
+    """Whether MLflow's database is a file on this machine."""
     return (plan.settings.mlflow_uri or "sqlite:").startswith("sqlite:")
 
 

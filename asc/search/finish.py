@@ -1,4 +1,4 @@
-"""The end of a search: leaderboard files, the best network under `best/`, and what to tell the person who waited."""
+"""The end of a search: leaderboard files, the best network under `best/`, and the messages for the user."""
 
 import contextlib
 import os
@@ -29,13 +29,13 @@ from asc.size.law import Cost, cost
 from asc.size.rules import Rule, counted_bytes
 
 _OUTAGE_S = 120.0
-# How the reasons begin for which a worker was lost though asc made no mistake.
+# The first words of reasons that are not a fault of asc.
 _OF_THE_MACHINE = ("it ran out of memory", "memory ran short", "its worker process died")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What came out: the ranking, the best trial and trial 0 where they were completed; bytes count by `rule`."""
+    """The results: the ranking, and the best trial and trial 0 if completed. Bytes are counted by `rule`."""
 
     ending: Ending
     folder: Path
@@ -46,19 +46,19 @@ class Summary:
     reference: TrialRecord | None
 
     def best_cost(self) -> Cost:
-        """What the best network stores and costs."""
+        """The size and compute cost of the best network."""
         assert self.best is not None, "ask only where there is a best trial"
         experiment = Experiment.from_flat(self.best.asked.config)
         return cost(experiment)
 
     def files(self) -> list[str]:
-        """What lies in the folder, for people."""
+        """The names of the result files in the folder, to print."""
         return [JOURNAL, LEADERBOARD_CSV, LEADERBOARD_JSON, *([f"{BEST_FOLDER}/"] if self.best is not None else [])]
 
     def last_reason(self) -> str:
-        """Why the last trial that did not complete ended."""
+        """Why the last incomplete trial ended."""
         reasons = [trial.ended.reason for trial in self.trials if trial.ended is not None and trial.ended.reason]
-        return reasons[-1] if reasons else "none got so far"
+        return reasons[-1] if reasons else "no trial has ended"
 
     def gained(self) -> str:
         """What the best trial gained over the reference, in one sentence."""
@@ -79,11 +79,11 @@ class Summary:
 
 
 def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Summary:
-    """Write the leaderboard (bytes as `rule` counts them) and the best network, then end the run in the journal.
+    """Write the leaderboard (bytes as `rule` counts them) and the best network, then journal the end of the run.
 
     Raises:
-        InputError: the best trial's model file is missing or damaged, or in a bucket that cannot be reached; the run is
-            ended in the journal all the same.
+        InputError: the best trial's model file is missing, damaged, or in a bucket that cannot be reached. The end of
+            the run is journalled first.
     """
     record, folder = conductor.record, conductor.journal.path.parent
     conductor.sweep()
@@ -115,9 +115,9 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
 
 @contextlib.contextmanager
 def rescued(conductor: Conductor, plan: Plan, say: Callable[[str], None]) -> Iterator[None]:
-    """Whatever ends the search before its end was written: write what is there, and say how to go on.
+    """If an exception ends the search early, write the results so far and say how to resume; then raise it again.
 
-    Even a full disk does not suppress the sentence.
+    The message appears even if the disk is full.
     """
     try:
         yield
@@ -128,7 +128,7 @@ def rescued(conductor: Conductor, plan: Plan, say: Callable[[str], None]) -> Ite
 
 
 def cut_off(conductor: Conductor, shown: contextlib.ExitStack, run: contextlib.ExitStack) -> NoReturn:
-    """End this process from a thread where Ray has died and holds the main one: leave the contexts of the run first."""
+    """Close the contexts of the run, then end this process, from a thread, because dead Ray blocks the main thread."""
     shown.close()
     sentence = _then_resume(conductor.problem or "", conductor.journal.path.parent)
     code = cli.FAILED
@@ -145,7 +145,7 @@ def cut_off(conductor: Conductor, shown: contextlib.ExitStack, run: contextlib.E
 
 def _rescue(conductor: Conductor, plan: Plan, say: Callable[[str], None]) -> None:
     folder = conductor.journal.path.parent
-    lies = f"what there is of the search lies in {folder}"
+    lies = f"the results so far are in {folder}"
     try:
         summary = finish(conductor, plan.space, "interrupted", plan.budget.rule)
         lies += f": {', '.join(summary.files())}"
@@ -167,14 +167,14 @@ def _fetch(bucket: Bucket, model: str, folder: Path) -> None:
 
 
 def halted(summary: Summary, problem: str) -> str:
-    """Why a search could not go on, and how it will, in one sentence."""
+    """One sentence: why the search stopped, and how to resume it."""
     return _then_resume(problem, summary.folder)
 
 
 def without_network(summary: Summary) -> int:
-    """Say in one sentence why a search that has ended has no network; its exit code: 1 where asc is at fault."""
+    """Say in one sentence why the search found no network; return the exit code, which is 1 if asc is at fault."""
     if not summary.trials:
-        what = "no point of the space became a trial: none is within the budget; raise --budget-kb or widen the space"
+        what = "no point of the space is within the budget: raise --budget-kb or widen the space"
     elif summary.ending == "out of time":
         what = _then_resume("time was up before a trial was trained to its end", summary.folder)
     else:
@@ -186,7 +186,7 @@ def without_network(summary: Summary) -> int:
 
 
 def _is_fault_of_ours(trial: TrialRecord) -> bool:
-    """Whether a trial failed by what its worker raised, each time again: a config that is wrong is not tried again."""
+    """Whether the worker raised the same error at each attempt. A config that is wrong fails without a retry."""
     ended, retries = trial.ended, trial.retries
     if ended is None or ended.outcome != "failed" or ended.reason is None or not retries:
         return False
@@ -198,7 +198,7 @@ def _then_resume(problem: str, folder: Path) -> str:
 
 
 def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterator[tuple[str, str]]:
-    """What to do next: a purpose and the command for it, in the order a person would want them."""
+    """What to do next: pairs of a purpose and its command, most urgent first."""
     folder = summary.folder
     model, config = (shlex.quote(str(folder / BEST_FOLDER / name)) for name in (MODEL_FILE, CONFIG_FILE))
     storage, name = storage_option(folder), shlex.quote(f"{folder.name}-best")
@@ -215,14 +215,14 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
             f"{command('train')} --config {config} {data}{groups}{fold}{data_seed}{storage} --name {name} "
             "--cycles 3 --epochs-per-cycle 120",
         )
-        yield "read its test figure, once", f"{command('evaluate')} {model} {data} --split test"
-        yield "hear what it says", f"{command('predict')} {model} FILE_OR_FOLDER"
-        yield "take it elsewhere", f"{command('export')} {model}"
+        yield "measure it on the test split, once", f"{command('evaluate')} {model} {data} --split test"
+        yield "label your own audio", f"{command('predict')} {model} FILE_OR_FOLDER"
+        yield "export it to another runtime", f"{command('export')} {model}"
     yield "browse the trials", browse
 
 
 def summary_json(summary: Summary, settings: SearchSettings) -> dict[str, Any]:
-    """What came out, as one object."""
+    """The results as one JSON object."""
     best = summary.best.ended if summary.best else None
     return {
         "name": summary.folder.name,

@@ -1,6 +1,6 @@
-"""The leaderboard: a run's journal as a ranking, as CSV, as JSON and as a table for people.
+"""The leaderboard: the trials of a run ranked, as CSV, as JSON and as a printed table.
 
-It holds no times, so that two equal searches give equal leaderboards; seconds are in the journal and in MLflow.
+It holds no times, so that two equal searches give equal leaderboards. Seconds are in the journal and in MLflow.
 """
 
 import csv
@@ -26,12 +26,13 @@ from asc.typed import Scalar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One trial. Completed ones are ranked by the stored network's validation log loss; the others have no rank.
+    """One trial. Completed trials are ranked by the stored network's validation log loss; the others have no rank.
 
-    A trial that was stopped shows the log loss and accuracy of its last epoch; `outcome` "unfinished" can be resumed.
-    `predicted_bytes` is what the rule counts by the size law, before training, `counted_bytes` the same on the trained
-    network; `size_bytes` is all that is stored, pruned zeros included. `calibrated` is None where no calibration was
-    asked for or the trial was not completed, False where it did not gain.
+    A trial that was not completed shows the log loss (nats) and accuracy (0 to 1) of its last epoch. One whose
+    `outcome` is "unfinished" can be resumed. `predicted_bytes` is what the rule counts before training, from the size
+    law; `counted_bytes` is what it counts on the trained network; `size_bytes` is everything stored, pruned zeros
+    included. `calibrated` is None if no calibration was asked for or the trial was not completed, and False if
+    calibration did not help.
     """
 
     rank: int | None
@@ -53,9 +54,9 @@ class Row:
 
 
 def leaderboard(record: RunRecord, space: Space, rule: Rule) -> list[Row]:
-    """All trials: completed ones by log loss, then stopped ones by how far and how well they got, then the rest.
+    """Rank all trials: completed ones by log loss, then the others by epochs trained (most first) and last log loss.
 
-    Bytes are those that the accounting rule counts.
+    Bytes are counted by `rule`.
     """
     completed = record.completed()
     others = [trial for trial in record.trials.values() if not trial.ended or trial.ended.outcome != "completed"]
@@ -81,7 +82,7 @@ def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """A table for a terminal of 80 columns; "@6" is the epoch a trial got to, "f16 25%" a pruned float16."""
+    """A table for 80 columns. "@6": the trial got to epoch 6. "f16 25%": float16 weights, 25% of them pruned."""
     drawn = Table(title=_TITLE, title_justify="left", box=SIMPLE_HEAD, padding=0)
     for name, justify in _COLUMNS:
         drawn.add_column(name, justify="right" if justify else "left", no_wrap=True)
@@ -149,7 +150,7 @@ def _row(rank: int | None, trial: TrialRecord, sampled: list[str], rule: Rule) -
 
 
 def _shown(key: str, sampled: list[str]) -> bool:
-    """Widths always (repair changes them), how weights are stored, and what was sampled, whole tuples included."""
+    """Whether a config key has a column: widths (repair changes them), weight storage, and everything sampled."""
     always = (*NARROWED, "compression.storage", "compression.prune_ratio", "calibration.method")
     return key.startswith(always) or any(key == s or key.startswith(f"{s}.") for s in sampled)
 

@@ -1,6 +1,6 @@
-"""What a person sees while a search runs: one line that stays (in a terminal), one line for each finished trial.
+"""The display of a running search: a live progress line (in a terminal) and one line per finished trial.
 
-It listens to the journal, so it shows what is on disk and nothing else.
+It listens to the journal, so it shows only what is on disk.
 """
 
 import time
@@ -16,10 +16,10 @@ from asc.size.rules import Rule, counted_bytes
 
 
 class LiveView(LiveLine):
-    """A context manager; `heard` is a listener of the journal."""
+    """A context manager that draws the live line; add `heard` to the listeners of the journal."""
 
     def __init__(self, console: Console, record: RunRecord, settings: SearchSettings, rule: Rule) -> None:
-        """`record` is kept up to date by the conductor, which hears of every entry first."""
+        """The conductor keeps `record` up to date: it hears of every journal entry first."""
         super().__init__(console)
         self._record, self._settings, self._rule = record, settings, rule
         self._started = time.monotonic()
@@ -28,12 +28,12 @@ class LiveView(LiveLine):
         self._bar = self._progress.add_task("", total=settings.trials)
 
     def heard(self, entry: Entry) -> None:
-        """Print a line for a trial that ended, and without a terminal also for one that begins."""
+        """Print a line for each trial that ends or is retried and, without a terminal, for each that begins."""
         match entry.event:
             case TrialEnded():
                 self._say(self._ended_line(self._record.trials[entry.event.trial]))
             case TrialRetried() as retried:
-                self._say(f"        {retried.trial}: {retried.reason}; it goes on after epoch {retried.epoch}")
+                self._say(f"        {retried.trial}: {retried.reason}; it resumes after epoch {retried.epoch}")
             case TrialAsked() if not self._console.is_terminal:
                 self._say(f"        {entry.event.title} begins")
 
@@ -47,7 +47,7 @@ class LiveView(LiveLine):
         match ended.outcome:
             case "completed":
                 assert ended.log_loss is not None and ended.accuracy is not None
-                fused = {None: "", True: ", calibrated", False: ", calibration did not gain"}[ended.calibrated]
+                fused = {None: "", True: ", calibrated", False: ", calibration did not help"}[ended.calibrated]
                 what = f"log loss {ended.log_loss:.3f}, accuracy {ended.accuracy:.1%}{fused}, {ended.seconds:.0f} s"
                 return f"{place}: {what} ({self._best()}; {self._time_left()})"
             case "stopped":
@@ -87,8 +87,8 @@ class LiveView(LiveLine):
         return "time left: not known yet" if left is None else f"about {clock(left)} left"
 
     def _share_running(self) -> float:
-        """The part of the running trials that is done, in trials."""
-        # A copy: the live line is drawn by a thread of its own while the search adds trials.
+        """How much of the running trials is done, in trials: two half-trained ones count 1."""
+        # A copy, because the thread that draws the live line reads it while the search adds trials.
         running = list(self._record.unfinished.values())
         return float(sum(len(trial.epochs) / self._total_epochs(trial) for trial in running))
 

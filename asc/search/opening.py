@@ -1,4 +1,4 @@
-"""A search before its first trial: a new one from its options, an old one from its journal."""
+"""Opens a search: a new one from its options, a resumed one from its journal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from asc.typed import Scalar
 
 
 def resumed_settings(record: RunRecord, given: Mapping[str, Scalar]) -> SearchSettings:
-    """The settings of a search that goes on; `given` holds options of this command line.
+    """The settings of a resumed search; `given` holds the options of this command line.
 
     Raises:
-        InputError: the run is no search, or an option is given that cannot change in mid-search.
+        InputError: the run is not a search, or an option is given that cannot change on resume.
     """
     if record.started.kind != "search":
         raise InputError(f"{record.started.name} is a training, not a search: resume it with {command('train')}")
@@ -36,16 +36,17 @@ def resumed_settings(record: RunRecord, given: Mapping[str, Scalar]) -> SearchSe
 
 
 def resumed_space(record: RunRecord) -> Space:
-    """The space that the search was started with, as its journal holds it."""
+    """The space that the search was started with, read from its journal."""
     name, _, text = (record.started.space or "").partition("\n")
     return parse_space(text, source=f"the journal of {record.started.name}", name=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """What a search starts from; `journal` is None for a new one, which has none before everything was checked.
+    """What a search starts from.
 
-    `ended` is how many trials ended before it goes on.
+    `journal` is None for a new search, which creates it only after all checks. `ended` counts the trials that had ended
+    before a resume.
     """
 
     settings: SearchSettings
@@ -56,10 +57,10 @@ class Opening:
 
 
 def opened(options: Options) -> Opening:
-    """The settings and the space that a command line asks for, from the journal with --resume.
+    """The settings and the space of a command line; with --resume they come from the journal.
 
     Raises:
-        InputError: anything is wrong with them, or the run to resume is not there.
+        InputError: one of them is wrong, or the run to resume does not exist.
     """
     if options.resume is None:
         return Opening(settings=options.settings(), space=load_space(options.space or "quick"))
@@ -79,10 +80,10 @@ def opened(options: Options) -> Opening:
 
 
 def begun(opening: Opening, options: Options, plan: Plan) -> Journal:
-    """The journal of a search, its start or its resumption written.
+    """The journal of a search, with its start or its resume written to it.
 
     Raises:
-        InputError: the name is taken, or the data are not those that the search began with.
+        InputError: the name is taken, or the data differ from those that the search began with.
     """
     digest = plan.manifest.digest
     if opening.journal is not None:

@@ -1,4 +1,4 @@
-"""What a search is about to do, without training: how many points fit, how large they are, how long it may take."""
+"""Previews a search without training: how many points fit, how large they are, how long the search may take."""
 
 import dataclasses
 import random
@@ -29,14 +29,14 @@ from asc.size.law import cost
 from asc.size.rules import counted_bytes, limit_bytes, rule
 
 _POINTS = 500
-# Rungs lie on the ends of cycles and classes are the data's, so trials that differ in them could not be compared.
+# Trials that differ in these could not be compared: rungs are at the ends of cycles, and the data set the classes.
 _SHARED = ("schedule.cycles", "schedule.epochs_per_cycle", "architecture.classes", "front_end.sample_rate_hz", "seed")
 _CLIPS_MEASURED = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """Over points drawn from the space: the share that fits as drawn, or after repair; sizes after repair; MACs."""
+    """Statistics of drawn points: shares that fit as drawn and after repair; sizes and MACs after repair."""
 
     points: int
     fit_share: float
@@ -49,7 +49,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A search that was checked: `base` is trial 0 before repair."""
+    """A search that passed its checks; `base` is the config of trial 0 before repair."""
 
     settings: SearchSettings
     space: Space
@@ -62,20 +62,20 @@ class Plan:
 def plan(settings: SearchSettings, space: Space, reference: Experiment | None = None) -> Plan:
     """Check everything that can be checked before audio is packed or Ray is started.
 
-    `reference` is given where a search goes on: the config of its trial 0 as it was, whatever became of the recipe.
+    `reference` is given on resume: the original config of trial 0 before repair, even if the recipe has changed since.
 
     Raises:
-        InputError: wrong data, rule, recipe or space, or a budget that no network of the space is within.
+        InputError: the data, rule, recipe or space is wrong, or no network of the space is within the budget.
     """
     budget = Budget(rule=rule(settings.rule), kilobytes=settings.budget_kb)
     for key in space.sampled:
         if key.startswith(_SHARED):
-            raise InputError(f"space {space.name} samples {key}, which all trials must share: give it one choice")
+            raise InputError(f"space {space.name} samples {key}, which all trials must share: give it one value")
     checked = settings.reference(space, classes=10) if reference is None else reference
     if checked.calibration.fit_on == "test" or "calibration.fit_on" in space.sampled:
         raise InputError(
-            "calibration.fit_on is test, but a search never opens the test fold and never ranks an optimistic network: "
-            f"use {command('train')} --calibrate-on-test"
+            "calibration.fit_on is test, but a search never opens the test fold: use "
+            f"{command('train')} --calibrate-on-test"
         )
     manifest = load_manifest(settings.choice)
     base = settings.reference(space, classes=len(manifest.labels)) if reference is None else reference
@@ -90,10 +90,10 @@ def plan(settings: SearchSettings, space: Space, reference: Experiment | None = 
 
 
 def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
-    """Draw points and size them.
+    """Draw points from the space and compute their sizes.
 
     Raises:
-        InputError: no point of the space, however small its widths, is within the budget, or a bound is out of range.
+        InputError: no point is within the budget even at its narrowest, or a bound of the space is out of range.
     """
     for key, parameter in space.sampled.items():
         for bound in () if isinstance(parameter, Choice) else (parameter.low, parameter.high):
@@ -114,14 +114,17 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
 
 
 def drawn(base: Experiment, space: Space, budget: Budget) -> list[Candidate]:
-    """Of the points that a preview draws, always the same ones, those that are within the budget, after repair."""
+    """The repaired points that are within the budget, out of a fixed random draw (always the same seed)."""
     rng = random.Random(0)
     candidates = [repair(base, space, space.sample(rng), budget) for _ in range(_POINTS)]
     return [candidate for candidate in candidates if candidate is not None]
 
 
 def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataChoice:
-    """Pack the audio where it is not packed yet, and say how workers find it (errors as `open_data`)."""
+    """Pack the audio if it is not packed yet; return the data choice with absolute paths for workers.
+
+    Raises as `open_data` does; InputError if the model file's header has no room for the labels and the data choice.
+    """
     choice = plan.settings.choice
     open_data(choice, plan.base, cache, progress)
     scheme, colon, place = choice.spec.partition(":")
@@ -133,7 +136,7 @@ def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataC
 
 
 def describe(plan: Plan) -> str:
-    """The space and how it fits the budget, for people."""
+    """Text to print: the space, and how it fits the budget."""
     found, unit = plan.preview, plan.budget.rule.unit_bytes
     clips = {split: sum(c.split == split for c in plan.manifest.clips) for split in ("train", "valid", "calibration")}
     flat = plan.base.flat()
@@ -151,16 +154,16 @@ def describe(plan: Plan) -> str:
 
 
 def estimate(plan: Plan, span: tuple[float, float]) -> str:
-    """How long the search may take here, for people; `span` is from `minutes`."""
+    """Text to print: how long the search may take on this machine; `span` is from `minutes`."""
     shortest, longest = span
     return (
         f"{plan.settings.trials} trials, {plan.settings.max_concurrent} at a time: about {shortest:.0f} to "
-        f"{longest:.0f} minutes here, packing and start aside; nothing was trained"
+        f"{longest:.0f} minutes here, without packing and start; nothing was trained"
     )
 
 
 def as_json(plan: Plan, span: tuple[float, float]) -> dict[str, Any]:
-    """The preview as one object; `span` is from `minutes`."""
+    """The preview as one JSON object; `span` is from `minutes`."""
     return {
         "space": plan.space.name,
         "budget_kb": plan.budget.kilobytes,
@@ -171,11 +174,11 @@ def as_json(plan: Plan, span: tuple[float, float]) -> dict[str, Any]:
 
 
 def minutes(plan: Plan) -> tuple[float, float]:
-    """An estimate from one timed step on noise: half of the epochs stopped early, and none."""
+    """Estimate minutes from one timed step on noise: (early stopping saves half of the epochs, it saves none)."""
     base = plan.base
     front_s, step_s, forward_s = _time_one_crop(base, plan.settings.cpus_per_trial)
     reference = cost(base).macs_per_second
-    # Part of a step does not grow with the MACs (batch norm, fake quantisation): measured at about a third.
+    # About a third of a step, by measurement, does not grow with the MACs (batch norm, fake quantisation).
     scale = 0.3 + 0.7 * plan.preview.mean_macs_per_second / reference
     train_clips = sum(clip.split == "train" for clip in plan.manifest.clips)
     valid_crops = _valid_seconds(plan) / base.augment.crop_s
@@ -186,7 +189,7 @@ def minutes(plan: Plan) -> tuple[float, float]:
 
 
 def _valid_seconds(plan: Plan) -> float:
-    """Seconds of audio in the validation split, from the headers of some of its files."""
+    """Seconds of audio in the validation split, estimated from the headers of its first files."""
     rate = plan.base.front_end.sample_rate_hz
     chosen = [s for s, c in zip(sources_of(plan.manifest), plan.manifest.clips, strict=True) if c.split == "valid"]
     measured = chosen[:_CLIPS_MEASURED]
@@ -194,7 +197,7 @@ def _valid_seconds(plan: Plan) -> float:
 
 
 def _time_one_crop(base: Experiment, threads: int) -> tuple[float, float, float]:
-    """Seconds a crop of the front end, of a training step without it, and of a forward pass; nothing is trained."""
+    """Seconds per crop: front end, training step without the front end, forward pass. No weight is changed."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -231,7 +234,7 @@ def _describe(parameter: Parameter) -> str:
 
 
 def _impossible(base: Experiment, space: Space, budget: Budget) -> str:
-    """Why no point fits: the least bytes and MACs that narrowest networks of the space take."""
+    """The error message if no point fits, with the fewest bytes and MACs of the narrowest networks drawn."""
     rng = random.Random(0)
     costs = []
     for _ in range(_POINTS):

@@ -1,6 +1,6 @@
-"""A sampled point -> a config within the budget: the network is made narrower until it fits.
+"""Turns a sampled point into a config within the budget, by narrowing the network until it fits.
 
-Design decision 1: the size of a network is a function of its config, so what does not fit is mended before it is built.
+Design decision 1: the size of a network is a function of its config, so it is repaired before it is built.
 """
 
 from bisect import bisect_left
@@ -19,13 +19,13 @@ from asc.typed import Scalar, Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """A rule and how many KB of its own unit it allows."""
+    """A rule and a size limit in KB, each of the rule's own unit (1,024 or 1,000 bytes)."""
 
     rule: Rule
     kilobytes: float
 
     def holds(self, size: Cost) -> bool:
-        """Whether a network of this cost is within the budget, its MACs included where the rule limits them."""
+        """Whether a network of this cost is within the budget and within the rule's limit on MACs, if it has one."""
         return fits(self.rule, size, self.kilobytes)
 
 
@@ -33,7 +33,8 @@ class Budget:
 class Candidate:
     """A config within the budget and its cost.
 
-    `repaired`: it is not the network that was drawn; `narrowed`: not even the widest that can be built of the point.
+    `repaired`: it differs from the network that was drawn. `narrowed`: it also had to be narrower than the widest valid
+    network of the point.
     """
 
     experiment: Experiment
@@ -43,10 +44,10 @@ class Candidate:
 
 
 def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: Budget) -> Candidate | None:
-    """The config of a point with the widest network that fits, or None where even the narrowest does not.
+    """The config of a point with the widest network that fits, or None if even the narrowest does not fit.
 
-    What is drawn may not be a network, such as widths that are no multiples of the cardinality: to make it one counts
-    as a repair.
+    A drawn point may not be a valid network: its widths may not be multiples of the cardinality, for example. Making it
+    valid counts as a repair.
     """
     values = space.values(point)
     as_drawn = drawn(base.architecture, values)
@@ -65,20 +66,20 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
             narrowed=changes != candidates[0],
         )
 
-    # Bytes and MACs grow with each width, so the widest that fits is found by bisection.
+    # Bytes and MACs grow with each width, so bisection finds the widest network that fits.
     place = bisect_left(candidates, True, key=lambda changes: budget.holds(sized(changes).cost))
     return sized(candidates[place]) if place < len(candidates) else None
 
 
 def narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
-    """The narrowest network of a point, given by its config values."""
+    """The config of the narrowest network of a point, which is given by its config values."""
     *_, last = narrowings(base.architecture, values)
     others = {key: value for key, value in values.items() if not key.startswith(tuple(last))}
     return base.updated({**others, **last, **calibration_of(base, values)})
 
 
 def calibration_of(base: Experiment, values: Mapping[str, Value]) -> dict[str, Value]:
-    """The calibration of a point: its own or that of the base, as far as its pruning allows (`method_for`)."""
+    """The calibration of a point: its own or else the base's, adjusted if the point is pruned (`method_for`)."""
     ratio = float(values.get("compression.prune_ratio", base.compression.prune_ratio))  # type: ignore[arg-type]
     method = cast(CalibrationMethod, values.get("calibration.method", base.calibration.method))
     return {"calibration.method": method_for(method, ratio)}

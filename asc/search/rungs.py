@@ -1,6 +1,6 @@
 """Early stopping by asynchronous successive halving (ASHA, Li et al. 2018, https://arxiv.org/abs/1810.05934).
 
-Rungs lie on cycle ends only (design decision 5): there the learning rate is at its floor and trials can be compared.
+Rungs are only at ends of cycles (design decision 5), where the learning rate is lowest and trials can be compared.
 """
 
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ import numpy as np
 
 
 class Rungs:
-    """The rungs of one search, kept by trial name so that a resumed search fills them from its journal."""
+    """The rungs of one search. They are kept by trial name, so that a resumed search refills them from its journal."""
 
     def __init__(self, *, epochs_per_cycle: int, epochs: int, reduction_factor: int) -> None:
-        """Rungs after 1, r, r^2, ... cycles, r being the reduction factor, but none on the last epoch."""
+        """Set rungs after 1, r, r^2, ... cycles, where r is the reduction factor, but none at the last epoch."""
         self._factor = reduction_factor
         self._recorded: dict[int, dict[str, float]] = {}
         epoch = epochs_per_cycle
@@ -22,16 +22,16 @@ class Rungs:
 
     @property
     def recorded(self) -> Mapping[int, Mapping[str, float]]:
-        """Log losses by epoch of the rung and trial."""
+        """Validation log losses (nats): rung's epoch -> trial -> log loss."""
         return self._recorded
 
     def record(self, trial: str, epoch: int, log_loss: float) -> None:
-        """Enter what a journal holds, without a decision."""
+        """Record a log loss from the journal, without a decision."""
         if epoch in self._recorded:
             self._recorded[epoch][trial] = log_loss
 
     def stops(self, trial: str, epoch: int, log_loss: float) -> bool:
-        """Enter a trial's log loss on a rung; whether it is not among the best 1/r of those that came before it."""
+        """Record a trial's log loss at a rung; return whether it is worse than the best 1/r of the trials before it."""
         others = self._recorded[epoch]
         cutoff = np.percentile(list(others.values()), 100 / self._factor) if others else np.inf
         others[trial] = log_loss

@@ -1,12 +1,13 @@
-"""Points from Optuna's TPE (Bergstra et al. 2011; Watanabe 2023, https://arxiv.org/abs/2304.11127), told the truth.
+"""Samples points with Optuna's TPE (Bergstra et al. 2011; Watanabe 2023, https://arxiv.org/abs/2304.11127).
 
-The study lives in memory and is made anew from what was told. Each suggestion draws from a generator seeded by (seed,
-number of the suggestion), so that a resumed search suggests what the whole one would have, given equal results.
+The study is kept in memory and rebuilt from the results that it was told. Each suggestion uses a generator seeded by
+(seed, number of the suggestion), so a resumed search suggests what an uninterrupted one would have, given equal
+results.
 
-TPE's work grows with the points that it models, so it never sees more than `LONGEST` that have ended: at that number
-the study goes on with `SHORTEST` of them, the best fifth and the latest of the others. TPE takes at most the best 25
-for good ones, and weighs the rest the less the older they are, so those that are left out had little say. Which these
-are follows from the order in which points were told, and so from the journal; below `LONGEST` none is left out.
+TPE's work grows with the number of points that it models, so it never sees more than `LONGEST` ended points. When that
+number is reached, the study keeps `SHORTEST` of them: the best ones, a fifth of those kept, and the latest of the
+others. TPE treats at most the best 25 as good and gives older points less weight, so the dropped points had little
+influence. Which points are dropped depends only on the order in which results were told, and so on the journal.
 """
 
 import warnings
@@ -28,9 +29,9 @@ LONGEST, SHORTEST = 1250, 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What became of a point: a value if its network was trained to the end, and log losses by epoch on the way.
+    """The result of a point: the final log loss (nats) if trained to the end, and validation log losses by epoch.
 
-    `usable` is False for a failure of ours, from which the sampler should learn nothing.
+    `usable` is False if the result says nothing about the point, as after a failure; the sampler then ignores it.
     """
 
     value: float | None = None
@@ -39,7 +40,7 @@ class Told:
 
     @property
     def state(self) -> TrialState:
-        """Optuna's word for it: stopped and diverged trials are pruned, a diverged one without any value."""
+        """Optuna's state: stopped and diverged trials are pruned, and a diverged one has no values at all."""
         if not self.usable:
             return TrialState.FAIL
         return TrialState.PRUNED if self.value is None else TrialState.COMPLETE
@@ -47,14 +48,14 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ended:
-    """A point that was told."""
+    """A point and its result."""
 
     point: Mapping[str, Scalar]
     told: Told
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """Lowest first, as TPE ranks: completed ones by value, then stopped ones by how far and how well they got."""
+        """Lowest is best, as in TPE: completed by value, then stopped by last epoch and log loss, then diverged."""
         if self.told.value is not None:
             return 0, self.told.value
         if not self.told.log_losses:
@@ -64,7 +65,7 @@ class _Ended:
 
 
 class _Model(TPESampler):
-    """TPE for points that all have the same keys, which it would else find out from all points at each suggestion."""
+    """TPE for points that all have the same keys; plain TPE derives the keys from all points at each suggestion."""
 
     def __init__(self, distributions: Mapping[str, BaseDistribution], *, seed: int, startup: int) -> None:
         super().__init__(seed=seed, n_startup_trials=startup, multivariate=True, constant_liar=True)
@@ -77,10 +78,10 @@ class _Model(TPESampler):
 
 
 class Sampler:
-    """Asks Optuna for points and tells it how they did. A point's handle is its number in the order of asking."""
+    """Asks Optuna for points and tells it their results. A point's handle is its number in the order of asking."""
 
     def __init__(self, space: Space, *, seed: int, trials: int) -> None:
-        """Nothing told yet; the first third of the trials (two to ten) are random, as TPE needs something to model."""
+        """Start without results. The first third of the trials (two to ten) is random, to give TPE points to model."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._distributions = {key: _distribution(parameter) for key, parameter in space.sampled.items()}
         self._seed, self._startup = seed, min(10, max(2, trials // 3))
@@ -91,11 +92,11 @@ class Sampler:
         self._trials: dict[Handle, optuna.Trial] = {}
 
     def skip(self) -> None:
-        """Count a suggestion that an earlier process made."""
+        """Count a suggestion that an earlier process made, so that the next one gets the right seed."""
         self._drawn += 1
 
     def ask(self) -> tuple[Handle, dict[str, Scalar]]:
-        """The next point, and the handle to tell its end with."""
+        """Suggest the next point; return its handle for `tell`, and the point."""
         study = self.study()
         seed = int(np.random.SeedSequence((self._seed, self._drawn)).generate_state(1)[0])
         with warnings.catch_warnings():
@@ -109,14 +110,14 @@ class Sampler:
         return handle, point
 
     def begin(self, point: Mapping[str, Scalar]) -> Handle:
-        """A handle for a point that is given: the reference, or what an earlier process drew."""
+        """Return a handle for a given point: the reference, or a point that an earlier process drew."""
         handle = self._entered(point)
         if self._study is not None:
             self._trials[handle] = self._begun(self._study, point)
         return handle
 
     def tell(self, handle: Handle, told: Told) -> None:
-        """End a point."""
+        """Record the result of a point; its handle is no longer valid afterwards."""
         point = self._open.pop(handle)
         if told.usable:
             self._ended[handle] = _Ended(point=point, told=told)
@@ -130,7 +131,7 @@ class Sampler:
             self._study, self._trials = None, {}
 
     def study(self) -> optuna.Study:
-        """What TPE models: all points that are kept, in the order in which they were asked; failures are left out."""
+        """The study that TPE models: all kept points in the order in which they were asked, without failures."""
         if self._study is None:
             self._study = optuna.create_study(direction="minimize")
             for number in sorted([*self._ended, *self._open]):
@@ -146,7 +147,7 @@ class Sampler:
         return handle
 
     def _kept(self) -> set[Handle]:
-        """The best of the points that ended, and the latest of the others."""
+        """The handles of the best ended points and of the latest of the others, `SHORTEST` in all."""
         ranked = sorted(sorted(self._ended), key=lambda number: self._ended[number].rank)
         best = SHORTEST // 5
         return {*ranked[:best], *sorted(ranked[best:])[best - SHORTEST :]}

@@ -1,4 +1,4 @@
-"""What decides a search, as scalars: written into the journal's first event, read back when the search is resumed."""
+"""The settings of a search, as scalars: saved in the journal's first event and read back on resume."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ from asc.results import CalibrationMethod
 from asc.runs.bucket import storage_option
 from asc.typed import Scalar, Value, build
 
-# After this many points in a row that become no trial, the space is taken to hold no further network.
+# After this many points in a row that become no trial, the search assumes that the space has no further network.
 MOST_REFUSALS = 500
 RESUMABLE = (
     *("trials", "time_budget_min", "max_concurrent", "workers_per_trial", "cpus_per_trial", "gpus_per_trial"),
@@ -31,7 +31,7 @@ _CONNECT_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """Options of a search, resolved. Those in `RESUMABLE` may be given anew when it is resumed."""
+    """Options of a search, with defaults filled in. Those in `RESUMABLE` may change on resume."""
 
     budget_kb: float
     rule: str
@@ -70,12 +70,12 @@ class SearchSettings:
         if self.cpus_per_trial % workers:
             raise InputError(
                 f"--cpus-per-trial {self.cpus_per_trial} cannot be divided among --workers-per-trial {workers}: give a "
-                "multiple of it"
+                f"multiple of {workers}"
             )
         if workers > 1 and self.gpus_per_trial not in (0, workers):
             raise InputError(
-                f"--gpus-per-trial {self.gpus_per_trial:g} is neither 0 nor one for each of --workers-per-trial "
-                f"{workers}: give {workers}, or leave it out to train on processors"
+                f"--gpus-per-trial {self.gpus_per_trial:g} is neither 0 nor one per worker (--workers-per-trial "
+                f"{workers}): give {workers}, or leave it out to train on CPUs"
             )
 
     @property
@@ -84,10 +84,10 @@ class SearchSettings:
         return self.address in (None, "local")
 
     def check_machine(self, given: Mapping[str, Scalar]) -> None:
-        """Check that a trial that runs here asks for no more than this machine has.
+        """Check that a trial that runs on this machine asks for no more cores and GPUs than the machine has.
 
-        `given` holds the options of this command line: a search that is resumed on a smaller machine keeps its
-        `cpus_per_trial`, and its trials share what cores there are.
+        `given` holds the options of this command line. Cores are checked only if they are among them: a search that is
+        resumed on a smaller machine keeps its `cpus_per_trial`, and its trials share the cores.
 
         Raises:
             InputError: it asks for more.
@@ -103,14 +103,14 @@ class SearchSettings:
             if self.gpus_per_trial > (gpus := torch.cuda.device_count()):
                 raise InputError(
                     f"--gpus-per-trial {self.gpus_per_trial:g} is more than torch finds on this machine ({gpus}): ask "
-                    "for less, or leave it out to train on processors"
+                    "for less, or leave it out to train on CPUs"
                 )
 
     def check_address(self) -> None:
-        """See whether anything answers where `--address` names a host and a port; Ray itself would try for minutes.
+        """Check that something answers at the host and port of `--address`; Ray itself would try for minutes.
 
         Raises:
-            InputError: nothing does.
+            InputError: nothing answers.
         """
         host, _, port = (self.address or "").rpartition(":")
         if self.local or not host or not port.isdigit():
@@ -125,7 +125,7 @@ class SearchSettings:
 
     @property
     def choice(self) -> DataChoice:
-        """The data of the search."""
+        """The data that the search trains on."""
         return DataChoice(
             self.data,
             fold=self.fold,
@@ -135,11 +135,11 @@ class SearchSettings:
         )
 
     def scalars(self) -> dict[str, Scalar]:
-        """The settings that are given, for the journal."""
+        """The settings that are not None, for the journal."""
         return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
 
     def reference(self, space: Space, *, classes: int) -> Experiment:
-        """The config of trial 0 before repair: the recipe, the space's settings over it, the options over both."""
+        """The config of trial 0 before repair: the recipe, overridden by the space's settings, then by the options."""
         values: dict[str, Value] = {**space.settings, "seed": self.seed, "architecture.classes": classes}
         if self.calibrate is not None:
             values["calibration.method"] = self.calibrate
@@ -155,10 +155,10 @@ class SearchSettings:
 
 
 def settings_from(*layers: Mapping[str, Scalar]) -> SearchSettings:
-    """The settings that a search was started with, those given anew at each resume over them."""
+    """The settings of a search: those that it was started with, overridden by those given at each resume."""
     return build(SearchSettings, {key: value for layer in layers for key, value in layer.items()})
 
 
 def resume_command(run_folder: Path) -> str:
-    """What a person types to go on with a search."""
+    """The command line that resumes a search."""
     return f"{command('search')} --resume {run_folder.name}{storage_option(run_folder)}"

@@ -95,7 +95,7 @@ def test_a_search_without_a_network_says_why_and_is_at_fault_only_for_what_asc_r
     code, err = said("out of time", None, "unfinished")
     assert code == 2 and "time was up before a trial was trained to its end; then go on with: python launch/" in err
     code, err = said("finished", None, "")
-    assert code == 2 and "no point of the space became a trial" in err
+    assert code == 2 and "no point of the space is within the budget" in err
 
 
 @pytest.fixture

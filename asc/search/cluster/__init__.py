@@ -1,1 +1,1 @@
-"""What runs trials on Ray: study, workers, groups, and what a machine does to them."""
+"""Runs trials on Ray: the study, workers, groups of workers, and recovery from machine failures."""

@@ -1,4 +1,4 @@
-"""Ray for as long as a search lasts: started on this machine, or joined where it runs; every refusal in a sentence.
+"""Starts Ray on this machine or joins a running cluster, for the time of a search; each refusal is one sentence.
 
 Call `asc.search.cluster.environment.prepare` before this module is imported.
 """
@@ -22,7 +22,7 @@ from asc.search.settings import SearchSettings
 
 _ATTEMPTS = 2
 _LOOK_EVERY_S, _MOST_MISSED, _STUCK_S = 2.0, 5, 20.0
-# Ray's logs and sockets of one search take some MB; without room its processes wait for each other until time is up.
+# Ray's logs and sockets take some MB per search; without room its processes wait for each other until they time out.
 _LEAST_BYTES = 50_000_000
 
 _ELSEWHERE = "RAY_TMPDIR names another folder for Ray's own files"
@@ -30,16 +30,16 @@ _ELSEWHERE = "RAY_TMPDIR names another folder for Ray's own files"
 
 @contextlib.contextmanager
 def joined(settings: SearchSettings, say: Callable[[str], None]) -> Iterator[None]:
-    """Ray, quiet, with room for a trial; its own local instance bound to loopback unless an address is given.
+    """Run Ray, without its log output: a local instance on loopback, or the cluster at `--address`.
 
     Raises:
-        InputError: Ray does not start here, `--address` names no cluster that takes this process, or a trial asks for
-            more than this machine has.
+        InputError: Ray does not start here, the cluster at `--address` does not accept this process, or a trial asks
+            for more than this machine has.
     """
     terminations = signal.getsignal(signal.SIGTERM)
     try:
         _start(settings, say) if settings.local else _join(settings)
-        signal.signal(signal.SIGTERM, terminations)  # Ray's own would end this process on the spot
+        signal.signal(signal.SIGTERM, terminations)  # Ray's own handler would end this process at once
         _check_resources(settings, say)
         yield
     finally:
@@ -48,7 +48,7 @@ def joined(settings: SearchSettings, say: Callable[[str], None]) -> Iterator[Non
 
 
 def _start(settings: SearchSettings, say: Callable[[str], None]) -> None:
-    """Start Ray on this machine; where it is too busy, once more."""
+    """Start Ray on this machine; try a second time if the first start fails."""
     check_folder(Path(str(get_default_ray_temp_dir())))  # type: ignore[no-untyped-call]
     for attempt in range(1, _ATTEMPTS + 1):
         before = _children().keys()
@@ -61,7 +61,7 @@ def _start(settings: SearchSettings, say: Callable[[str], None]) -> None:
                 logging_level=logging.CRITICAL,
             )
             return
-        except Exception as error:  # what does not come up in time is an Exception of no kind of its own
+        except Exception as error:  # Ray raises a plain Exception if it does not start in time
             _end(_children().keys() - before)
             if isinstance(error, OSError):
                 where = f"{error.filename}: " if error.filename else ""
@@ -69,15 +69,14 @@ def _start(settings: SearchSettings, say: Callable[[str], None]) -> None:
             if attempt == _ATTEMPTS:
                 raise InputError(
                     f"Ray did not start on this machine in {_ATTEMPTS} attempts ({_first_sentence(error)}): it is too "
-                    f"busy, or short of memory or processes (load {os.getloadavg()[0]:.1f}); try again when it is less "
-                    "so"
+                    f"busy, or short of memory or processes (load {os.getloadavg()[0]:.1f}); try again later"
                 ) from error
-            say(f"Ray did not start in time ({_first_sentence(error)}): once more")
+            say(f"Ray did not start in time ({_first_sentence(error)}); trying once more")
 
 
 def _children() -> dict[int, str]:
-    """The names of this process's children that live, by pid: several may have one name."""
-    import psutil  # Ray brings it along, and makes it importable
+    """The names of this process's living children, by pid."""
+    import psutil  # shipped with Ray, which makes it importable
 
     found = dict[int, str]()
     for child in psutil.Process().children():
@@ -88,7 +87,7 @@ def _children() -> dict[int, str]:
 
 
 def _end(processes: set[int]) -> None:
-    """End what Ray has left of a start that failed: it would run until this process ends."""
+    """End the processes that a failed start of Ray left behind; they would otherwise run until this process ends."""
     ray.shutdown()
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
@@ -96,10 +95,10 @@ def _end(processes: set[int]) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Check that there is room for Ray's own files in a folder that is there, or is to be made.
+    """Check that a folder has room for Ray's own files; it need not exist yet.
 
     Raises:
-        InputError: there is not, or the folder is not writable.
+        InputError: it has too little room or is not writable.
     """
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
@@ -116,20 +115,20 @@ def _join(settings: SearchSettings) -> None:
         ray.init(address=settings.address, log_to_driver=False, logging_level=logging.CRITICAL)
     except AuthenticationError as error:
         raise InputError(
-            f"Ray finds no token that will do ({_first_sentence(error)}): put the cluster's into "
-            "~/.ray/auth_token, or name its file in RAY_AUTH_TOKEN_PATH"
+            f"Ray finds no valid token ({_first_sentence(error)}): put the cluster's token into ~/.ray/auth_token, or "
+            "name its file in RAY_AUTH_TOKEN_PATH"
         ) from error
-    except Exception as error:  # of many kinds, and some of none: each says that the cluster does not take us
+    except Exception as error:  # of many types, some undocumented; each means that the cluster refuses us
         _end(set())
         said = f"{error} {error.__cause__ or ''}"
         if "ersion mismatch" in said:
             versions = " ".join(said[said.index("ersion mismatch") - 1 :].split())
             raise InputError(
-                f"--address {settings.address}: this Python or Ray is not the cluster's ({versions}): all nodes need "
-                "the same, to the patch"
+                f"--address {settings.address}: Python or Ray differs from the cluster's ({versions}): all nodes need "
+                "the same versions, including the patch number"
             ) from error
         raise InputError(
-            f"--address {settings.address}: no Ray cluster answers there, or it does not take this machine's token "
+            f"--address {settings.address}: no Ray cluster answers there, or it rejects this machine's token "
             f"(~/.ray/auth_token) ({_first_sentence(error)}); start one, or leave --address out to run here"
         ) from error
 
@@ -142,10 +141,10 @@ def _first_sentence(error: Exception) -> str:
 def watched(
     settings: SearchSettings, on_lost: Callable[[str], None], on_stuck: Callable[[], None] | None = None
 ) -> Iterator[None]:
-    """Tell once, from a thread, when Ray itself is gone, and again where the context is not left soon after.
+    """Call `on_lost` from a thread when Ray has died, and `on_stuck` if the context is not left soon after that.
 
-    Without its control service Ray neither answers this process nor raises: it holds the thread that asked, and after
-    some minutes it ends the process on the spot.
+    Without its control service Ray neither answers nor raises: it blocks the calling thread, and after some minutes it
+    ends the process at once.
     """
     address: str = ray.get_runtime_context().gcs_address
     processes = {"gcs_server", "raylet"} if settings.local else set()
@@ -181,10 +180,12 @@ def _answers(address: str) -> bool:
 
 
 def _check_resources(settings: SearchSettings, say: Callable[[str], None]) -> None:
-    """Ray lets a trial wait that asks for more than there is: for ever on this machine, until nodes come on a cluster.
+    """Check that Ray has the CPUs and GPUs that a trial asks for.
+
+    Ray does not refuse a larger trial but makes it wait: for ever on this machine, until nodes join on a cluster.
 
     Raises:
-        InputError: it asks for more than this machine has.
+        InputError: a trial asks for more than this machine has.
     """
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     for name, wanted in (("CPU", settings.cpus_per_trial), ("GPU", settings.gpus_per_trial)):
@@ -193,6 +194,6 @@ def _check_resources(settings: SearchSettings, say: Callable[[str], None]) -> No
             raise InputError(f"--{name.lower()}s-per-trial {wanted:g} is more than Ray has ({has:g}): ask for less")
         if wanted > has:
             say(
-                f"the cluster has {has:g} {name}s now and a trial wants {wanted:g}: trials wait until nodes come (`ray "
-                "status` shows whether any are on their way; Ctrl-C ends the search)"
+                f"the cluster has {has:g} {name}s now and a trial needs {wanted:g}: trials wait until nodes join (`ray "
+                "status` shows whether any are starting; Ctrl-C ends the search)"
             )

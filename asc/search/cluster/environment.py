@@ -1,4 +1,4 @@
-"""What Ray is told by environment variables, before it is imported: it reads some of them only then."""
+"""The environment variables that configure Ray. Set them before Ray is imported: it reads some only then."""
 
 import os
 
@@ -9,23 +9,23 @@ _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # a worker that died is journalled and shown by us, not printed on stdout
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # we journal and show a worker's death; Ray must not print it on stdout
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    # Tune's own state of all trials, which nobody reads: once at the start and once at the end.
+    # Tune's own state of all trials, which nobody reads: saved only at the start and at the end.
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),
-    # A worker whose function has said its last word may be busy; a trial that cannot be reset in time would be lost.
+    # A worker may still be busy after its function's last report; if it is not reset in time, its next trial is lost.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
-    # How long Ray waits for its own node to come up, which takes a busy machine longer than the 30 s it has else.
+    # How long Ray waits for its own node to start. The default of 30 s is too short for a busy machine.
     "RAY_raylet_start_wait_time_s": "120",
-    # After so long without its control service Ray ends this process on the spot: time to write what is there.
+    # After this long without its control service Ray ends this process at once. It leaves us time to save the results.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
 }
-# Without this Ray's processes listen on every interface, even on a machine of its own.
+# Without this Ray's processes listen on every interface, even when it runs on one machine only.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 def prepare(*, local: bool) -> None:
-    """Make Ray quiet and, where it runs for this machine alone, bind it to loopback. Call it before Ray is imported."""
+    """Make Ray quiet and, if `local`, bind it to loopback. Call this before Ray is imported."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     if local:

@@ -1,9 +1,9 @@
-"""A trial of several workers: a Ray Train group whose workers run the same function as a trial of one.
+"""A trial of several workers: a Ray Train group whose workers run the same function as a trial of one worker.
 
-https://docs.ray.io/en/latest/train/user-guides/hyperparameter-optimization.html: Tune's function starts the group, in
-processes of its own, and passes on what the first worker reports. Ray Train places the processes and ends them. The
-rest is ours: checkpoints; retries, for Tune alone counts them; and how the workers meet, for torch's own way listens on
-every interface.
+https://docs.ray.io/en/latest/train/user-guides/hyperparameter-optimization.html: Tune's function starts the group in
+separate processes and passes on what the first worker reports. Ray Train places the processes and ends them. asc does
+the rest: checkpoints; retries, which the conductor counts; and the connection between the workers, because torch's
+default listens on every interface.
 """
 
 import datetime
@@ -19,11 +19,11 @@ from asc.search.cluster.trial import Message, TrialOrder, carry_out, order_of, r
 if TYPE_CHECKING:
     from asc.models.workers import Workers
 
-# Ray Train reads them where the group is started. Reports are asked for five times a second.
+# Ray Train reads these in the process that starts the group. It polls the workers for reports five times a second.
 _ENVIRONMENT = {
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    # Its slots are set aside before a group starts, so one that is slow is on a busy machine: it shall have its time.
+    # A group's slots are reserved before it starts, so a slow start only means a busy machine: allow it time.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -34,21 +34,21 @@ _SIOCGIFADDR = 0x8915
 
 
 def slots(threads: int, *, on_gpu: bool) -> dict[str, float]:
-    """What each worker of a group holds, as Ray names it."""
+    """The resources of each worker of a group, by Ray's names."""
     return {"CPU": threads, "GPU": 1} if on_gpu else {"CPU": threads}
 
 
 class Verdict(Exception):
-    """What ends a trial without another attempt; a worker raises it to end the others."""
+    """Ends a trial without another attempt; a worker raises it to end the other workers too."""
 
     def __init__(self, message: Message) -> None:
-        """`message` is what the driver is to hear."""
+        """`message` is passed on to the driver."""
         super().__init__(message)
         self.message = message
 
 
 class GroupFailed(Exception):
-    """Workers of a group failed."""
+    """At least one worker of a group failed."""
 
 
 def run_group(config: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ def run_group(config: dict[str, Any]) -> None:
         _work,
         train_loop_config=config,
         scaling_config=ScalingConfig(num_workers=order.workers, use_gpu=order.on_gpu, resources_per_worker=each),
-        run_config=run_config,  # type: ignore[arg-type]  # it takes none but this one
+        run_config=run_config,  # type: ignore[arg-type]  # the type that it really takes
     )
     try:
         trainer.fit()
@@ -90,7 +90,7 @@ def run_group(config: dict[str, Any]) -> None:
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker does."""
+    """The training function of each worker."""
     from ray import train
 
     def send(message: Message) -> None:
@@ -103,9 +103,9 @@ def _work(config: dict[str, Any]) -> None:
 
 
 def _met(order: TrialOrder) -> "Workers":
-    """This worker among those of the group: a process group of torch's that listens where the nodes see each other.
+    """Join the workers of the group in a torch process group, on the interface over which the nodes see each other.
 
-    On a machine of its own that is loopback.
+    When Ray runs on one machine only, that is loopback.
     """
     import ray
     import torch.distributed
@@ -134,7 +134,7 @@ def _met(order: TrialOrder) -> "Workers":
 
 
 def interface_of(address: str) -> str:
-    """The name of this machine's network interface with an IPv4 address.
+    """The name of the network interface of this machine that has this IPv4 address.
 
     Raises:
         OSError: no interface has it.

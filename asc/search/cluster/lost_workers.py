@@ -1,9 +1,9 @@
-"""Makes the loss of a worker cost one trial, whatever the reason that Ray gives for it.
+"""Limits the loss of a worker to its own trial, whatever error Ray raises for it.
 
-Tune's actor manager knows two kinds of failure, a worker that died (`RayActorError`) and a function that raised
-(`RayTaskError`). Any other error of Ray's about a worker, such as `OutOfMemoryError` of its memory monitor, leaves
-`Tuner.fit()` as a RuntimeError that ends the whole search, however often a trial may fail (Ray 2.60). There is no
-setting for it. So one method of that manager, which is not public, is replaced; the version of Ray is pinned.
+Tune's actor manager handles two kinds of failure: a worker that died (`RayActorError`) and a function that raised
+(`RayTaskError`). Any other Ray error about a worker, such as the memory monitor's `OutOfMemoryError`, makes
+`Tuner.fit()` raise a RuntimeError that ends the whole search, whatever `max_failures` is (Ray 2.60). No setting changes
+that. So one private method of that manager is replaced; the version of Ray is pinned.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from ray.tune.execution import tune_controller
 
 
 class _Manager(_internal.RayActorManager):
-    """Takes every error of Ray's about a worker for the loss of that worker."""
+    """Treats every Ray error about a worker as the death of that worker."""
 
     def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, RayError) and not isinstance(exception, (RayActorError, RayTaskError)):
@@ -26,7 +26,7 @@ class _Manager(_internal.RayActorManager):
 
 @contextlib.contextmanager
 def cost_one_trial() -> Iterator[None]:
-    """Within it, a search that is started loses no more than the trials of the workers that it loses."""
+    """In this context, a search that loses a worker loses only that worker's trial."""
     before = tune_controller.RayActorManager  # type: ignore[attr-defined]
     tune_controller.RayActorManager = _Manager  # type: ignore[attr-defined]
     try:

@@ -1,9 +1,9 @@
-"""How many trials run at a time where memory is short.
+"""Decides how many trials run at a time when memory is short.
 
-Ray's memory monitor stops workers before a node runs out of memory, and the newest first
-(https://docs.ray.io/en/latest/ray-core/scheduling/ray-oom-prevention.html). Whose fault that was it does not know: of
-trials that ran beside others none is blamed. They wait until memory is there again; where that did not help, fewer run
-at a time. A trial that ran alone is to blame if memory is there again without it.
+Ray's memory monitor stops workers before a node runs out of memory, the newest first
+(https://docs.ray.io/en/latest/ray-core/scheduling/ray-oom-prevention.html). It does not know which trial took the
+memory, so a trial that ran beside others is not blamed: it waits until memory is free again. If memory then runs short
+again, fewer trials run at a time. A trial that ran alone is to blame if memory is free once it has gone.
 """
 
 import os
@@ -11,18 +11,18 @@ import time
 from collections.abc import Callable
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 60.0
-# Workers that Ray stops within this many seconds are stopped for one shortage.
+# Workers that Ray stops within this many seconds of each other count as one shortage.
 _ONE_SHORTAGE_S = 15.0
-# A shortage that follows another one sooner than this is the same that has not passed.
+# A shortage within this time of the last one means that waiting did not help.
 _RECENT_S = 600.0
-# Where memory stays short for so long though no trial runs, others hold it, and may do so all night.
+# If memory stays short for this long while no trial runs, other programs hold it, and may do so all night.
 _PATIENCE_S = 600.0
-# What a worker takes before it has done anything.
+# Memory of a worker that has not begun to work.
 _WORKER_BYTES = 400 * 1024**2
 
 
 class Headroom:
-    """Decides whether another trial may start; it hears of every start and end, by the worker's name."""
+    """Decides whether another trial may start. It must be told of every start and end, by the worker's name."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Headroom:
         is_short: Callable[[], bool],
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """At most `most` at a time; `is_short` says whether this machine lacks memory for one more worker now."""
+        """Allow at most `most` trials at a time; `is_short` returns whether memory is too short for one more worker."""
         self._most = self.limit = most
         self._say, self._is_short, self._clock_s = say, is_short, clock_s
         self._beside: dict[str, bool] = {}
@@ -42,11 +42,11 @@ class Headroom:
 
     @property
     def hopeless(self) -> bool:
-        """Whether memory has been short for long though no trial runs."""
+        """Whether memory has been short for a long time although no trial runs."""
         return self._waits and not self._beside and self._clock_s() > self._patient_until_s and self._is_short()
 
     def may_start(self) -> bool:
-        """Whether a trial may start now: not while memory is short, and at most `limit` at a time."""
+        """Whether a trial may start now: memory is not short, and fewer than `limit` trials run."""
         if self._waits:
             if self._clock_s() < self._resumes_s or self._is_short():
                 return False
@@ -54,19 +54,20 @@ class Headroom:
         return len(self._beside) < self.limit
 
     def started(self, worker: str) -> None:
-        """A trial starts."""
+        """Note that a worker starts a trial."""
         self._beside[worker] = bool(self._beside)
         if len(self._beside) > 1:
             self._beside = dict.fromkeys(self._beside, True)
 
     def ended(self, worker: str) -> None:
-        """A trial is over, or its worker lost it."""
+        """Note that a worker's trial has ended or was lost."""
         self._beside.pop(worker, None)
 
     def ran_short(self, worker: str, trial: str, epoch: int) -> bool:
-        """A worker was stopped because memory ran short, after an epoch of its trial; whether the trial is to blame.
+        """Note that Ray stopped a worker, after this epoch, for lack of memory; return whether its trial is to blame.
 
-        It is if it ran alone and there is memory again now that it is gone: else others hold it.
+        It is to blame if it ran alone and memory is free now that it has gone. Otherwise something else holds the
+        memory.
         """
         alone = not self._beside.pop(worker, False)
         now_s, again = self._clock_s(), self._lost_after.get(trial) == epoch
@@ -84,14 +85,14 @@ class Headroom:
         return alone and not self._is_short()
 
     def gave_up(self) -> None:
-        """The trial that was too large on its own has failed, so the others may have what they had."""
+        """Restore the limit: the trial that was too large on its own has failed."""
         if self.limit < self._most:
             self.limit = self._most
             self._say(f"the trial that took the memory has failed: {self.limit} at a time again")
 
 
 def is_short_here() -> bool:
-    """Whether Ray's monitor would stop one more worker on this machine; memory is counted as Ray counts it."""
+    """Whether Ray's monitor would stop one more worker on this machine. Memory is measured as Ray measures it."""
     from ray._common.utils import get_system_memory
     from ray._private.utils import get_used_memory
 

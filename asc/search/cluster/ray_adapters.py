@@ -1,7 +1,7 @@
-"""What Ray Tune wants to own, tied to the conductor: a searcher, a scheduler, a callback and a stopper, all thin.
+"""Thin adapters from Ray Tune to the conductor: a searcher, a scheduler, a callback and a stopper.
 
-Tune pickles its searcher, scheduler and callbacks at the start of an experiment; those copies are never read again, so
-they hold nothing (design decision 7: Ray's state files are not our truth).
+Tune pickles its searcher, scheduler and callbacks at the start of an experiment. Those copies are never read again, so
+they are empty (design decision 7: the journal holds the state of a search, not Ray's files).
 """
 
 import time
@@ -20,25 +20,25 @@ from asc.search.conductor import Assignment, Conductor
 
 _PATIENCE_S = 60.0
 _OUT_OF_MEMORY = ("can't allocate memory", "MemoryError", "OutOfMemoryError")
-# What Ray says, whatever the kind of the error, of a worker that its memory monitor stopped.
+# Part of every Ray error, of any type, about a worker that the memory monitor stopped.
 _STOPPED_BY_MONITOR = "running low on memory"
 _SMALLER = ": make schedule.batch_size or augment.crop_s smaller in the space, or free memory on the machine"
 _DIED = ("ray.exceptions.RayActorError", "ray.exceptions.ActorDiedError", "The actor died", "The actor is dead")
 
 
 class ConductedSearcher(Searcher):
-    """Hands out the conductor's trials; Tune asks for as many at a time as `max_concurrent_trials` says."""
+    """Hands out the conductor's trials; Tune asks for at most `max_concurrent_trials` at a time."""
 
     def __init__(self, conductor: Conductor, order: Callable[[Assignment], TrialOrder], headroom: Headroom) -> None:
-        """`order` completes an assignment with what all trials share."""
+        """`order` turns an assignment into an order, which adds what all trials share."""
         super().__init__(metric=None, mode=None)
         self._conductor, self._order, self._headroom = conductor, order, headroom
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a text
-        """A trial's order; None while memory is short, or one that runs may be lost; FINISHED if no trial is left."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
+        """A trial's order. None while memory is short or a running trial may yet be lost; FINISHED if no trial is left."""
         if self._headroom.hopeless:
             self._conductor.halt(
-                "the memory of this machine has been short for long though no trial runs: end what else takes it"
+                "the memory of this machine has been short for a long time although no trial runs: end other programs"
             )
         going_on = self._conductor.problem is None and not self._conductor.done
         if going_on and not self._headroom.may_start():
@@ -50,27 +50,27 @@ class ConductedSearcher(Searcher):
         return None if self._conductor.running else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Free the place of a trial; one that failed is seen to by `FailureWatch`, which knows why."""
+        """Free the worker of a trial; `FailureWatch`, which knows the reason, handles failures."""
         if not error:
             self._conductor.left(trial_id)
             self._headroom.ended(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal holds all there is."""
+        """Do nothing: the journal holds the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: see `save`."""
+        """Do nothing: see `save`."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing of ours goes into Tune's pickles."""
+        """Keep our state out of Tune's pickles."""
         return {}
 
 
 class ConductedScheduler(FIFOScheduler):
-    """Passes every result to the conductor and its verdict back to Tune."""
+    """Passes every result to the conductor, and the conductor's decision back to Tune."""
 
     def __init__(self, conductor: Conductor) -> None:
-        """Results are heard here first, before searcher and callbacks."""
+        """Tune calls the scheduler first with each result, before the searcher and the callbacks."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._conductor = conductor
         self._waiting: dict[Trial, float] = {}
@@ -78,15 +78,15 @@ class ConductedScheduler(FIFOScheduler):
         self._grew_s = time.monotonic()
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """A trial waits for a worker: a new one, or one to go on after its worker died."""
+        """Note when a trial begins to wait for a worker."""
         self._waiting[trial] = time.monotonic()
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """The trial that waits longest, once no new worker has come up for a minute: it gets the next one that is free.
+        """The trial that waits longest, if no new worker has started for a minute; it gets the next free worker.
 
-        Else None, and Tune starts a worker for each. Its FIFO scheduler would hand the worker of every trial that ends
-        to the one that waits longest and call off the start of that one's own, so that with short trials a cluster
-        never fills up; and at each step it would look through all the trials that there ever were.
+        Otherwise None, and Tune starts a worker for each trial. Tune's FIFO scheduler would give the worker of every
+        ended trial to the longest waiting one and cancel the start of that trial's own worker, so with short trials a
+        cluster would never fill up. It would also look through all trials, ended ones included, at each step.
         """
         while self._waiting:
             trial, since_s = next(iter(self._waiting.items()))
@@ -96,9 +96,10 @@ class ConductedScheduler(FIFOScheduler):
         return None
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
-        """Journal what the worker says; STOP where early stopping ends the trial, or it has said its last word.
+        """Pass a worker's message to the conductor; STOP if early stopping ends the trial or this is its last message.
 
-        Tune would else ask the worker once more, only to hear after a fifth of a second that its function has returned.
+        Without STOP, Tune would ask the worker again and learn a fifth of a second later that its function has
+        returned.
         """
         worker = (result.get("node_ip"), result.get("pid"))
         if worker not in self._workers:
@@ -121,29 +122,29 @@ class ConductedScheduler(FIFOScheduler):
         return TrialScheduler.STOP
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing of ours goes into Tune's pickles."""
+        """Keep our state out of Tune's pickles."""
         return {}
 
 
 class FailureWatch(tune.Callback):
-    """Tells the conductor of the workers that failed, and why. Tune itself tries nothing again.
+    """Tells the conductor which workers failed, and why. Tune itself retries nothing.
 
-    A trial whose worker was lost is handed out anew, when there is memory for it, as a trial of Tune's that is new.
+    A trial whose worker was lost is handed out again when there is memory for it, as a new trial of Tune's.
     """
 
     def __init__(self, conductor: Conductor, headroom: Headroom) -> None:
-        """Tune tells callbacks of an error after the searcher."""
+        """Tune calls callbacks with an error after the searcher."""
         self._conductor, self._headroom = conductor, headroom
         self._began: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Note that a worker has a trial."""
+        """Note that a worker has begun a trial."""
         self._began.add(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Pass on the failure, with the last line of what the worker raised.
 
-        A worker that had trained others and dies as it takes a trial over is no fault of that trial.
+        A trial is not to blame if a reused worker dies before it has begun the trial.
         """
         worker, text = trial.trial_id, _error_text(trial)
         found = self._conductor.epochs_of(worker)
@@ -160,12 +161,12 @@ class FailureWatch(tune.Callback):
         self._began.discard(worker)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing of ours goes into Tune's pickles."""
+        """Keep our state out of Tune's pickles."""
         return {}
 
 
 def _error_text(trial: Trial) -> str:
-    """What Tune wrote down of a trial's last failure."""
+    """The text that Tune wrote about a trial's last failure."""
     file = Path(trial.error_file) if trial.error_file else None
     text = file.read_text("utf-8", errors="replace") if file is not None and file.is_file() else ""
     return text.rpartition("Failure # ")[2]
@@ -180,12 +181,12 @@ def _died(text: str) -> bool:
 
 
 def _taken_over(text: str) -> bool:
-    """Whether a worker that did not begin with a trial was an old one: the start of a new one says so."""
+    """Whether a worker that died before it began a trial was a reused one; Ray names a new one's creation task."""
     return _died(text) and "creation task" not in text
 
 
 def _reason(text: str) -> str:
-    """A failure in one line."""
+    """The reason of a failure, in one line."""
     lines = _lines(text)
     if any(word in line for line in lines for word in _OUT_OF_MEMORY):
         return (
@@ -198,26 +199,26 @@ def _reason(text: str) -> str:
 
 
 class EndOfSearch(tune.Stopper):
-    """Ends the whole search when its time is up or nothing more can be trained.
+    """Ends the whole search when its time is up or it has been halted.
 
-    Trials that are under way stay unfinished in the journal.
+    Running trials stay unfinished in the journal.
     """
 
     def __init__(self, conductor: Conductor, seconds: float | None) -> None:
-        """Seconds from now, or None for no end."""
+        """End after `seconds` from now; None sets no limit."""
         self._conductor = conductor
         self._ends_at = None if seconds is None else time.monotonic() + seconds
         self.passed = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No single trial is stopped by time."""
+        """False: time never stops a single trial."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether the time is up, or the conductor met a problem."""
+        """Whether the time is up, or the conductor has halted the search."""
         self.passed = self._ends_at is not None and time.monotonic() >= self._ends_at
         return self.passed or self._conductor.problem is not None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing of ours goes into Tune's pickles."""
+        """Keep our state out of Tune's pickles."""
         return {}

@@ -1,12 +1,12 @@
-"""Ray Train on the slots that Ray Tune has set aside for a trial.
+"""Runs Ray Train on the resources that Ray Tune has reserved for a trial.
 
-Ray Train's own way is a placement group of its own inside the trial. Tune then knows nothing of these slots, and when
-it stops a trial a detached actor frees them once the dashboard tells it that the trial is gone: without a dashboard, or
-with a second Ray on the machine, never (Ray 2.60; https://github.com/ray-project/ray/pull/58515). Here the workers take
-the slots of the trial's own placement group: Tune queues a trial until there are enough, and the moment that it ends
-frees them, and so ends whatever still runs there.
+By default Ray Train creates a second placement group inside the trial, which Tune does not know. When Tune stops a
+trial, a detached actor frees that group once the dashboard reports that the trial is gone. Without a dashboard, or with
+a second Ray on the machine, that never happens (Ray 2.60; https://github.com/ray-project/ray/pull/58515). Here the
+workers use the trial's own placement group. Tune queues a trial until the group can be placed and frees it when the
+trial ends, which also ends any process that still runs in it.
 
-Three methods of Ray's that are not public are replaced; the version of Ray is pinned.
+Three private methods of Ray are replaced; the version of Ray is pinned.
 """
 
 from typing import Any
@@ -24,24 +24,24 @@ from ray.util.placement_group import get_current_placement_group
 
 
 class _TunesSlots(DefaultPlacementGroupHandle):
-    """The placement group of the trial, which is Tune's to remove."""
+    """The placement group of the trial, which Tune removes."""
 
     def shutdown(self) -> None:
-        """Leave it."""
+        """Do nothing: Tune removes the group."""
 
 
 class _NoMoreSlots(FixedScalingPolicy):
-    """As many workers as were asked for; Tune has seen to their slots, so an autoscaler is asked for nothing."""
+    """A fixed number of workers. It asks no autoscaler for resources, because Tune has reserved them."""
 
     def after_controller_start(self, train_run_context: Any) -> None:
-        """Register nowhere."""
+        """Do not register with an autoscaler."""
 
     def _maybe_send_resource_request(self) -> None:
         pass
 
 
 class _Group(WorkerGroup):
-    """Workers in the bundles of the trial's placement group, one each."""
+    """Workers in the bundles of the trial's placement group, one per bundle."""
 
     def _create_placement_group(self, scaling_config: Any, worker_group_context: Any) -> _TunesSlots:
         group = get_current_placement_group()
@@ -50,13 +50,13 @@ class _Group(WorkerGroup):
 
 
 class _Controller(TrainController):
-    """What starts and watches the workers, in a process of its own."""
+    """Starts and watches the workers, in a separate process."""
 
     worker_group_cls = _Group
 
 
 class TunedTrainer(DataParallelTrainer):
-    """Runs workers on the slots of the trial that it is used in; the trial holds a bundle for each."""
+    """Runs workers in the placement group of the current trial, which has a bundle for each worker."""
 
     def _create_default_callbacks(self) -> list[Any]:
         needless = (PlacementGroupCleanerCallback, DatasetsCallback)  # each would start a process for every trial

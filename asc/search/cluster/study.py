@@ -1,7 +1,7 @@
-"""Runs a search on Ray Tune, on the cluster that this process has joined, and says how it ended.
+"""Runs a search on Ray Tune, on the cluster that this process has joined, and returns how it ended.
 
-Call `asc.search.cluster.environment.prepare` before this module is imported, for Ray reads its environment on import,
-and be within `asc.search.cluster.cluster.joined`.
+Call `asc.search.cluster.environment.prepare` before this module is imported, because Ray reads its environment on
+import. Call `run` within `asc.search.cluster.cluster.joined`.
 """
 
 import contextlib
@@ -40,18 +40,18 @@ def run(
     on_stuck: Callable[[], None] | None = None,
     trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> Ending:
-    """Run trials until none is left, time is up, Ctrl-C, or what no trial can get past (`conductor.problem` says it).
+    """Run trials until none is left, time is up, Ctrl-C is pressed, or the search is halted (`conductor.problem`).
 
-    Everything that happened is in the journal. `cache` is where workers find the packed audio, `trial` what they do:
-    train, in the trial's process or in a group of workers. `say` gets a sentence where memory is short. `on_stuck` is
-    called from another thread where Ray has died and does not let go of this one.
+    All results are in the journal. Workers find the packed audio in `cache` and run the function `trial`; by default it
+    trains, in the trial's process or in a group of workers. `say` is called with a message when memory is short.
+    `on_stuck` is called from another thread if Ray has died and blocks this one.
 
     Raises:
-        InputError: the run's folder cannot be written or its disk is full; what the journal holds stays whole.
+        InputError: the run's folder cannot be written or its disk is full; the journal stays intact.
     """
     interrupts, terminations = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     end = EndOfSearch(conductor, None if settings.time_budget_min is None else settings.time_budget_min * 60)
-    is_short = is_short_here if settings.local else lambda: False  # of the nodes of a cluster nothing is known here
+    is_short = is_short_here if settings.local else lambda: False  # the memory of a cluster's nodes is not known here
     headroom = Headroom(settings.max_concurrent, say=say, is_short=is_short)
     try:
         with (
@@ -59,7 +59,7 @@ def run(
             cost_one_trial(),
             watched(settings, conductor.halt, on_stuck),
         ):
-            logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is journalled and shown by us
+            logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # we journal and show failures
             searcher = ConductedSearcher(conductor, _orders(conductor, settings, data, cache), headroom)
             watch = FailureWatch(conductor, headroom)
             scheduler = ConductedScheduler(conductor)
@@ -67,7 +67,7 @@ def run(
     except KeyboardInterrupt:
         return "interrupted"
     except Exception as error:
-        # Tune wraps what its callbacks raise; a journal that could not be written is the true reason.
+        # Tune wraps what its callbacks raise. If the journal could not be written, that is the real reason.
         if conductor.journal.failure is not None:
             raise _unwritable(conductor, conductor.journal.failure) from None
         for cause in _causes(error):
@@ -87,7 +87,7 @@ def run(
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, what it was raised from, and so on."""
+    """Yield an error, the error that caused it, and so on."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -95,20 +95,20 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _problem_of_the_machine(error: BaseException) -> str | None:
-    """What to say where an error comes from Ray, a network or the machine; None where it is a fault of ours."""
+    """A message for an error that comes from Ray, a network or the machine; None if it is a fault of asc."""
     for cause in _causes(error):
         said = str(cause).strip().partition("\n")[0][:200] or "no reason is known"
         if isinstance(cause, RayError) and not isinstance(cause, RayTaskError):
-            return f"Ray cannot go on ({type(cause).__name__}: {said}): see that its nodes are up and have room"
+            return f"Ray cannot go on ({type(cause).__name__}: {said}): check that its nodes are up and have room"
         if isinstance(cause, (OSError, MemoryError)) or "can't start new thread" in said:
-            return f"this machine does not let the search go on ({type(cause).__name__}: {said}): see what it lacks"
+            return f"the search cannot go on on this machine ({type(cause).__name__}: {said}): fix that"
     return None
 
 
 def _orders(
     conductor: Conductor, settings: SearchSettings, data: DataChoice, cache: Path
 ) -> Callable[[Assignment], TrialOrder]:
-    """What a worker is told of each trial that the conductor assigns."""
+    """Return a function that turns the conductor's assignments into orders for workers."""
     run_folder = conductor.journal.path.parent.resolve()
     bucket = run_bucket(run_folder)
 
@@ -131,15 +131,15 @@ def _orders(
 
 
 def _unwritable(conductor: Conductor, error: OSError) -> InputError:
-    """What to say of a run whose folder cannot be written."""
+    """The error for a run folder that cannot be written."""
     folder = conductor.journal.path.parent
     what = f"the disk of {folder} is full" if disk_is_full(error) else f"{folder} cannot be written"
-    advice = "free some space" if disk_is_full(error) else "see to it"
+    advice = "free some space" if disk_is_full(error) else "fix that"
     return InputError(f"{what} ({error.strerror}): {advice}, then go on with: {resume_command(folder)}")
 
 
 def _trial(settings: SearchSettings) -> Callable[[dict[str, Any]], None]:
-    """Tune's function for this number of workers."""
+    """The function that Tune runs for each trial, by the number of workers."""
     if settings.workers_per_trial == 1:
         return run_trial
     from asc.search.cluster.group import run_group
@@ -148,7 +148,7 @@ def _trial(settings: SearchSettings) -> Callable[[dict[str, Any]], None]:
 
 
 def _slots(settings: SearchSettings) -> tune.PlacementGroupFactory:
-    """What Tune sets aside for a trial: a bundle of slots for each worker; the process that starts a group has none."""
+    """The resources that Tune reserves for a trial: a bundle per worker, and none for a process that starts a group."""
     workers = settings.workers_per_trial
     each = {"CPU": settings.cpus_per_trial / workers, "GPU": settings.gpus_per_trial / workers}
     bundle = {name: number for name, number in each.items() if number > 0}
@@ -171,7 +171,7 @@ def _fit(
             scheduler=scheduler,
             num_samples=-1,
             reuse_actors=settings.workers_per_trial == 1,
-            # It is also how many workers Tune starts at the same time: one after the other, if it is left out.
+            # Also the number of workers that Tune starts at the same time; without it, one after the other.
             max_concurrent_trials=settings.max_concurrent,
         ),
         run_config=tune.RunConfig(
@@ -180,7 +180,7 @@ def _fit(
             verbose=0,
             stop=end,
             callbacks=[watch],
-            failure_config=tune.FailureConfig(max_failures=0),  # the conductor hands it out again
+            failure_config=tune.FailureConfig(max_failures=0),  # the conductor hands failed trials out again
         ),
     ).fit()
 

@@ -1,8 +1,8 @@
-"""A trial on a worker: the same training loop as launch/train.py, its epochs passed on to Ray Tune.
+"""Trains a trial on a worker: the same training loop as launch/train.py, with its epochs reported to Ray Tune.
 
-Imported by Ray's workers, without torch: of a group's processes only some train. `TrialOrder` and `Message` go over the
-wire as JSON text: Tune would copy, flatten and analyse every key of a table at each result, and keep all that for each
-trial that there was.
+Ray's workers import this module. It imports torch only to train, because not every process of a group trains.
+`TrialOrder` and `Message` are sent as JSON text: Tune would copy, flatten and analyse every key of a dict at each
+result, and keep all of that for every trial.
 """
 
 import dataclasses
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialOrder:
-    """All that a worker needs.
+    """Everything that a worker needs to know.
 
-    `cache` is where the packed audio lies, `data_digest` names the data that the driver sees, `folder` is the trial's
-    in the run's, `journalled` how many epochs the driver has. `shared` says that other nodes may run trials, which must
-    then see the same folders; where the run lies in a `bucket`, that is the trial's folder there, and takes the place
-    of `folder`. `workers` train together, with `threads` threads each.
+    `cache` is the folder of the packed audio, `data_digest` identifies the data that the driver sees, `folder` is the
+    trial's folder in the run folder, and `journalled` is the number of epochs that the driver has. `shared` means that
+    other nodes may run trials, so all nodes must see the same folders. If the run is in a bucket, `bucket` is the
+    trial's folder there and replaces `folder`. `workers` processes train together, with `threads` threads each.
     """
 
     config: Mapping[str, Scalar]
@@ -51,9 +51,10 @@ class TrialOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What a worker tells the driver: an epoch, or how it ended.
+    """A worker's message to the driver: an epoch, or how the trial ended.
 
-    `diverged` is the epoch of it; `failed` why this trial cannot be trained; `halt` why none can be.
+    `diverged` is the epoch in which it diverged; `failed` says why this trial cannot be trained; `halt` says why no
+    trial can be.
     """
 
     epoch: EpochMetrics | None = None
@@ -64,17 +65,17 @@ class Message:
 
 
 def config_of(order: TrialOrder) -> dict[str, Any]:
-    """What Ray Tune is to hand to a trial's function."""
+    """The config that Ray Tune passes to a trial's function."""
     return {"order": json.dumps(dataclasses.asdict(order))}
 
 
 def order_of(config: Mapping[str, Any]) -> TrialOrder:
-    """The order in what Ray Tune hands to a trial's function."""
+    """The order in the config that Ray Tune passes to a trial's function."""
     return build(TrialOrder, json.loads(config["order"]))
 
 
 def message_of(result: Mapping[str, Any]) -> Message | None:
-    """The message in one of Ray's results; None where the worker's function just ended."""
+    """The message in a result of Ray's; None if the result only says that the worker's function ended."""
     return build(Message, json.loads(result["message"])) if "message" in result else None
 
 
@@ -86,11 +87,10 @@ def run_trial(config: dict[str, Any]) -> None:
 
 
 def carry_out(order: TrialOrder, send: Callable[[Message], None], join: Callable[[], "Workers"]) -> None:
-    """Train as ordered, send each epoch that the driver has not seen, then the end; `join` meets the other workers.
+    """Train as ordered; send each epoch that the driver has not seen, then the end. `join` connects to other workers.
 
-    What anybody's trial would meet (data that are wrong on this node, a full disk, no way to the bucket) is sent as a
-    reason to halt, and what only this config meets as its failure; both leave no doubt, so there is no use in a second
-    attempt.
+    A problem that every trial would meet (wrong data on this node, a full disk, an unreachable bucket) is sent as
+    `halt`; a problem of this config only, as `failed`. Neither is retried.
     """
     try:
         dataset = _opened(order)
@@ -111,10 +111,10 @@ def carry_out(order: TrialOrder, send: Callable[[Message], None], join: Callable
 
 
 def _opened(order: TrialOrder) -> "Dataset":
-    """The data of a trial as this node sees them.
+    """Open the data of a trial on this node.
 
     Raises:
-        InputError: they or the run's folder are not there, or not those that the driver sees.
+        InputError: the data or the run folder are missing, or the data differ from those that the driver sees.
     """
     import torch
 
@@ -123,7 +123,7 @@ def _opened(order: TrialOrder) -> "Dataset":
     torch.set_num_threads(order.threads)
     run_folder = Path(order.folder).parents[1]
     if order.shared and order.bucket is None and not (run_folder / JOURNAL).is_file():
-        raise InputError(f"{run_folder} is not there: give a --storage that all nodes share, or a bucket")
+        raise InputError(f"{run_folder} does not exist: give a --storage that all nodes share, or a bucket")
     dataset = open_data(order.data, Experiment.from_flat(order.config), Path(order.cache))
     if dataset.manifest.digest != order.data_digest:
         raise InputError(
@@ -168,11 +168,11 @@ def _message_at(end: TrainingEnd) -> Message:
         case Diverged():
             return Message(diverged=end.epoch)
         case Stopped():
-            raise AssertionError("a trial's on_epoch stops nothing: Tune ends its worker")
+            raise AssertionError("a trial's on_epoch never stops it: Tune ends its worker")
 
 
 def _here(order: TrialOrder) -> str:
-    """The node, where there may be several."""
+    """The name of this node as the start of a message; empty if there is only one node."""
     if not order.shared:
         return ""
     import ray
@@ -182,12 +182,12 @@ def _here(order: TrialOrder) -> str:
 
 
 def result_of(message: Message) -> dict[str, Any]:
-    """What Ray is to hand to the driver."""
+    """The result that Ray passes to the driver."""
     return {"message": json.dumps(dataclasses.asdict(message))}
 
 
 def send(message: Message) -> None:
-    """Tell the driver, from a trial's function; returns when the driver has heard it."""
+    """Send a message to the driver from a trial's function; return when the driver has received it."""
     from ray import tune
 
     tune.report(result_of(message))

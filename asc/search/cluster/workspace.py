@@ -1,7 +1,7 @@
-"""Where a trial trains: its folder in the run's, or, where the run lies in a bucket, a scratch folder on its node.
+"""The folder in which a trial trains: in the run folder or, if the run is in a bucket, a scratch folder on its node.
 
-A trial may go on on another node, so its checkpoint is fetched from the bucket when it begins, and uploaded after each
-epoch before the driver hears of it: what the journal says of an epoch is always there.
+A trial may resume on another node, so its checkpoint is fetched from the bucket at the start. After each epoch it is
+uploaded before the driver is told, so the checkpoint of every journalled epoch exists.
 """
 
 from collections.abc import Iterator
@@ -14,23 +14,23 @@ from asc.model_file.tensors import write_bytes
 from asc.run_files import BEST_EPOCH, LAST_EPOCH, MODEL_FILE
 from asc.runs.bucket import Bucket, patiently
 
-# After this long without the bucket the search is halted, to be resumed when it is back.
+# After this long without the bucket the search is halted; it can be resumed when the bucket is back.
 OUTAGE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """The folder to train in; `sent` is what the bucket has of it, by name."""
+    """The folder to train in. `sent` maps names to the file contents that the bucket already has."""
 
     folder: Path
     bucket: Bucket | None
     sent: dict[str, bytes] = field(default_factory=dict)
 
     def keep(self) -> None:
-        """Bring the bucket up to date, if there is one.
+        """Upload the changed files to the bucket, if there is one.
 
         Raises:
-            StorageError: it was out of reach for `OUTAGE_S` seconds.
+            StorageError: the bucket could not be reached for `OUTAGE_S` seconds.
         """
         if self.bucket is None:
             return
@@ -47,11 +47,11 @@ class Workspace:
 
 @contextmanager
 def workspace(folder: Path, bucket: Bucket | None, *, scratch: Path) -> Iterator[Workspace]:
-    """`folder` where there is no `bucket` of this trial, else a folder below `scratch` with the trial's checkpoint.
+    """`folder` if there is no bucket, else a temporary folder under `scratch` with the trial's checkpoint.
 
     Raises:
-        StorageError: the bucket was out of reach for `OUTAGE_S` seconds.
-        OSError: no room for the folder, or no right to write.
+        StorageError: the bucket could not be reached for `OUTAGE_S` seconds.
+        OSError: the folder cannot be written, or its disk is full.
     """
     if bucket is None:
         yield Workspace(folder=folder, bucket=None)
