@@ -1,1 +1,1 @@
-"""Exports of a stored network to other runtimes; onnx, onnxruntime, executorch and LiteRT are imported nowhere else."""
+"""Exports stored networks to other runtimes. Only this package imports onnx, onnxruntime, executorch and LiteRT."""

@@ -1,6 +1,6 @@
-"""A file as a C array, for devices without files, as TFLite Micro wants its model: aligned, in a file of its own.
+"""Writes a file as an aligned C array, as TFLite Micro needs it on devices without a file system.
 
-https://ai.google.dev/edge/litert/microcontrollers/build_convert. Both files compile as C11 and as C++11.
+https://ai.google.dev/edge/litert/microcontrollers/build_convert. The source and the header compile as C11 and as C++11.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ alignas(16) const unsigned char asc_model_data[ASC_MODEL_DATA_LENGTH] = {{
 
 
 def c_array(data: bytes, notes: Mapping[str, str]) -> dict[str, bytes]:
-    """The files `model_data.c` and `model_data.h` that hold these bytes; the notes stand in a comment of the header."""
+    """Return `model_data.c` and `model_data.h`, which hold these bytes; the notes become a comment in the header."""
     said = "\n".join(f"// {_comment(name)}: {_comment(text)}" for name, text in notes.items())
     numbers = [", ".join(f"0x{byte:02x}" for byte in data[at : at + _A_LINE]) for at in range(0, len(data), _A_LINE)]
     source = _SOURCE.format(lines="\n".join(f"  {line}," for line in numbers))
@@ -47,5 +47,5 @@ def c_array(data: bytes, notes: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def _comment(text: str) -> str:
-    """Text that stays within its line: without line ends, or the backslash and trigraph that would join the next."""
+    """Replace what could end a one-line comment or continue it: line ends, backslashes and trigraphs."""
     return "".join(" " if character in "\\?" or not character.isprintable() else character for character in text)

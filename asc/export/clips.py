@@ -1,7 +1,7 @@
-"""Real clips to run an export and the stored form on, and the float network to time exports against.
+"""Compares an export with the stored form on real clips, and times it against the float network.
 
-They are of the data that the model was trained on, the test fold excepted; which of the other splits they are in does
-not matter, for two forms of one network are compared.
+The clips come from the data that the model was trained on, without the test fold. Any other split will do, because
+two forms of the same network are compared.
 """
 
 import dataclasses
@@ -31,10 +31,10 @@ Progress = Callable[[int, int], None]
 def open_clips(
     info: ModelInfo, spec: str | None, *, group_from: str | None = None, cache: Path, progress: Progress
 ) -> Dataset:
-    """The data that a model was trained on, or other ones with any labels, without their test fold.
+    """Open the data set that a model was trained on, or the one of `spec` with any labels, without its test fold.
 
     Raises:
-        InputError: the data cannot be opened, or have no labels and so a test fold alone.
+        InputError: the data cannot be opened, or have no labels, so that all clips are test clips.
     """
     choice = choice_for(info, spec, None, group_from=group_from)
     rate_hz = info.experiment.front_end.sample_rate_hz
@@ -44,15 +44,16 @@ def open_clips(
         if spec is not None:
             raise
         raise InputError(
-            f"{error}; the gate needs clips such as the model was trained on: give any data set as --data"
+            f"{error}; an export is checked on clips like those that the model was trained on: "
+            "give any such data set as --data"
         ) from error
 
 
 class GateClips:
-    """Full-length clips of a data set, evenly spread over the first of `SPLITS` that hold enough of them."""
+    """Full-length clips of a data set, evenly spaced in as many of `SPLITS`, in order, as it takes to have enough."""
 
     def __init__(self, dataset: Dataset, network: StoredNet, *, count: int) -> None:
-        """Choose `count` clips, or all there are, for exports of this stored network."""
+        """Choose `count` clips, or all if there are fewer, to check exports of this stored network on."""
         self._dataset, self._network = dataset, network
         self._log_mel = LogMel(network.front_end)
         self._stored: dict[tuple[int, int | None], Logits] = {}
@@ -61,9 +62,9 @@ class GateClips:
     def agreement(
         self, export: Export, *, every: int = 1, limit_steps: int | None = None, progress: Progress
     ) -> Agreement:
-        """Run an export on the clips, or on every `every`-th of them, and the stored form on the same.
+        """Compare an export with the stored form on every `every`-th clip.
 
-        `limit_steps` is what is allowed to kernels that compute otherwise than those which the gate is made for.
+        `limit_steps` replaces the gate's own limit, for kernels that round differently.
         """
         found, count = [], len(self.clips[::every])
         for number, waveform in enumerate(self._waveforms(export, every), start=1):
@@ -77,7 +78,7 @@ class GateClips:
         return agreement(np.stack(found), stored, limits)
 
     def _waveforms(self, export: Export, every: int = 1) -> Iterator[NDArray[np.float32]]:
-        """Clips (1, samples) in the lengths that an export takes."""
+        """Yield clips (1, samples) float32, repeated or cut to a length that the export takes."""
         for clip in self.clips[::every]:
             yield fitted(self._dataset.waveform(clip), export.shortest_samples, export.longest_samples)[None]
 
@@ -96,9 +97,9 @@ class GateClips:
 
 
 def choose(dataset: Dataset, count: int) -> tuple[int, ...]:
-    """The numbers of `count` clips, of validation first, then of calibration, then of training; all if there are fewer.
+    """Return the indices of `count` clips, or of all if there are fewer: validation first, then calibration, training.
 
-    If more are available, take `count` evenly spaced ones.
+    If the splits needed hold more, take `count` evenly spaced ones.
     """
     numbers: dict[int, None] = {}
     for split in SPLITS:
@@ -110,16 +111,16 @@ def choose(dataset: Dataset, count: int) -> tuple[int, ...]:
 
 
 def fitted(waveform: NDArray[np.float32], shortest: int, longest: int | None) -> NDArray[np.float32]:
-    """A waveform (samples,) repeated to at least `shortest` samples and cut to at most `longest`."""
+    """Repeat a waveform (samples,) to at least `shortest` samples and cut it to at most `longest`."""
     repeated = np.resize(waveform, shortest) if len(waveform) < shortest else waveform
     return repeated[:longest]
 
 
 def time_export(export: Export, network: StoredNet, *, seconds: float, repeats: int = 11) -> Latency:
-    """The time that an export takes for noise of this length, against the float network in torch on one thread.
+    """Time an export on noise of this length against the float network in torch, on one thread.
 
-    That is an untrained network of the same architecture, batch norms not folded, after torch's front end where the
-    export takes waveforms.
+    The float network is untrained, has the same architecture, and its batch norms are not folded. Where the export
+    takes waveforms, its time includes torch's front end.
     """
     rate_hz = network.front_end.sample_rate_hz
     noise = 0.1 * np.random.default_rng(0).standard_normal((1, round(seconds * rate_hz)))

@@ -1,7 +1,7 @@
-"""The integer form as float operations between explicit quantise and dequantise pairs, for compilers to lower.
+"""The integer form as float operations between explicit quantise/dequantise (Q/DQ) pairs, for compilers to lower.
 
-The operators are torch's `quantized_decomposed`, which ExecuTorch and LiteRT recognise; activations are signed (steps
--128..127), which is the same grid with its zero point moved. Weights, biases and grids are those that are stored.
+The operators are torch's `quantized_decomposed`, which ExecuTorch and LiteRT recognise. Activations are signed (steps
+-128..127): the same grid with its zero point shifted. Weights, biases and grids are the stored ones.
 https://docs.pytorch.org/executorch/stable/backends/xnnpack/xnnpack-quantization.html
 """
 
@@ -26,27 +26,27 @@ _OPERATORS = "torch.ao.quantization.fx._decomposed"
 
 
 class Grid(nn.Module):
-    """A per-tensor grid of signed 8-bit steps; each user of a tensor dequantises it for itself, as LiteRT demands."""
+    """A per-tensor grid of signed 8-bit steps; each reader of a tensor dequantises it again, as LiteRT requires."""
 
     def __init__(self, stored: IntegerQuantiser) -> None:
-        """Take the stored scale and zero point over as plain numbers, which exports need."""
+        """Copy the stored scale and zero point as plain Python numbers, which exports need."""
         super().__init__()
         self.scale, self.zero_point = float(stored.scale), int(stored.zero_point) - _SIGNED
         self._arguments = (self.scale, self.zero_point, -_SIGNED, STEPS - _SIGNED, torch.int8)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float values to int8 steps of the same shape."""
+        """Quantise float values (any shape) to int8 steps of the same shape."""
         return _operators().quantize_per_tensor(x, *self._arguments)  # type: ignore[no-any-return]
 
     def real(self, steps: Tensor) -> Tensor:
-        """Int8 steps to the float values that they stand for."""
+        """Dequantise int8 steps (any shape) to float32 values of the same shape."""
         return _operators().dequantize_per_tensor(steps, *self._arguments)  # type: ignore[no-any-return]
 
 
 class Layer(nn.Module):
     """A convolution or linear layer.
 
-    The weights are int8, or with `float_weights` the same numbers as float32, quantised and dequantised.
+    It holds int8 weights, or with `float_weights` float32 ones, which `forward` quantises to the same int8 values.
     """
 
     weight: Tensor
@@ -55,7 +55,7 @@ class Layer(nn.Module):
     bias: Tensor
 
     def __init__(self, stored: IntegerLayer, input_scale: Tensor, *, relu: bool, float_weights: bool) -> None:
-        """`input_scale` is the step of the input's grid: a stored bias is in steps of it and the weight's."""
+        """Take the stored layer; a stored bias is in steps of `input_scale` (of the input's grid) x weight scale."""
         super().__init__()
         weight, bias = stored.real(input_scale.double())
         self.relu, self._float_weights = relu, float_weights
@@ -66,7 +66,7 @@ class Layer(nn.Module):
         self.bias = nn.Parameter(bias.float(), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float (batch, inputs, ...) on its grid to float (batch, outputs, ...)."""
+        """Map dequantised float32 (batch, inputs, ...) to float32 (batch, outputs, ...), not yet quantised."""
         arguments = (self.weight_scale, self.zero_points, 0, -WEIGHT_STEPS, WEIGHT_STEPS, torch.int8)
         weight = self.weight
         if self._float_weights:
@@ -81,31 +81,32 @@ class Layer(nn.Module):
 
 
 class Gate(nn.Module):
-    """The gate of squeeze and excitation in float, its batch norm folded into the linear layer after it."""
+    """The gate of squeeze-and-excitation in float, its batch norm folded into the linear layer after it."""
 
     def __init__(self, stored: SqueezeExcite) -> None:
-        """Take over the stored values."""
+        """Copy the stored values."""
         super().__init__()
         self.reduce = _linear(stored.reduce.weight, stored.reduce.bias)
         self.expand = _linear(*folded_expand(stored))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The factors (batch, channels, 1, 1) for a map (batch, channels, bins, frames).
+        """Return the factors (batch, channels, 1, 1) float32 for a map (batch, channels, bins, frames) float32.
 
-        The mean is written as a pooling: LiteRT's converter transposes a map before `mean`, and keeps two float copies.
+        The mean is written as pooling, because LiteRT's converter transposes a map before `mean` and so keeps two float
+        copies of it.
         """
         mean = functional.adaptive_avg_pool2d(x, 1).flatten(1)
         return torch.sigmoid(self.expand(torch.relu(self.reduce(mean))))[:, :, None, None]
 
 
 class DecomposedNet(Layered):
-    """Float log-mel in, float logits on the last layer's grid out; everything between lies between Q/DQ pairs."""
+    """Maps float log-mel to float logits on the last layer's grid; every layer lies between Q/DQ pairs."""
 
     def __init__(self, stored: IntegerNet, *, converter: Converter) -> None:
-        """Build from the stored form as a converter wants it: LiteRT's wants float weights, ExecuTorch's int8."""
+        """Build from the stored form, as the converter needs it: LiteRT's takes float weights, ExecuTorch's int8."""
         super().__init__(stored.topology, stored.front_end)
         self._converter = converter
-        importlib.import_module(_OPERATORS)  # which registers the operators
+        importlib.import_module(_OPERATORS)  # registers the operators
         for layer in self.topology.layers:
             module = _built(stored, layer, float_weights=converter == "litert")
             if module is not None:
@@ -114,11 +115,11 @@ class DecomposedNet(Layered):
         self.eval()
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Log-mel (batch, 1, mel_bands, frames), float32, to logits (batch, classes)."""
+        """Map log-mel (batch, 1, mel_bands, frames) float32, natural log, to logits (batch, classes) float32."""
         return self._real(self.topology.classifier.name, self.topology.walk(self._output, log_mel))
 
     def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...]) -> Tensor:
-        """The int8 steps that a layer makes of the steps that it reads."""
+        """Return a layer's output as int8 steps, given those of the layers that it reads."""
         y: Tensor
         match layer:
             case kinds.Input():
@@ -145,10 +146,11 @@ class DecomposedNet(Layered):
         return self._real(name, steps).mean(dim=3).flatten(1)
 
     def _deviation(self, name: str, steps: Tensor) -> Tensor:
-        """From a mean of its own: LiteRT's converter rounds the one that is given out to 8 bits, for all its users.
+        """Standard deviation over time, (batch, channels x bins) float32, from a mean of its own.
 
-        There it is over another shape, so that the two are not found to be the same (9 steps off were measured), a
-        shape that torch cannot follow where time is dynamic.
+        It cannot share the mean of `_mean`: LiteRT's converter rounds that to 8 bits for all its readers, and the
+        deviation was then 9 steps off. For LiteRT it is also taken over another shape, or the converter would merge the
+        two means; torch cannot export that shape with dynamic time.
         """
         values, more = self._real(name, steps), self._real(name, steps)
         if self._converter == "litert":
@@ -158,12 +160,12 @@ class DecomposedNet(Layered):
 
 
 def shortest_frames(network: IntegerNet) -> int:
-    """The fewest frames of a clip: two must be left after the strides, for a length of one is a special case."""
+    """Return the fewest frames of a clip: two must be left after the strides, as torch specialises a length of one."""
     return 2 * network.topology.time_strides[network.topology.pool.name]
 
 
 def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn.Module | None:
-    """What computes a layer, its grid aside, if that takes numbers of its own."""
+    """Return the module of a layer that has parameters, without its output grid; None for other layers."""
     match layer:
         case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
             scale = stored.grid_of(layer.reads[0]).scale

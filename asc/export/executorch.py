@@ -1,7 +1,7 @@
 """A network as an ExecuTorch program for XNNPACK (https://docs.pytorch.org/executorch/stable/backends-xnnpack.html).
 
-Convolutions, linear layers and additions become XNNPACK's 8-bit operators, SE and pooling its float ones. Time is
-dynamic up to a longest clip, for which ExecuTorch plans its memory. Of the extra `executorch`.
+Convolutions, linear layers and additions become XNNPACK's 8-bit operators; SE and pooling become its float operators.
+Clips may have any length up to a maximum, for which ExecuTorch plans its memory. Needs the extra `executorch`.
 """
 
 import numpy as np
@@ -14,9 +14,9 @@ from asc.models.integer import IntegerNet
 
 
 def build_executorch(network: IntegerNet, *, longest_frames: int) -> bytes:
-    """The program of a network: float32 log-mel (1, 1, mel_bands, frames) to logits (1, classes), as a .pte file.
+    """Return the .pte file of a network: log-mel (1, 1, mel_bands, frames) to logits (1, classes), both float32.
 
-    `frames` may be anything from `shortest_frames` (of `asc.export.decomposed`) to `longest_frames`.
+    `frames` may be from `asc.export.decomposed.shortest_frames` to `longest_frames`.
     """
     example = torch.zeros(1, 1, network.front_end.mel_bands, longest_frames)
     frames = torch.export.Dim("frames", min=shortest_frames(network), max=longest_frames)
@@ -29,7 +29,7 @@ def build_executorch(network: IntegerNet, *, longest_frames: int) -> bytes:
         lowered = to_edge_transform_and_lower(
             exported,
             partitioner=[XnnpackPartitioner()],
-            compile_config=EdgeCompileConfig(_check_ir_validity=False),  # quantise, dequantise: no core operators
+            compile_config=EdgeCompileConfig(_check_ir_validity=False),  # Q/DQ are not core operators
         )
         return bytes(lowered.to_executorch().buffer)
 
@@ -38,8 +38,8 @@ class ExecutorchSession:
     """Runs a program in this process."""
 
     def __init__(self, data: bytes) -> None:
-        """Load a .pte file from memory; it runs on one thread."""
-        self._data = data  # the program points into it
+        """Load a .pte file from memory, to run on one thread."""
+        self._data = data  # kept alive: the program points into it
         with quiet():
             from executorch.extension.pybindings import portable_lib
             from executorch.runtime import Runtime
@@ -49,6 +49,6 @@ class ExecutorchSession:
             self._method = Runtime.get().load_program(data).load_method("forward")
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Log-mel (1, 1, mel_bands, frames) to logits (1, classes)."""
+        """Map log-mel (1, 1, mel_bands, frames) float32, natural log, to logits (1, classes) float32."""
         found: NDArray[np.float32] = self._method.execute([torch.from_numpy(x)])[0].numpy().copy()
         return found

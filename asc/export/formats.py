@@ -1,4 +1,4 @@
-"""The formats that a stored network is exported to: what each needs, builds and takes."""
+"""The export formats: which package each needs, how it is built, and what input it takes."""
 
 import dataclasses
 import importlib.util
@@ -24,25 +24,26 @@ Format = Literal["onnx", "executorch", "litert", "c-array"]
 Source = Literal["log_mel", "waveform"]
 
 SHORTEST_S, LONGEST_S = 0.2, 600.0
-# The package that a format needs beyond asc's own dependencies, and the extra of asc that brings it.
+# For each format that needs more than asc's own dependencies: the package, and the extra of asc that installs it.
 _NEEDS = {"executorch": ("executorch", "executorch"), "litert": ("litert_torch", "litert")}
 _NEEDS["c-array"] = _NEEDS["litert"]
 
 
 class Session(Protocol):
-    """An export that can be run."""
+    """Runs an export."""
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Log-mel (1, 1, mel_bands, frames), or a waveform (1, samples), to logits (1, classes)."""
+        """Map log-mel (1, 1, mel_bands, frames), or a waveform (1, samples), to logits (1, classes), all float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
     """One export in memory: the bytes that were built, the files that hold them, and a session that runs them.
 
-    `products` are those of its 8-bit layers, where it leaves it to a runtime how they are added.
-    It takes clips of `shortest_samples` to `longest_samples` samples (None: of any length) at the network's rate.
-    `kernels` are other ways in which the same bytes may be run, `decisive` those of them that a format depends on.
+    It takes clips of `shortest_samples` to `longest_samples` samples (None: no limit) at the network's sample rate.
+    `products` counts the products of its 8-bit layers that can overflow; None if the runtime cannot choose how to add
+    them. `kernels` are sessions that run the same bytes with other kernels; `decisive` names, by format, the kernels
+    whose gate must pass too.
     """
 
     source: Source
@@ -57,13 +58,13 @@ class Export:
 
 
 def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds: float) -> None:
-    """Check, before any work, that a network can be exported to these formats here, and checked on `clips` clips.
+    """Check, before any work, that a network can be exported to these formats with these options.
 
     Raises:
-        InputError: no format, an extra is not installed, the format is for 8-bit networks only, or a number is wrong.
+        InputError: no format is given, an extra is missing, the network is not 8-bit, or a number is out of range.
     """
     if clips < 1:
-        raise InputError(f"--clips {clips}: at least 1 is needed to check an export on")
+        raise InputError(f"--clips {clips}: an export is checked on at least 1 clip")
     if not SHORTEST_S <= seconds <= LONGEST_S:
         raise InputError(f"--seconds {seconds:g}: give {SHORTEST_S:g} to {LONGEST_S:g}")
     if not formats:
@@ -74,8 +75,8 @@ def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds:
             continue
         if not isinstance(network, IntegerNet):
             raise InputError(
-                f"--to {name} takes 8-bit networks only: this one is stored in 16 bits, which {name} would widen to 32 "
-                "and so double the file; export it --to onnx"
+                f"--to {name} takes 8-bit networks only. This one is stored in 16 bits, which {name} would widen to "
+                "32, doubling the file: export it --to onnx"
             )
         package, extra = _NEEDS[name]
         if importlib.util.find_spec(package) is None:
@@ -84,18 +85,18 @@ def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds:
             )
         if frames <= shortest_frames(network):
             raise InputError(
-                f"--seconds {seconds:g} is {frames} frames, too short for the strides of this network: --to {name} "
-                f"takes more than {shortest_frames(network)}"
+                f"--seconds {seconds:g} is {frames} frames, which is too short for this network's strides: "
+                f"--to {name} needs more than {shortest_frames(network)} frames"
             )
 
 
 def plan(
     network: StoredNet, info: ModelInfo, formats: Sequence[Format], *, seconds: float, compact: bool = False
 ) -> Mapping[str, Callable[[], Export]]:
-    """What builds each export, by the name of its first file.
+    """Return a function that builds each export, by the name of its first file.
 
-    LiteRT's takes clips of exactly `seconds`, ExecuTorch's of no more, ONNX's of any length. Compact ONNX is for
-    onnxruntime alone.
+    A LiteRT file takes clips of exactly `seconds`, an ExecuTorch program clips of at most `seconds`, an ONNX file clips
+    of any length. Only onnxruntime runs compact ONNX.
     """
     makers: dict[str, Callable[[], Export]] = {}
     if "onnx" in formats:
@@ -173,7 +174,7 @@ def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence
 
 
 def _notes(session: "LitertSession", info: ModelInfo, arena_bytes: int, kernels: str) -> dict[str, str]:
-    """What one must know to use the array, for the comment on top of it."""
+    """Return what one must know to use the array, for the comment at the top of its header."""
     features = dataclasses.asdict(info.experiment.front_end)
     return {
         "A TFLite model, experiment": info.experiment.fingerprint,

@@ -1,7 +1,7 @@
-"""The gate of every export: on real clips its logits agree with those of the stored form, or it is not written.
+"""The gate: an export is written only if its logits agree with those of the stored form on real clips.
 
-DESIGN, "one step": argmax may differ only where the top two logits lie within one step in either form. On top of that
-no logit may be further off than a step or two (`allowed`).
+DESIGN, "one step": argmax may differ only where the top two logits lie within one step in either form. In addition, no
+logit may differ by more than one or two steps (`allowed`).
 """
 
 import math
@@ -19,22 +19,23 @@ from asc.models.stored import StoredNet
 
 Logits = NDArray[np.float32]
 
-# How many steps of an 8-bit output a logit may be off. From log-mel, values that lie between two steps inside the
-# network round the other way in other arithmetic: within one step on all clips that were tried. From the waveform,
-# log-mel differs in its last bits as well: one step was measured, two between our front end in single and in double.
+# By how many steps a logit of an 8-bit network may differ. From log-mel, values halfway between two steps inside the
+# network may round the other way in other arithmetic: at most one step on all clips tried. From the waveform, log-mel
+# differs in its last bits as well: one step was measured, and two between our front end in single and in double
+# precision.
 _LIMIT_STEPS: Mapping[Source, int] = {"log_mel": 1, "waveform": 2}
-# The tolerance for networks in 16 bits, as a share of the largest logit. The order of float32 sums gave 2e-6 of it, one
-# unit of its 16 bits in a weight 5e-4. From the waveform 1e-3 was measured, as far as between our front end in single
-# and in double precision: a band 100 dB below the loudest one holds little but the rounding of the spectrum.
+# The tolerance for 16-bit networks, as a share of the largest logit. Another order of float32 sums changed a logit by
+# 2e-6 of it; one unit in the last place of a float16 weight, by 5e-4. From the waveform 1e-3 was measured, as much as
+# between our front end in single and in double precision: a band 100 dB below the loudest one is mostly rounding error.
 _TOLERANCE: Mapping[Source, float] = {"log_mel": 1e-4, "waveform": 5e-3}
-# Logits on a grid differ by whole steps, but for the rounding of float32.
+# Logits on a grid differ by whole steps, apart from float32 rounding.
 _SAME_STEPS = 0.5
 _ROUNDING_STEPS = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowed:
-    """One step of a network's logits, and how many of them a logit may be off."""
+    """One step of a network's logits, and by how many steps a logit may differ."""
 
     step: float
     limit_steps: int
@@ -44,9 +45,11 @@ class Allowed:
 class Agreement:
     """How the logits of an export differ from those of the stored form, on `clips` clips.
 
-    `step` is one quantum of the last layer's output, or the tolerance for a network in 16 bits; no logit may be further
-    off than `limit_steps` of them (`allowed`).
-    `argmax_differs` counts clips of which `argmax_excused` have their top two logits within one step in either form.
+    `step` is one quantum of the last layer's output quantiser, or the tolerance of a 16-bit network, in logits; no
+    logit may differ by more than `limit_steps` of them (`allowed`). `differing_share` (0 to 1) of the logits differ by
+    more than half a step; `largest_difference` is in logits.
+    `argmax_differs` counts clips that get another label; in `argmax_excused` of these the top two logits lie within one
+    step in either form.
     """
 
     clips: int
@@ -59,12 +62,12 @@ class Agreement:
 
     @property
     def largest_steps(self) -> float:
-        """The largest difference of a logit in steps."""
+        """The largest difference of a logit, in steps."""
         return self.largest_difference / self.step
 
     @property
     def why_not(self) -> str | None:
-        """What is wrong, or None where the export agrees."""
+        """What is wrong, or None if the export agrees."""
         if not math.isfinite(self.largest_difference):
             return "a logit is not a finite number"
         if self.largest_steps > self.limit_steps + _ROUNDING_STEPS:
@@ -81,10 +84,10 @@ class Agreement:
 
 
 def agreement(found: Logits, stored: Logits, limits: Allowed) -> Agreement:
-    """Compare the logits (clips, classes) of an export with those of the stored form.
+    """Compare the logits (clips, classes) float32 of an export with those of the stored form.
 
     Raises:
-        ValueError: the shapes differ, or there is no clip.
+        ValueError: the shapes differ, or there are no clips.
     """
     if found.shape != stored.shape or not len(found):
         raise ValueError(f"logits of shape {found.shape} can't be compared with {stored.shape}")
@@ -105,9 +108,9 @@ def agreement(found: Logits, stored: Logits, limits: Allowed) -> Agreement:
 
 
 def allowed(network: StoredNet, stored: Logits, *, source: Source) -> Allowed:
-    """What is allowed to an export that starts from log-mel or waveforms; `stored` are the network's own logits.
+    """Return how far an export that takes `source` may be off; `stored` (clips, classes) are the network's own logits.
 
-    A network in 16 bits has no steps: one step is the tolerance then, a share of its largest logit.
+    A 16-bit network has no steps: its step is the tolerance, a share of its largest logit.
     """
     if isinstance(network, IntegerNet):
         return Allowed(step=float(network.classifier.output.scale), limit_steps=_LIMIT_STEPS[source])
@@ -116,9 +119,9 @@ def allowed(network: StoredNet, stored: Logits, *, source: Source) -> Allowed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Median processor time of one clip on one thread, and that of the float network in torch, measured in turns.
+    """Median processor time of one clip on one thread, for an export and for the float network in torch.
 
-    Processor time is what a clock on the wall shows where nothing else runs; where something does, it says more.
+    Processor time equals wall-clock time on an idle machine, and is more reliable on a busy one.
     """
 
     seconds_of_audio: float
@@ -127,12 +130,12 @@ class Latency:
 
     @property
     def ratio(self) -> float:
-        """As a share of the float network's time."""
+        """The export's time as a share of the float network's."""
         return self.milliseconds / self.torch_float_milliseconds
 
 
 def latency(run: Callable[[], object], reference: Callable[[], object], *, seconds: float, repeats: int) -> Latency:
-    """Time `run` against `reference`, the float network in torch, in turns; the first call of both is not counted."""
+    """Time `run` and `reference` (the float network in torch) alternately; the first call of each is not counted."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats + 1):
         for measured, call in zip(times, (run, reference), strict=True):
@@ -144,7 +147,7 @@ def latency(run: Callable[[], object], reference: Callable[[], object], *, secon
 
 
 def _margin(logits: Logits) -> NDArray[np.float64]:
-    """How far the top two logits (clips, classes) lie apart, (clips,)."""
+    """Return the difference of the top two logits: (clips, classes) to (clips,) float64."""
     top = np.sort(logits.astype(np.float64), axis=1)[:, -2:]
     margins: NDArray[np.float64] = top[:, 1] - top[:, 0]
     return margins

@@ -1,4 +1,4 @@
-"""From a stored network to files that have passed the gate: all that were asked for, or none."""
+"""Exports a stored network: writes all files that were asked for if every one passes the gate, else none."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +14,16 @@ from asc.model_file.tensors import write_together
 from asc.models.stored import StoredNet
 from asc.runs.model_card import with_exports
 
-# Reference kernels take some 24 times the time of XNNPACK's: every n-th clip, and fewer turns of the clock.
+# Reference kernels take some 24 times as long as XNNPACK's, so they run every n-th clip and are timed fewer times.
 EVERY, REPEATS = 8, 3
-# They requantise in fixed point, where XNNPACK and the stored form multiply in float: two steps were measured.
+# They requantise in fixed point, while XNNPACK and the stored form multiply in float: two steps were measured.
 FIXED_POINT_STEPS = 2
 
 Running = Callable[[str], AbstractContextManager[Progress]]
 
 
 class GateError(RuntimeError):
-    """An export does not agree with the network that it was made of: a fault of ours or of the format's converter."""
+    """An export does not agree with its network: a fault of asc or of the format's converter."""
 
 
 def export_all(
@@ -36,13 +36,13 @@ def export_all(
     seconds: float,
     running: Running,
 ) -> list[tuple[Export, tuple[Record, ...]]]:
-    """Build every export of a plan, run it on `clips` clips of the data and time it on `seconds` of audio.
+    """Build every export, check it on `clips` clips of the data and time it on `seconds` of audio.
 
-    `makers` build each, by the name of its first file (`formats.plan`).
-    `running` is told what is being checked, and gives what is called with each clip.
+    `makers` build the exports, by the name of each one's first file (`formats.plan`). `running` takes the name of what
+    is being checked and yields the progress callback, which is called after each clip.
 
     Raises:
-        GateError: an export fails its gate, or kernels fail it that a format depends on.
+        GateError: an export fails its gate, or fails it with kernels that a format depends on.
     """
     gate_clips = GateClips(dataset, network, count=clips)
     passed = []
@@ -61,7 +61,7 @@ def export_all(
 def _kernels(
     name: str, export: Export, network: StoredNet, clips: GateClips, *, seconds: float, running: Running
 ) -> tuple[Kernels, ...]:
-    """The figures of other kernels for the same bytes, on some of the clips, for they are slow."""
+    """Measure the same bytes with other kernels; these are slow, so only on some of the clips."""
     found = []
     for kernels, session in export.kernels.items():
         other = dataclasses.replace(export, session=session)
@@ -77,18 +77,18 @@ def _kernels(
 def _require(name: str, why_not: str | None) -> None:
     if why_not is not None:
         raise GateError(
-            f"{name} does not agree with the stored form ({why_not}), so nothing was written: this is a fault "
-            "of asc or of a package that it builds with; report it with the versions that are installed"
+            f"{name} does not agree with the stored form ({why_not}), so nothing was written. This is a fault "
+            "of asc or of a package that it uses: report it with the installed versions"
         )
 
 
 def write_all(folder: Path, passed: Sequence[tuple[Export, tuple[Record, ...]]], *, card: Path) -> None:
-    """Write the exports that passed, each format's record last; an old record never lies beside a new file.
+    """Write the exports that passed, each format's record last, so that no old record is left beside a new file.
 
-    The model's card, where there is one, says what each was checked on.
+    If the model has a card, it then says what each export was checked on.
 
     Raises:
-        OSError: the disk is full; the folder is as it was.
+        OSError: a file cannot be written, such as on a full disk; the folder is left unchanged.
     """
     files = {folder / name: data for export, found in passed for name, data in contents(export, found).items()}
     if card.is_file():

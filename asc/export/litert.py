@@ -1,7 +1,7 @@
-"""A network as a LiteRT (TensorFlow Lite) file, all of it in signed 8 bits but SE and pooling, which are in float.
+"""A network as a LiteRT (TensorFlow Lite) file, in signed 8 bits except for SE and pooling, which are in float.
 
-Its length of time is fixed; input and output are int8 on the stored grids. https://ai.google.dev/edge/litert/conversion
-Of the extra `litert`.
+It takes clips of one length. Input and output are int8 on the stored grids. Needs the extra `litert`.
+https://ai.google.dev/edge/litert/conversion
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from asc.export.quiet import quiet
 from asc.models.integer import IntegerNet
 
 Kernels = Literal["XNNPACK", "optimised", "reference"]
-"""What an interpreter runs a file with: by default, without a delegate, or slowly and by the book."""
+"""The kernels of an interpreter: its default, those without a delegate, and the slow reference ones."""
 
 _STEPS = np.iinfo(np.int8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorGrid:
-    """Shape and grid of an input or output: real value = scale x (step - zero point)."""
+    """Shape and grid of an input or output: value = scale x (step - zero point)."""
 
     name: str
     shape: tuple[int, ...]
@@ -32,23 +32,23 @@ class TensorGrid:
 
     @property
     def text(self) -> str:
-        """For people."""
+        """The grid in words."""
         return f"int8 {self.shape}, value = {self.scale!r} * (step - ({self.zero_point}))"
 
     def steps(self, values: NDArray[np.float32]) -> NDArray[np.int8]:
-        """Values to the nearest steps, clamped to 8 bits."""
+        """Quantise float32 values (any shape) to the nearest int8 steps, clamped."""
         found = np.rint(values * np.float32(1 / np.float32(self.scale))) + self.zero_point
         steps: NDArray[np.int8] = np.clip(found, _STEPS.min, _STEPS.max).astype(np.int8)
         return steps
 
     def values(self, steps: NDArray[np.int8]) -> NDArray[np.float32]:
-        """Steps to the values that they stand for."""
+        """Dequantise int8 steps (any shape) to float32 values."""
         found: NDArray[np.float32] = (steps.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
         return found
 
 
 def build_litert(network: IntegerNet, *, frames: int) -> bytes:
-    """The .tflite file of a network: int8 log-mel (1, 1, mel_bands, frames) to int8 logits (1, classes)."""
+    """Return the .tflite file of a network: int8 log-mel (1, 1, mel_bands, frames) to int8 logits (1, classes)."""
     example = (torch.zeros(1, 1, network.front_end.mel_bands, frames),)
     module = DecomposedNet(network, converter="litert")
     with quiet():
@@ -56,8 +56,8 @@ def build_litert(network: IntegerNet, *, frames: int) -> bytes:
         from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
         from litert_torch.quantize.quant_config import QuantConfig
 
-        # The network brings its grids; the quantiser only tells the converter that they are there: without one it
-        # writes float convolutions and says nothing.
+        # The network already has its grids; the quantiser only tells the converter so. Without one, the converter
+        # silently writes float convolutions.
         quantiser = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
         converted = litert_torch.convert(module, example, quant_config=QuantConfig(pt2e_quantizer=quantiser))
         return bytes(converted.model_content())
@@ -67,7 +67,7 @@ class LitertSession:
     """Runs a .tflite file in this process, on one thread."""
 
     def __init__(self, data: bytes, kernels: Kernels = "XNNPACK") -> None:
-        """Load the file from memory, for one of the three sets of kernels that an interpreter may have."""
+        """Load the file from memory, to run with these kernels."""
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         resolvers = {
@@ -89,11 +89,11 @@ class LitertSession:
 
     @property
     def operators(self) -> tuple[str, ...]:
-        """The operators of the file, each once, sorted: what TFLite Micro's resolver must hold."""
+        """The file's operators, sorted, without duplicates: those that TFLite Micro's resolver must register."""
         return tuple(sorted({str(found["op_name"]) for found in self._interpreter._get_ops_details()} - {"DELEGATE"}))
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Log-mel (1, 1, mel_bands, frames) to logits (1, classes)."""
+        """Map log-mel (1, 1, mel_bands, frames) to logits (1, classes), both float32, through the file's int8 grids."""
         self._interpreter.set_tensor(self._ends[0], self.input.steps(x))
         self._interpreter.invoke()
         return self.output.values(self._interpreter.get_tensor(self._ends[1]))

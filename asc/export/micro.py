@@ -1,6 +1,6 @@
-"""Runs a .tflite file with the kernels of TensorFlow Lite Micro, where the package `tflite-micro` is installed.
+"""Runs a .tflite file with the kernels of TensorFlow Lite Micro, if the package `tflite-micro` is installed.
 
-They are the reference kernels, which devices have unless their maker brings others.
+These are the reference kernels, which devices use unless their vendor provides others.
 https://github.com/tensorflow/tflite-micro/blob/main/python/tflite_micro/README.md
 """
 
@@ -14,7 +14,7 @@ from asc.export.litert import TensorGrid
 
 
 def micro_is_installed() -> bool:
-    """Whether the package is there."""
+    """Whether the package `tflite-micro` is installed."""
     return importlib.util.find_spec("tflite_micro") is not None
 
 
@@ -22,7 +22,7 @@ class MicroSession:
     """Runs a .tflite file in this process."""
 
     def __init__(self, data: bytes, *, arena_bytes: int) -> None:
-        """Load the file from memory; the interpreter allocates its one arena here."""
+        """Load the file from memory and allocate the interpreter's arena."""
         from tflite_micro.python.tflite_micro import runtime
 
         self._interpreter = runtime.Interpreter.from_bytes(data, arena_size=arena_bytes)
@@ -30,7 +30,7 @@ class MicroSession:
         self.output = _grid("output", self._interpreter.get_output_details(0))
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Log-mel (1, 1, mel_bands, frames) to logits (1, classes)."""
+        """Map log-mel (1, 1, mel_bands, frames) to logits (1, classes), both float32, through the file's int8 grids."""
         self._interpreter.set_input(self.input.steps(x), 0)
         self._interpreter.invoke()
         return self.output.values(self._interpreter.get_output(0))

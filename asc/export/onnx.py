@@ -1,10 +1,10 @@
-"""A stored network as an ONNX file, and a session of onnxruntime that runs it.
+"""Builds the ONNX file of a stored network, and runs it with onnxruntime.
 
     data = build_onnx(*load_model(path), source="log_mel")
     OnnxSession(data).logits(log_mel)
 
-https://onnx.ai, https://onnxruntime.ai. Labels and front end are in the file's metadata. A compact file has functions
-of its own for what repeats, which onnxruntime alone takes; else they are written out.
+https://onnx.ai, https://onnxruntime.ai. The file's metadata holds the labels and the front end. A compact file writes
+repeated layers once, as functions, which only onnxruntime runs; other files have no functions.
 """
 
 import copy
@@ -31,13 +31,13 @@ _LOGITS = "logits"
 
 
 def build_onnx(network: StoredNet, info: ModelInfo, *, source: Source, compact: bool = False) -> bytes:
-    """The ONNX file of a network, compact or for every runtime; equal networks give equal bytes.
+    """Return the ONNX file of a network, compact or for every runtime; equal networks give equal bytes.
 
-    The input `log_mel` is (batch, 1, mel_bands, frames), `waveform` (batch, samples) at the model's own rate, both
-    float32; the output `logits` is (batch, classes), float32. Batch and length may vary.
+    The input is `log_mel` (batch, 1, mel_bands, frames) or `waveform` (batch, samples) at the model's own sample rate,
+    both float32. The output `logits` is (batch, classes) float32. Batch and length may vary.
 
     Raises:
-        onnx.checker.ValidationError: a graph that is not valid was built.
+        onnx.checker.ValidationError: the graph that was built is not valid.
     """
     graph, front_end = Graph(), network.front_end
     shape = ("batch", 1, front_end.mel_bands, "frames") if source == "log_mel" else ("batch", "samples")
@@ -54,16 +54,16 @@ def build_onnx(network: StoredNet, info: ModelInfo, *, source: Source, compact: 
 
 
 def _metadata(info: ModelInfo) -> dict[str, str]:
-    """What is needed to run the file and to read its answer, as JSON: labels in the order of the logits, front end."""
+    """Return what one needs to run the file, as JSON: the labels in the order of the logits, and the front end."""
     said = {"labels": info.labels, "front_end": info.experiment.tree()["front_end"]}
     return {key: json.dumps(value, ensure_ascii=False, separators=(",", ":")) for key, value in said.items()}
 
 
 class OnnxSession:
-    """An ONNX file in onnxruntime, on the CPU: a plain session but for the number of threads."""
+    """Runs an ONNX file with onnxruntime on the CPU, with default options except for the number of threads."""
 
     def __init__(self, data: bytes, *, threads: int = 1) -> None:
-        """Load the file; it is optimised for this machine then, which takes a part of a second."""
+        """Load the file; onnxruntime optimises it for this machine, which takes a fraction of a second."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -72,10 +72,10 @@ class OnnxSession:
         self._input: str = self._session.get_inputs()[0].name
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (batch, classes) of log-mel (batch, 1, mel_bands, frames) or of waveforms (batch, samples).
+        """Map log-mel (batch, 1, mel_bands, frames) or waveforms (batch, samples) to logits (batch, classes), float32.
 
         Raises:
-            onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument: another shape or type.
+            onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument: the shape or type is wrong.
         """
         answer: Any = self._session.run([_LOGITS], {self._input: x})[0]
         return answer  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
-"""Where the bytes of an ONNX file go: the numbers that the network stores, and what stands around them.
+"""Says where the bytes of an ONNX file go: to the numbers that the network stores, and to everything around them.
 
-The format is Protocol Buffers (https://protobuf.dev/programming-guides/encoding): a field has a tag, a part a length.
-What a number is for is read off the operators that take it, once functions are written out.
+The format is Protocol Buffers (https://protobuf.dev/programming-guides/encoding): a field starts with a tag and, if it
+is a message or bytes, a length. What a number is for follows from the operators that read it, after inlining functions.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ _CONSTANTS = "numbers that operators need"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByteRow:
-    """So many bytes of a file are this; `stored` if they are numbers of the network itself."""
+    """One kind of content of a file and its size; `stored` if it is numbers of the network itself."""
 
     name: str
     size_bytes: int
@@ -27,17 +27,17 @@ class ByteRow:
 class ByteAccount:
     """Rows that sum to the whole file, numbers of the network first.
 
-    These are fewer than the size law counts, for zeros and folded norms are left out.
+    These take fewer bytes than the size law counts, because zeros and folded norms are left out.
     """
 
     rows: tuple[ByteRow, ...]
 
 
 def byte_account(data: bytes) -> ByteAccount:
-    """Where the bytes of an ONNX file go that `build_onnx` made; the rows sum to exactly `len(data)`.
+    """Account for the bytes of an ONNX file made by `build_onnx`; the rows sum to exactly `len(data)`.
 
     Raises:
-        google.protobuf.message.DecodeError: it is no ONNX file.
+        google.protobuf.message.DecodeError: the data are not an ONNX file.
     """
     model = onnx.load_from_string(data)
     roles, graph = _roles(model), model.graph
@@ -71,7 +71,7 @@ def _text(text: str) -> int:
 
 
 def _part(size_bytes: int) -> int:
-    """Bytes of a part with its tag and its length (seven bits of it a byte)."""
+    """Bytes of a part with its tag and its length, which takes one byte per seven bits."""
     return 1 + max(1, -(-size_bytes.bit_length() // 7)) + size_bytes
 
 
@@ -79,7 +79,7 @@ _Takers = Mapping[str, Sequence[tuple[NodeProto, int]]]
 
 
 def _roles(model: ModelProto) -> dict[str, list[str]]:
-    """What the numbers of the network are, by their names: of each of the equal parts that a tensor is split into."""
+    """Return what each initialiser is for, by name: one role for each equal part that the tensor is split into."""
     graph = inliner.inline_local_functions(model).graph
     takers: dict[str, list[tuple[NodeProto, int]]] = {}
     for node in graph.node:
@@ -96,7 +96,10 @@ def _found(tensor: TensorProto, takers: _Takers) -> list[str | None]:
 
 
 def _first(name: str, tensor: TensorProto, takers: _Takers) -> str | None:
-    """The first operator that says what a value is for; casts only hand it on, and only a step is squeezed."""
+    """Return the role of a value, from the first operator that tells it.
+
+    Casts are followed. Only activation scales are squeezed, so a squeeze tells the role.
+    """
     for node, place in takers.get(name, ()):
         if node.op_type == "Squeeze":
             return "activation scales"
@@ -107,7 +110,7 @@ def _first(name: str, tensor: TensorProto, takers: _Takers) -> str | None:
 
 
 def _role(tensor: TensorProto, node: NodeProto, place: int) -> str | None:
-    """What a number is for that this operator takes at this place; none if that does not say."""
+    """Return what a number is for that an operator takes as input `place`; None if that does not tell."""
     half = tensor.data_type == TensorProto.FLOAT16
     match node.op_type, place:
         case "DequantizeLinear", 0:
@@ -115,7 +118,7 @@ def _role(tensor: TensorProto, node: NodeProto, place: int) -> str | None:
         case (("QuantizeLinear" | "DequantizeLinear"), 1):
             return "weight scales" if tensor.dims else "activation scales"
         case (("QuantizeLinear" | "DequantizeLinear"), 2):
-            # One of 128 for each output channel, where weights are written 128 higher, does not belong to the network.
+            # The zero points of weights (128 for each output channel) belong to the export, not to the network.
             return None if tensor.dims else "activation zero points"
         case "Conv", 1:
             return "weights" if half else "SE weights and biases"

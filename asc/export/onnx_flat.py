@@ -1,8 +1,9 @@
-"""A model without functions of its own, for the many runtimes that know none: calls are written out.
+"""Inlines the functions of a model, for the many runtimes that do not support functions.
 
-`onnx.inliner` does so. After it, what the functions computed from stored numbers alone (splits, shapes, zero points) is
-computed here: importers look for scales and zero points among the initialisers. The scales of biases, products of two,
-stay nodes: every importer that was tried computes them (docs/runtimes.md), and they would be 2,632 bytes of `qat_8b`.
+`onnx.inliner` does the inlining. Then whatever the functions compute from stored numbers alone (splits, shapes, zero
+points) is computed here, because importers look for scales and zero points among the initialisers. The scales of biases
+stay nodes that multiply two scales: every importer tried computes them (docs/runtimes.md), and as numbers they would
+take 2,632 bytes in `qat_8b`.
 """
 
 from collections.abc import Mapping
@@ -15,12 +16,12 @@ from onnx import ModelProto, NodeProto, inliner, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 IR_VERSION = 7
-"""What opset 13 came with (https://github.com/onnx/onnx/blob/main/docs/Versioning.md)."""
+"""The IR version that opset 13 came with (https://github.com/onnx/onnx/blob/main/docs/Versioning.md)."""
 _COMPUTED = ("Split", "Squeeze", "Shape", "ConstantOfShape")
 
 
 def written_out(model: ModelProto) -> ModelProto:
-    """The same model without functions."""
+    """Return the same model without functions."""
     flat = inliner.inline_local_functions(model)
     flat.ir_version = IR_VERSION
     for opset in [opset for opset in flat.opset_import if opset.domain]:
@@ -31,14 +32,14 @@ def written_out(model: ModelProto) -> ModelProto:
     for node in flat.graph.node:
         node.input[:] = [same.get(name, name) for name in node.input]
         while node.input and not node.input[-1]:
-            # The inliner writes what a call leaves out as an empty name.
+            # Where a call leaves out an input, the inliner writes an empty name.
             del node.input[-1]
         if node.op_type not in _COMPUTED or any(name not in values for name in node.input):
             kept.append(node)
             continue
         found = _computed(node, values, flat.opset_import[0].version)
         if node.op_type == "ConstantOfShape":
-            # What is filled with one number is written once for each length.
+            # Tensors filled with one number are shared by all nodes that need the same shape.
             ((name, value),) = found.items()
             same[name] = f"filled.{value.dtype}.{value.shape}.{value.flat[0]}"
             found = {same[name]: value}
@@ -53,7 +54,7 @@ def written_out(model: ModelProto) -> ModelProto:
 
 
 def _computed(node: NodeProto, values: Mapping[str, NDArray[Any]], opset: int) -> dict[str, NDArray[Any]]:
-    """What an operator gives for known values, by onnx's own reference."""
+    """Compute an operator on known values with onnx's reference implementation."""
     graph = onnx.helper.make_graph(
         [node],
         "one",

@@ -1,7 +1,7 @@
-"""The 16-bit form as ONNX, from log-mel to logits: float16 numbers, cast to float32, float arithmetic.
+"""The 16-bit form as ONNX, from log-mel to logits: float16 numbers, which are cast to float32 for all arithmetic.
 
-onnxruntime casts when it loads the file (constant folding), so nothing of it is left when the network runs. What is
-written is exactly what is stored: batch norms of SE bottlenecks are not folded, for their product is no float16 number.
+onnxruntime casts when it loads the file (constant folding), so the casts cost nothing when the network runs. The file
+holds exactly the stored numbers: batch norms of SE bottlenecks are not folded, because products would need rounding.
 """
 
 from typing import assert_never
@@ -42,7 +42,7 @@ def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> No
     functions = functions_of(parts)
     graph.functions(_LAYER, *(_function(call, ["L", *functions]) for call in functions.values()))
     written = {LOG_MEL: log_mel}
-    # The classifier's numbers lie before the one that the pooling adds, so both are written together.
+    # Pooling and classifier are written together, so that the classifier's numbers come before pooling's constant.
     for part in parts[:-1]:
         layer = part.layers[-1] if isinstance(part, Call) else part
         if isinstance(part, Call):
@@ -63,7 +63,7 @@ def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> No
 def _write(
     sink: Sink, layer: _Inner, read: list[str], stored: list[str], *, stride: list[int] | str, output: str = ""
 ) -> str:
-    """The nodes of a layer whose numbers have these names; the name of its output."""
+    """Add the nodes of a layer whose numbers are named `stored`, and return the name of its output."""
     match layer:
         case ConvNormRelu():
             convolved = sink.node("L", read[0], *stored, s=stride, g=layer.groups, p=padding(layer))
@@ -85,7 +85,7 @@ def _write(
 
 
 def _function(call: Call, functions: list[str]) -> str:
-    """The text of the function that a call is of."""
+    """Return the text of the function that this call calls."""
     stored = {layer.name: [f"{name}_{place}" for name in _names(layer)] for place, layer in enumerate(call.layers)}
     text = FunctionText(
         call.function, ["x", *(name for names in stored.values() for name in names)], functions=functions
@@ -99,7 +99,7 @@ def _function(call: Call, functions: list[str]) -> str:
             stride = STRIDE if part.reads == call.reads else list(part.stride)
             written[inner.name] = text.node(part.function, written[part.reads], *names, output=output, s=stride)
         else:
-            assert not isinstance(part, Input | StatisticsPool), "they stand once in a network"
+            assert not isinstance(part, Input | StatisticsPool), "a network has only one of them"
             stride = STRIDE if call.reads in part.reads else _stride(part)
             read = [written[name] for name in part.reads]
             written[part.name] = _write(text, part, read, stored[part.name], stride=stride, output=output)
@@ -111,7 +111,7 @@ def _stride(layer: Layer) -> list[int]:
 
 
 def _names(layer: Layer) -> tuple[str, ...]:
-    """The numbers of a layer, in order."""
+    """Return the names of a layer's numbers, in order."""
     match layer:
         case ConvNormRelu() | Projection() | Dense():
             return ("weight", "bias")
@@ -125,7 +125,7 @@ def _names(layer: Layer) -> tuple[str, ...]:
 
 
 def _constants(graph: Graph, network: HalfNet, layer: Layer) -> list[str]:
-    """The names of a layer's numbers in the graph."""
+    """Add a layer's numbers to the graph and return their names there."""
     if not _names(layer):
         return []
     state = network.module_of(layer).state_dict()
@@ -137,7 +137,7 @@ def _constants(graph: Graph, network: HalfNet, layer: Layer) -> list[str]:
 
 
 def _kernel(network: HalfNet, layer: Layer, values: Tensor) -> Tensor:
-    """A matrix as the kernel of a convolution; other numbers as they are."""
+    """Reshape a matrix to the kernel of a convolution; return other numbers unchanged."""
     if values.dim() != 2:
         return values
     return (

@@ -1,14 +1,14 @@
 """The front end as ONNX nodes, from waveforms to log-mel: `asc.audio.frontend.LogMel` in operators of opset 13.
 
-The DFT is two products of matrices (Cooley and Tukey 1965, https://doi.org/10.1090/S0025-5718-1965-0178586-1): of its
-points = rows x columns, sample n = row + rows tap and bin k = column + columns s, so with w = exp(-2 pi i / points)
+The DFT is two matrix products (Cooley and Tukey 1965, https://doi.org/10.1090/S0025-5718-1965-0178586-1): with
+points = rows x columns, sample n = row + rows tap, bin k = column + columns s and w = exp(-2 pi i / points)
 
     X[k] = sum over rows of w^(columns row s) (sum over taps of x[n] window[n] w^(n column))
 
-Frames are gathered in rows; the inner sums are one matrix a row, with the Hann window in it; the outer sums are one
-small matrix. Half of the columns suffice for real input: bin `points - k` has the magnitude of k. onnxruntime's own
-STFT takes twice the time and asks for opset 17, and a DFT as one matrix takes still longer. All matrices are computed
-by nodes from a few numbers, when the file is loaded (constant folding), so they take no bytes.
+The samples of a frame are gathered into rows. The inner sums are one matrix per row, which includes the Hann window;
+the outer sums are one small matrix. For real input half of the columns suffice: bin `points - k` has the magnitude of
+k. onnxruntime's own STFT takes twice the time and needs opset 17; a DFT as one matrix takes still longer. Nodes compute
+all matrices from a few numbers when the file is loaded (constant folding), so they take almost no bytes.
 """
 
 import math
@@ -23,13 +23,13 @@ _FLOAT, _DOUBLE = 1, 11
 _MOST_ROWS = 16
 _LEAST_STEP = 1e-30
 _BREAK_MEL, _BREAK_HZ = 15.0, 1000.0
-"""Slaney's mel scale is linear up to here, 200 / 3 Hz a mel, and logarithmic above (torchaudio and librosa alike)."""
+"""Slaney's mel scale is linear up to here (200 / 3 Hz per mel), then logarithmic, in both torchaudio and librosa."""
 _LOG_STEP = math.log(6.4) / 27
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sizes:
-    """How the DFT is split; `kept` columns are computed, and `taps` rows of samples hold the window."""
+    """How the DFT is split; `kept` of the columns are computed, and the window spans `taps` samples per row."""
 
     rows: int
     columns: int
@@ -45,10 +45,11 @@ def _sizes(front_end: FrontEnd) -> _Sizes:
 
 
 def add_front_end(graph: Graph, front_end: FrontEnd, waveform: str) -> str:
-    """Add nodes from the value `waveform` (batch, samples) to log-mel (batch, 1, mel_bands, frames); the name of that.
+    """Add nodes from the value `waveform` to log-mel, and return the name of the log-mel value.
 
-    As in `asc.inference.predict`, waveforms are first rounded to 16 bits with their peak at full scale. A clip that is
-    shorter than a hop has no frame: onnxruntime refuses it when the network runs.
+    `waveform` is (batch, samples), log-mel (batch, 1, mel_bands, frames) in natural log, both float32. As in
+    `asc.inference.predict`, waveforms are first rounded to 16 bits with their peak at full scale. A clip shorter than a
+    hop has no frames: onnxruntime then fails when the network runs.
     """
     sizes = _sizes(front_end)
     rounded, step = _rounded(graph, waveform)
@@ -63,10 +64,10 @@ def add_front_end(graph: Graph, front_end: FrontEnd, waveform: str) -> str:
 
 
 def _rounded(graph: Graph, waveform: str) -> tuple[str, str]:
-    """The waveform in whole steps of 16 bits with each clip's peak at full scale, and these steps (batch, 1).
+    """Return the waveform rounded to 16 bits with each clip's peak at full scale, and the size of a step (batch, 1).
 
-    It is `asc.audio.level.quantise`, in double precision as there: in single precision some loud samples would be
-    rounded the other way. The step of a silent clip is a little more than 0.
+    This is `asc.audio.level.quantise`, in double precision as there: in single precision some loud samples would be
+    rounded the other way. The step of a silent clip is slightly above 0.
     """
     peak = graph.node("Cast", graph.node("ReduceMax", graph.node("Abs", waveform), axes=[1]), to=_DOUBLE)
     step = graph.node("Max", graph.node("Div", peak, graph.double(float(LARGEST))), graph.double(_LEAST_STEP))
@@ -76,14 +77,14 @@ def _rounded(graph: Graph, waveform: str) -> tuple[str, str]:
 
 
 def _noise(graph: Graph, front_end: FrontEnd, filters: str, step: str) -> str:
-    """The noise floor (batch, 1, 1, bands) of clips with these steps; `filters` (rows, columns, bands) are doubled."""
+    """Return the noise floor (batch, 1, 1, bands) for steps (batch, 1), from doubled filters (rows, columns, bands)."""
     of_bands = graph.node("ReduceSum", filters, graph.whole(0, 1), keepdims=0)
     of_step = graph.node("Mul", of_bands, graph.number(noise_magnitude(front_end) / 2))
     return graph.node("Mul", graph.node("Reshape", step, graph.whole(-1, 1, 1, 1)), of_step)
 
 
 def _frames(graph: Graph, front_end: FrontEnd, sizes: _Sizes, waveform: str) -> str:
-    """Samples as (batch, 1, rows, frames, taps): frame t is centred on sample t hop, with zeros outside."""
+    """Return samples as (batch, 1, rows, frames, taps): frame t is centred on sample t x hop, padded with zeros."""
     points, window, hop = front_end.dft_points, front_end.window_samples, graph.number(front_end.hop_samples)
     before = points // 2 - (points - window) // 2
     padded = graph.node("Pad", waveform, graph.whole(0, before, 0, sizes.rows * sizes.taps))
@@ -96,7 +97,7 @@ def _frames(graph: Graph, front_end: FrontEnd, sizes: _Sizes, waveform: str) -> 
 
 
 def _samples(graph: Graph, sizes: _Sizes) -> str:
-    """Numbers of the samples of a frame, rows x taps of them, from 0."""
+    """Return the sample numbers of a frame: 0 to rows x taps - 1."""
     return graph.node("Range", graph.number(0), graph.number(sizes.rows * sizes.taps), graph.number(1))
 
 
@@ -109,7 +110,7 @@ def _rows(graph: Graph, sizes: _Sizes) -> str:
 
 
 def _magnitudes(graph: Graph, front_end: FrontEnd, sizes: _Sizes, frames: str) -> str:
-    """Half magnitudes of the DFT, (batch, rows, frames, columns), at bin column + columns row."""
+    """Return half the DFT magnitudes, (batch, rows, frames, columns), of bins column + columns x row."""
     inner = graph.node("MatMul", frames, _inner_matrix(graph, front_end, sizes))
     flat = graph.node("Reshape", inner, graph.whole(0, 2 * sizes.rows, -1))
     outer = graph.node("MatMul", _outer_matrix(graph, sizes), flat)
@@ -118,26 +119,26 @@ def _magnitudes(graph: Graph, front_end: FrontEnd, sizes: _Sizes, frames: str) -
 
 
 def _angles(graph: Graph, one: str, other: str, period: int) -> str:
-    """2 pi `one` `other` / `period`, of whole numbers, as double.
+    """Return 2 pi x `one` x `other` / `period` as double, for whole numbers.
 
-    Of the products the remainder is taken first. An angle in single precision would be off by up to 2e-7, which is
-    heard in bands that are 120 dB below others.
+    The product is first taken modulo `period`. In single precision an angle would be off by up to 2e-7, which matters
+    in bands 120 dB below others.
     """
     whole = graph.node("Mod", graph.node("Mul", one, other), graph.number(period))
     return graph.node("Mul", graph.node("Cast", whole, to=_DOUBLE), graph.double(2 * math.pi / period))
 
 
 def _cosine(graph: Graph, angles: str) -> str:
-    """As the sine a quarter turn on: onnxruntime 1.22 has that alone in double."""
+    """Return the cosine as a sine shifted by a quarter turn: onnxruntime 1.22 has only Sin in double."""
     return graph.node("Sin", graph.node("Add", angles, graph.double(math.pi / 2)))
 
 
 def _inner_matrix(graph: Graph, front_end: FrontEnd, sizes: _Sizes) -> str:
-    """(cosine and sine, rows, taps, columns) of the inner sums, times half the Hann window."""
+    """Return the matrices (cosine and sine, rows, taps, columns) of the inner sums, times half the Hann window."""
     samples = graph.node("Reshape", _samples(graph, sizes), graph.whole(-1, 1))
     angles = _angles(graph, samples, _columns(graph, sizes), front_end.dft_points)
     waves = graph.node("Concat", _cosine(graph, angles), graph.node("Sin", angles), axis=1)
-    # The samples after the window get its end, where it is zero.
+    # Samples beyond the window are clamped to its end, where the Hann function is zero.
     window = front_end.window_samples
     inside = graph.node("Min", samples, graph.number(window))
     cosine = _cosine(graph, _angles(graph, inside, graph.number(1), window))
@@ -148,7 +149,10 @@ def _inner_matrix(graph: Graph, front_end: FrontEnd, sizes: _Sizes) -> str:
 
 
 def _outer_matrix(graph: Graph, sizes: _Sizes) -> str:
-    """((real, imaginary) x rows, (cosine, sine) x rows) of the outer sums; the sign of the imaginary part is lost."""
+    """Return the matrix ((real, imaginary) x rows, (cosine, sine) x rows) of the outer sums.
+
+    The imaginary part has the wrong sign, which does not matter for magnitudes.
+    """
     rows = _rows(graph, sizes)
     angles = _angles(graph, graph.node("Reshape", rows, graph.whole(-1, 1)), rows, sizes.rows)
     cosine, sine = _cosine(graph, angles), graph.node("Sin", angles)
@@ -158,9 +162,10 @@ def _outer_matrix(graph: Graph, sizes: _Sizes) -> str:
 
 
 def _filters(graph: Graph, front_end: FrontEnd, sizes: _Sizes) -> str:
-    """Twice the mel filters, (rows, columns, bands): triangles at the frequencies of the bins.
+    """Return twice the mel filters, (rows, columns, bands): triangles at the frequencies of the bins.
 
-    Columns 0 and columns / 2 hold each of their bins twice, for they mirror themselves: these are not doubled.
+    The factor 2 stands for the mirrored columns that are not computed. Columns 0 and columns / 2 mirror themselves and
+    hold each of their bins twice, so they are not doubled.
     """
     low, middle, high = _corners(graph, front_end)
     hz = _bins_hz(graph, front_end, sizes)
@@ -175,7 +180,7 @@ def _filters(graph: Graph, front_end: FrontEnd, sizes: _Sizes) -> str:
 
 
 def _bins_hz(graph: Graph, front_end: FrontEnd, sizes: _Sizes) -> str:
-    """Frequencies (rows, columns, 1) of the bins column + columns row, mirrored at half the rate."""
+    """Return the frequencies (rows, columns, 1) in Hz of bins column + columns x row, mirrored at half the rate."""
     rows = graph.node("Reshape", _rows(graph, sizes), graph.whole(-1, 1))
     bins = graph.node("Add", graph.node("Mul", rows, graph.number(sizes.columns)), _columns(graph, sizes))
     mirrored = graph.node("Min", bins, graph.node("Sub", graph.number(front_end.dft_points), bins))
@@ -185,7 +190,7 @@ def _bins_hz(graph: Graph, front_end: FrontEnd, sizes: _Sizes) -> str:
 
 
 def _corners(graph: Graph, front_end: FrontEnd) -> tuple[str, str, str]:
-    """Frequencies (bands,) at which each triangle begins, peaks and ends: equally far apart in mel."""
+    """Return the frequencies (bands,) in Hz at which each triangle begins, peaks and ends, equally spaced in mel."""
     bands = graph.node("Range", graph.number(0), graph.number(front_end.mel_bands), graph.number(1))
     three = graph.node("Range", graph.number(0), graph.number(3), graph.number(1))
     numbers = graph.node("Add", bands, graph.node("Reshape", three, graph.whole(-1, 1)))
@@ -200,7 +205,7 @@ def _corners(graph: Graph, front_end: FrontEnd) -> tuple[str, str, str]:
 
 
 def _mel(hz: float) -> float:
-    """Slaney's mel of a frequency."""
+    """Convert Hz to Slaney's mel."""
     if hz < _BREAK_HZ:
         return hz * _BREAK_MEL / _BREAK_HZ
     return _BREAK_MEL + math.log(hz / _BREAK_HZ) / _LOG_STEP

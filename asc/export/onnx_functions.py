@@ -1,9 +1,9 @@
-"""Which layers of a network repeat, so that an ONNX file can hold each repeated sequence once, as a function.
+"""Finds repeated sequences of layers, which an ONNX file then holds once, as functions.
 
-Two kinds of sequences become functions. A *segment* is what lies between two places at which a single tensor is alive,
-such as a block with its skip; what it stores is handed over in few tensors. A *chain* is a run of layers that each read
-the one before, inside segments and between them. Sequences are equal where kinds, connections and fixed attributes are.
-Sizes may differ, and so may the stride of the layers that read what the sequence reads: it is the function's attribute.
+Two kinds of sequences become functions. A *segment* lies between two places where only one tensor is alive, such as a
+block with its skip; its numbers are passed in few tensors. A *chain* is a run of layers that each read the one before,
+inside or outside segments. Two sequences are equal if the kinds, connections and fixed attributes of their layers are.
+Sizes may differ, and so may the stride of the layers that read the sequence's input: it is the function's attribute.
 """
 
 from collections import Counter
@@ -19,9 +19,9 @@ _CHAINS, _SEGMENTS = "BCDEFGH", "STUVWXYZ"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """Neighbouring layers that are written as one node, a call of the function of this name.
+    """Consecutive layers that are written as one node, which calls the function of this name.
 
-    A `packed` function takes vectors of one length and type as one tensor, which it splits.
+    A `packed` function takes all vectors of the same length and type as one tensor and splits it.
     """
 
     function: str
@@ -30,17 +30,17 @@ class Call:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """All layers within, in order."""
+        """All layers inside, in order."""
         return tuple(flat(self.parts))
 
     @property
     def reads(self) -> str:
-        """The layer outside whose output these layers read."""
+        """The name of the outside layer whose output these layers read."""
         return self.layers[0].reads[0]
 
     @property
     def stride(self) -> tuple[int, int]:
-        """The stride of the layers that read what the sequence reads; 1 where none of them has one."""
+        """The stride (bins, frames) of the layers that read the sequence's input; (1, 1) if none of them has one."""
         found = (stride_of(layer) for layer in self.layers if self.reads in layer.reads)
         return next((stride for stride in found if stride is not None), (1, 1))
 
@@ -49,18 +49,18 @@ Part = Layer | Call
 
 
 def flat(parts: Sequence[Part]) -> Iterator[Layer]:
-    """The layers of parts, in order."""
+    """Yield the layers of parts, in order."""
     for part in parts:
         yield from flat(part.parts) if isinstance(part, Call) else (part,)
 
 
 def stride_of(layer: Layer) -> tuple[int, int] | None:
-    """The stride (bins, frames) of a layer that has one."""
+    """Return the stride (bins, frames) of a layer, or None if it has none."""
     return layer.stride if isinstance(layer, ConvNormRelu | Projection) else None
 
 
 def parts_of(topology: Topology) -> tuple[Part, ...]:
-    """All layers of a network in order, repeated sequences as calls."""
+    """Return all layers of a network in order, with repeated sequences as calls."""
     segments = list(_segments(topology.layers))
     counts = Counter(_signature(segment, topology) for segment in segments if len(segment) > 1)
     names = dict(zip((found for found, count in counts.items() if count > 1), _SEGMENTS, strict=False))
@@ -77,7 +77,7 @@ def parts_of(topology: Topology) -> tuple[Part, ...]:
 
 
 def functions_of(parts: Sequence[Part]) -> dict[str, Call]:
-    """One call of each function by its name, those that are called within another before it."""
+    """Return one call of each function, by the function's name; a function comes after those that it calls."""
     found: dict[str, Call] = {}
     for part in parts:
         if isinstance(part, Call):
@@ -87,7 +87,7 @@ def functions_of(parts: Sequence[Part]) -> dict[str, Call]:
 
 
 def _segments(layers: Sequence[Layer]) -> Iterator[tuple[Layer, ...]]:
-    """The layers between places at which only one tensor is alive."""
+    """Split layers at every place where only one tensor is alive."""
     last = {name: place for place, layer in enumerate(layers) for name in layer.reads}
     start = 0
     for place in range(len(layers)):
@@ -97,7 +97,7 @@ def _segments(layers: Sequence[Layer]) -> Iterator[tuple[Layer, ...]]:
 
 
 def _signature(layers: Sequence[Layer], topology: Topology) -> tuple[Any, ...]:
-    """What must be equal in two sequences for them to be one function."""
+    """Return what must be equal in two sequences for them to share a function."""
     outside = layers[0].reads[0]
     places = {layer.name: place for place, layer in enumerate(layers)}
     outer = {stride_of(layer) for layer in layers if outside in layer.reads} - {None}
@@ -119,7 +119,7 @@ def _signature(layers: Sequence[Layer], topology: Topology) -> tuple[Any, ...]:
 
 
 def _lengths(layer: Layer) -> tuple[int, ...]:
-    """How long the vectors are that are packed: one value for each output channel."""
+    """Return the lengths of a layer's vectors that can be packed: one value for each output channel."""
     match layer:
         case ConvNormRelu() | Projection() | Dense():
             return (layer.outputs,)
@@ -130,7 +130,7 @@ def _lengths(layer: Layer) -> tuple[int, ...]:
 
 
 def _runs(parts: Sequence[Part], topology: Topology) -> Iterator[tuple[Layer, ...]]:
-    """The longest runs of inner layers, outside of calls, of which each reads the one before and nothing else does."""
+    """Yield the longest runs of inner layers, outside calls, in which each layer alone reads the one before it."""
     readers = Counter(name for layer in topology.layers for name in layer.reads)
     run: list[Layer] = []
     for part in parts:
@@ -145,12 +145,12 @@ def _runs(parts: Sequence[Part], topology: Topology) -> Iterator[tuple[Layer, ..
 
 
 def _places(parts: Sequence[Part]) -> list[Sequence[Part]]:
-    """What is written once: the sequence itself, and the body of each function that it calls."""
+    """Return every sequence that is written once: the parts themselves, and the body of each function they call."""
     return [parts, *(call.parts for call in functions_of(parts).values())]
 
 
 def _longest_chain(parts: Sequence[Part], topology: Topology) -> tuple[Any, ...] | None:
-    """The signature of the longest chain that is written more than once; its first item is the length."""
+    """Return the signature of the longest chain that is written more than once; its first item is the length."""
     runs = [run for place in _places(parts) for run in _runs(place, topology)]
     chains = {
         _chain(run[start:stop], topology)
@@ -167,7 +167,7 @@ def _chain(layers: Sequence[Layer], topology: Topology) -> tuple[Any, ...]:
 
 
 def _occurrences(run: Sequence[Layer], chain: tuple[Any, ...], topology: Topology) -> int:
-    """How often a chain stands in a run, without overlaps."""
+    """Count the non-overlapping occurrences of a chain in a run."""
     length, place, count = chain[0], 0, 0
     while place + length <= len(run):
         found = _chain(run[place : place + length], topology) == chain
@@ -177,7 +177,7 @@ def _occurrences(run: Sequence[Layer], chain: tuple[Any, ...], topology: Topolog
 
 
 def _called(parts: Sequence[Part], name: str, chain: tuple[Any, ...], topology: Topology) -> list[Part]:
-    """The parts with a call in the place of every chain of this signature."""
+    """Return the parts with a call in place of every chain of this signature."""
     found: list[Part] = []
     whole = {layer.name: run for run in _runs(parts, topology) for layer in run}
     place = 0

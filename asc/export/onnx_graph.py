@@ -1,8 +1,8 @@
-"""A small writer of ONNX graphs that spends few bytes: what repeats is a function, names are as short as they can be.
+"""Writes ONNX graphs in few bytes: repeated layers become functions, and names are as short as possible.
 
-ONNX IR, https://github.com/onnx/onnx/blob/main/docs/IR.md: names are C identifiers; functions of the model itself came
-with IR version 8 (their attributes have no default values: IR version 9 has them, but onnx's inliner forgets them).
-Graphs are built with names that can be read, which the last step replaces: by letters, the most used name first.
+ONNX IR, https://github.com/onnx/onnx/blob/main/docs/IR.md: names are C identifiers. A model's own functions need IR
+version 8. Their attributes have no default values: IR version 9 allows these, but onnx's inliner drops them. Graphs are
+built with readable names; the last step replaces these, giving the shortest to the most used.
 """
 
 import string
@@ -25,41 +25,41 @@ _OTHERS = _FIRST + string.digits
 
 
 class Graph:
-    """Collects constants and nodes in execution order; a name that is empty stands for an input that is left out."""
+    """Collects constants and nodes in execution order; an empty name stands for an input that is left out."""
 
     def __init__(self) -> None:
-        """Start with nothing."""
+        """Start an empty graph."""
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, NDArray[Any]] = {}
         self._functions: dict[str, FunctionProto] = {}
         self._known: dict[tuple[str | bytes, ...], str] = {}
 
     def functions(self, *texts: str) -> None:
-        """Add functions in ONNX's text form, in the domain `DOMAIN`; one that is called stands before its callers.
+        """Add functions in ONNX's text form, in the domain `DOMAIN`; a function must come before its callers.
 
         Raises:
-            onnx.parser.ParseError: the text is not a function.
+            onnx.parser.ParseError: a text is not a function.
         """
         for text in texts:
             function = parser.parse_function(text)
             self._functions[function.name] = function
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
-        """An initialiser of this name, which is returned."""
-        assert name not in self._constants, f"{name} is there already"
+        """Add an initialiser and return its name."""
+        assert name not in self._constants, f"the graph already has an initialiser {name}"
         self._constants[name] = values
         return name
 
     def number(self, value: int | float) -> str:
-        """A scalar, int64 or float32; equal ones are one initialiser."""
+        """Return the name of a scalar, int64 or float32; equal ones share an initialiser."""
         return self._shared(np.asarray(value, np.int64 if isinstance(value, int) else np.float32))
 
     def double(self, value: float) -> str:
-        """A scalar, float64; equal ones are one initialiser."""
+        """Return the name of a float64 scalar; equal ones share an initialiser."""
         return self._shared(np.asarray(value, np.float64))
 
     def whole(self, *values: int) -> str:
-        """A vector of int64; equal ones are one initialiser."""
+        """Return the name of an int64 vector; equal ones share an initialiser."""
         return self._shared(np.asarray(values, np.int64))
 
     def _shared(self, values: NDArray[Any]) -> str:
@@ -68,14 +68,14 @@ class Graph:
         return name
 
     def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """An operator, or one of the functions; the name of its output is returned."""
+        """Add a node for an operator or one of the functions, and return the name of its output."""
         given = list(inputs)
         while given and not given[-1]:
             given.pop()
         name = output or f"{operator}.{len(self._nodes)}"
         domain = DOMAIN if operator in self._functions else None
         node = helper.make_node(operator, given, [name], domain=domain, **attributes)
-        # What does the same as a node before it is that node.
+        # A node that does the same as an earlier one is replaced by it.
         content = node.op_type, *node.input, *(a.SerializeToString(deterministic=True) for a in node.attribute)
         if not output and content in self._known:
             return self._known[content]
@@ -92,12 +92,12 @@ class Graph:
         metadata: Mapping[str, str],
         compact: bool,
     ) -> ModelProto:
-        """The model; inputs and outputs are float32 of these shapes, in which a name is a length that may vary.
+        """Return the model; inputs and outputs are float32 of these shapes, where a name is a length that may vary.
 
-        A compact one has functions of its own, others have them written out.
+        A compact model has functions; otherwise they are inlined.
 
         Raises:
-            onnx.checker.ValidationError: it is not valid.
+            onnx.checker.ValidationError: the model is not valid.
         """
         graph = helper.make_graph(
             self._nodes, DOMAIN, _values(inputs), _values(outputs), list(map(_tensor, self._constants.items()))
@@ -126,7 +126,7 @@ def _tensor(item: tuple[str, NDArray[Any]]) -> onnx.TensorProto:
 
 
 def _shorten_graph(graph: GraphProto) -> None:
-    """Rename all but the inputs and outputs of a graph."""
+    """Shorten all names in a graph except those of its inputs and outputs."""
     kept = [value.name for value in (*graph.input, *graph.output)]
     names = _short_names([tensor.name for tensor in graph.initializer], graph.node, kept)
     for tensor in graph.initializer:
@@ -142,7 +142,7 @@ def _shorten_function(function: FunctionProto) -> None:
 
 
 def _short_names(declared: Iterable[str], nodes: Iterable[NodeProto], kept: Sequence[str]) -> dict[str, str]:
-    """What each name is called from now on; those that stand in most places are the shortest."""
+    """Map each name to its new name; the most used names get the shortest ones."""
     uses = Counter(declared)
     for node in nodes:
         uses.update((*node.input, *node.output))

@@ -1,12 +1,12 @@
-"""The 8-bit form as ONNX, from log-mel to logits: quantise/dequantise pairs, which onnxruntime fuses to integer ones.
+"""The 8-bit form as ONNX, from log-mel to logits: Q/DQ pairs, which onnxruntime fuses into integer operators.
 
-https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html: activations are uint8, biases int32 whose
-step is a product that onnxruntime computes when it loads the file. The int8 weights, with a scale for each output
-channel, are written 128 higher, as uint8 with a zero point of 128: products of uint8 and int8 overflow in onnxruntime
-and OpenVINO on x86 processors without VNNI, those of uint8 and uint8 nowhere (`asc.export.saturating`).
-An activation's zero point of 0 is left out: that is what its absence means. There is no ReLU: the quantiser after it
-clamps. SE and the statistics pooling are in float; the norm of an SE bottleneck is folded into the layer after it. The
-dense layer is a convolution as high as its map, so that one function serves every layer.
+https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html: activations are uint8. Biases are int32;
+their scale is a product, which onnxruntime computes when it loads the file. The int8 weights, with a scale for each
+output channel, are written 128 higher, as uint8 with a zero point of 128. In onnxruntime and OpenVINO, products of
+uint8 and int8 overflow on x86 processors without VNNI; those of uint8 and uint8 never do (`asc.export.saturating`).
+A zero point of 0 is left out, since 0 is the default. There is no ReLU: the quantiser after it clamps. SE and the
+statistics pooling are in float; the norm of an SE bottleneck is folded into the layer after it. The dense layer is a
+convolution as high as its map, so that one function serves every layer.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ _Inner = ConvNormRelu | Projection | Dense | SqueezeExcite | Add
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """Names of a quantised tensor, of its step and of its zero point; that has none where it is 0."""
+    """Names of a quantised tensor, its step and its zero point, which is empty if the zero point is 0."""
 
     values: str
     step: str
@@ -74,7 +74,7 @@ def add_int8(graph: Graph, network: IntegerNet, log_mel: str, logits: str) -> No
 
 
 def _main(graph: Graph, numbers: Numbers, layer: Layer, read: list[_Steps]) -> _Steps:
-    """A layer outside of functions."""
+    """Add a layer outside functions."""
     real = statistics(graph, _real(graph, read[0])) if isinstance(layer, StatisticsPool) else read[0].values
     names = {key: graph.constant(f"{layer.name}.{key}", values) for key, values in numbers.of(layer).items()}
     if isinstance(layer, Input | StatisticsPool):
@@ -90,7 +90,7 @@ def _stride(layer: Layer) -> list[int]:
 def _write(
     sink: Sink, layer: _Inner, read: list[_Steps], names: dict[str, str], *, stride: list[int] | str, output: str = ""
 ) -> _Steps:
-    """The nodes of a layer; `names` are those of its numbers, in which a zero point may be missing."""
+    """Add the nodes of a layer; `names` are those of its numbers, where a zero point may be missing."""
     step, zero = names["scale"], names.get("zero", "")
     match layer:
         case ConvNormRelu() | Projection() | Dense():
@@ -123,7 +123,7 @@ def _real(sink: Sink, x: _Steps) -> str:
 
 
 def _call(graph: Graph, numbers: Numbers, call: Call, x: _Steps, topology: Topology) -> _Steps:
-    """A node that calls a function, with the numbers of its layers."""
+    """Add a node that calls a function with the numbers of its layers."""
     asked = parameters(call, topology)
     names = {one: _constant(graph, numbers, one) for one in created(call, asked)}
     last = call.layers[-1].name
@@ -140,7 +140,7 @@ def _constant(graph: Graph, numbers: Numbers, parameter: Parameter) -> str:
 
 
 def _function(call: Call, topology: Topology, functions: list[str]) -> str:
-    """The text of the function that a call is of."""
+    """Return the text of the function that this call calls."""
     asked = parameters(call, topology)
     text = FunctionText(call.function, [one.identifier for one in asked], functions=functions)
     identifiers: dict[str, dict[str, str]] = {layer.name: {} for layer in call.layers}
@@ -175,5 +175,5 @@ def _body(text: FunctionText, call: Call, topology: Topology, identifiers: dict[
         else:
             stride = STRIDE if outer else _stride(part)
             read = [written[name] for name in part.reads]
-            assert not isinstance(part, Input | StatisticsPool), "they stand once in a network"
+            assert not isinstance(part, Input | StatisticsPool), "a network has only one of them"
             written[part.name] = _write(text, part, read, names, stride=stride, output=output)

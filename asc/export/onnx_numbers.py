@@ -1,4 +1,4 @@
-"""The numbers of the 8-bit form as they are written to an ONNX file."""
+"""The numbers of the 8-bit form, as arrays for an ONNX file."""
 
 from typing import Any, assert_never
 
@@ -20,8 +20,8 @@ Array = NDArray[Any]
 class Numbers:
     """The numbers of a network by layer and key.
 
-    A convolution or dense layer has `weight`, `weight_scale` and `bias`, SE those of its two linear layers; every layer
-    has the `scale` of its grid, and its `zero` point where that is not 0.
+    A convolution or dense layer has `weight`, `weight_scale` and `bias`; SE has weights and biases of its two linear
+    layers. Every layer has the `scale` of its grid, and its `zero` point unless that is 0.
     """
 
     def __init__(self, network: IntegerNet) -> None:
@@ -29,16 +29,19 @@ class Numbers:
         self._network = network
 
     def of(self, layer: Layer) -> dict[str, Array]:
-        """The numbers of a layer, in the order in which they are written."""
+        """Return the arrays of a layer by key, in the order in which they are written.
+
+        Weights are uint8 (outputs, inputs of a group, rows, columns), scales float32, biases int32; SE's are float32.
+        """
         grid = self._network.grid_of(layer.name)
         numbers = {**self._own(layer), "scale": grid.scale.numpy()}
         zero_point = int(grid.zero_point)
         starts_at_zero = layer.name in self._network.topology.nonnegative
-        assert not (zero_point and starts_at_zero), f"{layer.name}: a grid that a ReLU is left to must start at 0"
+        assert not (zero_point and starts_at_zero), f"{layer.name}: a grid that replaces a ReLU must have zero point 0"
         return {**numbers, "zero": np.asarray(zero_point, np.uint8)} if zero_point else numbers
 
     def packed(self, parameter: Parameter) -> Array | None:
-        """The numbers that a parameter of a function takes, as one array; None for a zero point of 0."""
+        """Return the numbers for a parameter of a function as one array; None for a zero point of 0."""
         found = [self.of(member.layer).get(member.key) for member in parameter.members]
         if len(found) == 1:
             return found[0]
@@ -69,6 +72,6 @@ class Numbers:
 
 
 def raised(weight: Tensor) -> NDArray[np.uint8]:
-    """Weights of -128 to 127 as they are written: 0 to 255, around `WEIGHT_ZERO`."""
+    """Convert int8 weights (any shape) to uint8 ones around `WEIGHT_ZERO`, as they are written."""
     found: NDArray[np.uint8] = (weight.to(torch.int16) + WEIGHT_ZERO).to(torch.uint8).numpy()
     return found

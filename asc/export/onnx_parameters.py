@@ -1,8 +1,8 @@
-"""What an ONNX function of the 8-bit form takes: the names of its inputs, and the numbers that a call hands over.
+"""The inputs of an ONNX function of the 8-bit form: their names, and the numbers that a call passes.
 
-A tensor costs 17 bytes beside its numbers. So a packed function takes vectors of one length and type as one tensor,
-which is split when the file is loaded: the scales of weights and the bias that SE ends with, biases, and the steps of
-the grids within.
+A tensor costs 17 bytes in addition to its numbers. So a packed function takes vectors of the same length and type as
+one tensor, which is split when the file is loaded. Packed are the weight scales with SE's last bias, the biases, and
+the steps of the inner grids.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ Key = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A number or vector of a layer, which is layer `place` of its function."""
+    """One number, vector or tensor of a layer, which is layer number `place` (from 0) of its function."""
 
     layer: Layer
     key: Key
@@ -42,7 +42,7 @@ class Member:
 
     @property
     def vector(self) -> tuple[str, int] | None:
-        """The type and length of a vector that can be packed: it has a value for each output channel."""
+        """The type and length of a vector that can be packed (one value per output channel); None for others."""
         match self.layer, self.key:
             case (ConvNormRelu() | Projection() | Dense()) as layer, "weight_scale":
                 return "float", layer.outputs
@@ -56,30 +56,30 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """An input of a function; without members it is something of the tensor that the function reads."""
+    """An input of a function; one without members belongs to the tensor that the function reads."""
 
     identifier: str
     members: tuple[Member, ...] = ()
 
     @property
     def constant(self) -> str:
-        """A name for its numbers in the graph."""
+        """The name of its numbers in the graph."""
         return ".".join(f"{member.layer.name}.{member.key}" for member in self.members)
 
     def split(self, text: FunctionText) -> None:
-        """Write the node that takes packed members apart."""
+        """Write the node that splits packed members."""
         steps = self.members[0].key == "scale"
         names = [f"at_{member.place}" if steps else member.identifier for member in self.members]
         text.nodes("Split", [self.identifier], names)
 
     def squeeze(self, text: FunctionText) -> None:
-        """Make numbers of the steps that were taken apart."""
+        """Write the nodes that turn split steps, vectors of length 1, into scalars."""
         for member in self.members:
             text.node("Squeeze", f"at_{member.place}", output=member.identifier)
 
 
 def parameters(call: Call, topology: Topology) -> tuple[Parameter, ...]:
-    """The inputs of the function of a call, in order."""
+    """Return the inputs of the function that a call calls, in order."""
     members = [member for place, layer in enumerate(call.layers) for member in _members(layer, place)]
     zeros = [member for member in members if member.key == "zero" and member.layer.name not in topology.nonnegative]
     others = [member for member in members if member.key != "zero"]
@@ -89,7 +89,7 @@ def parameters(call: Call, topology: Topology) -> tuple[Parameter, ...]:
 
 
 def created(call: Call, asked: Sequence[Parameter]) -> list[Parameter]:
-    """The parameters with numbers, in the order in which these lie in the file."""
+    """Return the parameters that have numbers, in the order in which the file holds these."""
     last = call.layers[-1]
 
     def rank(one: Parameter) -> int:
@@ -107,7 +107,7 @@ def _alone(member: Member) -> Parameter:
 
 
 def _packed(members: Sequence[Member], last: Layer) -> Iterator[Parameter]:
-    """Weights, what is packed, the rest, and the step of the last layer."""
+    """Yield the weights, then what is packed, the rest, and the step of the last layer."""
     vectors: dict[tuple[str, int], list[Member]] = {}
     for member in (*(m for m in members if m.key != "expand.bias"), *(m for m in members if m.key == "expand.bias")):
         if member.vector is not None:

@@ -1,4 +1,4 @@
-"""What the ONNX graphs of both storages share: the statistics pooling, and how layers are put down as convolutions."""
+"""What the ONNX graphs of both storages share: the statistics pooling, and layers written as convolutions."""
 
 from torch import Tensor
 
@@ -6,12 +6,12 @@ from asc.export.onnx_graph import Graph
 from asc.topology.layers import ConvNormRelu, Dense, Projection
 
 OPSET = 13
-"""The lowest that has quantisation scales per channel (DequantizeLinear-13): what most runtimes can read."""
+"""The lowest opset with per-channel scales (DequantizeLinear-13), so that most runtimes can read the file."""
 _VARIANCE_FLOOR = 1e-5
 
 
 def statistics(graph: Graph, x: str) -> str:
-    """Mean and deviation over time: (batch, channels, bins, frames) to (batch, 2 x channels, bins, 1)."""
+    """Add mean and standard deviation over time: (batch, channels, bins, frames) to (batch, 2 x channels, bins, 1)."""
     mean = graph.node("ReduceMean", x, axes=[3])
     from_mean = graph.node("Sub", x, mean)
     variance = graph.node("ReduceMean", graph.node("Mul", from_mean, from_mean), axes=[3])
@@ -20,14 +20,15 @@ def statistics(graph: Graph, x: str) -> str:
 
 
 def padding(layer: ConvNormRelu | Projection | Dense) -> list[int]:
-    """The zeros on all sides of a map that a layer, put down as a convolution, looks at."""
+    """Return the zero padding (top, left, bottom, right) of a layer that is written as a convolution."""
     rows, columns = layer.kernel if isinstance(layer, ConvNormRelu) else (1, 1)
     return [rows // 2, columns // 2, rows // 2, columns // 2]
 
 
 def dense_kernel(weight: Tensor, channels: int) -> Tensor:
-    """The weight (outputs, inputs) of the dense layer as that of a convolution over `statistics`, as high as its map.
+    """Reshape the dense layer's weight (outputs, inputs) to a convolution's (outputs, 2 x channels, bins, 1).
 
-    It has the same order of inputs: channels first, bins within. `channels` are those of the last map.
+    The convolution reads the output of `statistics` and is as high as that map. The order of inputs stays: by channel,
+    then by bin. `channels` is the number of channels of the last map.
     """
     return weight.reshape(len(weight), 2 * channels, -1, 1)

@@ -1,4 +1,4 @@
-"""The body of an ONNX function in ONNX's text form, written node by node as a graph is.
+"""Writes an ONNX function in ONNX's text form, node by node, just as a graph is built.
 
 https://github.com/onnx/onnx/blob/main/docs/Syntax.md
 """
@@ -10,23 +10,23 @@ from asc.export.onnx_graph import DOMAIN
 from asc.export.onnx_parts import OPSET
 
 STRIDE: Final = "@s"
-"""The value of an attribute that is the function's own attribute `s`."""
+"""An attribute's value that refers to the function's own attribute `s`."""
 OUTPUT = "y"
 HEAD = f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}, "{DOMAIN}": 1]>'
 
 
 class Sink(Protocol):
-    """What takes nodes: a graph, or the text of a function."""
+    """Takes nodes: a graph, or the text of a function."""
 
     def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """An operator or a function; the name of its output is returned. An empty input is left out."""
+        """Add a node for an operator or a function and return the name of its output; an empty input is left out."""
 
 
 class FunctionText:
-    """Collects the nodes of a function with the attribute `s`, a stride, and one output."""
+    """Collects the nodes of a function that has one attribute, the stride `s`, and one output."""
 
     def __init__(self, name: str, inputs: Sequence[str], *, functions: Sequence[str]) -> None:
-        """`functions` are the names of those that may be called."""
+        """Start an empty function; `functions` are the names of the functions that it may call."""
         self._name, self._inputs, self._functions = name, inputs, functions
         self._lines: list[str] = []
 
@@ -37,7 +37,7 @@ class FunctionText:
         return name
 
     def nodes(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
-        """Add a node of several outputs, whose names are given."""
+        """Add a node with outputs of these names."""
         given = list(inputs)
         while given and not given[-1]:
             given.pop()
@@ -47,7 +47,7 @@ class FunctionText:
         self._lines.append(f"{', '.join(outputs)} = {named} {f'<{settings}> ' if settings else ''}({taken})")
 
     def text(self) -> str:
-        """The function, once it has a node whose output is `OUTPUT`."""
+        """Return the function's text; one of its nodes must have the output `OUTPUT`."""
         body = "\n".join(self._lines)
         return f"{HEAD}\n{self._name} <s> ({', '.join(self._inputs)}) => ({OUTPUT}) {{\n{body}\n}}"
 

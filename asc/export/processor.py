@@ -1,6 +1,6 @@
-"""The kind of processor that an export was checked on: whether products of 8 bits can overflow there.
+"""The kind of processor that an export was checked on: whether 8-bit products can overflow there.
 
-They can on x86 without VNNI instructions, where a file holds int8 weights and the session is not told to be exact
+They can on x86 without VNNI instructions, if a file holds int8 weights and the session is not told to be exact
 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html, "when and why do I need to try U8U8").
 """
 
@@ -12,14 +12,14 @@ _X86 = ("x86_64", "amd64", "i686", "i386")
 
 
 def products_overflow(machine: str, flags: str | None) -> bool | None:
-    """Whether products of uint8 and int8 overflow on this machine; None where its flags are not known."""
+    """Whether products of uint8 and int8 can overflow on this machine; None if an x86 processor's flags are unknown."""
     if machine.lower() not in _X86:
         return False
     return None if flags is None else "vnni" not in flags
 
 
 def kind(machine: str, flags: str | None) -> str:
-    """In words for people, such as "x86_64 without VNNI"."""
+    """Describe a processor in words, such as "x86_64 without VNNI"."""
     if machine.lower() not in _X86:
         return machine
     overflow = products_overflow(machine, flags)
@@ -27,7 +27,7 @@ def kind(machine: str, flags: str | None) -> str:
 
 
 def this_machine() -> tuple[str, str | None]:
-    """The machine's name and what Linux says of its processor; None elsewhere."""
+    """Return the machine's name and the text of Linux's /proc/cpuinfo (None on other systems)."""
     try:
         return platform.machine(), _CPUINFO.read_text("utf-8", errors="replace")
     except OSError:

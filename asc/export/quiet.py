@@ -1,7 +1,7 @@
 """Keeps a converter's notices off the terminal: two loggers, one warning, and lines that native code marks as notices.
 
-Everything else is shown: exceptions, what other loggers say, and what native code says at the level of a warning or
-above, which is held back until the converter has ended.
+Everything else is shown: exceptions, other loggers' messages, and native code's warnings and errors, which appear after
+the converter has ended.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from typing import TextIO
 
 _LOGGERS = (
-    "torchao",  # names each of its CUDA libraries that does not load, where there is no GPU none does
-    "torch.utils._pytree",  # tells the authors of torchao that a call of theirs is deprecated
+    "torchao",  # names each CUDA library that it cannot load: without a GPU, all of them
+    "torch.utils._pytree",  # warns of a deprecated call in torchao
 )
-# torch copies specifications by a class that it has deprecated itself.
+# torch itself uses a class that it has deprecated.
 _DEPRECATED = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
-# A count of operations, the delegate's name, and absl's remark that it was not set up. ExecuTorch gives no level: it
-# tells how it counts cores, for a pool that gets one thread here, which it tells as well.
+# A count of operations, the delegate's name, and absl's remark that it was not initialised. ExecuTorch's lines have no
+# level: they say how it counts cores, and that its thread pool was reset (to one thread, here).
 _NOTICE = re.compile(
     rb"I\d{4} |INFO: |WARNING: All log messages before absl::InitializeLog\(\)"
     rb"|\[cpuinfo_utils\.cpp:\d+\] |\[threadpool\.cpp:\d+\] Resetting "
@@ -31,20 +31,21 @@ _NOTICE = re.compile(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Run a converter, or load its file, without its notices; progress and errors of asc are shown meanwhile."""
+    """Hide a converter's notices while it runs or its file is loaded; asc's own progress and errors are still shown."""
     with contextlib.ExitStack() as stack:
         for name in _LOGGERS:
             stack.enter_context(_only_errors(logging.getLogger(name)))
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", _DEPRECATED, FutureWarning)
-        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # which is for results; progress is told there
+        # Standard output is for results, but converters print their progress there.
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(_without_native_notices())
         yield
 
 
 @contextlib.contextmanager
 def native_words() -> Iterator[None]:
-    """Within `quiet`: treat what comes through `sys.stderr` as native code's, for pybind11 can send that there."""
+    """Within `quiet`, treat lines written to `sys.stderr` as native code's, since pybind11 can redirect those there."""
     stream = _descriptor_2()
     with contextlib.redirect_stderr(stream):
         yield
@@ -63,7 +64,7 @@ def _only_errors(logger: logging.Logger) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_native_notices() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2; `sys.stderr` goes on to where that led."""
+    """Hold back what is written to file descriptor 2, and drop notices; `sys.stderr` still shows at once."""
     sys.stderr.flush()
     shown = _descriptor_2()
     with tempfile.TemporaryFile() as held:
@@ -80,7 +81,7 @@ def _without_native_notices() -> Iterator[None]:
 
 
 def _descriptor_2() -> TextIO:
-    """A stream to where descriptor 2 leads now. Don't close it: a thread that draws progress may still write to it."""
+    """Open a copy of file descriptor 2. Don't close it: a thread that draws progress may still write to it."""
     return os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""What is kept beside an export: the figures of its gate, its size and where it goes, its speed, what made it."""
+"""The record beside each export: the gate's result, the size and its parts, the speed, and the versions used."""
 
 import dataclasses
 import hashlib
@@ -23,7 +23,7 @@ _RUNTIMES = {"onnx": "onnxruntime", "executorch": "executorch", "litert": "ai-ed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernels:
-    """How other kernels ran an export's bytes, on some of the clips; the gate need not hold for them."""
+    """An export's figures with other kernels, on some of the clips; they may fail the gate."""
 
     name: str
     gate: Agreement
@@ -32,7 +32,7 @@ class Kernels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What was measured of an export: with the kernels that a plain session has, and with others."""
+    """An export's figures with the default kernels of its runtime, and with other kernels."""
 
     gate: Agreement
     latency: Latency
@@ -43,13 +43,14 @@ class Measured:
 class Record:
     """One export of one model in one format.
 
-    `sha256` is that of the bytes which the gate ran; `fingerprint` names the experiment, `model_sha256` the numbers
-    that the network stores. `payload_bytes` is what these take, pruned zeros too; `around` says, where it is known,
-    which bytes of the file are something else. The gate ran on this kind of `processor`, in a session without options
-    but for its threads; `products` say for all others whether products of 8 bits can overflow. The file takes clips of
-    `shortest_samples` to `longest_samples`.
-    `gate` and `latency` are of the kernels that a plain session has, or of those that `gate_kernels` names: the ones
-    that the format is run with by default. `kernels` has every other way in which the bytes were run, those included.
+    `sha256` is that of the bytes that the gate ran, `model_sha256` that of the network's stored numbers, and
+    `fingerprint` identifies the experiment. `payload_bytes` is the size of the stored numbers, pruned zeros included;
+    `around` gives the sizes of the file's other parts, where known (ONNX only).
+    The gate ran on this kind of `processor`, with default session options except for the number of threads; `products`
+    says whether 8-bit products can overflow on other processors. The file takes clips of `shortest_samples` to
+    `longest_samples` (None: no limit).
+    `gate` and `latency` are for the runtime's default kernels, or for `gate_kernels` where the format is normally run
+    with those. `kernels` has the figures of all kernels other than the runtime's default, including `gate_kernels`.
     """
 
     file: str
@@ -76,14 +77,14 @@ class Record:
 
     @property
     def over_payload_bytes(self) -> int:
-        """What the format adds to what the network stores; negative where it stores less."""
+        """The file's size minus that of the network's stored numbers; negative if the file stores fewer."""
         return self.size_bytes - self.payload_bytes
 
 
 def records(
     export: Export, network: StoredNet, info: ModelInfo, *, measured: Measured, data: str
 ) -> tuple[Record, ...]:
-    """A record for each format that the export's bytes are written in; `data` names the clips of the gate."""
+    """Return a record for each format that the export is written in; `data` names the data set of the gate's clips."""
     state = network.state_dict()
     digest = hashlib.sha256()
     for name in sorted(state):
@@ -117,7 +118,7 @@ def records(
 
 
 def tree(record: Record) -> dict[str, Any]:
-    """A record as one JSON object, with the figures that follow from others."""
+    """Return a record as a JSON object, derived figures included."""
     found = dataclasses.asdict(record)
     found["over_payload_bytes"] = record.over_payload_bytes
     parts: list[tuple[Record | Kernels, dict[str, Any]]] = [(record, found)]
@@ -128,7 +129,7 @@ def tree(record: Record) -> dict[str, Any]:
 
 
 def sheet(found: Sequence[Record]) -> Sheet:
-    """The records as a table for people."""
+    """Return the records as a printable table."""
     return Sheet(
         title=f"Exports of a network of {found[0].payload_bytes:,} bytes",
         columns=("file", "bytes", "overhead", "ms", "ratio", "off by", "labels"),
@@ -137,34 +138,34 @@ def sheet(found: Sequence[Record]) -> Sheet:
 
 
 def legend(found: Sequence[Record]) -> str:
-    """What the columns of `sheet` mean, and what each file takes."""
+    """Explain the columns of `sheet`, and say what input each file takes and where it was checked."""
     first = found[0]
     takes = "".join(f"\n{record.file} takes {_takes(record)}{_spent(record)}{_holds(record)}" for record in found)
-    checked = f"\nchecked in plain sessions on {first.processor}" + "".join(map(_products, found))
+    checked = f"\nchecked with default session options on {first.processor}" + "".join(map(_products, found))
     return (
-        f"overhead: bytes over what the network stores; ms: processor time for {first.latency.seconds_of_audio:g} s of "
-        "audio on one thread, ratio: to the float network in torch; off by: the largest difference of a logit, where "
-        f"one step is {first.gate.step:.2g}; labels: clips that get another label, of {first.gate.clips} clips of "
+        f"overhead: bytes beyond the network's own; ms: processor time for {first.latency.seconds_of_audio:g} s of "
+        "audio on one thread; ratio: to the float network in torch; off by: largest difference of a logit (one step is "
+        f"{first.gate.step:.2g}); labels: clips that get another label, of {first.gate.clips} clips of "
         f"{first.data}{takes}{checked}"
     )
 
 
 def next_step(found: Sequence[Record], folder: Path) -> str:
-    """What to do with the file that was written last."""
+    """Say how to use the file that was written last."""
     file, source = folder / found[-1].file, found[-1].source
     match found[-1].format:
         case "onnx":
-            return f'onnxruntime.InferenceSession("{file}").run(None, {{"{source}": ...}}) gives logits, see the README'
+            return f'onnxruntime.InferenceSession("{file}").run(None, {{"{source}": ...}}) gives logits: see README.md'
         case "executorch":
             return f'executorch.runtime.Runtime.get().load_program("{file}").load_method("forward").execute([log_mel])'
         case "litert":
-            return f'ai_edge_litert.interpreter.Interpreter("{file}"), int8 in and out: its get_input_details() say how'
+            return f'ai_edge_litert.interpreter.Interpreter("{file}"): int8 in and out, see its get_input_details()'
         case "c-array":
-            return f"compile {file} into a TFLite Micro program; the header says what goes in, comes out and is needed"
+            return f"compile {file} into a TFLite Micro program; its header describes input, output and requirements"
 
 
 def said(record: Record) -> str:
-    """What a model card says of an export: its size, and what it was checked on and how."""
+    """Return what a model card says of an export: its size, and how and on what it was checked."""
     gate, products = record.gate, record.products
     text = (
         f"{record.size_bytes:,} bytes. On {gate.clips} clips, {_run_by(record)} on {record.processor}, no logit is "
@@ -181,7 +182,7 @@ def said(record: Record) -> str:
 
 
 def _run_by(record: Record) -> str:
-    """What the gate ran the bytes with, and its version where that is known."""
+    """Say which runtime or kernels the gate used, with the version if known."""
     match record.gate_kernels:
         case None:
             runtime = _RUNTIMES[record.format]
@@ -193,7 +194,7 @@ def _run_by(record: Record) -> str:
 
 
 def contents(export: Export, found: Sequence[Record]) -> dict[str, bytes]:
-    """The files of an export by name, and for each format its record as NAME.json, which comes last."""
+    """Return the files of an export by name; each format's files are followed by its record, NAME.json."""
     files: dict[str, bytes] = {}
     for record in found:
         files |= export.files[record.format]
@@ -202,12 +203,12 @@ def contents(export: Export, found: Sequence[Record]) -> dict[str, bytes]:
 
 
 def beside(record: Record) -> str:
-    """The name of the file that holds a record."""
+    """Return the name of the file that holds a record."""
     return f"{record.file}.json"
 
 
 def _rows(record: Record, *, among: Sequence[Record]) -> Iterator[tuple[str, ...]]:
-    """A row for a record, then one for each of the other kernels, once for all formats that hold the same bytes."""
+    """Yield a row for a record, then one per other set of kernels, only once for formats with the same bytes."""
     sizes = (f"{record.size_bytes:,}", f"{record.over_payload_bytes:+,}")
     yield (record.file, *sizes, *_figures(record.gate, record.latency))
     first = next(other for other in among if other.sha256 == record.sha256)
@@ -221,12 +222,12 @@ def _figures(gate: Agreement, latency: Latency) -> tuple[str, ...]:
 
 
 def _of(export: Export, measured: Measured, name: Format) -> Measured | Kernels:
-    """The figures of the kernels that a format is run with by default."""
+    """Return the figures of the kernels that a format is normally run with."""
     return next((kernels for kernels in measured.kernels if kernels.name == export.decisive.get(name)), measured)
 
 
 def _gate_kernels(export: Export, measured: Measured, name: Format) -> str | None:
-    """Which kernels these are; None for those of a plain session."""
+    """Return the name of the kernels that a format is normally run with; None for the runtime's default."""
     found = _of(export, measured, name)
     return found.name if isinstance(found, Kernels) else None
 
@@ -245,17 +246,17 @@ def _products(record: Record) -> str:
     if products is None:
         return ""
     overflowing = products.overflowing or "none"
-    return f"; of the {products.pairs:,} pairs of products in {record.file} {overflowing} can overflow on others"
+    return f"; on others, {overflowing} of the {products.pairs:,} pairs of products in {record.file} can overflow"
 
 
 def _spent(record: Record) -> str:
-    """Where the bytes that are no numbers of the network go, the largest parts first."""
+    """Say where the bytes that are not the network's numbers go, largest parts first."""
     parts = sorted(record.around.items(), key=lambda part: -part[1])
     return ("; its other bytes: " if parts else "") + ", ".join(f"{name} {size:,}" for name, size in parts if size)
 
 
 def _holds(record: Record) -> str:
-    """Which kernels the gate holds for, where there are several."""
+    """Say which kernels the gate holds for, if there are several."""
     if not record.kernels:
         return ""
     passed = [kernels.name for kernels in record.kernels if kernels.gate.passed]
@@ -264,7 +265,7 @@ def _holds(record: Record) -> str:
     holds = f"{', '.join(names[:-1])} and {names[-1]}" if passed else names[0]
     clips = record.kernels[0].gate.clips
     not_for = "".join(f", not for {each}" for each in failed)
-    return f"\n{record.file}: the gate holds for {holds} kernels{not_for}; all but XNNPACK ran {clips} clips"
+    return f"\n{record.file}: the gate holds for {holds} kernels{not_for}; those other than XNNPACK ran {clips} clips"
 
 
 def _around(name: Format, data: bytes) -> dict[str, int]:

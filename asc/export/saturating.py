@@ -1,11 +1,12 @@
-"""Whether products of 8 bits can overflow on some x86 processor: an integer reference of what these compute.
+"""Finds 8-bit products that can overflow on some x86 processors, by an integer emulation of their instructions.
 
 Without VNNI, onnxruntime (MLAS) and oneDNN add the products of uint8 activations and int8 weights by VPMADDUBSW
-(https://www.felixcloutier.com/x86/pmaddubsw): two neighbours become one number of 16 bits, and what lies beyond these
-becomes 32,767 or -32,768. Where MLAS finds uint8 weights, it widens both to 16 bits and adds by VPMADDWD
-(https://www.felixcloutier.com/x86/pmaddwd), in 32 bits. Of its convolutions neighbours are as in `neighbours`.
+(https://www.felixcloutier.com/x86/pmaddubsw): two neighbouring products are added to one 16-bit number, which saturates
+at 32,767 and -32,768. For uint8 weights, MLAS widens both factors to 16 bits and adds by VPMADDWD
+(https://www.felixcloutier.com/x86/pmaddwd), in 32 bits. `neighbours` says which products MLAS's convolutions pair.
 
-A file is judged from its weights alone, for all activations and so on any processor: the gate's own may have VNNI.
+A file is judged from its weights alone, for all activations. So the result does not depend on the processor that the
+gate runs on, which may have VNNI.
 """
 
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ LARGEST_ACTIVATION = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Products:
-    """How many pairs of products a file's layers of 8 bits add, and how many of these can overflow without VNNI."""
+    """How many pairs of products a file's 8-bit layers add, and how many of these can overflow without VNNI."""
 
     pairs: int
     overflowing: int
@@ -39,7 +40,7 @@ class Products:
 
 
 def products_of(data: bytes) -> Products:
-    """The pairs of all convolutions of an ONNX file whose weights are dequantised."""
+    """Count the pairs of products in all convolutions of an ONNX file that have quantised weights."""
     weights = list(quantised_weights(onnx.load_from_string(data)))
     return Products(
         pairs=sum(neighbours(weight).size // 2 for weight in weights),
@@ -48,7 +49,7 @@ def products_of(data: bytes) -> Products:
 
 
 def quantised_weights(model: ModelProto) -> Iterator[Weight]:
-    """Weights (outputs, inputs of a group, rows, columns) of the convolutions that take them from DequantizeLinear."""
+    """Yield the weights (outputs, inputs of a group, rows, columns), int8 or uint8, that convolutions dequantise."""
     graph = inliner.inline_local_functions(model).graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     dequantised = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
@@ -58,23 +59,26 @@ def quantised_weights(model: ModelProto) -> Iterator[Weight]:
 
 
 def neighbours(weight: Weight) -> Whole:
-    """Weights (outputs, inputs, rows, columns) as (outputs, pairs, 2): by place in the kernel, then by input.
+    """Pair weights: (outputs, inputs, rows, columns) to (outputs, pairs, 2) int64.
 
-    The last one of an odd number has a zero beside it.
+    The order is by place in the kernel, then by input. An odd number of weights is padded with a zero.
     """
     by_place = weight.astype(np.int64).transpose(0, 2, 3, 1).reshape(len(weight), -1)
     return np.pad(by_place, ((0, 0), (0, by_place.shape[1] % 2))).reshape(len(weight), -1, 2)
 
 
 def added(activations: Activations, pairs: Whole, *, signed: bool) -> Whole:
-    """Sums (...) of activations (..., 2) times pairs (..., 2) of weights, int8 or uint8, as a processor has them."""
+    """Return the sums (...) of activations (..., 2) times pairs (..., 2) of weights as a processor computes them.
+
+    `signed` is whether the weights are int8 (16-bit sums, saturating) rather than uint8 (32-bit sums).
+    """
     limits = np.iinfo(np.int16 if signed else np.int32)
     sums: Whole = np.clip((activations * pairs).sum(axis=-1), limits.min, limits.max)
     return sums
 
 
 def overflowing_pairs(weight: Weight) -> int:
-    """How many pairs of a layer's products are not what they should be, for some activations."""
+    """Count the pairs of a layer's products whose sum is wrong for some activations."""
     pairs = neighbours(weight)
     wrong = np.zeros(pairs.shape[:2], dtype=bool)
     for worst in (pairs > 0, pairs < 0):

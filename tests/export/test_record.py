@@ -62,8 +62,8 @@ def test_text_for_people_names_files_lengths_and_where_bytes_go(made: tuple[Expo
     text = legend(found)
     assert "7 clips of csv:meta.csv" in text and "one step is 0.25" in text
     assert "model.onnx takes log-mel, up to 1 s; its other bytes: " in text and "functions" in text
-    assert f"\nchecked in plain sessions on {kind(*this_machine())}; of the " in text
-    assert "pairs of products in model.onnx none can overflow on others" in text
+    assert f"\nchecked with default session options on {kind(*this_machine())}; on others, none of the " in text
+    assert "pairs of products in model.onnx can overflow" in text
     assert [row[0] for row in sheet(found).rows] == ["model.onnx", "model_data.c"]
     assert "model_data.c" in next_step(found, Path("there")) and "log_mel" in next_step(found[:1], Path("there"))
 

@@ -172,7 +172,7 @@ def test_functions_are_written_only_where_they_are_asked_for(
         assert bool(written.functions) == functions == bool(record["around"]["functions"])
         assert record["products"]["pairs"] > 0 and record["products"]["overflowing"] == 0
         assert record["processor"] == kind(*this_machine())
-    assert f"checked in plain sessions on {kind(*this_machine())}" in err
+    assert f"checked with default session options on {kind(*this_machine())}" in err
 
 
 def test_networks_in_16_bits_go_to_onnx_only(half_model: Path, export: Run) -> None:
