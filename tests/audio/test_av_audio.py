@@ -17,7 +17,7 @@ from asc.errors import AudioProblem
 
 RATE_HZ = 48_000
 TIME_S = np.arange(2 * RATE_HZ) / RATE_HZ
-SOUND = (0.3 * np.sin(2 * np.pi * (200 + 500 * TIME_S) * TIME_S)).astype(np.float32)  # a sweep, so that no two parts are alike
+SOUND = (0.3 * np.sin(2 * np.pi * (200 + 500 * TIME_S) * TIME_S)).astype(np.float32)  # sweep: no two parts are alike
 
 
 class Pipe:

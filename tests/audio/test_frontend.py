@@ -102,9 +102,9 @@ def test_the_noise_floor_follows_the_highest_sample_of_each_clip():
     assert ratio == pytest.approx((waveform[1].abs().max() / waveform[0].abs().max()).item(), rel=1e-2)
 
 
-def test_what_lies_below_the_last_bit_hardly_shows_above_a_noise_floor():
+def test_samples_below_the_last_bit_barely_matter_above_a_noise_floor():
     tone = _tones(FrontEnd(), 1.0)
-    tone[22_050:] = 1e-7 * _noise(22_050, 1.0)  # as a decoder leaves where the recording was silent
+    tone[22_050:] = 1e-7 * _noise(22_050, 1.0)  # what a decoder leaves in silence
     waveform = tone.astype(np.float32)
     rounded = quantise(waveform).samples
     assert not rounded[22_050:].any()
@@ -113,10 +113,10 @@ def test_what_lies_below_the_last_bit_hardly_shows_above_a_noise_floor():
         return np.abs(_log_mel(waveform, front_end) - _log_mel(rounded, front_end))[:, 60:]
 
     assert moved(FrontEnd()).max() > 0.5
-    share = 1e-7 / (4.0 * np.abs(waveform).max() / 32_767)  # of the floor, both being means of noise
+    share = 1e-7 / (4.0 * np.abs(waveform).max() / 32_767)  # relative to the floor; both are means of noise
     above_floor = moved(FrontEnd(noise_steps=4.0))
     assert above_floor.mean() == pytest.approx(share, rel=0.05)
-    assert above_floor.max() < 5 * share  # a bin of noise is Rayleigh distributed: over 5 means, 3e-9 of them
+    assert above_floor.max() < 5 * share  # noise bins are Rayleigh distributed: 3e-9 of them exceed 5 means
 
 
 def test_forward_removes_each_clips_mean_over_time():

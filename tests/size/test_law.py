@@ -64,7 +64,7 @@ def test_system_4_as_asc_stores_it_has_folded_batch_norms():
     network = load_experiment("16b_prune")
     wide = cost(network, stored_as="report").stored
     lean = cost(network).stored
-    assert wide.nonzero_parameters - lean.nonzero_parameters == 3 * 380, "one bias replaces the four values of a batch norm"
+    assert wide.nonzero_parameters - lean.nonzero_parameters == 3 * 380, "one bias for the four values of a batch norm"
 
 
 def test_pruned_zeros_are_counted_by_stored_width():
