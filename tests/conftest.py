@@ -1,4 +1,4 @@
-"""A small real data set on disk and a small experiment: seconds of training where the real thing takes hours."""
+"""A small data set on disk and a small experiment that trains in seconds instead of hours."""
 
 import contextlib
 import csv
@@ -33,14 +33,14 @@ RATE_HZ = 8000
 
 
 def pytest_configure() -> None:
-    """Heed Ctrl-C in what the tests start, also where a shell runs them in the background, which ignores it for all."""
+    """Make child processes obey Ctrl-C even if a shell runs the tests in the background, with SIGINT ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def tiny_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`meta.csv` of 4 classes x 12 places x 2 clips of 0.5 to 0.7 s at 8 kHz: slow or fast chirps in noise."""
+    """`meta.csv` of 4 classes x 12 places x 2 clips: slow or fast chirps in noise, 0.5 to 0.7 s at 8 kHz."""
     folder = tmp_path_factory.mktemp("tiny")
     rng = np.random.default_rng(0)
     rows = []
@@ -93,7 +93,7 @@ def tiny_experiment() -> Experiment:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experiment, tiny_dataset: Dataset) -> Path:
-    """The model file that a training of a second or two leaves; it knows the classes of the tiny set."""
+    """A model file trained for a second or two, enough to recognise the classes of the tiny set."""
     folder = tmp_path_factory.mktemp("tiny_model")
     changes = {"schedule.epochs_per_cycle": 6, "augment.mixup_alpha": 0.0, "augment.speed_factors": [1.0]}
     experiment, cpu = tiny_experiment.updated(changes), torch.device("cpu")
@@ -103,14 +103,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experi
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
-    """Small tensors on few cores: more threads only wait for each other."""
+    """Use one thread, since on tensors this small more threads only wait for each other."""
     torch.set_num_threads(1)
     threadpool_limits(limits=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Joint:
-    """What three processes found (`joint_work.py`): trainings by name, and tensors of the work of two."""
+    """Results of the processes of `joint_work.py`: metrics per training and worker, and tensors of two workers."""
 
     folder: Path
     three: list[dict[str, Any]]
@@ -128,7 +128,7 @@ def joint(
     tiny_dataset: Dataset,
     tiny_experiment: Experiment,
 ) -> Joint:
-    """Real processes that train together, on loopback; the data set is packed before."""
+    """Run three real processes that train together over loopback; the data set is already packed."""
     folder = tmp_path_factory.mktemp("joint")
     (folder / "tiny.toml").write_text(tiny_experiment.to_toml())
     script = Path(__file__).parent / "support" / "joint_work.py"
@@ -159,7 +159,7 @@ def joint(
 
 @pytest.fixture
 def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
-    """A full disk as a context: within it no file of this process can grow beyond so many bytes (`OSError`, EFBIG)."""
+    """Simulate a full disk: within the context, growing a file beyond `size_bytes` raises `OSError` (EFBIG)."""
 
     @contextlib.contextmanager
     def limited(size_bytes: int) -> Iterator[None]:
@@ -174,7 +174,7 @@ def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
 
 
 class ObjectStore:
-    """moto's S3 server on 127.0.0.1, in a thread of this process; what it holds outlives a stop."""
+    """moto's S3 server on 127.0.0.1, in a thread of this process. Its data survives `stop`."""
 
     def __init__(self) -> None:
         from moto.server import ThreadedMotoServer
@@ -194,7 +194,7 @@ class ObjectStore:
         self._server.start()
 
     def bucket(self, name: str) -> str:
-        """The URI of a new bucket."""
+        """Create a bucket and return its URI."""
         import requests
 
         requests.put(f"{self.endpoint}/{name}", timeout=PATIENCE_S).raise_for_status()
@@ -203,7 +203,7 @@ class ObjectStore:
 
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[ObjectStore]:
-    """An S3 server, and credentials for it in the environment."""
+    """An S3 server, with credentials for it in the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (
             ("ACCESS_KEY_ID", "test"),

@@ -1,4 +1,4 @@
-"""Reading audio: every common form of file gives the same mono waveform, every kind of damage is seen."""
+"""Reading audio: every common file format gives the same mono waveform; every kind of damage is reported."""
 
 import struct
 from pathlib import Path
@@ -39,7 +39,7 @@ def problem_of(path: Path) -> str:
         ("ogg", "VORBIS", 5e-2),
     ],
 )
-def test_any_rate_channels_depth_and_container(
+def test_any_rate_channel_count_depth_and_container(
     tmp_path: Path, rate_hz: int, channels: int, container: str, subtype: str, tolerance: float
 ) -> None:
     path = tmp_path / f"tone.{container}"
@@ -70,20 +70,20 @@ def test_resampled_tones_keep_frequency_and_level(rate_hz: int) -> None:
     assert np.argmax(spectrum) / 8 == pytest.approx(997.0, abs=0.2)
 
 
-def test_resampling_removes_what_the_lower_rate_cannot_hold() -> None:
+def test_resampling_removes_what_the_lower_rate_cannot_represent() -> None:
     kept = resampled(tone(44_100, hz=3000), 44_100, 16_000)[1600:-1600]
     removed = resampled(tone(44_100, hz=12_000), 44_100, 16_000)[1600:-1600]
     assert np.std(removed) < 2e-3 * np.std(kept)
 
 
-def test_24_bit_is_not_cut_to_16(tmp_path: Path) -> None:
+def test_24_bit_is_not_truncated_to_16(tmp_path: Path) -> None:
     path = tmp_path / "quiet.wav"
     quiet = tone(RATE_HZ, peak=2**-17)
     soundfile.write(path, quiet, RATE_HZ, subtype="PCM_24")
     assert np.abs(decode(path, RATE_HZ) - quiet).max() <= 2**-23 * 1.01
 
 
-def test_empty_and_unreadable(tmp_path: Path) -> None:
+def test_empty_and_unreadable_files_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "clip.wav"
     path.write_bytes(b"")
     assert problem_of(path) == "empty file"
@@ -94,7 +94,7 @@ def test_empty_and_unreadable(tmp_path: Path) -> None:
     assert problem_of(tmp_path / "absent.wav").startswith("unreadable: ")
 
 
-def test_too_short(tmp_path: Path) -> None:
+def test_a_short_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "clip.flac"
     soundfile.write(path, tone(8000, seconds=0.099), 8000)
     assert problem_of(path) == "too short: 0.099 s, at least 0.1 s are needed"
@@ -103,7 +103,7 @@ def test_too_short(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_not_finite(tmp_path: Path, bad: float) -> None:
+def test_values_that_are_not_finite_are_reported(tmp_path: Path, bad: float) -> None:
     path = tmp_path / "clip.wav"
     sound = tone(RATE_HZ)
     sound[77] = bad
@@ -113,7 +113,7 @@ def test_not_finite(tmp_path: Path, bad: float) -> None:
 
 @pytest.mark.parametrize("name", ["wav", "big.wav", "rf64", "w64", "au", "aiff", "flac", "ogg", "mp3"])
 @pytest.mark.parametrize("share", [0.35, 0.8, 0.97])
-def test_cut_off(tmp_path: Path, name: str, share: float) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path, name: str, share: float) -> None:
     path = tmp_path / f"clip.{name}"
     sound = np.random.default_rng(0).standard_normal(RATE_HZ).astype(np.float32) * 0.1
     form = None if name in ("wav", "big.wav") else name.upper()
@@ -125,7 +125,7 @@ def test_cut_off(tmp_path: Path, name: str, share: float) -> None:
     assert problem_of(path).startswith(("cut off: ", "unreadable: "))
 
 
-def test_cut_off_wav_names_both_lengths(tmp_path: Path) -> None:
+def test_a_truncated_wav_is_reported_with_both_lengths(tmp_path: Path) -> None:
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(RATE_HZ), RATE_HZ, subtype="PCM_16")
     path.write_bytes(path.read_bytes()[:-1000])
@@ -133,8 +133,8 @@ def test_cut_off_wav_names_both_lengths(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [8, 500, -36])
-def test_samples_that_are_whole_are_read_whatever_the_riff_length(tmp_path: Path, more: int) -> None:
-    """A usual slip of writers is the size of the file, 8 too large."""
+def test_complete_samples_are_read_whatever_the_riff_length(tmp_path: Path, more: int) -> None:
+    """Some programs write the file size as the RIFF length, which is 8 too large."""
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(RATE_HZ), RATE_HZ, subtype="PCM_16")
     whole = bytearray(path.read_bytes())
@@ -145,8 +145,8 @@ def test_samples_that_are_whole_are_read_whatever_the_riff_length(tmp_path: Path
 
 
 @pytest.mark.parametrize("length", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x00"])
-def test_streamed_wav(tmp_path: Path, length: bytes) -> None:
-    """Without a length in the RIFF header the data chunk's counts; without both the file's."""
+def test_a_wav_without_lengths_is_read(tmp_path: Path, length: bytes) -> None:
+    """Without a RIFF length the data chunk's length counts; without both, the size of the file."""
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(RATE_HZ), RATE_HZ, subtype="PCM_16")
     whole = path.read_bytes()
@@ -157,7 +157,7 @@ def test_streamed_wav(tmp_path: Path, length: bytes) -> None:
     assert len(decode(path, RATE_HZ)) == inspect(path, RATE_HZ) == len(tone(RATE_HZ))
 
 
-def test_bytes_behind_a_whole_wav_do_no_harm(tmp_path: Path) -> None:
+def test_bytes_after_a_complete_wav_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(RATE_HZ), RATE_HZ, subtype="PCM_16")
     path.write_bytes(path.read_bytes() + b"tail")
@@ -165,7 +165,7 @@ def test_bytes_behind_a_whole_wav_do_no_harm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("container", ["wav", "flac", "ogg", "mp3"])
-def test_pieces_are_consecutive_and_cut_before_they_are_resampled(tmp_path: Path, container: str) -> None:
+def test_pieces_are_consecutive_and_resampled_one_by_one(tmp_path: Path, container: str) -> None:
     path = tmp_path / f"tone.{container}"
     soundfile.write(path, np.stack([tone(22_050), tone(22_050, hz=700)], axis=1), 22_050)
     samples = soundfile.info(path).frames
@@ -176,7 +176,7 @@ def test_pieces_are_consecutive_and_cut_before_they_are_resampled(tmp_path: Path
     assert there == [2 * length for length in lengths]
 
 
-def test_a_piece_that_is_cut_off_says_how_much_is_there(tmp_path: Path) -> None:
+def test_a_truncated_piece_is_reported_with_the_samples_read(tmp_path: Path) -> None:
     path = tmp_path / "tone.wav"
     soundfile.write(path, tone(RATE_HZ), RATE_HZ)
     pieces = decode_pieces(path, RATE_HZ, lambda header: [header.samples, 10])
@@ -185,7 +185,7 @@ def test_a_piece_that_is_cut_off_says_how_much_is_there(tmp_path: Path) -> None:
         next(pieces)
 
 
-def test_a_headerless_file_has_no_rate(tmp_path: Path) -> None:
+def test_a_headerless_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.RAW"
     path.write_bytes(b"\x00" * 1000)
     assert problem_of(path) == "unreadable: headerless (.raw), so its rate is not known"

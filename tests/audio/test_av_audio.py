@@ -1,4 +1,4 @@
-"""Compressed sound through FFmpeg: from files and pipes alike, and nothing but the bytes that it is given."""
+"""Compressed sound through FFmpeg, from files and from pipes. Nothing is read but the given bytes."""
 
 import io
 import socket
@@ -17,11 +17,11 @@ from asc.errors import AudioProblem
 
 RATE_HZ = 48_000
 TIME_S = np.arange(2 * RATE_HZ) / RATE_HZ
-SOUND = (0.3 * np.sin(2 * np.pi * (200 + 500 * TIME_S) * TIME_S)).astype(np.float32)  # a sweep: no two places are alike
+SOUND = (0.3 * np.sin(2 * np.pi * (200 + 500 * TIME_S) * TIME_S)).astype(np.float32)  # sweep: no two parts are alike
 
 
 class Pipe:
-    """What a pipe is: it gives some bytes at a time, and cannot go back."""
+    """Like a pipe: gives at most `piece` bytes per read and cannot seek."""
 
     def __init__(self, data: bytes, piece: int = 700) -> None:
         self._file, self._piece = io.BytesIO(data), piece
@@ -31,7 +31,7 @@ class Pipe:
 
 
 def kept(path: Path, codec: str, container: str, sound: NDArray[np.float32] = SOUND, **options: str) -> bytes:
-    """A file of this sound, and its bytes."""
+    """Write the sound to a file and return its bytes; `sound` is (samples,) at full scale 1."""
     return encoded(codec, container, rate_hz=RATE_HZ, sound=sound, path=path, **options)
 
 
@@ -62,7 +62,7 @@ def heard(source: Path | Pipe, *, lenient: bool = False) -> NDArray[np.float32]:
         ("mp2", "mpegts", {}, 481),
     ],
 )
-def test_every_container_from_a_file_and_from_a_pipe(
+def test_every_container_is_read_from_a_file_and_a_pipe(
     tmp_path: Path, codec: str, container: str, options: dict[str, str], late_samples: int
 ) -> None:
     data = kept(tmp_path / "a", codec, container, **options)
@@ -70,13 +70,13 @@ def test_every_container_from_a_file_and_from_a_pipe(
     assert abs(len(sound) - len(SOUND) - late_samples) <= 4096
     middle = sound[RATE_HZ // 2 + late_samples : RATE_HZ + late_samples]
     assert np.corrcoef(middle, SOUND[RATE_HZ // 2 : RATE_HZ])[0, 1] > 0.99
-    if container != "caf":  # its table of packets lies at its end
+    if container != "caf":  # its packet table is at the end
         piped = heard(Pipe(data), lenient=True)
         assert abs(len(piped) - len(sound)) <= 2 * 1152 and np.array_equal(piped[:RATE_HZ], sound[:RATE_HZ])
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-def test_full_scale_is_one_whatever_the_samples_are(tmp_path: Path, subtype: str) -> None:
+def test_full_scale_is_one_for_every_sample_format(tmp_path: Path, subtype: str) -> None:
     stereo = np.stack([SOUND, -0.5 * SOUND], axis=1)
     soundfile.write(tmp_path / "a.wav", stereo, RATE_HZ, subtype=subtype)
     with open_av(tmp_path / "a.wav") as sound:
@@ -86,7 +86,7 @@ def test_full_scale_is_one_whatever_the_samples_are(tmp_path: Path, subtype: str
     assert np.array_equal(found, expected)
 
 
-def test_tags_before_the_sound_are_passed_over(tmp_path: Path) -> None:
+def test_tags_before_the_sound_are_skipped(tmp_path: Path) -> None:
     data = kept(tmp_path / "a.aac", "aac", "adts")
     tag = b"ID3\x04\x00\x00" + bytes((0, 10, 0, 0)) + bytes(10 << 14)
     (tmp_path / "tagged").write_bytes(tag + tag + data)
@@ -95,7 +95,7 @@ def test_tags_before_the_sound_are_passed_over(tmp_path: Path) -> None:
     assert np.array_equal(heard(Pipe(tag + tag + data)), plain)
 
 
-def test_a_broadcast_that_is_joined_in_its_middle(tmp_path: Path) -> None:
+def test_a_broadcast_joined_midway_is_read(tmp_path: Path) -> None:
     data = kept(tmp_path / "a.mp3", "libmp3lame", "mp3", write_xing="0", id3v2_version="0")
     (tmp_path / "b.mp3").write_bytes(data[777:])
     whole, late = heard(tmp_path / "a.mp3"), heard(tmp_path / "b.mp3")
@@ -103,7 +103,7 @@ def test_a_broadcast_that_is_joined_in_its_middle(tmp_path: Path) -> None:
     assert np.array_equal(late[-RATE_HZ:], whole[-RATE_HZ:])
 
 
-def test_damage_in_the_middle_is_told_and_skipped_only_when_asked_to(tmp_path: Path) -> None:
+def test_damage_in_the_middle_is_reported_or_skipped_if_lenient(tmp_path: Path) -> None:
     data = bytearray(kept(tmp_path / "a.aac", "aac", "adts"))
     middle = len(data) // 2
     data[middle : middle + 300] = b"\x55" * 300
@@ -113,7 +113,7 @@ def test_damage_in_the_middle_is_told_and_skipped_only_when_asked_to(tmp_path: P
 
 
 @pytest.mark.parametrize("codec", ["flac", "wavpack"])
-def test_checksums_of_lossless_codecs_are_compared(tmp_path: Path, codec: str) -> None:
+def test_checksums_of_lossless_codecs_are_verified(tmp_path: Path, codec: str) -> None:
     noise = np.random.default_rng(0).standard_normal(2 * RATE_HZ).astype(np.float32) * 0.1
     data = bytearray(kept(tmp_path / "a", codec, "matroska", noise))
     middle = len(data) // 2
@@ -122,7 +122,7 @@ def test_checksums_of_lossless_codecs_are_compared(tmp_path: Path, codec: str) -
         heard(Pipe(bytes(data)))
 
 
-def test_rates_that_change_are_a_sentence(tmp_path: Path) -> None:
+def test_a_changing_rate_is_reported(tmp_path: Path) -> None:
     parts = []
     for rate_hz in (48_000, 44_100):
         soundfile.write(tmp_path / "a.mp3", SOUND, rate_hz, format="MP3")
@@ -131,7 +131,7 @@ def test_rates_that_change_are_a_sentence(tmp_path: Path) -> None:
         heard(Pipe(b"".join(parts)))
 
 
-def test_an_index_at_the_end_is_named_where_the_file_comes_through_a_pipe(tmp_path: Path) -> None:
+def test_an_index_at_the_end_is_reported_for_a_pipe(tmp_path: Path) -> None:
     data = kept(tmp_path / "a.m4a", "aac", "ipod")
     assert len(heard(tmp_path / "a.m4a")) >= len(SOUND)
     for lenient in (False, True):
@@ -139,7 +139,7 @@ def test_an_index_at_the_end_is_named_where_the_file_comes_through_a_pipe(tmp_pa
             heard(Pipe(data), lenient=lenient)
 
 
-def test_a_picture_is_not_a_sound(tmp_path: Path) -> None:
+def test_a_video_without_sound_is_refused(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mp4"), "w") as output:
         stream = output.add_stream("mpeg4", rate=10, width=32, height=32, pix_fmt="yuv420p")
         for _ in range(5):
@@ -166,7 +166,7 @@ def _session(target: str) -> bytes:
 def test_scripts_that_name_other_files_are_not_followed(
     tmp_path: Path, script: Callable[[str], bytes], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a file beside it, which could be read, nor an address, which no socket is opened for."""
+    """Neither a readable file nor an address: no connection reaches the server."""
     soundfile.write(tmp_path / "other.wav", SOUND, RATE_HZ)
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -179,7 +179,7 @@ def test_scripts_that_name_other_files_are_not_followed(
             server.accept()
 
 
-def test_an_interruption_while_a_pipe_is_waited_for_is_not_lost(tmp_path: Path) -> None:
+def test_an_interrupt_while_reading_a_pipe_is_raised(tmp_path: Path) -> None:
     data = kept(tmp_path / "a.aac", "aac", "adts")
 
     class Interrupted(Pipe):
@@ -212,7 +212,7 @@ def test_ffmpeg_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("data", [b"", b"this is no audio at all, only text", bytes(100_000)])
-def test_what_is_no_sound_is_not_guessed_at(tmp_path: Path, data: bytes) -> None:
+def test_data_that_is_not_sound_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)
     for source in (tmp_path / "a", Pipe(data)):
         with pytest.raises(AudioProblem, match="known sound file"):

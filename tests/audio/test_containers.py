@@ -1,4 +1,4 @@
-"""What the first bytes of a stream say: every kind that is written, and nothing for raw PCM or text."""
+"""The container is found from the first bytes of a stream; raw PCM has none."""
 
 import numpy as np
 import pytest
@@ -30,13 +30,13 @@ KINDS = {
 
 
 @pytest.mark.parametrize("demuxer", KINDS)
-def test_every_container_is_known_by_its_first_bytes(demuxer: str) -> None:
+def test_every_container_is_recognised_by_its_first_bytes(demuxer: str) -> None:
     found = container_of(KINDS[demuxer]()[:4096])
     assert found is not None and found.demuxer == demuxer
 
 
 @pytest.mark.parametrize("demuxer", ["mp3", "aac", "ac3", "eac3"])
-def test_frames_are_found_after_the_first_byte_too(demuxer: str) -> None:
+def test_frames_are_found_in_a_stream_joined_midway(demuxer: str) -> None:
     data = KINDS[demuxer]()[333:]
     assert container_of(data[:4096]) is None
     found = container_of(data[:START_BYTES].ljust(START_BYTES, b"\0"))
@@ -45,7 +45,7 @@ def test_frames_are_found_after_the_first_byte_too(demuxer: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_raw_pcm_is_no_container(seed: int) -> None:
+def test_raw_pcm_is_not_taken_for_a_container(seed: int) -> None:
     level = 10.0 ** -(seed % 5)
     values = np.random.default_rng(seed).standard_normal(START_BYTES // 2).clip(-1, 1) * level * 32_767
     for data in (values.astype("<i2").tobytes(), values.astype(np.float32).tobytes(), PCM[:START_BYTES]):

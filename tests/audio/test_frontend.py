@@ -61,7 +61,7 @@ def test_log_mel_of_noise_and_tones_equals_librosa(front_end, level):
 
 
 def test_mel_of_pure_tones_equals_librosa():
-    # Far from the tones the truth is below float32's rounding of the DFT, so the logarithm can't be compared there.
+    # Far from the tones the exact values are below float32's DFT rounding, so logarithms cannot be compared there.
     front_end = FrontEnd()
     waveform = _tones(front_end, 1.0)
     expected = _librosa_mel(waveform, front_end)
@@ -69,7 +69,7 @@ def test_mel_of_pure_tones_equals_librosa():
     np.testing.assert_allclose(mel, expected, atol=1e-5 * expected.max(), rtol=0)
 
 
-def test_silence_gives_the_floor_and_zeros():
+def test_silence_gives_the_log_offset_and_zeros():
     log_mel = LogMel(FrontEnd())
     silence = torch.zeros(2, 44_100)
     assert (log_mel(silence) == 0).all()
@@ -102,9 +102,9 @@ def test_the_noise_floor_follows_the_highest_sample_of_each_clip():
     assert ratio == pytest.approx((waveform[1].abs().max() / waveform[0].abs().max()).item(), rel=1e-2)
 
 
-def test_what_lies_below_the_last_bit_hardly_shows_above_a_noise_floor():
+def test_samples_below_the_last_bit_barely_matter_above_a_noise_floor():
     tone = _tones(FrontEnd(), 1.0)
-    tone[22_050:] = 1e-7 * _noise(22_050, 1.0)  # as a decoder leaves where the recording was silent
+    tone[22_050:] = 1e-7 * _noise(22_050, 1.0)  # what a decoder leaves in silence
     waveform = tone.astype(np.float32)
     rounded = quantise(waveform).samples
     assert not rounded[22_050:].any()
@@ -113,10 +113,10 @@ def test_what_lies_below_the_last_bit_hardly_shows_above_a_noise_floor():
         return np.abs(_log_mel(waveform, front_end) - _log_mel(rounded, front_end))[:, 60:]
 
     assert moved(FrontEnd()).max() > 0.5
-    share = 1e-7 / (4.0 * np.abs(waveform).max() / 32_767)  # of the floor, both being means of noise
+    share = 1e-7 / (4.0 * np.abs(waveform).max() / 32_767)  # relative to the floor; both are means of noise
     above_floor = moved(FrontEnd(noise_steps=4.0))
     assert above_floor.mean() == pytest.approx(share, rel=0.05)
-    assert above_floor.max() < 5 * share  # a bin of noise is Rayleigh distributed: over 5 means, 3e-9 of them
+    assert above_floor.max() < 5 * share  # noise bins are Rayleigh distributed: 3e-9 of them exceed 5 means
 
 
 def test_forward_removes_each_clips_mean_over_time():
@@ -129,7 +129,7 @@ def test_forward_removes_each_clips_mean_over_time():
 
 
 @pytest.mark.parametrize("samples", [441, 442, 881, 882, 1322, 1323, 4095, 44_099, 44_100, 44_101, 441_007])
-def test_frames_are_the_whole_hops_and_short_clips_equal_librosa(samples):
+def test_frames_are_whole_hops_and_short_clips_equal_librosa(samples):
     waveform = _noise(samples, 0.01)
     log_mel = _log_mel(waveform, FrontEnd())
     assert log_mel.shape == (128, samples // 441)
@@ -169,12 +169,12 @@ def test_the_front_end_has_no_state():
     assert list(LogMel(FrontEnd()).parameters()) == []
 
 
-def test_its_constants_move_with_it():
+def test_its_constants_move_to_the_device():
     assert {buffer.device.type for buffer in LogMel(FrontEnd()).to("meta").buffers()} == {"meta"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_gives_what_the_cpu_gives():
+def test_gpu_and_cpu_agree():
     waveform = torch.from_numpy(_noise(80 * 44_100, 0.01).astype(np.float32)).view(80, -1)
     on_gpu = LogMel(FrontEnd()).to("cuda")(waveform.to("cuda"))
     torch.testing.assert_close(on_gpu.cpu(), LogMel(FrontEnd())(waveform), atol=1e-4, rtol=0)

@@ -1,4 +1,4 @@
-"""What levels say: silence, channels that cancel, 24 bits at the wrong end of 32."""
+"""Notes on levels: silence, channels that cancel, 24 bits in the low end of 32."""
 
 import pytest
 
@@ -17,16 +17,16 @@ from asc.audio.level_notes import Levels, is_quiet, level_note
         (0.5, 0.5, None),
     ],
 )
-def test_a_note_of_one_recording(peak: float, loudest: float, words: str | None) -> None:
+def test_the_note_on_one_recording(peak: float, loudest: float, words: str | None) -> None:
     note = level_note(peak, loudest)
     assert note is None if words is None else note is not None and words in note
 
 
-def test_quiet_is_24_bits_at_the_lower_end_of_32() -> None:
+def test_quiet_covers_24_bits_in_the_low_end_of_32() -> None:
     assert is_quiet((2**23 - 1) / 2**31) and not is_quiet(0.004)
 
 
-def test_a_line_for_each_kind_of_a_set() -> None:
+def test_a_set_has_one_line_per_kind_of_note() -> None:
     levels = Levels()
     assert levels.lines() == ()
     for name, peak, loudest in (("a", 0.0, 0.0), ("b", 0.5, 0.5), ("c", 0.003, 0.003), ("d", 0.0, 0.1)):

@@ -1,4 +1,4 @@
-"""A header and a part of a file read as one file does."""
+"""A header and a part of a file, read as one file."""
 
 import io
 import os
@@ -8,7 +8,7 @@ import pytest
 from asc.audio.part_of_file import PartOfFile
 
 
-def test_every_read_and_seek_is_that_of_the_whole() -> None:
+def test_reads_and_seeks_behave_as_in_a_whole_file() -> None:
     part, whole = PartOfFile(io.BytesIO(b"0123456789"), b"head", 2, 7), io.BytesIO(b"head23456")
     for place, count in ((0, 2), (3, 3), (4, 9), (8, 1), (9, 1), (20, 1), (0, -1)):
         assert part.seek(place) == whole.seek(place) == part.tell()

@@ -1,4 +1,4 @@
-"""What a pipe carries: every coded stream is found, and no raw PCM is ever taken for one."""
+"""The start of a stream: coded streams are found, and raw PCM is never taken for one."""
 
 import io
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from asc.audio.stream_start import found_in, other_name
 
 REAL_ESC10 = Path(__file__).parents[3] / "shared" / "data" / "esc10"
 RNG = np.random.default_rng(0)
-STARTS = 6_000  # of PCM: more than is looked at, unless it looks like frames
+STARTS = 6_000  # bytes of PCM; the search reads fewer unless they look like frames
 
 
 def found(data: bytes) -> tuple[Container, int] | None:
@@ -26,7 +26,7 @@ def found(data: bytes) -> tuple[Container, int] | None:
 def encoded(
     codec: str, container: str, rate_hz: int, kbps: int, layout: str = "mono", *, silent: bool = False
 ) -> bytes:
-    """Two seconds of noise, coming and going, as FFmpeg's own encoders write it."""
+    """Encode two seconds of noise of varying loudness (or of silence) with FFmpeg."""
     count, channels = 2 * rate_hz, 1 if layout == "mono" else 2
     loudness = 0 if silent else 0.2 * np.sin(np.arange(count) / rate_hz * 5) ** 2
     sound = (loudness * np.random.default_rng(1).standard_normal((channels, count))).astype(np.float32)
@@ -61,7 +61,7 @@ CODED = [
 
 @pytest.mark.parametrize(("codec", "container", "rate_hz", "kbps", "kind"), CODED)
 @pytest.mark.parametrize("layout", ["mono", "stereo"])
-def test_coded_streams_are_found_wherever_they_are_joined(
+def test_coded_streams_are_found_from_any_point(
     codec: str, container: str, rate_hz: int, kbps: int, kind: Container, layout: str
 ) -> None:
     if kbps == 8 and layout == "stereo":
@@ -74,14 +74,14 @@ def test_coded_streams_are_found_wherever_they_are_joined(
     assert found(encoded(codec, container, rate_hz, kbps, layout, silent=True)) == (kind, 0)
 
 
-def test_a_stream_of_three_frames_is_found_as_well() -> None:
+def test_three_frames_are_enough_and_two_are_not() -> None:
     data = encoded("libmp3lame", "mp3", 48_000, 128)
     assert found(data[: 3 * 384]) == found(data[: 3 * 384 + 50]) == (MPEG_AUDIO, 0)
     assert found(data[: 2 * 384]) is None
 
 
 def as_pcm(sound: NDArray[np.float64]) -> Iterator[bytes]:
-    """Samples of full scale 1 in every encoding that a stream may have."""
+    """Encode samples of full scale 1, (samples,) float64, as every PCM type of a stream: u8, 16, 32, 24 bits, float."""
     yield (sound * 127 + 128).astype("u1").tobytes()
     yield (sound * 32_767).astype("<i2").tobytes()
     yield (sound * 2_147_483_647).astype("<i4").tobytes()
@@ -89,7 +89,7 @@ def as_pcm(sound: NDArray[np.float64]) -> Iterator[bytes]:
     yield sound.astype("<f4").tobytes()
 
 
-def test_no_pcm_of_a_real_recording_is_taken_for_a_coded_stream(tiny_csv: Path) -> None:
+def test_pcm_of_real_recordings_is_not_taken_for_a_coded_stream(tiny_csv: Path) -> None:
     files = sorted((REAL_ESC10 / "audio").glob("*.ogg"))[::8] or sorted(tiny_csv.parent.glob("*.wav"))
     for file in files:
         sound, _ = soundfile.read(file, dtype="float64", always_2d=True)
@@ -99,14 +99,14 @@ def test_no_pcm_of_a_real_recording_is_taken_for_a_coded_stream(tiny_csv: Path) 
 
 
 @pytest.mark.parametrize("peak", [1, 2**-5, 2**-8, 2**-11, 2**-13, 2**-14, 2**-15])
-def test_no_noise_is_taken_for_a_coded_stream(peak: float) -> None:
+def test_noise_is_not_taken_for_a_coded_stream(peak: float) -> None:
     for _ in range(20):
         for pcm in as_pcm(peak * RNG.uniform(-1, 1, STARTS)):
             assert found(pcm) is None
         assert found(RNG.bytes(STARTS)) is None
 
 
-def test_no_constant_is_taken_for_a_coded_stream() -> None:
+def test_constants_are_not_taken_for_a_coded_stream() -> None:
     for value in range(256):
         assert found(bytes([value]) * STARTS) is None
     for value in (-1, -2, -15, -16, -256, -1025, 255, 256, 0x0B77, 0x770B, 0x4747, -8193, 32_767, -32_768):
@@ -118,21 +118,21 @@ def test_no_constant_is_taken_for_a_coded_stream() -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        b"\xff\xfb\x94\x64",  # MPEG layer 3, 384 bytes a frame
+        b"\xff\xfb\x94\x64",  # MPEG layer 3, 384 bytes per frame
         b"\xff\xfb\x90\x64",
-        b"\xff\xf1\x50\x80\x10\x1f\xfc\x00",  # ADTS, 128 bytes a frame
-        b"\x0b\x77\x00\x00\x08\x40",  # AC-3, 192 bytes a frame
-        b"\x56\xe0\x0d",  # LOAS, 16 bytes a frame
+        b"\xff\xf1\x50\x80\x10\x1f\xfc\x00",  # ADTS, 128 bytes per frame
+        b"\x0b\x77\x00\x00\x08\x40",  # AC-3, 192 bytes per frame
+        b"\x56\xe0\x0d",  # LOAS, 16 bytes per frame
         b"\x47\x40\x00\x10",  # a packet of a transport stream
         b"\x47",
     ],
 )
 @pytest.mark.parametrize("period", [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 94, 96, 128, 188, 192])
-def test_no_tone_is_taken_for_a_coded_stream_though_it_repeats_a_header(header: bytes, period: int) -> None:
-    """A period of PCM that is a part of the frame's length holds a header where each frame would begin."""
+def test_tones_that_repeat_a_header_are_not_taken_for_a_coded_stream(header: bytes, period: int) -> None:
+    """PCM whose period divides the frame length repeats the header where each frame would begin."""
     wave = (header + bytes(range(60, 252)))[:period]
     if (header[:2], period) in ((b"\xff\xf1", 128), (b"\x0b\x77", 192)):
-        return  # a frame exactly: equal frames are what silence is coded as
+        return  # The period is exactly one frame, and coded silence is equal frames.
     for lead in (0, 1, 100):
         assert found((wave[:lead] + wave * (STARTS // period + 2))[:STARTS]) is None
 
@@ -148,12 +148,12 @@ def test_no_tone_is_taken_for_a_coded_stream_though_it_repeats_a_header(header: 
         (b"Creative Voice File", "VOC"),
     ],
 )
-def test_what_is_no_pcm_and_no_sound_that_is_decoded_has_a_name(start: bytes, name: str) -> None:
+def test_data_that_is_not_decoded_is_named(start: bytes, name: str) -> None:
     assert other_name(start[:16]) == name
     assert other_name(bytes(16)) is other_name(RNG.bytes(16)) is None
 
 
-def test_little_of_pcm_is_waited_for() -> None:
+def test_little_pcm_is_read() -> None:
     asked: list[int] = []
 
     def peek(count: int) -> bytes:

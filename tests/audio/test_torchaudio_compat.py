@@ -8,7 +8,7 @@ import torch
 
 from asc.audio.torchaudio_compat import melscale_fbanks, resample
 
-# Makes the import of one module fail as a shared library with missing dependencies does.
+# Makes the import of one module fail like a shared library with missing dependencies.
 BREAK = """
 import importlib.abc, sys
 class Broken(importlib.abc.MetaPathFinder):
@@ -37,7 +37,7 @@ def test_torchaudio_works_without_its_native_part():
     assert _run(script).splitlines() == ["(2, 115)", "(1, 2000)"]
 
 
-def test_another_broken_part_is_reported_and_nothing_half_imported_stays():
+def test_another_broken_part_is_reported_and_leaves_nothing_half_imported():
     script = BREAK.format(name="torchaudio.functional") + (
         "import torch\n"
         "from asc.audio.torchaudio_compat import resample\n"

@@ -91,7 +91,7 @@ def test_toml_round_trip(experiment: Experiment) -> None:
 def test_flat_round_trip(experiment: Experiment, other: Experiment) -> None:
     flat = experiment.flat()
     assert experiment.updated(flat) == experiment
-    assert Experiment.from_flat(flat) == experiment, "also where the tuples are longer or shorter than the defaults"
+    assert Experiment.from_flat(flat) == experiment, "also with tuples longer or shorter than the defaults"
     assert (flat == other.flat()) == (experiment == other) == (experiment.fingerprint == other.fingerprint)
 
 
@@ -100,7 +100,7 @@ def test_shorter_tuples_come_back_short() -> None:
     assert Experiment.from_flat(experiment.flat()).augment.speed_factors == (1.0,)
 
 
-def test_updated_takes_elements_and_whole_tuples_and_leaves_the_original() -> None:
+def test_updated_sets_elements_or_whole_tuples_and_keeps_the_original() -> None:
     base = Experiment()
     changed = base.updated(
         {"architecture.widths.1": 64, "augment.speed_factors": [1], "schedule.learning_rate_max": 1, "seed": 5}
@@ -112,8 +112,8 @@ def test_updated_takes_elements_and_whole_tuples_and_leaves_the_original() -> No
     assert base.updated({}) == base
 
 
-def test_the_recipe_is_the_report() -> None:
-    """Sections 2.1 to 2.3 and 3.1; strides and what the report leaves open are asc's and tested in the next test."""
+def test_the_recipe_has_the_values_of_the_report() -> None:
+    """Sections 2.1 to 2.3 and 3.1 of the report. The next test covers the strides and what the report leaves open."""
     flat = load_experiment("qat_8b").flat()
     report = {
         "front_end.sample_rate_hz": 44_100,  # 2.1: "44.1 KHz"
@@ -153,7 +153,7 @@ def test_what_the_report_leaves_open() -> None:
     assert experiment.seed == 0
     assert experiment.front_end.noise_steps == 2.0
     earlier = experiment.updated({"front_end.noise_steps": 0})
-    assert earlier == Experiment(), "the defaults are the recipe, but for what came later"
+    assert earlier == Experiment(), "the defaults are the recipe without the keys added later"
 
 
 def test_lengths_in_samples_frames_and_epochs() -> None:
@@ -210,11 +210,11 @@ ONLY_ONE_VALUE = {"architecture.family"}
 
 
 def test_the_fingerprint_is_pinned() -> None:
-    """Runs on disk are named by it: it may only change together with the schema."""
+    """Runs on disk are named after it, so it may change only together with the schema."""
     assert Experiment().fingerprint == FINGERPRINT
 
 
-def test_a_key_that_came_later_is_left_out_where_it_has_its_default() -> None:
+def test_a_key_added_later_is_omitted_at_its_default() -> None:
     assert "noise_steps" not in Experiment().tree()["front_end"]
     changed = Experiment().updated({"front_end.noise_steps": 2})
     assert changed.tree()["front_end"]["noise_steps"] == 2.0
@@ -325,17 +325,17 @@ def test_values_that_do_not_fit_together_are_refused(changes: dict[str, Value], 
         ("a=" + "1" * 5000, ("a", "1" * 5000)),
     ],
 )
-def test_assignments_of_a_command_line(text: str, expected: tuple[str, Value]) -> None:
+def test_command_line_assignments_are_parsed(text: str, expected: tuple[str, Value]) -> None:
     assert parse_assignment(text) == expected
 
 
 @pytest.mark.parametrize("text", ["seed", "=3", " =3", ""])
-def test_what_is_no_assignment_is_refused(text: str) -> None:
+def test_text_that_is_not_an_assignment_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="write KEY=VALUE"):
         parse_assignment(text)
 
 
-def test_recipe_file_and_changes(tmp_path: Path) -> None:
+def test_overrides_apply_to_a_recipe_or_a_config_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(Experiment(seed=4).to_toml())
     assert experiment_from(recipe=None, config=None, overrides=[]) == load_experiment("qat_8b")
@@ -347,7 +347,7 @@ def test_recipe_file_and_changes(tmp_path: Path) -> None:
         experiment_from(recipe=None, config=None, overrides=["sede=1"])
 
 
-def test_no_such_recipe_or_no_readable_file(tmp_path: Path) -> None:
+def test_an_unknown_recipe_or_unreadable_file_is_refused(tmp_path: Path) -> None:
     for name in ("nope", "", str(tmp_path), str(tmp_path / "none.toml")):
         with pytest.raises(InputError, match="neither a file nor a recipe: give a TOML file or one of 16b_prune, "):
             load_experiment(name)
@@ -370,7 +370,7 @@ def test_experiments_are_frozen() -> None:
         Experiment().seed = 3  # type: ignore[misc]
 
 
-def test_a_whole_number_names_the_same_experiment_as_its_float() -> None:
+def test_an_integer_gives_the_same_fingerprint_as_its_float() -> None:
     whole = Experiment(compression=Compression(prune_ratio=0), augment=Augment(crop_s=2, speed_factors=(1, 2)))
     written = Experiment(
         compression=Compression(prune_ratio=0.0), augment=Augment(crop_s=2.0, speed_factors=(1.0, 2.0))
@@ -379,7 +379,7 @@ def test_a_whole_number_names_the_same_experiment_as_its_float() -> None:
     assert [type(value) for value in whole.flat().values()] == [type(value) for value in written.flat().values()]
 
 
-def test_a_model_file_stands_for_the_config_that_it_holds(tmp_path: Path, tiny_model: Path) -> None:
+def test_a_model_file_can_be_given_as_the_config(tmp_path: Path, tiny_model: Path) -> None:
     from asc.model_file.artefact import load_model
     from asc.model_file.model_header import experiment_in
 
@@ -390,7 +390,7 @@ def test_a_model_file_stands_for_the_config_that_it_holds(tmp_path: Path, tiny_m
         load_experiment(str(damaged), of_model=experiment_in)
 
 
-def test_a_wrong_kind_of_file_is_named_for_what_it_is(tmp_path: Path) -> None:
+def test_the_error_says_what_kind_of_file_was_given(tmp_path: Path) -> None:
     best = tmp_path / "night" / "best"
     best.mkdir(parents=True)
     (best / "config.toml").write_text(Experiment().to_toml())

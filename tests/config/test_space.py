@@ -47,7 +47,7 @@ def test_parameters_are_typed(space: Space) -> None:
     }
 
 
-def test_a_choice_of_one_is_a_setting_and_is_not_sampled(space: Space) -> None:
+def test_a_single_choice_is_a_setting_and_is_not_sampled(space: Space) -> None:
     assert space.settings == {"schedule.batch_size": 16, "augment.crop_s": 1.0}
     assert set(space.sampled) == set(space.parameters) - set(space.settings)
     assert set(space.sample(random.Random(0))) == set(space.sampled)
@@ -62,20 +62,20 @@ def test_samples_lie_in_the_space_and_reach_its_ends(space: Space) -> None:
     rates = [float(point["schedule.learning_rate_max"]) for point in points]
     assert all(1e-4 <= rate <= 1e-2 for rate in rates)
     low = sum(rate < 1e-3 for rate in rates)
-    assert 240 <= low <= 360, "uniform in the logarithm: half of them in the lower decade"
+    assert 240 <= low <= 360, "log-uniform: half of them lie in the lower decade"
     alphas = [float(point["augment.mixup_alpha"]) for point in points]
     assert 240 <= sum(alpha < 0.5 for alpha in alphas) <= 360
 
 
-def test_a_logarithmic_range_of_one_value_gives_that_value() -> None:
-    """exp(log(x)) is not x for many x, and a point outside its range cannot be entered into a sampler."""
+def test_a_log_range_of_one_value_gives_exactly_that_value() -> None:
+    """exp(log(x)) differs from x for many x, and samplers refuse a point outside its range."""
     for value in (0.007, 0.003, 0.0011, 0.0057):
         assert math.isclose(math.exp(math.log(value)), value)
         space = parsed(f'"schedule.learning_rate_max" = {{ low = {value}, high = {value}, log = true }}')
         assert space.sample(random.Random(0)) == {"schedule.learning_rate_max": value}
 
 
-def test_points_are_scalars_and_become_config_values_and_back(space: Space) -> None:
+def test_scalar_points_convert_to_config_values_and_back(space: Space) -> None:
     base = Experiment().updated(space.settings)
     for seed in range(20):
         point = space.sample(random.Random(seed))
@@ -107,7 +107,7 @@ def test_encoded() -> None:
         {"augment.speed_factors.0": 0.9},
     ],
 )
-def test_what_lies_outside_has_no_point(space: Space, changes: dict[str, int | float]) -> None:
+def test_a_config_outside_the_space_has_no_point(space: Space, changes: dict[str, int | float]) -> None:
     assert space.point_of(Experiment()) is not None
     assert space.point_of(Experiment().updated(changes)) is None
 
@@ -117,14 +117,14 @@ def test_both_ends_of_a_range_belong_to_it(low: int, high: int, inside: bool) ->
     whole = parsed(f'"architecture.widths.0" = {{ low = {low}, high = {high} }}')
     assert (whole.point_of(Experiment()) is not None) is inside
     real = parsed(f'"augment.crop_s" = {{ low = {low / 8}, high = {high / 8} }}')
-    assert (real.point_of(Experiment()) is not None) is inside, "the reference crops 3 s, 24 eighths of a second"
+    assert (real.point_of(Experiment()) is not None) is inside, "the reference crop is 3 s, 24 eighths of a second"
 
 
-def test_settings_have_no_part_in_a_point(space: Space) -> None:
+def test_settings_are_not_part_of_a_point(space: Space) -> None:
     assert space.point_of(Experiment().updated({"schedule.batch_size": 99})) is not None
 
 
-def test_another_number_of_stages_has_no_point(space: Space) -> None:
+def test_a_different_number_of_stages_has_no_point(space: Space) -> None:
     one = Architecture(
         widths=(24,), depths=(1,), se_bottlenecks=(4,), frequency_strides=(2,), time_strides=(2,), cardinality=4
     )
@@ -249,7 +249,7 @@ def test_a_space_is_found_by_name_or_path(tmp_path: Path) -> None:
         load_space(str(path))
 
 
-def test_what_is_no_space_is_named_for_what_it_is(tmp_path: Path) -> None:
+def test_the_error_says_what_kind_of_file_was_given(tmp_path: Path) -> None:
     model, config = tmp_path / "model.safetensors", tmp_path / "config.toml"
     model.write_bytes((40).to_bytes(8, "little") + b"{}")
     config.write_text(Experiment().to_toml())

@@ -1,4 +1,4 @@
-"""An HTTP server on 127.0.0.1 that serves bytes and can misbehave in the ways that real servers and lines do."""
+"""An HTTP server on 127.0.0.1 that serves bytes and can fail like real servers and connections."""
 
 import threading
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ import pytest
 
 @dataclass
 class Loopback:
-    """`files` by name; `asked` is what came: (name, first byte asked for). Each request takes the next of `faults`.
+    """`files` by name; `asked` lists the requests as (name, first byte). Each request uses up one of `faults`.
 
-    A fault changes the answer: `stop` after so many bytes, answer a `status`, say another `length` (None: none) or
-    `total`, `start` elsewhere than was asked for, know no `ranges`, send `inverted` bytes or so many bytes `more`.
+    A fault changes the answer: `stop` after N bytes, return a `status`, send a wrong `length` (None: none) or
+    `total`, `start` at another byte, ignore `ranges`, send `inverted` bytes or N bytes `more`.
     """
 
     url: str = ""

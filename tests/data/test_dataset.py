@@ -1,4 +1,4 @@
-"""The data set that training sees: clips by number, and test clips out of reach."""
+"""The data set as training sees it: clips by number, without the test clips."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def spec(tmp_path: Path) -> str:
     return f"csv:{tmp_path / 'set.csv'}"
 
 
-def test_clips_by_number(spec: str, tmp_path: Path) -> None:
+def test_clips_are_read_by_number(spec: str, tmp_path: Path) -> None:
     data = open_dataset(DataChoice(spec), sample_rate_hz=RATE_HZ, cache=tmp_path / "cache")
     assert data.labels == ("rain", "sea") and data.devices == ("a", "b")
     opened = np.concatenate([data.indices(split) for split in ("train", "valid", "calibration")])
@@ -36,7 +36,7 @@ def test_clips_by_number(spec: str, tmp_path: Path) -> None:
         assert np.allclose(data.waveform(i, 10, 5), (i + 1) / 100, rtol=1e-4) and len(data.waveform(i, 10, 5)) == 5
 
 
-def test_test_clips_are_out_of_reach_unless_asked_for(spec: str, tmp_path: Path) -> None:
+def test_test_clips_cannot_be_read_unless_opened(spec: str, tmp_path: Path) -> None:
     closed = open_dataset(DataChoice(spec), sample_rate_hz=RATE_HZ, cache=tmp_path / "cache")
     with pytest.raises(ValueError, match="split test was not opened, only calibration, train, valid"):
         closed.indices("test")
@@ -64,7 +64,7 @@ def test_part_all_trains_on_every_clip_and_has_no_test_split(spec: str, tmp_path
         opened.waveform(other)
 
 
-def test_clips_without_labels_have_waveforms_and_names_only(tmp_path: Path) -> None:
+def test_clips_without_labels_have_only_waveforms_and_names(tmp_path: Path) -> None:
     (tmp_path / "audio").mkdir()
     (tmp_path / "evaluation_setup").mkdir()
     for number in range(3):
@@ -83,7 +83,7 @@ def test_clips_without_labels_have_waveforms_and_names_only(tmp_path: Path) -> N
                 open_dataset(choice, sample_rate_hz=RATE_HZ, cache=tmp_path / "cache", splits=(split,))
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_sets_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ASC_CACHE", str(tmp_path))
     assert default_cache() == tmp_path
     monkeypatch.delenv("ASC_CACHE")

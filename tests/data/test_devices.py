@@ -1,4 +1,4 @@
-"""Nine devices from one: TAU's proportions, no microphone family both heard and unseen, and audio that is theirs."""
+"""Nine simulated devices: TAU's proportions, no microphone family in both training and test, correct audio."""
 
 import shutil
 from collections import Counter, defaultdict
@@ -22,12 +22,12 @@ REAL = Path(__file__).parents[3] / "shared" / "data"
 RATE_HZ = 16_000
 real_data = pytest.mark.skipif(
     not ((REAL / "micirp" / "meta.csv").is_file() and (REAL / "esc10" / "meta.csv").is_file()),
-    reason="ESC-10 and MicIRP are not at hand",
+    reason="ESC-10 or MicIRP is not available",
 )
 
 
 def response_of(device: str, *, rate_hz: int = RATE_HZ, seed: int = 0) -> NDArray[np.float64]:
-    """A peak after 20 samples, then a noise that dies away: another one for every device."""
+    """Return an impulse response, (samples,) float64: a peak at sample 20 in decaying noise, different per device."""
     rng = np.random.default_rng([seed, DEVICES.index(device)])
     impulse = 0.1 * rng.standard_normal(rate_hz // 5) * np.exp(-np.arange(rate_hz // 5) / 40)
     impulse[20] = 0.9
@@ -36,7 +36,7 @@ def response_of(device: str, *, rate_hz: int = RATE_HZ, seed: int = 0) -> NDArra
 
 @pytest.fixture
 def irs(tmp_path: Path) -> Path:
-    """A folder of responses in the names of the list; device c's at another rate."""
+    """A folder of impulse responses named as in the device list. Device c's has another sample rate."""
     folder = tmp_path / "irs"
     (folder / "audio").mkdir(parents=True)
     for name, device in device_list().items():
@@ -47,7 +47,7 @@ def irs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def spec(tmp_path: Path) -> str:
-    """Two labels of 50 clips in groups of two, five folds, without devices."""
+    """A CSV set without devices: two labels of 50 clips each, in groups of two and five folds."""
     folder = tmp_path / "set"
     folder.mkdir()
     lines = ["filename,label,group,fold"]
@@ -63,7 +63,7 @@ def spec(tmp_path: Path) -> str:
 def copies_of(
     sizes: dict[str, int], *, split: Split = "train", data_seed: int = 0
 ) -> tuple[Counter[str], dict[str, list[str]]]:
-    """Of `sizes[label]` clips of every label: copies of each device, and the paths of each device but a."""
+    """For `sizes[label]` clips of each label: number of copies per device, and clip paths per device except a."""
     clips = [(f"{label}{i}", label, split) for label, size in sizes.items() for i in range(size)]
     copies = device_copies(clips, data_seed=data_seed)
     paths = defaultdict(list)
@@ -72,7 +72,7 @@ def copies_of(
     return Counter(device for _, device in copies), {name: paths[name] for name in TRAINING_DEVICES}
 
 
-def test_no_maker_and_no_family_is_both_heard_and_unseen() -> None:
+def test_seen_and_unseen_devices_share_no_maker_or_family() -> None:
     devices = device_list()
     assert tuple(devices) == DEVICES and len({device.file for device in devices.values()}) == 9
     unseen = [devices[name] for name in UNSEEN_DEVICES]
@@ -84,7 +84,7 @@ def test_no_maker_and_no_family_is_both_heard_and_unseen() -> None:
     assert all(maker in device.file for maker, device in zip(in_names, devices.values(), strict=True))
 
 
-def test_taus_own_numbers() -> None:
+def test_tau_counts_are_reproduced() -> None:
     labels = {f"scene{i}": 1021 for i in range(9)} | {"scene9": 1026}
     count, paths = copies_of(labels)
     assert count == {"a": 10_215, "b": 750, "c": 750, "s1": 750, "s2": 750, "s3": 750}
@@ -93,7 +93,7 @@ def test_taus_own_numbers() -> None:
 
 @pytest.mark.parametrize("sizes", [{"x": 100, "y": 100, "z": 100}, {"x": 200, "y": 60, "z": 7}, {"x": 30, "y": 31}])
 @pytest.mark.parametrize("split", ["train", "valid", "calibration"])
-def test_each_device_has_its_share_of_every_label_and_clips_of_its_own(sizes: dict[str, int], split: Split) -> None:
+def test_each_device_has_its_own_clips_and_its_share_of_every_label(sizes: dict[str, int], split: Split) -> None:
     total = sum(sizes.values())
     count, paths = copies_of(sizes, split=split)
     share = round(total * 750 / 10_215)
@@ -105,14 +105,14 @@ def test_each_device_has_its_share_of_every_label_and_clips_of_its_own(sizes: di
         assert all(abs(labels[label] - share * size / total) <= 1 for label, size in sizes.items())
 
 
-def test_few_clips_are_shared_but_no_device_has_one_twice() -> None:
+def test_with_few_clips_devices_share_them_but_get_none_twice() -> None:
     for size in (1, 2, 4):
         count, paths = copies_of({"x": size})
         assert count == {"a": size, **dict.fromkeys(TRAINING_DEVICES, 1)}
         assert len({path for of_device in paths.values() for path in of_device}) == size
 
 
-def test_the_draw_is_the_data_seeds_and_not_the_orders() -> None:
+def test_the_draw_depends_on_the_data_seed_and_not_on_the_order() -> None:
     clips: list[tuple[str, str, Split]] = [(f"{i}", "xy"[i % 2], "train") for i in range(200)]
     drawn = {(clips[number][0], device) for number, device in device_copies(clips, data_seed=3)}
     back = {(clips[::-1][number][0], device) for number, device in device_copies(clips[::-1], data_seed=3)}
@@ -121,7 +121,7 @@ def test_the_draw_is_the_data_seeds_and_not_the_orders() -> None:
 
 
 @pytest.mark.parametrize(("fold", "data_seed"), [(1, 0), (4, 7)])
-def test_splits_and_groups_are_those_without_devices(spec: str, irs: Path, fold: int, data_seed: int) -> None:
+def test_devices_do_not_change_splits_and_groups(spec: str, irs: Path, fold: int, data_seed: int) -> None:
     choice = DataChoice(spec, fold=fold, data_seed=data_seed)
     plain = load_manifest(choice)
     check_protocol(plain, load_manifest(replace(choice, device_irs=str(irs))))
@@ -148,7 +148,7 @@ def check_protocol(plain: Manifest, manifest: Manifest) -> None:
         assert all(devices_of[name] == share for name in TRAINING_DEVICES)
 
 
-def test_the_digest_is_of_the_responses_content(spec: str, irs: Path, tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_content_of_the_responses(spec: str, irs: Path, tmp_path: Path) -> None:
     digest = load_manifest(DataChoice(spec, device_irs=str(irs))).digest
     assert digest == load_manifest(DataChoice(spec, device_irs=str(irs))).digest
     assert digest != load_manifest(DataChoice(spec)).digest
@@ -174,10 +174,10 @@ def test_packed_clips_are_the_files_convolved(spec: str, irs: Path, tmp_path: Pa
         gain = np.dot(wet, direct) / np.dot(direct, direct)
         assert np.abs(wet - gain * direct).max() < store.gain(number)
         levels[clip.device].append(gain)
-    assert all(np.ptp(gains) < 1e-4 * np.mean(gains) for gains in levels.values()), "a device has one gain"
+    assert all(np.ptp(gains) < 1e-4 * np.mean(gains) for gains in levels.values()), "one gain per device"
 
 
-def test_a_changed_response_makes_another_store_and_a_moved_folder_does_not(
+def test_a_changed_response_makes_a_new_store_but_a_moved_folder_does_not(
     spec: str, irs: Path, tmp_path: Path
 ) -> None:
     def folder(irs: Path) -> Path:
@@ -191,7 +191,7 @@ def test_a_changed_response_makes_another_store_and_a_moved_folder_does_not(
     assert folder(moved) != first
 
 
-def test_a_bad_clip_is_named_once_though_nine_devices_hear_it(spec: str, irs: Path, tmp_path: Path) -> None:
+def test_a_bad_clip_is_named_once_for_its_nine_copies(spec: str, irs: Path, tmp_path: Path) -> None:
     manifest = load_manifest(DataChoice(spec, device_irs=str(irs)))
     test_clip = next(clip for clip in manifest.clips if clip.split == "test")
     bad = Path(spec.removeprefix("csv:")).parent / (test_clip.copy_of or "")
@@ -201,7 +201,7 @@ def test_a_bad_clip_is_named_once_though_nine_devices_hear_it(spec: str, irs: Pa
     assert str(caught.value).count(str(bad)) == 1
 
 
-def test_folders_that_lack_responses(tmp_path: Path, spec: str, irs: Path) -> None:
+def test_a_folder_that_lacks_responses_is_refused(tmp_path: Path, spec: str, irs: Path) -> None:
     with pytest.raises(InputError, match="nowhere does not exist or is not a folder: give the folder of the impulse"):
         load_manifest(DataChoice(spec, device_irs=str(tmp_path / "nowhere")))
     with pytest.raises(InputError, match="irs/audio lacks 9 of the 9 impulse responses"):
@@ -241,7 +241,7 @@ def test_a_set_with_devices_of_its_own_is_refused(tmp_path: Path, irs: Path) -> 
 
 @real_data
 @pytest.mark.parametrize("fold", range(1, 6))
-def test_the_standing_benchmark(fold: int) -> None:
+def test_the_esc10_benchmark_follows_the_protocol(fold: int) -> None:
     choice = DataChoice(f"esc10:{REAL / 'esc10'}", fold=fold)
     manifest = load_manifest(replace(choice, device_irs=str(REAL / "micirp")))
     check_protocol(load_manifest(choice), manifest)
@@ -251,8 +251,8 @@ def test_the_standing_benchmark(fold: int) -> None:
 
 
 @real_data
-def test_real_microphones_colour_real_sound_as_was_measured(tmp_path: Path) -> None:
-    """Level below 200 Hz and above 6 kHz against device a, in dB, from what `devices.toml` says of the responses."""
+def test_real_microphones_colour_real_sound_as_measured(tmp_path: Path) -> None:
+    """Levels below 200 Hz and above 6 kHz are ordered by device (dB) as `devices.toml` describes the responses."""
     choice = DataChoice(f"esc10:{REAL / 'esc10'}", device_irs=str(REAL / "micirp"))
     manifest = load_manifest(choice)
     rain = next(clip.copy_of for clip in manifest.clips if clip.split == "test" and clip.label == "rain")
@@ -273,7 +273,7 @@ def test_real_microphones_colour_real_sound_as_was_measured(tmp_path: Path) -> N
 
 
 @real_data
-def test_every_listed_file_is_a_device_of_the_collection() -> None:
+def test_every_listed_file_is_in_the_collection() -> None:
     lines = (REAL / "micirp" / "meta.csv").read_text().splitlines()
     assert {device.file for device in device_list().values()} <= {line.split(",")[0] for line in lines}
     assert [response.device for response in read_devices(REAL / "micirp")] == list(DEVICES)

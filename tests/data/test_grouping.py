@@ -1,4 +1,4 @@
-"""Groups from file names: ESC-10 as class folders keeps its sources together, and is warned of where it does not."""
+"""Groups from file names: --group-from keeps each source in one split; without it there is a warning."""
 
 import csv
 import shlex
@@ -20,7 +20,7 @@ SIZES = {"dog": [2, 2, *[1] * 36], "helicopter": [6, 5, 4, 4, 3, 3, 3, 2, 2, 2, 
 
 
 def esc10() -> dict[str, tuple[str, str]]:
-    """Label and source by the name of a clip: the real set where it is at hand, else two classes named like it."""
+    """Label and source by clip name: the real ESC-10 if available, else two classes named like it."""
     if (REAL_ESC10 / "meta.csv").is_file():
         with (REAL_ESC10 / "meta.csv").open(encoding="utf-8") as text:
             return {Path(r["filename"]).name: (r["label"], r["source_id"]) for r in csv.DictReader(text)}
@@ -34,7 +34,7 @@ def esc10() -> dict[str, tuple[str, str]]:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> str:
-    """ESC-10 as class folders (of empty files: nothing is decoded for a manifest)."""
+    """ESC-10 as class folders of empty files, since a manifest decodes nothing."""
     for name, (label, _) in esc10().items():
         (tmp_path / label).mkdir(exist_ok=True)
         (tmp_path / label / name).touch()
@@ -48,14 +48,14 @@ def rows(*paths: str, label: str | None = None) -> tuple[Row, ...]:
 
 
 def parted(manifest: Manifest) -> int:
-    """Sources of ESC-10 that have clips in more than one split."""
+    """Count the ESC-10 sources that have clips in more than one split."""
     splits = defaultdict(set)
     for clip in manifest.clips:
         splits[esc10()[Path(clip.path).name]].add(clip.split)
     return sum(len(found) > 1 for found in splits.values())
 
 
-def test_sources_stay_within_one_split_with_a_pattern_and_do_not_without(folders: str) -> None:
+def test_a_pattern_keeps_each_source_within_one_split(folders: str) -> None:
     plain, kept = (load_manifest(DataChoice(folders, group_from=pattern)) for pattern in (None, PATTERN))
     sources = Counter(source for _, source in esc10().values())
     assert len({clip.group for clip in kept.clips}) == len(sources) and parted(kept) == 0 < parted(plain)
@@ -65,7 +65,7 @@ def test_sources_stay_within_one_split_with_a_pattern_and_do_not_without(folders
     assert shares["test"] / len(kept.clips) == pytest.approx(0.2, abs=0.03)
 
 
-def test_the_warning_counts_and_names_the_option_that_mends_it(folders: str) -> None:
+def test_the_warning_gives_counts_and_the_option_that_fixes_it(folders: str) -> None:
     plain = load_manifest(DataChoice(folders))
     takes = Counter(source for _, source in esc10().values())
     several = [count for count in takes.values() if count > 1]
@@ -76,17 +76,17 @@ def test_the_warning_counts_and_names_the_option_that_mends_it(folders: str) -> 
     assert words[words.index("--group-from") + 1] == PATTERN
 
 
-def test_a_folder_below_the_class_is_a_group_as_well(tmp_path: Path) -> None:
+def test_a_folder_below_the_class_can_be_a_group(tmp_path: Path) -> None:
     paths = [f"{label}/place{place}/{take}.wav" for label in "ab" for place in range(20) for take in range(3)]
     found = grouped(rows(*paths), "^([^/]+/[^/]+)/", source="s")
     assert [row.group for row in found[:4]] == ["a/place0", "a/place0", "a/place0", "a/place1"]
-    assert shared_stems(rows(*paths), ["train"] * len(paths), source="s") == (), "no beginning is split"
+    assert shared_stems(rows(*paths), ["train"] * len(paths), source="s") == (), "no group is split"
     (note,) = shared_stems(rows(*paths), ["test", *["train"] * (len(paths) - 1)], source="s")
     assert "now 1 of the 40 beginnings are in more than one split, so figures would be too good" in note
     assert r"'/([A-Za-z]+\d+)/'" in note
 
 
-def test_of_several_parentheses_the_texts_are_joined() -> None:
+def test_the_texts_of_several_parentheses_are_joined() -> None:
     found = grouped(rows("x/1-a-7.wav", "x/b.wav"), r"(\d)-\w-(\d)|/(\w)\.", source="s")
     assert [row.group for row in found] == ["1-7", "b"]
 
@@ -102,7 +102,7 @@ def test_of_several_parentheses_the_texts_are_joined() -> None:
         [],
     ],
 )
-def test_names_that_are_only_numbered_are_no_cause_to_warn(paths: list[str]) -> None:
+def test_names_that_are_only_numbered_give_no_warning(paths: list[str]) -> None:
     splits: list[Split] = ["test" if number % 2 else "train" for number in range(len(paths))]
     assert shared_stems(rows(*paths), splits, source="s") == ()
 
@@ -116,12 +116,12 @@ def test_names_that_are_only_numbered_are_no_cause_to_warn(paths: list[str]) -> 
         (["1_1.wav", "1_2.wav", "x.wav"], "REGEX"),
     ],
 )
-def test_a_pattern_is_suggested_only_where_it_fits_every_name(paths: list[str], pattern: str) -> None:
+def test_a_pattern_is_suggested_only_if_it_fits_every_name(paths: list[str], pattern: str) -> None:
     (note,) = shared_stems(rows(*paths, label="street"), ["train", "test", "train"], source="s")
     assert f"--group-from {pattern}: now 1 of the 1 beginnings are in more than one split" in note
 
 
-def test_rows_with_groups_of_their_own_are_left_alone(tmp_path: Path) -> None:
+def test_a_set_with_its_own_groups_refuses_a_pattern(tmp_path: Path) -> None:
     lines = [f"{label}-{number}-{take}.wav,{label},{number}" for label in "xy" for number in range(9) for take in "ab"]
     (tmp_path / "set.csv").write_text("\n".join(["filename,label,group", *lines]))
     for line in lines:
@@ -150,13 +150,13 @@ def test_rows_with_groups_of_their_own_are_left_alone(tmp_path: Path) -> None:
         ("(x*)", r"finds no group in .* and \d+ more\)"),
     ],
 )
-def test_a_wrong_pattern_is_one_sentence(folders: str, pattern: str, sentence: str) -> None:
+def test_a_wrong_pattern_is_refused(folders: str, pattern: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence) as caught:
         load_manifest(DataChoice(folders, group_from=pattern))
     assert "\n" not in str(caught.value)
 
 
-def test_the_digest_of_a_set_without_a_pattern_is_what_it_was(tmp_path: Path) -> None:
+def test_the_digest_of_a_set_without_a_pattern_is_pinned(tmp_path: Path) -> None:
     for label in "xy":
         (tmp_path / label).mkdir()
         for number in range(10):

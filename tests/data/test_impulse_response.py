@@ -1,4 +1,4 @@
-"""Sound through a microphone: equal to convolution written out, in its place, of its length and at its level."""
+"""Sound through a microphone equals plain convolution, and keeps its timing, length and level."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +23,7 @@ def write(folder: Path, impulse: NDArray[np.float64], *, rate_hz: int = RATE_HZ,
 def ringing(seed: int, *, samples: int = 3000, peak: int = 40) -> NDArray[np.float64]:
     rng = np.random.default_rng(seed)
     impulse = rng.standard_normal(samples) * np.exp(-np.arange(samples) / 60) * 0.2
-    impulse[peak] = -1.0  # the highest peak may be a negative one
+    impulse[peak] = -1.0  # the highest peak may be negative
     return impulse
 
 
@@ -31,7 +31,7 @@ def noise(seconds: float = 0.5, *, seed: int = 9) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal(round(seconds * RATE_HZ)).astype(np.float32) * 0.01
 
 
-def test_it_is_linear_convolution_from_the_peak_on(tmp_path: Path) -> None:
+def test_it_is_linear_convolution_aligned_to_the_peak(tmp_path: Path) -> None:
     impulse = ringing(0)
     heard = write(tmp_path, impulse).heard(noise(), RATE_HZ)
     direct = np.convolve(noise().astype(np.float64), impulse)[40 : 40 + len(noise())]
@@ -50,7 +50,7 @@ def test_a_delta_changes_nothing(tmp_path: Path, place: int, height: float) -> N
     assert np.allclose(write(tmp_path, impulse).heard(short, RATE_HZ), short, rtol=0, atol=1e-8)
 
 
-def test_an_echo_comes_later_and_what_precedes_the_peak_earlier(tmp_path: Path) -> None:
+def test_an_echo_comes_later_and_a_pre_echo_earlier(tmp_path: Path) -> None:
     impulse = np.zeros(300)
     impulse[[80, 100, 250]] = 0.1, 1.0, 0.5
     click = np.zeros(1000, np.float32)
@@ -72,8 +72,8 @@ def test_pink_noise_keeps_its_level(tmp_path: Path, seed: int) -> None:
     assert 20 * np.log10(np.std(heard) / np.std(pink)) == pytest.approx(0, abs=0.3)
 
 
-def test_a_response_of_another_rate_is_resampled(tmp_path: Path) -> None:
-    """A low-pass at 3 kHz measured at 48 kHz is one at 3 kHz, and the sound keeps its moment."""
+def test_a_response_at_another_rate_is_resampled(tmp_path: Path) -> None:
+    """A 3 kHz low-pass measured at 48 kHz stays at 3 kHz, and the sound is not delayed."""
     low = scipy.signal.firwin(801, 3000, fs=48_000)
     response = write(tmp_path, low, rate_hz=48_000)
     heard = response.heard(noise(2.0), RATE_HZ)
@@ -85,9 +85,9 @@ def test_a_response_of_another_rate_is_resampled(tmp_path: Path) -> None:
     assert scipy.signal.correlate(heard, noise(2.0)).argmax() == len(heard) - 1
 
 
-def test_the_identity_is_the_content_not_the_place(tmp_path: Path) -> None:
+def test_the_identity_depends_on_content_not_location(tmp_path: Path) -> None:
     one = write(tmp_path, ringing(1))
-    moved = shutil.copy(tmp_path / "ir.wav", tmp_path / "moved.wav")  # a WAV of floats holds the second it was written
+    moved = shutil.copy(tmp_path / "ir.wav", tmp_path / "moved.wav")  # a float WAV stores its time of writing
     same = read_response(Path(moved), device="s1")
     assert one.identity == same.identity != write(tmp_path, ringing(2)).identity
 
@@ -95,7 +95,7 @@ def test_the_identity_is_the_content_not_the_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"), [("empty", "empty file"), ("text", "unreadable"), ("cut", "cut off"), ("nan", "not finite")]
 )
-def test_damaged_files(tmp_path: Path, damage: str, reason: str) -> None:
+def test_damaged_files_are_refused(tmp_path: Path, damage: str, reason: str) -> None:
     file = write(tmp_path, ringing(1)).path
     match damage:
         case "empty":
@@ -110,6 +110,6 @@ def test_damaged_files(tmp_path: Path, damage: str, reason: str) -> None:
         read_response(file, device="s1")
 
 
-def test_silence_is_no_response(tmp_path: Path) -> None:
+def test_a_silent_response_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AudioProblem, match="silent"):
         write(tmp_path, np.zeros(2000))

@@ -1,4 +1,4 @@
-"""Manifests: the kinds of set, and one sentence for each way in which a set can be wrong."""
+"""Manifests: every kind of data set, and a one-sentence error for every kind of fault."""
 
 import csv
 import hashlib
@@ -12,7 +12,7 @@ from asc.data.manifest import Clip, Manifest, load_manifest
 from asc.errors import InputError
 
 REAL_ESC10 = Path(__file__).parents[3] / "shared" / "data" / "esc10"
-ESC10_GROUPS = {  # clips of every source of ESC-10, as counted in its meta.csv
+ESC10_GROUPS = {  # clips per source of ESC-10, counted from its meta.csv
     "chainsaw": [3] + [2] * 16 + [1] * 5,
     "clock_tick": [1] * 40,
     "crackling_fire": [2] * 8 + [1] * 24,
@@ -28,7 +28,7 @@ ESC10_GROUPS = {  # clips of every source of ESC-10, as counted in its meta.csv
 
 @pytest.fixture(scope="module")
 def esc10(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real ESC-10 where it is at hand, else empty files with its structure: eight clips a label in each fold."""
+    """The real ESC-10 if available, else empty files with its structure: eight clips per label and fold."""
     if (REAL_ESC10 / "meta.csv").is_file():
         return REAL_ESC10
     folder = tmp_path_factory.mktemp("esc10")
@@ -77,7 +77,7 @@ def test_esc10_has_four_disjoint_splits_with_15_percent_shares(esc10: Path, fold
     assert all(3 <= count[label, split] <= 8 for label in manifest.labels for split in ("valid", "calibration"))
 
 
-def test_esc10_test_fold_is_the_sets_own(esc10: Path) -> None:
+def test_esc10_test_fold_is_taken_from_the_set(esc10: Path) -> None:
     with (esc10 / "meta.csv").open(encoding="utf-8") as text:
         folds = {row["filename"]: int(row["fold"]) for row in csv.DictReader(text)}
     manifest = load_manifest(DataChoice(f"esc10:{esc10}", fold=4))
@@ -128,12 +128,12 @@ def test_csv_with_byte_order_mark_and_fold(tmp_path: Path) -> None:
         ("filename,label", '"x0.wav,x', "not a well-formed CSV file"),
     ],
 )
-def test_wrong_csv(tmp_path: Path, header: str, line: str, sentence: str) -> None:
+def test_a_wrong_csv_row_is_refused(tmp_path: Path, header: str, line: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         load_manifest(DataChoice(write_csv(tmp_path, header, line)))
 
 
-def test_wrong_csv_files(tmp_path: Path) -> None:
+def test_a_wrong_csv_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "set.csv"
     with pytest.raises(InputError, match="set.csv does not exist or is not a file"):
         load_manifest(DataChoice(f"csv:{file}"))
@@ -147,7 +147,7 @@ def test_wrong_csv_files(tmp_path: Path) -> None:
             load_manifest(DataChoice(f"csv:{file}"))
 
 
-def test_listed_files_that_do_not_exist_are_named_up_to_ten(tmp_path: Path) -> None:
+def test_listed_files_that_do_not_exist_are_named(tmp_path: Path) -> None:
     spec = write_csv(tmp_path, "filename,label", *many(labels="x", clips=13), touch=False)
     with pytest.raises(InputError, match=r"lists 13 file\(s\) that do not exist .*x0.wav, .*x9.wav.*x12.wav$"):
         load_manifest(DataChoice(spec))
@@ -178,7 +178,7 @@ def test_manifest_checks_its_own_groups_and_labels() -> None:
         Manifest(choice=DataChoice("set"), labels=("x",), clips=tuple(clips[:1]))
 
 
-def test_folder(tmp_path: Path) -> None:
+def test_class_folders_are_read(tmp_path: Path) -> None:
     for label in ("rain", "sea"):
         (tmp_path / label / "deeper").mkdir(parents=True)
         for i in range(10):
@@ -194,7 +194,7 @@ def test_folder(tmp_path: Path) -> None:
         load_manifest(DataChoice(f"folder:{tmp_path}"))
 
 
-def test_wrong_folders(tmp_path: Path) -> None:
+def test_a_wrong_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere does not exist or is not a folder"):
         load_manifest(DataChoice(f"folder:{tmp_path / 'nowhere'}"))
     with pytest.raises(InputError, match="nowhere does not exist or is not a folder"):
@@ -206,12 +206,12 @@ def test_wrong_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spec", ["tau:somewhere", "esc10", "csv:", "tau2020:", "", "wav"])
-def test_unknown_kinds_list_all(spec: str) -> None:
+def test_an_unknown_kind_lists_all_kinds(spec: str) -> None:
     with pytest.raises(InputError, match="synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR or tau2022:DIR"):
         load_manifest(DataChoice(spec))
 
 
-def test_digest_names_the_rows_not_the_place(tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_rows_not_the_location(tmp_path: Path) -> None:
     digests = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -220,7 +220,7 @@ def test_digest_names_the_rows_not_the_place(tmp_path: Path) -> None:
     assert load_manifest(DataChoice("synthetic:1")).digest != load_manifest(DataChoice("synthetic:2")).digest
 
 
-def test_part_all_has_no_test_split_and_a_digest_of_its_own(esc10: Path) -> None:
+def test_part_all_has_no_test_split_and_its_own_digest(esc10: Path) -> None:
     everything = load_manifest(DataChoice(f"esc10:{esc10}", part="all"))
     assert Counter(clip.split for clip in everything.clips).keys() == {"train", "valid", "calibration"}
     assert len(everything.clips) == 400 and not everything.held_out
@@ -230,7 +230,7 @@ def test_part_all_has_no_test_split_and_a_digest_of_its_own(esc10: Path) -> None
     assert load_manifest(DataChoice(f"esc10:{esc10}")).digest != everything.digest
 
 
-def test_part_all_has_a_digest_of_its_own_even_where_no_split_changes(tmp_path: Path) -> None:
+def test_part_all_has_its_own_digest_even_if_no_split_changes(tmp_path: Path) -> None:
     spec = write_csv(tmp_path, "filename,label,split", *many(extra=",train"))
     development, everything = load_manifest(DataChoice(spec)), load_manifest(DataChoice(spec, part="all"))
     assert development.clips == everything.clips and development.digest != everything.digest

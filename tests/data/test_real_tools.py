@@ -1,4 +1,4 @@
-"""The files of `sound_files.py` as the real tools write them. A test is skipped where its tool is not installed."""
+"""The kinds of file in `sound_files.py`, written by the real tools. Tests of missing tools are skipped."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ RAW_FOR_FFMPEG = "-v error -f s16le -ar 44100 -ac 1 -i -"
 
 
 def piped(tmp_path: Path, name: str, command: str, data: bytes = PCM) -> Path:
-    """What a program makes of bytes when both its ends are pipes; {} in the command is a folder."""
+    """Write a program's output to a file, with pipes as its input and output; {} in the command is the folder."""
     program, *arguments = command.format(tmp_path).split()
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
@@ -55,7 +55,7 @@ def piped(tmp_path: Path, name: str, command: str, data: bytes = PCM) -> Path:
         ),
     ],
 )
-def test_lossless_files_from_a_pipe(tmp_path: Path, name: str, command: str) -> None:
+def test_lossless_files_written_to_a_pipe_are_read_exactly(tmp_path: Path, name: str, command: str) -> None:
     path = piped(tmp_path, name, command)
     assert checked_header(path).samples == SAMPLES
     assert np.array_equal(decode(path, RATE_HZ), EXACT)
@@ -74,27 +74,27 @@ def test_lossless_files_from_a_pipe(tmp_path: Path, name: str, command: str) -> 
         ("a.m4a", f"ffmpeg {RAW_FOR_FFMPEG} -movflags frag_keyframe+empty_moov -f mp4 -", RATE_HZ),
     ],
 )
-def test_lossy_files_from_a_pipe(tmp_path: Path, name: str, command: str, rate_hz: int) -> None:
+def test_lossy_files_written_to_a_pipe_are_read(tmp_path: Path, name: str, command: str, rate_hz: int) -> None:
     path = piped(tmp_path, name, command)
     header = checked_header(path)
     assert header.sample_rate_hz == rate_hz
     assert abs(header.samples / rate_hz - SAMPLES / RATE_HZ) < 0.1 and len(decode(path, RATE_HZ)) > 0
 
 
-def test_flac_decoded_to_a_pipe_says_that_there_is_nothing(tmp_path: Path) -> None:
+def test_flac_decoded_to_a_pipe_is_read_despite_a_length_of_0(tmp_path: Path) -> None:
     flac = piped(tmp_path, "a.flac", f"ffmpeg {RAW_FOR_FFMPEG} -f flac -")
     path = piped(tmp_path, "a.wav", "flac -s -d - -c", flac.read_bytes())
     assert np.array_equal(decode(path, RATE_HZ), EXACT)
 
 
-def test_segments_of_a_longer_recording(tmp_path: Path) -> None:
-    """ffmpeg writes the length of all of it into the last one, and none into the others."""
+def test_segments_of_a_longer_recording_are_read(tmp_path: Path) -> None:
+    """ffmpeg writes the length of the whole recording into the last segment, and none into the others."""
     piped(tmp_path, "none", f"ffmpeg {RAW_FOR_FFMPEG} -f segment -segment_time 0.8 {{}}/%d.flac")
     parts = [decode(tmp_path / f"{number}.flac", RATE_HZ) for number in range(3)]
     assert np.array_equal(np.concatenate(parts), EXACT)
 
 
-def test_two_files_joined(tmp_path: Path) -> None:
+def test_two_joined_files_are_read_to_the_end(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.frombuffer(PCM, "<i2"), RATE_HZ)
     wave = (tmp_path / "a.wav").read_bytes()
     ogg = piped(tmp_path, "a.ogg", "oggenc -Q - -o -", wave)
@@ -106,7 +106,7 @@ def test_two_files_joined(tmp_path: Path) -> None:
     assert abs(checked_header(mp3).samples - 2 * SAMPLES) <= 2 * 2304
 
 
-def test_arecord_that_is_stopped(tmp_path: Path) -> None:
+def test_a_killed_arecord_leaves_a_readable_file(tmp_path: Path) -> None:
     if shutil.which("arecord") is None:
         pytest.skip("arecord is not installed")
     command = ["arecord", "-q", "-D", "null", "-f", "S16_LE", "-r", "44100", "-c", "1"]

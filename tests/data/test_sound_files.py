@@ -1,4 +1,4 @@
-"""Each kind of sound file that people have: read to its end whatever its header says, or named; in bounded memory."""
+"""Every common kind of sound file is read to its end whatever its header says, or refused, in bounded memory."""
 
 import os
 import struct
@@ -43,7 +43,7 @@ def problem_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", EXACTLY)
-def test_all_of_the_sound_and_nothing_else(tmp_path: Path, name: str) -> None:
+def test_exactly_the_whole_sound_is_read(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(EXACTLY[name]())
     assert checked_header(path) == Header(samples=SAMPLES, sample_rate_hz=RATE_HZ)
@@ -59,7 +59,7 @@ def encoded_by_ffmpeg(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ROUGHLY)
-def test_lossy_files_are_heard_as_often_as_they_hold_the_sound(tmp_path: Path, name: str) -> None:
+def test_joined_lossy_files_are_read_to_the_end(tmp_path: Path, name: str) -> None:
     make, times = ROUGHLY[name]
     path = tmp_path / name
     path.write_bytes(make())
@@ -71,7 +71,7 @@ def test_lossy_files_are_heard_as_often_as_they_hold_the_sound(tmp_path: Path, n
 
 
 def peak_place(sound: np.ndarray) -> int:
-    """How many samples later than in `SOUND` its first fifth is found."""
+    """Samples by which the first fifth of `SOUND` is delayed in `sound`, (samples,)."""
     part = SOUND[: SAMPLES // 5]
     size = 2 ** (len(sound) + len(part)).bit_length()
     found = np.fft.irfft(np.fft.rfft(sound, size) * np.fft.rfft(part, size).conj())
@@ -79,7 +79,7 @@ def peak_place(sound: np.ndarray) -> int:
     return place - size if place > size // 2 else place
 
 
-def test_chained_streams_are_those_of_the_parts(tmp_path: Path) -> None:
+def test_a_chained_stream_equals_its_parts(tmp_path: Path) -> None:
     one, two = tmp_path / "a.ogg", tmp_path / "b.ogg"
     one.write_bytes(written("OGG", "VORBIS"))
     soundfile.write(two, np.stack([SOUND, -0.5 * SOUND], axis=1), RATE_HZ, format="OGG")
@@ -93,14 +93,14 @@ def test_chained_streams_are_those_of_the_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["arecord.wav", "sox.w64", "ffmpeg.aiff", "unknown.rf64", "sox.caf"])
-def test_a_recording_that_broke_off_within_a_sample_is_read_to_the_last_whole_one(tmp_path: Path, name: str) -> None:
+def test_a_recording_cut_within_a_sample_is_read_to_its_last_complete_sample(tmp_path: Path, name: str) -> None:
     data = EXACTLY[name]()
     end = data.rindex(PCM[-400:]) + 400 if name != "ffmpeg.aiff" else len(data)
     (tmp_path / name).write_bytes(data[: end - 1001])
     assert np.array_equal(decode(tmp_path / name, RATE_HZ), EXACT[:-501])
 
 
-def test_lengths_that_no_writer_knew() -> None:
+def test_placeholder_lengths_are_recognised() -> None:
     unknown = (0, 0x7F000008, 0x7FFFF000, 0x7FFFF024, 0x7FFFFFFF, 0x80000000, 0xFFFFFF00, 0xFFFFFFFE, 0xFFFFFFFF)
     assert all(map(no_length, unknown))
     assert not any(map(no_length, (2, 882_000, 0x70000000, 0x90000000, 3_000_000_000)))
@@ -126,13 +126,13 @@ def test_lengths_that_no_writer_knew() -> None:
         lambda: encoded("alac", "caf")[:-9000],
     ],
 )
-def test_a_known_length_of_which_less_is_there_is_named(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_shorter_than_its_stated_length_is_refused(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "a").write_bytes(make())
     assert problem_of(tmp_path / "a").startswith(("cut off: ", "unreadable: "))
 
 
-def test_a_wav_beyond_4_gib_is_as_long_as_its_file(tmp_path: Path) -> None:
-    """Sparse: a hole, and the sound at its end. Lengths wrap at 2^32, with and without a chunk after the samples."""
+def test_a_wav_beyond_4_gib_has_the_length_of_its_file(tmp_path: Path) -> None:
+    """A sparse file with the sound at its end. Lengths wrap at 2^32, with and without a chunk after the samples."""
     path, hole = tmp_path / "overnight.wav", 2**32 + 2**20
     for behind in (b"", b"LIST\x04\x00\x00\x00INFO"):
         with path.open("wb") as file:
@@ -155,7 +155,7 @@ def problem_with_packing(path: Path) -> str:
     return str(caught.value)
 
 
-def test_true_lengths_are_believed_whatever_follows(tmp_path: Path) -> None:
+def test_true_lengths_are_used_whatever_follows(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     for behind in (b"", b"tail", b"LIST\x04\x00\x00\x00INFO", bytes(5000)):
         path.write_bytes(wav(len(PCM)) + behind)
@@ -164,8 +164,8 @@ def test_true_lengths_are_believed_whatever_follows(tmp_path: Path) -> None:
     assert problem_of(path) == "empty: no samples"
 
 
-def test_a_header_cannot_make_us_take_memory(tmp_path: Path) -> None:
-    """Lengths of 2^36 samples and more, rates from 1 to 2^32 - 1 Hz, on 1 GiB of address space beyond what is taken."""
+def test_a_header_cannot_make_us_allocate_memory(tmp_path: Path) -> None:
+    """Lengths of 2^36 samples and more, and rates from 1 to 2^32 - 1 Hz, with 1 GiB of address space to spare."""
     files = {
         "a.flac": flac_that_counts(2**36 - 1),
         "b.flac": EXACTLY["unknown.flac"](),
@@ -196,14 +196,14 @@ for name in sys.argv[1:]:
     assert said["g.ogg"].startswith(("cut off", "unreadable", "too long"))
 
 
-def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+def test_files_with_names_that_are_not_utf_8_are_read(tmp_path: Path) -> None:
     for name, data in ((b"caf\xe9.wav", wav(len(PCM))), (b"caf\xe9.m4a", encoded("alac", "ipod"))):
         path = tmp_path / os.fsdecode(name)
         path.write_bytes(data)
         assert np.abs(decode(path, RATE_HZ) - SOUND).max() <= 2**-15
 
 
-def test_listening_tells_the_peaks_of_the_mean_and_of_the_channels(tmp_path: Path) -> None:
+def test_listening_gives_the_peaks_of_the_mean_and_of_the_channels(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.stack([SOUND, -SOUND], axis=1), RATE_HZ, subtype="FLOAT")
     heard = listen(path)
@@ -212,20 +212,20 @@ def test_listening_tells_the_peaks_of_the_mean_and_of_the_channels(tmp_path: Pat
 
 
 @pytest.mark.parametrize("times", [2, 3])
-def test_mp3_files_that_were_joined_with_their_tags(tmp_path: Path, times: int) -> None:
+def test_mp3_files_joined_with_their_tags_are_read_to_the_end(tmp_path: Path, times: int) -> None:
     data = encoded("libmp3lame", "mp3")
     assert data.startswith(b"ID3")
     (tmp_path / "a.mp3").write_bytes(joined(data, times))
     assert abs(checked_header(tmp_path / "a.mp3").samples - times * SAMPLES) <= times * 2304
 
 
-def test_a_recording_that_a_phone_did_not_finish_says_so(tmp_path: Path) -> None:
+def test_an_unfinished_phone_recording_is_refused(tmp_path: Path) -> None:
     data = encoded("aac", "ipod")
     (tmp_path / "a.m4a").write_bytes(data[: data.index(b"moov") - 4])
     assert problem_of(tmp_path / "a.m4a").startswith("cut off: an MP4 without its index")
 
 
-def test_what_is_no_file_on_a_disk_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_fifo_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.wav")
     assert "--follow" in problem_of(tmp_path / "a.wav")
 
@@ -233,7 +233,7 @@ def test_what_is_no_file_on_a_disk_is_not_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["counts.flac", "unknown.flac", "arecord.wav", "sox.aiff", "counts.mp3", "chained.ogg"]
 )
-def test_an_id3_tag_before_any_container_changes_nothing(tmp_path: Path, name: str) -> None:
+def test_an_id3_tag_before_any_container_is_ignored(tmp_path: Path, name: str) -> None:
     make = EXACTLY[name] if name in EXACTLY else ROUGHLY[name][0]
     (tmp_path / name).write_bytes(make())
     tagged = tmp_path / f"tagged {name}"
@@ -243,8 +243,8 @@ def test_an_id3_tag_before_any_container_changes_nothing(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize(("start", "frame"), [(b"#!AMR\n", b"\x3c" + bytes(31)), (b"#!AMR-WB\n", b"\x44" + bytes(60))])
-def test_amr_of_phones(tmp_path: Path, start: bytes, frame: bytes) -> None:
-    """Frames of 20 ms; what is in them does not matter here."""
+def test_amr_files_of_phones_are_read(tmp_path: Path, start: bytes, frame: bytes) -> None:
+    """Frames are 20 ms; their content does not matter here."""
     (tmp_path / "a.amr").write_bytes(start + 100 * frame)
     header = checked_header(tmp_path / "a.amr")
     assert header.samples == 2 * header.sample_rate_hz and header.sample_rate_hz in (8_000, 16_000)
@@ -269,7 +269,7 @@ ID3_TAG = b"ID3\x04\x00\x00\x00\x00\x02\x01" + bytes(257)
     "data",
     [NOISE, ID3_TAG, ID3_TAG + NOISE, b"\xff\xfb" + NOISE, b"\xff\xe3\x10\x00" + NOISE, b"PK\x03\x04" + NOISE, b"text"],
 )
-def test_what_is_no_sound_is_refused_and_nothing_is_printed(
+def test_data_that_is_not_sound_is_refused_and_nothing_is_printed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, data: bytes
 ) -> None:
     (tmp_path / name).write_bytes(data)
@@ -279,7 +279,7 @@ def test_what_is_no_sound_is_refused_and_nothing_is_printed(
 
 @pytest.mark.parametrize("suffix", ["", ".mp3"])
 @pytest.mark.parametrize("container", ["VOC", "NIST", "IRCAM", "SVX", "PAF", "AVR", "MAT5", "PVF", "SDS"])
-def test_what_libsndfile_alone_knows_is_read_whatever_its_name(tmp_path: Path, container: str, suffix: str) -> None:
+def test_formats_only_libsndfile_knows_are_read_whatever_their_name(tmp_path: Path, container: str, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(written(container, "PCM_16"))
     assert np.array_equal(decode(path, RATE_HZ), EXACT)
@@ -297,7 +297,7 @@ def test_what_libsndfile_alone_knows_is_read_whatever_its_name(tmp_path: Path, c
         written("IRCAM", "PCM_16"),
     ],
 )
-def test_a_rate_of_0_is_said(tmp_path: Path, data: bytes) -> None:
+def test_a_rate_of_0_is_refused(tmp_path: Path, data: bytes) -> None:
     for form in ("<I", ">I", ">d", "<f", ">f"):
         rate = struct.pack(form, RATE_HZ)
         data = data.replace(rate, bytes(len(rate)), 1)

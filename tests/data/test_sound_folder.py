@@ -1,4 +1,4 @@
-"""What lies in a folder: sound, and all else, which is named. What `folder:` makes of it, packed."""
+"""Folders of sound: audio is taken and packed by `folder:`, everything else is named."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ LATIN_1 = os.fsdecode(b"caf\xe9.m4a")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two classes of six clips, one of them M4A with a name in Latin-1, and what else lies in such folders."""
+    """Two classes of six WAV clips, an M4A with a Latin-1 name, and typical stray files."""
     for number, label in enumerate(("in", "out")):
         (tmp_path / label).mkdir()
         for take in range(6):
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_all_that_is_not_taken_is_named(folder: Path) -> None:
+def test_everything_passed_over_is_named(folder: Path) -> None:
     (folder / "in" / "loop").symlink_to(folder)
     found = sound_below(folder / "in")
     assert [path.name for path in found.files] == [*(f"{take}.wav" for take in range(6)), LATIN_1]
@@ -44,7 +44,7 @@ def test_all_that_is_not_taken_is_named(folder: Path) -> None:
     assert manifest.notes == (f"5 files in folder:{folder} passed over: in/loop, in/notes.txt, out/._0.wav and 2 more",)
 
 
-def test_packing_warns_in_one_line_of_each_kind(
+def test_packing_warns_in_one_line_per_kind(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = tmp_path_factory.mktemp("cache")
@@ -60,19 +60,19 @@ def test_packing_warns_in_one_line_of_each_kind(
     number = [clip.path for clip in dataset.manifest.clips].index(f"in/{LATIN_1}")
     assert dataset.samples(number) == -(-len(SOUND) * 8000 // RATE_HZ)
     open_dataset(DataChoice(f"folder:{folder}"), sample_rate_hz=8000, cache=cache)
-    assert not caplog.records, "what is packed is not packed again"
+    assert not caplog.records, "a packed set is not packed again"
     notes = [line for line in lines(verify(f"folder:{folder}")) if line.startswith("note: ")]
     assert len(notes) == 4
 
 
-def test_classes_without_sound_say_what_they_hold(folder: Path) -> None:
+def test_the_error_on_a_class_without_sound_says_what_it_holds(folder: Path) -> None:
     (folder / "texts").mkdir()
     (folder / "texts" / "a.txt").write_text("x")
     with pytest.raises(InputError, match=r"1 class folder\(s\) without audio, .*: texts \(only a.txt\)"):
         load_manifest(DataChoice(f"folder:{folder}"))
 
 
-def test_a_label_that_is_no_text_is_refused(folder: Path) -> None:
+def test_a_label_that_is_not_utf_8_is_refused(folder: Path) -> None:
     (folder / "in").rename(folder / os.fsdecode(b"caf\xe9"))
     with pytest.raises(InputError, match="not UTF-8"):
         load_manifest(DataChoice(f"folder:{folder}"))

@@ -1,4 +1,4 @@
-"""Splits: whole groups, 15 % shares, all labels everywhere, and nothing but the data seed decides."""
+"""Splits: groups stay whole, shares are 15 %, every split has all labels, and the data seed decides."""
 
 from collections import Counter, defaultdict
 
@@ -12,7 +12,7 @@ from asc.errors import InputError
 
 
 def rows_of(sizes: dict[str, list[int]], *, fold: int | None = None) -> list[Row]:
-    """`sizes[label]` holds the number of clips of each of its groups."""
+    """Rows with `sizes[label]` as the number of clips in each group of the label."""
     return [
         Row(path=f"{label}-{group}-{clip}", label=label, device="a", group=f"{label}-{group}", fold=fold)
         for label, groups in sizes.items()
@@ -57,7 +57,7 @@ def test_shares_are_15_percent_of_the_training_part_per_label() -> None:
         assert count["calibration"] / learning == pytest.approx(0.15, abs=0.03)
 
 
-def test_made_folds_cover_every_clip_once() -> None:
+def test_generated_folds_test_every_clip_once() -> None:
     rows = rows_of({"x": [2] * 20, "y": [1] * 33})
     tested = Counter(
         row.path
@@ -82,13 +82,13 @@ def test_one_giant_group_does_not_starve_train() -> None:
     }
 
 
-def test_the_data_seed_decides() -> None:
+def test_the_data_seed_determines_the_splits() -> None:
     rows = rows_of({"x": [1] * 40, "y": [1] * 40})
     assert split(rows) == split(rows)
     assert split(rows, data_seed=1) != split(rows)
 
 
-def test_given_splits_are_kept_and_only_what_is_missing_is_made() -> None:
+def test_given_splits_are_kept_and_missing_ones_are_made() -> None:
     names = ["train"] * 20 + ["valid"] * 4 + ["test"] * 4
     rows = [
         Row(path=f"{label}{i}", label=label, device="a", group=f"{label}{i}", given=name)  # type: ignore[arg-type]
@@ -101,7 +101,7 @@ def test_given_splits_are_kept_and_only_what_is_missing_is_made() -> None:
     assert splits.count("calibration") == 6
 
 
-def test_errors_say_what_there_is() -> None:
+def test_impossible_splits_are_refused() -> None:
     few = rows_of({"x": [1] * 10, "rare": [3, 2, 1]})
     with pytest.raises(InputError, match=r"label rare has 2 group\(s\) outside the test part"):
         split(few)

@@ -1,4 +1,4 @@
-"""The packed store: true to the audio, packed once, whole after any interruption, and clear about bad files."""
+"""The packed store: accurate, packed once, complete after any interruption, and clear about bad files."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def sound(number: int, *, seconds: float = 0.3, level: float = 0.003) -> NDArray
 
 
 def make(folder: Path, clips: int = 6) -> Manifest:
-    """A set of wav files whose lengths differ."""
+    """Write wav files of different lengths and return their manifest."""
     names = [f"{number}.wav" for number in range(clips)]
     for number, name in enumerate(names):
         soundfile.write(folder / name, sound(number, seconds=0.2 + 0.05 * number), RATE_HZ, subtype="FLOAT")
@@ -70,7 +70,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("level", [1.0, 3e-3, 1e-5, 1e-9])
-def test_the_error_is_below_one_quantum_of_the_clips_gain(data: Path, cache: Path, level: float) -> None:
+def test_the_error_is_at_most_half_a_step_of_the_clips_gain(data: Path, cache: Path, level: float) -> None:
     soundfile.write(data / "0.wav", sound(0, level=level), RATE_HZ, subtype="FLOAT")
     store = open_(manifest_of(data, ["0.wav"] * 2), cache)
     error = np.abs(store.read(0) - sound(0, level=level))
@@ -78,7 +78,7 @@ def test_the_error_is_below_one_quantum_of_the_clips_gain(data: Path, cache: Pat
     assert store.gain(0) == pytest.approx(np.abs(sound(0, level=level)).max() / 32_767)
 
 
-def test_clips_of_different_lengths_are_read_in_part_and_whole(data: Path, cache: Path) -> None:
+def test_clips_are_read_whole_and_in_part(data: Path, cache: Path) -> None:
     manifest = make(data)
     store = open_(manifest, cache)
     assert len(store) == 6
@@ -93,7 +93,7 @@ def test_clips_of_different_lengths_are_read_in_part_and_whole(data: Path, cache
             store.read(2, start, count)
 
 
-def test_silence_and_full_scale() -> None:
+def test_silence_and_full_scale_are_quantised() -> None:
     silent = quantise(np.zeros(10, np.float32))
     assert silent.gain == 1.0 and not silent.integers.any()
     loud = quantise(np.array([3.0, -3.0, 0.0], np.float32))
@@ -103,7 +103,7 @@ def test_silence_and_full_scale() -> None:
     assert part.samples.dtype == np.float32
 
 
-def test_the_files_are_what_they_are_said_to_be(data: Path, cache: Path) -> None:
+def test_the_files_have_the_documented_format(data: Path, cache: Path) -> None:
     store = open_(make(data), cache)
     tree = json.loads((store.folder / "index.json").read_text())
     raw = np.frombuffer((store.folder / "audio.i16").read_bytes(), "<i2")
@@ -112,7 +112,7 @@ def test_the_files_are_what_they_are_said_to_be(data: Path, cache: Path) -> None
     assert np.allclose(raw[start : start + count] * tree["gains"][4], store.read(4), rtol=1e-6)
 
 
-def test_packing_counts_every_clip(data: Path, cache: Path) -> None:
+def test_packing_reports_progress_for_every_clip(data: Path, cache: Path) -> None:
     seen: list[tuple[int, int]] = []
     open_(make(data), cache, lambda done, total: seen.append((done, total)))
     assert seen == [(done, 6) for done in range(1, 7)]
@@ -146,7 +146,7 @@ def test_a_changed_source_or_rate_is_packed_again(data: Path, cache: Path) -> No
 
 
 @pytest.mark.parametrize("damage", ["shorter", "no index", "torn index", "no audio"])
-def test_a_damaged_store_is_noticed_and_packed_again(data: Path, cache: Path, damage: str) -> None:
+def test_a_damaged_store_is_packed_again(data: Path, cache: Path, damage: str) -> None:
     manifest = make(data)
     store = open_(manifest, cache)
     whole = store.read(5)
@@ -181,7 +181,7 @@ def test_all_bad_files_are_named_in_one_error(data: Path, cache: Path) -> None:
     assert list(cache.iterdir()) == []
 
 
-def test_at_most_twenty_bad_files_are_shown(data: Path, cache: Path) -> None:
+def test_every_bad_file_is_listed(data: Path, cache: Path) -> None:
     names = [f"{number}.wav" for number in range(23)]
     for name in names:
         (data / name).touch()
@@ -190,8 +190,8 @@ def test_at_most_twenty_bad_files_are_shown(data: Path, cache: Path) -> None:
     assert str(caught.value).count("(empty file)") == 23
 
 
-def test_a_store_that_cannot_fit_is_refused_before_it_is_begun(data: Path, cache: Path) -> None:
-    """A sparse file under many names holds more sound than the disk could take."""
+def test_a_store_that_does_not_fit_on_the_disk_is_refused_before_packing(data: Path, cache: Path) -> None:
+    """One sparse file under many names has more sound than the disk can hold."""
     free = os.statvfs(data).f_bavail * os.statvfs(data).f_frsize
     soundfile.write(data / "0.wav", sound(0), RATE_HZ, subtype="PCM_U8", format="W64")
     whole = bytearray((data / "0.wav").read_bytes())
@@ -212,7 +212,7 @@ def test_a_store_that_cannot_fit_is_refused_before_it_is_begun(data: Path, cache
     assert list(cache.iterdir()) == []
 
 
-def test_a_limit_hit_while_packing_is_one_sentence(data: Path, cache: Path) -> None:
+def test_running_out_of_room_while_packing_is_one_error(data: Path, cache: Path) -> None:
     manifest = make(data)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -227,7 +227,7 @@ def test_a_limit_hit_while_packing_is_one_sentence(data: Path, cache: Path) -> N
     assert len(open_(manifest, cache)) == 6
 
 
-def test_a_cache_that_is_no_folder_is_named(data: Path, tmp_path: Path) -> None:
+def test_a_cache_that_is_not_a_folder_is_refused(data: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("in the way")
     with pytest.raises(InputError, match="cache cannot be written to"):
         open_(make(data), tmp_path / "cache")
@@ -238,7 +238,7 @@ def test_ctrl_c_leaves_nothing(data: Path, cache: Path) -> None:
         if done == 3:
             signal.raise_signal(signal.SIGINT)
 
-    # A job that a shell starts in the background has SIGINT ignored from birth.
+    # A shell's background job starts with SIGINT ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -266,7 +266,7 @@ print(store.folder.name, store.read(3).tobytes().hex())
 
 @contextmanager
 def packer(data: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has packed three of twelve clips and waits for a line."""
+    """Start another process that packs three of twelve clips and then waits for a line."""
     make(data, 12)
     rows = [f"{number}.wav,{'xy'[number % 2]}" for number in range(12)]
     (data / "set.csv").write_text("\n".join(["filename,label", *rows]))
@@ -275,23 +275,23 @@ def packer(data: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
         try:
             assert process.stdout is not None and process.stdout.readline() == "half way\n"
             (workspace,) = cache.glob(".packing-*")
-            os.utime(workspace, (0, 0))  # as if it had begun long ago
+            os.utime(workspace, (0, 0))  # as if it had started long ago
             yield process
         finally:
             process.kill()
 
 
-def test_a_killed_packer_is_in_nobodys_way(data: Path, cache: Path) -> None:
+def test_a_killed_packer_does_not_block_the_next(data: Path, cache: Path) -> None:
     with packer(data, cache) as process:
         process.kill()
         process.wait()
-    assert len(list(cache.iterdir())) == 2, "its lock and its half of a store"
+    assert len(list(cache.iterdir())) == 2, "its lock and its half-written store"
     store = open_(manifest_of(data, [f"{number}.wav" for number in range(12)]), cache)
     assert np.abs(store.read(3) - sound(3, seconds=0.35)).max() < store.gain(3)
     assert list(cache.iterdir()) == [store.folder]
 
 
-def test_of_two_that_want_a_store_one_packs_it_and_the_other_waits(data: Path, cache: Path) -> None:
+def test_a_second_process_waits_while_the_first_packs(data: Path, cache: Path) -> None:
     told: list[int] = []
     manifest = manifest_of(data, [f"{number}.wav" for number in range(12)])
     with packer(data, cache) as process, ThreadPoolExecutor(1) as second:
@@ -306,7 +306,7 @@ def test_of_two_that_want_a_store_one_packs_it_and_the_other_waits(data: Path, c
 
 
 def _waits_for_a_lock() -> bool:
-    """Whether a thread of this process stands in flock, as Linux tells it."""
+    """Whether a thread of this process is waiting in flock, according to Linux."""
     return any(f" {os.getpid()} " in line for line in Path("/proc/locks").read_text().splitlines() if "->" in line)
 
 

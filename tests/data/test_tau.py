@@ -1,4 +1,4 @@
-"""TAU 2020 and 2022 Mobile: the published counts on the real metadata, and every contradiction in a made-up tree."""
+"""TAU 2020 and 2022 Mobile: published counts on the real metadata, and faults in a made-up tree."""
 
 import shutil
 from collections import Counter, defaultdict
@@ -21,9 +21,9 @@ CITIES = {
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real metadata over empty audio files."""
+    """The real metadata with empty audio files."""
     if not (REAL_META / "meta.csv").is_file():
-        pytest.skip("the real metadata are not here")
+        pytest.skip("the real metadata is not available")
     root = tmp_path_factory.mktemp("real")
     (root / "audio").mkdir()
     shutil.copy(REAL_META / "meta.csv", root)
@@ -70,7 +70,7 @@ def test_the_real_set_has_the_published_places(development: Manifest) -> None:
     assert all(len(names) == 1 for names in splits.values())
 
 
-def test_all_of_the_real_set(real: Path, development: Manifest) -> None:
+def test_part_all_takes_the_whole_real_set(real: Path, development: Manifest) -> None:
     everything = load_manifest(DataChoice(f"tau2020:{real}", part="all"))
     assert len(everything.clips) == 23_035 and everything.digest != development.digest
     assert Counter(clip.device for clip in everything.clips) == {
@@ -98,7 +98,7 @@ def test_a_file_missing_from_the_real_set_is_named(real: Path) -> None:
 
 
 def made(root: Path, *, edition: Edition = "tau2020") -> Path:
-    """A tree of empty files: 10 scenes x 6 places x devices a and s1; the last place is tested, the fifth is unused."""
+    """A tree of empty files: 10 scenes x 6 places x devices a and s1. Place 5 is test, place 4 is unused."""
     (root / "audio").mkdir(parents=True)
     (root / "evaluation_setup").mkdir()
     meta, train, test = ["filename\tscene_label\tidentifier\tsource_label"], ["filename\tscene_label"], ["filename"]
@@ -122,7 +122,7 @@ def made(root: Path, *, edition: Edition = "tau2020") -> Path:
 
 
 @pytest.mark.parametrize("edition", ["tau2020", "tau2022"])
-def test_a_made_up_set(tmp_path: Path, edition: Edition) -> None:
+def test_a_made_up_set_is_read(tmp_path: Path, edition: Edition) -> None:
     root = made(tmp_path / f"TAU-urban-acoustic-scenes-{edition[3:]}-mobile-development", edition=edition)
     manifest = load_manifest(DataChoice(f"{edition}:{root}"))
     assert load_manifest(DataChoice(f"{edition}:{tmp_path}")).digest == manifest.digest
@@ -139,7 +139,7 @@ def test_a_made_up_set(tmp_path: Path, edition: Edition) -> None:
         load_manifest(DataChoice(f"{edition}:{root}", fold=2))
 
 
-def test_one_of_the_two_lists_of_the_test_part_is_enough(tmp_path: Path) -> None:
+def test_one_of_the_two_test_lists_is_enough(tmp_path: Path) -> None:
     root = made(tmp_path)
     digest = load_manifest(DataChoice(f"tau2020:{root}")).digest
     for name in ("fold1_test.csv", "fold1_evaluate.csv"):
@@ -180,7 +180,7 @@ BUS = "audio/bus-lyon-b30-7-a.wav"
         (TEST, "filename", "name", "fold1_test.csv has no column filename"),
     ],
 )
-def test_metadata_that_contradict_themselves(tmp_path: Path, file: str, old: str, new: str, sentence: str) -> None:
+def test_contradictory_metadata_is_refused(tmp_path: Path, file: str, old: str, new: str, sentence: str) -> None:
     root = made(tmp_path)
     text = (root / file).read_text()
     assert old in text
@@ -202,7 +202,7 @@ def test_a_clip_or_a_place_in_both_parts_is_refused(tmp_path: Path) -> None:
         load_manifest(DataChoice(f"tau2020:{root}"))
 
 
-def test_missing_parts_of_a_tree(tmp_path: Path) -> None:
+def test_a_tree_with_missing_parts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere has neither meta.csv nor evaluation_setup/.*download tau2022 --to"):
         load_manifest(DataChoice(f"tau2022:{tmp_path / 'nowhere'}"))
     root = made(tmp_path / "set")
@@ -224,7 +224,7 @@ def test_a_tree_without_audio_names_a_few_files(tmp_path: Path) -> None:
         load_manifest(DataChoice(f"tau2020:{root}"))
 
 
-def test_an_evaluation_set_has_names_only(tmp_path: Path) -> None:
+def test_an_evaluation_set_has_only_names(tmp_path: Path) -> None:
     (tmp_path / "audio").mkdir()
     (tmp_path / "evaluation_setup").mkdir()
     for number in range(12):
@@ -243,5 +243,5 @@ def test_an_evaluation_set_has_names_only(tmp_path: Path) -> None:
         load_manifest(DataChoice(f"tau2020:{tmp_path}"))
 
 
-def test_some_names_only() -> None:
+def test_long_lists_of_names_are_shortened() -> None:
     assert some("abc") == "a, b, c" and some("abcde") == "a, b, c and 2 more" and some([]) == ""

@@ -9,17 +9,17 @@ KINDS = [word.partition(":")[0] for word in SCHEMES.replace(" or ", ", ").split(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_data_has_its_terms(kind: str) -> None:
+def test_every_kind_of_data_has_terms(kind: str) -> None:
     terms = terms_of(f"{kind}:somewhere")
     assert terms.title and terms.sounds and terms.licence
 
 
-def test_the_terms_of_a_set_are_those_it_is_downloaded_under() -> None:
+def test_terms_match_the_licence_of_the_download() -> None:
     for packages in package_sets():
         assert terms_of(packages.spec).licence == packages.licence
 
 
-def test_sounds_that_are_no_scenes_say_so() -> None:
+def test_sets_that_are_not_scenes_carry_a_caution() -> None:
     caution = terms_of("esc10:x").caution
     assert caution is not None and "no figure on it is a scene classification result" in caution
 

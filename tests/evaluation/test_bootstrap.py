@@ -1,4 +1,4 @@
-"""Intervals over locations against the textbook's standard error, and against the truth of made locations."""
+"""Intervals over locations against the textbook standard error, and their coverage on simulated locations."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,11 @@ CLASSES = 5
 
 
 def made(seed: int, *, locations: int, clips: int) -> tuple[Tensor, Tensor, list[str], float]:
-    """Clips whose log loss varies from location to location and from clip to clip, and their true macro log loss."""
+    """Simulate clips whose log loss varies by location and by clip.
+
+    Returns logits (n, CLASSES) float64, targets (n,) int64, n group names and the true macro log loss in nats, where
+    n = CLASSES * locations * clips.
+    """
     rng = np.random.default_rng(seed)
     level = np.linspace(0.6, 1.4, CLASSES)
     place = rng.normal(level[:, None, None], 0.15, size=(CLASSES, locations, 1))
@@ -25,7 +29,7 @@ def made(seed: int, *, locations: int, clips: int) -> tuple[Tensor, Tensor, list
 
 
 @pytest.mark.parametrize("locations", [3, 8])
-def test_the_width_is_that_of_the_standard_error_of_means_over_locations(locations: int) -> None:
+def test_the_width_matches_the_standard_error_over_locations(locations: int) -> None:
     logits, targets, groups, _ = made(0, locations=locations, clips=6)
     found = intervals(logits, targets, groups, resamples=4000)
     assert found is not None and (found.groups, found.lone_classes) == (CLASSES * locations, 0)
@@ -35,7 +39,7 @@ def test_the_width_is_that_of_the_standard_error_of_means_over_locations(locatio
     assert (found.log_loss.high + found.log_loss.low) / 2 == pytest.approx(losses.mean(), abs=0.15 * error)
 
 
-def test_they_hold_the_truth_about_as_often_as_they_say() -> None:
+def test_coverage_is_about_95_percent() -> None:
     held = 0
     for seed in range(200):
         logits, targets, groups, truth = made(seed, locations=4, clips=5)
@@ -45,7 +49,7 @@ def test_they_hold_the_truth_about_as_often_as_they_say() -> None:
     assert 0.90 <= held / 200 <= 0.98
 
 
-def test_clips_of_one_location_are_not_taken_for_independent() -> None:
+def test_clips_of_one_location_are_not_treated_as_independent() -> None:
     logits, targets, groups, _ = made(1, locations=4, clips=20)
     by_place = intervals(logits, targets, groups)
     by_clip = intervals(logits, targets, [str(number) for number in range(len(targets))])
@@ -70,7 +74,7 @@ def test_the_same_seed_gives_the_same_intervals_around_the_figures() -> None:
     assert found.calibration_error.low < point.calibration_error < found.calibration_error.high
 
 
-def test_classes_with_a_single_location_are_counted_and_nothing_else_than_them_gives_no_intervals() -> None:
+def test_single_location_classes_are_counted_and_alone_give_no_intervals() -> None:
     logits, targets, groups, _ = made(0, locations=3, clips=4)
     alone = ["only" if target == 0 else group for target, group in zip(targets.tolist(), groups, strict=True)]
     found = intervals(logits, targets, alone)
@@ -78,8 +82,8 @@ def test_classes_with_a_single_location_are_counted_and_nothing_else_than_them_g
     assert intervals(logits, targets, [str(target) for target in targets.tolist()]) is None
 
 
-def test_a_class_without_a_location_of_its_own_may_be_missing_from_a_resample() -> None:
-    """The second class lives in one of the first's three places: the mean is then over the classes that are there."""
+def test_a_class_that_shares_its_location_may_be_missing_from_a_resample() -> None:
+    """The second class has only one of the first's three locations. Without it the mean is over the first class."""
     probabilities = torch.tensor([[0.8, 0.2]] * 6 + [[0.5, 0.5]])
     targets = torch.tensor([0] * 6 + [1])
     found = intervals(probabilities.log(), targets, ["x", "x", "y", "y", "z", "z", "x"])
@@ -88,7 +92,7 @@ def test_a_class_without_a_location_of_its_own_may_be_missing_from_a_resample() 
     assert found.log_loss.high == pytest.approx((-np.log(0.8) - np.log(0.5)) / 2, abs=1e-6)
 
 
-def test_a_network_that_is_always_right_and_sure_has_no_spread() -> None:
+def test_a_confident_and_always_correct_network_has_no_spread() -> None:
     logits = torch.eye(3).repeat_interleave(4, dim=0) * 2000
     targets = torch.arange(3).repeat_interleave(4)
     found = intervals(logits, targets, [str(number // 2) for number in range(12)])

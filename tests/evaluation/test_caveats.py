@@ -1,4 +1,4 @@
-"""What a model may be evaluated on, and what is said beside its figures."""
+"""The data a model may be evaluated on, and the caveats beside its figures."""
 
 import shutil
 from dataclasses import replace
@@ -65,11 +65,11 @@ def notes(info: ModelInfo, **changes: Any) -> tuple[str, ...]:
     return about(info, given["manifest"], given["split"], given.get("examination", EXAMINATION), model=Path("m")).notes
 
 
-def test_devices_that_are_left_out_are_named(info: ModelInfo) -> None:
+def test_a_note_names_devices_that_are_left_out(info: ModelInfo) -> None:
     assert "heard without the devices of its training (irs)" in notes(info, trained=info.data.choice)
 
 
-def test_the_models_own_data_go_through_its_own_devices_and_other_data_do_not(info: ModelInfo) -> None:
+def test_only_the_models_own_data_uses_its_devices(info: ModelInfo) -> None:
     own = info.data.choice
     assert choice_for(info, None, None) == own
     assert choice_for(info, own.spec, None) == own
@@ -80,7 +80,7 @@ def test_the_models_own_data_go_through_its_own_devices_and_other_data_do_not(in
     assert choice_for(info, "folder:x", "others") == replace(own, spec="folder:x", device_irs="others")
 
 
-def test_the_same_files_by_another_table_are_its_own_and_other_files_in_its_folder_are_not(
+def test_own_files_listed_in_another_table_are_refused_but_others_are_not(
     info: ModelInfo, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(Path(info.data.choice.spec.removeprefix("csv:")).parent, tmp_path / "set")
@@ -98,7 +98,7 @@ def test_the_same_files_by_another_table_are_its_own_and_other_files_in_its_fold
     refuse_training_clips(model, DataChoice(f"csv:{beside}"))
 
 
-def test_a_final_model_is_not_judged_by_the_set_that_it_was_trained_on(info: ModelInfo, tmp_path: Path) -> None:
+def test_a_final_model_is_not_evaluated_on_its_training_set(info: ModelInfo, tmp_path: Path) -> None:
     model, folder = final(info), Path(info.data.choice.spec.removeprefix("csv:")).parent
     copy = shutil.copytree(folder, tmp_path / "copy")
     for spec in (None, model.data.choice.spec, f"csv:{folder}/./meta.csv", f"csv:{copy}/meta.csv"):
@@ -109,11 +109,11 @@ def test_a_final_model_is_not_judged_by_the_set_that_it_was_trained_on(info: Mod
     (copy / "meta.csv").write_text("\n".join(lines[:-2]))
     other = choice_for(model, f"csv:{copy}/meta.csv", None)
     refuse_training_clips(model, other)
-    assert other.part == "development", "other data keep their test fold"
+    assert other.part == "development", "other data keeps its test fold"
     refuse_training_clips(model, choice_for(model, "csv:nowhere", None))
 
 
-def test_a_copy_of_the_training_data_is_grouped_as_they_were_and_other_kinds_are_not(info: ModelInfo) -> None:
+def test_copies_of_the_training_data_keep_its_grouping_but_other_kinds_do_not(info: ModelInfo) -> None:
     own = replace(info.data.choice, spec="folder:here", device_irs=None, group_from="/(.)-")
     model = replace(info, data=replace(info.data, choice=own))
     assert choice_for(model, None, None) == own == choice_for(model, "folder:here", None, group_from="/(.)-")
@@ -125,7 +125,7 @@ def test_a_copy_of_the_training_data_is_grouped_as_they_were_and_other_kinds_are
     assert choice_for(model, "csv:other", None, group_from="(..)").group_from == "(..)"
 
 
-def test_the_models_own_data_cannot_be_grouped_anew(info: ModelInfo) -> None:
+def test_the_models_own_data_cannot_be_regrouped(info: ModelInfo) -> None:
     for trained, asked in ((None, "(.)"), ("(.)", "(..)"), ("(.)", "none")):
         own = replace(info.data.choice, spec="folder:here", group_from=trained)
         model = replace(info, data=replace(info.data, choice=own))
@@ -135,7 +135,7 @@ def test_the_models_own_data_cannot_be_grouped_anew(info: ModelInfo) -> None:
     assert choice_for(info, None, None, group_from="none") == info.data.choice
 
 
-def test_a_final_model_is_not_judged_by_its_clips_under_another_kind_of_name(info: ModelInfo, tmp_path: Path) -> None:
+def test_a_final_model_is_not_evaluated_on_its_clips_given_as_another_kind(info: ModelInfo, tmp_path: Path) -> None:
     lines = [f"{label}/{number}-{take}.wav" for label in "xy" for number in range(9) for take in "ab"]
     for line in lines:
         (tmp_path / line).parent.mkdir(exist_ok=True)
@@ -151,7 +151,7 @@ def test_a_plain_model_on_its_own_data_needs_no_note(info: ModelInfo) -> None:
     assert notes(info) == ()
 
 
-def test_other_data_are_named(info: ModelInfo) -> None:
+def test_a_note_names_other_data(info: ModelInfo) -> None:
     other = load_manifest(replace(info.data.choice, device_irs=None, data_seed=6))
     assert "was trained on other data" in notes(info, manifest=other)[0]
 
@@ -167,7 +167,7 @@ def test_other_data_are_named(info: ModelInfo) -> None:
         ({"method": "none", "applied": False}, "test", ["the model is not calibrated"]),
     ],
 )
-def test_calibration_is_named_and_where_it_flatters(
+def test_notes_describe_calibration_and_where_it_is_optimistic(
     info: ModelInfo, changes: dict[str, Any], split: str, said: list[str]
 ) -> None:
     report = replace(REPORT, **changes)
@@ -178,7 +178,7 @@ def test_calibration_is_named_and_where_it_flatters(
     assert about(model, manifest, "valid", EXAMINATION, model=Path("m")).optimistic == report.optimistic
 
 
-def test_intervals_that_say_too_little_are_named(info: ModelInfo) -> None:
+def test_notes_name_weak_or_missing_intervals(info: ModelInfo) -> None:
     lone = replace(EXAMINATION, evaluation=replace(EVALUATION, intervals=replace(INTERVALS, lone_classes=2)))
     assert "2 class(es) have a single location" in notes(info, examination=lone)[0]
     bare = replace(EXAMINATION, evaluation=replace(EVALUATION, intervals=None))
@@ -196,7 +196,7 @@ def test_intervals_that_say_too_little_are_named(info: ModelInfo) -> None:
         ("synthetic", "test", None, False),
     ],
 )
-def test_published_figures_are_shown_for_the_same_clips_only(
+def test_published_figures_are_shown_only_for_the_same_clips(
     info: ModelInfo, spec: str, split: str, device_irs: str | None, shown: bool
 ) -> None:
     clips = tuple(Clip(path=n, label=n, device="a", group=n, split="test") for n in ("bus", "tram"))

@@ -1,4 +1,4 @@
-"""Evaluation on full-length clips of several lengths, against scikit-learn and against clip by clip."""
+"""Evaluation on whole clips of several lengths, against scikit-learn and one clip at a time."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def network(tiny_experiment: Experiment) -> torch.nn.Module:
     return network.eval()
 
 
-def test_batches_of_equal_length_equal_clip_by_clip(
+def test_logits_equal_those_of_one_clip_at_a_time(
     tiny_experiment: Experiment, tiny_dataset: Dataset, network: torch.nn.Module
 ) -> None:
     logits, clips = Evaluator(tiny_dataset, "valid", tiny_experiment.front_end, CPU).logits(network)
@@ -39,7 +39,7 @@ def test_batches_of_equal_length_equal_clip_by_clip(
         torch.testing.assert_close(alone[0].double(), row, rtol=0, atol=1e-4)
 
 
-def test_a_network_that_is_judged_sees_each_clip_alone(
+def test_judge_and_logits_run_one_clip_at_a_time(
     tiny_experiment: Experiment, tiny_dataset: Dataset, network: torch.nn.Module
 ) -> None:
     seen: list[int] = []
@@ -58,7 +58,7 @@ def test_a_network_that_is_judged_sees_each_clip_alone(
     assert sum(seen) == len(clips) and len(seen) == len({tiny_dataset.samples(int(clip)) for clip in clips})
 
 
-def test_figures_are_those_of_scikit_learn(
+def test_figures_equal_scikit_learn(
     tiny_experiment: Experiment, tiny_dataset: Dataset, network: torch.nn.Module
 ) -> None:
     evaluator = Evaluator(tiny_dataset, "valid", tiny_experiment.front_end, CPU)

@@ -1,4 +1,4 @@
-"""The model file: what is written is read, its length is known before, and whatever was done to it is noticed."""
+"""The model file: it reads back what was written, has the predicted length, and refuses any damage."""
 
 import json
 import random
@@ -28,7 +28,7 @@ FORGED = 1_000
 
 
 def trained(experiment: Experiment) -> StoredNet:
-    """The stored form of a network that has seen a few batches, pruned as its config says."""
+    """The stored form of a network after four batches, pruned as its config says."""
     architecture, front_end = experiment.architecture, experiment.front_end
     built = build_network(architecture, front_end, seed=3, storage=experiment.compression.storage).train()
     generator = torch.Generator().manual_seed(0)
@@ -90,7 +90,7 @@ def path(tmp_path: Path, network: StoredNet, experiment: Experiment) -> Path:
     return saved
 
 
-def test_a_loaded_model_gives_bit_equal_logits(path: Path, network: StoredNet, experiment: Experiment) -> None:
+def test_a_loaded_model_gives_bit_identical_logits(path: Path, network: StoredNet, experiment: Experiment) -> None:
     loaded, info = load_model(path)
     assert info == said(experiment)
     assert not loaded.training
@@ -99,10 +99,10 @@ def test_a_loaded_model_gives_bit_equal_logits(path: Path, network: StoredNet, e
         log_mel = torch.randn(5, 1, 16, frames, generator=generator) * 3
         logits = network(log_mel)
         assert torch.equal(loaded(log_mel), logits)
-        assert len(logits.unique()) > 5, "a network that says nothing would prove nothing"
+        assert len(logits.unique()) > 5, "constant logits would prove nothing"
 
 
-def test_any_reader_of_safetensors_finds_the_tensors_of_the_layout(path: Path, experiment: Experiment) -> None:
+def test_any_safetensors_reader_finds_the_tensors_of_the_layout(path: Path, experiment: Experiment) -> None:
     size = cost(experiment)
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
@@ -114,7 +114,7 @@ def test_any_reader_of_safetensors_finds_the_tensors_of_the_layout(path: Path, e
     assert set(metadata) == {"asc", "checksum", "fingerprint", "config", "labels", "data", "size", "figures"}
 
 
-def test_it_is_as_long_as_predicted_and_the_same_twice(path: Path, network: StoredNet, experiment: Experiment) -> None:
+def test_it_has_the_predicted_length_and_is_reproducible(path: Path, network: StoredNet, experiment: Experiment) -> None:
     predicted = cost(experiment).stored.file_bytes
     assert path.stat().st_size == predicted
     again = path.with_name("again.safetensors")
@@ -123,7 +123,7 @@ def test_it_is_as_long_as_predicted_and_the_same_twice(path: Path, network: Stor
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
-def test_every_recipe_writes_the_predicted_bytes_whatever_there_is_to_say(recipe: str, tmp_path: Path) -> None:
+def test_every_recipe_writes_the_predicted_bytes_with_any_metadata(recipe: str, tmp_path: Path) -> None:
     experiment = load_experiment(recipe)
     network = trained(experiment.updated({"schedule.cycles": 2}))
     labels = tuple(f"street_pedestrian_{number}" for number in range(10))
@@ -139,7 +139,7 @@ def test_every_recipe_writes_the_predicted_bytes_whatever_there_is_to_say(recipe
         assert len(kept) == (0 if devices == 1000 else devices), "all rows or none"
 
 
-def test_figures_are_those_of_the_network_to_four_decimals(
+def test_figures_are_stored_to_four_decimals(
     network: StoredNet, experiment: Experiment, tmp_path: Path
 ) -> None:
     info = said(experiment)
@@ -148,7 +148,7 @@ def test_figures_are_those_of_the_network_to_four_decimals(
     assert load_model(tmp_path / "model.safetensors")[1] == rounded(info) != info
 
 
-def test_names_that_leave_no_room_are_refused_before_a_training(tiny_experiment: Experiment) -> None:
+def test_names_too_long_for_the_header_are_refused_before_training(tiny_experiment: Experiment) -> None:
     labels = ("a", "b", "c", "d")
 
     def identity(length: int) -> DataIdentity:
@@ -167,7 +167,7 @@ def refused(path: Path) -> str:
     return sentence
 
 
-def test_a_file_that_is_missing_empty_or_cut_off_is_refused(path: Path) -> None:
+def test_a_missing_empty_or_truncated_file_is_refused(path: Path) -> None:
     assert "does not exist" in refused(path.with_name("none"))
     assert "is no file" in refused(path.parent)
     whole = path.read_bytes()
@@ -190,7 +190,7 @@ def test_a_file_that_is_missing_empty_or_cut_off_is_refused(path: Path) -> None:
         ((24).to_bytes(8, "little") + b'{"__metadata__":{"a":1}}', "its header names no network"),
     ],
 )
-def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes, part: str) -> None:
+def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path, content: bytes, part: str) -> None:
     (tmp_path / "foreign").write_bytes(content)
     assert part in refused(tmp_path / "foreign")
 
@@ -201,7 +201,7 @@ def test_a_foreign_safetensors_file_and_another_schema_are_refused(tmp_path: Pat
         assert ("names no network" if metadata is None else "(schema 3)") in refused(tmp_path / "foreign.safetensors")
 
 
-def test_every_byte_is_under_the_checksum(path: Path) -> None:
+def test_the_checksum_covers_every_byte(path: Path) -> None:
     whole = bytearray(path.read_bytes())
     rng = random.Random(0)
     for place in [*range(16), *rng.sample(range(len(whole)), 300), len(whole) - 1]:
@@ -214,12 +214,12 @@ def test_every_byte_is_under_the_checksum(path: Path) -> None:
     load_model(path)
 
 
-def test_forged_files_with_a_checksum_that_fits_run_or_are_refused_in_a_sentence(path: Path) -> None:
-    """Nothing else happens, whatever is in them: no other error, no hang, no tensor of another network."""
+def test_forged_files_with_a_valid_checksum_run_or_are_refused(path: Path) -> None:
+    """Nothing else may happen, whatever they hold: no other error, no hang, no tensor of another network."""
     counts = fuzz(path, seed=0, mutations=FORGED, sealed=True)
     assert counts.refused > FORGED // 2 and counts.ran > 0, counts
 
 
-def test_files_that_were_damaged_are_refused_in_a_sentence(path: Path) -> None:
+def test_damaged_files_are_refused(path: Path) -> None:
     counts = fuzz(path, seed=1, mutations=FORGED, sealed=False)
     assert counts.refused + counts.unchanged == FORGED and counts.unchanged < FORGED // 10, counts

@@ -1,4 +1,4 @@
-"""The texts of a header say what they were given, and what contradicts itself is refused."""
+"""The header texts round-trip, and contradictory ones are refused."""
 
 import json
 from dataclasses import replace
@@ -36,7 +36,7 @@ def info(request: pytest.FixtureRequest) -> ModelInfo:
     )
 
 
-def test_what_is_written_is_read_with_figures_of_four_decimals(info: ModelInfo) -> None:
+def test_info_round_trips_with_figures_to_four_decimals(info: ModelInfo) -> None:
     assert read(texts(info)) == rounded(info)
     assert rounded(info).evaluation.log_loss == 3.3333
     assert rounded(info).experiment == info.experiment
@@ -46,7 +46,7 @@ def test_what_is_written_is_read_with_figures_of_four_decimals(info: ModelInfo) 
     assert read(texts(without)) == rounded(without)
 
 
-def test_texts_need_no_escapes_in_a_header_but_for_odd_labels(info: ModelInfo) -> None:
+def test_texts_need_no_escapes_for_plain_labels(info: ModelInfo) -> None:
     plain = replace(info, labels=tuple(f"label_{number}" for number in range(10)))
     plain = replace(plain, data=replace(info.data, choice=DataChoice("esc10:esc10")))
     plain = replace(plain, evaluation=replace(info.evaluation, per_class=()))
@@ -76,19 +76,19 @@ def changed(info: ModelInfo, section: str, change: dict[str, Any]) -> dict[str, 
         ("figures", {"intervals": [1]}, "figures.intervals is no table"),
     ],
 )
-def test_what_does_not_fit_is_refused(info: ModelInfo, section: str, change: dict[str, Any], part: str) -> None:
+def test_contradictory_or_malformed_texts_are_refused(info: ModelInfo, section: str, change: dict[str, Any], part: str) -> None:
     with pytest.raises(InputError, match=part):
         read(changed(info, section, change))
 
 
 @pytest.mark.parametrize("section", ["config", "labels", "data", "size", "figures", "fingerprint"])
-def test_a_text_that_is_missing_or_damaged_is_refused(info: ModelInfo, section: str) -> None:
+def test_a_missing_or_damaged_text_is_refused(info: ModelInfo, section: str) -> None:
     written = texts(info)
     for text in (None, "", "{", "[" * 100_000, "3", "{'a':1}", "[]"):
         with pytest.raises(InputError):
             read({k: v for k, v in {**written, section: text}.items() if v is not None})
 
 
-def test_labels_are_one_a_class(info: ModelInfo) -> None:
+def test_there_must_be_one_label_per_class(info: ModelInfo) -> None:
     with pytest.raises(InputError, match="9 labels for 10 classes"):
         replace(info, labels=LABELS[:9])

@@ -1,4 +1,4 @@
-"""Packing and unpacking: nothing is lost but the zeros that were pruned, and a mask that does not fit is refused."""
+"""Packing and unpacking is lossless, and a mask that does not fit is refused."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def experiment(request: pytest.FixtureRequest, tiny_experiment: Experiment) -> E
 
 
 def made(experiment: Experiment) -> tuple[dict[str, Tensor], tuple[Item, ...], dict[int, int]]:
-    """A state with the pruned weights and some more of each width at zero, and no two other values alike."""
+    """Return a random state with the pruned weights and 3 more per byte width at zero, its items, and pruned counts."""
     items = stored_items(experiment)
     pruned = pruned_counts(items, experiment.compression.prune_ratio)
     rng = np.random.default_rng(0)
@@ -38,7 +38,7 @@ def made(experiment: Experiment) -> tuple[dict[str, Tensor], tuple[Item, ...], d
     return state, items, pruned
 
 
-def test_what_is_packed_comes_back_and_has_the_lengths_of_the_layout(experiment: Experiment) -> None:
+def test_packs_round_trip_and_have_the_lengths_of_the_layout(experiment: Experiment) -> None:
     state, items, pruned = made(experiment)
     packed = pack(state, items, pruned)
     assert {name: (len(t), t.element_size()) for name, t in packed.items()} == {
@@ -50,14 +50,14 @@ def test_what_is_packed_comes_back_and_has_the_lengths_of_the_layout(experiment:
         assert again[name].dtype == tensor.dtype and torch.equal(again[name], tensor), name
 
 
-def test_zeros_beyond_those_that_were_pruned_are_stored(experiment: Experiment) -> None:
+def test_zeros_beyond_the_pruned_ones_are_stored(experiment: Experiment) -> None:
     state, items, pruned = made(experiment)
     packed = pack(state, items, pruned)
     zeros = sum(int((packed[name] == 0).sum()) for name in packed if name != KEPT)
     assert zeros == 3 * len(pruned)
 
 
-def test_the_bits_say_in_order_which_weights_are_kept(experiment: Experiment) -> None:
+def test_the_mask_bits_mark_the_kept_weights_in_order(experiment: Experiment) -> None:
     state, items, pruned = made(experiment)
     bits = np.unpackbits(pack(state, items, pruned)[KEPT].numpy())
     weights = np.concatenate([state[item.name].numpy().ravel() for item in items if item.prunable])
@@ -65,7 +65,7 @@ def test_the_bits_say_in_order_which_weights_are_kept(experiment: Experiment) ->
     assert int((bits == 0).sum()) == sum(pruned.values()) + len(bits) - len(weights)
 
 
-def test_fewer_zeros_than_were_pruned_are_a_fault(experiment: Experiment) -> None:
+def test_fewer_zeros_than_pruned_weights_are_an_error(experiment: Experiment) -> None:
     state, items, pruned = made(experiment)
     state["stem.weight"] = torch.ones_like(state["stem.weight"])
     state["dense.weight"] = torch.ones_like(state["dense.weight"])
@@ -73,7 +73,7 @@ def test_fewer_zeros_than_were_pruned_are_a_fault(experiment: Experiment) -> Non
         pack(state, items, pruned)
 
 
-def test_bits_that_do_not_fit_the_values_are_refused(experiment: Experiment) -> None:
+def test_mask_bits_that_do_not_match_the_values_are_refused(experiment: Experiment) -> None:
     state, items, pruned = made(experiment)
     like = empty(experiment).state_dict()
     for wrong, sentence in ((0xFF, "keeps more weights"), (0x00, "keeps fewer weights")):

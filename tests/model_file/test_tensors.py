@@ -72,7 +72,7 @@ def test_a_failing_rename_leaves_the_old_file_and_nothing_else(tmp_path: Path, m
     write_bytes(tmp_path / "a", b"old")
 
     def failing(source: Path, target: Path) -> None:
-        assert Path(source).read_bytes() == b"new", "the data is whole before it takes the place of the old"
+        assert Path(source).read_bytes() == b"new", "the new data must be complete before it replaces the old"
         raise OSError("no")
 
     monkeypatch.setattr(os, "replace", failing)
@@ -98,7 +98,7 @@ def refused(path: Path) -> str:
     return sentence
 
 
-def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
+def test_a_file_truncated_anywhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     write_tensors(path, {"x": torch.arange(6.0).reshape(2, 3)}, {"a": 1})
     whole = path.read_bytes()
@@ -138,7 +138,7 @@ def test_foreign_and_damaged_files_are_refused(tmp_path: Path, data: bytes, part
     assert part in refused(path)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "none")
     assert "does not exist" in refused(tmp_path)
     assert "File name too long" in refused(tmp_path / ("x" * 300))

@@ -1,4 +1,4 @@
-"""Batch norm over the parts of two workers (`joint_work.py`) against torch's own over the whole batch."""
+"""Batch norm over two workers' parts (`joint_work.py`) against torch's over the whole batch."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 
 
 def whole(parts: list[dict[str, Tensor]], kind: str) -> dict[str, Tensor]:
-    """What torch's batch norm in float64 makes of the batch."""
+    """Outputs, gradients and buffers of torch's float64 batch norm over the whole batch, by name."""
     x, gradient = parts[0][f"{kind}.x"].double(), parts[0][f"{kind}.gradient"].double()
     norm = (nn.BatchNorm2d if kind == "map" else nn.BatchNorm1d)(x.shape[1]).double()
     with torch.no_grad():
@@ -23,7 +23,7 @@ def whole(parts: list[dict[str, Tensor]], kind: str) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("kind", ["map", "vector"])
 def test_two_uneven_parts_equal_the_whole(joint, kind: str) -> None:
-    """With the error that torch's own has in float32, where the mean is 500 times the deviation."""
+    """The tolerance is torch's own float32 error when the mean is 500 times the standard deviation."""
     expected = whole(joint.parts, kind)
     first, second = ({name: part[f"{kind}.{name}"] for name in expected} for part in joint.parts)
 
@@ -35,12 +35,12 @@ def test_two_uneven_parts_equal_the_whole(joint, kind: str) -> None:
     for name in ("weight_gradient", "bias_gradient"):
         close(first[name] + second[name], name)
     for name in ("running_mean", "running_var", "num_batches_tracked"):
-        assert torch.equal(first[name], second[name]), "to the bit"
+        assert torch.equal(first[name], second[name]), "the workers must agree bit for bit"
         torch.testing.assert_close(first[name].double(), expected[name].double(), rtol=1e-5, atol=0, msg=name)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(BatchNorm1d(4), nn.BatchNorm1d(4)), (BatchNorm2d(4), nn.BatchNorm2d(4))])
-def test_one_worker_has_torch_s_own(ours: nn.Module, theirs: nn.Module) -> None:
+def test_one_worker_equals_torch(ours: nn.Module, theirs: nn.Module) -> None:
     shape = (6, 4) if isinstance(ours, BatchNorm1d) else (6, 4, 5, 3)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     for mode in (True, False):

@@ -13,7 +13,7 @@ def weights(seed):
     return build_network(SMALL, FRONT_END, seed=seed).state_dict()
 
 
-def test_equal_seeds_give_equal_weights_whatever_the_global_generator_holds():
+def test_equal_seeds_give_equal_weights_for_any_global_generator_state():
     torch.manual_seed(1)
     first = weights(seed=5)
     torch.manual_seed(2)
@@ -22,7 +22,7 @@ def test_equal_seeds_give_equal_weights_whatever_the_global_generator_holds():
     assert not torch.equal(first["stem.conv.weight"], weights(seed=6)["stem.conv.weight"])
 
 
-def test_the_global_generator_is_left_alone():
+def test_the_global_generator_is_unchanged():
     before = torch.get_rng_state()
     build_network(SMALL, FRONT_END, seed=5)
     assert torch.equal(before, torch.get_rng_state())

@@ -45,7 +45,7 @@ def test_values_and_gradients_equal_torchs_operator(offset, spread, nonnegative,
     weights = randn(1000, seed=seed + 2)
     (quantiser(x) * weights).sum().backward()
     (by_torch(theirs, quantiser) * weights).sum().backward()
-    # A value within a rounding error of a tie may fall to either side.
+    # A value within rounding error of a tie may round either way, so ties are left out.
     steps = x.detach().double() / quantiser.scale.double()
     clear = ((steps - steps.floor() - 0.5).abs() > 1e-4).float()
     assert clear.mean() > 0.99
@@ -53,7 +53,7 @@ def test_values_and_gradients_equal_torchs_operator(offset, spread, nonnegative,
     assert torch.equal(x.grad * clear, theirs.grad * clear)
 
 
-def test_a_nonnegative_quantiser_is_a_relu_as_well():
+def test_a_nonnegative_quantiser_also_acts_as_a_relu():
     quantiser = ActivationQuantiser(nonnegative=True)
     x = randn(5000)
     assert torch.equal(quantiser(x), quantiser.eval()(torch.relu(x)))
@@ -69,7 +69,7 @@ def test_zero_is_on_the_grid_exactly(values):
     torch.testing.assert_close(quantiser(torch.tensor(values)), torch.tensor(values), atol=0.02, rtol=0)
 
 
-def test_the_range_is_a_moving_average_that_starts_at_the_first_batch():
+def test_the_range_is_a_moving_average_initialised_by_the_first_batch():
     quantiser = ActivationQuantiser(momentum=0.25)
     quantiser(torch.tensor([-1.0, 3.0]))
     assert (float(quantiser.low), float(quantiser.high)) == (-1.0, 3.0)
@@ -84,7 +84,7 @@ def test_the_range_is_a_moving_average_that_starts_at_the_first_batch():
     assert (float(quantiser.low), float(quantiser.high)) == (-2.0, 2.5)
 
 
-def test_the_range_of_a_batch_can_be_replaced_in_one_place():
+def test_batch_range_can_be_replaced():
     quantiser = ActivationQuantiser()
     quantiser.batch_range = lambda x: (torch.tensor(-7.0), torch.tensor(9.0))
     quantiser(torch.zeros(3))
@@ -144,7 +144,7 @@ def test_the_folded_weights_are_the_convolution_and_its_batch_norm():
 
 
 @torch.no_grad()
-def test_frozen_training_and_evaluation_agree_to_the_rounding_of_the_bias():
+def test_frozen_training_and_evaluation_differ_only_by_bias_rounding():
     layer = layer_with_statistics()
     x = (randn(8, 4, 12, 10) / SCALE).round() * SCALE
     layer(x, SCALE)
@@ -173,7 +173,7 @@ def test_evaluation_equals_torchs_layers_on_torchs_quantised_weights(case):
     torch.testing.assert_close(layer(x, SCALE), by_torch(y, layer.output))
 
 
-def test_a_bias_that_dwarfs_its_weights_still_fits_32_bits():
+def test_a_bias_far_larger_than_its_weights_fits_32_bits():
     weight = torch.tensor([[1e-9, 2e-9], [0.0, 0.0], [0.5, -0.25]])
     bias = torch.tensor([30.0, -200.0, 0.1])
     stored = store(weight, bias, torch.tensor(1e-3))
@@ -186,7 +186,7 @@ def test_a_bias_that_dwarfs_its_weights_still_fits_32_bits():
 @pytest.mark.parametrize("channels", [3, 8, 12, 20])
 @pytest.mark.parametrize("stride", [(2, 2), (1, 3)])
 def test_a_projection_trains_at_any_width_and_equals_the_strided_convolution(channels, stride):
-    # torch's own strided 1x1 convolution ends the process here at 12 channels and fewer.
+    # torch's own strided 1x1 convolution crashes the process here with 12 channels or fewer.
     layer = QuantConv1x1(channels, 8, stride=stride).to(memory_format=torch.channels_last)
     x = randn(16, channels, 64, 50).contiguous(memory_format=torch.channels_last).requires_grad_()
     layer(x, SCALE).sum().backward()

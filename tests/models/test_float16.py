@@ -1,4 +1,4 @@
-"""The 16-bit form against the float network that it comes from, and against a network of torch's own float16."""
+"""The 16-bit form of a network against the float network it comes from and the size law."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ FRONT_END = FrontEnd(sample_rate_hz=8000, dft_points=512, mel_bands=16)
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    """Trained for some steps, so that batch norms have statistics of their own."""
+    """A network trained for 20 steps, so that its batch norms have real statistics."""
     torch.manual_seed(0)
     network = build_network(ARCHITECTURE, FRONT_END, seed=0, storage="float16").train()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
@@ -39,7 +39,7 @@ def network() -> Network:
 
 
 @pytest.mark.parametrize("frames", [7, 30, 101])
-def test_it_differs_from_the_float_network_by_the_rounding_of_its_weights(network: Network, frames: int) -> None:
+def test_it_differs_from_the_float_network_only_by_weight_rounding(network: Network, frames: int) -> None:
     log_mel = torch.randn(6, 1, 16, frames, generator=torch.Generator().manual_seed(frames)) * 3
     with torch.no_grad():
         expected = network(log_mel)
@@ -50,7 +50,7 @@ def test_it_differs_from_the_float_network_by_the_rounding_of_its_weights(networ
     assert (found - expected).abs().max() < 8 * step * expected.abs().max()
 
 
-def test_its_state_is_float16_in_the_order_and_size_of_the_law(network: Network) -> None:
+def test_its_float16_state_matches_the_size_law_in_order_and_size(network: Network) -> None:
     state = to_half(network).state_dict()
     items = stored_items(
         Experiment(architecture=ARCHITECTURE, front_end=FRONT_END, compression=Compression(storage="float16"))
@@ -68,7 +68,7 @@ def test_a_state_read_back_gives_the_same_logits(network: Network) -> None:
     assert torch.equal(again(log_mel), half(log_mel))
 
 
-def test_values_beyond_float16_become_its_largest() -> None:
+def test_values_beyond_the_float16_range_are_clipped() -> None:
     network = build_network(ARCHITECTURE, FRONT_END, seed=0, storage="float16").eval()
     with torch.no_grad():
         network.dense.linear.weight[0, 0] = 1e6

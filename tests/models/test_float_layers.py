@@ -10,7 +10,7 @@ from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear, 
 ONE = torch.tensor(1.0)
 
 
-def test_convolution_batch_norm_and_relu_are_torchs() -> None:
+def test_convolution_batch_norm_and_relu_equal_torch() -> None:
     layer = FloatConvBnRelu(6, 8, stride=(2, 1), groups=2).train()
     x = torch.randn(3, 6, 9, 11)
     twin = nn.Sequential(nn.Conv2d(6, 8, 3, (2, 1), padding=1, groups=2, bias=False), nn.BatchNorm2d(8), nn.ReLU())
@@ -19,20 +19,20 @@ def test_convolution_batch_norm_and_relu_are_torchs() -> None:
     assert torch.allclose(layer.eval()(x, ONE), twin.eval()(x), atol=1e-6)
 
 
-def test_a_strided_projection_is_torchs() -> None:
+def test_a_strided_projection_equals_torch() -> None:
     layer, x = FloatConv1x1(6, 8, stride=(2, 3)), torch.randn(3, 6, 9, 11)
     expected = nn.functional.conv2d(x, layer.conv.weight, layer.conv.bias, (2, 3))
     assert torch.allclose(layer(x, ONE), expected, atol=1e-6)
 
 
-def test_a_linear_layer_and_no_grid_change_nothing_else() -> None:
+def test_a_linear_layer_equals_torch_and_no_grid_is_the_identity() -> None:
     layer, x = FloatLinear(6, 8), torch.randn(3, 6)
     assert torch.equal(layer(x, ONE), layer.linear(x))
     assert torch.equal(NoGrid(nonnegative=True)(x), x)
-    assert not NoGrid().state_dict(), "it holds nothing"
+    assert not NoGrid().state_dict(), "it has no state"
 
 
-def test_the_same_seed_gives_both_kinds_the_same_initial_weights(tiny_experiment: Experiment) -> None:
+def test_float_and_quantised_networks_share_initial_weights_for_a_seed(tiny_experiment: Experiment) -> None:
     architecture, front_end = tiny_experiment.architecture, tiny_experiment.front_end
     plain = build_network(architecture, front_end, seed=3, storage="float16").state_dict()
     quantised = build_network(architecture, front_end, seed=3).state_dict()

@@ -1,4 +1,4 @@
-"""The integer form: exact sums, agreement with the fake-quantised network within one step, a whole state."""
+"""The integer form: exact sums, agreement with the fake-quantised network within one step, a complete state."""
 
 import copy
 import pickle
@@ -25,7 +25,7 @@ SMALL_FRONT_END = FrontEnd(mel_bands=48)
 
 
 def clips(count, frames, *, bands, classes, seed):
-    """Clips whose class decides their spectrum and the speed of its beat, under noise; and their classes."""
+    """Noisy log-mels (count, 1, bands, frames) whose class sets spectrum and beat, and the labels (count,)."""
     generator = torch.Generator().manual_seed(seed)
     spectra = torch.randn(classes, bands, 1, generator=torch.Generator().manual_seed(7))
     labels = torch.randint(0, classes, (count,), generator=generator)
@@ -69,7 +69,7 @@ def both_logits(network, count, frames, seed=1000):
 
 
 def assert_agreement(network, fake, integer):
-    """At most one step apart; argmax differs only where the top two lie within one step in either form."""
+    """Check that logits differ by at most one step, and argmax only where the top two are within one step."""
     step = float(network.dense.output.scale)
     assert float((fake - integer).abs().max()) <= step * 1.001
     differs = fake.argmax(1) != integer.argmax(1)
@@ -83,7 +83,7 @@ def test_a_small_network_agrees_on_a_hundred_clips(small, frames):
     fake, integer, labels = both_logits(small, 100, frames)
     assert_agreement(small, fake, integer)
     assert float((fake != integer).float().mean()) < 0.02
-    assert float((integer.argmax(1) == labels).float().mean()) > 0.5  # it learnt something: 1 / 6 is chance
+    assert float((integer.argmax(1) == labels).float().mean()) > 0.5  # it has learnt: chance is 1 / 6
     assert len(integer.unique()) > 20
 
 
@@ -103,7 +103,7 @@ def test_integer_sums_are_exact():
     assert torch.equal(sums.long().flatten(2), expected)
 
 
-def test_sums_too_large_for_float32_are_carried_in_float64():
+def test_sums_too_large_for_float32_use_float64():
     layer = filled(IntegerLayer((3, 4000)), seed=2)
     layer.weight[0] = 127
     layer.bias[0] = 1
@@ -135,7 +135,7 @@ def test_stored_types(small):
         assert value.dtype == (torch.float32 if ".se." in name else types[name.rsplit(".", 1)[1]]), name
 
 
-def test_a_network_read_back_from_plain_tensors_gives_equal_bits(small):
+def test_a_network_reloaded_from_plain_tensors_gives_identical_logits(small):
     integer = to_integer(small)
     plain = {name: value.clone().contiguous() for name, value in integer.state_dict().items()}
     again = IntegerNet(describe(SMALL, SMALL_FRONT_END.mel_bands), SMALL_FRONT_END)
@@ -153,7 +153,7 @@ def test_a_clip_has_the_same_logits_alone_and_in_a_batch(small):
     assert_agreement(small, alone, integer(x))
 
 
-def test_no_gradient_no_parameter_to_train_and_a_sentence_for_a_wrong_shape(small):
+def test_it_has_nothing_to_train_and_refuses_a_wrong_shape(small):
     integer = to_integer(small)
     assert not any(weight.requires_grad for weight in integer.parameters())
     assert not integer.training
@@ -163,7 +163,7 @@ def test_no_gradient_no_parameter_to_train_and_a_sentence_for_a_wrong_shape(smal
         integer(torch.zeros(1, 1, 40, 60))
 
 
-def test_conversion_leaves_the_network_alone(small):
+def test_conversion_does_not_change_the_network(small):
     before = {name: value.clone() for name, value in small.state_dict().items()}
     integer = to_integer(small)
     integer.get_submodule("blocks.0.se.reduce").weight.fill_(9.0)

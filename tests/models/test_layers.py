@@ -1,4 +1,4 @@
-"""The float layers against torch's and NumPy's own arithmetic."""
+"""The float layers against torch's and NumPy's arithmetic."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from asc.models.layers import SqueezeExcite, StatisticsPool, StoredNorm, channels_last, folded_expand
 
 
-def test_statistics_pool_equals_numpy_and_orders_means_before_deviations():
+def test_statistics_pool_equals_numpy_with_means_before_deviations():
     x = torch.randn(2, 3, 4, 50, generator=torch.Generator().manual_seed(0))
     pooled = StatisticsPool()(x).numpy()
     exact = x.double().numpy()
@@ -16,14 +16,14 @@ def test_statistics_pool_equals_numpy_and_orders_means_before_deviations():
     np.testing.assert_allclose(pooled, np.concatenate([means, deviations], axis=1), rtol=1e-5, atol=1e-6)
 
 
-def test_statistics_pool_keeps_its_precision_on_an_hour_with_a_large_offset():
+def test_statistics_pool_is_precise_for_an_hour_with_a_large_offset():
     x = 1000 + torch.randn(1, 1, 2, 360_000, generator=torch.Generator().manual_seed(1))
     deviations = StatisticsPool()(x)[0, 2:]
     expected = (x.double().var(dim=3, correction=0) + 1e-5).sqrt().flatten()
     torch.testing.assert_close(deviations.double(), expected, rtol=1e-4, atol=0)
 
 
-def test_squeeze_excite_is_a_gate_per_channel():
+def test_squeeze_excite_gates_each_channel():
     torch.manual_seed(0)
     norm = nn.BatchNorm1d(3)
     se = SqueezeExcite(8, 3, norm=norm).eval()
@@ -34,7 +34,7 @@ def test_squeeze_excite_is_a_gate_per_channel():
     assert bool((expected > 0).all() and (expected < 1).all())
 
 
-def test_channels_last_changes_the_layout_of_a_convolution_but_no_value():
+def test_channels_last_changes_the_layout_but_not_the_values():
     x = torch.randn(2, 1, 10, 7)
     conv = nn.Conv2d(1, 4, 3, padding=1).to(memory_format=torch.channels_last)
     assert torch.equal(channels_last(x), x)
@@ -43,7 +43,7 @@ def test_channels_last_changes_the_layout_of_a_convolution_but_no_value():
     torch.testing.assert_close(answer, conv(x))
 
 
-def test_the_folded_layer_is_norm_and_layer() -> None:
+def test_the_folded_layer_equals_norm_then_layer() -> None:
     se = SqueezeExcite(12, 3, norm=StoredNorm(3)).double().requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     for name, buffer in se.norm.named_buffers():

@@ -1,4 +1,4 @@
-"""The network: its cost equals the size law, freezing holds, its state is whole."""
+"""The network: its cost equals the size law, freezing lasts, its state dict is complete."""
 
 import copy
 import dataclasses
@@ -98,7 +98,7 @@ def test_macs_equal_torchs_count_of_operations(architecture, bands, hundredths):
     seconds = hundredths / 100
     with FlopCounterMode(display=False) as counter:
         network(features(batch=2, frames=front_end.frames(seconds), bands=bands))
-    # Two operations a multiply-accumulate, two clips.
+    # Two operations per multiply-accumulate, two clips.
     assert counter.get_total_flops() == 4 * macs(
         Experiment(architecture=architecture, front_end=front_end), seconds=seconds
     )
@@ -115,7 +115,7 @@ def test_macs_of_the_reference_equal_torchs_count():
     )
 
 
-def test_logits_for_any_length_and_a_sentence_for_any_other_shape():
+def test_any_length_gives_logits_and_any_other_shape_is_refused():
     network, _ = trained()
     assert network.eval()(features(batch=3, frames=1)).shape == (3, 5)
     assert network(features(batch=1, frames=131)).shape == (1, 5)
@@ -130,7 +130,7 @@ def test_logits_for_any_length_and_a_sentence_for_any_other_shape():
 
 
 def test_every_weight_gets_a_gradient():
-    # Bottlenecks are wide here: in one of two nodes the ReLU may be off for every clip.
+    # The bottlenecks are wide, because with two nodes a ReLU may be off for every clip.
     network, _ = trained(steps=1, architecture=dataclasses.replace(SMALL, se_bottlenecks=(16, 16)))
     network(features()).square().mean().backward()
     assert [name for name, weight in network.named_parameters() if not bool(weight.grad.abs().sum() > 0)] == []
@@ -166,14 +166,14 @@ def test_the_two_freezes_are_separate_switches():
     assert not torch.equal(other.stem.output.high, high)
 
 
-def test_a_network_that_saw_no_batch_cannot_be_evaluated_frozen_or_converted():
+def test_a_network_without_a_batch_cannot_be_evaluated_frozen_or_converted():
     network = build_network(SMALL, FRONT_END, seed=0).eval()
     for use in (lambda: network(features()), network.freeze_observers, lambda: to_integer(network)):
         with pytest.raises(RuntimeError, match="seen no batch"):
             use()
 
 
-def test_an_untrained_state_loaded_over_a_trained_one_is_noticed():
+def test_an_untrained_state_loaded_over_a_trained_one_is_refused():
     network, _ = trained()
     network.eval()(features())
     network.load_state_dict(build_network(SMALL, FRONT_END, seed=0).state_dict())
@@ -182,7 +182,7 @@ def test_an_untrained_state_loaded_over_a_trained_one_is_noticed():
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_training_goes_on_bit_identically_from_a_state_dict(frozen):
+def test_training_resumes_bit_identically_from_a_state_dict(frozen):
     network, optimizer = trained()
     if frozen:
         network.freeze_batch_norm()
@@ -203,7 +203,7 @@ def test_training_goes_on_bit_identically_from_a_state_dict(frozen):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
-def test_copies_are_whole(copied):
+def test_copies_are_complete_and_independent(copied):
     network, _ = trained()
     network.freeze_batch_norm()
     twin = copied(network)

@@ -25,7 +25,7 @@ def test_a_float_network_has_no_integer_form(tiny_experiment: Experiment) -> Non
 
 
 @pytest.mark.parametrize("storage", ["int8", "float16"])
-def test_a_map_in_parts_with_the_means_of_the_whole_is_the_whole_map(tiny_experiment: Experiment, storage: str) -> None:
+def test_part_of_a_map_with_the_whole_means_equals_the_whole_map(tiny_experiment: Experiment, storage: str) -> None:
     experiment = tiny_experiment.updated({"compression.storage": storage})
     network = build_network(experiment.architecture, experiment.front_end, seed=0, storage=storage).train()
     log_mel = torch.randn(1, 1, experiment.front_end.mel_bands, 120, generator=torch.Generator().manual_seed(0)) * 3

@@ -1,4 +1,4 @@
-"""Workers: what one does alone, and what two real processes found together (`joint_work.py`)."""
+"""Workers: one alone, and two real processes (`joint_work.py`)."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def test_one_worker_needs_no_process_group() -> None:
 
 @pytest.mark.parametrize("rows", [*range(1, 12), 64])
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
-def test_rows_are_shared_evenly_and_none_is_left_out(rows: int, count: int) -> None:
+def test_all_rows_are_shared_evenly(rows: int, count: int) -> None:
     workers = [Workers(rank=rank, count=count).share(rows) for rank in range(count)]
     if rows < count:
         assert workers == [ALONE] * count
@@ -27,7 +27,7 @@ def test_rows_are_shared_evenly_and_none_is_left_out(rows: int, count: int) -> N
     assert max(map(len, parts)) - min(map(len, parts)) <= 1 and min(map(len, parts)) > 0
 
 
-def test_two_workers_reduce_what_they_have(joint) -> None:
+def test_two_workers_reduce_their_values(joint) -> None:
     for rank, found in enumerate(joint.parts):
         assert found["sum"].tolist() == [3.0, -3.0]
         assert found["max"].tolist() == [2.0, -1.0]

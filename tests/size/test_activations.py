@@ -1,4 +1,4 @@
-"""Activation memory, counted by hand on small networks and on the reference."""
+"""Activation memory of small networks and the reference, counted by hand."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from asc.size.law import cost
 REFERENCE = load_experiment("qat_8b")
 
 
-def test_in_16_bits_every_activation_takes_four_bytes():
+def test_float16_networks_take_four_bytes_per_activation():
     architecture = Architecture(
         widths=(4,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(1,), classes=3
     )
@@ -40,7 +40,7 @@ def test_in_16_bits_every_activation_takes_four_bytes():
     }
 
 
-def test_peak_activation_of_the_reference_is_the_first_squeeze_and_excitation():
+def test_peak_of_the_reference_is_at_the_first_squeeze_and_excitation():
     steps = activation_steps(REFERENCE)
     peak = max(steps, key=lambda step: step.live_bytes)
     assert peak.name == "blocks.0.se.scale"
@@ -91,14 +91,14 @@ def test_activation_steps_of_a_network_counted_by_hand():
     }
 
 
-def test_each_step_names_what_is_live_and_how_long():
+def test_each_step_lists_its_live_tensors_and_their_lifetimes():
     architecture = Architecture(
         widths=(4,), depths=(2,), se_bottlenecks=(2,), frequency_strides=(2, 1), time_strides=(1, 1), classes=3
     )
     steps = activation_steps(Experiment(architecture=architecture, front_end=FrontEnd(mel_bands=8)), seconds=0.05)
     names = [step.name for step in steps]
     live = {step.name: {tensor.name for tensor in step.live} for step in steps}
-    # The input of the second block waits for its skip.
+    # The second block's input stays live until its skip has read it.
     assert live["blocks.1.conv2"] == {"blocks.0.se_output", "blocks.1.conv1", "blocks.1.conv2"}
     assert live["blocks.1.se.scale"] == {
         "blocks.0.se_output",
@@ -116,14 +116,14 @@ def test_each_step_names_what_is_live_and_how_long():
 
 
 @pytest.mark.parametrize("storage", ["int8", "float16"])
-def test_the_quick_peak_is_that_of_the_steps(storage):
+def test_the_fast_peak_equals_the_peak_over_all_steps(storage):
     for seconds in (0.013, 1.0, 10.0):
         experiment = replace(REFERENCE, compression=Compression(storage=storage))
         steps = activation_steps(experiment, seconds=seconds)
         assert peak_bytes(experiment, seconds=seconds) == max(step.live_bytes for step in steps)
 
 
-def test_peak_activation_grows_with_the_clip():
+def test_peak_activation_grows_with_clip_length():
     architecture, front_end = REFERENCE.architecture, REFERENCE.front_end
     ten = cost(Experiment(architecture=architecture, front_end=front_end), seconds=10.0).peak_activation_bytes
     assert cost(Experiment(architecture=architecture, front_end=front_end)).peak_activation_bytes == ten

@@ -1,4 +1,4 @@
-"""The arena: nothing overlaps, gaps are used, on networks at random and on cases placed by hand."""
+"""The arena on random networks and hand-made cases: no overlaps, and gaps are reused."""
 
 import random
 
@@ -37,7 +37,7 @@ def assert_sound(steps):
 
 
 @pytest.mark.parametrize("storage", ["int8", "float16"])
-def test_no_two_tensors_that_are_live_together_overlap(storage):
+def test_tensors_live_at_the_same_time_do_not_overlap(storage):
     rng = random.Random(storage)
     for _ in range(30):
         front_end = FrontEnd(mel_bands=rng.randint(8, 64))
@@ -51,14 +51,14 @@ def test_no_two_tensors_that_are_live_together_overlap(storage):
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_the_arena_of_a_recipe_is_hardly_above_its_lower_bound(name):
+def test_the_arena_of_a_recipe_is_within_1_percent_of_its_lower_bound(name):
     experiment = load_experiment(name)
     steps = activation_steps(experiment)
     assert assert_sound(steps) < 1.01
 
 
 def tensors(*lives):
-    """Steps at which tensors of (bytes, first, last) are live, and the tensors."""
+    """Build tensors from (bytes, first step, last step), and the steps at which they are live."""
     all_tensors = [Tensor(str(number), (size,), 1, first, last) for number, (size, first, last) in enumerate(lives)]
     count = 1 + max(tensor.last for tensor in all_tensors)
     steps = [Step(str(number), tuple(t for t in all_tensors if t.first <= number <= t.last)) for number in range(count)]
@@ -66,14 +66,14 @@ def tensors(*lives):
 
 
 def test_a_tensor_goes_into_the_smallest_gap_that_holds_it():
-    # 400 bytes at the bottom and 320 above them, each for a while; then a gap of 400 below the one that stays.
+    # 400 bytes at the bottom, 320 above them. Freeing the 400 leaves a gap below the 320 that stay.
     steps, (low, high, small, other) = tensors((400, 0, 1), (320, 1, 3), (160, 2, 3), (240, 3, 3))
     offsets = {placed.tensor: placed.offset for placed in arena(steps).placed}
     assert offsets == {low: 0, high: 400, other: 0, small: 240}
     assert arena(steps).size_bytes == 720 == max(step.live_bytes for step in steps)
 
 
-def test_offsets_are_aligned_though_sizes_are_not():
+def test_offsets_are_aligned_even_if_sizes_are_not():
     steps, (one, two) = tensors((33, 0, 0), (7, 0, 0))
     assert {placed.tensor: placed.offset for placed in arena(steps).placed} == {one: 0, two: 48}
     assert arena(steps).size_bytes == 55

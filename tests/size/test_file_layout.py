@@ -1,4 +1,4 @@
-"""The layout of a model file against the files that are written (tests/test_artefact.py), and its sums."""
+"""Predicted sizes of a model file, counted by hand; tests/model_file compares them with files that are written."""
 
 import pytest
 
@@ -9,11 +9,11 @@ from asc.size.stored_items import stored_items
 
 
 @pytest.mark.parametrize(("classes", "length"), [(2, 2_512), (10, 2_992), (11, 3_056), (50, 5_392)])
-def test_the_header_is_a_multiple_of_eight_bytes_that_the_classes_decide(classes: int, length: int) -> None:
+def test_header_bytes_for_a_number_of_classes(classes: int, length: int) -> None:
     assert header_bytes(classes) == length
 
 
-def test_the_reference_takes_three_thousand_bytes_over_its_payload_and_fits_as_a_file() -> None:
+def test_the_reference_file_is_3000_bytes_over_its_payload_and_fits_128_kib() -> None:
     reference = load_experiment("qat_8b")
     stored = cost(reference).stored
     assert stored.file_bytes - stored.size_bytes == 3_000 == LENGTH_BYTES + header_bytes(10)
@@ -22,7 +22,7 @@ def test_the_reference_takes_three_thousand_bytes_over_its_payload_and_fits_as_a
 
 @pytest.mark.parametrize("storage", ["int8", "float16"])
 @pytest.mark.parametrize(("prune_ratio", "sparse"), [(0.0, False), (0.01, False), (0.25, True), (0.75, True)])
-def test_zeros_are_left_out_where_a_bit_a_weight_costs_less(storage: str, prune_ratio: float, sparse: bool) -> None:
+def test_zeros_are_left_out_if_one_bit_per_weight_costs_less(storage: str, prune_ratio: float, sparse: bool) -> None:
     changes = {"compression.storage": storage, "compression.prune_ratio": prune_ratio}
     experiment = load_experiment("16b_prune").updated(changes)
     items = stored_items(experiment)
@@ -35,7 +35,7 @@ def test_zeros_are_left_out_where_a_bit_a_weight_costs_less(storage: str, prune_
     assert (KEPT in {pack.name for pack in packs(items, pruned)}) is sparse
 
 
-def test_as_the_report_stores_a_network_its_file_is_still_ours() -> None:
+def test_file_bytes_do_not_depend_on_the_way_the_report_counts() -> None:
     reference = load_experiment("qat_8b")
     as_report = cost(reference, stored_as="report").stored
     assert (as_report.size_bytes, as_report.file_bytes) == (130_704, 130_944)

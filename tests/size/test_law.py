@@ -1,4 +1,4 @@
-"""The size law against the report's published figures and hand counts; against built networks: tests/models."""
+"""The size law against the report's figures and hand counts. tests/models compares it with built networks."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_reference_as_the_report_stores_it_matches_every_row():
     }
 
 
-def test_reference_as_asc_stores_it_differs_in_scales_and_zero_points_only():
+def test_reference_as_asc_stores_it_differs_only_in_scales_and_zero_points():
     lean = {**table("report"), "weight_scale": (658, 2_632), "activation_zero_point": (32, 128)}
     assert table("asc") == lean
 
@@ -50,8 +50,8 @@ def test_reference_totals(stored_as, size_bytes):
     assert len({item.name for item in reference.items}) == len(reference.items)
 
 
-def test_system_4_comes_out_within_a_thousandth_of_the_report():
-    """Section 4.1: 62,390 non-zero parameters in 121.86 KB; FACTS: the reading that fits has 62,410."""
+def test_system_4_is_within_one_thousandth_of_the_report():
+    """Section 4.1 gives 62,390 non-zero parameters in 121.86 KB; the reading that fits best (FACTS) has 62,410."""
     network = load_experiment("16b_prune")
     found = cost(network, stored_as="report").stored
     assert found.nonzero_parameters == 62_410 == 60_360 + 4 * 380 + 160 + 10 + 216 + 144
@@ -60,14 +60,14 @@ def test_system_4_comes_out_within_a_thousandth_of_the_report():
     assert found.nonzero_bytes / 1024 == pytest.approx(121.86, rel=1e-3)
 
 
-def test_system_4_as_asc_stores_it_has_its_batch_norms_folded():
+def test_system_4_as_asc_stores_it_has_folded_batch_norms():
     network = load_experiment("16b_prune")
     wide = cost(network, stored_as="report").stored
     lean = cost(network).stored
-    assert wide.nonzero_parameters - lean.nonzero_parameters == 3 * 380, "a bias for four values of a batch norm"
+    assert wide.nonzero_parameters - lean.nonzero_parameters == 3 * 380, "one bias for the four values of a batch norm"
 
 
-def test_pruned_zeros_are_counted_by_the_width_they_are_stored_in():
+def test_pruned_zeros_are_counted_by_stored_width():
     """In 8 bits: 109,320 convolution and dense weights of one byte, 2,880 SE weights of four."""
     pruned = cost(
         Experiment(
@@ -80,7 +80,7 @@ def test_pruned_zeros_are_counted_by_the_width_they_are_stored_in():
     assert pruned.stored.size_bytes == 127_944
 
 
-def test_reference_takes_50_million_macs_a_second():
+def test_reference_takes_50_million_macs_per_second():
     # By hand: stem, then per block (9 x in + 9 x out / 4 + skip) x positions, SE, dense.
     by_hand = 9 * 24 * 128 * 100
     by_hand += (9 * 24 + 9 * 6) * 24 * 64 * 50

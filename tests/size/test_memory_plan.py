@@ -1,4 +1,4 @@
-"""What a device needs, as launch/size.py says it."""
+"""The memory plan that launch/size.py prints and writes as JSON."""
 
 import io
 
@@ -26,7 +26,7 @@ def test_the_plan_agrees_with_the_size_law(recipe):
     assert plan.peak.live_bytes == size.peak_activation_bytes
 
 
-def test_the_tables_name_every_tensor_in_full_on_a_narrow_terminal():
+def test_the_tables_show_full_tensor_names_on_a_narrow_terminal():
     plan = memory_plan(load_experiment("qat_8b"), seconds=1.0)
     steps, placed, _ = map(printed, plan_tables(plan))
     names = {placed.tensor.name for placed in plan.arena.placed}
@@ -38,7 +38,7 @@ def test_the_tables_name_every_tensor_in_full_on_a_narrow_terminal():
     assert f"{plan.arena.size_bytes:,}" in placed
 
 
-def test_the_json_has_every_step_and_the_place_of_every_tensor(tiny_experiment: Experiment):
+def test_the_json_has_every_step_and_every_tensor_offset(tiny_experiment: Experiment):
     answer = plan_json(memory_plan(tiny_experiment, seconds=1.0))
     tensors = {tensor["name"]: tensor for tensor in answer["tensors"]}
     for number, step in enumerate(answer["steps"]):
@@ -48,12 +48,12 @@ def test_the_json_has_every_step_and_the_place_of_every_tensor(tiny_experiment: 
     assert answer["arena_bytes"] == max(tensor["offset"] + tensor["bytes"] for tensor in tensors.values())
 
 
-def test_the_sentence_names_flash_macs_peak_and_arena():
+def test_the_summary_gives_flash_macs_and_peak():
     plan = memory_plan(load_experiment("qat_8b"), seconds=10.0)
     assert "127,944 bytes of flash, 494.2 MMAC, peak 6,144,096 bytes of activations" in plan_text(plan)
 
 
-def test_shorter_clips_and_a_stream_stand_beside_the_clip_that_was_asked_for():
+def test_needs_cover_the_given_clip_a_shorter_clip_and_a_stream():
     plan = memory_plan(load_experiment("qat_8b"), seconds=10.0)
     ten, one, stream = plan.needs
     assert (ten.peak_bytes, ten.arena_bytes, ten.kept_bytes) == (plan.peak.live_bytes, plan.arena.size_bytes, 0)
@@ -64,6 +64,6 @@ def test_shorter_clips_and_a_stream_stand_beside_the_clip_that_was_asked_for():
     assert [need["name"] for need in plan_json(plan)["needs"]] == [need.name for need in plan.needs]
 
 
-def test_a_clip_of_a_second_is_not_listed_twice():
+def test_a_one_second_clip_is_not_listed_twice():
     names = [need.name for need in memory_plan(load_experiment("qat_8b"), seconds=1.0).needs]
     assert len(names) == 2 and names[0] == "a clip of 1 s"

@@ -1,4 +1,4 @@
-"""The accounting rules on the reference network, whose verdicts are known, and on costs made for the purpose."""
+"""The accounting rules on the reference network, whose verdicts are known, and on made-up costs."""
 
 import pytest
 
@@ -31,18 +31,18 @@ def test_128_kb_in_the_unit_of_each_rule(name, limit):
     assert limit_bytes(rule(name), 0.5) == limit // 256
 
 
-def test_reference_as_the_report_stores_it_passes_the_first_rule_and_no_other():
+def test_reference_as_the_report_stores_it_passes_only_the_first_rule():
     reference = cost(Experiment(architecture=Architecture(), front_end=FrontEnd()), stored_as="report")
     assert [r.name for r in CHALLENGES if fits(r, reference)] == ["dcase2021"]
     assert [counted_bytes(r, reference.stored) for r in CHALLENGES] == [130_704, 113_976, 130_704]
 
 
-def test_reference_as_asc_stores_it_fails_the_third_rule_by_its_macs_alone():
+def test_reference_as_asc_stores_it_fails_the_third_rule_only_by_its_macs():
     sentence = why_not(rule("dcase2024"), cost(Experiment(architecture=Architecture(), front_end=FrontEnd())))
     assert sentence == "not within dcase2024: 50.0 MMAC per second of audio are over the limit of 30"
 
 
-def test_the_limits_belong_to_what_fits():
+def test_limits_are_inclusive():
     for name in ("dcase2022", "dcase2024"):
         assert fits(rule(name), made(parameters=128_000, size_bytes=128_000, macs=30_000_000))
         assert not fits(rule(name), made(parameters=128_000, size_bytes=128_000, macs=30_000_001))
@@ -51,7 +51,7 @@ def test_the_limits_belong_to_what_fits():
     assert not fits(rule("dcase2021"), made(size_bytes=131_073))
 
 
-def test_only_the_first_rule_leaves_pruned_zeros_out_and_in_a_file_each_is_a_bit():
+def test_pruned_zeros_are_free_under_the_first_rule_and_one_bit_in_a_file():
     network = load_experiment("16b_prune")
     pruned = cost(network)
     assert [counted_bytes(r, pruned.stored) for r in RULES] == [122_540, 81_390, 162_780, 135_600]
@@ -73,6 +73,6 @@ def test_unknown_rule_lists_the_names():
 
 
 @pytest.mark.parametrize("budget", [0, -1, float("nan"), float("inf")])
-def test_a_budget_is_a_number_above_zero(budget):
+def test_a_budget_must_be_finite_and_above_zero(budget):
     with pytest.raises(InputError, match="above 0"):
         limit_bytes(rule("dcase2021"), budget)

@@ -1,4 +1,4 @@
-"""What a stream needs, as computed from the config, against a stream that runs."""
+"""The memory of a stream as computed from the config, against a stream that runs."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def model(tiny_model: Path) -> Model:
 
 
 @pytest.mark.parametrize(("window_s", "every_s"), [(4.0, 1.0), (3.0, 0.5), (1.0, 0.1)])
-def test_runs_are_as_long_and_sums_as_large_as_is_said(
+def test_run_lengths_and_kept_bytes_match_the_prediction(
     model: Model, window_s: float, every_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     architecture, front_end = model.info.experiment.architecture, model.info.experiment.front_end

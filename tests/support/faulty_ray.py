@@ -1,11 +1,11 @@
-"""A script of launch/ in a process of its own, in which Ray has a fault that no test can bring about on every machine.
+"""Run a script of launch/ with a fault in Ray that tests cannot cause reliably on every machine.
 
 python faulty_ray.py FAULT SCRIPT OPTION ...
 
-- `memory`: the death of a worker is what Ray makes of one that its memory monitor stopped.
-- `slow-start`: the first node that Ray starts does not come up in the half minute that Ray has for it.
-- `system`: once an epoch is journalled, Ray's next answer is a RaySystemError.
-- `fault-of-ours`: once an epoch is journalled, asc itself raises.
+- `memory`: a worker's death is reported as if Ray's memory monitor had killed it.
+- `slow-start`: the first node that Ray starts is not up within the 30 s that Ray allows.
+- `system`: after the first epoch in the journal, Ray raises RaySystemError.
+- `fault-of-ours`: after the first epoch in the journal, asc itself raises.
 """
 
 import runpy
@@ -19,7 +19,7 @@ LOW = "1 worker(s) were killed due to the node running low on memory."
 
 
 def main(fault: str, script: str, *options: str) -> None:
-    """Bring the fault about, then be the script."""
+    """Install the fault, then run the script."""
     sys.path.insert(0, str(Path(script).parents[1]))
     from asc.search.cluster import environment
 
@@ -30,7 +30,7 @@ def main(fault: str, script: str, *options: str) -> None:
 
 
 def memory() -> None:
-    """Only the kind of the error is made here: the worker died, and what follows is real."""
+    """Replace only the type of the error. The worker's death and what follows are real."""
     import ray
     from ray.air.execution._internal import event_manager
     from ray.exceptions import ActorDiedError, OutOfMemoryError
@@ -45,7 +45,7 @@ def memory() -> None:
 
 
 def slow_start() -> None:
-    """The node does come up, but Ray is not told so."""
+    """Hide from Ray that the node is up."""
     import ray
 
     first: list[str] = []
@@ -62,7 +62,7 @@ def slow_start() -> None:
 
 
 def system() -> None:
-    """What Tune waits by, in its loop."""
+    """Patch the `ray.wait` that Tune calls in its loop."""
     import ray
     from ray.air.execution._internal import actor_manager
     from ray.exceptions import RaySystemError
@@ -79,7 +79,7 @@ def system() -> None:
 
 
 def fault_of_ours() -> None:
-    """The stopper, which Tune asks at each step."""
+    """Patch the stopper that Tune calls at each step."""
     from asc.search.cluster.ray_adapters import EndOfSearch
 
     heard = epochs_heard()
@@ -91,7 +91,7 @@ def fault_of_ours() -> None:
 
 
 def epochs_heard() -> list[Any]:
-    """Gets an entry with each epoch that the conductor hears of."""
+    """Return a list that grows by one entry for each epoch reported to the conductor."""
     from asc.search.conductor import Conductor
 
     heard: list[Any] = []

@@ -1,4 +1,4 @@
-"""Model files that somebody damaged, or altered and sealed again; what became of reading them is counted."""
+"""Damage or forge model files, read them, and count the outcomes."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ _STRANGE: tuple[Any, ...] = (*_NUMBERS, True, None, "x", "", [], [1], [0] * 6, {
 
 @dataclass(kw_only=True)
 class Counts:
-    """Of all mutations: refused in a sentence, read to another network that ran, and those that changed nothing."""
+    """Number of mutated files that were refused, that ran as another network, and that were unchanged."""
 
     refused: int = 0
     ran: int = 0
@@ -31,10 +31,10 @@ class Counts:
 
 
 def fuzz(path: Path, *, seed: int, mutations: int, sealed: bool) -> Counts:
-    """Mutate a model file and read it; anything but a network that runs or an InputError of one line is raised.
+    """Mutate a model file and read it, and fail unless the result is a network that runs or a one-line InputError.
 
-    `sealed` files have a checksum that fits what they hold, so that what lies behind it is reached. A file that was
-    not sealed must be refused, or be the same to the byte.
+    `sealed` files get a valid checksum, so that the checks after it are reached. A file that is not sealed must be
+    refused, unless its bytes are unchanged.
     """
     whole, rng, counts = path.read_bytes(), random.Random(seed), Counts()
     target = path.with_name("forged.safetensors")
@@ -59,7 +59,7 @@ def fuzz(path: Path, *, seed: int, mutations: int, sealed: bool) -> Counts:
 
 
 def seal(data: bytes) -> bytes:
-    """The file with a checksum that fits, where it still has one."""
+    """Return the file with a valid checksum, or unchanged if it has no checksum field."""
     place = data.find(_MARK) + len(_MARK)
     if place < len(_MARK) or len(data) < place + _DIGITS:
         return data
@@ -93,14 +93,14 @@ def _cut(data: bytes, rng: random.Random) -> bytes:
 
 
 def _piece(data: bytes, rng: random.Random) -> bytes:
-    """A piece is gone, doubled, or of zeros."""
+    """Remove, double or zero a piece."""
     start = rng.randrange(len(data))
     end = min(len(data), start + rng.choice((1, 4, 100, 5_000)))
     return data[:start] + rng.choice((b"", 2 * data[start:end], bytes(end - start))) + data[end:]
 
 
 def _value(data: bytes, rng: random.Random) -> bytes:
-    """A value of a text is another one."""
+    """Replace a value in one of the header's texts."""
 
     def change(header: dict[str, Any]) -> None:
         metadata = header["__metadata__"]
@@ -114,7 +114,7 @@ def _value(data: bytes, rng: random.Random) -> bytes:
 
 
 def _config(data: bytes, rng: random.Random) -> bytes:
-    """Another config, with a fingerprint that fits it where it is one."""
+    """Change the config, and its fingerprint to match if the config is valid."""
     from asc.config.experiment import Experiment
     from asc.typed import build
 
@@ -133,7 +133,7 @@ def _config(data: bytes, rng: random.Random) -> bytes:
 
 
 def _place(data: bytes, rng: random.Random) -> bytes:
-    """A tensor's place, shape, type or name is another one."""
+    """Change a tensor's offsets, shape, type or name."""
 
     def change(header: dict[str, Any]) -> None:
         name = rng.choice([key for key in header if key != "__metadata__"])
@@ -163,7 +163,7 @@ def _header(data: bytes) -> bytes:
 
 
 def _with_header(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
-    """The file with a header that was changed, of the same length where it fits."""
+    """Return the file with a changed header, padded to the old length if it is shorter."""
     text = _header(data)
     header = json.loads(text)
     change(header)
@@ -172,7 +172,7 @@ def _with_header(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes
 
 
 def _anywhere(tree: Any, rng: random.Random) -> tuple[Any, Any]:
-    """A random place within a tree, as a container and a key of it."""
+    """Return a random place in a tree as (container, key)."""
     places = []
     nodes = [tree]
     while nodes:

@@ -1,4 +1,4 @@
-"""Every reader of a topology against every other, over networks that no family of asc has."""
+"""All code that reads a topology must agree, on random networks outside the shipped families."""
 
 from functools import cache
 
@@ -32,7 +32,7 @@ FRAMES = 37
 
 @cache
 def networks(seed: int, storage: Storage) -> tuple[Network, StoredNet]:
-    """A network whose norms and ranges have seen some batches, in eval mode, and its stored form."""
+    """Return a network in eval mode, its batch norms and ranges set by 4 batches, and its stored form."""
     network = build(random_topology(seed), FRONT_END, seed=seed, storage=storage).train()
     for batch in range(4):
         network(log_mels(batch))
@@ -41,7 +41,7 @@ def networks(seed: int, storage: Storage) -> tuple[Network, StoredNet]:
 
 
 def log_mels(seed: int, clips: int = 8) -> Tensor:
-    """Noise (clips, 1, 16, FRAMES) whose level differs from clip to clip and from band to band."""
+    """Noise of a different level per clip and band: (clips, 1, 16, FRAMES) float32."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(clips, 1, 16, FRAMES, generator=generator)
     return (noise + 3 * torch.randn(clips, 1, 16, 1, generator=generator)) * torch.rand(
@@ -55,7 +55,7 @@ both = pytest.mark.parametrize("storage", STORAGES)
 
 @every
 @both
-def test_items_are_the_tensors_that_are_built(seed: int, storage: Storage) -> None:
+def test_stored_items_match_the_built_tensors(seed: int, storage: Storage) -> None:
     network, stored = networks(seed, storage)
     built = [(name, value.numel(), value.element_size()) for name, value in stored.state_dict().items()]
     items = items_of(stored.topology, storage)
@@ -66,7 +66,7 @@ def test_items_are_the_tensors_that_are_built(seed: int, storage: Storage) -> No
 
 
 @every
-def test_macs_are_those_that_torch_counts(seed: int) -> None:
+def test_macs_equal_those_counted_by_torch(seed: int) -> None:
     network, _ = networks(seed, "float16")
     with FlopCounterMode(display=False) as counter:
         network(log_mels(9, clips=1))
@@ -75,7 +75,7 @@ def test_macs_are_those_that_torch_counts(seed: int) -> None:
 
 @every
 @both
-def test_live_tensors_are_those_that_a_run_writes(seed: int, storage: Storage) -> None:
+def test_live_tensors_match_those_written_in_a_forward_pass(seed: int, storage: Storage) -> None:
     _, stored = networks(seed, storage)
     written: dict[str, tuple[int, ...]] = {}
 
@@ -98,7 +98,7 @@ def test_live_tensors_are_those_that_a_run_writes(seed: int, storage: Storage) -
 
 @every
 @both
-def test_all_forms_agree_within_a_step(seed: int, storage: Storage) -> None:
+def test_all_forms_agree_within_one_step(seed: int, storage: Storage) -> None:
     network, stored = networks(seed, storage)
     x = log_mels(9, clips=40)
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_all_forms_agree_within_a_step(seed: int, storage: Storage) -> None:
 
 
 @every
-def test_a_frame_beyond_the_reach_changes_nothing(seed: int) -> None:
+def test_a_frame_outside_the_reach_changes_nothing(seed: int) -> None:
     _, stored = networks(seed, "float16")
     topology = stored.topology
     reach, stride = topology.reach_frames, topology.time_strides[topology.pool.name]
@@ -131,8 +131,8 @@ def test_a_frame_beyond_the_reach_changes_nothing(seed: int) -> None:
             assert torch.equal(stored.last_map(changed, fixed)[..., middle // stride], whole)
 
 
-def test_the_networks_differ_in_what_matters() -> None:
-    """Else the other tests say little: some gates, some branches, several kernels, something that repeats."""
+def test_the_random_networks_cover_all_layer_kinds() -> None:
+    """The other tests mean little unless the networks have every layer kind and several depths."""
     kinds = {type(layer).__name__ for seed in SEEDS for layer in random_topology(seed).layers}
     assert kinds == {"Input", "ConvNormRelu", "Projection", "SqueezeExcite", "Add", "StatisticsPool", "Dense"}
     assert len({len(random_topology(seed).layers) for seed in SEEDS}) > 4

@@ -1,4 +1,4 @@
-"""How the residual network is named and made narrower."""
+"""How the residual network is named and narrowed."""
 
 from asc.config.experiment import Architecture
 from asc.topology.describe import narrowings, short_name
@@ -17,9 +17,9 @@ def test_widths_shrink_together_to_multiples_of_the_cardinality() -> None:
     assert widths({"architecture.widths.0": 4, "architecture.widths.1": 4, "architecture.cardinality": 8}) == [(8, 8)]
 
 
-def test_a_stage_that_is_not_drawn_is_that_of_the_base() -> None:
+def test_a_stage_that_is_not_sampled_keeps_the_base_width() -> None:
     assert widths({"architecture.widths.1": 8})[0] == (8, 8)
 
 
-def test_its_name_tells_widths_and_cardinality() -> None:
+def test_its_short_name_gives_widths_and_cardinality() -> None:
     assert short_name(BASE) == "w8-16 c4"

@@ -1,4 +1,4 @@
-"""What follows from the description of a network alone, held against numbers worked out by hand."""
+"""Shapes, strides and reach of a topology, against numbers worked out by hand."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ SMALL = Architecture(
 )
 
 
-def test_the_reference_is_the_network_of_the_report() -> None:
+def test_the_reference_matches_the_report() -> None:
     topology = topology_of(Experiment())
     names = [layer.name for layer in topology.layers]
     assert names[:5] == ["input", "stem", "blocks.0.conv1", "blocks.0.conv2", "blocks.0.se"]
@@ -29,7 +29,7 @@ def test_the_reference_is_the_network_of_the_report() -> None:
     assert topology.classifier == Dense(name="dense", reads=("pool",), inputs=1536, outputs=10)
     assert topology.reach_frames == 62, "worked out by hand from kernels of 3 and strides of 2, 2, 1, 2, 1, 1"
     widths = [(layer.inputs, layer.outputs) for layer in topology.layers if isinstance(layer, Projection)]
-    assert widths == [(24, 24), (24, 24), (24, 48), (48, 48), (48, 48)], "the first block alone has no skip"
+    assert widths == [(24, 24), (24, 24), (24, 48), (48, 48), (48, 48)], "only the first block has no skip"
     assert [gate.bottleneck for gate in topology.gates] == [4, 4, 4, 8, 8, 8]
     assert topology.by_name["blocks.3.conv2"] == ConvNormRelu(
         name="blocks.3.conv2", reads=("blocks.3.conv1",), inputs=48, outputs=48, groups=4
@@ -51,17 +51,17 @@ def test_strides_and_reach_in_time() -> None:
     topology = describe(SMALL, 9)
     assert [topology.time_strides[gate.name] for gate in topology.gates] == [1, 2, 4]
     assert topology.time_strides["pool"] == 4
-    # stem 1; block 0: 1 + 1; block 1: 1, then 1 of two frames; block 2: 1 of two frames, then 1 of four
+    # stem 1; block 0: 1 + 1; block 1: 1, then 1 step of 2 frames; block 2: 1 step of 2 frames, then 1 of 4
     assert topology.reach_frames == 1 + 2 + 3 + 6
 
 
-def test_grids_that_start_at_zero() -> None:
+def test_which_layers_have_nonnegative_outputs() -> None:
     topology = describe(SMALL, 9)
     signed = {"input", "blocks.1.skip", "blocks.1.add", "blocks.2.skip", "blocks.2.add", "pool", "dense"}
     assert topology.nonnegative == {layer.name for layer in topology.layers} - signed
 
 
-def test_a_walk_gives_each_layer_what_it_reads_and_drops_what_nothing_reads_again() -> None:
+def test_a_walk_gives_each_layer_its_inputs() -> None:
     seen: list[tuple[str, tuple[str, ...]]] = []
 
     def value_of(layer: Layer, read: tuple[str, ...]) -> str:
@@ -73,7 +73,7 @@ def test_a_walk_gives_each_layer_what_it_reads_and_drops_what_nothing_reads_agai
     assert all(read == layer.reads for (_, read), layer in zip(seen, describe(SMALL, 9).layers, strict=True))
 
 
-def test_a_walk_may_end_early() -> None:
+def test_a_walk_can_stop_early() -> None:
     topology = describe(SMALL, 9)
     assert topology.walk(lambda layer, read: layer.name, LOG_MEL, topology.before_pool) == "blocks.2.add"
 
@@ -90,6 +90,6 @@ def test_layers_that_cannot_run_are_refused(layers: tuple[Layer, ...], problem: 
         Topology(layers=layers, bins=9)
 
 
-def test_it_is_light_to_import() -> None:
+def test_it_imports_neither_torch_numpy_nor_ray() -> None:
     code = "import sys, asc.topology.describe; print([n for n in ('torch', 'numpy', 'ray') if n in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -1,4 +1,4 @@
-"""Unpacking: a zip that tries to escape, to overwrite, or to fill the disk is refused before anything is written."""
+"""Unpacking refuses a zip that tries to escape, overwrite or fill the disk, before anything is written."""
 
 import shutil
 import stat
@@ -16,7 +16,7 @@ from asc.errors import InputError
 
 def member(name: str, *, mode: int = 0, flag_bits: int = 0, system: int = 3) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name)
-    info.filename = name  # as it is: the constructor cleans it
+    info.filename = name  # unchanged, since the constructor cleans it
     info.external_attr = mode << 16
     info.flag_bits = flag_bits
     info.create_system = system
@@ -40,7 +40,7 @@ def everything(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*"))
 
 
-def test_a_good_archive_lies_in_place_and_nothing_else_is_left(tmp_path: Path, folder: Path) -> None:
+def test_a_good_archive_is_unpacked_and_nothing_else_is_left(tmp_path: Path, folder: Path) -> None:
     archive = write(tmp_path / "a.zip", ("set/", b""), ("set/meta.csv", b"x" * 3000), ("set/audio/1.wav", b"y"))
     (folder / "set").mkdir()
     (folder / "set" / "meta.csv").write_bytes(b"old")
@@ -85,7 +85,7 @@ def test_a_member_that_is_not_a_plain_file_in_the_folder_is_refused(
     assert everything(tmp_path) == before
 
 
-def test_a_name_with_a_nul_is_not_cut_at_it(tmp_path: Path, folder: Path) -> None:
+def test_a_name_with_a_nul_is_refused(tmp_path: Path, folder: Path) -> None:
     archive = write(tmp_path / "a.zip", ("set/good.txt#../x", b"good"))
     archive.write_bytes(archive.read_bytes().replace(b"#", b"\0"))
     with pytest.raises(InputError, match="a.zip has the member .*which is not a usable file name"):
@@ -116,14 +116,14 @@ def test_an_encrypted_member_is_refused(tmp_path: Path, folder: Path) -> None:
 
 
 def lying(archive: Path, size_bytes: int) -> None:
-    """Let the central directory declare another size for the first member, as a zip bomb does."""
+    """Make the central directory declare a false size for the first member, like a zip bomb."""
     content = bytearray(archive.read_bytes())
     struct.pack_into("<I", content, content.index(b"PK\x01\x02") + 24, size_bytes)
     archive.write_bytes(content)
 
 
 @pytest.mark.parametrize("declared", [10, 200_000])
-def test_a_size_that_lies_is_refused_and_no_more_than_it_is_written(
+def test_a_false_size_is_refused_and_no_more_than_it_is_written(
     tmp_path: Path, folder: Path, declared: int
 ) -> None:
     archive = write(tmp_path / "a.zip", ("set/bomb", b"0" * 100_000))
@@ -134,7 +134,7 @@ def test_a_size_that_lies_is_refused_and_no_more_than_it_is_written(
     assert everything(folder) == [] and max(told, default=0) <= declared
 
 
-def test_what_the_disk_does_not_have_is_refused_beforehand(
+def test_an_archive_too_large_for_the_disk_is_refused_beforehand(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = write(tmp_path / "a.zip", ("set/large", b"0" * 5_000_000))
@@ -155,7 +155,7 @@ def test_members_that_share_their_data_are_refused(tmp_path: Path, folder: Path)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
-def test_an_archive_that_is_not_whole_is_one_sentence(tmp_path: Path, folder: Path, keep: float) -> None:
+def test_a_truncated_archive_is_refused(tmp_path: Path, folder: Path, keep: float) -> None:
     archive = write(tmp_path / "a.zip", *((f"set/{i}", bytes([i]) * 1000) for i in range(20)))
     content = archive.read_bytes()
     archive.write_bytes(content[: int(keep if keep >= 1 else keep * len(content))])
@@ -164,19 +164,19 @@ def test_an_archive_that_is_not_whole_is_one_sentence(tmp_path: Path, folder: Pa
     assert everything(folder) == []
 
 
-def test_damaged_data_leave_the_files_that_were_there(tmp_path: Path, folder: Path) -> None:
+def test_damaged_data_leaves_the_old_files(tmp_path: Path, folder: Path) -> None:
     archive = write(tmp_path / "a.zip", ("set/a", bytes(range(256)) * 40), ("set/b", bytes(range(256)) * 40))
     (folder / "set").mkdir()
     (folder / "set" / "a").write_bytes(b"old")
     content = bytearray(archive.read_bytes())
-    content[content.rindex(b"PK\x03\x04") + 60] ^= 0xFF  # within the data of the second member
+    content[content.rindex(b"PK\x03\x04") + 60] ^= 0xFF  # in the data of the second member
     archive.write_bytes(content)
     with pytest.raises(InputError, match="a.zip is not a whole zip archive"):
         unpack(archive, folder, workspace=folder / "work")
     assert everything(folder) == ["set", "set/a"] and (folder / "set" / "a").read_bytes() == b"old"
 
 
-def test_a_disk_that_becomes_full_leaves_nothing_half_written(
+def test_a_full_disk_leaves_nothing_half_written(
     tmp_path: Path, folder: Path, file_size_limit: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     archive = write(tmp_path / "a.zip", ("set/small", b"1"), ("set/large", b"0" * 100_000))
@@ -185,7 +185,7 @@ def test_a_disk_that_becomes_full_leaves_nothing_half_written(
     assert everything(folder) == []
 
 
-def test_what_a_killed_unpacking_left_is_cleared_away(tmp_path: Path, folder: Path) -> None:
+def test_leftovers_of_a_killed_unpacking_are_removed(tmp_path: Path, folder: Path) -> None:
     (folder / "work" / "set").mkdir(parents=True)
     (folder / "work" / "set" / "half").write_bytes(b"half")
     unpack(write(tmp_path / "a.zip", ("set/a", b"x")), folder, workspace=folder / "work")

@@ -1,4 +1,4 @@
-"""Downloads from a server on loopback that breaks off, lies and sends wrong bytes; and what is left after each."""
+"""Downloads from a loopback server that breaks off, lies or sends wrong bytes, and what each leaves on disk."""
 
 import hashlib
 import io
@@ -66,12 +66,12 @@ def check_whole(folder: Path) -> None:
     assert not list((folder / ".asc-download").glob("unpacking*")) and not list(folder.rglob("*.part"))
 
 
-def test_fetches_checks_unpacks_and_deletes_the_archives(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_archives_are_fetched_checked_unpacked_and_deleted(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     before = plan(packages, folder)
     assert before.fetch_bytes == sum(map(len, ARCHIVES.values())) and before.unpacked_bytes == 3 * PART_BYTES
     assert before.needed_bytes == before.unpacked_bytes + max(map(len, ARCHIVES.values()))
-    assert not folder.exists(), "a plan writes nothing"
+    assert not folder.exists(), "planning writes nothing"
     told: list[tuple[str, int, int]] = []
     download(before, progress=lambda what, done, total: told.append((what, done, total)))
     check_whole(folder)
@@ -88,7 +88,7 @@ def test_running_twice_fetches_nothing(packages: PackageSet, server: Any, tmp_pa
     assert again.describe() == f"all 3 parts are unpacked in {tmp_path / 'set'} already"
 
 
-def test_a_file_that_is_missing_or_cut_brings_back_its_part_only(
+def test_for_a_missing_or_truncated_file_only_its_part_is_fetched(
     packages: PackageSet, server: Any, tmp_path: Path
 ) -> None:
     fetch(packages, tmp_path)
@@ -100,15 +100,15 @@ def test_a_file_that_is_missing_or_cut_brings_back_its_part_only(
         check_whole(tmp_path)
 
 
-def test_a_broken_transfer_goes_on_with_the_rest_only(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_a_broken_transfer_fetches_only_the_rest(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     server.faults = [{"stop": 98_304}, {"stop": 49_152}]
     _, waited = fetch(packages, tmp_path)
     assert server.asked[:4] == [("set.0.zip", 0), ("set.0.zip", 98_304), ("set.0.zip", 147_456), ("set.1.zip", 0)]
-    assert waited == [1.0, 1.0], "it gets on, so it does not wait longer and longer"
+    assert waited == [1.0, 1.0], "there is progress, so the wait does not grow"
     check_whole(tmp_path)
 
 
-def test_the_next_run_goes_on_where_this_one_stopped(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_the_next_run_resumes_where_this_one_stopped(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     server.faults = [{}, {"stop": 65_536}, *[{"stop": 0}] * ATTEMPTS]
     with pytest.raises(InputError, match="set.1.zip could not be fetched .*; run the same command again, it goes on"):
         fetch(packages, tmp_path)
@@ -122,7 +122,7 @@ def test_the_next_run_goes_on_where_this_one_stopped(packages: PackageSet, serve
     check_whole(tmp_path)
 
 
-def test_attempts_in_vain_wait_longer_and_end(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_failed_attempts_wait_longer_each_time_and_then_give_up(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     server.faults = [{"status": 503}] * 20
     waited: list[float] = []
     with pytest.raises(
@@ -133,7 +133,7 @@ def test_attempts_in_vain_wait_longer_and_end(packages: PackageSet, server: Any,
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 502}, {"status": 429}, {"status": 408}, {"start": 1}])
-def test_a_passing_fault_is_tried_again(
+def test_a_temporary_fault_is_retried(
     packages: PackageSet, server: Any, tmp_path: Path, fault: dict[str, int]
 ) -> None:
     server.faults = [fault]
@@ -141,14 +141,14 @@ def test_a_passing_fault_is_tried_again(
     check_whole(tmp_path)
 
 
-def test_a_server_without_ranges_sends_all_again(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_without_ranges_the_whole_file_is_fetched_again(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     server.faults = [{"stop": 98_304}, {"ranges": False}]
     fetch(packages, tmp_path)
     assert server.asked[:2] == [("set.0.zip", 0), ("set.0.zip", 98_304)]
     check_whole(tmp_path)
 
 
-def test_another_range_than_was_asked_for_is_not_appended(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_a_wrong_range_is_not_appended(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     server.faults = [{"stop": 98_304}, {"start": 1}, {"status": 416}]
     fetch(packages, tmp_path)
     assert [start for name, start in server.asked if name == "set.0.zip"] == [0, 98_304, 0, 0]
@@ -166,7 +166,7 @@ def test_another_range_than_was_asked_for_is_not_appended(packages: PackageSet, 
         ([{"length": None, "more": 4000}], "the server sent more than the published"),
     ],
 )
-def test_what_no_attempt_can_mend_is_said_at_once(
+def test_a_permanent_fault_is_reported_at_once(
     packages: PackageSet, server: Any, tmp_path: Path, faults: list[dict[str, int]], sentence: str
 ) -> None:
     server.faults = [{}, *faults]
@@ -177,7 +177,7 @@ def test_what_no_attempt_can_mend_is_said_at_once(
     check_whole(tmp_path)
 
 
-def test_wrong_bytes_are_deleted_and_what_is_whole_stays(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_wrong_bytes_are_deleted_and_complete_parts_stay(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     server.faults = [{}, {"inverted": True}]
     with pytest.raises(InputError, match="set.1.zip from http.* does not have the published md5 [0-9a-f]{32}"):
         fetch(packages, tmp_path)
@@ -186,7 +186,7 @@ def test_wrong_bytes_are_deleted_and_what_is_whole_stays(packages: PackageSet, s
     check_whole(tmp_path)
 
 
-def test_wrong_bytes_from_before_are_fetched_anew_once(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_wrong_bytes_of_an_earlier_run_are_fetched_again_once(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     (tmp_path / "archives").mkdir()
     (tmp_path / "archives" / "set.0.zip.part").write_bytes(b"x" * 1000)
     fetch(packages, tmp_path)
@@ -202,7 +202,7 @@ def test_wrong_bytes_from_before_are_fetched_anew_once(packages: PackageSet, ser
     assert len(server.asked) == 2
 
 
-def test_archives_put_there_by_hand_are_used_and_kept_on_request(
+def test_archives_put_in_place_by_hand_are_used_and_kept_on_request(
     packages: PackageSet, server: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "archives").mkdir()
@@ -216,7 +216,7 @@ def test_archives_put_there_by_hand_are_used_and_kept_on_request(
     check_whole(tmp_path)
 
 
-def test_a_mirror(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_a_mirror_can_be_given(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     elsewhere = PackageSet(**{name: getattr(packages, name) for name in packages.__slots__} | {"url": "http://x/"})
     download(plan(elsewhere, tmp_path), url=server.url)
     check_whole(tmp_path)
@@ -226,7 +226,7 @@ def test_a_mirror(packages: PackageSet, server: Any, tmp_path: Path) -> None:
             download(plan(packages, tmp_path), url=address, wait=lambda seconds: None)
 
 
-def test_no_connection_is_one_sentence(packages: PackageSet, tmp_path: Path) -> None:
+def test_a_failed_connection_is_one_error(packages: PackageSet, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"could not be fetched .*connection failed \(ConnectionRefusedError"
     ) as caught:
@@ -244,7 +244,7 @@ def test_a_disk_without_room_is_refused_beforehand(
     assert server.asked == [] and not (tmp_path / "new").exists()
 
 
-def test_a_disk_that_becomes_full_keeps_what_came(
+def test_a_full_disk_keeps_the_bytes_received(
     packages: PackageSet,
     server: Any,
     tmp_path: Path,
@@ -260,7 +260,7 @@ def test_a_disk_that_becomes_full_keeps_what_came(
     check_whole(tmp_path)
 
 
-def test_a_folder_that_cannot_be_used_is_one_sentence(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_is_refused(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file.* cannot be used .*: fix that or choose another --to"):
         fetch(packages, tmp_path / "file")
@@ -270,7 +270,7 @@ def test_a_folder_that_cannot_be_used_is_one_sentence(packages: PackageSet, serv
         fetch(packages, tmp_path)
 
 
-def test_a_note_that_is_no_note_is_not_believed(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_a_malformed_note_is_ignored(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     fetch(packages, tmp_path)
     for text in ("", "[]", "{}", '{"md5": 1, "files": []}', json.dumps({"md5": packages.packages[0].md5, "files": 1})):
         (tmp_path / ".asc-download" / "set.0.zip.json").write_text(text)
@@ -305,7 +305,7 @@ downloading.download(downloading.plan(packages, Path(folder)), progress=progress
         ("unpacking set.1.zip", []),
     ],
 )
-def test_kill_9_anywhere_is_never_taken_for_whole(
+def test_a_download_killed_anywhere_is_completed_by_the_next(
     packages: PackageSet, server: Any, tmp_path: Path, where: str, asked_again: list[str]
 ) -> None:
     parts = [f"{part.file},{part.size_bytes},{part.md5}" for part in packages.packages]
@@ -322,7 +322,7 @@ def test_kill_9_anywhere_is_never_taken_for_whole(
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".asc-download", "set"]
 
 
-def test_two_downloads_into_one_folder(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_a_second_download_into_one_folder_is_refused(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     chosen = plan(packages, tmp_path)
 
     def second(what: str, done: int, total: int) -> None:
@@ -333,7 +333,7 @@ def test_two_downloads_into_one_folder(packages: PackageSet, server: Any, tmp_pa
     check_whole(tmp_path)
 
 
-def test_an_archive_that_escapes_is_kept_and_named(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_an_archive_that_escapes_is_refused(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     evil = zipped("../evil.wav", 0)
     server.files["set.0.zip"] = evil
     first = Package(file="set.0.zip", size_bytes=len(evil), md5=hashlib.md5(evil).hexdigest())
@@ -343,7 +343,7 @@ def test_an_archive_that_escapes_is_kept_and_named(packages: PackageSet, server:
     assert not (tmp_path / "evil.wav").exists() and not (tmp_path / "folder" / "set").exists()
 
 
-def test_the_published_sets() -> None:
+def test_the_published_sets_have_the_published_sizes() -> None:
     sets = {each.name: each for each in package_sets()}
     sizes = {name: (len(each.packages), each.size_bytes) for name, each in sets.items()}
     assert sizes == {

@@ -1,4 +1,4 @@
-"""Verifying a tree: whole, and with every kind of damage named."""
+"""Verifying a tree: complete ones pass, and every kind of damage is named."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ def sound(file: Path, *, samples: int = SAMPLES, rate_hz: int = RATE_HZ) -> None
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten scenes x 5 places x 1 device: three places train, one tests, one is in neither."""
+    """A TAU tree of 10 scenes x 5 places x 1 device: three places in train, one in test, one in neither."""
     root = tmp_path_factory.mktemp("tau") / "TAU-urban-acoustic-scenes-2020-mobile-development"
     (root / "audio").mkdir(parents=True)
     (root / "evaluation_setup").mkdir()
@@ -46,7 +46,7 @@ def tree(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / whole.name))
 
 
-def test_a_whole_tree(whole: Path) -> None:
+def test_a_complete_tree_passes(whole: Path) -> None:
     told: list[tuple[int, int]] = []
     found = verify(f"tau2020:{whole}", progress=lambda done, total: told.append((done, total)))
     assert found.whole and found.listed == 50 and found.root == str(whole)
@@ -89,7 +89,7 @@ def test_every_kind_of_damage_is_named(tree: Path) -> None:
     assert "missing: 1 file(s): audio/bus-lyon-10-7-a.wav" in text and "extra: 1 file(s): " in "\n".join(text)
 
 
-def test_without_its_table_nothing_is_extra(tree: Path) -> None:
+def test_without_meta_csv_no_file_is_extra_or_missing(tree: Path) -> None:
     (tree / "meta.csv").unlink()
     found = verify(f"tau2020:{tree}")
     assert not found.whole and found.extra == found.missing == () and found.listed == 0
@@ -98,7 +98,7 @@ def test_without_its_table_nothing_is_extra(tree: Path) -> None:
     ]
 
 
-def test_an_evaluation_set(tmp_path: Path) -> None:
+def test_an_evaluation_set_is_verified(tmp_path: Path) -> None:
     (tmp_path / "audio").mkdir()
     (tmp_path / "evaluation_setup").mkdir()
     for number in range(4):
@@ -119,7 +119,7 @@ def test_a_set_as_published_has_no_note(tmp_path: Path) -> None:
     assert verify(f"tau2022:{tmp_path}").notes == ()
 
 
-def test_sets_of_other_kinds(tiny_csv: Path, tmp_path: Path) -> None:
+def test_other_kinds_of_set_are_verified(tiny_csv: Path, tmp_path: Path) -> None:
     found = verify(f"csv:{tiny_csv}")
     assert found.whole and found.listed == 96 and found.devices == {"a": 48, "b": 48} and found.notes == ()
     copy = Path(shutil.copytree(tiny_csv.parent, tmp_path / "copy"))
@@ -136,7 +136,7 @@ def test_sets_of_other_kinds(tiny_csv: Path, tmp_path: Path) -> None:
         verify("tau2020:")
 
 
-def test_advice_names_the_command_that_mends(tree: Path) -> None:
+def test_advice_names_the_command_that_repairs(tree: Path) -> None:
     def found(**kinds: object) -> Verified:
         fields: dict[str, object] = {"listed": 50, "parts": {}, "devices": {}, **kinds}
         return Verified(spec=f"tau2020:{tree}", root=str(tree), **fields)  # type: ignore[arg-type]

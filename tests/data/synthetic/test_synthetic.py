@@ -1,4 +1,4 @@
-"""The synthetic set: TAU's shape, decided by its seed, with the test devices out of training."""
+"""The synthetic set: shaped like TAU, determined by its seed, with devices that only the test split has."""
 
 from collections import Counter
 
@@ -38,7 +38,7 @@ def test_it_has_the_shape_of_tau() -> None:
     assert all(count[label, split] == 12 for label in manifest.labels for split in ("valid", "calibration"))
 
 
-def test_same_seed_same_bytes_other_seed_other_bytes() -> None:
+def test_the_seed_determines_the_bytes() -> None:
     small = Synthetic(clip_s=0.5, train_locations=1, test_locations=1)
     for row in small.rows()[:6]:
         first = small.render(row.path)
@@ -47,7 +47,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes() -> None:
         assert first.tobytes() != Synthetic(seed=1, clip_s=0.5).render(row.path).tobytes()
 
 
-def test_clips_are_quiet_and_differ_by_device_and_moment() -> None:
+def test_clips_are_quiet_and_differ_by_device_and_time() -> None:
     small = Synthetic(clip_s=1.0)
     paths = [f"synthetic/park-loc00-{moment}-{device}" for moment in ("000", "001") for device in ("a", "s3", "s6")]
     clips = [small.render(path) for path in paths]
@@ -60,7 +60,7 @@ def test_clips_are_quiet_and_differ_by_device_and_moment() -> None:
 
 
 def test_paired_scenes_have_one_event_in_both_directions() -> None:
-    """Sweeps rise in one scene and fall in the other: the mass of the spectrum moves up or down within an event."""
+    """Sweeps rise in one scene and fall in the other: the spectral centroid moves up or down within an event."""
     time_s = np.arange(round(0.25 * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     sound = sweep(random_state("test"), 1.0, time_s)
     halves = np.abs(np.fft.rfft(sound[:11_000].reshape(2, -1)))
@@ -72,7 +72,7 @@ def test_paired_scenes_have_one_event_in_both_directions() -> None:
 
 
 @pytest.mark.parametrize("spec", ["synthetic:x", "synthetic:-1", "synthetic:1.5"])
-def test_a_wrong_seed_is_named(spec: str) -> None:
+def test_a_wrong_seed_is_refused(spec: str) -> None:
     with pytest.raises(InputError, match=f"data {spec}: the seed must be a whole number"):
         load_manifest(DataChoice(spec))
 
@@ -82,6 +82,6 @@ def test_it_has_one_fold() -> None:
         load_manifest(DataChoice("synthetic", fold=2))
 
 
-def test_a_path_that_is_none_of_its_own_is_refused() -> None:
+def test_a_path_that_is_not_synthetic_is_refused() -> None:
     with pytest.raises(ValueError, match="no path of a synthetic clip"):
         Synthetic().render("synthetic/beach-loc00-000-a")
