@@ -1,4 +1,4 @@
-"""Which files a list of paths means, and predictions of many, of which some cannot be used."""
+"""Find the sound files in a list of paths and predict them, even if some cannot be used."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def touch(*paths: Path) -> None:
         path.write_bytes(b"x")
 
 
-def test_folders_are_searched_sorted_and_every_file_is_there_once(tmp_path: Path) -> None:
+def test_folders_are_searched_in_order_and_each_file_is_listed_once(tmp_path: Path) -> None:
     names = ("b.wav", "a/z.FLAC", "a/c.ogg", "c.mp3")
     touch(*(tmp_path / name for name in names))
     touch(tmp_path / "notes.txt", tmp_path / ".b.wav", tmp_path / "x.raw", tmp_path / "odd.txt")
@@ -52,7 +52,7 @@ def test_a_folder_without_sound_is_a_problem(tmp_path: Path) -> None:
     assert reasons["other"].startswith(reasons["empty"] + ", only 2 others (") and "b.raw" in reasons["other"]
 
 
-def test_what_is_passed_over_is_said_once(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_skipped_file_is_reported_once(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     touch(tmp_path / "none" / "a.txt", tmp_path / "some" / "b.txt")
     soundfile.write(tmp_path / "some" / "c.wav", [0.1] * 8000, 8000)
     folders = [tmp_path / "none", tmp_path / "some"]
@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch
     assert found.problems == (Unreadable(path=tmp_path / "shut", reason="unreadable: Permission denied"),)
 
 
-def test_one_bad_file_stops_none_of_the_others(model: Model, tiny_csv: Path, tmp_path: Path) -> None:
+def test_a_bad_file_does_not_stop_the_others(model: Model, tiny_csv: Path, tmp_path: Path) -> None:
     good = tiny_csv.parent / "up_fast-00-0.wav"
     short = tmp_path / "short.wav"
     soundfile.write(short, [0.1] * 10, 8000)
@@ -105,10 +105,10 @@ def test_one_bad_file_stops_none_of_the_others(model: Model, tiny_csv: Path, tmp
     assert not any(str(tmp_path) in reason for reason in reasons.values())
 
 
-def test_a_file_that_memory_does_not_hold_is_named_and_the_others_are_done(
+def test_a_file_too_large_for_memory_is_named_and_the_others_are_predicted(
     tiny_model: Path, tiny_csv: Path, tmp_path: Path
 ) -> None:
-    """30 s at 10 MHz in a sparse file: one window, of which the samples alone take 1.2 GB."""
+    """The sparse file holds 30 s at 10 MHz: one window, whose samples alone take 1.2 GB."""
     large, good = tmp_path / "large.wav", tiny_csv.parent / "up_fast-00-0.wav"
     samples = 299_000_000
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 10_000_000, 10_000_000, 1, 8)
@@ -132,7 +132,7 @@ for path, said in predictions(model, list(map(Path, names))):
     assert found.split()[0] == good.name and found.split()[1] in asc.load(tiny_model).labels
 
 
-def test_an_interruption_keeps_what_is_done(
+def test_an_interruption_keeps_the_predictions_made_so_far(
     model: Model, tiny_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = [tiny_csv.parent / name for name in ("up_fast-00-0.wav", "up_fast-00-1.wav", "up_slow-00-0.wav")]
@@ -155,7 +155,7 @@ def test_an_interruption_keeps_what_is_done(
 
 
 @pytest.mark.parametrize("style", ["lines", "csv", "json"])
-def test_names_that_are_not_utf_8_stop_none_of_the_others(
+def test_file_names_that_are_not_utf_8_do_not_stop_the_others(
     model: Model, tiny_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], style: Style
 ) -> None:
     sound = (tiny_csv.parent / "up_fast-00-0.wav").read_bytes()

@@ -1,4 +1,4 @@
-"""Following a stream: bytes as they come, and every way that a stream can end."""
+"""Follow a stream: bytes as they arrive, and every way a stream can end."""
 
 import contextlib
 import io
@@ -28,7 +28,7 @@ ASKED = PcmFormat(sample_rate_hz=8000, channels=1, encoding="s16le")
 
 
 class Dripping(io.BytesIO):
-    """Gives a few bytes at a time, and after `interrupt_at` of them Ctrl-C."""
+    """Returns at most `most` bytes at a time, and raises `KeyboardInterrupt` after `interrupt_at` bytes."""
 
     def __init__(self, data: bytes, *, most: int = 2**16, interrupt_at: int | None = None) -> None:
         super().__init__(data)
@@ -52,7 +52,7 @@ def model(tiny_model: Path) -> Model:
 
 @pytest.fixture(scope="module")
 def wave(tiny_csv: Path) -> bytes:
-    """Two seconds and a bit of WAV."""
+    """A WAV file of 16,321 samples, just over two seconds."""
     sound = soundfile.read(tiny_csv.parent / "down_slow-00-0.wav", dtype="int16")[0]
     file = io.BytesIO()
     soundfile.write(file, np.resize(sound, 16_321), 8000, format="WAV", subtype="PCM_16")
@@ -66,7 +66,7 @@ def followed(model: Model, stream: BinaryIO, capsys: pytest.CaptureFixture[str])
     return code, out, err
 
 
-def test_a_header_or_none_and_bytes_in_any_number(
+def test_header_and_read_size_do_not_change_the_predictions(
     model: Model, wave: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, err = followed(model, Dripping(wave), capsys)
@@ -80,14 +80,14 @@ def test_a_header_or_none_and_bytes_in_any_number(
         assert followed(model, stream, capsys)[1] == out
 
 
-def test_ctrl_c_ends_it_in_order(model: Model, wave: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_stops_cleanly(model: Model, wave: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = followed(model, Dripping(wave, most=1000, interrupt_at=20_000), capsys)
     assert code == cli.INTERRUPTED and out.count("\n") == 3 and err.splitlines()[-1] == "stopped after 1.2 s: 2 lines"
 
 
 @pytest.fixture(scope="module")
 def coded() -> bytes:
-    """Five seconds of MP3 without a tag, as a pipe carries it."""
+    """Five seconds of MP3 without a tag, as sent through a pipe."""
     time_s = np.arange(5 * 44_100) / 44_100
     file = io.BytesIO()
     with av.open(file, "w", format="mp3", options={"write_xing": "0", "id3v2_version": "0"}) as output:
@@ -99,7 +99,7 @@ def coded() -> bytes:
     return file.getvalue()
 
 
-def test_a_coded_stream_is_heard_as_its_samples_are(
+def test_a_coded_stream_gives_the_predictions_of_its_decoded_samples(
     model: Model, coded: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, err = followed(model, Dripping(coded, most=700), capsys)
@@ -116,8 +116,8 @@ def test_a_coded_stream_is_heard_as_its_samples_are(
     assert capsys.readouterr().out == out
 
 
-def test_lines_of_a_coded_stream_come_while_it_goes_on(model: Model, coded: bytes) -> None:
-    """The writer of a real pipe waits for a line before it sends on: without one nothing more would come."""
+def test_a_coded_stream_gives_lines_before_it_ends(model: Model, coded: bytes) -> None:
+    """Write half of the stream to a real pipe, and the rest only after the first line has been received."""
     lines, received, sent = threading.Event(), [], []
 
     class Heard(Printer):
@@ -142,15 +142,13 @@ def test_lines_of_a_coded_stream_come_while_it_goes_on(model: Model, coded: byte
     assert sent == [True] and received == [0.5 * number for number in range(1, 11)]
 
 
-def test_ctrl_c_while_a_coded_stream_is_waited_for(
-    model: Model, coded: bytes, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ctrl_c_stops_a_coded_stream(model: Model, coded: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = followed(model, Dripping(coded, most=700, interrupt_at=len(coded) // 2), capsys)
     assert code == cli.INTERRUPTED and 4 <= out.count("\n") <= 6
     assert err.splitlines()[-1].startswith("stopped after 2.")
 
 
-def test_a_coded_stream_that_cannot_be_read_any_more_is_one_sentence(
+def test_a_read_error_in_a_coded_stream_gives_one_sentence(
     model: Model, coded: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Broken(Dripping):
@@ -163,17 +161,15 @@ def test_a_coded_stream_that_cannot_be_read_any_more_is_one_sentence(
         followed(model, Broken(coded, most=700), capsys)
 
 
-def test_a_coded_stream_that_breaks_off_ends_as_any_other(
-    model: Model, coded: bytes, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_truncated_coded_stream_ends_normally(model: Model, coded: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = followed(model, Dripping(coded[: len(coded) // 2 + 100]), capsys)
     assert code == 0 and out.count("\n") in (5, 6) and err.splitlines()[-1].startswith("end of the stream after 2.")
 
 
-def test_a_wav_that_ends_where_its_writer_must_says_so(
+def test_a_wav_that_ends_at_its_size_limit_says_so(
     model: Model, wave: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 2 GiB nobody waits for in a test: the limit is set where this stream ends."""
+    """Lower the limit to the length of this stream, because 2 GiB would take too long."""
     start = wave.index(b"data") + 8
     unknown = wave[: start - 4] + struct.pack("<I", 2**31) + wave[start:]
     monkeypatch.setattr(asc.inference.pcm, "_ABOUT_BYTES", 1)
@@ -182,13 +178,15 @@ def test_a_wav_that_ends_where_its_writer_must_says_so(
     assert "ended at" in followed(model, Dripping(unknown), capsys)[2].splitlines()[-1]
 
 
-def test_what_cannot_be_read_is_one_sentence(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreadable_stream_gives_one_sentence(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
     with open(os.open(os.devnull, os.O_WRONLY), "rb") as stream:
         with pytest.raises(InputError, match="standard input cannot be read"):
             followed(model, stream, capsys)
 
 
-def test_what_is_no_stream_is_one_sentence(model: Model, wave: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_terminal_or_a_too_short_stream_gives_one_sentence(
+    model: Model, wave: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
     for stream, part in ((Terminal(), "send it some"), (io.BytesIO(wave[:4000]), "0.5 s are needed for one line")):
         with pytest.raises(InputError, match=part):
             followed(model, stream, capsys)

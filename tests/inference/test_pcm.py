@@ -1,4 +1,4 @@
-"""Raw PCM: every format, headers as programs send them, pieces of any size."""
+"""Raw PCM: every format, real-world headers, pieces of any size."""
 
 import io
 import struct
@@ -20,6 +20,7 @@ MONO = PcmFormat(sample_rate_hz=8000, channels=1, encoding="s16le")
 
 
 def heard(data: bytes, asked: PcmFormat = MONO, *, most: int = 2**16) -> tuple[PcmFormat, NDArray[np.float32]]:
+    """Read `data` at most `most` bytes at a time; return its format and mono sound, (samples,), full scale 1."""
     stream = io.BytesIO(data)
     with open_sound(lambda count: stream.read(min(count, most)), asked) as sound:
         blocks = list(sound.blocks)
@@ -28,6 +29,7 @@ def heard(data: bytes, asked: PcmFormat = MONO, *, most: int = 2**16) -> tuple[P
 
 
 def sound(channels: int) -> NDArray[np.float64]:
+    """Noise, shape (1000 samples, channels), full scale 1."""
     return np.random.default_rng(0).uniform(-1, 1, (1000, channels))
 
 
@@ -40,7 +42,7 @@ def wave(tmp_path: Path, encoding: str, channels: int, *, container: str = "WAV"
 @pytest.mark.parametrize("encoding", get_args(Encoding))
 @pytest.mark.parametrize("channels", [1, 2, 6])
 @pytest.mark.parametrize("container", ["WAV", "WAVEX"])
-def test_samples_are_those_of_libsndfile(tmp_path: Path, encoding: Encoding, channels: int, container: str) -> None:
+def test_samples_equal_those_of_libsndfile(tmp_path: Path, encoding: Encoding, channels: int, container: str) -> None:
     data = wave(tmp_path, encoding, channels, container=container)
     expected = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)[0].mean(axis=1)
     form, samples = heard(data)
@@ -54,20 +56,20 @@ def test_samples_are_those_of_libsndfile(tmp_path: Path, encoding: Encoding, cha
 
 @pytest.mark.parametrize("encoding", get_args(Encoding))
 @pytest.mark.parametrize("most", [1, 3, 7, 1001])
-def test_reads_of_any_size_change_nothing(tmp_path: Path, encoding: Encoding, most: int) -> None:
+def test_the_read_size_changes_nothing(tmp_path: Path, encoding: Encoding, most: int) -> None:
     data = wave(tmp_path, encoding, 2)
     assert np.array_equal(heard(data, most=most)[1], heard(data)[1])
 
 
 @pytest.mark.parametrize("length", [0, 0x7F000008, 2**31 - 1, 2**31, 2**32 - 1, 2**31 - 36 - 4096])
-def test_a_length_that_no_stream_can_know_is_not_believed(tmp_path: Path, length: int) -> None:
+def test_a_placeholder_length_in_the_header_is_ignored(tmp_path: Path, length: int) -> None:
     data = wave(tmp_path, "s16le", 1)
     start = data.index(b"data") + 8
     unknown = data[: start - 4] + struct.pack("<I", length) + data[start:]
     assert np.array_equal(heard(unknown)[1], heard(data)[1])
 
 
-def test_what_follows_the_data_is_not_heard(tmp_path: Path) -> None:
+def test_chunks_around_the_data_are_skipped(tmp_path: Path) -> None:
     data = wave(tmp_path, "s16le", 1)
     assert np.array_equal(heard(data + b"LIST\x04\x00\x00\x00abcd")[1], heard(data)[1])
     before = data[:12] + b"LIST\x03\x00\x00\x00abc\x00" + data[12:]  # an odd chunk has a byte of padding
@@ -78,7 +80,7 @@ def test_what_follows_the_data_is_not_heard(tmp_path: Path) -> None:
 def test_lengths_of_64_bits_are_read(tmp_path: Path, magic: bytes) -> None:
     data = magic + wave(tmp_path, "s24le", 2, container="RF64")[4:]
     start = data.index(b"data") + 8
-    assert data[start - 4 : start] == b"\xff" * 4, "the length stands in the chunk ds64"
+    assert data[start - 4 : start] == b"\xff" * 4, "the real length is in the ds64 chunk"
     expected = heard(wave(tmp_path, "s24le", 2))
     for more in (b"", b"LIST\x04\x00\x00\x00abcd"):
         form, samples = heard(data + more)
@@ -130,7 +132,7 @@ def no_channel(data: bytes) -> bytes:
         (no_channel, "number of channels"),
     ],
 )
-def test_a_wrong_header_is_one_sentence(tmp_path: Path, change: Callable[[bytes], bytes], part: str) -> None:
+def test_a_wrong_header_gives_one_sentence(tmp_path: Path, change: Callable[[bytes], bytes], part: str) -> None:
     with pytest.raises(InputError) as caught:
         heard(change(wave(tmp_path, "s16le", 1)))
     assert part in str(caught.value) and "\n" not in str(caught.value)
@@ -143,7 +145,7 @@ def test_a_wrong_format_is_refused(rate_hz: int, channels: int) -> None:
 
 
 @pytest.mark.parametrize(("done_bytes", "gib"), [(2**31, 2), (2**31 - 44, 2), (2**31 + 4096, 2), (2**32 - 1, 4)])
-def test_a_wav_that_ends_where_its_writer_must_says_so(done_bytes: int, gib: int) -> None:
+def test_a_wav_that_ends_at_its_size_limit_says_so(done_bytes: int, gib: int) -> None:
     pcm = PcmStream(source=ByteStream(io.BytesIO().read), format=MONO, has_header=True, done_bytes=done_bytes)
     assert pcm.limit is not None and f"ended at {gib} GiB" in pcm.limit and "-t raw" in pcm.limit
     pcm.bytes_left = 0
@@ -151,12 +153,12 @@ def test_a_wav_that_ends_where_its_writer_must_says_so(done_bytes: int, gib: int
 
 
 @pytest.mark.parametrize("done_bytes", [0, 88_200, 2**30, 2**31 - 2**18, 3 * 2**30])
-def test_a_wav_that_ends_anywhere_else_has_ended(done_bytes: int) -> None:
+def test_a_wav_that_ends_anywhere_else_has_no_note(done_bytes: int) -> None:
     pcm = PcmStream(source=ByteStream(io.BytesIO().read), format=MONO, has_header=True, done_bytes=done_bytes)
     assert pcm.limit is None
 
 
-def test_bytes_are_counted_for_that(tmp_path: Path) -> None:
+def test_bytes_are_counted_towards_the_size_limit(tmp_path: Path) -> None:
     data = wave(tmp_path, "s16le", 1)
     start = data.index(b"data") + 8
     unknown = io.BytesIO(data[: start - 4] + struct.pack("<I", 2**31) + data[start:])

@@ -1,4 +1,4 @@
-"""Inference from waveforms: the probabilities of evaluation, for audio of every form, or one sentence."""
+"""Inference from waveforms gives the probabilities of evaluation, or an error of one sentence."""
 
 import csv
 import io
@@ -51,7 +51,7 @@ def model(tiny_model: Path) -> Model:
 
 @pytest.fixture(scope="module")
 def half(tiny_experiment: Experiment, model: Model) -> Model:
-    """A model in 16 bits."""
+    """A float16 model."""
     experiment = tiny_experiment.updated({"compression.storage": "float16"})
     network = build_network(experiment.architecture, experiment.front_end, seed=1, storage="float16").train()
     network(torch.randn(8, 1, 16, 40, generator=torch.Generator().manual_seed(0)) * 3)
@@ -59,14 +59,16 @@ def half(tiny_experiment: Experiment, model: Model) -> Model:
 
 
 def chirps(seconds: float, rate_hz: int = RATE_HZ) -> NDArray[np.float32]:
-    """A sound that changes: another half of it has other probabilities."""
+    """Chirps that change halfway, so that the two halves get different probabilities; (samples,), full scale 1."""
     time_s = np.arange(round(seconds * rate_hz)) / rate_hz
     sweep = (time_s * (5 + 10 * (time_s > seconds / 2))) % 1.0
     noise = np.random.default_rng(0).standard_normal(len(time_s))
     return (0.1 * np.sin(2 * np.pi * np.cumsum(500 + 2000 * sweep) / rate_hz) + 0.003 * noise).astype(np.float32)
 
 
-def test_for_clips_of_a_set_it_gives_what_evaluation_writes(model: Model, tiny_csv: Path, tiny_cache: Path) -> None:
+def test_predictions_of_data_set_clips_equal_those_of_evaluation(
+    model: Model, tiny_csv: Path, tiny_cache: Path
+) -> None:
     dataset = open_dataset(
         DataChoice(f"csv:{tiny_csv}"), sample_rate_hz=RATE_HZ, cache=tiny_cache, splits=("valid", "test")
     )
@@ -83,10 +85,10 @@ def test_for_clips_of_a_set_it_gives_what_evaluation_writes(model: Model, tiny_c
             assert said.label == row["scene_label"]
             assert [f"{probability:.9g}" for probability in said.probabilities] == [row[name] for name in said.labels]
             written.append(row[said.label])
-    assert len(written) > 30 and len(set(written)) > 10, "equal answers for all clips would prove little"
+    assert len(written) > 30 and len(set(written)) > 10, "the clips must get different answers"
 
 
-def test_half_networks_too_give_what_evaluation_gives(half: Model, tiny_dataset: Dataset) -> None:
+def test_float16_networks_give_the_probabilities_of_evaluation(half: Model, tiny_dataset: Dataset) -> None:
     evaluator = Evaluator(tiny_dataset, "valid", half.info.experiment.front_end, torch.device("cpu"))
     rows, clips = evaluator.logits(half.network)
     for row, clip in zip(torch.softmax(rows, dim=1).tolist(), clips.tolist(), strict=True):
@@ -95,7 +97,7 @@ def test_half_networks_too_give_what_evaluation_gives(half: Model, tiny_dataset:
 
 @pytest.fixture(scope="module")
 def clips_of_10_s(tmp_path_factory: pytest.TempPathFactory, tiny_cache: Path) -> Dataset:
-    """Four clips in the test fold, at 44.1 kHz; the other folds are there because they must be."""
+    """Four clips in the test fold, at 44.1 kHz; a data set also needs the other folds."""
     folder = tmp_path_factory.mktemp("clips_of_10_s")
     rows = [["filename", "label", "group", "fold"]]
     for number in range(16):
@@ -110,8 +112,10 @@ def clips_of_10_s(tmp_path_factory: pytest.TempPathFactory, tiny_cache: Path) ->
 
 
 @pytest.mark.parametrize("storage", ["int8", "float16"])
-def test_at_real_size_every_gate_is_that_of_evaluation(model: Model, clips_of_10_s: Dataset, storage: Storage) -> None:
-    """Where clips were in a batch, gates came out some 1e-8 apart; of 8 bits that can move a step, and so a label."""
+def test_gates_of_a_full_size_network_equal_those_of_evaluation(
+    model: Model, clips_of_10_s: Dataset, storage: Storage
+) -> None:
+    """In a batch, gates once differed by about 1e-8, which can change an 8-bit value and so a label."""
     experiment = Experiment().updated({"architecture.classes": 2, "compression.storage": storage})
     front_end, mel_bands = experiment.front_end, experiment.front_end.mel_bands
     network = build_network(experiment.architecture, front_end, seed=0, storage=storage).train()
@@ -145,7 +149,7 @@ def test_a_prediction_names_its_labels_best_first(model: Model) -> None:
     assert said.top(2) == pairs[:2] and said.top(99) == pairs
 
 
-def test_arrays_tensors_channels_and_integers_say_the_same(model: Model) -> None:
+def test_arrays_tensors_channels_and_integers_give_the_same_prediction(model: Model) -> None:
     sound = np.rint(chirps(0.6) * 2**15).astype(np.int16)
     expected = model.predict(sound.astype(np.float32) / 2**15, RATE_HZ)
     both = np.stack([2 * sound, np.zeros_like(sound)])
@@ -167,18 +171,18 @@ def test_arrays_tensors_channels_and_integers_say_the_same(model: Model) -> None
 
 
 @pytest.mark.parametrize("rate_hz", [4_000, 11_025, 44_100, 192_000, 7_999])
-def test_other_rates_say_nearly_the_same(model: Model, rate_hz: int) -> None:
+def test_other_sample_rates_give_nearly_the_same_prediction(model: Model, rate_hz: int) -> None:
     time_s = np.arange(round(0.7 * rate_hz)) / rate_hz
-    low = 0.3 * np.sin(2 * np.pi * (300 * time_s + 800 * time_s**2))  # below what any of these rates can hold
+    low = 0.3 * np.sin(2 * np.pi * (300 * time_s + 800 * time_s**2))  # below half of every rate tested
     there = 0.3 * np.sin(2 * np.pi * (300 * np.arange(5600) / 8000 + 800 * (np.arange(5600) / 8000) ** 2))
-    if rate_hz < RATE_HZ / 1.5:  # nothing is above its half rate: compare with what was cut off likewise
+    if rate_hz < RATE_HZ / 1.5:  # this rate loses the highest frequencies: remove them from the reference too
         there = resample_poly(resample_poly(there, 1, 2), 2, 1)
     found, expected = model.predict(low, rate_hz), model.predict(there, RATE_HZ)
     assert np.abs(np.subtract(found.probabilities, expected.probabilities)).sum() < 0.25
 
 
 @pytest.mark.parametrize(("container", "subtype"), [("wav", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS")])
-def test_a_long_file_is_read_in_windows_and_gives_what_its_waveform_gives(
+def test_a_long_file_is_read_in_windows_and_predicted_like_its_waveform(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, container: str, subtype: str
 ) -> None:
     seconds, path = (600.0 if container == "wav" else 47.3), tmp_path / f"long.{container}"
@@ -201,20 +205,20 @@ def test_a_long_file_is_read_in_windows_and_gives_what_its_waveform_gives(
         return
     parts = np.array_split(waveform, len(lengths))
     mean = np.mean([model.predict(part.T, RATE_HZ).probabilities for part in parts], axis=0)
-    np.testing.assert_allclose(said.probabilities, mean, atol=2e-3)  # array_split puts odd samples elsewhere
+    np.testing.assert_allclose(said.probabilities, mean, atol=2e-3)  # array_split cuts up to a sample earlier or later
 
 
 @pytest.mark.parametrize(
     ("seconds", "windows"), [(0.01, 1), (10, 1), (30, 1), (30.1, 3), (36, 4), (600, 60), (3599.9, 360)]
 )
-def test_windows_are_equal_and_leave_nothing_out(seconds: float, windows: int) -> None:
+def test_windows_have_equal_lengths_and_cover_the_file(seconds: float, windows: int) -> None:
     samples = round(seconds * 44_100)
     lengths = list(window_lengths(Header(samples=samples, sample_rate_hz=44_100)))
     assert len(lengths) == windows and sum(lengths) == samples and max(lengths) - min(lengths) <= 1
 
 
-def test_a_header_cannot_make_it_take_memory(tiny_model: Path, tmp_path: Path) -> None:
-    """Headers that claim hours to ages of sound; 1 GiB of address space is there beyond what the model has taken."""
+def test_a_header_cannot_make_it_allocate_much_memory(tiny_model: Path, tmp_path: Path) -> None:
+    """The headers claim hours to ages of sound; only 1 GiB of address space is left once the model is loaded."""
     files = {
         "a.flac": (
             flac_that_counts(2**36 - 1),
@@ -259,7 +263,8 @@ GOOD = np.zeros(4000, np.float32)
 
 
 def in_torchs_steps() -> torch.Tensor:
-    with warnings.catch_warnings(action="ignore"):  # torch will do without such tensors one day
+    """A quantised tensor of torch, (4000 samples,) qint8."""
+    with warnings.catch_warnings(action="ignore"):  # torch warns that these tensors are deprecated
         return torch.quantize_per_tensor(torch.zeros(4000), 0.1, 0, torch.qint8)
 
 
@@ -310,13 +315,13 @@ def in_torchs_steps() -> torch.Tensor:
         (torch.zeros(4000, dtype=torch.int64), 8000, "not torch.int64"),
     ],
 )
-def test_wrong_input_is_one_sentence(model: Model, waveform: Any, rate_hz: Any, part: str) -> None:
+def test_wrong_input_gives_one_sentence(model: Model, waveform: Any, rate_hz: Any, part: str) -> None:
     with pytest.raises(InputError) as caught:
         model.predict(waveform, rate_hz)
     assert part in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_silence_has_probabilities_too(model: Model) -> None:
+def test_silence_is_predicted(model: Model) -> None:
     assert sum(model.predict(GOOD, RATE_HZ).probabilities) == pytest.approx(1)
 
 
@@ -334,6 +339,6 @@ def test_a_file_that_cannot_be_used_is_named(model: Model, tmp_path: Path) -> No
     assert model.predict_file(whole) == model.predict(soundfile.read(whole)[0], RATE_HZ)
 
 
-def test_no_model_file_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_model_file_gives_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"missing\.safetensors"):
         asc.load(tmp_path / "missing.safetensors")

@@ -1,4 +1,4 @@
-"""The sound of a pipe: the same as that of the file, as it comes, whatever the container."""
+"""Sound read from a pipe equals that of the file and arrives while the pipe is read, whatever the container."""
 
 import io
 import struct
@@ -24,7 +24,7 @@ SOUND = (0.3 * np.sin(2763 * TIME_S) * (np.sin(4.4 * TIME_S) > 0) + 0.05 * NOISE
 
 
 class Pipe:
-    """Gives at most `most` bytes at a time, and knows how many it gave."""
+    """Returns at most `most` bytes at a time and counts them."""
 
     def __init__(self, data: bytes, most: int = 600) -> None:
         self._file, self._most = io.BytesIO(data), most
@@ -38,7 +38,7 @@ class Pipe:
 
 
 def encoded(codec: str, container: str, rate_hz: int = RATE_HZ, **options: str) -> bytes:
-    """A file as FFmpeg's own encoders write it into a pipe, where it cannot go back."""
+    """A file as FFmpeg's encoders write it to a pipe, where they cannot seek."""
     parts: list[bytes] = []
 
     class Sink:
@@ -68,6 +68,7 @@ def written(container: str, subtype: str) -> bytes:
 
 
 def heard(data: bytes, most: int = 600) -> tuple[SoundStream, NDArray[np.float32]]:
+    """Read `data` from a pipe; return the stream and its mono sound, (samples,), full scale 1."""
     with open_sound(Pipe(data, most), ASKED) as sound:
         return sound, np.concatenate([np.zeros(0, np.float32), *(block.sound for block in sound.blocks)])
 
@@ -106,13 +107,13 @@ STREAMS: list[tuple[str, Callable[[], bytes], str, float]] = [
 
 
 @pytest.mark.parametrize(("make", "title", "most_late_s"), [each[1:] for each in STREAMS], ids=[s[0] for s in STREAMS])
-def test_a_pipe_gives_its_sound_as_it_comes(make: Callable[[], bytes], title: str, most_late_s: float) -> None:
+def test_a_pipe_gives_its_sound_with_little_delay(make: Callable[[], bytes], title: str, most_late_s: float) -> None:
     data = make()
     pipe, done, blocks = Pipe(data), 0, []
     with open_sound(pipe, ASKED) as sound:
         assert sound.title.endswith(f" Hz, 1 channel, {title}") and sound.limit is None
         for block in sound.blocks:
-            if pipe.given < 0.9 * len(data):  # of the file's end many blocks come at once
+            if pipe.given < 0.9 * len(data):  # at the end of the file many blocks come at once
                 late_s = pipe.given / len(data) * SECONDS - done / sound.sample_rate_hz
                 assert late_s < most_late_s, f"{late_s:.2f} s of sound were read before {done} samples were heard"
             done += len(block)
@@ -125,7 +126,7 @@ def test_a_pipe_gives_its_sound_as_it_comes(make: Callable[[], bytes], title: st
 
 
 def likeness(found: NDArray[np.float32], seconds: float = SECONDS) -> float:
-    """The correlation with what was sent, wherever the codec's delay has put it."""
+    """The correlation of `found`, (samples,), with the sound that was sent, after the codec's delay is removed."""
     most, start, count = 3_000, 10_000, round(seconds * RATE_HZ) - 20_000
     window = SOUND[start : start + 20_000]
     late = int(np.argmax(np.correlate(found[start - most : start + 20_000 + most], window, "valid"))) - most
@@ -163,20 +164,20 @@ def test_stereo_is_the_mean_of_its_channels() -> None:
     ],
     ids=["mp3", "aac", "flac", "webm", "mp4", "ogg", "w64", "ts"],
 )
-def test_a_stream_that_breaks_off_in_the_middle_of_a_frame_ends_there(make: Callable[[], bytes]) -> None:
+def test_a_stream_cut_in_the_middle_of_a_frame_ends_there(make: Callable[[], bytes]) -> None:
     data = make()
     for part in (0.5, 0.5003, 0.73):
         sound, found = heard(data[: round(part * len(data))])
         assert part * SECONDS - 1.5 < len(found) / sound.sample_rate_hz < part * SECONDS + 0.3
 
 
-def test_a_broadcast_that_is_joined_in_the_middle_of_a_frame_is_heard_from_the_next() -> None:
+def test_a_broadcast_joined_in_the_middle_of_a_frame_starts_at_the_next_frame() -> None:
     data = encoded("libmp3lame", "mp3", **WITHOUT_TAG)
     sound, found = heard(data[777:])
     assert "mp3" in sound.title and SECONDS - 0.4 < len(found) / RATE_HZ < SECONDS
 
 
-def test_damage_is_left_out() -> None:
+def test_damaged_frames_are_skipped() -> None:
     data = bytearray(encoded("aac", "adts"))
     data[len(data) // 2 : len(data) // 2 + 300] = b"\x55" * 300
     found = heard(bytes(data))[1]
@@ -197,14 +198,14 @@ def test_damage_is_left_out() -> None:
         (b"RIFF\x00\x00\x00\x00AVI LIST", "cannot be used"),
     ],
 )
-def test_what_cannot_be_heard_is_one_sentence(data: bytes, part: str) -> None:
+def test_an_unreadable_stream_gives_one_sentence(data: bytes, part: str) -> None:
     for most in (1, 2**16):
         with pytest.raises(InputError) as caught:
             heard(data, most)
         assert part in str(caught.value) and "WAV or raw PCM" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_an_mp4_with_its_index_at_the_end_is_one_sentence(tmp_path: Path) -> None:
+def test_an_mp4_with_its_index_at_the_end_gives_one_sentence(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.m4a"), "w", format="ipod") as output:
         stream = output.add_stream("aac", rate=RATE_HZ, layout="mono")
         frame = av.AudioFrame.from_ndarray(SOUND[None, :44_100], format="fltp", layout="mono")
@@ -217,20 +218,20 @@ def test_an_mp4_with_its_index_at_the_end_is_one_sentence(tmp_path: Path) -> Non
         heard((tmp_path / "a.m4a").read_bytes())
 
 
-def test_a_wav_of_an_unknown_codec_names_it() -> None:
+def test_a_wav_of_an_unknown_codec_is_refused() -> None:
     data = written("WAV", "PCM_16")
     with pytest.raises(InputError, match="the stream cannot be used"):
         heard(data[:20] + struct.pack("<H", 0x7777) + data[22:])
 
 
-def test_a_rate_that_is_none_of_sound_is_refused() -> None:
+def test_a_sample_rate_out_of_range_is_refused() -> None:
     file = io.BytesIO()
     soundfile.write(file, SOUND[:4_000], 50, format="WAV", subtype="ALAW")
     with pytest.raises(InputError, match="the rate must lie within"):
         heard(file.getvalue())
 
 
-def test_samples_that_are_no_numbers_are_one_sentence() -> None:
+def test_samples_that_are_not_finite_give_one_sentence() -> None:
     file = io.BytesIO()
     soundfile.write(file, np.full(9_000, np.nan), RATE_HZ, format="AU", subtype="FLOAT")
     with pytest.raises(InputError, match="not finite: it has NaN"):

@@ -1,4 +1,4 @@
-"""The stream: close to `predict` on its window, at a cost that does not depend on the window."""
+"""Streaming is close to `predict` on the window, and its cost does not depend on the window's length."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ def model(tiny_model: Path) -> Model:
 
 @pytest.fixture(scope="module")
 def half(tiny_experiment: Experiment, model: Model) -> Model:
-    """A model in 16 bits, with more blocks and strides that come late."""
+    """A float16 model with more blocks than the tiny one, and with strides in its late blocks."""
     changes = {
         "compression.storage": "float16",
         "architecture.depths": [2, 2],
@@ -49,7 +49,7 @@ def half(tiny_experiment: Experiment, model: Model) -> Model:
 
 
 def scene(label: str, seed: int, seconds: float = 10.0) -> NDArray[np.float32]:
-    """Chirps of a class as the tiny set has them, that come and go in noise whose level and colour drift."""
+    """Chirps of a class of the tiny set that come and go in drifting noise; (samples,), full scale 1."""
     random = np.random.default_rng([LABELS.index(label), seed])
     time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     phase = (time_s * (12.0 if label.endswith("fast") else 5.0) + random.random()) % 1.0
@@ -63,26 +63,27 @@ def scene(label: str, seed: int, seconds: float = 10.0) -> NDArray[np.float32]:
 
 
 def noise(seed: int, seconds: float) -> NDArray[np.float32]:
+    """White noise of standard deviation 0.1, (samples,), full scale 1."""
     return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * RATE_HZ)).astype(np.float32)
 
 
 def apart(one: Prediction, other: Prediction) -> float:
-    """Total variation: 0 where all probabilities are equal, 1 where they have none in common."""
+    """Total variation distance: 0 for equal probabilities, 1 for disjoint ones."""
     return float(np.abs(np.subtract(one.probabilities, other.probabilities)).sum() / 2)
 
 
 def from_predict(heard: Heard, sound: NDArray[np.float32], model: Model, window_s: float = 10.0) -> float:
-    """How far apart the stream and `predict` are on the window."""
+    """Total variation distance between the stream and `predict` on the window; `sound` is (samples,)."""
     stop = round(heard.time_s * RATE_HZ)
     window = sound[max(0, stop - round(window_s * RATE_HZ)) : stop]
     return apart(heard.prediction, model.predict(window, RATE_HZ))
 
 
 def test_on_40_scenes_it_agrees_with_predict_on_the_window(model: Model) -> None:
-    """Measured: 39 labels of 40, probabilities 0.025 apart on average and 0.12 at most; two scenes are 0.27 apart.
+    """Measured: 39 of 40 labels agree; the mean distance is 0.025, the largest 0.12. Two scenes are 0.27 apart.
 
-    Where old pieces are never run again it is 0.070 on average, with gates of each run alone 0.050, and 0.032 where
-    the newest pieces are not run again.
+    The mean is 0.070 if old pieces are never run again, 0.050 if each run uses only its own gates, and 0.032 if the
+    newest pieces are not run again.
     """
     scenes = [scene(label, seed) for label in LABELS for seed in range(10)]
     said = [Follower(model, RATE_HZ).feed(sound)[-1] for sound in scenes]
@@ -96,7 +97,7 @@ def test_on_40_scenes_it_agrees_with_predict_on_the_window(model: Model) -> None
 
 @pytest.mark.parametrize("every_s", [1.0, 0.25])
 def test_pieces_are_seamless(half: Model, monkeypatch: pytest.MonkeyPatch, every_s: float) -> None:
-    """With gates that are given, and a mean that stays, all pieces together are one run over the whole stream."""
+    """With fixed gates and a constant mean, the pieces together equal one run over the whole stream."""
     sound = np.tile(scene("up_slow", 5, 2.0), 15)
     network = half.network
     poolings = {gate.name: lambda x: torch.ones(1, x.shape[1]) for gate in network.topology.gates}
@@ -112,22 +113,22 @@ def test_pieces_are_seamless(half: Model, monkeypatch: pytest.MonkeyPatch, every
 
 
 @pytest.mark.parametrize("every_s", [0.3, 1.0, 2.0])
-def test_the_first_step_is_predict(model: Model, half: Model, every_s: float) -> None:
+def test_the_first_step_equals_predict(model: Model, half: Model, every_s: float) -> None:
     sound = scene("up_fast", 1, 2.0)
     for any_model in (model, half):
         heard = Follower(any_model, RATE_HZ, window_s=5 * every_s, every_s=every_s).feed(sound)[0]
         assert heard.time_s == every_s and from_predict(heard, sound, any_model) < 1e-6
 
 
-def test_a_sound_that_stays_gives_what_predict_gives(model: Model, half: Model) -> None:
+def test_a_steady_sound_gives_what_predict_gives(model: Model, half: Model) -> None:
     sound = noise(0, 30)
     for any_model in (model, half):
         for heard in Follower(any_model, RATE_HZ).feed(sound)[9:]:
             assert from_predict(heard, sound, any_model) < 0.01
 
 
-def test_a_sound_that_comes_again_gives_the_same_again(model: Model, half: Model) -> None:
-    """Sums are added and taken off in each of 100 steps, and nothing adds up."""
+def test_a_repeated_sound_gives_the_same_prediction_again(model: Model, half: Model) -> None:
+    """Each of 100 steps adds to running sums and subtracts from them; rounding errors must not accumulate."""
     sound = np.tile(scene("down_slow", 2, 2.0), 50)
     for any_model in (model, half):
         said = Follower(any_model, RATE_HZ, window_s=4.0).feed(sound)
@@ -135,7 +136,7 @@ def test_a_sound_that_comes_again_gives_the_same_again(model: Model, half: Model
 
 
 def test_what_was_heard_before_is_forgotten(model: Model, half: Model) -> None:
-    """Measured: 0.4 apart where the window has just left two very different pasts, 0.05 three seconds later, then 0."""
+    """Measured: 0.4 apart when two very different pasts have just left the window, 0.05 after 3 s more, then 0."""
     after = scene("up_slow", 3, 30)
     loud, silent = np.concatenate([noise(1, 12), after]), np.concatenate([np.zeros(12 * RATE_HZ, np.float32), after])
     for any_model in (model, half):
@@ -146,7 +147,7 @@ def test_what_was_heard_before_is_forgotten(model: Model, half: Model) -> None:
 
 @pytest.mark.parametrize("chunk", [100, 7_919, 100_000])
 def test_silence_and_channels_that_cancel_are_noted_while_they_fill_the_window(model: Model, chunk: int) -> None:
-    """Two seconds each of one sound, silence, opposite phase, and one sound; windows of a second, said twice in it."""
+    """The sound is 2 s each of a scene, silence, opposite phase and the scene; 1 s windows, a prediction every 0.5 s."""
     one, zeros = scene("up_slow", 1, 2.0), np.zeros(2 * RATE_HZ, np.float32)
     sound, loudest = np.concatenate([one, zeros, zeros, one]), np.abs(np.concatenate([one, zeros, one, one]))
     follower = Follower(model, RATE_HZ, window_s=1.0, every_s=0.5)
@@ -162,7 +163,7 @@ def test_silence_and_channels_that_cancel_are_noted_while_they_fill_the_window(m
 
 
 @pytest.mark.parametrize("chunk", [1_000, 7_919, 100_000])
-def test_pieces_of_any_size_say_exactly_the_same(model: Model, chunk: int) -> None:
+def test_pieces_of_any_size_give_exactly_the_same_predictions(model: Model, chunk: int) -> None:
     sound = scene("up_slow", 1, 4.5)
     whole = Follower(model, RATE_HZ, window_s=3.0, every_s=0.5).feed(sound)
     follower = Follower(model, RATE_HZ, window_s=3.0, every_s=0.5)
@@ -172,10 +173,10 @@ def test_pieces_of_any_size_say_exactly_the_same(model: Model, chunk: int) -> No
     assert follower.heard_s == 4.5
 
 
-def test_the_frames_that_the_network_sees_do_not_depend_on_the_window(
+def test_the_number_of_frames_run_does_not_depend_on_the_window(
     model: Model, half: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three runs in every second, of what is new and of two old pieces; each begins on the grid of the strides."""
+    """Each second has three runs: the new frames and two old pieces. Each starts at a multiple of the stride."""
     for any_model in (model, half):
         seen: list[int] = []
         last_map = any_model.network.last_map
@@ -201,7 +202,7 @@ def test_the_frames_that_the_network_sees_do_not_depend_on_the_window(
         assert 400 <= sum(counts[60][:3]) < 400 + 5 * reach + 3 * stride
 
 
-def test_the_network_reaches_as_far_as_is_said() -> None:
+def test_the_network_depends_on_reach_frames_and_no_further() -> None:
     architecture = Architecture(
         widths=(8, 8),
         depths=(2, 1),
@@ -222,7 +223,7 @@ def test_the_network_reaches_as_far_as_is_said() -> None:
         changed = log_mel[:1].clone()
         changed[..., 120 + offset] += 10
         assert bool((net.last_map(changed, fixed)[..., column] != whole[..., column]).any()) is depends
-    assert describe(Architecture(), 128).reach_frames == 62, "that of the reference, in docs"
+    assert describe(Architecture(), 128).reach_frames == 62, "docs quote this for the reference"
 
 
 @pytest.mark.parametrize(
@@ -240,13 +241,13 @@ def test_the_network_reaches_as_far_as_is_said() -> None:
         (10.0, float("inf"), "at least 0.1 s"),
     ],
 )
-def test_a_wrong_window_is_one_sentence(model: Model, window_s: float, every_s: float, part: str) -> None:
+def test_a_wrong_window_gives_one_sentence(model: Model, window_s: float, every_s: float, part: str) -> None:
     with pytest.raises(InputError) as caught:
         Follower(model, RATE_HZ, window_s=window_s, every_s=every_s)
     assert part in str(caught.value)
 
 
-def test_a_window_below_the_stride_is_refused(model: Model) -> None:
+def test_a_window_shorter_than_one_stride_is_refused(model: Model) -> None:
     changes = {"architecture.time_strides": [8, 4]}
     experiment = model.info.experiment.updated(changes)
     coarse = Model(empty(experiment), replace(model.info, experiment=experiment))

@@ -1,4 +1,4 @@
-"""A bucket against moto's S3 server, which we did not write; what boto3 sees there is the truth."""
+"""Buckets on moto's S3 server; boto3, which is not our code, checks what was stored."""
 
 import subprocess
 import sys
@@ -32,20 +32,20 @@ def uri(object_store: Any) -> str:
 
 @pytest.fixture
 def bucket(uri: str, request: pytest.FixtureRequest) -> Bucket:
-    """A folder of this test's own."""
+    """A folder for this test alone."""
     found = bucket_of(uri)
     assert found is not None
     return found.at("a b", request.node.name.partition("[")[0])
 
 
 def objects(object_store: Any, prefix: str) -> dict[str, int]:
-    """Objects with bytes in them, as boto3 lists them; pyarrow leaves empty ones in the place of folders."""
+    """Sizes in bytes of all objects that are not empty, as boto3 lists them; pyarrow stores empty ones for folders."""
     client = boto3.client("s3", endpoint_url=object_store.endpoint, region_name="us-east-1")
     found = client.list_objects_v2(Bucket="things", Prefix=prefix).get("Contents", [])
     return {each["Key"]: each["Size"] for each in found if each["Size"]}
 
 
-def test_what_is_put_is_there_for_others_and_comes_back(bucket: Bucket, object_store: Any) -> None:
+def test_objects_can_be_written_read_listed_and_removed(bucket: Bucket, object_store: Any) -> None:
     bucket.put("one", b"1" * 10)
     bucket.put("deep/er/two", b"2" * 12_000_000)  # more than pyarrow sends in one piece
     bucket.put("one", b"one")
@@ -63,7 +63,7 @@ def test_what_is_put_is_there_for_others_and_comes_back(bucket: Bucket, object_s
     assert objects(object_store, base) == {} == bucket.sizes()
 
 
-def test_a_bucket_that_can_be_written_is_left_as_it_was(bucket: Bucket, object_store: Any) -> None:
+def test_checking_that_a_bucket_can_be_written_leaves_nothing_in_it(bucket: Bucket, object_store: Any) -> None:
     bucket.check()
     assert objects(object_store, bucket.prefix) == {} == bucket.sizes()
 
@@ -72,18 +72,18 @@ def test_other_servers_are_named_in_the_uri_or_by_the_environment(
     uri: str, object_store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert bucket_of(uri) == Bucket(bucket="things", endpoint=object_store.endpoint)
-    assert bucket_of("s3://things/x/") == Bucket(bucket="things", prefix="x"), "without either it is AWS's own"
+    assert bucket_of("s3://things/x/") == Bucket(bucket="things", prefix="x"), "without either, the server is AWS"
     monkeypatch.setenv("AWS_ENDPOINT_URL", object_store.endpoint)
     by_variable = bucket_of("s3://things/x?region=eu-west-1")
     assert by_variable == Bucket(bucket="things", prefix="x", region="eu-west-1", endpoint=object_store.endpoint)
     monkeypatch.delenv("AWS_ENDPOINT_URL")
-    by_variable.check()  # the address is whole: it needs no environment on other machines
+    by_variable.check()  # the address is complete, so other machines need no environment variable
 
 
-def test_folders_are_no_buckets(tmp_path: Path) -> None:
+def test_folders_are_not_buckets(tmp_path: Path) -> None:
     for folder in ("runs", "s3", "./a", "/mnt/share/runs", str(tmp_path), tmp_path):
         assert bucket_of(folder) is None and not is_remote(folder) and runs_folder(folder) == Path(folder)
-    assert runs_folder("s3://things/x") == Path("runs"), "where the working copies lie"
+    assert runs_folder("s3://things/x") == Path("runs"), "working copies are in ./runs"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_folders_are_no_buckets(tmp_path: Path) -> None:
     + ["s3://things/x?endpoint_override=ftp://h", "s3://things/x?endpoint_override=http://", "http://things/x"]
     + ["s3://[", "s3://things/x?endpoint_override=[", "s3://things/x?endpoint_override=host:port"],
 )
-def test_what_is_no_bucket_is_refused_in_a_sentence(storage: str) -> None:
+def test_an_invalid_bucket_address_is_refused_in_one_sentence(storage: str) -> None:
     with pytest.raises(InputError, match="--storage") as refused:
         bucket_of(storage)
     assert "\n" not in str(refused.value)
@@ -110,7 +110,7 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(storage: str) -> None
     assert "hush" not in str(refused.value)
 
 
-def test_a_bucket_that_is_not_there_or_refuses_is_named(bucket: Bucket, object_store: Any) -> None:
+def test_a_missing_bucket_or_one_that_denies_access_is_named(bucket: Bucket, object_store: Any) -> None:
     absent = Bucket(bucket="absent", endpoint=object_store.endpoint)
     with pytest.raises(StorageError, match="s3://absent cannot be written .NO_SUCH_BUCKET.*make the bucket first"):
         absent.check()
@@ -121,12 +121,12 @@ def test_a_bucket_that_is_not_there_or_refuses_is_named(bucket: Bucket, object_s
         tries: list[None] = []
         with pytest.raises(StorageRefused, match="cannot be read .*credentials may"):
             patiently(lambda: (tries.append(None), bucket.get("one")), limit_s=600)
-        assert len(tries) == 1, "waiting does not mend it"
+        assert len(tries) == 1, "a refusal must not be retried"
     finally:
         requests.post(f"{object_store.endpoint}/moto-api/reset-auth", data=b"inf", timeout=PATIENCE_S)
 
 
-def test_an_outage_is_waited_for(bucket: Bucket, object_store: Any) -> None:
+def test_patiently_waits_for_the_end_of_an_outage(bucket: Bucket, object_store: Any) -> None:
     bucket.put("kept", b"1")
     object_store.stop()
     tried = threading.Event()
@@ -154,7 +154,7 @@ def test_pyarrow_is_not_imported_for_a_folder() -> None:
     assert "asc.runs.bucket" in loaded and not {"pyarrow", "numpy", "torch"} & set(loaded)
 
 
-def test_a_new_run_is_checked_and_not_made(tmp_path: Path, object_store: Any) -> None:
+def test_checking_a_new_run_does_not_create_it(tmp_path: Path, object_store: Any) -> None:
     check_new_run(tmp_path / "runs", "first")
     assert not list(tmp_path.iterdir())
     (tmp_path / "runs" / "first").mkdir(parents=True)

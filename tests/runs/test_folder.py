@@ -1,3 +1,5 @@
+"""The folder of a run: creating it, finding it, and publishing its best model."""
+
 import re
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from asc.runs import folder as runs
 from asc.runs.model_card import Origin, model_card
 
 
-def test_a_new_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_a_new_run_gets_a_new_folder(tmp_path: Path) -> None:
     folder = runs.new_run_folder(tmp_path / "runs", "first")
     assert folder == tmp_path / "runs" / "first" and folder.is_dir()
     assert runs.new_run_folder(tmp_path / "runs", "first") == folder, "a folder without a journal never became a run"
@@ -29,7 +31,7 @@ def test_a_new_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "../a", "/a", "a/"])
-def test_a_name_is_a_plain_folder_name(tmp_path: Path, name: str) -> None:
+def test_a_name_must_be_a_plain_folder_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="give a plain folder name"):
         runs.new_run_folder(tmp_path / "runs", name)
     assert not (tmp_path / "runs").exists()
@@ -43,7 +45,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         runs.new_run_folder(tmp_path, "x" * 300)
 
 
-def test_the_runs_that_there_are_are_named(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_run_lists_the_existing_ones(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no run other: there are none yet"):
         runs.run_folder(tmp_path / "runs", "other")
     for name in ("b", "a"):
@@ -53,7 +55,7 @@ def test_the_runs_that_there_are_are_named(tmp_path: Path) -> None:
         runs.run_folder(tmp_path / "runs", "no_run")
 
 
-def test_publishing_puts_the_model_and_its_config_into_best(tmp_path: Path, tiny_experiment: Experiment) -> None:
+def test_publishing_copies_the_model_and_its_config_to_best(tmp_path: Path, tiny_experiment: Experiment) -> None:
     network = build_network(tiny_experiment.architecture, tiny_experiment.front_end, seed=0).train()
     network(torch.randn(4, 1, 16, 40, generator=torch.Generator().manual_seed(0)))
     rows = (GroupFigures(name="a", clips=1, log_loss=1.0, accuracy=0.5),)
@@ -83,10 +85,10 @@ def test_publishing_puts_the_model_and_its_config_into_best(tmp_path: Path, tiny
     model.write_bytes(b"damaged")
     with pytest.raises(InputError):
         runs.publish(tmp_path, model)
-    assert load_model(best / "model.safetensors")[1] == info, "what was published stays"
+    assert load_model(best / "model.safetensors")[1] == info, "the published model must stay"
 
 
 def test_the_commit_is_a_commit_or_none() -> None:
-    """Where there is no commit yet, git prints the word HEAD; that is no commit."""
+    """In a repository without commits git prints the word HEAD, which is not a commit."""
     commit = runs.git_commit()
     assert commit is None or re.fullmatch("[0-9a-f]{40}", commit)

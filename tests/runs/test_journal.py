@@ -1,3 +1,5 @@
+"""The journal of a run: writing, reading and locking it, surviving damage, and folding it into trials."""
+
 import dataclasses
 import json
 import math
@@ -106,7 +108,7 @@ def test_every_event_round_trips(path: Path) -> None:
     again.close()
 
 
-def test_reading_goes_on_from_any_entry(path: Path) -> None:
+def test_reading_can_start_after_any_entry(path: Path) -> None:
     entries = write(path, *EVENTS)
     for number, entry in enumerate(entries, start=1):
         assert list(read_journal(path, entry.end_offset)) == entries[number:]
@@ -114,7 +116,7 @@ def test_reading_goes_on_from_any_entry(path: Path) -> None:
     assert read_start(path) == entries[0]
 
 
-def test_listeners_hear_an_entry_that_is_on_disk(path: Path) -> None:
+def test_listeners_are_called_once_the_entry_is_on_disk(path: Path) -> None:
     journal = Journal(path)
     heard: list[tuple[Entry, int]] = []
     journal.listeners.append(lambda entry: heard.append((entry, len(read_journal(path)))))
@@ -124,7 +126,7 @@ def test_listeners_hear_an_entry_that_is_on_disk(path: Path) -> None:
     assert journal.entries == entries
 
 
-def test_a_half_written_last_line_is_dropped_wherever_it_was_cut(path: Path) -> None:
+def test_an_incomplete_last_line_is_dropped_wherever_it_was_cut(path: Path) -> None:
     entries = write(path, STARTED, asked("t000"), epoch("t000", 1))
     whole = path.read_bytes()
     for size in range(entries[1].end_offset, len(whole)):
@@ -138,7 +140,7 @@ def test_a_half_written_last_line_is_dropped_wherever_it_was_cut(path: Path) -> 
         assert entry.end_offset == path.stat().st_size
 
 
-def test_a_half_written_first_line_leaves_an_empty_journal(path: Path) -> None:
+def test_an_incomplete_first_line_leaves_an_empty_journal(path: Path) -> None:
     write(path, STARTED)
     path.write_bytes(path.read_bytes()[:-1])
     journal = Journal(path)
@@ -167,7 +169,7 @@ def test_a_half_written_first_line_leaves_an_empty_journal(path: Path) -> None:
         b'{"event": "RunEnded"\x00\x85\x0b\x0c\r\r',
     ],
 )
-def test_a_damaged_line_in_the_middle_is_named_and_nothing_is_cut_off(path: Path, damage: bytes) -> None:
+def test_a_damaged_line_in_the_middle_is_named_and_the_file_is_not_changed(path: Path, damage: bytes) -> None:
     entries = write(path, STARTED, asked("t000"))
     first, second, _ = path.read_bytes().split(b"\n")
     damaged = b"\n".join((first, damage, second, b""))
@@ -183,7 +185,7 @@ def test_a_damaged_line_in_the_middle_is_named_and_nothing_is_cut_off(path: Path
     Journal(path).close()
 
 
-def test_a_journal_that_is_not_there(path: Path, tmp_path: Path) -> None:
+def test_a_missing_journal_cannot_be_read(path: Path, tmp_path: Path) -> None:
     for wrong in (path, tmp_path):
         with pytest.raises(InputError, match="cannot be read"):
             read_journal(wrong)
@@ -199,7 +201,7 @@ def test_numbers_that_are_not_finite_are_refused_and_nothing_is_written(path: Pa
     assert list(read_journal(path)) == journal.entries == entries
 
 
-def test_a_second_opener_is_refused_until_the_first_has_closed(path: Path) -> None:
+def test_a_journal_cannot_be_opened_again_until_it_is_closed(path: Path) -> None:
     first = Journal(path)
     first.append(STARTED)
     with pytest.raises(InputError, match=r"journal.jsonl is in use: another process is running run; wait for it"):
@@ -222,7 +224,7 @@ sys.stdin.read()
 """
 
 
-def test_a_killed_holder_lets_go(path: Path) -> None:
+def test_killing_a_process_releases_its_journal(path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(path)]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -240,7 +242,7 @@ def test_a_killed_holder_lets_go(path: Path) -> None:
 
 
 @pytest.mark.parametrize("room", [0, 1, 40])
-def test_a_full_disk_keeps_what_was_written(
+def test_a_full_disk_leaves_the_journal_intact(
     path: Path, room: int, file_size_limit: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     journal = Journal(path)
@@ -254,7 +256,7 @@ def test_a_full_disk_keeps_what_was_written(
             assert journal.entries == entries
     entries.append(journal.append(epoch("t000", 2)))
     journal.close()
-    assert list(read_journal(path)) == entries, "with room again, the journal goes on with a clean line"
+    assert list(read_journal(path)) == entries, "once there is space, the journal continues on a new line"
     assert path.stat().st_size == entries[-1].end_offset
 
 
@@ -287,7 +289,7 @@ def test_a_journal_folds_into_trials(path: Path) -> None:
     assert record.ended is None and record.resumed == [RunResumed(settings={"trials": 9})]
 
 
-def test_completed_trials_come_best_first_and_the_earlier_one_where_equal(path: Path) -> None:
+def test_completed_trials_are_sorted_by_log_loss_then_by_number(path: Path) -> None:
     names = ["t999", "t1000", "t1001", "t1002"]
     stopped = TrialEnded(trial="t1002", outcome="stopped", epochs=1, seconds=1.0)
     entries = write(
@@ -307,7 +309,7 @@ def test_completed_trials_come_best_first_and_the_earlier_one_where_equal(path: 
         ([STARTED, RungReached(trial="t7", epoch=1, log_loss=1.0, stopped=False)], "never asked trial t7"),
     ],
 )
-def test_a_journal_that_makes_no_run_is_refused(events: list[Event], sentence: str) -> None:
+def test_an_inconsistent_journal_is_refused(events: list[Event], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         fold([Entry(time_s=0.0, event=event, end_offset=0) for event in events])
 

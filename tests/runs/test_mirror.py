@@ -1,4 +1,4 @@
-"""A run's folder and its mirror in a bucket of moto's S3 server: what is there when a run or the server dies."""
+"""A run's folder and its mirror in a bucket on moto's S3 server, also after the run or the server dies."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ def uri(object_store: Any) -> str:
 
 @pytest.fixture
 def storage(uri: str, request: pytest.FixtureRequest) -> str:
-    """A storage of this test's own."""
+    """A storage address for this test alone."""
     return uri.replace("?", f"/{request.node.name}?")
 
 
@@ -75,7 +75,7 @@ def epoch(trial: str, number: int) -> EpochDone:
 
 
 def upload_checkpoints(bucket: Bucket, trial: str, *more: str) -> None:
-    """What a worker does."""
+    """Upload what a worker uploads."""
     for name in (*CHECKPOINTS, *more):
         bucket.put(f"trials/{trial}/{name}", b"x")
 
@@ -83,15 +83,15 @@ def upload_checkpoints(bucket: Bucket, trial: str, *more: str) -> None:
 def wait_for(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not holds():
-        assert time.monotonic() < deadline, "it did not come"
+        assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.02)
 
 
-def test_a_run_is_mirrored_while_it_goes_and_checkpoints_go_once_the_bucket_knows_of_the_end(
+def test_a_running_search_is_mirrored_and_checkpoints_of_ended_trials_are_removed(
     journal: Journal, storage: str, bucket: Bucket
 ) -> None:
     folder, said = journal.path.parent, []
-    upload_checkpoints(bucket, "t007")  # of a trial that was asked in a life of the run that was lost
+    upload_checkpoints(bucket, "t007")  # of a trial that this journal does not know, as its entries were lost
     with mirrored(journal, said.append):
         assert bucket.get(JOURNAL) == journal.path.read_bytes()
         assert not any("t007" in name for name in bucket.sizes())
@@ -101,9 +101,11 @@ def test_a_run_is_mirrored_while_it_goes_and_checkpoints_go_once_the_bucket_know
         journal.append(ended("t000"))
         wait_for(lambda: "trials/t000/last.safetensors" not in bucket.sizes())
         there = bucket.get(JOURNAL)
-        assert there is not None and b"TrialEnded" in there, "first the end, then the checkpoints"
+        assert there is not None and b"TrialEnded" in there, (
+            "the journal must be uploaded before checkpoints are removed"
+        )
         journal.append(ended("t001", "stopped"))
-        bucket.put("trials/t000/last.safetensors", b"late")  # by a worker that was not told in time
+        bucket.put("trials/t000/last.safetensors", b"late")  # by a worker that learnt of the end too late
         (folder / "best").mkdir()
         for name in (
             "best/model.safetensors",
@@ -124,7 +126,7 @@ def test_a_run_is_mirrored_while_it_goes_and_checkpoints_go_once_the_bucket_know
     }
 
 
-def test_a_trainings_best_is_never_older_than_its_last_and_both_go_with_it(
+def test_the_best_checkpoint_is_uploaded_before_the_last_and_both_are_removed_with_the_local_ones(
     journal: Journal, storage: str, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = journal.path.parent
@@ -142,13 +144,15 @@ def test_a_trainings_best_is_never_older_than_its_last_and_both_go_with_it(
         assert order == ["best.safetensors", "last.safetensors", JOURNAL]
         journal.append(asked("t000"))
         wait_for(lambda: order.count(JOURNAL) == 2)
-        assert len(order) == 4, "what did not change is not sent again"
+        assert len(order) == 4, "unchanged files must not be sent again"
         for name in CHECKPOINTS:
             (folder / name).unlink()
     assert set(bucket.sizes()) == {JOURNAL}
 
 
-def test_an_outage_is_survived_and_told_once(journal: Journal, storage: str, bucket: Bucket, object_store: Any) -> None:
+def test_an_outage_is_survived_and_reported_once(
+    journal: Journal, storage: str, bucket: Bucket, object_store: Any
+) -> None:
     said: list[str] = []
     told = threading.Event()
 
@@ -166,7 +170,7 @@ def test_an_outage_is_survived_and_told_once(journal: Journal, storage: str, buc
     assert len(said) == 1 and "NETWORK_CONNECTION" in said[0] and "the run goes on" in said[0]
 
 
-def test_what_an_outage_kept_is_said_and_sent_later(
+def test_files_missed_in_an_outage_are_reported_and_sent_later(
     journal: Journal, storage: str, bucket: Bucket, object_store: Any
 ) -> None:
     said: list[str] = []
@@ -179,7 +183,7 @@ def test_what_an_outage_kept_is_said_and_sent_later(
         journal.append(asked("t000"))
         wait_for(lambda: bool(said))
         left = mirror.close(drain_s=0.1)
-        # Its last request must not reach the server that is back, beside the next mirror's.
+        # Its last request must not reach the restarted server together with those of the next mirror.
         mirror._thread.join(PATIENCE_S)
     finally:
         object_store.start()
@@ -190,7 +194,7 @@ def test_what_an_outage_kept_is_said_and_sent_later(
     assert bucket.get(JOURNAL) == journal.path.read_bytes() and bucket.get("leaderboard.csv") == b"x"
 
 
-def test_on_another_machine_the_run_is_taken_from_the_bucket(
+def test_on_another_machine_the_run_is_downloaded_from_the_bucket(
     journal: Journal, storage: str, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = journal.path.parent
@@ -210,9 +214,7 @@ def test_on_another_machine_the_run_is_taken_from_the_bucket(
     assert len(Journal(Path("runs/night") / JOURNAL).entries) == 2
 
 
-def test_the_longer_of_two_journals_wins_where_one_goes_on_from_the_other(
-    journal: Journal, storage: str, bucket: Bucket
-) -> None:
+def test_the_longer_journal_wins_if_it_continues_the_other(journal: Journal, storage: str, bucket: Bucket) -> None:
     with mirrored(journal, print):
         journal.append(asked("t000"))
     journal.append(asked("t001"))
@@ -221,19 +223,19 @@ def test_the_longer_of_two_journals_wins_where_one_goes_on_from_the_other(
         run_folder(storage, "night")
     journal.close()
     assert journal.path == run_folder(storage, "night") / JOURNAL
-    assert journal.path.read_bytes() == whole, "this machine's is ahead"
+    assert journal.path.read_bytes() == whole, "this machine's journal is longer"
     bucket.put(JOURNAL, whole)
     lines = whole.splitlines(keepends=True)
-    journal.path.write_bytes(lines[0] + lines[1][:9])  # half-written when its machine died
+    journal.path.write_bytes(lines[0] + lines[1][:9])  # cut off when its machine died
     run_folder(storage, "night")
-    assert journal.path.read_bytes() == whole, "the bucket's is ahead"
+    assert journal.path.read_bytes() == whole, "the bucket's journal is longer"
     journal.path.write_bytes(lines[0] + lines[2])
     with pytest.raises(InputError, match="hold different runs of one name.*move away"):
         run_folder(storage, "night")
     assert journal.path.read_bytes() == lines[0] + lines[2]
 
 
-def test_a_name_that_the_bucket_has_is_taken(journal: Journal, storage: str, bucket: Bucket) -> None:
+def test_a_run_name_in_the_bucket_cannot_be_used_again(journal: Journal, storage: str, bucket: Bucket) -> None:
     with mirrored(journal, print):
         pass
     journal.path.unlink()
@@ -246,15 +248,13 @@ def test_a_name_that_the_bucket_has_is_taken(journal: Journal, storage: str, buc
     second.close()
 
 
-def test_a_bucket_that_is_not_there_is_refused_before_anything_is_done(object_store: Any) -> None:
+def test_a_missing_bucket_is_refused_before_anything_is_done(object_store: Any) -> None:
     storage = f"s3://nowhere/x?endpoint_override={object_store.endpoint}"
     with pytest.raises(StorageError, match="make the bucket first"):
         check_storage(storage)
 
 
-def test_of_two_processes_that_write_one_run_the_one_that_finds_the_others_journal_ends(
-    journal: Journal, storage: str, bucket: Bucket
-) -> None:
+def test_a_process_stops_if_another_one_writes_the_same_run(journal: Journal, storage: str, bucket: Bucket) -> None:
     said: list[str] = []
     with pytest.raises(KeyboardInterrupt), mirrored(journal, said.append):
         there = bucket.get(JOURNAL)
@@ -263,5 +263,5 @@ def test_of_two_processes_that_write_one_run_the_one_that_finds_the_others_journ
         journal.append(asked("t000"))
         wait_for(lambda: False)
     assert "written by another process" in said[0]
-    assert bucket.get(JOURNAL) == there + b"of another process\n", "and leaves it alone"
+    assert bucket.get(JOURNAL) == there + b"of another process\n", "the other journal must not be overwritten"
     assert len(fold(read_journal(journal.path)).trials) == 1

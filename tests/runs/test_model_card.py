@@ -1,4 +1,4 @@
-"""The page that goes with a model file: every figure with its interval, and all that must be said beside it."""
+"""The model card: every figure with its interval, and the caveats that belong to it."""
 
 import re
 from dataclasses import replace
@@ -45,7 +45,7 @@ def figures(names: list[str]) -> tuple[GroupFigures, ...]:
 
 @pytest.fixture
 def info() -> ModelInfo:
-    """As of the report's system on the largest set: ten scenes, six devices."""
+    """A model like that of the seed's technical report on the largest set: ten scenes, six devices."""
     return ModelInfo(
         experiment=Experiment(),
         labels=tuple(SCENES),
@@ -77,7 +77,7 @@ ORIGIN = Origin(run="night", kind="search", completed=37, budget_kb=128, rule="d
 
 
 def tables(text: str) -> dict[str, dict[str, list[str]]]:
-    """Heading -> first cell -> the other cells, of every table; all its rows have as many cells as its head."""
+    """Heading -> first cell -> other cells of every table; checks that all rows have as many cells as the header."""
     found: dict[str, dict[str, list[str]]] = {}
     for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
         heading, *lines = section.splitlines()
@@ -88,7 +88,7 @@ def tables(text: str) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def test_every_figure_stands_with_its_interval_and_by_class_and_device(info: ModelInfo) -> None:
+def test_figures_have_intervals_and_are_given_per_class_and_device(info: ModelInfo) -> None:
     found = tables(model_card(info, ORIGIN))
     total = found["Validation, 2090 clips"]
     assert total["log loss, macro (mean over classes)"] == ["0.821", "0.741 to 0.905"]
@@ -98,7 +98,9 @@ def test_every_figure_stands_with_its_interval_and_by_class_and_device(info: Mod
     assert found["Per device"]["s3"] == ["205", "1.050", "70.0%"]
 
 
-def test_the_size_is_that_of_the_stored_network(info: ModelInfo, tiny_experiment: Experiment, tmp_path: Path) -> None:
+def test_the_size_equals_that_of_the_stored_network(
+    info: ModelInfo, tiny_experiment: Experiment, tmp_path: Path
+) -> None:
     small = replace(info, experiment=tiny_experiment, labels=tuple(SCENES[:4]))
     trained = build_network(tiny_experiment.architecture, tiny_experiment.front_end, seed=0).train()
     trained(torch.randn(4, 1, 16, 40, generator=torch.Generator().manual_seed(0)))
@@ -124,18 +126,18 @@ def test_the_rules_say_what_fits(info: ModelInfo) -> None:
     assert "over the limit of 30" in found["dcase2024"][2]
 
 
-def test_it_says_where_the_model_comes_from(info: ModelInfo) -> None:
+def test_it_names_the_origin_of_the_model(info: ModelInfo) -> None:
     text = model_card(info, ORIGIN)
     assert text.startswith("# night\n")
     assert "the best of 37 that a search trained within 128 KB (rule dcase2021)" in text
     for fact in (info.experiment.fingerprint, info.data.digest, "c0ffee", "fold 1, data seed 4", "44,100 Hz"):
         assert fact in text
-    assert "/home/somebody" not in text, "it is for those who never saw that disk"
+    assert "/home/somebody" not in text, "readers do not have that disk"
     alone = model_card(info, Origin())
     assert "search" not in alone and "commit" not in alone
 
 
-def test_the_data_have_their_licence(info: ModelInfo) -> None:
+def test_it_states_the_licence_of_the_data(info: ModelInfo) -> None:
     text = model_card(info, ORIGIN)
     assert "TAU Urban Acoustic Scenes 2020 Mobile" in text and "zenodo.org/records/3819968" in text
     assert "Licence: non-commercial use only, with attribution." in text
@@ -145,7 +147,7 @@ def test_the_data_have_their_licence(info: ModelInfo) -> None:
     assert "commercial" not in model_card(own, ORIGIN)
 
 
-def test_environmental_sounds_are_no_scenes(info: ModelInfo) -> None:
+def test_environmental_sounds_are_not_called_scenes(info: ModelInfo) -> None:
     data = replace(info.data, choice=DataChoice("esc10:/data/esc10", device_irs="/data/micirp"))
     text = model_card(replace(info, data=data), ORIGIN)
     assert "classes of environmental sounds apart" in text
@@ -153,7 +155,7 @@ def test_environmental_sounds_are_no_scenes(info: ModelInfo) -> None:
     assert "CC BY 3.0" in text and "MicIRP" in text and "/data" not in text
 
 
-def test_figures_that_flatter_are_marked_in_their_titles(info: ModelInfo) -> None:
+def test_optimistic_figures_are_marked_in_their_titles(info: ModelInfo) -> None:
     text = model_card(info, ORIGIN)
     assert "Validation clips chose the network, which flatters it" in text
     optimistic = replace(info, calibration=replace(REPORT, split="test"))
@@ -165,23 +167,23 @@ def test_figures_that_flatter_are_marked_in_their_titles(info: ModelInfo) -> Non
     assert "no figure here judges it" in model_card(final, ORIGIN)
 
 
-def test_what_is_not_known_is_said(info: ModelInfo) -> None:
+def test_it_says_what_is_not_known(info: ModelInfo) -> None:
     lone = replace(info, evaluation=replace(info.evaluation, intervals=None))
     assert "No intervals: every class has a single location" in model_card(lone, ORIGIN)
     assert "Nothing is known of a device other than a, b, c, s1, s2, s3" in model_card(info, ORIGIN)
 
 
-def test_a_file_without_room_for_rows_has_a_card_without_them(info: ModelInfo) -> None:
+def test_a_model_without_figures_per_class_and_device_has_a_card_without_them(info: ModelInfo) -> None:
     bare = replace(info, evaluation=replace(info.evaluation, per_class=(), per_device=()))
     found = tables(model_card(bare, ORIGIN))
     assert "Validation, 2090 clips" in found and "Per class" not in found and "Per device" not in found
 
 
-def test_it_fits_into_the_description_of_a_model_version(info: ModelInfo) -> None:
+def test_it_fits_into_the_description_of_an_mlflow_model_version(info: ModelInfo) -> None:
     assert len(model_card(info, ORIGIN)) <= 5000
 
 
-def test_the_origin_is_what_the_journal_says() -> None:
+def test_the_origin_is_read_from_the_journal() -> None:
     started = RunStarted(
         name="night", kind="search", settings={"budget_kb": 64.0, "rule": "dcase2024"}, git_commit="c0ffee"
     )
@@ -218,7 +220,7 @@ def test_the_same_file_gives_the_same_text(info: ModelInfo) -> None:
     assert model_card(info, ORIGIN).endswith("\n") and "\n\n\n" not in model_card(info, ORIGIN)
 
 
-def test_a_line_for_each_export_and_those_of_earlier_ones_stay(info: ModelInfo) -> None:
+def test_each_export_adds_a_line_and_keeps_those_of_other_files(info: ModelInfo) -> None:
     card = model_card(info, Origin())
     once = with_exports(card, {"model.onnx": "old", "model-waveform.onnx": "other"})
     assert once == card.rstrip() + "\n\n## Exports\n\n- `model.onnx`: old\n- `model-waveform.onnx`: other\n"

@@ -1,3 +1,5 @@
+"""Augmentation: plans of an epoch, crops, speed changes, mixup, and the batches made from them."""
+
 import dataclasses
 import math
 
@@ -24,6 +26,7 @@ def _plan(clips, *, seed=0, epoch=0, batch_size=64, **augment) -> list[BatchPlan
 
 
 def _of_clips(plans: list[BatchPlan]) -> dict[int, tuple[float, int, float]]:
+    """Crop start (0 to 1), index of the speed factor, and mixup weight of each clip."""
     return {
         int(clip): (float(start), int(speed), float(weight))
         for plan in plans
@@ -32,13 +35,14 @@ def _of_clips(plans: list[BatchPlan]) -> dict[int, tuple[float, int, float]]:
 
 
 def _draws(name: str, **augment) -> np.ndarray:
+    """One field of the plans of 5,000 clips over four epochs, shape (20,000,)."""
     return np.concatenate(
         [getattr(plan, name) for epoch in range(4) for plan in _plan(range(5_000), epoch=epoch, **augment)]
     )
 
 
 class InMemory:
-    """Six clips of two classes: clip i has 1000 * (i + 1) samples that count up from 10,000 * i."""
+    """Six clips of two classes: clip i has 1,000 * (i + 1) samples that count up from 10,000 * i."""
 
     labels = ("left", "right")
 
@@ -53,7 +57,7 @@ class InMemory:
         return i % 2
 
 
-# The law of randomness.
+# Random draws.
 
 
 @given(
@@ -62,7 +66,7 @@ class InMemory:
     seed=st.integers(0, 2**40),
     epoch=st.integers(0, 400),
 )
-def test_every_clip_is_in_one_batch_and_none_is_alone(clips, batch_size, seed, epoch):
+def test_every_clip_is_in_one_batch_and_no_batch_has_one_clip(clips, batch_size, seed, epoch):
     plans = _plan(sorted(clips), seed=seed, epoch=epoch, batch_size=batch_size)
     assert sorted(int(clip) for plan in plans for clip in plan.clip) == sorted(clips)
     assert all(2 <= len(plan) <= batch_size + 1 for plan in plans)
@@ -77,19 +81,19 @@ def test_sizes_of_the_last_batches():
     assert sizes == {2: [2], 3: [3], 4: [4], 5: [5], 8: [4, 4], 9: [4, 5], 10: [4, 4, 2]}
 
 
-def test_what_happens_to_a_clip_depends_on_no_other_clip_and_no_batch_size():
+def test_a_clips_draws_do_not_depend_on_other_clips_or_the_batch_size():
     whole = _of_clips(_plan(range(1_000), seed=3, epoch=7, batch_size=64))
     part = _of_clips(_plan(range(900, 200, -7), seed=3, epoch=7, batch_size=5))
     assert part == {clip: whole[clip] for clip in range(900, 200, -7)}
 
 
-def test_the_order_is_a_function_of_the_set_of_clips():
+def test_the_order_depends_only_on_which_clips_there_are():
     forward, backward = (np.concatenate([p.clip for p in _plan(c)]) for c in (range(500), range(499, -1, -1)))
     assert (forward == backward).all()
     assert (forward != np.arange(500)).mean() > 0.95
 
 
-def test_a_resumed_epoch_has_the_same_plan_and_other_epochs_and_seeds_have_others():
+def test_a_plan_depends_only_on_seed_and_epoch():
     run = [_of_clips(_plan(range(100), seed=1, epoch=epoch)) for epoch in range(5)]
     assert _of_clips(_plan(range(100), seed=1, epoch=3)) == run[3]
     for other in (run[2], run[4], _of_clips(_plan(range(100), seed=2, epoch=3))):
@@ -155,11 +159,12 @@ def test_every_start_is_equally_likely():
 
 
 def _peak_hz(waveform: torch.Tensor) -> float:
+    """The frequency of the highest spectral peak of a waveform, (samples,), in Hz."""
     spectrum = torch.fft.rfft(waveform * torch.hann_window(len(waveform)), n=16 * len(waveform)).abs()
     return int(spectrum.argmax()) * RATE_HZ / (16 * len(waveform))
 
 
-def test_speed_moves_pitch_and_length():
+def test_speed_changes_pitch_and_length():
     time_s = torch.arange(2 * RATE_HZ) / RATE_HZ
     tone = torch.sin(2 * torch.pi * 1000 * time_s).expand(3, -1)
     slow, same, fast = change_speed(tone, np.array([0, 1, 2]), speed_factors=(0.85, 1.0, 1.15))
@@ -175,7 +180,7 @@ def test_speed_moves_pitch_and_length():
 @pytest.mark.parametrize("factor", [0.85, 0.9, 1.1, 1.15])
 def test_speed_equals_torchaudio(factor):
     waveform = torch.randn(2, 8_000, generator=torch.Generator().manual_seed(0))
-    rate_hz = 2_000  # of those at which int(factor * rate), as torchaudio reckons, is exact
+    rate_hz = 2_000  # at this rate torchaudio's int(factor * rate) is exact
     expected, _ = torchaudio().transforms.SpeedPerturbation(rate_hz, [factor])(waveform)
     changed = change_speed(waveform, np.array([0, 0]), speed_factors=(factor,))
     kept = min(expected.shape[-1], 8_000)
@@ -183,7 +188,7 @@ def test_speed_equals_torchaudio(factor):
     assert (changed[:, kept:] == 0).all()
 
 
-def test_speed_leaves_its_input_alone_and_works_row_by_row():
+def test_speed_does_not_change_its_input_and_treats_rows_independently():
     waveform = torch.randn(5, 3_000, generator=torch.Generator().manual_seed(1))
     before = waveform.clone()
     speed = np.array([2, 0, 1, 0, 2])
@@ -231,7 +236,7 @@ def test_load_reads_the_planned_crops_and_pads_short_clips():
         assert (row[length:] == 0).all()
 
 
-def test_without_augmentation_a_batch_is_its_crops():
+def test_without_augmentation_a_batch_equals_its_crops():
     (plan,) = _plan(range(6), speed_factors=(1.0,), mixup_alpha=0.0)
     batcher = _batcher(speed_factors=(1.0,), mixup_alpha=0.0)
     loaded = batcher.load(plan)
@@ -240,7 +245,7 @@ def test_without_augmentation_a_batch_is_its_crops():
     assert torch.equal(target, torch.eye(2)[loaded.target])
 
 
-def test_a_batch_is_speed_then_mixup_of_its_crops():
+def test_a_batch_changes_the_speed_of_its_crops_then_mixes_them():
     (plan,) = _plan(range(6))
     batcher = _batcher()
     loaded = batcher.load(plan)
@@ -254,8 +259,8 @@ def test_a_batch_is_speed_then_mixup_of_its_crops():
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6])
 @pytest.mark.parametrize("partners", ["next", "any"])
-def test_the_parts_of_workers_are_the_whole_batch_but_for_the_rounding_of_sums(count, partners):
-    """Which kernel resamples a batch depends on the processor and on the size of the batch: sums differ by 2e-7."""
+def test_the_parts_of_workers_equal_the_whole_batch_up_to_rounding(count, partners):
+    """The kernel that resamples depends on the processor and on the batch size, so sums differ by about 2e-7."""
     (plan,) = _plan(range(6))
     if partners == "any":
         plan = dataclasses.replace(plan, partner=np.array([5, 5, 0, 1, 4, 2]))

@@ -1,4 +1,4 @@
-"""Calibration: what cross-validation decides, its honesty over groups, and factors fused into a trained network."""
+"""Calibration: cross-validation over groups decides whether to apply it, and its factors are fused into a network."""
 
 import warnings
 
@@ -33,7 +33,10 @@ FRONT_END = FrontEnd(mel_bands=48)
 
 
 def ideal(groups, clips, seed, classes=10):
-    """Calibrated logits (groups * clips, classes): exact likelihood ratios of Gaussian scores; classes; groups."""
+    """Logits (groups * clips, classes) that are exactly calibrated, class numbers and group numbers (groups * clips,).
+
+    The logits are the likelihood ratios of Gaussian scores.
+    """
     generator = np.random.default_rng(seed)
     targets = np.repeat(np.arange(groups) % classes, clips)
     return (
@@ -44,11 +47,12 @@ def ideal(groups, clips, seed, classes=10):
 
 
 def loss(logits, targets):
+    """Mean log loss in nats of logits (clips, classes) for class numbers (clips,)."""
     return -log_softmax(logits, axis=1)[np.arange(len(targets)), targets].mean()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_an_over_confident_network_gains_on_other_groups(method):
+def test_an_over_confident_network_gains_on_unseen_groups(method):
     logits, targets, groups = ideal(60, 10, seed=0)
     unseen, truth, _ = ideal(200, 5, seed=1)
     found = fit(3 * logits, targets, groups, method=method, split="calibration")
@@ -61,14 +65,14 @@ def test_an_over_confident_network_gains_on_other_groups(method):
     after = loss(3 * unseen @ found.factors.T, truth)
     assert after < loss(3 * unseen, truth) - 0.1
     assert after == pytest.approx(report.log_loss_method, abs=0.1)
-    assert after < loss(unseen, truth) + 0.03, "near the ideal"
+    assert after < loss(unseen, truth) + 0.03, "nearly as good as the ideal logits"
     if method == "temperature":
         assert np.array_equal(found.factors, np.eye(10) / report.temperature)
         assert report.strength is None and report.log_loss_method == report.log_loss_temperature
 
 
 @pytest.mark.parametrize("method", ["multinomial", "one_vs_rest"])
-def test_mixed_logits_take_more_than_a_temperature(method):
+def test_mixed_logits_need_more_than_a_temperature(method):
     mixing = np.eye(10) + 0.3 * np.random.default_rng(3).normal(size=(10, 10))
     logits, targets, groups = ideal(60, 5, seed=0)
     report = fit(logits @ mixing.T, targets, groups, method=method, split="calibration").report
@@ -77,11 +81,11 @@ def test_mixed_logits_take_more_than_a_temperature(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_calibrated_logits_are_left_alone(method):
+def test_calibrated_logits_are_not_changed(method):
     assert not fit(*ideal(25, 4, seed=5), method=method, split="calibration").report.applied
 
 
-def test_the_gain_is_held_against_its_standard_error_over_groups():
+def test_the_gain_must_exceed_its_standard_error_over_groups():
     logits, targets, groups = ideal(20, 3, seed=2)
     report = fit(1.5 * logits, targets, groups, method="temperature", split="calibration").report
     gains = np.empty(60)
@@ -97,8 +101,8 @@ def test_the_gain_is_held_against_its_standard_error_over_groups():
     assert report.applied == (gain > sem(of_groups))
 
 
-def test_no_clip_is_judged_by_factors_that_saw_its_group():
-    """Logits that say nothing but the group, and groups of random classes: no gain can be had on other groups."""
+def test_clips_are_evaluated_with_factors_fitted_on_other_groups():
+    """Logits depend only on the group and its class is random, so no gain on other groups is possible."""
     generator = np.random.default_rng(0)
     groups = np.repeat(np.arange(30), 8)
     targets = np.repeat(generator.integers(0, 3, size=30), 8)
@@ -107,18 +111,18 @@ def test_no_clip_is_judged_by_factors_that_saw_its_group():
     assert report.log_loss_method > np.log(3) - 0.05
 
 
-def test_the_reports_way_is_scikit_learns_and_always_applied():
+def test_without_a_penalty_it_equals_scikit_learn_and_is_always_applied():
     logits, targets, groups = ideal(60, 10, seed=0)
     found = fit(logits, targets, groups, method="multinomial", split="test", strength=0.0)
     expected = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-9, max_iter=10_000).fit(logits, targets)
     assert np.allclose(softmax(logits @ found.factors.T, axis=1), expected.predict_proba(logits), atol=1e-4)
     report = found.report
     assert report.applied and report.optimistic and report.strength == 0
-    assert report.log_loss_method > report.log_loss_uncalibrated, "a hundred free factors on calibrated logits"
+    assert report.log_loss_method > report.log_loss_uncalibrated, "100 free factors overfit calibrated logits"
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_input_gives_the_same_bits_whatever_the_groups_are_called(method):
+def test_the_result_is_deterministic_whatever_the_groups_are_called(method):
     logits, targets, groups = ideal(12, 5, seed=6)
     one = fit(2 * logits, targets, groups, method=method, split="calibration")
     names = np.array([f"location-{group:03}" for group in groups])
@@ -135,13 +139,13 @@ def test_few_groups_and_classes_missing_from_folds_work(method, groups):
     assert np.isfinite(found.factors).all() and found.report.groups == groups
 
 
-def test_where_training_parts_are_too_small_to_choose_a_strength_the_network_is_left_alone():
+def test_nothing_is_applied_if_the_folds_are_too_small_to_choose_a_strength():
     logits, targets, _ = ideal(6, 2, seed=0)
     report = fit(3 * logits, targets, np.tile([0, 1], 6), method="multinomial", split="calibration").report
     assert report.log_loss_method == report.log_loss_uncalibrated and not report.applied
 
 
-def test_wrong_input_is_a_sentence():
+def test_wrong_input_gives_one_sentence():
     logits, targets, groups = ideal(10, 3, seed=0)
     with pytest.raises(InputError, match="has 1 group: cross-validation over groups needs two"):
         fit(logits, targets, np.zeros(30), method="temperature", split="calibration")
@@ -154,7 +158,7 @@ def test_wrong_input_is_a_sentence():
 
 
 def sounds(count, seed):
-    """Log-mel clips whose class decides their spectrum, under noise; and their classes."""
+    """Noisy log-mel clips, (count, 1, bands, 60 frames), whose spectrum depends on the class, and classes (count,)."""
     generator = torch.Generator().manual_seed(seed)
     spectra = torch.randn(CLASSES, FRONT_END.mel_bands, 1, generator=torch.Generator().manual_seed(7))
     labels = torch.arange(count) % CLASSES
@@ -177,18 +181,19 @@ def network():
 
 @pytest.fixture(scope="module")
 def heard(network):
-    """Log-mel, class numbers and raw logits of sixty clips in twenty groups."""
+    """Log-mel (60, 1, bands, frames), class numbers (60,) and raw logits (60, classes) of 60 clips in 20 groups."""
     x, labels = sounds(60, 1000)
     return x, labels.numpy(), network.raw_logits(x).numpy()
 
 
 def factors_of(heard, method):
+    """Factors (classes, classes) fitted by `method` at strength 3."""
     _, targets, raw = heard
     groups = np.arange(60) // 3
     return fit(raw, targets, groups, method=method, split="calibration", strength=3.0).factors
 
 
-def test_raw_logits_are_those_of_the_forward_pass_before_its_grid(network, heard):
+def test_raw_logits_are_the_outputs_before_they_are_quantised(network, heard):
     x, _, raw = heard
     grid = network.dense.output
     assert raw.dtype == np.float64 and len(np.unique(raw)) > 300
@@ -198,7 +203,7 @@ def test_raw_logits_are_those_of_the_forward_pass_before_its_grid(network, heard
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_fused_and_unfused_probabilities_agree_before_they_are_requantised(network, heard, method):
+def test_fused_and_unfused_probabilities_agree_before_quantisation(network, heard, method):
     x, _, raw = heard
     factors = factors_of(heard, method)
     weight, bias = fuse_linear(factors, *network.dense.real(network.pool_output.scale))
@@ -210,7 +215,7 @@ def test_fused_and_unfused_probabilities_agree_before_they_are_requantised(netwo
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_fused_network_gives_the_calibrated_logits_to_a_step_of_its_own_grid(network, heard, method):
+def test_the_fused_network_gives_the_calibrated_logits_within_a_few_quantisation_steps(network, heard, method):
     x, _, raw = heard
     calibrated = raw @ factors_of(heard, method).T
     fused = fuse(network, factors_of(heard, method), raw)
@@ -221,7 +226,7 @@ def test_the_fused_network_gives_the_calibrated_logits_to_a_step_of_its_own_grid
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_size_stays_and_only_the_last_layer_changes(network, heard, method):
+def test_fusing_keeps_the_size_and_changes_only_the_last_layer(network, heard, method):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     after = fuse(network, factors_of(heard, method), heard[2]).state_dict()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -233,14 +238,14 @@ def test_the_size_stays_and_only_the_last_layer_changes(network, heard, method):
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.7])
-def test_a_temperature_leaves_weights_and_biases_as_they_are_and_changes_their_step(network, heard, temperature):
+def test_a_temperature_changes_scales_but_not_integer_weights_and_biases(network, heard, temperature):
     fused = fuse(network, np.eye(CLASSES) / temperature, heard[2])
     assert torch.equal(fused.dense.weight, network.dense.weight)
     assert (fused.dense.bias - network.dense.bias).abs().max() <= 1
     assert torch.allclose(fused.dense.weight_scale * temperature, network.dense.weight_scale, rtol=1e-6)
 
 
-def test_a_pruned_last_layer_takes_a_temperature_only(network, heard):
+def test_a_pruned_last_layer_accepts_only_a_temperature(network, heard):
     pruned = network.dense.weight.abs() < 10
     pruned_network = fuse(network, np.eye(CLASSES), heard[2])
     pruned_network.dense.weight[pruned] = 0

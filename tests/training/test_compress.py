@@ -1,4 +1,4 @@
-"""What a trained network becomes: checked against the size law, calibrated where that gains."""
+"""Compression after training: check the network against the size law and calibrate it if that helps."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ def trained(
     dataset: Dataset,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[StoredNet, Experiment]:
-    """A stored network and the experiment that it was trained by, without calibration."""
+    """A stored network trained without calibration, and its experiment."""
     changes = {"schedule.epochs_per_cycle": 8, "compression.storage": request.param, "augment.mixup_alpha": 0.0}
     experiment = tiny_experiment.updated(changes)
     folder = tmp_path_factory.mktemp(request.param)
@@ -50,19 +50,21 @@ def trained(
 
 
 def sharpened(network: StoredNet, factor: float) -> StoredNet:
-    """The same network with logits that are too far apart, or too close together."""
+    """The same network with its logits multiplied by `factor`."""
     from asc.training.calibrate import fuse
 
     return fuse(network, np.eye(4) * factor, np.linspace(-20, 20, 40).reshape(10, 4))
 
 
-def test_without_a_method_nothing_is_done(trained: tuple[StoredNet, Experiment], dataset: Dataset) -> None:
+def test_without_a_method_the_network_is_not_calibrated(
+    trained: tuple[StoredNet, Experiment], dataset: Dataset
+) -> None:
     network, experiment = trained
     assert calibrated(network, experiment, dataset, CPU) == (network, None)
 
 
 @pytest.mark.parametrize("method", ["temperature", "multinomial", "one_vs_rest"])
-def test_a_network_far_from_calibrated_gains_at_no_change_in_size(
+def test_a_badly_calibrated_network_improves_without_a_change_in_size(
     trained: tuple[StoredNet, Experiment], dataset: Dataset, method: str
 ) -> None:
     network, experiment = trained[0], trained[1].updated({"calibration.method": method})
@@ -77,7 +79,7 @@ def test_a_network_far_from_calibrated_gains_at_no_change_in_size(
     assert validator.evaluate(better).log_loss < validator.evaluate(timid).log_loss
 
 
-def test_where_cross_validation_sees_no_gain_the_network_stays(
+def test_without_a_gain_in_cross_validation_the_network_is_not_changed(
     trained: tuple[StoredNet, Experiment], dataset: Dataset
 ) -> None:
     network, experiment = trained[0], trained[1].updated({"calibration.method": "temperature"})
@@ -87,10 +89,10 @@ def test_where_cross_validation_sees_no_gain_the_network_stays(
     assert again is once
 
 
-def test_the_fused_network_says_what_the_factors_say_of_its_logits(
+def test_the_fused_network_gives_the_probabilities_of_the_factors(
     trained: tuple[StoredNet, Experiment], dataset: Dataset
 ) -> None:
-    """Probabilities of the stored form against softmax(C z), but for the rounding of the last layer."""
+    """Probabilities of the stored network equal softmax(C z) up to the rounding of the last layer."""
     from asc.training.calibrate import fit, fuse
 
     network, experiment = trained
@@ -103,7 +105,9 @@ def test_the_fused_network_says_what_the_factors_say_of_its_logits(
     assert torch.allclose(torch.softmax(logits, dim=1), expected, atol=0.02)
 
 
-def test_pruned_zeros_of_the_last_layer_stay(tiny_experiment: Experiment, dataset: Dataset, tmp_path: Path) -> None:
+def test_calibration_keeps_the_pruned_zeros_of_the_last_layer(
+    tiny_experiment: Experiment, dataset: Dataset, tmp_path: Path
+) -> None:
     experiment = tiny_experiment.updated({"compression.prune_ratio": 0.5, "calibration.method": "temperature"})
     end = train(experiment, dataset, folder=tmp_path, on_epoch=lambda metrics: Signal.CONTINUE, device=CPU)
     assert isinstance(end, Completed) and end.calibration is not None
@@ -121,7 +125,7 @@ def made(experiment: Experiment) -> Network:
     return network.eval()
 
 
-def test_a_network_that_stores_something_else_than_predicted_is_refused(tiny_experiment: Experiment) -> None:
+def test_a_network_whose_size_is_not_the_predicted_one_is_refused(tiny_experiment: Experiment) -> None:
     experiment = tiny_experiment.updated({"compression.prune_ratio": 0.5})
     with pytest.raises(AssertionError, match="size law predicted"):
         compressed(made(experiment), {}, experiment)
@@ -133,7 +137,7 @@ def test_a_network_that_stores_something_else_than_predicted_is_refused(tiny_exp
     assert stored == cost(experiment).stored
 
 
-def test_other_items_than_predicted_are_refused(tiny_experiment: Experiment) -> None:
+def test_unpredicted_stored_items_are_refused(tiny_experiment: Experiment) -> None:
     state = compressed(made(tiny_experiment), {}, tiny_experiment)[0].state_dict()
     check_items(state, tiny_experiment)
     with pytest.raises(AssertionError, match="other items"):

@@ -28,7 +28,7 @@ def experiment(request: pytest.FixtureRequest, tiny_experiment: Experiment) -> E
     return tiny_experiment.updated({"compression.storage": request.param, "compression.prune_ratio": 0.3})
 
 
-def test_in_16_bits_the_masks_are_torchs_global_l1(tiny_experiment: Experiment) -> None:
+def test_float16_masks_equal_those_of_torchs_global_l1_pruning(tiny_experiment: Experiment) -> None:
     experiment = tiny_experiment.updated({"compression.storage": "float16", "compression.prune_ratio": 0.3})
     network, items = made(experiment), of(experiment)
     masks = prune.smallest(network, items, 0.3)
@@ -43,7 +43,7 @@ def test_in_16_bits_the_masks_are_torchs_global_l1(tiny_experiment: Experiment) 
         assert torch.equal(masks[item], mask.bool()), item
 
 
-def test_of_each_stored_width_the_smallest_share_is_pruned(experiment: Experiment) -> None:
+def test_the_smallest_weights_of_each_storage_width_are_pruned(experiment: Experiment) -> None:
     network, items = made(experiment), of(experiment)
     masks = prune.smallest(network, items, 0.3)
     weights = prune.prunable_weights(network, items)
@@ -57,7 +57,7 @@ def test_of_each_stored_width_the_smallest_share_is_pruned(experiment: Experimen
         assert magnitudes[~kept].max() <= magnitudes[kept].min()
 
 
-def test_held_weights_are_zero_and_the_others_as_they_were(experiment: Experiment) -> None:
+def test_hold_sets_pruned_weights_to_zero_and_keeps_the_others(experiment: Experiment) -> None:
     network, items = made(experiment), of(experiment)
     before = {name: weight.detach().clone() for name, weight in prune.prunable_weights(network, items).items()}
     masks = prune.smallest(network, items, 0.3)
@@ -66,7 +66,7 @@ def test_held_weights_are_zero_and_the_others_as_they_were(experiment: Experimen
         assert torch.equal(weight.detach(), before[name] * masks[name]), name
 
 
-def test_what_is_counted_on_the_stored_form_is_what_the_size_law_predicts(experiment: Experiment) -> None:
+def test_the_counts_of_the_stored_network_equal_the_prediction_of_the_size_law(experiment: Experiment) -> None:
     network, items = made(experiment).train(), of(experiment)
     masks = prune.smallest(network, items, 0.3)
     prune.hold(network, masks)
@@ -76,10 +76,12 @@ def test_what_is_counted_on_the_stored_form_is_what_the_size_law_predicts(experi
     assert prune.counted(state, masks, items) == predicted
     assert predicted.nonzero_bytes < predicted.size_bytes
     zeros = sum(int((tensor == 0).sum()) for name, tensor in state.items() if name in masks)
-    assert zeros >= predicted.parameters - predicted.nonzero_parameters, "kept weights that round to zero count"
+    assert zeros >= predicted.parameters - predicted.nonzero_parameters, (
+        "kept weights that round to zero are counted as nonzero"
+    )
 
 
-def test_a_pruned_weight_that_came_back_is_found(experiment: Experiment) -> None:
+def test_a_pruned_weight_that_is_not_zero_is_found(experiment: Experiment) -> None:
     network, items = made(experiment).train(), of(experiment)
     masks = prune.smallest(network, items, 0.3)
     network(torch.randn(4, 1, experiment.front_end.mel_bands, 20))
@@ -87,7 +89,7 @@ def test_a_pruned_weight_that_came_back_is_found(experiment: Experiment) -> None
         prune.counted(to_stored(network.eval()).state_dict(), masks, items)
 
 
-def test_without_pruning_there_are_masks_of_nothing(tiny_experiment: Experiment) -> None:
+def test_without_pruning_the_masks_keep_every_weight(tiny_experiment: Experiment) -> None:
     network, items = made(tiny_experiment), of(tiny_experiment)
     masks = prune.smallest(network, items, 0.0)
     assert all(bool(mask.all()) for mask in masks.values())

@@ -1,4 +1,4 @@
-"""A model file, calibrated after its training: the same as calibrating at its end."""
+"""Calibrating a saved model gives the same result as calibrating at the end of its training."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ def open_(tiny_csv: Path, tiny_cache: Path):
 
 @pytest.fixture(scope="module")
 def timid(tiny_experiment: Experiment) -> Experiment:
-    """With few steps and much mixup the network is far from sure of what it knows."""
+    """Few steps and much mixup make the network under-confident."""
     return tiny_experiment.updated({"schedule.epochs_per_cycle": 5, "augment.mixup_alpha": 2.0})
 
 
@@ -42,7 +42,7 @@ def model(timid: Experiment, open_, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.mark.parametrize("method", ["multinomial", "one_vs_rest", "temperature"])
-def test_it_is_the_training_that_was_asked_to_calibrate(
+def test_it_equals_a_training_that_calibrates(
     timid: Experiment, open_, model: Path, tmp_path: Path, method: str
 ) -> None:
     asked = timid.updated({"calibration.method": method})
@@ -64,23 +64,23 @@ def test_it_is_the_training_that_was_asked_to_calibrate(
     assert all(torch.equal(state[name], value) for name, value in expected.state_dict().items())
 
 
-def test_one_that_is_calibrated_is_not_calibrated_again(open_, model: Path) -> None:
+def test_a_calibrated_model_is_not_calibrated_again(open_, model: Path) -> None:
     network, info = load_model(model)
     dataset = open_("valid", "calibration")
     done = recalibrate(network, info, dataset, Calibration(method="multinomial"), CPU)
-    assert done.report.applied, "the fixture is meant to gain"
+    assert done.report.applied, "the fixture must gain from calibration"
     with pytest.raises(InputError, match="calibrated already"):
         recalibrate(done.network, done.info, dataset, Calibration(method="temperature"), CPU)
 
 
-def test_the_single_temperature_stands_beside_whether_it_gains_or_not(open_, model: Path) -> None:
+def test_the_single_temperature_is_evaluated_even_if_it_is_not_applied(open_, model: Path) -> None:
     network, info = load_model(model)
     dataset = open_("valid", "calibration")
     first = recalibrate(network, info, dataset, Calibration(method="temperature"), CPU)
     plain = replace(first.info, calibration=None)
     again = recalibrate(first.network, plain, dataset, Calibration(method="temperature"), CPU)
     assert not again.report.applied and again.after == again.before
-    assert again.tempered != again.before, "it is fused as the reference all the same"
+    assert again.tempered != again.before, "it is still fused, as a reference"
 
 
 def test_the_given_model_is_not_overwritten(model: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_given_model_is_not_overwritten(model: Path, tmp_path: Path) -> None
     check_target(tmp_path / "new" / "x.safetensors", model)
 
 
-def test_fitted_on_test_clips_it_is_optimistic(open_, model: Path) -> None:
+def test_a_fit_on_test_clips_is_optimistic(open_, model: Path) -> None:
     network, info = load_model(model)
     asked = Calibration(method="multinomial", fit_on="test")
     done = recalibrate(network, info, open_("valid", "test"), asked, CPU)

@@ -1,4 +1,4 @@
-"""The regressions against scikit-learn, their limits, and the temperature against torch."""
+"""Regressions compared with scikit-learn, their limits, and the temperature compared with torch."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ METHODS = ("multinomial", "one_vs_rest")
 
 
 def noisy(clips, classes, seed=0):
-    """Over-confident logits (clips, classes) that overlap, so that every regression has its optimum; class numbers."""
+    """Overlapping over-confident logits (clips, classes), for which every fit has an optimum, and classes (clips,)."""
     generator = np.random.default_rng(seed)
     targets = np.arange(clips) % classes
     mixing = np.eye(classes) + 0.2 * generator.normal(size=(classes, classes))
@@ -23,7 +23,7 @@ def noisy(clips, classes, seed=0):
 
 
 def truth(logits, targets, method, inverse_strength):
-    """scikit-learn's coefficients (classes, classes), to many digits."""
+    """scikit-learn's coefficients, (classes, classes), with a tight tolerance."""
     one = LogisticRegression(C=inverse_strength, fit_intercept=False, tol=1e-10, max_iter=10_000)
     if method == "multinomial":
         return one.fit(logits, targets).coef_
@@ -32,7 +32,7 @@ def truth(logits, targets, method, inverse_strength):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("strength", [0.0, 1e-7])
-def test_without_a_penalty_or_with_a_vanishing_one_probabilities_are_scikit_learns(method, strength):
+def test_with_no_or_almost_no_penalty_probabilities_equal_scikit_learns(method, strength):
     logits, targets = noisy(600, 10)
     expected = truth(logits, targets, method, np.inf)
     factors = fit_factors(logits, targets, method=method, strength=strength)
@@ -43,7 +43,7 @@ def test_without_a_penalty_or_with_a_vanishing_one_probabilities_are_scikit_lear
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("strength", [0.05, 1.0, 40.0])
-def test_around_zero_the_factors_are_scikit_learns_at_the_same_strength(method, strength):
+def test_with_the_penalty_centred_at_zero_the_factors_equal_scikit_learns(method, strength):
     logits, targets = noisy(200, 6, seed=1)
     factors = fit_factors(logits, targets, method=method, strength=strength, centre=np.zeros((6, 6)))
     # scikit-learn: C * summed loss + ||coefficients||^2 / 2.
@@ -51,7 +51,7 @@ def test_around_zero_the_factors_are_scikit_learns_at_the_same_strength(method, 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_stronger_the_nearer_to_the_centre_and_at_infinity_it_is_the_centre(method):
+def test_a_stronger_penalty_moves_factors_towards_the_centre_and_an_infinite_one_onto_it(method):
     logits, targets = noisy(60, 10)
     centre = np.eye(10) / 2
     strengths = (1e-2, 1.0, 1e2, 1e4, 1e9)
@@ -62,7 +62,7 @@ def test_the_stronger_the_nearer_to_the_centre_and_at_infinity_it_is_the_centre(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_where_the_search_starts_does_not_matter(method):
+def test_the_starting_point_does_not_matter(method):
     logits, targets = noisy(100, 5)
     far = np.random.default_rng(0).normal(size=(5, 5)) * 3
     ends = [fit_factors(logits, targets, method=method, strength=0.5, start=start) for start in (None, far)]
@@ -70,7 +70,7 @@ def test_where_the_search_starts_does_not_matter(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_class_without_a_clip_needs_a_penalty(method):
+def test_a_class_without_clips_needs_a_penalty(method):
     logits, targets = noisy(100, 5)
     logits, targets = logits[targets != 3], targets[targets != 3]
     with pytest.raises(InputError, match="class number 3 has too few groups"):
@@ -79,14 +79,14 @@ def test_a_class_without_a_clip_needs_a_penalty(method):
     assert np.isfinite(factors).all() and softmax(logits @ factors.T, axis=1)[:, 3].max() < 0.5
 
 
-def test_two_classes_have_factors_for_both():
+def test_two_classes_can_be_fitted():
     logits, targets = noisy(200, 2)
     free, faint = (fit_factors(logits, targets, method="multinomial", strength=each) for each in (0.0, 1e-8))
     assert np.allclose(softmax(logits @ free.T, axis=1), softmax(logits @ faint.T, axis=1), atol=1e-4)
 
 
 @pytest.mark.parametrize("over_confidence", [0.4, 1.0, 3.0])
-def test_the_temperature_is_the_one_that_torch_finds(over_confidence):
+def test_the_temperature_equals_the_one_found_with_torch(over_confidence):
     logits, targets = noisy(500, 10)
     logits = logits * over_confidence
     z, y = torch.from_numpy(logits), torch.from_numpy(targets)
@@ -103,7 +103,7 @@ def test_the_temperature_is_the_one_that_torch_finds(over_confidence):
     assert fit_temperature(logits, targets) == pytest.approx(1 / inverse.item(), rel=1e-4)
 
 
-def test_logits_without_an_error_or_without_a_meaning_keep_the_temperature_within_its_bounds():
+def test_the_temperature_stays_within_bounds_if_all_logits_are_right_or_all_wrong():
     targets = np.arange(30) % 3
     assert 0.01 <= fit_temperature(np.eye(3)[targets], targets) < 0.05
     assert fit_temperature(-np.eye(3)[targets], targets) == pytest.approx(100, rel=1e-2)

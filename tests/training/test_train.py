@@ -1,4 +1,4 @@
-"""The training loop on real audio: resuming, the schedule, divergence, and the stored network it leaves."""
+"""The training loop on real audio: resuming, the schedule, divergence, and the network that it saves."""
 
 import csv
 from dataclasses import replace
@@ -41,10 +41,11 @@ def run(
 
 
 def figures(heard: list[EpochMetrics]) -> list[tuple[float, ...]]:
+    """All metrics but the seconds, which differ between runs."""
     return [(m.epoch, m.learning_rate, m.train_loss, m.valid_log_loss, m.valid_accuracy) for m in heard]
 
 
-def test_six_epochs_equal_three_and_three_more_after_a_resume(
+def test_a_training_resumed_after_three_epochs_equals_an_uninterrupted_one(
     tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     whole, heard = run(tiny_experiment, tiny_dataset, tmp_path / "whole")
@@ -53,7 +54,7 @@ def test_six_epochs_equal_three_and_three_more_after_a_resume(
     resumed, heard_again = run(tiny_experiment, tiny_dataset, tmp_path / "parts")
 
     assert figures(heard) == figures(heard_again), (
-        "epochs that the checkpoint holds are reported again, not trained again"
+        "epochs in the checkpoint must be reported again, but not trained again"
     )
     assert (tmp_path / "whole" / MODEL_FILE).read_bytes() == (tmp_path / "parts" / MODEL_FILE).read_bytes()
     for name in (LAST_EPOCH, BEST_EPOCH):
@@ -90,7 +91,7 @@ def test_the_stored_networks_figures_have_intervals(
     tiny_experiment: Experiment, tiny_csv: Path, tmp_path: Path
 ) -> None:
     rows = list(csv.reader(tiny_csv.open()))
-    with (tmp_path / "meta.csv").open("w", newline="") as file:  # every clip a location of its own
+    with (tmp_path / "meta.csv").open("w", newline="") as file:  # without groups, every clip is a location of its own
         csv.writer(file).writerows([rows[0][:2], *([tiny_csv.parent / name, label] for name, label, *_ in rows[1:])])
     dataset = open_dataset(DataChoice(f"csv:{tmp_path / 'meta.csv'}"), sample_rate_hz=8000, cache=tmp_path / "cache")
     end, _ = run(tiny_experiment.updated({"schedule.epochs_per_cycle": 1}), dataset, tmp_path)
@@ -108,7 +109,7 @@ def pruned(request: pytest.FixtureRequest, tiny_experiment: Experiment) -> Exper
 
 
 def zeros(folder: Path, experiment: Experiment) -> dict[str, Tensor]:
-    """Where the weights of the last checkpoint are zero, by their stored names."""
+    """For each stored item name, a mask of the weight's shape: true where the last checkpoint has a zero."""
     tensors, _ = read_tensors(folder / LAST_EPOCH)
     storage = experiment.compression.storage
     network = build_network(experiment.architecture, experiment.front_end, seed=0, storage=storage)
@@ -118,7 +119,7 @@ def zeros(folder: Path, experiment: Experiment) -> dict[str, Tensor]:
 
 
 def test_pruned_weights_stay_zero_in_every_phase(pruned: Experiment, tiny_dataset: Dataset, tmp_path: Path) -> None:
-    """Behind the first cycle, across the second and third, frozen batch norms included, and in what is stored."""
+    """After the first cycle, through the second and third, with batch norm frozen, and in the saved model."""
     seen: dict[int, dict[str, Tensor]] = {}
 
     def report(metrics: EpochMetrics) -> Signal:
@@ -126,7 +127,7 @@ def test_pruned_weights_stay_zero_in_every_phase(pruned: Experiment, tiny_datase
         return Signal.CONTINUE
 
     end = train(pruned, tiny_dataset, folder=tmp_path, on_epoch=report, device=CPU)
-    assert isinstance(end, Completed) and end.best_epoch > 2, "a network from before the pruning is never stored"
+    assert isinstance(end, Completed) and end.best_epoch > 2, "a network from before pruning is never stored"
     law = cost(pruned)
     count = {epoch: sum(int(mask.sum()) for mask in masks.values()) for epoch, masks in seen.items()}
     assert count[1] == count[2] == 0, "the first cycle trains all weights"
@@ -138,8 +139,8 @@ def test_pruned_weights_stay_zero_in_every_phase(pruned: Experiment, tiny_datase
     assert all(bool((state[name][mask] == 0).all()) for name, mask in seen[6].items())
 
 
-@pytest.mark.parametrize("stop_after", [2, 3, 5], ids=["before pruning", "behind it", "in the last cycle"])
-def test_a_resumed_pruned_training_equals_the_whole_one(
+@pytest.mark.parametrize("stop_after", [2, 3, 5], ids=["before pruning", "after pruning", "in the last cycle"])
+def test_a_resumed_training_with_pruning_equals_an_uninterrupted_one(
     pruned: Experiment, tiny_dataset: Dataset, tmp_path: Path, stop_after: int
 ) -> None:
     whole, heard = run(pruned, tiny_dataset, tmp_path / "whole")
@@ -156,7 +157,7 @@ def test_a_resumed_pruned_training_equals_the_whole_one(
     assert whole.stored == resumed.stored and whole.evaluation == resumed.evaluation
 
 
-def test_batch_norm_and_observers_are_frozen_in_the_last_quarter_of_the_last_cycle_only(
+def test_batch_norm_is_frozen_only_in_the_last_quarter_of_the_last_cycle(
     tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     experiment = tiny_experiment.updated({"schedule.cycles": 2, "schedule.epochs_per_cycle": 4})
@@ -172,12 +173,12 @@ def test_batch_norm_and_observers_are_frozen_in_the_last_quarter_of_the_last_cyc
     def same(first: int, second: int) -> bool:
         return all(torch.equal(states[first][key], states[second][key]) for key in states[first])
 
-    assert states[7] and same(7, 8), "the last of 8 epochs is the last quarter of the second cycle"
+    assert states[7] and same(7, 8), "epoch 8 is the last quarter of the second cycle"
     assert not any(same(epoch, epoch + 1) for epoch in range(1, 7))
 
 
-def test_the_learning_rate_is_that_of_the_report() -> None:
-    """FACTS: triangular2, 60 epochs up and 60 down, the amplitude halves with each cycle."""
+def test_the_learning_rate_follows_the_seeds_technical_report() -> None:
+    """FACTS: triangular2, 60 epochs up and 60 down; the amplitude halves with each cycle."""
     schedule, steps = Schedule(), 5
     optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=schedule.learning_rate_min)
     scheduler = cyclic(optimizer, schedule, steps)
@@ -192,7 +193,7 @@ def test_the_learning_rate_is_that_of_the_report() -> None:
         assert rates[epoch] == pytest.approx(rate, rel=1e-9), epoch
 
 
-def test_a_loss_that_is_no_number_ends_as_diverged(
+def test_a_loss_that_is_not_finite_ends_as_diverged(
     tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     wild = tiny_experiment.updated({"schedule.learning_rate_max": 1e30, "schedule.learning_rate_min": 1e29})
@@ -216,7 +217,7 @@ def test_a_checkpoint_of_another_config_is_refused(
 
 
 @pytest.mark.parametrize("lost", ["network.stem.conv.weight", "optimizer.0.exp_avg", "scheduler", "history"])
-def test_a_checkpoint_that_lacks_something_is_refused_in_a_sentence(
+def test_an_incomplete_checkpoint_is_refused_in_one_sentence(
     tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path, lost: str
 ) -> None:
     run(tiny_experiment, tiny_dataset, tmp_path, stop_after=1)
@@ -234,7 +235,7 @@ def test_cudnn_is_left_as_it_was(tiny_experiment: Experiment, tiny_dataset: Data
     assert torch.backends.cudnn.deterministic is before is False
 
 
-def test_the_number_of_classes_must_be_that_of_the_data(
+def test_the_number_of_classes_must_match_the_data(
     tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="architecture.classes=4"):
@@ -248,15 +249,17 @@ def steps(*workers: dict[str, Any]) -> list[float]:
 
 @pytest.mark.parametrize(("name", "relative"), [("int8", 1e-12), ("float16", 1e-12), ("single", 1e-4)])
 def test_two_workers_have_the_losses_of_one(joint: Any, name: str, relative: float) -> None:
-    """Over the ends of cycles, pruning and freezing. In float64, where rounding decides nothing; "single" is float32.
+    """Compare the losses across cycle ends, pruning and freezing, in float64, where rounding does not matter.
 
-    In float32 a network with fake quantisation differs as much from itself with the rows of its batches in another
-    order: values on the edge of a step fall to the one side or the other.
+    "single" is float32. There, reordering the rows of a batch changes the losses as much: values near a rounding
+    boundary of the fake quantisation fall on either side of it.
     """
     first, second, alone = joint.two[0][name], joint.two[1][name], joint.alone[name]
     assert steps(first, second) == pytest.approx(steps(alone), rel=relative)
     assert len(steps(alone)) == 21
-    assert len(first["states"]) == 3 and first["states"] == second["states"], "weights and buffers, to the bit"
+    assert len(first["states"]) == 3 and first["states"] == second["states"], (
+        "weights and buffers must be bit-identical"
+    )
     for figure, close in (("train_loss", 1e-6), ("valid_log_loss", relative), ("valid_accuracy", 0)):
         values = [[epoch[figure] for epoch in found["epochs"]] for found in (first, second, alone)]
         assert values[0] == values[1] == pytest.approx(values[2], rel=max(close, 1e-15))
@@ -272,20 +275,20 @@ def test_two_workers_store_one_network(joint: Any) -> None:
     assert info.evaluation.log_loss == round(first["end"]["evaluation"]["log_loss"], 4)
 
 
-def test_a_batch_with_fewer_clips_than_workers(joint: Any) -> None:
+def test_a_batch_may_have_fewer_clips_than_workers(joint: Any) -> None:
     states = [found["few"]["states"] for found in joint.three]
     assert len(states[0]) == 2 and states[0] == states[1] == states[2]
     losses = [[epoch["train_loss"] for epoch in found["few"]["epochs"]] for found in (*joint.three, joint.alone)]
     assert losses[0] == losses[1] == losses[2] == pytest.approx(losses[3], rel=1e-5)
 
 
-def test_a_stop_that_one_worker_is_told_ends_the_training_of_all(joint: Any) -> None:
+def test_a_stop_signal_to_one_worker_stops_all(joint: Any) -> None:
     for found in joint.two:
         assert found["two_then_one"]["outcome"] == "Stopped" and found["two_then_one"]["end"] == {"epoch": 3}
 
 
-def test_a_checkpoint_does_not_know_how_many_workers_wrote_it(joint: Any) -> None:
-    """Epochs that it holds are reported again and not trained again, to figures that all workers agree on."""
+def test_a_training_can_resume_with_another_number_of_workers(joint: Any) -> None:
+    """Epochs in the checkpoint are reported again, not trained again, with the same metrics on all workers."""
     before, after = joint.two[0]["two_then_one"]["epochs"], joint.two_then_one["epochs"]
     assert len(after) == 6 and after[:3] == before and len(joint.two_then_one["sums"]) == 3
     first, second = (found["one_then_two"] for found in joint.two)
@@ -293,7 +296,7 @@ def test_a_checkpoint_does_not_know_how_many_workers_wrote_it(joint: Any) -> Non
     assert len(first["sums"]) == len(second["sums"]) == 3 and first["states"] == second["states"]
     assert first["outcome"] == second["outcome"] == joint.two_then_one["outcome"] == "Completed"
     losses = [[epoch["train_loss"] for epoch in found] for found in (after, first["epochs"])]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-2), "the same training, begun and ended by one or by two"
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2), "the training must not depend on which part had two workers"
 
 
 def test_workers_diverge_together(joint: Any) -> None:
