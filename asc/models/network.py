@@ -87,7 +87,7 @@ class Network(Layered):
         return self
 
     def freeze_batch_norm(self) -> None:
-        """Freeze the statistics of all batch norms; from now on they are folded into the convolutions in training too."""
+        """Freeze the statistics of all batch norms; training then folds the batch norms into the convolutions."""
         self.batch_norm_frozen.fill_(True)
         self._set_switches()
 
