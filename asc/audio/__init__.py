@@ -1,1 +1,1 @@
-"""From sound files and waveforms to log-mel."""
+"""Sound files and waveforms, and the log-mel computed from them."""

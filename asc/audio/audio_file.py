@@ -1,9 +1,9 @@
-"""Reading one sound file: its checks, and its samples as mono at the wanted rate. The one decoder of all of asc.
+"""Reading one sound file: its checks, and its samples as mono at the wanted rate. All of asc decodes files here.
 
-PCM containers, FLAC, Vorbis, Opus and MP3 that counts its frames are decoded by libsndfile, all else by FFmpeg
-(`asc.audio.av_audio`). libsndfile's own length is believed only where it is no guess: what a container says is compared
-with the file (`asc.audio.pcm_lengths`, `asc.audio.coded_lengths`), and where nothing can be known the file is decoded
-to its end to count its samples. Nothing is allocated by a length that a header names. docs/formats.md has the table.
+libsndfile decodes PCM containers, FLAC, Vorbis, Opus and MP3 that counts its frames; FFmpeg decodes everything else
+(`asc.audio.av_audio`). libsndfile sometimes guesses a length, so lengths are checked: a container's own figures are
+compared with the file (`asc.audio.pcm_lengths`, `asc.audio.coded_lengths`), and a file without such figures is decoded
+to its end to count its samples. No memory is allocated on the word of a header. docs/formats.md has the table.
 """
 
 import os
@@ -36,7 +36,7 @@ from asc.audio.torchaudio_compat import resample
 from asc.errors import AudioProblem
 
 MIN_CLIP_S = 0.1
-MOST_CLIP_SAMPLES = 2**28  # what is decoded as a whole: 1.7 h at 44.1 kHz, 1 GiB as float32
+MOST_CLIP_SAMPLES = 2**28  # for a clip decoded as a whole: 1.7 h at 44.1 kHz, 1 GiB as float32
 RATES_HZ = (100, 10_000_000)
 MAX_RATIO_TERM = 2_000
 _BLOCK_SAMPLES = 2**16
@@ -55,7 +55,7 @@ _MORE_SUFFIXES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """How long a sound file is: samples (of each channel) and their rate."""
+    """The length of a sound file: samples per channel, and their rate."""
 
     samples: int
     sample_rate_hz: int
@@ -63,7 +63,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Opened:
-    """A file that is being decoded, in blocks of (samples, channels); `samples` is None where nobody knows yet."""
+    """A file that is being decoded, in blocks of (samples, channels); `samples` is None while it is not known."""
 
     sample_rate_hz: int
     samples: int | None
@@ -72,17 +72,17 @@ class _Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A piece of a file: `sound`, (samples,), is the mean of its channels; `peak` is the highest of any of them."""
+    """A piece of a file: `sound`, (samples,), is the mean of its channels; `peak` is the highest of any channel."""
 
     sound: NDArray[np.float32]
     peak: float
 
 
 def inspect(path: Path, sample_rate_hz: int, *, min_s: float = MIN_CLIP_S) -> int:
-    """Check a file that is to be decoded as a whole; the samples that it will have at `sample_rate_hz`.
+    """Check a file that will be decoded as a whole; returns its number of samples at `sample_rate_hz`.
 
     Raises:
-        AudioProblem: empty, unreadable, cut off, shorter than `min_s` or too long to be held in memory.
+        AudioProblem: the file is empty, unreadable, cut off, shorter than `min_s` or too long for memory.
     """
     header = checked_header(path, min_s=min_s)
     ratio = resampling_ratio(header.sample_rate_hz, sample_rate_hz)
@@ -93,16 +93,16 @@ def inspect(path: Path, sample_rate_hz: int, *, min_s: float = MIN_CLIP_S) -> in
 
 
 def checked_header(path: Path, *, min_s: float = MIN_CLIP_S) -> Header:
-    """How long a file is, by its header checked against its size; only one without a length is decoded, to count it.
+    """The length of a file by its header, checked against the file's size; a file without a length is decoded to count.
 
     Raises:
-        AudioProblem: empty, unreadable, cut off, shorter than `min_s`, or of a rate that no sound has.
+        AudioProblem: the file is empty, unreadable, cut off, shorter than `min_s`, or its rate is outside `RATES_HZ`.
     """
     with _opened(path) as sound:
         rate_hz, (low, high) = sound.sample_rate_hz, RATES_HZ
         samples = sum(map(len, sound.blocks)) if sound.samples is None else sound.samples
     if not low <= rate_hz <= high:
-        raise AudioProblem(f"unreadable: its header says {rate_hz:,} Hz, but {low:,} to {high:,} Hz are read")
+        raise AudioProblem(f"unreadable: its header says {rate_hz:,} Hz, but only {low:,} to {high:,} Hz are read")
     if samples == 0:
         raise AudioProblem("empty: no samples")
     if samples < min_s * rate_hz:
@@ -112,7 +112,7 @@ def checked_header(path: Path, *, min_s: float = MIN_CLIP_S) -> Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """A file that was decoded to its end: the peak of the mean of its channels, and the highest of any channel's."""
+    """A file that was decoded to its end: the peak of its mono mix, and the `loudest` peak of any channel."""
 
     header: Header
     peak: float
@@ -120,7 +120,7 @@ class Heard:
 
 
 def listen(path: Path, *, min_s: float = MIN_CLIP_S) -> Heard:
-    """Decode a file to its end and keep nothing of it.
+    """Decode a file to its end for its length and peaks, without keeping samples.
 
     Raises:
         AudioProblem: as `checked_header` and `decode`.
@@ -140,13 +140,13 @@ def decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
     """The samples of a file as mono (the mean of its channels), (samples,) at `sample_rate_hz`.
 
     Raises:
-        AudioProblem: unreadable, fewer samples than the header says, or samples that are no finite numbers.
+        AudioProblem: the file is unreadable, shorter than its header says, or has samples that are not finite.
     """
     return decode_whole(path, sample_rate_hz).sound
 
 
 def decode_whole(path: Path, sample_rate_hz: int) -> Piece:
-    """As `decode`, with the peak of the channels."""
+    """Like `decode`, but also returns the highest peak of any channel."""
     with _opened(path) as sound:
         mixed = _Mixed(sound.blocks)
         whole = mixed.take(MOST_CLIP_SAMPLES + 1 if sound.samples is None else sound.samples)
@@ -158,12 +158,12 @@ def decode_whole(path: Path, sample_rate_hz: int) -> Piece:
 
 
 def decode_pieces(path: Path, sample_rate_hz: int, cut: Callable[[Header], Iterable[int]]) -> Iterator[Piece]:
-    """The consecutive pieces of a file, each as `decode` gives a file; only one of them is in memory at a time.
+    """Consecutive pieces of a file, each mono at `sample_rate_hz`; only one piece is in memory at a time.
 
-    `cut` names their lengths, in the file's own samples, that add up to all that there are.
+    `cut` returns the lengths of the pieces in samples of the file; they must add up to the whole file.
 
     Raises:
-        AudioProblem: as `decode`, at the piece where it is found.
+        AudioProblem: as `decode`, when the piece with the problem is reached.
     """
     header = checked_header(path, min_s=0)
     with _opened(path) as sound:
@@ -177,14 +177,14 @@ def decode_pieces(path: Path, sample_rate_hz: int, cut: Callable[[Header], Itera
 
 
 class _Mixed:
-    """Blocks of (samples, channels), of which pieces of any length are taken as mono."""
+    """Mixes blocks of (samples, channels) to mono, and returns pieces of any length."""
 
     def __init__(self, blocks: Iterator[NDArray[np.float32]]) -> None:
         self._blocks, self._rest, self._rest_peak = blocks, np.zeros(0, np.float32), 0.0
-        self.peak = 0.0  # of any channel, in the blocks that the last piece is from
+        self.peak = 0.0  # of any channel, in the blocks that the last piece was taken from
 
     def take(self, samples: int) -> NDArray[np.float32]:
-        """The next samples, (samples,); fewer at the end."""
+        """The next samples, (samples,); fewer than asked for at the end."""
         taken, count, self.peak = [self._rest], len(self._rest), self._rest_peak
         while count < samples and (block := next(self._blocks, None)) is not None:
             taken.append(mono(block))
@@ -200,7 +200,7 @@ def mono(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     """The mean over channels of (samples, channels), as (samples,).
 
     Raises:
-        AudioProblem: samples that are no finite numbers.
+        AudioProblem: some samples are NaN or infinite.
     """
     if not np.isfinite(sound).all():
         raise AudioProblem("not finite: it has NaN or infinite samples")
@@ -209,7 +209,7 @@ def mono(sound: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def resampled(sound: NDArray[np.float32], rate_hz: int, wanted_hz: int) -> NDArray[np.float32]:
-    """(samples,) at `rate_hz` to (samples,) at `wanted_hz`."""
+    """Resample (samples,) at `rate_hz` to (samples,) at `wanted_hz`."""
     ratio = resampling_ratio(rate_hz, wanted_hz)
     if ratio == 1:
         return sound
@@ -219,18 +219,18 @@ def resampled(sound: NDArray[np.float32], rate_hz: int, wanted_hz: int) -> NDArr
 
 
 def resampling_ratio(rate_hz: int, wanted_hz: int) -> Fraction:
-    """Wanted rate by given rate, exact for all usual rates.
+    """`wanted_hz` / `rate_hz`, exact for all usual rates.
 
-    A ratio of large numbers (22,049 Hz to 44,100 Hz) is taken within 0.05 %, less than a hundredth of a semitone: its
-    exact filter bank would take gigabytes.
+    A ratio of large numbers (22,049 Hz to 44,100 Hz) is approximated to within 0.05 %, less than a hundredth of a
+    semitone, because its exact filter bank would take gigabytes.
     """
     return Fraction(wanted_hz, rate_hz).limit_denominator(MAX_RATIO_TERM)
 
 
 def audio_suffixes() -> frozenset[str]:
-    """File name endings of sound that is read here (headerless RAW has no rate, so it is left out).
+    """File name endings of the formats that are read here; headerless RAW is left out, because it has no rate.
 
-    They only choose among the files of a folder; what a file is, its first bytes say.
+    They are only used to select files in a folder. The format of a file is decided by its first bytes.
     """
     names = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
     return frozenset(names.union(_AV_SUFFIXES.split(), _MORE_SUFFIXES.split()))
@@ -238,10 +238,10 @@ def audio_suffixes() -> frozenset[str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_Opened]:
-    """A file in its decoder, and what its container's own lengths say; what fails is an AudioProblem."""
+    """Open a file in its decoder, after checking the lengths in its container; failures become AudioProblem."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise AudioProblem("no file on a disk: send a stream to predict.py --follow")
+            raise AudioProblem("not a regular file: for a stream, use predict.py --follow")
         with path.open("rb") as file:
             size_bytes = os.fstat(file.fileno()).st_size
             if size_bytes == 0:
@@ -260,7 +260,7 @@ def _opened(path: Path) -> Iterator[_Opened]:
 
 
 def _container(file: BinaryIO, size_bytes: int) -> Container | None:
-    """What the file is; it then stands at its first byte, after tags."""
+    """The container of the file; leaves the file at its first byte after ID3 tags."""
     place = 0
     while length := id3_bytes(file.read(10)):
         place += length
@@ -285,7 +285,7 @@ def _decoder(path: Path, file: BinaryIO, container: Container | None, size_bytes
         with _joined(file, payloads) as sound:
             yield sound
     elif container is None and path.suffix.lower() == ".mp3":
-        with _joined(file, [Payload(start=file.tell(), stop=size_bytes, header=b"")]) as sound:  # without its name
+        with _joined(file, [Payload(start=file.tell(), stop=size_bytes, header=b"")]) as sound:  # hides its name
             yield sound
     else:
         with _libsndfile(path, container) as sound:
@@ -293,10 +293,10 @@ def _decoder(path: Path, file: BinaryIO, container: Container | None, size_bytes
 
 
 def _payloads(file: BinaryIO, container: Container | None, size_bytes: int) -> list[Payload] | None:
-    """What libsndfile is to read: parts of the file, or all of it for an empty list. None is for FFmpeg.
+    """The parts of the file that libsndfile must read, or an empty list for the whole file; None means FFmpeg.
 
     Raises:
-        AudioProblem: cut off.
+        AudioProblem: the file is cut off.
     """
     tagged = file.tell() > 0
     match container.demuxer if container else None:
@@ -323,10 +323,10 @@ def _payloads(file: BinaryIO, container: Container | None, size_bytes: int) -> l
 
 
 def _check_not_mpeg(file: BinaryIO) -> None:
-    """Refuse what only looks like MPEG audio: no frames follow one another in it (`_container`), free format aside.
+    """Refuse a file that starts like MPEG audio but has no consecutive frames (`_container`), unless it is free format.
 
-    libsndfile would take it, and any file of an unknown kind that is called .mp3, for MPEG audio, whose decoder prints
-    to the terminal what it thinks of that.
+    libsndfile would take such a file, and any unknown file named .mp3, for MPEG audio, and its decoder would print
+    complaints to the terminal.
     """
     place = file.tell()
     start = file.read(3)
@@ -356,11 +356,11 @@ def _check_length(file: BinaryIO, demuxer: str, size_bytes: int) -> None:
 
 @contextmanager
 def _libsndfile(path: Path, container: Container | None) -> Iterator[_Opened]:
-    """A file whose header is believed; FFmpeg's, if libsndfile knows the container but not what is in it."""
+    """A file whose header is trusted; FFmpeg decodes it if libsndfile knows its container but not its contents."""
     try:
         sound = soundfile.SoundFile(os.fsencode(path))
         guessed = container is not None and container.demuxer != "mp3" and sound.subtype in _GUESSED
-    except TypeError as error:  # so soundfile asks for the rate of a file that is called .raw
+    except TypeError as error:  # soundfile raises this for a file named .raw, because it wants a rate
         raise AudioProblem("unreadable: headerless (.raw), so its rate is not known") from error
     except soundfile.LibsndfileError:
         if container is None:
@@ -376,7 +376,7 @@ def _libsndfile(path: Path, container: Container | None) -> Iterator[_Opened]:
 
 @contextmanager
 def _joined(file: BinaryIO, payloads: Sequence[Payload]) -> Iterator[_Opened]:
-    """Parts of a file that follow one another."""
+    """Consecutive parts of a file, decoded as one sound."""
     headers = []
     for payload in payloads:
         with _part(file, payload) as sound:
@@ -402,18 +402,18 @@ def _part(file: BinaryIO, payload: Payload) -> soundfile.SoundFile:
 
 
 def _blocks(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
-    """What libsndfile decodes, up to the length that it names.
+    """Blocks that libsndfile decodes, (samples, channels), at most up to the length that it names.
 
     Raises:
-        AudioProblem: it cannot go on.
+        AudioProblem: libsndfile fails in the middle.
     """
     left = sound.frames
     while left > 0:
         try:
             block = sound.read(min(left, _BLOCK_SAMPLES), dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:  # its words are of a seek: it looks for what comes after the end
+        except soundfile.LibsndfileError as error:  # its own message is about a seek
             done = f"{sound.frames - left:,} of {sound.frames:,} samples"
-            raise AudioProblem(f"unreadable: cut off or damaged after some {done}") from error
+            raise AudioProblem(f"unreadable: cut off or damaged after about {done}") from error
         left -= len(block)
         if len(block) == 0:
             return
@@ -421,10 +421,10 @@ def _blocks(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
 
 
 def _counted(blocks: Iterator[NDArray[np.float32]], samples: int) -> Iterator[NDArray[np.float32]]:
-    """Blocks of a file whose header counts its samples.
+    """Pass blocks on, and check at the end that there were as many samples as the header says.
 
     Raises:
-        AudioProblem: there are fewer.
+        AudioProblem: there were fewer.
     """
     done = 0
     for block in blocks:

@@ -1,9 +1,9 @@
 """Compressed sound, decoded block by block by FFmpeg (PyAV, https://pyav.org), from a file or from a pipe.
 
-FFmpeg is told which demuxer to use, from the first bytes (`asc.audio.containers`), and is given bytes, never a name: it
-probes nothing and can open nothing else, no file, playlist or address. What the container says to drop (the priming
-samples of AAC, Opus or LAME's MP3) is dropped by FFmpeg; where it says nothing, all that is decoded is kept. The rate
-is that of the first decoded block, for AAC's header may name half of it.
+The first bytes decide which demuxer FFmpeg must use (`asc.audio.containers`). FFmpeg gets bytes, never a name, so it
+probes nothing and cannot open other files, playlists or addresses. It drops the samples that the container says to drop
+(the priming samples of AAC, Opus or LAME's MP3), and no others. The rate is that of the first decoded block, because
+the header of AAC may name half of it.
 """
 
 import os
@@ -25,25 +25,25 @@ from asc.errors import AudioProblem
 _PIPE_BYTES = 2**12
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
-_CHECKED_CODECS = ("flac", "wavpack")  # whose checksums FFmpeg does not compare unless it is told to
+_CHECKED_CODECS = ("flac", "wavpack")  # FFmpeg checks their checksums only on request
 _TRACKS_ON_THE_WAY = ("mpegts", "mpeg", "flv")
 _REFUSED = "a sound file that names other files or addresses is not opened"
 
 
 class Readable(Protocol):
-    """A pipe: at most `count` bytes as soon as there are any, and none at its end."""
+    """A pipe."""
 
     def read(self, count: int, /) -> bytes:
-        """The next bytes."""
+        """At most `count` bytes, as soon as there are any; none at the end."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvSound:
-    """A decoded stream of sound. `blocks` are (samples, channels), full scale 1, each as soon as it is decoded.
+    """A decoded stream of sound. `blocks` are (samples, channels), full scale 1, each given as soon as it is decoded.
 
-    `samples` is how many the file counts in its header, None where it counts none: a duration is no count. A later
-    block may have another number of channels, never another rate.
+    `samples` is the exact number of samples in the file's header, or None if it has none (a duration is not exact). A
+    later block may have a different number of channels, but not a different rate.
     """
 
     container: Container
@@ -58,13 +58,13 @@ class AvSound:
 def open_av(source: Path | Readable, *, lenient: bool = False, container: Container | None = None) -> Iterator[AvSound]:
     """Open a sound file, or a pipe whose next bytes are sound, and decode its first block.
 
-    Of a pipe the first bytes are read until its container is known, at most `START_BYTES`; `container` is given where
-    it is known already. The blocks raise as well: a packet that cannot be decoded ends them, unless `lenient`, which
-    skips it as a listener of a broadcast would. One at the very start or end of a broadcast's format, where it was
-    joined or broke off, is dropped in any case.
+    A pipe is read until its container is known, for at most `START_BYTES`; give `container` if you know it already.
+    Iterating over the blocks can raise too. A packet that cannot be decoded raises, unless `lenient`, which skips it as
+    a broadcast receiver would. At the very start or end of a broadcast format, where a stream may be joined or broken
+    off, such a packet is always dropped.
 
     Raises:
-        AudioProblem: not sound, damaged, of an unknown codec, without a sound track, or its rate changes on the way.
+        AudioProblem: the source is not sound, is damaged, has an unknown codec or no sound track, or changes its rate.
         OSError: the file or pipe cannot be read.
     """
     if isinstance(source, Path):
@@ -79,9 +79,9 @@ def open_av(source: Path | Readable, *, lenient: bool = False, container: Contai
 
 
 class _Bytes:
-    """What FFmpeg reads from: a pipe whose first bytes may be looked at. An error within `read` is kept.
+    """The source that FFmpeg reads from: a pipe that also allows peeking. `read` keeps an error instead of raising it.
 
-    PyAV calls `read` from C, where an exception that is no `Exception`, such as Ctrl-C, would be lost.
+    PyAV calls `read` from C, where a `BaseException` such as Ctrl-C would be lost.
     """
 
     def __init__(self, source: Readable) -> None:
@@ -89,13 +89,13 @@ class _Bytes:
         self.error: BaseException | None = None
 
     def peek(self, count: int) -> bytes:
-        """The next bytes, left where they are; fewer at the end."""
+        """The next `count` bytes, or fewer at the end, without consuming them."""
         while len(self._waiting) < count and (more := self._source.read(_PIPE_BYTES)):
             self._waiting += more
         return self._waiting[:count]
 
     def skip(self, count: int) -> None:
-        """Pass over bytes without keeping them."""
+        """Read and discard `count` bytes."""
         while count > 0 and (data := self.read(min(count, START_BYTES))):
             count -= len(data)
         self._raise()
@@ -117,23 +117,23 @@ class _Bytes:
 
 
 class _Seekable(_Bytes):
-    """A file from an offset on, where FFmpeg may go back and forth."""
+    """A file from an offset on, in which FFmpeg may seek."""
 
     def __init__(self, file: BinaryIO, offset: int) -> None:
         super().__init__(file)
         self._file, self._offset = file, offset
 
     def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place, counted from the offset."""
+        """Go to a position relative to the offset; returns the new position."""
         return self._file.seek(place + self._offset if whence == os.SEEK_SET else place, whence) - self._offset
 
     def tell(self) -> int:
-        """The place, counted from the offset."""
+        """The position relative to the offset."""
         return self._file.tell() - self._offset
 
 
 def _skip_tags_of_file(file: BinaryIO) -> bytes:
-    """Pass over ID3 tags; the file then stands at what these bytes are the start of."""
+    """Skip ID3 tags; leaves the file at the first byte after them and returns the next `START_BYTES` bytes."""
     place = 0
     while length := id3_bytes(file.read(10)):
         place += length
@@ -166,9 +166,10 @@ def _no_other_file(*_: object) -> NoReturn:
 
 
 def _probing(source: _Bytes, container: Container) -> dict[str, str]:
-    """How far FFmpeg looks ahead before it gives the first block: of a pipe, whose sound is live, a few frames.
+    """Options for how far FFmpeg looks ahead before the first block: in a pipe, whose sound is live, only a few frames.
 
-    By default it would wait for up to five seconds. Transport streams and their like name their tracks on the way.
+    By default FFmpeg would wait for up to five seconds. Transport streams and similar formats name their tracks later
+    in the stream, so the number of bytes is not limited for them.
     """
     if isinstance(source, _Seekable):
         return {}
@@ -199,7 +200,7 @@ def _opened(source: _Bytes, container: Container, lenient: bool) -> Iterator[AvS
             raise AudioProblem(f"unreadable: the sound in this {container.name} is encrypted or of an unknown codec")
         stream.codec_context.thread_count = 1
         codec = stream.codec_context.name
-        if codec == "alac":  # its last packet says how long it is; the container's trimming would cut it a second time
+        if codec == "alac":  # its last packet already has its true length; the container's trimming would cut it again
             stream.codec_context.options = {"flags2": "+skip_manual"}
         elif codec in _CHECKED_CODECS and not lenient:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
@@ -220,7 +221,7 @@ def _opened(source: _Bytes, container: Container, lenient: bool) -> Iterator[AvS
 
 
 def _frames(opened: Any, stream: Any, source: _Bytes, container: Container, lenient: bool) -> Iterator[Any]:
-    """The decoded frames. Damage is told, except at either end of a broadcast and in a packet that is cut off."""
+    """The decoded frames. Damage raises, except at either end of a broadcast and in a packet that is cut off."""
     some, damage = False, None
     for packet in _packets(opened, stream, source, container, lenient):
         try:
@@ -229,7 +230,7 @@ def _frames(opened: Any, stream: Any, source: _Bytes, container: Container, leni
             raise MemoryError(f"FFmpeg has no memory to decode this {container.name}") from error
         except av.error.FFmpegError as error:
             forgiven = lenient or packet.is_corrupt or (container.broadcast and not some)
-            if not forgiven and not bytes(packet)[:8].startswith(_TAGS):  # between MP3 files that were joined
+            if not forgiven and not bytes(packet)[:8].startswith(_TAGS):  # tags between joined MP3 files
                 damage = error
             continue
         if frames and damage is not None:
@@ -250,7 +251,7 @@ def _packets(opened: Any, stream: Any, source: _Bytes, container: Container, len
             packet = next(packets, None)
         except av.error.FFmpegError as error:
             source.check()
-            if lenient and packet is not None:  # what follows the sound may be a tag
+            if lenient and packet is not None:  # a tag may follow the sound
                 return
             raise _problem(source, container, error) from error
         source.check()
@@ -273,11 +274,11 @@ def _blocks(frames: Iterator[Any], rate_hz: int) -> Iterator[NDArray[np.float32]
 
 
 def _floats(frame: Any) -> NDArray[np.float32]:
-    """(samples, channels) of a frame, in full scale 1."""
+    """The samples of a frame as (samples, channels), full scale 1."""
     channels, values = len(frame.layout.channels), frame.to_ndarray()
     sound = values.T if frame.format.is_planar else values.reshape(-1, channels)
     scale = _FULL_SCALE.get(frame.format.packed.name)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and that is refused
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused later
         if scale is None:
             return np.ascontiguousarray(sound, np.float32)
         silence = 128 if frame.format.packed.name == "u8" else 0
@@ -287,10 +288,10 @@ def _floats(frame: Any) -> NDArray[np.float32]:
 
 def _problem(source: _Bytes, container: Container, error: av.error.FFmpegError) -> AudioProblem:
     if isinstance(error, av.error.PatchWelcomeError) and container.demuxer == "ogg":
-        return AudioProblem("its rate or kind of sound changes on the way: split it there")
+        return AudioProblem("its rate or codec changes in the middle: split it there")
     if container.index_at_end and not isinstance(source, _Seekable):
         return AudioProblem(
             f"unreadable from a pipe: this {container.name} is damaged or has its index at the end, so give the file"
         )
     reason = (error.strerror or str(error)).lower()
-    return AudioProblem(f"unreadable: damaged or cut off, for FFmpeg says of this {container.name}: {reason}")
+    return AudioProblem(f"unreadable: damaged or cut off (FFmpeg on this {container.name}: {reason})")

@@ -1,7 +1,7 @@
-"""What compressed files say of their own length, compared with the size of the file; nothing is decoded.
+"""Checks of the lengths in compressed files against the size of the file; nothing is decoded.
 
-MP3: the Xing or Info frame (http://gabriel.mp3-tech.org/mp3infotag.html). Ogg: its pages, and the streams that follow
-one another in it (https://www.rfc-editor.org/rfc/rfc3533). MP4: its boxes (ISO/IEC 14496-12). Matroska: its segment
+MP3: the Xing or Info frame (http://gabriel.mp3-tech.org/mp3infotag.html). Ogg: its pages, and its chained streams
+(https://www.rfc-editor.org/rfc/rfc3533). MP4: its boxes (ISO/IEC 14496-12). Matroska: its segment
 (https://www.rfc-editor.org/rfc/rfc9559). ASF: its file properties. FLAC: https://www.rfc-editor.org/rfc/rfc9639.
 """
 
@@ -18,27 +18,28 @@ _MATROSKA_SEGMENT = b"\x18\x53\x80\x67"
 
 
 def flac_samples(file: BinaryIO) -> int | None:
-    """The number of samples in a FLAC file's header; None where it is 0, unknown, or not that of this file.
+    """The number of samples in a FLAC file's header; None if it is 0 (unknown) or belongs to a longer recording.
 
-    A segment of a longer recording, as ffmpeg cuts it, begins with a later frame than the first and may count them all.
+    A segment that ffmpeg cut from a longer recording does not start with frame 0, and its header may count the samples
+    of the whole recording.
     """
     start = file.tell()
     count = int.from_bytes(file.read(26)[21:]) & (2**36 - 1)
     file.seek(start + 4)
     while len(head := file.read(4)) == 4:
         file.seek(int.from_bytes(head[1:]), 1)
-        if head[0] & 0x80:  # the last block of metadata
+        if head[0] & 0x80:  # the last metadata block
             break
     return count if file.read(5)[4:] == b"\0" and count else None
 
 
 def mp3_is_counted(file: BinaryIO, size_bytes: int) -> bool:
-    """Whether an MPEG audio stream, which begins here, has a Xing or Info frame that counts all that is in the file.
+    """Whether the MPEG audio stream that starts here has a Xing or Info frame that counts everything in the file.
 
-    It has not after two files were joined, or without such a frame; libsndfile's length is then a guess.
+    It does not if there is no such frame, or if two files were joined; libsndfile's length is then a guess.
 
     Raises:
-        AudioProblem: cut off.
+        AudioProblem: the file is cut off.
     """
     start = file.tell()
     frame = file.read(1_500)
@@ -74,13 +75,13 @@ def _tags_behind(file: BinaryIO, size_bytes: int) -> int:
 
 
 def ogg_links(file: BinaryIO, size_bytes: int) -> list[tuple[int, int, bytes]]:
-    """The streams that follow one another in an Ogg file: first byte, end, and the start of the first packet of each.
+    """The chained streams of an Ogg file: for each its first byte, its end, and the first 8 bytes of its first packet.
 
-    Streams that are interleaved are one. Pages are told by their headers alone; where one is missing, the rest belongs
-    to the link before it, for the decoder to find fault with.
+    Interleaved streams count as one. Pages are found by their headers alone. If one is missing, the rest of the file
+    belongs to the last stream found, and the decoder reports the fault.
 
     Raises:
-        AudioProblem: cut off.
+        AudioProblem: the file is cut off.
     """
     place, headers = file.tell(), False
     _check_last_page(file, size_bytes)
@@ -117,10 +118,10 @@ def _check_last_page(file: BinaryIO, size_bytes: int) -> None:
 
 
 def check_mp4(file: BinaryIO, size_bytes: int) -> None:
-    """Check that the boxes of an MP4, M4A, 3GP or MOV file are whole, and that its index is among them.
+    """Check that the boxes of an MP4, M4A, 3GP or MOV file are complete and include its index.
 
     Raises:
-        AudioProblem: cut off.
+        AudioProblem: the file is cut off.
     """
     place, found = 0, set[bytes]()
     while place + 8 <= size_bytes:
@@ -144,10 +145,10 @@ def check_mp4(file: BinaryIO, size_bytes: int) -> None:
 
 
 def check_matroska(file: BinaryIO, size_bytes: int) -> None:
-    """Check that the segment of a Matroska or WebM file is whole; a live recording does not say how long it is.
+    """Check that the segment of a Matroska or WebM file is complete; a live recording names no length and passes.
 
     Raises:
-        AudioProblem: cut off.
+        AudioProblem: the file is cut off.
     """
     file.seek(4)
     header_bytes = _vint(file)
@@ -163,7 +164,7 @@ def check_matroska(file: BinaryIO, size_bytes: int) -> None:
 
 
 def _vint(file: BinaryIO) -> int | None:
-    """A size of 1 to 8 bytes, None where all its bits are set, which means unknown."""
+    """A variable-length size of 1 to 8 bytes; None if it is invalid or all its bits are set, which means unknown."""
     first = file.read(1)
     if not first or not first[0]:
         return None
@@ -173,10 +174,10 @@ def _vint(file: BinaryIO) -> int | None:
 
 
 def check_asf(file: BinaryIO, size_bytes: int) -> None:
-    """Check that a WMA or ASF file is as long as its file properties say; a broadcast says nothing.
+    """Check that a WMA or ASF file is as long as its file properties say; a broadcast names no length and passes.
 
     Raises:
-        AudioProblem: cut off.
+        AudioProblem: the file is cut off.
     """
     file.seek(0)
     head = file.read(2**16)

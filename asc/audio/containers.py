@@ -1,8 +1,8 @@
-"""Which container a stream of bytes is, from its first bytes alone; no name and no probing decides.
+"""The container format of a stream of bytes, from its first bytes alone; file names and probing play no part.
 
-The table is also the list of what FFmpeg may be asked to open (`asc.audio.av_audio`): playlists, scripts and session
-descriptions, which would name other files or addresses, are not in it. MPEG audio, ADTS and AC-3 have no magic number,
-only a header on every frame, so several consecutive ones must agree (ISO/IEC 11172-3, 13818-7; ETSI TS 102 366).
+FFmpeg may open only formats in this table (`asc.audio.av_audio`). It leaves out playlists, scripts and session
+descriptions, which would name other files or addresses. MPEG audio, ADTS and AC-3 have no magic number, only a header
+on every frame, so several consecutive headers must agree (ISO/IEC 11172-3, 13818-7; ETSI TS 102 366).
 """
 
 import re
@@ -15,10 +15,10 @@ _CONSECUTIVE_FRAMES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A kind of file: what people call it, and the name of FFmpeg's demuxer for it.
+    """A container format: its common name, and the name of FFmpeg's demuxer for it.
 
-    `counts`: its header says exactly how many samples there are. `index_at_end`: it often cannot be read from a pipe.
-    `broadcast`: it is frames alone, so that a listener may join and leave anywhere.
+    `counts`: its header gives the exact number of samples. `broadcast`: it consists of frames only, so a listener may
+    join and leave anywhere. `index_at_end`: it often cannot be read from a pipe.
     """
 
     name: str
@@ -64,11 +64,11 @@ _TRANSPORT_PACKET_BYTES = 188
 
 
 def container_of(start: bytes, *, ended: bool = False) -> Container | None:
-    """The container that begins with these bytes; None for none that is known, raw PCM for instance.
+    """The container that begins with these bytes, or None if none is known, as for raw PCM.
 
-    A dozen bytes are enough for most. Frames without a magic number must be seen twice, the second within `start`, or
-    alone where the stream has `ended` with them; where `START_BYTES` are given they may also begin later than at the
-    first byte, as in a stream that was joined in its middle. An ID3 tag is to be skipped before (`id3_bytes`).
+    A dozen bytes are enough for most formats. For frames without a magic number, `start` must hold two consecutive
+    frames, or one if the stream has `ended`. With at least `START_BYTES`, or at the end of the stream, the frames may
+    begin later than at the first byte, as in a stream that was joined in the middle. Skip ID3 tags first (`id3_bytes`).
     """
     if (found := magic_container(start)) is not None:
         return found
@@ -81,7 +81,7 @@ def container_of(start: bytes, *, ended: bool = False) -> Container | None:
 
 
 def magic_container(start: bytes) -> Container | None:
-    """The container that has these first 16 bytes, if it has a magic number."""
+    """The container whose magic number is in these first 16 bytes, if any."""
     return next(
         (container for (offset, magic), container in _MAGIC.items() if start[offset : offset + len(magic)] == magic),
         None,
@@ -97,7 +97,7 @@ def id3_bytes(start: bytes) -> int:
 
 
 def mpeg_frame_bytes(header: bytes) -> int:
-    """Bytes of the MPEG audio frame with this header of 4 bytes, 0 if it is not one (free format counts as not one)."""
+    """Length in bytes of the MPEG audio frame with this 4-byte header; 0 if it is no frame, or is in free format."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return 0
     version, layer, bits, rate = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3), header[2] >> 4, header[2] >> 2 & 3
@@ -112,7 +112,7 @@ def mpeg_frame_bytes(header: bytes) -> int:
 
 
 def adts_frame_bytes(header: bytes) -> int:
-    """Bytes of the ADTS frame (ISO/IEC 13818-7) with this header of 6 bytes, 0 if it is not one."""
+    """Length in bytes of the ADTS frame (ISO/IEC 13818-7) with this 6-byte header; 0 if it is no frame."""
     if len(header) < 6 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0 or header[2] >> 2 & 15 > 12:
         return 0
     length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
@@ -120,7 +120,7 @@ def adts_frame_bytes(header: bytes) -> int:
 
 
 def ac3_frame_bytes(header: bytes) -> int:
-    """Bytes of the AC-3 frame (ETSI TS 102 366) with this header of 6 bytes, 0 if it is not one."""
+    """Length in bytes of the AC-3 frame (ETSI TS 102 366) with this 6-byte header; 0 if it is no frame."""
     if len(header) < 6 or header[:2] != b"\x0bw" or header[5] >> 3 > 10 or header[4] >> 6 == 3 or header[4] & 63 > 37:
         return 0
     kbps = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)[
@@ -133,7 +133,7 @@ def ac3_frame_bytes(header: bytes) -> int:
 
 
 def eac3_frame_bytes(header: bytes) -> int:
-    """Bytes of the E-AC-3 frame with this header of 6 bytes, 0 if it is not one."""
+    """Length in bytes of the E-AC-3 frame with this 6-byte header; 0 if it is no frame."""
     if len(header) < 6 or header[:2] != b"\x0bw" or not 11 <= header[5] >> 3 <= 16:
         return 0
     return 2 * ((int.from_bytes(header[2:4]) & 0x7FF) + 1)
@@ -157,7 +157,7 @@ _KBPS: dict[tuple[int, int], tuple[int, ...]] = {
 
 
 def _agree(start: bytes, offset: int, container: Container, *, ended: bool) -> bool:
-    """Whether frames follow one another here, of one kind and rate, to the end of `start` or three of them."""
+    """Whether frames of one kind and rate follow one another from `offset` on: three, or as many as `start` holds."""
     frame_bytes, kind = _FRAMES[container], _UNLIKE[container]
     first = start[offset : offset + len(kind)]
     seen = 0

@@ -1,8 +1,8 @@
-"""AIFF and Wave64 from a pipe whose header has no length: FFmpeg reads them only with one, so they get the longest.
+"""Headers without a length, of AIFF and Wave64 from a pipe: they are given the longest one, so that FFmpeg reads them.
 
 A program that writes into a pipe cannot go back to fill in the length (`asc.audio.pcm_lengths`), and FFmpeg's demuxers
-take what it leaves there for a damaged file. AIFF: https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/AIFF/AIFF.html,
-Wave64: https://www.ambisonia.com/Members/mleese/sony_wave64.pdf.
+take the file for damaged. AIFF: https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/AIFF/AIFF.html, Wave64:
+https://www.ambisonia.com/Members/mleese/sony_wave64.pdf.
 """
 
 import struct
@@ -17,7 +17,7 @@ _GUID_BYTES = 16
 
 
 def with_a_length(start: bytes) -> bytes:
-    """The first `START_BYTES` of a stream, with lengths that were left open replaced; other streams as they are."""
+    """Replace missing lengths in the first `START_BYTES` of an AIFF or Wave64 stream; return any other unchanged."""
     if start.startswith(b"FORM"):
         return _aiff(bytearray(start))
     if start.startswith(b"riff\x2e\x91\xcf\x11"):

@@ -1,4 +1,4 @@
-"""The front end: a batch of waveforms -> log-mel energies with their mean over time removed, on the batch's device.
+"""The front end: from a batch of waveforms to log-mel energies minus their mean over time, on the batch's device.
 
 Report (IDLab, DCASE 2021 task 1a), section 2.2: 30 ms Hann windows every 10 ms, 4096-point DFT magnitudes, 128 mel
 bands, logarithm, mean normalisation over time. The same code serves training, evaluation and export.
@@ -16,16 +16,16 @@ from asc.audio.torchaudio_compat import melscale_fbanks
 from asc.config.experiment import FrontEnd
 from asc.errors import InputError
 
-# Spectra at work at one time. On a CPU some 10 MB of them are 2 to 3 times faster than a whole batch at once
-# (measured with 1 and 2 threads: 256 to 1,024 frames are equal on one, fewer pieces wait less for each other on two);
-# elsewhere the limit only bounds memory, to 256 MB of complex numbers at 4096 points.
+# Spectra computed at a time. On a CPU, portions of about 10 MB are 2 to 3 times faster than a whole batch. (Measured:
+# with 1 thread, 256 to 1,024 frames are equally fast; with 2, fewer portions mean less waiting.) On other devices the
+# limit only bounds memory, to 256 MB of complex numbers at 4096 points.
 _FRAMES_AT_ONCE_CPU = 1_024
 _FRAMES_AT_ONCE = 16_384
 _BAND_GROUPS = 4
 
 
 class LogMel(nn.Module):
-    """Log-mel energies; it holds no weights and its constants are in no state dict (the config rebuilds them)."""
+    """Log-mel energies. It has no weights, and its state_dict is empty: constants are rebuilt from the config."""
 
     def __init__(self, front_end: FrontEnd) -> None:
         """Build the Hann window and the mel filters (Slaney scale, peak 1, from 0 Hz to half the rate)."""
@@ -38,7 +38,10 @@ class LogMel(nn.Module):
         self._groups = _band_groups(filters)
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Log-mel of (batch, samples), less its mean over time, as (batch, 1, mel_bands, samples // hop_samples).
+        """Waveforms to log-mel energies minus their mean over time.
+
+        (batch, samples) float32 with full scale 1, to (batch, 1, mel_bands, samples // hop_samples) float32, natural
+        logarithm.
 
         Raises:
             InputError: the waveforms are shorter than one hop, so there is no frame.
@@ -47,15 +50,15 @@ class LogMel(nn.Module):
         return log_mel - log_mel.mean(dim=-1, keepdim=True)
 
     def log_mel(self, waveform: torch.Tensor, peak: torch.Tensor | None = None) -> torch.Tensor:
-        """log(mel + floor) of (batch, samples), as (batch, 1, mel_bands, samples // hop_samples).
+        """log(mel + floor) of waveforms (batch, samples), as (batch, 1, mel_bands, samples // hop_samples).
 
-        The floor is `log_offset` and, where `noise_steps` asks for it, the noise floor of the waveform's `peak`
-        (batch,): the highest magnitude of its samples unless the waveform is a part of more.
+        The floor is `log_offset`, plus a noise floor proportional to `peak` (batch,) if `noise_steps` is above 0. By
+        default `peak` is the highest magnitude in each waveform; give it if the waveform is a part of a longer sound.
 
         Raises:
             InputError: the waveforms are shorter than one hop, so there is no frame.
         """
-        # Sixteen-bit arithmetic would drown the low levels of these recordings: no autocast in here.
+        # No autocast here: 16-bit arithmetic would lose the low levels of these recordings.
         with torch.autocast(device_type=waveform.device.type, enabled=False):
             frames = self._frames(waveform)
             at_once = _FRAMES_AT_ONCE_CPU if waveform.device.type == "cpu" else _FRAMES_AT_ONCE
@@ -64,7 +67,7 @@ class LogMel(nn.Module):
             return (mel + self._floor(waveform, peak)).log().transpose(1, 2).unsqueeze(1).contiguous()
 
     def _floor(self, waveform: torch.Tensor, peak: torch.Tensor | None) -> torch.Tensor | float:
-        """What is added to mel energies (batch, frames, bands)."""
+        """The floor that is added to mel energies (batch, frames, bands), in a shape that broadcasts to them."""
         if self.front_end.noise_steps == 0:
             return self.front_end.log_offset
         peak = waveform.abs().amax(dim=1) if peak is None else peak
@@ -73,8 +76,8 @@ class LogMel(nn.Module):
     def _frames(self, waveform: torch.Tensor) -> torch.Tensor:
         """Views (batch, frames, window) of (batch, samples): frame t is centred on sample t * hop, zeros outside.
 
-        The window sits in the middle of the DFT, as in librosa and torch.stft. Where in the DFT the samples lie turns
-        phases only, so the zeros around the window are left to the DFT.
+        As in librosa and torch.stft, the window is centred in the DFT. But the zeros around the window are left to the
+        DFT, which adds them at the end: the position of the samples in the DFT changes only phases.
         """
         sizes = self.front_end
         frames = waveform.shape[-1] // sizes.hop_samples
@@ -88,9 +91,9 @@ class LogMel(nn.Module):
         return padded.unfold(-1, sizes.window_samples, sizes.hop_samples)[:, :frames]
 
     def _mel(self, frames: torch.Tensor) -> torch.Tensor:
-        """Mel energies (batch, frames, bands) of (batch, frames, window): filtered magnitudes of the DFT."""
+        """Frames (batch, frames, window) to mel energies (batch, frames, bands): filtered DFT magnitudes."""
         spectrum = torch.fft.rfft(frames * cast(torch.Tensor, self.window), n=self.front_end.dft_points)
-        # Three times faster on a CPU than the careful hypot of Tensor.abs; squares of audio can't overflow.
+        # Three times faster on a CPU than Tensor.abs, which guards against overflow; squares of audio can't overflow.
         squares = torch.view_as_real(spectrum).square_()
         magnitudes = (squares[..., 0] + squares[..., 1]).sqrt_()
         filters = cast(torch.Tensor, self.filters)
@@ -98,10 +101,10 @@ class LogMel(nn.Module):
 
 
 def _mel_filters(front_end: FrontEnd) -> torch.Tensor:
-    """Slaney's triangles, peak 1, as (DFT bins, bands).
+    """Slaney's triangular filters, peak 1, as (DFT bins, bands).
 
-    torchaudio lays its bins from 0 to half of a whole, even rate. Twice the rate and all points of the DFT give the
-    exact frequencies for odd rates too; the bins above half the true rate are cut off.
+    torchaudio places bins from 0 to `sample_rate // 2`, which is inexact for odd rates. So it is given twice the rate
+    and twice the bins, and the bins above half the true rate are cut off.
     """
     filters = melscale_fbanks(
         front_end.dft_points + 1,
@@ -116,24 +119,24 @@ def _mel_filters(front_end: FrontEnd) -> torch.Tensor:
 
 
 def noise_magnitude(front_end: FrontEnd) -> float:
-    """Expected magnitude of a bin of the DFT of white noise of `noise_steps`, where a step of 16 bits is 1.
+    """Expected magnitude of a DFT bin of white noise with root mean square `noise_steps`, in 16-bit steps.
 
     A bin of Gaussian noise is complex normal with variance sigma^2 sum(window^2), so its magnitude is Rayleigh
-    distributed: its mean is sqrt(pi) / 2 times the root of that.
+    distributed with mean sqrt(pi) / 2 times the square root of that variance.
     """
     energy = float(torch.hann_window(front_end.window_samples, dtype=torch.float64).square().sum())
     return front_end.noise_steps * math.sqrt(math.pi * energy) / 2
 
 
 def _mel_of_noise(front_end: FrontEnd, filters: torch.Tensor) -> torch.Tensor:
-    """Expected mel energies (bands,) of that noise below a peak of 1; `filters` are (DFT bins, bands)."""
+    """Expected mel energies (bands,) of that noise for a clip with peak 1; `filters` are (DFT bins, bands)."""
     return (filters.double().sum(dim=0) * noise_magnitude(front_end) / LARGEST).float()
 
 
 def _band_groups(filters: torch.Tensor) -> list[tuple[slice, slice]]:
-    """(bands, bins) of a few groups of neighbouring bands: filters (bins, bands) are zero outside of these blocks.
+    """Slices (bands, bins) of a few blocks outside of which the filters (bins, bands) are zero.
 
-    Most of the matrix is zeros; four blocks spare three quarters of its products.
+    Most of the matrix is zero; four blocks avoid three quarters of the multiplications.
     """
     groups = []
     for numbers in torch.arange(filters.shape[1]).chunk(_BAND_GROUPS):

@@ -1,6 +1,6 @@
-"""The level of a clip: 16-bit samples with its peak at full scale, as a store holds it and a network is given it.
+"""The level of a clip: 16-bit samples with the clip's peak at full scale, as stored and as given to networks.
 
-Scenes are quiet: at -50 dBFS, 16 bits without a gain of the clip's own would keep 8 bits of it.
+Scenes are quiet: without a gain of its own, a clip at -50 dBFS would keep only 8 of the 16 bits.
 """
 
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ _CHUNK_SAMPLES = 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
-    """A clip as it is stored: the samples are `integers * gain`."""
+    """A clip as it is stored: `integers` (samples,) times `gain` give the samples."""
 
     integers: NDArray[np.int16]
     gain: float
 
     @property
     def samples(self) -> NDArray[np.float32]:
-        """What a store gives back, (samples,)."""
+        """The restored samples, (samples,)."""
         return self.integers * np.float32(self.gain)
 
 
 def quantise(waveform: NDArray[np.float32], *, peak: float | None = None) -> Packed:
-    """16 bit with the clip's peak at full scale: the error is at most half a gain. A silent clip has gain 1.
+    """Round (samples,) to 16 bits with the peak at full scale: the error is at most half a gain.
 
-    `peak` is given where the waveform is a part of more, whose peak it is.
+    Give `peak` if the waveform is a part of a longer sound: it is the peak of that sound. A silent clip has gain 1.
     """
     peak = float(np.abs(waveform).max()) if peak is None else peak
     gain = peak / LARGEST if peak > 0 else 1.0
     integers = np.empty(len(waveform), "<i2")
-    for start in range(0, len(waveform), _CHUNK_SAMPLES):  # float64 of a long clip as a whole would take gigabytes
+    for start in range(0, len(waveform), _CHUNK_SAMPLES):  # a long clip as a whole would take gigabytes in float64
         part = waveform[start : start + _CHUNK_SAMPLES].astype(np.float64)
         integers[start : start + _CHUNK_SAMPLES] = np.rint(part / gain).clip(-LARGEST, LARGEST)
     return Packed(integers=integers, gain=gain)

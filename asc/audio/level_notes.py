@@ -1,4 +1,4 @@
-"""What the level of a recording says against it: silence, channels that cancel, or a peak that is suspiciously low."""
+"""Warnings from the level of a recording: silence, channels that cancel, or a suspiciously low peak."""
 
 import math
 from collections import defaultdict
@@ -14,9 +14,9 @@ _QUIET = "with a peak below -48 dBFS, as if 24 bits lay at the wrong end of 32"
 
 
 def level_note(peak: float, loudest: float) -> str | None:
-    """What is to be said of a recording whose mean of channels has one peak and its channels another; None for nothing.
+    """A warning about a recording, or None. `peak` is that of the mono mix, `loudest` that of any channel; both linear.
 
-    Silent is what does not exceed one step of 16 bits. Channels cancel where 40 dB are lost by their mean.
+    A recording is silent if it does not exceed one 16-bit step. Its channels cancel if the mix loses 40 dB.
     """
     if loudest <= SILENT_PEAK:
         return "it is silent, so its label means nothing"
@@ -26,7 +26,7 @@ def level_note(peak: float, loudest: float) -> str | None:
 
 
 def is_quiet(peak: float) -> bool:
-    """Whether a clip's peak lies below -48 dBFS, as 24 bits at the lower end of 32 do, whose highest peak it is."""
+    """Whether a clip's peak (linear) is below -48 dBFS, the highest that 24 bits in the low end of 32 can reach."""
     return 20 * math.log10(max(peak, 1e-30)) < QUIET_DBFS
 
 
@@ -34,17 +34,17 @@ class Levels:
     """Collects the clips of a set whose level is suspicious."""
 
     def __init__(self) -> None:
-        """None yet."""
+        """Start without clips."""
         self._names: dict[str, list[str]] = defaultdict(list)
 
     def add(self, name: str, peak: float, loudest: float) -> None:
-        """A clip, the peak of the mean of its channels, and that of the channels."""
+        """Add a clip by name, with the `peak` of its mono mix and that of its `loudest` channel (linear)."""
         if note := level_note(peak, loudest):
             self._names[_SILENT if "silent" in note else _CANCELLED].append(name)
         elif is_quiet(peak):
             self._names[_QUIET].append(name)
 
     def lines(self) -> tuple[str, ...]:
-        """A line for each kind: how many there are, and some names."""
+        """One line for each kind of warning: the number of clips, and some names."""
         found = ((kind, self._names[kind]) for kind in (_SILENT, _CANCELLED, _QUIET) if self._names[kind])
         return tuple(f"{len(names):,} clip{'s' * (len(names) != 1)} {kind}: {some(names)}" for kind, names in found)

@@ -1,30 +1,30 @@
-"""A file that is not there as such: some bytes of a header, and then a part of a real file. It is read-only."""
+"""A virtual, read-only file: the bytes of a header, followed by a part of a real file."""
 
 import os
 from typing import BinaryIO
 
 
 class PartOfFile:
-    """`header`, then the bytes of `file` from `start` to `stop`, as a seekable binary file for libsndfile."""
+    """`header`, then the bytes of `file` from `start` up to `stop`, as a seekable binary file for libsndfile."""
 
     def __init__(self, file: BinaryIO, header: bytes, start: int, stop: int) -> None:
-        """The file is shared, not closed: only one part of it is to be read at a time."""
+        """The file is shared and stays open; read only one part of it at a time."""
         self._file, self._header, self._start = file, header, start
         self._size = len(header) + stop - start
         self._place = 0
 
     def tell(self) -> int:
-        """The place."""
+        """The position in bytes."""
         return self._place
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place."""
+        """Go to a position; returns the new position."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
         self._place = max(0, base + offset)
         return self._place
 
     def read(self, count: int = -1) -> bytes:
-        """At most `count` bytes, all that are left where it is negative."""
+        """At most `count` bytes, or all that are left if `count` is negative."""
         left = max(0, self._size - self._place)
         count = left if count < 0 else min(count, left)
         head = self._header[self._place : self._place + count]
@@ -36,5 +36,5 @@ class PartOfFile:
         return data
 
     def write(self, data: bytes) -> int:
-        """Not possible; it is here because `soundfile` looks for it."""
+        """Always fails; `soundfile` requires the method."""
         raise OSError("this file is read-only")

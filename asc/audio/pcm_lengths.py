@@ -1,9 +1,9 @@
-"""How much sound lies in a WAV, RF64, BW64, Wave64, AIFF, AU or CAF file: by its header, and by the size of the file.
+"""The amount of sound in a WAV, RF64, BW64, Wave64, AIFF, AU or CAF file, by its header and by the size of the file.
 
-A program that cannot go back to the start of what it wrote (in a pipe, or after a power cut) leaves 0, or a number near
-2^31 or 2^32, where the length should be; a recorder whose file grows beyond 4 GiB leaves the remainder. Neither is a
-length, and the sound then reaches to the end of the file. A true length of which fewer bytes are there means that the
-file is cut off. WAV: https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html, RF64 and BW64:
+A program that cannot go back to the start of its output (in a pipe, or after a power cut) leaves 0, or a number near
+2^31 or 2^32, in place of the length. A recorder whose file grows beyond 4 GiB leaves the length modulo 4 GiB. Neither
+is a length, and the sound then extends to the end of the file. If a file is shorter than a true length says, it is cut
+off. WAV: https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html, RF64 and BW64:
 https://www.itu.int/rec/R-REC-BS.2088, AIFF: https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/AIFF/AIFF.html,
 CAF: https://developer.apple.com/library/archive/documentation/MusicAudio/Reference/CAFSpec.
 """
@@ -28,7 +28,7 @@ _AIFF_PLAIN = (b"NONE", b"twos", b"sowt", b"in24", b"in32", b"raw ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """Where the sound of a file lies when its own header does not say, and a header for it that does."""
+    """The place of the sound in a file whose header does not give it, and a corrected header."""
 
     start: int
     stop: int
@@ -36,10 +36,10 @@ class Payload:
 
 
 def no_length(count: int, *, bits: int = 32) -> bool:
-    """Whether a length is one that a writer leaves who does not know it.
+    """Whether a length is a placeholder of a writer that did not know it.
 
-    Seen are 0, 0x7F000008 and 0x7FFFF000 (sox), 0x7FFFFFFF (lame), 0x80000000 (arecord), and 0xFFFFFF00 to 0xFFFFFFFF;
-    in 64 bits 0, 2^63 - 1 and 2^64 - 1 (ffmpeg).
+    Placeholders in use are 0, 0x7F000008 and 0x7FFFF000 (sox), 0x7FFFFFFF (lame), 0x80000000 (arecord), and 0xFFFFFF00
+    to 0xFFFFFFFF; in 64 bits 0, 2^63 - 1 and 2^64 - 1 (ffmpeg).
     """
     if bits == 64:
         return count == 0 or count >= 2**62
@@ -47,14 +47,14 @@ def no_length(count: int, *, bits: int = 32) -> bool:
 
 
 def wave_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
-    """The payload of a RIFF, RIFX, RF64 or BW64 file, None where libsndfile can be left to its header.
+    """The payload of a RIFF, RIFX, RF64 or BW64 file; None if libsndfile can trust the file's header.
 
     Raises:
-        AudioProblem: cut off, or of a rate of 0 Hz.
+        AudioProblem: the file is cut off, or its rate is 0 Hz.
     """
     head = _exactly(file, 12)
     order = ">" if head.startswith(b"RIFX") else "<"
-    magic, kind = struct.unpack("4s4x4s", head)  # many a writer's RIFF length is 8 too large: the data chunk's counts
+    magic, kind = struct.unpack("4s4x4s", head)  # the RIFF length is often 8 too large, so the data chunk's counts
     if kind != b"WAVE":
         return None
     long_bytes: int | None = None
@@ -83,10 +83,10 @@ def wave_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
 
 
 def wave64_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
-    """The payload of a Wave64 file, None where libsndfile can be left to its header.
+    """The payload of a Wave64 file; None if libsndfile can trust the file's header.
 
     Raises:
-        AudioProblem: cut off, or of a rate of 0 Hz.
+        AudioProblem: the file is cut off, or its rate is 0 Hz.
     """
     (riff_bytes,) = struct.unpack("<16xQ16x", _exactly(file, _WAVE64_HEAD_BYTES))
     form = b""
@@ -114,10 +114,10 @@ def wave64_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
 
 
 def aiff_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
-    """The payload of an AIFF or AIFF-C file, None where libsndfile can be left to its header.
+    """The payload of an AIFF or AIFF-C file; None if libsndfile can trust the file's header.
 
     Raises:
-        AudioProblem: cut off.
+        AudioProblem: the file is cut off.
     """
     form_bytes, kind = struct.unpack(">4xI4s", _exactly(file, 12))
     if kind not in (b"AIFF", b"AIFC"):
@@ -142,10 +142,10 @@ def aiff_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
 
 
 def au_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
-    """The payload of an AU file, None where libsndfile can be left to its header.
+    """The payload of an AU file; None if libsndfile can trust the file's header.
 
     Raises:
-        AudioProblem: cut off, or of a rate of 0 Hz.
+        AudioProblem: the file is cut off, or its rate is 0 Hz.
     """
     header = _exactly(file, 24)
     _check_rate(header[16:20])
@@ -157,10 +157,10 @@ def au_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
 
 
 def caf_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
-    """The payload of a CAF file of PCM, None where its header is right (or FFmpeg is to read it).
+    """The payload of a CAF file of PCM; None if its header is right or FFmpeg must read the file.
 
     Raises:
-        AudioProblem: cut off, or of a rate of 0 Hz.
+        AudioProblem: the file is cut off, or its rate is 0 Hz.
     """
     header = _exactly(file, 8)
     while len(head := file.read(12)) == 12:
@@ -168,7 +168,7 @@ def caf_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
         if name == b"data":
             start = file.tell() + 4
             file.seek(4, 1)
-            if chunk_bytes > 4 and not no_length(chunk_bytes, bits=64):  # 4 are its edit count
+            if chunk_bytes > 4 and not no_length(chunk_bytes, bits=64):  # 4 bytes are the edit count
                 _compare(chunk_bytes, size_bytes - start + 4, "data chunk")
                 return None
             start, stop = _without_repeated_headers(file, start, size_bytes, header[:8])
@@ -185,7 +185,7 @@ def caf_payload(file: BinaryIO, size_bytes: int) -> Payload | None:
 
 
 def _stop(file: BinaryIO, start: int, said: int, size_bytes: int, *, order: str, unknown: bool) -> int:
-    """Where the sound ends: where its chunk says, or at the end of the file if that is no length."""
+    """The end of the sound: as its chunk says, or the end of the file if the chunk's length is a placeholder."""
     there = size_bytes - start
     if unknown:
         return start + said if said < there and _whole_chunks(file, start + said, size_bytes, order) else size_bytes
@@ -197,9 +197,10 @@ def _stop(file: BinaryIO, start: int, said: int, size_bytes: int, *, order: str,
 
 
 def _without_repeated_headers(file: BinaryIO, start: int, stop: int, magic: bytes) -> tuple[int, int]:
-    """Start and end of the samples alone, where the file stands at `start`, after its header.
+    """Start and end of the samples alone; the file must be at `start`, after its header.
 
-    Of Wave64 and CAF sox in a pipe writes the header again where it meant to go back: once before and once after them.
+    In a pipe, sox writes the header of Wave64 and CAF again whenever it means to go back to it: once before and once
+    after the samples.
     """
     header_bytes = start
     if file.read(len(magic)) == magic:
@@ -209,7 +210,7 @@ def _without_repeated_headers(file: BinaryIO, start: int, stop: int, magic: byte
 
 
 def _whole_chunks(file: BinaryIO, place: int, size_bytes: int, order: str) -> bool:
-    """Whether nothing but whole chunks, or nothing at all, lies from here to the end of the file."""
+    """Whether only complete chunks, or nothing, follow from here to the end of the file."""
     place += place % 2
     for _ in range(_MOST_CHUNKS):
         if place >= size_bytes - 1:
@@ -275,9 +276,9 @@ def _compare(said_bytes: int, there_bytes: int, what: str) -> None:
 
 
 def _check_rate(rate: bytes) -> None:
-    """Refuse a rate of 0, whose bytes are all 0 in either order, as an integer or as a float."""
+    """Refuse a rate of 0: all its bytes are 0, in either byte order, as an integer or as a float."""
     if rate and not any(rate):
-        raise AudioProblem("unreadable: its header says a rate of 0 Hz")
+        raise AudioProblem("unreadable: its header names a rate of 0 Hz")
 
 
 def _exactly(file: BinaryIO, count: int) -> bytes:

@@ -1,9 +1,9 @@
-"""What a pipe carries, from its first bytes: a container, the frames of a coded broadcast, or raw PCM.
+"""The content of a pipe, from its first bytes: a container, the frames of a coded broadcast, or raw PCM.
 
-Raw PCM has no sign of its own, so anything else must be certain before PCM is ruled out, whatever its samples may be.
+Raw PCM has no mark of its own, so it is ruled out only if something else is certain, whatever the samples may be.
 Containers have magic numbers. MPEG audio, AAC (ADTS or LOAS), AC-3 and MPEG transport streams have a short header on
 every frame instead. Several frames must follow one another exactly, and agree in the bits that a stream never changes.
-A tone or a constant in PCM may repeat bytes that look like a header, but it then repeats them within frames as well.
+A tone or a constant in PCM may repeat bytes that look like a header, but it then repeats them inside frames as well.
 
 A broadcast may be joined anywhere, so its first frame need not begin at the first byte. The headers are specified in
 ISO/IEC 11172-3 and 13818-3 (MPEG audio), 13818-7 (ADTS), 14496-3 (LOAS), 13818-1 (transport streams) and in ETSI
@@ -30,7 +30,7 @@ from asc.audio.containers import (
 )
 
 MAGIC_BYTES = 16
-# Frames are at most 3,840 bytes long (AC-3 of 640 kbps at 32 kHz), so one of them begins among these.
+# Frames are at most 3,840 bytes long (AC-3 at 640 kbps and 32 kHz), so one of them begins within this many bytes.
 _LATEST_START = 4096
 _HEADER_BYTES = 6
 _FRAMES_OF_A_SHORT_STREAM = 3
@@ -38,8 +38,8 @@ _ADTS_BYTES_A_CHANNEL = 768
 _SHORTEST_LOAS_BYTES = 8
 _PACKET_BYTES = 188
 _LOAS = Container(name="AAC (LOAS)", demuxer="loas", broadcast=True)
-# What neither is raw PCM nor is decoded. Of RIFX FFmpeg swaps the lengths and not the samples. A server may answer with
-# text or an archive where a sound was asked for.
+# Recognised content that is neither raw PCM nor decoded. (FFmpeg swaps the bytes of RIFX lengths but not of its
+# samples.) A server may answer a request for sound with text or an archive.
 _OTHERS = {
     b"RIFX": "big-endian WAV (RIFX)",
     b"\x7f\xfe\x80\x01": "DTS",
@@ -68,7 +68,7 @@ Peek = Callable[[int], bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A container, and how many bytes of a frame that was joined in its middle come before it."""
+    """A container, and the number of bytes to skip before it: the rest of a frame that was joined in the middle."""
 
     container: Container
     skip: int = 0
@@ -76,10 +76,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """Frames without a magic number: their length from 6 bytes of header (0: none), and the bits that never change.
+    """A kind of frames without a magic number.
 
-    `alike`: frames may be equal to the last bit, as those of silence are. Where the header has few fixed bits they may
-    not: they could be periods of a tone.
+    `length` returns a frame's length from its 6-byte header, or 0 if it is no header. `fixed` masks the header bits
+    that never change. `frames` is how many must follow one another. `alike` says whether all of them may be identical,
+    as in silence; if the header has few fixed bits they may not, because they could be periods of a tone.
     """
 
     container: Container
@@ -90,10 +91,10 @@ class _Kind:
 
 
 def found_in(peek: Peek) -> Found | None:
-    """What a stream is, None for raw PCM.
+    """The container of a stream, or None for raw PCM.
 
-    `peek(n)` gives the next n bytes and leaves them there, fewer only at the end of the stream. Of PCM it takes 4,102
-    bytes to be sure, and a few frames more where they look like frames so far.
+    `peek(n)` must return the next n bytes without consuming them, fewer only at the end of the stream. For raw PCM
+    4,102 bytes are looked at, and a few frames more if they look like frames so far.
     """
     if (container := magic_container(peek(MAGIC_BYTES))) is not None:
         return Found(container=container)
@@ -105,7 +106,7 @@ def found_in(peek: Peek) -> Found | None:
 
 
 def other_name(start: bytes) -> str | None:
-    """What the first bytes say that a stream is, if that is neither sound that can be decoded nor raw PCM."""
+    """The name of a recognised kind of stream that is neither raw PCM nor decoded here; None for any other."""
     return next((name for magic, name in _OTHERS.items() if start.startswith(magic)), None)
 
 
@@ -125,7 +126,7 @@ def _frames_follow(peek: Peek, offset: int, kind: _Kind) -> bool:
         if not length or any((a ^ b) & mask for a, b, mask in zip(header, first, kind.fixed, strict=False)):
             return False
         frame = peek(place + length + 3)[place:]
-        if header[:4] in frame[1:]:  # elsewhere than where the next one begins
+        if header[:4] in frame[1:]:  # anywhere but at the start of the next frame
             return False
         frames.add(frame[:length])
         place += length
@@ -133,7 +134,7 @@ def _frames_follow(peek: Peek, offset: int, kind: _Kind) -> bool:
 
 
 def _checked_adts_frame_bytes(header: bytes) -> int:
-    """As `adts_frame_bytes`, but at most what a decoder's buffer holds for this number of channels."""
+    """Like `adts_frame_bytes`, but 0 if the frame exceeds a decoder's buffer for its number of channels."""
     length, channels = adts_frame_bytes(header), (header[2] & 1) << 2 | header[3] >> 6
     return length if length <= _ADTS_BYTES_A_CHANNEL * (channels or 2) + 9 else 0
 
@@ -144,7 +145,7 @@ def _loas_frame_bytes(header: bytes) -> int:
 
 
 def _packet_bytes(header: bytes) -> int:
-    """A packet that is not marked as damaged or scrambled, and has content."""
+    """Length of a transport packet that has content and is not marked as damaged or scrambled; otherwise 0."""
     good = header[0] == 0x47 and header[1] < 0x80 and header[3] >> 6 == 0 and header[3] >> 4 != 0
     return _PACKET_BYTES if good else 0
 

@@ -1,7 +1,8 @@
-"""The one door to torchaudio: its resampling and its mel filters, on a CPU-only torch too.
+"""All uses of torchaudio: its resampling and its mel filters, which also work with a CPU-only torch.
 
-The wheels of torchaudio 2.11 (https://pypi.org/project/torchaudio) are linked against CUDA libraries, so beside a
-CPU-only torch `import torchaudio` raises OSError. Only its native part is missing; what asc uses of it is plain torch.
+The wheels of torchaudio 2.11 (https://pypi.org/project/torchaudio) are linked against CUDA libraries, so with a
+CPU-only torch `import torchaudio` raises OSError. Only the native part fails; the functions that asc uses are plain
+torch.
 """
 
 import importlib
@@ -15,11 +16,11 @@ import torch
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 _NATIVE_PART = "torchaudio._extension"
-_IMPORTING = threading.Lock()  # two threads must not both find the import failed and mend it
+_IMPORTING = threading.Lock()  # two threads must not both repair a failed import
 
 
 def torchaudio() -> ModuleType:
-    """The imported package, with a stand-in for its native part where that can't be loaded.
+    """Import torchaudio, with a stand-in for its native part if that cannot be loaded.
 
     Raises:
         ModuleNotFoundError: torchaudio is not installed.
@@ -32,7 +33,7 @@ def torchaudio() -> ModuleType:
 
 
 def resample(waveform: torch.Tensor, orig_freq: int, new_freq: int) -> torch.Tensor:
-    """Band-limited resampling of (..., samples) to (..., ceil(samples * new_freq / orig_freq)); only the ratio counts.
+    """Band-limited resampling of (..., samples) to (..., ceil(samples * new_freq / orig_freq)); only the ratio matters.
 
     https://docs.pytorch.org/audio/stable/generated/torchaudio.functional.resample.html
     """
@@ -58,7 +59,7 @@ def melscale_fbanks(
 
 
 def _import_without_native_part() -> ModuleType:
-    _forget()  # the failed import leaves some of its submodules behind
+    _forget()  # the failed import leaves some submodules in sys.modules
     sys.modules[_NATIVE_PART] = _stand_in()
     try:
         return importlib.import_module("torchaudio")

@@ -1,1 +1,1 @@
-"""Network families: one file a family, `build.py` maps a config to a network."""
+"""Networks as torch modules: in training (`network.py`, built by `build.py`) and as stored (`stored.py`)."""

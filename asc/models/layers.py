@@ -1,4 +1,4 @@
-"""The float parts of the network, the same code in training and in the stored forms."""
+"""The float parts of the network, shared by training and the stored forms."""
 
 from collections.abc import Callable
 
@@ -17,11 +17,11 @@ def mean_of_map(x: Tensor) -> Tensor:
 class SqueezeExcite(nn.Module):
     """Scales each channel by a gate computed from its mean (Hu et al. 2017, https://arxiv.org/abs/1709.01507).
 
-    As in the report's figure 3, with biases, and a batch norm on the bottleneck after the ReLU.
+    As in the report's figure 3: with biases, and a batch norm on the bottleneck after the ReLU.
     """
 
     def __init__(self, channels: int, bottleneck: int, *, norm: nn.Module) -> None:
-        """`norm` is the batch norm (batch, bottleneck) -> same: a trainable or a stored one."""
+        """`norm` is a trainable or a stored batch norm over (batch, bottleneck)."""
         super().__init__()
         self.reduce = nn.Linear(channels, bottleneck)
         self.norm = norm
@@ -30,14 +30,14 @@ class SqueezeExcite(nn.Module):
     def forward(self, x: Tensor, pooling: Pooling = mean_of_map) -> Tensor:
         """(batch, channels, bins, frames) to the same shape, in float.
 
-        `pooling` gives the means (batch, channels) that the gates follow: those of x, unless x is a part of more.
+        `pooling` gives the gates their means (batch, channels): those of x, or of a longer sound that x is a part of.
         """
         gate = torch.sigmoid(self.expand(self.norm(torch.relu(self.reduce(pooling(x))))))
         return x * gate[:, :, None, None]
 
 
 def folded_expand(se: SqueezeExcite) -> tuple[Tensor, Tensor]:
-    """Weight (channels, bottleneck) and bias (channels,) of SE's second layer with the stored norm before it in them.
+    """Weight (channels, bottleneck) and bias (channels,) of SE's second layer, with the stored norm folded into them.
 
     norm(r) = r f + (b - m f) with f = w / sqrt(v + eps), so E norm(r) + c = (E f) r + (E (b - m f) + c).
     """
@@ -50,7 +50,7 @@ def folded_expand(se: SqueezeExcite) -> tuple[Tensor, Tensor]:
 
 
 class StoredNorm(nn.Module):
-    """The batch norm of an SE bottleneck as it is stored: four vectors, no counter."""
+    """The batch norm of an SE bottleneck as stored: four vectors (channels,), no counter."""
 
     weight: Tensor
     bias: Tensor
@@ -69,35 +69,38 @@ class StoredNorm(nn.Module):
 
 
 def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Weight and bias (outputs,) of the convolution that equals this one and its batch norm with frozen statistics."""
+    """Weight (shape of the convolution's) and bias (outputs,) with the batch norm's running statistics folded in."""
     assert norm.running_var is not None and norm.running_mean is not None
     factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     return conv.weight * factor.view(-1, 1, 1, 1), norm.bias - norm.running_mean * factor
 
 
 class StatisticsPool(nn.Module):
-    """Mean and standard deviation over time (report, section 2.3), so that clips may have any length."""
+    """Mean and standard deviation over time (report, section 2.3), which makes clips of any length possible."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, bins, frames) to (batch, 2 x channels x bins): all means, then all deviations.
 
-        Two passes, not a difference of squares, so that long clips lose no precision.
+        It takes two passes instead of a difference of squares, so that long clips lose no precision.
         """
         mean = x.mean(dim=3, keepdim=True)
         return pooled_statistics(mean, (x - mean).square().mean(dim=3))
 
 
 def pooled_statistics(mean: Tensor, variance: Tensor) -> Tensor:
-    """What `StatisticsPool` gives, of the mean and variance over time (batch, channels, bins)."""
+    """The output of `StatisticsPool`, given the mean and variance over time.
+
+    Means may be (batch, channels, bins) or have a last dimension of 1; variances are (batch, channels, bins).
+    """
     deviation = torch.sqrt(variance + 1e-5)
     return torch.cat([mean.flatten(1), deviation.flatten(1)], dim=1)
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """A one-channel map (batch, 1, bins, frames), its strides written so that convolutions answer in channels_last.
+    """A one-channel map (batch, 1, bins, frames) with its strides set so that convolutions return channels_last.
 
-    With one channel both layouts are the same memory, and torch takes a tensor that could be either for NCHW; forward
-    and backward of the stem's convolution then take four times as long on a processor.
+    With one channel, both layouts are the same in memory, and torch takes such a tensor for NCHW. The forward and
+    backward passes of the stem's convolution then take four times as long on a CPU.
     """
     batch, channels, bins, frames = x.shape
     return x.contiguous().as_strided((batch, channels, bins, frames), (bins * frames, 1, frames, 1))

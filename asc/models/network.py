@@ -1,7 +1,7 @@
 """The network in training, built from its topology.
 
-What is stored in 8 bits is trained fake-quantised, with SE and the statistics pooling in float (report, section 4).
-What is stored in 16 bits is trained in float throughout.
+A network that will be stored in 8 bits trains fake-quantised, with SE and statistics pooling in float (report,
+section 4). One that will be stored in 16 bits trains entirely in float.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from asc.topology.topology import Topology
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
-    """The modules that a network is built of; those of both storages take the same arguments."""
+    """The module classes that a network is built of; both sets take the same arguments."""
 
     conv_bn_relu: type[ConvBnRelu] | type[FloatConvBnRelu]
     conv1x1: type[QuantConv1x1] | type[FloatConv1x1]
@@ -37,7 +37,7 @@ FLOAT = Layers(conv_bn_relu=FloatConvBnRelu, conv1x1=FloatConv1x1, linear=FloatL
 
 
 class Network(Layered):
-    """Log-mel in, logits out. Batch norm and observers can be frozen; that is part of the state_dict."""
+    """Log-mel in, logits out. Batch norm and observers can be frozen; the state_dict records whether they are."""
 
     batch_norm_frozen: Tensor
     observers_frozen: Tensor
@@ -58,14 +58,14 @@ class Network(Layered):
         """Log-mel (batch, 1, mel_bands, frames), float32, to logits (batch, classes).
 
         Raises:
-            InputError: another shape.
-            RuntimeError: in eval mode, if no batch was ever seen in training mode.
+            InputError: `log_mel` has another shape.
+            RuntimeError: the network is in eval mode, and no batch was ever seen in training mode.
         """
         check_log_mel(log_mel, self.front_end)
         return self.topology.walk(self._output, log_mel)
 
     def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...]) -> Tensor:
-        """What a layer makes of the tensors that it reads, on its grid."""
+        """The output of a layer on its grid, given the tensors that it reads."""
         y: Tensor
         match layer:
             case kinds.Input():
@@ -87,15 +87,15 @@ class Network(Layered):
         return self
 
     def freeze_batch_norm(self) -> None:
-        """Keep the statistics of all batch norms as they are from now on; convolutions are folded in training too."""
+        """Freeze the statistics of all batch norms; training then folds the batch norms into the convolutions."""
         self.batch_norm_frozen.fill_(True)
         self._set_switches()
 
     def freeze_observers(self) -> None:
-        """Keep the ranges of all activations as they are from now on.
+        """Freeze the ranges of all activations.
 
         Raises:
-            RuntimeError: no batch was seen yet, so there is nothing to keep.
+            RuntimeError: no batch was seen yet, so there is no range.
         """
         for quantiser in self._quantisers():
             quantiser.require_range()
@@ -103,7 +103,7 @@ class Network(Layered):
         self._set_switches()
 
     def share(self, workers: Workers) -> None:
-        """Take the statistics of batch norms and the ranges of activations over the rows of these workers."""
+        """Compute batch norm statistics and activation ranges over the rows of all these workers."""
         for module in self.modules():
             if isinstance(module, BatchNorm1d | BatchNorm2d | ActivationQuantiser):
                 module.workers = workers
@@ -143,7 +143,7 @@ def _built(layer: kinds.Layer, modules: Layers, *, nonnegative: bool) -> Iterato
 
 
 def _restore_switches(network: nn.Module, incompatible_keys: object) -> None:
-    """Bring layers in line with a state that was just loaded."""
+    """Apply the switches of a state that was just loaded."""
     assert isinstance(network, Network)
     for quantiser in network._quantisers():
         quantiser.forget_check()

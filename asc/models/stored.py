@@ -1,4 +1,4 @@
-"""The stored form of a network, by its storage: what is evaluated, ranked and shipped (design decision 2)."""
+"""The stored form of a network in 8 or 16 bits: the form that is evaluated, ranked and shipped (design decision 2)."""
 
 from asc.config.experiment import Experiment
 from asc.models.float16 import HalfNet, to_half
@@ -19,7 +19,11 @@ def empty(experiment: Experiment) -> StoredNet:
 
 
 def to_stored(network: Network) -> StoredNet:
-    """The stored form of a trained network, on its device (errors as `to_integer` and `to_half`)."""
+    """The stored form of a trained network, on the network's device.
+
+    Raises:
+        RuntimeError: an activation quantiser of the network never saw a batch.
+    """
     match network.storage:
         case "int8":
             return to_integer(network)

@@ -1,7 +1,7 @@
-"""The workers that train one network together: torch's default process group, which whoever starts them has joined.
+"""The workers that train one network together, as torch's default process group, which their starter must have joined.
 
-https://docs.pytorch.org/docs/stable/distributed.html. Tensors travel as they are, never as pickled objects. What is
-reduced here carries no gradient; gradients themselves are averaged by torch's DistributedDataParallel.
+https://docs.pytorch.org/docs/stable/distributed.html. Only tensors are sent, never pickled objects. The reductions here
+carry no gradient; torch's DistributedDataParallel averages the gradients.
 """
 
 from collections.abc import Iterable
@@ -14,38 +14,38 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """One of `count` workers, the one with this `rank`. All call the same methods in the same order."""
+    """The worker with this `rank` among `count`. All workers must call the same methods in the same order."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def leads(self) -> bool:
-        """Whether this is the one that writes files."""
+        """Whether this is the worker that writes files."""
         return self.rank == 0
 
     def share(self, rows: int) -> "Workers":
         """The workers that share a batch of `rows` rows.
 
-        Where there are fewer rows than workers each is alone with the whole batch: all then compute the same, for a
-        worker without a row has no statistics (and torch's batch norm dies of an empty batch).
+        If there are fewer rows than workers, each worker computes the whole batch alone. A worker without rows would
+        have no statistics, and torch's batch norm fails on an empty batch.
         """
         return self if rows >= self.count else ALONE
 
     def slice_of(self, rows: int) -> slice:
-        """This worker's rows of a batch: consecutive ones, as many as the others' or one more or less."""
+        """This worker's consecutive rows of a batch; the workers' shares differ by at most one row."""
         return slice(rows * self.rank // self.count, rows * (self.rank + 1) // self.count)
 
     def sum(self, x: Tensor) -> Tensor:
-        """The sum over workers, the same to the last bit on each, of any shape."""
+        """The sum over workers of a tensor of any shape, bit for bit the same on each."""
         return x if self.count == 1 else self._reduced(x, torch.distributed.ReduceOp.SUM)
 
     def max(self, x: Tensor) -> Tensor:
-        """The largest of all workers' values, of any shape."""
+        """The elementwise maximum over workers of a tensor of any shape."""
         return x if self.count == 1 else self._reduced(x, torch.distributed.ReduceOp.MAX)
 
     def gather(self, x: Tensor) -> Tensor:
-        """(workers, *shape): x of each worker, by rank."""
+        """Each worker's x, stacked by rank: (workers, *x.shape)."""
         parts = [torch.empty_like(x) for _ in range(self.count)] if self.count > 1 else [x]
         if self.count > 1:
             torch.distributed.all_gather(parts, x)
@@ -60,7 +60,7 @@ class Workers:
         return self.count == 1 or self._most(number) == -self._most(-number)
 
     def take_from_first(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrite tensors with those of the worker that leads."""
+        """Overwrite the tensors with those of the leading worker (rank 0)."""
         for tensor in tensors if self.count > 1 else ():
             torch.distributed.broadcast(tensor, src=0)
 
@@ -78,5 +78,5 @@ ALONE = Workers()
 
 
 def joined() -> Workers:
-    """This process among those of the default process group."""
+    """This process as a worker of the default process group."""
     return Workers(rank=torch.distributed.get_rank(), count=torch.distributed.get_world_size())

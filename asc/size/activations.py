@@ -71,9 +71,7 @@ def features(front_end: FrontEnd, seconds: float) -> int:
     """
     frames = front_end.frames(seconds)
     if frames < 1:
-        raise InputError(
-            f"{seconds} s of audio are too short: give at least one frame, {front_end.hop_s} s (front_end.hop_s)"
-        )
+        raise InputError(f"{seconds} s of audio are too short: give at least {front_end.hop_s} s (front_end.hop_s)")
     return frames
 
 

@@ -191,7 +191,7 @@ def test_damaged_frames_are_skipped() -> None:
         (b"RIFX\x00\x00\x10\x00WAVEfmt " + bytes(5000), "begins as big-endian WAV (RIFX) does"),
         (b"\x7f\xfe\x80\x01" + bytes(5000), "begins as DTS does"),
         (b"ID3\x04\x00\x00\x00\x00\x00\x05hello" + bytes(9000), "an ID3 tag without a known sound does"),
-        (b"\x1aE\xdf\xa3" + bytes(9000), "cannot be used (unreadable: damaged or cut off, for FFmpeg says of this Mat"),
+        (b"\x1aE\xdf\xa3" + bytes(9000), "cannot be used (unreadable: damaged or cut off (FFmpeg on this Mat"),
         (b"fLaC" + bytes(9000), "cannot be used"),
         (b"wvpk", "cannot be used"),
         (b"FORM\x00\x00\x00\x00AIFFSSND", "cannot be used"),

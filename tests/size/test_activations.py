@@ -131,5 +131,5 @@ def test_peak_activation_grows_with_clip_length():
 
 
 def test_a_clip_without_a_frame_is_refused():
-    with pytest.raises(InputError, match="no frame"):
+    with pytest.raises(InputError, match="too short"):
         cost(REFERENCE, seconds=0.001)

@@ -82,7 +82,10 @@ def test_a_walk_can_stop_early() -> None:
     "layers, problem",
     [
         ((Input(name="input"), Input(name="input")), "two layers are named input"),
-        ((Add(name="add", reads=("later", LOG_MEL)), StatisticsPool(name="later", reads=(LOG_MEL,))), "add reads layers"),
+        (
+            (Add(name="add", reads=("later", LOG_MEL)), StatisticsPool(name="later", reads=(LOG_MEL,))),
+            "add reads layers",
+        ),
     ],
 )
 def test_layers_that_cannot_run_are_refused(layers: tuple[Layer, ...], problem: str) -> None:
