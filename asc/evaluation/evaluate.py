@@ -95,9 +95,10 @@ class Evaluator:
         return workers.sum(logits).cpu(), torch.from_numpy(clips)
 
     def evaluate(self, network: Network) -> Evaluation:
-        """Compute figures, without intervals, of a network that maps (batch, 1, bands, frames) to (batch, classes).
+        """Compute figures without intervals, for use after every epoch.
 
-        Used after every epoch. For speed, clips of equal length share a batch on a CPU too, unlike in `logits`.
+        The network maps log-mel (batch, 1, bands, frames) to logits (batch, classes). For speed, clips of equal length
+        share a batch on a CPU too, unlike in `logits`.
         """
         return self._figures(*self._logits(network, each_alone=False))
 

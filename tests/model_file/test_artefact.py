@@ -169,7 +169,7 @@ def refused(path: Path) -> str:
 
 def test_a_file_that_is_missing_empty_or_cut_off_is_refused(path: Path) -> None:
     assert "does not exist" in refused(path.with_name("none"))
-    assert "is no file" in refused(path.parent)
+    assert "is not a file" in refused(path.parent)
     whole = path.read_bytes()
     for size in (0, 7, 8, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
