@@ -48,8 +48,8 @@ from asc.results import Prediction
 from asc.size.stream_memory import kept_frames, lag_steps
 
 SHORTEST_STEP_S = 0.1
-# For a network of 128 kB, a window of an hour keeps 0.35 GB (0.9 GB with the shortest step). The network runs over twice
-# the longest step at once, which takes 0.25 GB.
+# For a network of 128 kB, a window of an hour keeps 0.35 GB (0.9 GB with the shortest step). The network runs over
+# twice the longest step at once, which takes 0.25 GB.
 LONGEST_STEP_S = 60
 LONGEST_WINDOW_S = 3600
 # Old pieces that are run again per step. On the 40 scenes of tests/test_stream.py, probabilities differ from `predict`

@@ -189,7 +189,7 @@ def test_what_cannot_be_read_is_one_sentence(model: Model, capsys: pytest.Captur
 
 
 def test_what_is_no_stream_is_one_sentence(model: Model, wave: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    for stream, part in ((Terminal(), "send it some"), (io.BytesIO(wave[:4000]), "0.5 s are needed for one line")):
+    for stream, part in ((Terminal(), "pipe some into it"), (io.BytesIO(wave[:4000]), "0.5 s are needed for one line")):
         with pytest.raises(InputError, match=part):
             followed(model, stream, capsys)
 

@@ -226,7 +226,7 @@ def test_a_wav_of_an_unknown_codec_names_it() -> None:
 def test_a_rate_that_is_none_of_sound_is_refused() -> None:
     file = io.BytesIO()
     soundfile.write(file, SOUND[:4_000], 50, format="WAV", subtype="ALAW")
-    with pytest.raises(InputError, match="the rate must lie within"):
+    with pytest.raises(InputError, match="the rate must be between"):
         heard(file.getvalue())
 
 

@@ -155,7 +155,9 @@ def test_names_that_leave_no_room_are_refused_before_a_training(tiny_experiment:
         return DataIdentity(choice=DataChoice(f"csv:{'d' * length}"), digest="f" * 64)
 
     check_room(tiny_experiment, labels, identity(200))
-    with pytest.raises(InputError, match=r"bytes too long .* shorter labels, a shorter --group-from, or a shorter path"):
+    with pytest.raises(
+        InputError, match=r"bytes too long .* shorter labels, a shorter --group-from, or a shorter path"
+    ):
         check_room(tiny_experiment, labels, identity(2_000))
 
 
@@ -198,7 +200,9 @@ def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes, part: str) 
 def test_a_foreign_safetensors_file_and_another_schema_are_refused(tmp_path: Path) -> None:
     for metadata in (None, {"format": "pt"}, {"asc": "2"}, {"asc": '{"schema": 2}'}):
         save_file({"a": torch.zeros(3)}, tmp_path / "foreign.safetensors", metadata=metadata)
-        assert ("describes no network" if metadata is None else "(schema 3)") in refused(tmp_path / "foreign.safetensors")
+        assert ("describes no network" if metadata is None else "(schema 3)") in refused(
+            tmp_path / "foreign.safetensors"
+        )
 
 
 def test_every_byte_is_under_the_checksum(path: Path) -> None:
