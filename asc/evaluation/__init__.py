@@ -1,1 +1,1 @@
-"""Figures of a network on clips, with intervals and caveats."""
+"""Evaluation of a network on clips: figures, intervals and caveats."""

@@ -1,4 +1,4 @@
-"""What a model may be evaluated on, and what must be said beside its figures so that nobody is misled."""
+"""Which data a model may be evaluated on, and the caveats that must accompany its figures."""
 
 import dataclasses
 from pathlib import Path
@@ -19,15 +19,15 @@ TRAINED_ON = "a final model: every clip of its data was trained on, these too, s
 def choice_for(
     info: ModelInfo, spec: str | None, device_irs: str | None, *, group_from: str | None = None
 ) -> DataChoice:
-    """The data to evaluate on, with the fold and seed of the training.
+    """Choose the data to evaluate on, with the fold and data seed of the training.
 
-    The impulse responses are `device_irs` where given. Otherwise the model's own data go through its own devices, and
-    other data are taken as they are: they have devices of their own. `group_from` finds the groups of other data;
-    without it, data of the same kind (a copy of the model's own, perhaps) are grouped as in training, unless it is
-    `EVERY_FILE`.
+    `device_irs` gives the impulse responses. If it is None, the model's own data go through the devices of the
+    training, and other data are used unchanged, since they have devices of their own. `group_from` is the group pattern
+    for other data. If it is None, data of the same kind (perhaps a copy of the model's own) are grouped as in training.
+    `EVERY_FILE` makes every file its own group.
 
     Raises:
-        InputError: another pattern for the model's own data, whose clips would change splits.
+        InputError: `group_from` differs from training for the model's own data, so clips would change splits.
     """
     own = info.data.choice
     if spec is None or _same_set(spec, own.spec):
@@ -44,7 +44,7 @@ def choice_for(
 
 
 def refuse_training_clips(info: ModelInfo, choice: DataChoice) -> None:
-    """Refuse to evaluate a final model on the set that it was trained on, wherever that set lies.
+    """Refuse to evaluate a final model on the set that it was trained on, or on a copy of it.
 
     Raises:
         InputError: the model was trained on all clips of this set.
@@ -58,10 +58,10 @@ def refuse_training_clips(info: ModelInfo, choice: DataChoice) -> None:
 
 
 def check_training_data(info: ModelInfo, manifest: Manifest) -> None:
-    """Check that a set is the one that the model was trained on, so that its held-out clips are held out indeed.
+    """Check that a set is the one used for training, so that its held-out clips really were held out.
 
     Raises:
-        InputError: it is another one, or has changed.
+        InputError: it is another set, or it has changed.
     """
     if manifest.digest != info.data.digest:
         raise InputError(
@@ -71,7 +71,7 @@ def check_training_data(info: ModelInfo, manifest: Manifest) -> None:
 
 
 def about(info: ModelInfo, manifest: Manifest, split: Split, examination: Examination | None, *, model: Path) -> About:
-    """What an evaluation is of, and the notes that its figures need; no examination where clips have no labels."""
+    """Describe an evaluation, with the caveats for its figures; `examination` is None for unlabelled clips."""
     choice, calibration = manifest.choice, info.calibration
     optimistic = calibration is not None and calibration.optimistic
     own = manifest.digest == info.data.digest
@@ -119,7 +119,7 @@ def of_own_figures(info: ModelInfo) -> tuple[str, ...]:
 
 
 def of_intervals(intervals: Intervals | None) -> list[str]:
-    """What must be said of intervals, or of there being none."""
+    """Return the caveats for intervals, or for the lack of them."""
     if intervals is None:
         return ["no intervals: every class has a single location here, so nothing is known of how locations differ"]
     if intervals.lone_classes:
@@ -131,7 +131,7 @@ def of_intervals(intervals: Intervals | None) -> list[str]:
 
 
 def of_calibration(report: CalibrationReport) -> str:
-    """What a model is calibrated by, and on which clips."""
+    """Describe how a model was calibrated, and on which clips."""
     if report.method == "none":
         return "the model is not calibrated"
     on = f"{report.method} calibration on {report.clips} clips of the {report.split} split"
@@ -139,10 +139,10 @@ def of_calibration(report: CalibrationReport) -> str:
 
 
 def _is_its_own(info: ModelInfo, choice: DataChoice) -> bool:
-    """Whether clips of a set are among those that a model was trained on.
+    """Whether a model was trained on clips of a set.
 
-    The sets of TAU are cut from the same recordings; a copy of a set has its digest; a set of other metadata may name
-    the same files. Of training data that are gone nothing can be said: a note is what is left then.
+    Both TAU sets are cut from the same recordings, a copy of a set has its digest, and a set with other metadata may
+    list the same files. If the training data no longer exist, this returns False and only a note can warn.
     """
     own, tau = info.data.choice, ("tau2020:", "tau2022:")
     if _same_set(choice.spec, own.spec) or (choice.spec.startswith(tau) and own.spec.startswith(tau)):
@@ -154,7 +154,7 @@ def _is_its_own(info: ModelInfo, choice: DataChoice) -> bool:
 
 
 def _manifest(choice: DataChoice) -> Manifest | None:
-    """None where it cannot be read, or not in the way that is asked for."""
+    """Load a manifest; None if it cannot be read as requested."""
     try:
         return load_manifest(choice)
     except InputError:
@@ -169,7 +169,7 @@ def _files(manifest: Manifest | None) -> set[Path]:
 
 
 def _same_set(spec: str, other: str) -> bool:
-    """Whether two specs name one place, however it is written."""
+    """Whether two specs refer to the same path, however it is written."""
     (scheme, _, place), (other_scheme, _, other_place) = spec.partition(":"), other.partition(":")
     return scheme == other_scheme and _resolved(place) == _resolved(other_place)
 
@@ -183,7 +183,7 @@ def _resolved(place: str) -> Path:
 
 
 def _published(manifest: Manifest, split: Split) -> Published | None:
-    """Figures on the very same clips: those of the test fold as they were recorded."""
+    """Return published figures for the same clips: the TAU 2020 test fold without simulated devices."""
     choice = manifest.choice
     comparable = choice.spec.startswith("tau2020:") and split == "test" and choice.device_irs is None
     return tau2020() if comparable and manifest.labelled else None

@@ -1,4 +1,4 @@
-"""The only evaluation: a network on the full-length clips of one split, with the front end that it was trained with."""
+"""The one evaluation: run a network on the full-length clips of a split, with the front end of its training."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -31,9 +31,9 @@ _CACHE_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """What a network says of the clips of a split, in the set's order.
+    """A network's predictions for the clips of a split, in the set's order.
 
-    `probabilities` is (clips, classes), the columns in the order of `labels`.
+    `probabilities` is (clips, classes) float64, the columns in the order of `labels`.
     """
 
     filenames: tuple[str, ...]
@@ -42,7 +42,7 @@ class Predictions:
 
 
 class Evaluator:
-    """Evaluates networks on one split. Log-mel features are computed once and kept where they take 256 MB or less."""
+    """Evaluates networks on one split. Log-mel features are computed once and kept if they take at most 256 MiB."""
 
     def __init__(
         self,
@@ -54,12 +54,12 @@ class Evaluator:
         own: bool = True,
         workers: Workers = ALONE,
     ) -> None:
-        """Prepare the split's clips, in batches of equal length, which the workers have in turn.
+        """Prepare the split's clips in batches of equal length, which are dealt out to the workers.
 
-        Only of networks that were trained on this very data set (`own`) is it known which devices they heard.
+        `own` says that the networks were trained on this data set; only then is it known which devices they heard.
 
         Raises:
-            InputError: the split has no clip.
+            InputError: the split has no clips.
         """
         self._dataset, self._split, self._device, self._workers = dataset, split, device, workers
         self._trained_devices = dataset.trained_devices if own else frozenset()
@@ -75,11 +75,11 @@ class Evaluator:
         self._features: dict[int, Tensor] = {}
 
     def logits(self, network: Network) -> tuple[Tensor, Tensor]:
-        """Logits (clips, classes), float64, of every clip of the split, and the clips' numbers (clips,), on the CPU.
+        """Compute the logits of the split, (clips, classes) float64, and the clips' indices, (clips,); both on the CPU.
 
-        On a processor the network sees each clip alone, as in `asc.inference.predict`: in a batch, sums of floats are
-        taken in another order, and where a step of 8 bits is rounded the other way, a probability may change. For clips
-        of 10 s this takes no longer than batches do, for clips of 1 s twice as long.
+        On a CPU the network runs on one clip at a time, as in `asc.inference.predict`. In a batch, floats are summed in
+        another order. That can change how a value is rounded to 8 bits, and so a probability. For clips of 10 s this
+        takes no longer than batches, for clips of 1 s twice as long.
         """
         return self._logits(network, each_alone=self._device.type == "cpu")
 
@@ -95,18 +95,19 @@ class Evaluator:
         return workers.sum(logits).cpu(), torch.from_numpy(clips)
 
     def evaluate(self, network: Network) -> Evaluation:
-        """Figures, without intervals, of a network that maps log-mel (batch, 1, bands, frames) to (batch, classes).
+        """Compute figures without intervals, for use after every epoch.
 
-        For the network of every epoch: clips of equal length share a batch on a processor too, unlike in `logits`.
+        The network maps log-mel (batch, 1, bands, frames) to logits (batch, classes). For speed, clips of equal length
+        share a batch on a CPU too, unlike in `logits`.
         """
         return self._figures(*self._logits(network, each_alone=False))
 
     def judge(self, network: Network) -> Evaluation:
-        """Figures of `logits`, with bootstrap intervals: for the network that is stored, not for one of every epoch."""
+        """Compute figures from `logits`, with bootstrap intervals: for the stored network, not after every epoch."""
         return self._with_intervals(*self.logits(network))
 
     def examine(self, logits: Tensor, clips: Tensor) -> Examination:
-        """All that can be found out from what `logits` gave, bootstrap intervals among it."""
+        """Examine the result of `logits`: figures with bootstrap intervals, confusion matrix, reliability bins."""
         targets = self._targets(clips)
         return Examination(
             evaluation=self._with_intervals(logits, clips),
@@ -116,7 +117,9 @@ class Evaluator:
         )
 
     def predictions(self, logits: Tensor, clips: Tensor, labels: tuple[str, ...]) -> Predictions:
-        """What `logits` gave as probabilities, for clips with or without labels; `labels` are the network's."""
+        """Turn the result of `logits` into probabilities, for labelled or unlabelled clips, sorted by clip index.
+
+        `labels` are the network's."""
         order = torch.argsort(clips)
         return Predictions(
             filenames=tuple(self._dataset.manifest.clips[clip].path for clip in clips[order].tolist()),
@@ -153,7 +156,7 @@ class Evaluator:
 
 
 def _equal_lengths(dataset: Dataset, clips: Numbers, hop_samples: int) -> Iterator[Numbers]:
-    """Batches of clip numbers whose waveforms have the same number of samples."""
+    """Yield batches of clip indices, (batch,) int64, whose waveforms have the same length."""
     lengths = np.array([dataset.samples(int(clip)) for clip in clips])
     for length in np.unique(lengths):
         same = clips[lengths == length]
@@ -171,13 +174,14 @@ def open_for(
     device_irs: str | None = None,
     group_from: str | None = None,
 ) -> Dataset:
-    """The data to evaluate a model on: `spec`, or what it was trained on, split as it was for the training.
+    """Open the data to evaluate a model on: `spec`, or else its training data, split as in training.
 
-    `device_irs` sends the clips through other devices than in training, `group_from` finds the groups of other data
-    (`asc.evaluation.caveats.choice_for`).
+    `device_irs` selects other devices than in training; `group_from` is the group pattern for other data (see
+    `asc.evaluation.caveats.choice_for`).
 
     Raises:
-        InputError: the labels are not the model's, the data cannot be opened, or all of them were trained on.
+        InputError: the labels differ from the model's, the data cannot be opened, or the model was trained on all of
+            their clips.
     """
     choice = choice_for(info, spec, device_irs, group_from=group_from)
     refuse_training_clips(info, choice)

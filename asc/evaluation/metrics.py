@@ -1,9 +1,11 @@
-"""Log loss and accuracy as the DCASE challenge counts them: the mean over classes of the per-class mean (macro).
+"""Log loss and accuracy as in the DCASE challenge: the mean over classes of the per-class mean (macro).
 
-https://dcase.community/challenge2021/task-low-complexity-acoustic-scene-classification#evaluation. And the expected
-calibration error of Guo et al. 2017 (https://arxiv.org/abs/1706.04599, eq. 3): 15 bins of equal width of the highest
-probability; the mean over clips of the gap between a bin's accuracy and its mean confidence. With few clips it is
-biased upwards, for a bin's accuracy is then never quite right.
+https://dcase.community/challenge2021/task-low-complexity-acoustic-scene-classification#evaluation
+
+Also the expected calibration error of Guo et al. 2017 (https://arxiv.org/abs/1706.04599, eq. 3): clips are put in 15
+bins of equal width by their highest probability. The error is the mean, weighted by clips, of the absolute difference
+between a bin's accuracy and its mean confidence. With few clips it is biased upwards, since the accuracy of a bin is
+noisy.
 """
 
 from collections.abc import Collection, Sequence
@@ -25,10 +27,10 @@ def evaluation(
     split: Split,
     trained_devices: Collection[str] = (),
 ) -> Evaluation:
-    """Figures of logits (clips, classes) against targets (clips,) of class numbers; `devices` names each clip's device.
+    """Compute the figures of logits (clips, classes) against targets (clips,), which are class indices.
 
-    A class without a clip in the split has no row and no part in the macro means. Clips of `trained_devices` are those
-    of seen devices.
+    `devices` names each clip's device; a device is seen if it is in `trained_devices`. A class without clips has no row
+    and is left out of the macro means.
     """
     losses, hits = losses_and_hits(logits, targets)
     per_class = [
@@ -58,20 +60,20 @@ def evaluation(
 
 
 def losses_and_hits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each clip its log loss in nats and 1 where the highest logit is the target's, else 0; float64 (clips,)."""
+    """Compute per-clip log loss (nats) and top-1 correctness (0 or 1), both (clips,) float64."""
     log_probabilities = torch.log_softmax(logits.double(), dim=1)
     losses = -log_probabilities.gather(1, targets[:, None]).squeeze(1)
     return losses, (logits.argmax(dim=1) == targets).double()
 
 
 def confidences_and_bins(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each clip the highest probability, float64 (clips,), and the number of the bin (low, high] that it is in."""
+    """Compute per-clip confidence (highest probability), (clips,) float64, and its bin (low, high], (clips,)."""
     confidences = torch.softmax(logits.double(), dim=1).amax(dim=1)
     return confidences, torch.bucketize(confidences, _edges()[1:-1])
 
 
 def calibration_error(logits: Tensor, targets: Tensor) -> float:
-    """The expected calibration error of logits (clips, classes) against targets (clips,), within 0 and 1."""
+    """Compute the expected calibration error (0 to 1) of logits (clips, classes) against targets (clips,)."""
     confidences, bins = confidences_and_bins(logits)
     _, hits = losses_and_hits(logits, targets)
     gaps = torch.zeros(BINS, dtype=torch.float64).index_add(0, bins, hits - confidences)
@@ -79,7 +81,7 @@ def calibration_error(logits: Tensor, targets: Tensor) -> float:
 
 
 def reliability(logits: Tensor, targets: Tensor) -> tuple[ReliabilityBin, ...]:
-    """The bins of the expected calibration error, for the reliability diagram."""
+    """Compute the reliability diagram: the bins of the expected calibration error."""
     confidences, bins = confidences_and_bins(logits)
     _, hits = losses_and_hits(logits, targets)
     edges = _edges().tolist()
@@ -97,7 +99,7 @@ def reliability(logits: Tensor, targets: Tensor) -> tuple[ReliabilityBin, ...]:
 
 
 def confusion(logits: Tensor, targets: Tensor) -> tuple[tuple[int, ...], ...]:
-    """Counts of clips, classes x classes: row i holds the clips of class i by the class that they were taken for."""
+    """Count clips by true class (rows) and predicted class (columns), (classes, classes)."""
     classes = logits.shape[1]
     pairs = targets * classes + logits.argmax(dim=1)
     counts = torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes)

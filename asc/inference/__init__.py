@@ -1,1 +1,1 @@
-"""From audio to predictions: clips, files, streams."""
+"""Predictions for waveforms, files and streams."""

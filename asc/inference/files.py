@@ -1,5 +1,4 @@
-"""Many sound files: those that a list of files and folders means, and for each its prediction or what is wrong with
-it."""
+"""Predict many sound files: expand a list of files and folders, and report a prediction or a problem for each."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +17,10 @@ from asc.results import Prediction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A file or folder without prediction, and why, in a few words; `passed_over` is what of a folder these name."""
+    """A file or folder without a prediction, and a short reason.
+
+    `passed_over` are skipped files of a folder that the reason already mentions.
+    """
 
     path: Path
     reason: str
@@ -26,11 +28,11 @@ class Unreadable:
 
 
 def predict_files(model: Model, paths: Iterable[Path], printer: Printer) -> int:
-    """Print the prediction of every file that `paths` mean; name those that cannot be used at the end.
+    """Print the prediction of every file in `paths` (files and folders), and list the unusable ones at the end.
 
-    JSON says whether all were looked at (`complete`), or Ctrl-C came before.
+    JSON output has `complete`, which is false if Ctrl-C stopped it.
 
-    Returns the exit code: 2 where a file or folder cannot be used, 130 where Ctrl-C ended it, else 0.
+    Returns the exit code: 130 after Ctrl-C, 2 if a file or folder cannot be used, else 0.
     """
     listing = sound_files(paths)
     files, problems = listing.files, list(listing.problems)
@@ -64,7 +66,7 @@ def predict_files(model: Model, paths: Iterable[Path], printer: Printer) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What a list of paths means: sound files, each once; what cannot be used; what lies beside them in folders."""
+    """An expanded list of paths: sound files (each once), unusable paths, and skipped files of folders."""
 
     files: tuple[Path, ...]
     problems: tuple[Unreadable, ...]
@@ -72,10 +74,10 @@ class Listing:
 
 
 def sound_files(paths: Iterable[Path]) -> Listing:
-    """The files that are named, and those below the folders that are named, sorted in each.
+    """Expand paths: keep files, and replace every folder by the sound files below it, sorted.
 
-    Below folders a name's ending decides (`sound_below`). Folders that cannot be listed, or hold no sound file, are
-    problems.
+    In folders, sound files are recognised by their suffix (`sound_below`). A folder is a problem if it cannot be listed
+    or has no sound file.
     """
     files, problems, passed_over = dict[Path, None](), list[Unreadable](), dict[Path, None]()
     for path in paths:
@@ -105,13 +107,13 @@ def _counted(paths: Sequence[Path]) -> str:
 
 
 def predictions(model: Model, files: Sequence[Path]) -> Iterator[tuple[Path, Prediction | Unreadable]]:
-    """What the model says of every file, in order; a file that cannot be used stops none of the others."""
+    """Yield the prediction of every file, in order, or the reason why it cannot be used."""
     for path in files:
         try:
             yield path, model.predict_file(path)
         except InputError as error:
             yield path, Unreadable(path=path, reason=str(error).removeprefix(f"{path}: "))
-        except (MemoryError, RuntimeError) as error:  # torch has no error of its own for memory
+        except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when out of memory
             fault = machine_fault(error)
             if fault is None:
                 raise
@@ -120,7 +122,7 @@ def predictions(model: Model, files: Sequence[Path]) -> Iterator[tuple[Path, Pre
 
 @contextlib.contextmanager
 def _progress(printer: Printer, files: int) -> Iterator[Callable[[int, int], None]]:
-    """A bar below the lines in a terminal; elsewhere on standard error; none where it would cut through rows."""
+    """Show a bar on the terminal of the results, else on standard error; none if it would break up CSV rows."""
     output = printer.output
     through_rows = printer.style == "csv" and output.results.is_terminal
     if files < 2 or through_rows:

@@ -1,4 +1,4 @@
-"""Following a stream of sound, such as the output of `arecord`: a line for every second."""
+"""Follow a stream of sound, such as the output of `arecord`, and print a line for every step."""
 
 from functools import partial
 from typing import BinaryIO
@@ -15,17 +15,17 @@ from asc.inference.stream import Follower
 def follow(
     model: Model, stream: BinaryIO, asked: PcmFormat, printer: Printer, *, window_s: float, every_s: float
 ) -> int:
-    """Print what is heard in a stream until it ends; it is raw PCM of this format unless it begins as something else.
+    """Print predictions for a stream until it ends; without a known header it is read as raw PCM of format `asked`.
 
-    Returns the exit code: 130 where Ctrl-C ended it, else 0.
+    Returns the exit code: 130 after Ctrl-C, else 0.
 
     Raises:
-        InputError: it is a terminal, cannot be read, ends before the first prediction, or its samples or header cannot
-            be used.
+        InputError: the stream is a terminal, cannot be read, ends before the first prediction, or has an unusable
+            header or samples.
     """
     if stream.isatty():
         raise InputError(
-            "--follow reads sound from standard input: send it some, as in arecord ... | predict.py ... --follow"
+            "--follow reads sound from standard input: pipe some into it, as in arecord ... | predict.py ... --follow"
         )
     with open_sound(partial(_read, stream), asked) as sound:
         follower = Follower(model, sound.sample_rate_hz, window_s=window_s, every_s=every_s)
@@ -52,7 +52,7 @@ def _follow(sound: SoundStream, follower: Follower, printer: Printer, *, every_s
 def _read(stream: BinaryIO, count: int) -> bytes:
     try:
         return stream.read1(count)  # type: ignore[attr-defined, no-any-return]
-    except OSError as error:  # it is open for writing alone, say
+    except OSError as error:  # for example, it is open for writing only
         raise InputError(f"standard input cannot be read ({error.strerror}): send a stream of sound") from error
 
 

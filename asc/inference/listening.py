@@ -1,11 +1,11 @@
-"""Log-mel frames of a stream, each computed once when its samples are there: what `LogMel` gives of the whole stream.
+"""Log-mel frames of a stream, computed step by step, as `LogMel` computes them for the whole stream.
 
-Frame t is centred on sample t * hop, so the newest one or two frames lack samples to their right. As in a clip, zeros
-stand in for these; such frames are computed again when the samples have come. At another rate than the front end's the
-same holds for the resampling, whose filter looks a few samples ahead.
+Frame t is centred on sample t * hop, so the newest one or two frames lack samples to their right. As at the end of a
+clip, zeros stand in for them, and these frames are computed again after the samples have arrived. If the stream must be
+resampled, the newest samples are also computed again, because the filter looks a few samples ahead.
 
-As a clip is (`asc.audio.level`), samples are rounded to 16 bits of a peak, which the front end's noise floor follows
-too: the highest peak of the latest steps.
+Like clips (`asc.audio.level`), samples are rounded to 16 bits relative to a peak, here the highest peak of the latest
+steps. The front end's noise floor follows the same peak.
 """
 
 import math
@@ -22,39 +22,39 @@ from asc.audio.level import quantise
 
 
 class Listener:
-    """Collects samples, (samples,) mono at the stream's rate, and gives log-mel frames."""
+    """Collects mono samples, (samples,) at the stream's rate, and computes log-mel frames."""
 
     def __init__(self, log_mel: LogMel, sample_rate_hz: int, *, steps: int) -> None:
-        """Begin at sample 0 of a stream at `sample_rate_hz`; peaks are those of the latest `steps` calls of
-        `frames`."""
+        """Begin at sample 0 of a stream at `sample_rate_hz`; keep the peaks of the latest `steps` calls of `frames`."""
         self._log_mel = log_mel
         sizes = log_mel.front_end
         self._rate_hz, self._wanted_hz, self._hop = sample_rate_hz, sizes.sample_rate_hz, sizes.hop_samples
         self._before = sizes.dft_points // 2 - (sizes.dft_points - sizes.window_samples) // 2
         self._behind = sizes.window_samples - self._before
         self._ratio = resampling_ratio(sample_rate_hz, sizes.sample_rate_hz)
-        # torchaudio's filter has 6 zero crossings on either side; samples of the stream, and at the front end's rate.
+        # torchaudio's filter has 6 zero crossings on either side. `blurred` is its reach in samples of the stream,
+        # `_blurred` the same at the front end's rate.
         blurred = 0 if self._ratio == 1 else math.ceil(7 * max(1.0, float(1 / self._ratio)))
         self._blurred = -(-blurred * self._ratio.numerator // self._ratio.denominator)
         self._sound: NDArray[np.float32] = np.zeros(0, np.float32)
-        self._start = 0  # of _sound in the stream; a multiple of the ratio's denominator
+        self._start = 0  # stream position of _sound[0]; a multiple of the ratio's denominator
         self._peaks: deque[float] = deque(maxlen=steps)
-        self._settled = 0  # frames that will not change any more
+        self._settled = 0  # number of frames that will not change any more
 
     @property
     def heard(self) -> int:
-        """Samples of the stream up to now."""
+        """Number of samples received so far."""
         return self._start + len(self._sound)
 
     def feed(self, sound: NDArray[np.float32]) -> None:
-        """Take the stream's next samples, (samples,)."""
+        """Append the stream's next samples, (samples,) float32, full scale 1."""
         self._sound = np.concatenate([self._sound, sound])
 
     def frames(self, heard: int) -> tuple[int, Tensor]:
-        """The log-mel frames of the stream up to its sample `heard` that are new or changed.
+        """Return new and changed log-mel frames up to sample `heard`: (number of the first one, log-mel).
 
-        They are (bands, count) and replace all from the number that comes with them on. To be called with rising
-        numbers of samples, not beyond `heard` of this object.
+        The log-mel is (bands, count) float32, natural log, and replaces all frames from that number on. Call
+        this with increasing `heard`, at most `self.heard`.
         """
         start = int(self._start * self._ratio)
         wave = resampled(self._sound[: heard - self._start], self._rate_hz, self._wanted_hz)
@@ -76,11 +76,11 @@ class Listener:
         return quantise(wave, peak=max(self._peaks)).samples
 
     def _context_of(self, frame: int) -> int:
-        """The sample, at a whole frame, from which on the front end must see the stream to give this frame."""
+        """Return the first sample (at the front end's rate) that a frame needs, rounded down to a whole hop."""
         return max(0, frame - -(-self._before // self._hop)) * self._hop
 
     def _forget(self, sample: int) -> None:
-        """Drop what lies before a sample at the front end's rate, and before what the resampling of it needs."""
+        """Drop samples that are not needed for a sample (at the front end's rate) and its resampling."""
         kept = max(0, sample - 2 * self._blurred)
         start = int(kept / self._ratio) // self._ratio.denominator * self._ratio.denominator
         self._sound = self._sound[start - self._start :]

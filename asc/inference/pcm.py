@@ -1,10 +1,10 @@
-"""PCM from a pipe, raw or as WAV: bytes in pieces of any size to mono samples of full scale 1.
+"""PCM from a pipe, raw or as WAV: turns bytes in pieces of any size into mono samples of full scale 1.
 
-A stream that begins with a RIFF/WAVE header, as `arecord` and `ffmpeg -f wav` send it, is read by its own format
-(https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html), and so is RF64 or BW64, whose lengths of 64 bits
-are in a chunk of their own (https://tech.ebu.ch/docs/tech/tech3306.pdf). Programs that cannot know how long they will
-record leave a number there that is no length (`asc.audio.pcm_lengths`): such a stream lasts until it ends. Some of them
-stop where a length of 32 bits must, and say nothing: `PcmStream.limit` does.
+A stream with a RIFF/WAVE header, such as `arecord` and `ffmpeg -f wav` send, is read in the format of its header
+(https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html). So are RF64 and BW64, which have 64-bit lengths
+in a separate chunk (https://tech.ebu.ch/docs/tech/tech3306.pdf). Programs that do not know how long they will record
+write a placeholder as length (`asc.audio.pcm_lengths`); such a stream is read until it ends. Some programs silently
+stop at the limit of a 32-bit length; `PcmStream.limit` detects that.
 """
 
 import struct
@@ -21,13 +21,13 @@ from asc.errors import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Some samples of a stream, full scale 1: of each the mean of its channels, and the highest of any, (samples,)."""
+    """Samples of a stream, full scale 1: mean and highest magnitude of the channels, both (samples,) float32."""
 
     sound: NDArray[np.float32]
     loudest: NDArray[np.float32]
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Number of samples."""
         return len(self.sound)
 
 
@@ -42,7 +42,7 @@ _LONGEST_HEADER_BYTES = 2**22
 _SAID_IN_64_BITS = 2**32 - 1
 WAVES = (b"RIFF", b"RF64", b"BW64")
 _LIMITS_BYTES = (2**31, 2**32)
-_ABOUT_BYTES = 2**16  # the header counts, and a writer stops at the end of a piece
+_ABOUT_BYTES = 2**16  # tolerance: the header counts too, and a writer stops at the end of a piece
 _OF_WAVE: dict[tuple[int, int], Encoding] = {
     (1, 8): "u8",
     (1, 16): "s16le",
@@ -54,76 +54,76 @@ _EXTENSIBLE = 0xFFFE
 
 
 def check_rate(sample_rate_hz: int) -> None:
-    """Raise InputError for a rate that no sound has."""
+    """Raise InputError unless the rate is plausible for sound."""
     if not 100 <= sample_rate_hz <= 10_000_000:
-        raise InputError(f"the rate must lie within 100 and 10,000,000 Hz, got {sample_rate_hz}")
+        raise InputError(f"the rate must be between 100 and 10,000,000 Hz, got {sample_rate_hz}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PcmFormat:
-    """How the bytes of a stream are to be read."""
+    """The sample format of a stream."""
 
     sample_rate_hz: int
     channels: int
     encoding: Encoding
 
     def __post_init__(self) -> None:
-        """Check ranges."""
+        """Check the ranges of rate and channels."""
         check_rate(self.sample_rate_hz)
         if not 1 <= self.channels <= MOST_CHANNELS:
-            raise InputError(f"the number of channels must lie within 1 and {MOST_CHANNELS}, got {self.channels}")
+            raise InputError(f"the number of channels must be between 1 and {MOST_CHANNELS}, got {self.channels}")
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample of all channels."""
+        """Size of one sample of all channels."""
         return self.channels * SAMPLE_BYTES[self.encoding]
 
     def block(self, data: bytes) -> Block:
-        """The samples of whole frames."""
+        """Decode bytes, which must be a whole number of frames."""
         frames = _floats(data, self.encoding).reshape(-1, self.channels)
-        with np.errstate(invalid="ignore"):  # it is for who listens to refuse infinities (`asc.inference.stream`)
+        with np.errstate(invalid="ignore"):  # infinities are refused later (`asc.inference.stream`)
             mean: NDArray[np.float32] = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
         return Block(sound=mean, loudest=np.abs(frames).max(axis=1))
 
     def __str__(self) -> str:
-        """As a person reads it."""
+        """Describe the format for people."""
         return f"{self.sample_rate_hz:,} Hz, {self.channels} channel{'s' * (self.channels > 1)}, {self.encoding}"
 
 
 class OtherWave(Exception):
-    """A WAV whose samples are no plain PCM of a kind that is read here; `ByteStream.rewind` goes back to its start."""
+    """A WAV with samples other than plain PCM; `ByteStream.rewind` goes back to its start."""
 
 
 class ByteStream:
-    """A stream of bytes that can be looked at before they are taken."""
+    """A byte stream whose next bytes can be peeked at."""
 
     def __init__(self, read: Read) -> None:
-        """`read(n)` gives at least one byte and at most n, as soon as there are any, and none at the end."""
+        """`read(n)` returns 1 to n bytes as soon as any are available, and no bytes at the end."""
         self._read, self._waiting, self._header = read, b"", b""
 
     def peek(self, count: int) -> bytes:
-        """The next bytes, left where they are; fewer at the end."""
+        """Return the next `count` bytes (fewer at the end) without consuming them."""
         while len(self._waiting) < count and (more := self._read(_READ_BYTES)):
             self._waiting += more
         return self._waiting[:count]
 
     def read(self, count: int = _READ_BYTES, /) -> bytes:
-        """At most `count` bytes, as soon as there are any; none at the end."""
+        """Return 1 to `count` bytes as soon as any are available, and no bytes at the end."""
         data = self._waiting[:count] if self._waiting else self._read(count)
         self._waiting = self._waiting[count:]
         return data
 
     def skip(self, count: int) -> None:
-        """Pass over bytes."""
+        """Skip `count` bytes."""
         while count > 0 and (data := self.read(min(count, _READ_BYTES))):
             count -= len(data)
 
     def replace(self, start: bytes) -> None:
-        """Put other bytes in the place of as many that were looked at."""
+        """Replace the next bytes, which must have been peeked at, by as many others."""
         self._waiting = start + self._waiting[len(start) :]
 
     def header(self, count: int) -> bytes:
-        """Exactly `count` bytes of a header."""
+        """Read exactly `count` bytes of a header; raises InputError if it is cut off or too long."""
         data = self.peek(count)
         if len(data) < count:
             raise InputError("the stream ends within its RIFF/WAVE header: send all of it, or raw PCM without one")
@@ -143,10 +143,10 @@ class ByteStream:
 
 @dataclass(slots=True, kw_only=True)
 class PcmStream:
-    """PCM of a known format: iterating gives its samples in blocks as they come; a cut-off frame is dropped.
+    """PCM of a known format. Iterating yields its samples in blocks as they arrive; a cut-off frame is dropped.
 
-    `bytes_left` is what the header says is still to come, None where it says nothing; `has_header` is whether there is
-    one. `done_bytes` counts what was given.
+    `bytes_left` is the number of bytes still to come according to the header, None if unknown. `has_header` is true for
+    a WAV. `done_bytes` counts the bytes read.
     """
 
     source: ByteStream
@@ -156,7 +156,7 @@ class PcmStream:
     done_bytes: int = 0
 
     def __iter__(self) -> Iterator[Block]:
-        """Whole frames as they come."""
+        """Yield whole frames as they arrive."""
         rest = b""
         while self.bytes_left != 0 and (data := self.source.read()):
             if self.bytes_left is not None:
@@ -171,7 +171,7 @@ class PcmStream:
 
     @property
     def limit(self) -> str | None:
-        """Why a WAV without a length ended, if that was where the writers of such streams stop."""
+        """Why a WAV of unknown length ended, if it ended at a size where programs stop writing."""
         if not self.has_header or self.bytes_left is not None:
             return None
         limit = next((each for each in _LIMITS_BYTES if abs(self.done_bytes - each) <= _ABOUT_BYTES), None)
@@ -184,21 +184,21 @@ class PcmStream:
 
 
 def open_wave(source: ByteStream) -> PcmStream:
-    """The PCM of a stream that stands at a RIFF, RF64 or BW64 header; it then stands at its samples.
+    """Read the RIFF, RF64 or BW64 header at the start of a stream; return its PCM samples.
 
     Raises:
-        InputError: a header that is cut off, too long or has no format.
-        OtherWave: a format that is not plain PCM.
+        InputError: the header is cut off, too long or has no format.
+        OtherWave: the format is not plain PCM.
     """
     found, data_bytes = _wave_header(source)
     return PcmStream(source=source, format=found, has_header=True, bytes_left=data_bytes)
 
 
 def _wave_header(source: ByteStream) -> tuple[PcmFormat, int | None]:
-    """Format and bytes of the data, None where they are not known."""
+    """Read the format, and the length of the data in bytes (None if unknown)."""
     start = source.header(12)
     if start[8:] != b"WAVE":
-        raise InputError(f"the stream begins with {start[:4].decode()}, but is no WAVE: send WAV or raw PCM")
+        raise InputError(f"the stream begins with {start[:4].decode()}, but is not a WAVE file: send WAV or raw PCM")
     found: PcmFormat | None = None
     long_size: int | None = None
     while True:

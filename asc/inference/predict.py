@@ -1,13 +1,13 @@
-"""The only inference from waveforms: a model file and audio of any rate, channels and length to probabilities.
+"""The one way from waveforms to probabilities, for a model file and audio of any rate, channel count and length.
 
-A waveform goes the way that a clip of a data set goes (`asc.data`): its channels are averaged, it is resampled, rounded
-to 16 bits with its peak at full scale, and the front end of the model's config does the rest. So for a clip of an
-evaluation set the probabilities are those that `launch/evaluate.py` writes, to the bit on the same processor: there too
-the network sees each clip alone.
+A waveform is treated like a clip of a data set (`asc.data`): its channels are averaged, it is resampled, rounded to 16
+bits with its peak at full scale, and passed to the front end of the model's config. So a clip of an evaluation set gets
+the same probabilities as in `launch/evaluate.py`, bit for bit on the same CPU, since the network sees each clip alone
+there too.
 
-What is longer than 30 s is cut into equal windows of about 10 s, whose probabilities are averaged: networks are judged
-on clips of 10 s, are trained on crops of them, and never saw statistics over minutes; and memory stays bounded. Windows
-are cut before they are resampled. Everything is done on the processor.
+Audio longer than 30 s is cut into equal windows of about 10 s, and their probabilities are averaged. Networks are
+trained on crops of 10 s clips and evaluated on whole ones, so they never saw statistics over minutes; windows also
+bound memory. Windows are cut before resampling. Everything runs on the CPU.
 """
 
 from collections.abc import Iterable, Iterator
@@ -38,10 +38,10 @@ _TENSORS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.u
 
 
 def load(path: str | Path) -> "Model":
-    """The model of a file, ready to predict.
+    """Load a model file, ready to predict.
 
     Raises:
-        InputError: no such file, damaged, or not a model file of this asc.
+        InputError: the file does not exist, is damaged, or is not a model file of this asc.
     """
     return Model(*load_model(Path(path)))
 
@@ -50,7 +50,7 @@ class Model:
     """A stored network with its front end: waveforms in, probabilities out."""
 
     def __init__(self, network: StoredNet, info: ModelInfo) -> None:
-        """`info` is what the network's file says of it (see `load`)."""
+        """`info` is the description in the network's file (see `load`)."""
         self.network = network
         self.info = info
         self.log_mel = LogMel(info.experiment.front_end)
@@ -66,13 +66,13 @@ class Model:
         return self.info.experiment.front_end.sample_rate_hz
 
     def predict(self, waveform: ArrayLike | torch.Tensor, sample_rate_hz: float) -> Prediction:
-        """The probabilities of a waveform, (samples,) or (channels, samples), a numpy array or a tensor.
+        """Predict a waveform, (samples,) or (channels, samples), given as an array or a tensor.
 
-        Floats have full scale 1; int16, int32 and uint8 (whose silence is 128) are divided by their full scale.
+        Floats have full scale 1; int16, int32 and uint8 (silence is 128) are divided by their full scale.
 
         Raises:
-            InputError: another shape or type, a rate that is none, samples that are no finite numbers or far beyond
-                full scale, or fewer than one frame of the front end.
+            InputError: the shape, type or rate is not supported, samples are not finite or far beyond full scale, or
+                the waveform is shorter than one frame of the front end.
         """
         rate_hz = _checked_rate(sample_rate_hz)
         sound = _as_floats(waveform)
@@ -87,10 +87,10 @@ class Model:
             raise InputError(f"the waveform cannot be used ({problem}): give finite samples") from problem
 
     def predict_file(self, path: str | Path) -> Prediction:
-        """The probabilities of a sound file, which is read window by window and never held whole.
+        """Predict a sound file, which is read window by window and never held in memory as a whole.
 
         Raises:
-            InputError: it cannot be read, is cut off, or its samples are such as `predict` refuses.
+            InputError: the file cannot be read, is cut off, or has samples that `predict` refuses.
         """
         path = Path(path)
         try:
@@ -99,7 +99,7 @@ class Model:
             raise InputError(f"{path}: {problem}") from problem
 
     def _mean(self, windows: Iterable[Piece]) -> Prediction:
-        """The mean of the windows' probabilities, each (samples,) at the model's rate."""
+        """Average the probabilities of windows, each (samples,) at the model's rate."""
         total, count, peak, loudest = np.zeros(len(self.labels)), 0, 0.0, 0.0
         for window in windows:
             total += self._probabilities(window.sound)
@@ -110,7 +110,7 @@ class Model:
 
     @torch.inference_mode()
     def _probabilities(self, waveform: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Of one window, (samples,) at the model's rate, to (classes,)."""
+        """Compute the probabilities of one window: (samples,) at the model's rate to (classes,)."""
         check_level(waveform)
         rounded = torch.from_numpy(quantise(waveform).samples)
         logits = self.network(self.log_mel(rounded[None]))
@@ -119,9 +119,9 @@ class Model:
 
 
 def window_lengths(header: Header) -> Iterator[int]:
-    """The lengths in samples of the equal windows that a recording is cut into: one, up to 30 s.
+    """Yield the lengths in samples of the equal windows of a recording; up to 30 s it is one window.
 
-    They are made one by one: a header may claim more windows than memory could list.
+    This is a generator because a faulty header may claim more windows than fit in memory.
     """
     samples, seconds = header.samples, header.samples / header.sample_rate_hz
     windows = round(seconds / WINDOW_S) if seconds > LONGEST_WHOLE_S else 1
@@ -129,33 +129,33 @@ def window_lengths(header: Header) -> Iterator[int]:
 
 
 def check_level(waveform: NDArray[np.float32]) -> None:
-    """Check that samples have full scale 1, or about that: integers that were only cast to float do not.
+    """Check that samples have a full scale of about 1, to catch integers that were cast to float unscaled.
 
     Raises:
-        InputError: samples beyond 100 times full scale.
+        InputError: samples exceed 100 times full scale.
     """
     peak = float(np.abs(waveform).max(initial=0))
     if peak > LOUDEST:
-        raise InputError(f"samples reach {peak:.6g} where full scale is 1: divide them by their full scale")
+        raise InputError(f"samples reach {peak:.6g}, but full scale is 1: divide them by their full scale")
 
 
 def _checked_rate(sample_rate_hz: float) -> int:
     low, high = RATES_HZ
     if not isinstance(sample_rate_hz, Real):
-        raise InputError(f"a sample rate is a number, in Hz, and no {type(sample_rate_hz).__name__}: give one")
+        raise InputError(f"a sample rate must be a number in Hz, not {type(sample_rate_hz).__name__}: give a number")
     if not low <= sample_rate_hz <= high or sample_rate_hz != int(sample_rate_hz):
         raise InputError(
-            f"a sample rate of {sample_rate_hz} Hz cannot be used: give a whole number within {low:,} and {high:,}"
+            f"a sample rate of {sample_rate_hz} Hz cannot be used: give a whole number between {low:,} and {high:,}"
         )
     return int(sample_rate_hz)
 
 
 def _as_floats(waveform: ArrayLike | torch.Tensor) -> NDArray[np.float32]:
-    """(samples, channels), full scale 1; a view where it can be."""
+    """Convert to (samples, channels) float32, full scale 1; a view if possible."""
     sound = _of_tensor(waveform) if isinstance(waveform, torch.Tensor) else _of_array(waveform)
     if sound.ndim not in (1, 2) or 0 in sound.shape:
         raise InputError(
-            f"a waveform has the shape (samples,) or (channels, samples) and is not empty, got {sound.shape}"
+            f"a waveform must have the shape (samples,) or (channels, samples) and not be empty, got {sound.shape}"
         )
     sound = np.atleast_2d(sound)
     if len(sound) > MOST_CHANNELS or (len(sound) > 1 and len(sound) > sound.shape[1]):
@@ -165,14 +165,14 @@ def _as_floats(waveform: ArrayLike | torch.Tensor) -> NDArray[np.float32]:
         sound = (sound.astype(np.float32) - silence) / np.float32(_FULL_SCALE[sound.dtype.name])
     elif not np.issubdtype(sound.dtype, np.floating):
         raise _other_numbers(sound.dtype)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and that is refused
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite, which is refused later
         return sound.astype(np.float32, copy=False).T
 
 
 def _of_tensor(waveform: torch.Tensor) -> NDArray[Any]:
     if waveform.layout is not torch.strided or waveform.is_nested or waveform.is_meta:
         kind = "a nested" if waveform.is_nested else "a meta" if waveform.is_meta else "a sparse"
-        raise InputError(f"a waveform is a dense tensor, and not {kind} one: give (samples,) or (channels, samples)")
+        raise InputError(f"a waveform must be a dense tensor, not {kind} one: give (samples,) or (channels, samples)")
     if waveform.dtype not in _TENSORS:
         raise _other_numbers(waveform.dtype)
     waveform = waveform.detach().cpu().resolve_neg()
@@ -183,11 +183,12 @@ def _of_tensor(waveform: torch.Tensor) -> NDArray[Any]:
 def _of_array(waveform: ArrayLike) -> NDArray[Any]:
     try:
         return np.asarray(waveform)
-    except (TypeError, ValueError, RuntimeError) as error:  # numpy's and, for lists of tensors, torch's
+    except (TypeError, ValueError, RuntimeError) as error:  # from numpy and, for lists of tensors, from torch
         raise InputError(
-            "this waveform cannot be made an array: give (samples,) or (channels, samples), all channels of one length"
+            "this waveform cannot be turned into an array: give (samples,) or (channels, samples), with channels of "
+            "equal length"
         ) from error
 
 
 def _other_numbers(dtype: object) -> InputError:
-    return InputError(f"a waveform holds floats of full scale 1, or int16, int32 or uint8, not {dtype}: convert it")
+    return InputError(f"a waveform must be floats of full scale 1, int16, int32 or uint8, not {dtype}: convert it")

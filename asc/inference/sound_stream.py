@@ -1,7 +1,7 @@
-"""The sound of a pipe: raw PCM, WAV, or anything that the decoder of files knows (`asc.audio.av_audio`).
+"""Sound from a pipe: raw PCM, WAV, or any format that the file decoder supports (`asc.audio.av_audio`).
 
-The first bytes decide (`asc.audio.stream_start`): a header says more than options do. What is not certainly something
-else is raw PCM.
+The first bytes decide the format (`asc.audio.stream_start`), and a header takes precedence over options. A stream that
+is not recognised is read as raw PCM.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _ID3_BYTES = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundStream:
-    """A stream that can be listened to. `title` describes it; `blocks` are its samples as they come."""
+    """An opened stream. `title` describes it; `blocks` yields its samples as they arrive."""
 
     title: str
     sample_rate_hz: int
@@ -32,19 +32,19 @@ class SoundStream:
 
     @property
     def limit(self) -> str | None:
-        """Why the stream ended, if that may not be where the recording did."""
+        """Why the stream ended, if it may have ended before the recording did."""
         return None if self.pcm is None else self.pcm.limit
 
 
 @contextmanager
 def open_sound(read: Read, asked: PcmFormat) -> Iterator[SoundStream]:
-    """The sound of a stream: what its first bytes say that it is, or else raw PCM of the format that was asked for.
+    """Open a stream in the format that its first bytes show, or else as raw PCM of format `asked`.
 
-    `read(n)` gives at least one byte and at most n, as soon as there are any, and none at the end of the stream.
-    What cannot be decoded of a coded stream is left out, at a cut-off end for example.
+    `read(n)` returns 1 to n bytes as soon as any are available, and no bytes at the end of the stream.
+    Parts of an encoded stream that cannot be decoded, such as a cut-off end, are left out.
 
     Raises:
-        InputError: a damaged header, or a kind of stream that cannot be decoded; the blocks raise it as well.
+        InputError: the header is damaged, or the format cannot be decoded; iterating over the blocks may raise it too.
     """
     source = ByteStream(read)
     tagged = _skip_tags(source)
@@ -61,7 +61,7 @@ def open_sound(read: Read, asked: PcmFormat) -> Iterator[SoundStream]:
 
 
 def _skip_tags(source: ByteStream) -> bool:
-    """Pass over ID3 tags; whether there are any."""
+    """Skip ID3 tags; return whether there were any."""
     tagged = False
     while length := id3_bytes(source.peek(_ID3_BYTES)):
         source.skip(length)
@@ -70,7 +70,7 @@ def _skip_tags(source: ByteStream) -> bool:
 
 
 def _wave(source: ByteStream) -> PcmStream | None:
-    """The PCM of a WAV; None for any other stream, which then stands at its start."""
+    """Open a plain PCM WAV; return None for any other stream, rewound to its start."""
     start = source.peek(12)
     if not start.startswith(WAVES) or start[8:] == b"AVI ":
         return None
@@ -82,7 +82,7 @@ def _wave(source: ByteStream) -> PcmStream | None:
 
 
 def _coded(source: ByteStream, *, tagged: bool) -> Found | None:
-    """What is to be decoded, None for raw PCM."""
+    """Return the encoded format that was found, or None for raw PCM."""
     name = other_name(source.peek(MAGIC_BYTES))
     found = None if name else found_in(source.peek)
     if name or (tagged and found is None):

@@ -1,31 +1,31 @@
-"""A stream to predictions over a sliding window, at a cost per second of audio that the window does not change.
+"""Predictions for a stream over a sliding window. The cost per second of audio does not depend on the window length.
 
-The window is kept as pieces, one for each step (a second, say), and of every piece the sums that its means are made of:
-of the log-mel, of the maps that the SE gates look at, of the last map and of its squares. At every step
+The window is kept as pieces, one per step (for example a second). For every piece, the sums behind all means are kept:
+sums of the log-mel, of the inputs of the SE gates, of the last map and of its squares. At every step
 
-1. the log-mel frames of a new piece are computed (`asc.inference.listening`), and the piece that has left the window is
-   taken off the totals;
-2. the network runs over the newest pieces: the new one, and those before it for which frames to their right were
-   missing. An output depends on `reach_frames` to either side, so a run has that many frames more on both sides, whose
-   outputs are not used; after the newest frame there are zeros, as after the end of a clip. A run begins at a
-   multiple of the network's stride in time, so that strided layers look at the same frames in every run;
-3. it runs over two pieces more, those that have waited longest, so that pieces follow the window that they are in (of
-   a short window, of three steps or so, there are fewer, and it costs less);
-4. the totals of the last map give the means and deviations that the last layer is given.
+1. the log-mel frames of a new piece are computed (`asc.inference.listening`), and the sums of the piece that has left
+   the window are subtracted from the totals;
+2. the network runs over the newest pieces: the new one, and earlier ones that lacked frames to their right. An output
+   depends on `reach_frames` on either side, so a run includes that many extra frames on both sides and discards their
+   outputs. Zeros follow the newest frame, as at the end of a clip. A run begins at a multiple of the network's stride
+   in time, so that strided layers see the same frames in every run;
+3. the network runs again over the two pieces that were run longest ago, so that pieces follow the changing window (a
+   short window, of about three steps, has fewer such pieces and costs less);
+4. the means and deviations for the last layer are computed from the totals of the last map.
 
-What the front end takes off and what the gates follow are means over the whole window, from the totals at that moment.
-So a label at second t is about the window that ends at t, without delay. It is an approximation of `Model.predict` on
-the window's audio, which differs in this:
+The front end's mean subtraction and the gates use means over the whole window, from the current totals. So a label at
+second t is about the window that ends at t, without delay. It approximates `Model.predict` on the window's audio, with
+these differences:
 
-- A piece keeps the means of the window in which it was last run; `predict` takes those of the whole window for all of
-  it. This is most of the difference where the sound changes within a window, and just after that: a very different
-  past shows for one more window, fading, then not at all.
-- Left of the window there is what was heard before, up to `reach_frames` and a window of the front end; `predict` has
-  zeros there. And strided layers look at every n-th frame of the stream, not of the window.
-- Samples are rounded to 16 bits of the highest peak in the window up to their step, not in the whole window.
+- A piece keeps the means of the window in which it was last run; `predict` uses the means of the current window for all
+  of it. This causes most of the difference while and just after the sound changes within a window. A very different
+  past fades out over one more window.
+- To the left of the window, frames see the earlier audio, up to `reach_frames` and a window of the front end; `predict`
+  has zeros there. Strided layers take every n-th frame of the stream, not of the window.
+- Samples are rounded to 16 bits relative to the highest peak of the window at their step, not of the current window.
 - A window of more than 30 s is one window here; `predict` cuts it.
 
-A stream's first step is `predict` exactly, but for the order of sums.
+The first step of a stream equals `predict`, except for the order of summation.
 """
 
 import math
@@ -48,18 +48,18 @@ from asc.results import Prediction
 from asc.size.stream_memory import kept_frames, lag_steps
 
 SHORTEST_STEP_S = 0.1
-# What is kept of a window of an hour takes 0.35 GB (0.9 GB with the shortest step) of a network of 128 kB; the network
-# runs over twice the step at once, which takes 0.25 GB.
+# For a network of 128 kB, a window of an hour keeps 0.35 GB (0.9 GB with the shortest step). The network runs over
+# twice the longest step at once, which takes 0.25 GB.
 LONGEST_STEP_S = 60
 LONGEST_WINDOW_S = 3600
-# Old pieces that are run again in a step. On the 40 scenes of tests/test_stream.py probabilities are 0.070, 0.040,
-# 0.025 and 0.018 away from `predict` with 0, 1, 2 and 3 of them; each is a run over a piece and twice the reach.
+# Old pieces that are run again per step. On the 40 scenes of tests/test_stream.py, probabilities differ from `predict`
+# by 0.070, 0.040, 0.025 and 0.018 with 0, 1, 2 and 3 pieces. Each costs a run over a piece and twice the reach.
 RUN_AGAIN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What a model says of the window that ends `time_s` after the start of a stream."""
+    """The prediction for the window that ends `time_s` after the start of a stream."""
 
     time_s: float
     prediction: Prediction
@@ -69,17 +69,17 @@ class Follower:
     """Follows one stream: samples in, a prediction at every step."""
 
     def __init__(self, model: Model, sample_rate_hz: int, *, window_s: float = 10.0, every_s: float = 1.0) -> None:
-        """Begin a stream of this rate. Until it is as long as the window, predictions are about all that was heard.
+        """Begin a stream of this rate. Until it is as long as the window, predictions are about all of it.
 
         Raises:
-            InputError: the window is no multiple of the step, or shorter than one stride of this network; either is
+            InputError: the window is not a multiple of the step or is shorter than the network's stride, or either is
                 too short or too long.
         """
         experiment, topology = model.info.experiment, model.network.topology
         front_end = experiment.front_end
         self._model, self._rate_hz, self._every_s = model, sample_rate_hz, every_s
         self._most = _steps(window_s, every_s)
-        # One number for each quantity that is summed: log-mel, the maps of the gates, the last map (and its squares).
+        # One stride per summed quantity: log-mel, the inputs of the gates, the last map (and its squares).
         self._gates = [gate.name for gate in topology.gates]
         self._last_stride = topology.time_strides[topology.pool.name]
         self._strides = [1, *(topology.time_strides[gate] for gate in self._gates), self._last_stride]
@@ -102,19 +102,19 @@ class Follower:
 
     @property
     def heard_s(self) -> float:
-        """Seconds of the stream up to now."""
+        """Seconds of the stream received so far."""
         return self._listener.heard / self._rate_hz
 
     def feed(self, sound: NDArray[np.float32], loudest: NDArray[np.float32] | None = None) -> list[Heard]:
-        """Take the next samples (samples,), mono with full scale 1; what is said at the steps that they complete.
+        """Take the next samples, (samples,) mono with full scale 1; return the predictions of completed steps.
 
-        Of a mean of channels, `loudest` is the highest of any channel at each sample, without its sign.
+        If `sound` is a mean of channels, `loudest` is the highest magnitude of any channel at each sample, (samples,).
 
         Raises:
-            InputError: samples that are no finite numbers, or far beyond full scale.
+            InputError: samples are not finite, or far beyond full scale.
         """
         if not np.isfinite(sound).all():
-            raise InputError("the stream has samples that are no finite numbers: say which format it has")
+            raise InputError("the stream has samples that are not finite: check the format that it is read in")
         check_level(sound)
         self._listener.feed(sound)
         self._levels.feed(sound, loudest)
@@ -145,7 +145,7 @@ class Follower:
         return self._prediction()
 
     def _longest_waiting(self) -> "_Piece | None":
-        """The piece in the window that was run longest ago, taken from those that wait."""
+        """Take the piece that was run longest ago, and is still in the window, from the queue."""
         while self._waiting:
             piece = self._waiting.popleft()
             if piece.start >= self._pieces[0].start:
@@ -153,7 +153,7 @@ class Follower:
         return None
 
     def _run(self, pieces: Sequence["_Piece"]) -> None:
-        """Send neighbouring pieces through the network, with the means of the window as it is now."""
+        """Run the network over neighbouring pieces, with the current means of the window."""
         begin = max(0, pieces[0].start - self._reach) // self._last_stride * self._last_stride
         log_mel = self._frames.get(begin, min(pieces[-1].stop + self._reach, self._frames.stop))
         log_mel = log_mel - self._totals[0].mean.float()[:, None]
@@ -164,12 +164,12 @@ class Follower:
         self._settle(-1, pieces, begin, torch.stack([last, last.square()]))
 
     def _gate_means(self, number: int, pieces: Sequence["_Piece"], begin: int, x: Tensor) -> Tensor:
-        """Means over the window (1, channels) of the map that is (1, channels, bins, columns) in this run."""
+        """Update a gate's sums from its input (1, channels, bins, columns); return its window means (1, channels)."""
         self._settle(number, pieces, begin, x[0].mean(dim=1).double())
         return self._totals[number].mean.float()[None]
 
     def _settle(self, number: int, pieces: Sequence["_Piece"], begin: int, values: Tensor) -> None:
-        """Put the sums over values (..., columns) in the place of those that the pieces had; totals follow."""
+        """Replace the sums of pieces by sums over values (..., columns), and update the totals."""
         stride = self._strides[number]
         for piece in pieces:
             first, stop = (-(-frame // stride) - begin // stride for frame in (piece.start, piece.stop))
@@ -188,7 +188,7 @@ class Follower:
 
 
 class _Levels:
-    """The peaks of a stream in its latest steps: of the mean of its channels, and of any channel."""
+    """Peaks of the latest steps of a stream: of the mean of its channels, and of any channel."""
 
     def __init__(self, steps: int) -> None:
         """Keep the peaks of the latest `steps` steps."""
@@ -196,26 +196,26 @@ class _Levels:
         self._rest, self._done = np.zeros((2, 0), np.float32), 0
 
     def feed(self, sound: NDArray[np.float32], loudest: NDArray[np.float32] | None) -> None:
-        """Take the stream's next samples, (samples,) each."""
+        """Take the stream's next samples, both (samples,)."""
         mean = np.abs(sound)
         more = np.stack([mean, mean if loudest is None else loudest])
         self._rest = np.concatenate([self._rest, more], axis=1)
 
     def step(self, samples: int) -> None:
-        """End a step with this number of samples of the stream."""
+        """End a step at this number of samples since the start of the stream."""
         count = samples - self._done
         self._peaks.append(self._rest[:, :count].max(axis=1))
         self._rest, self._done = self._rest[:, count:], samples
 
     def note(self) -> str | None:
-        """What is to be said of the level of these steps."""
+        """Return a warning if the level of these steps is suspicious, else None."""
         peak, loudest = np.max(self._peaks, axis=0).tolist()
         return level_note(peak, loudest)
 
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Sums of values, float64, and how many of each there are."""
+    """Sums of values, (...) float64, and the number of summed columns."""
 
     values: Tensor
     count: int
@@ -233,7 +233,7 @@ class _Sums:
 
 @dataclass(slots=True)
 class _Piece:
-    """One step of a stream: its frames, and its sums of every quantity."""
+    """One step of a stream: its frames from `start` to `stop`, and its sums of every quantity."""
 
     start: int
     stop: int
@@ -241,15 +241,15 @@ class _Piece:
 
 
 class _Frames:
-    """The latest log-mel frames of a stream, by their numbers in it; a frame is copied a bounded number of times."""
+    """The latest log-mel frames of a stream, by frame number. Each frame is copied a bounded number of times."""
 
     def __init__(self, bands: int, most: int) -> None:
-        """Keep the latest `most` frames, at least."""
+        """Keep at least the latest `most` frames."""
         self._data, self._first, self._most = torch.zeros(bands, 2 * most), 0, most
         self.stop = 0
 
     def put(self, start: int, frames: Tensor) -> None:
-        """Put frames (bands, count) in the place of all from number `start` on."""
+        """Replace all frames from number `start` on by these, (bands, count)."""
         self.stop = start + frames.shape[1]
         if self.stop - self._first > self._data.shape[1]:
             first = self.stop - self._most
@@ -258,7 +258,7 @@ class _Frames:
         self._data[:, start - self._first : self.stop - self._first] = frames
 
     def get(self, start: int, stop: int) -> Tensor:
-        """Frames (bands, stop - start); a view."""
+        """Return a view of frames, (bands, stop - start)."""
         return self._data[:, start - self._first : stop - self._first]
 
 

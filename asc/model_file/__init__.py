@@ -1,1 +1,1 @@
-"""The one model file: its layout in tensors, its header, reading and writing."""
+"""The model file: its tensor layout and header, reading and writing."""

@@ -1,8 +1,8 @@
-"""The one model file: the stored network, and all that is needed to get from a waveform to probabilities.
+"""The model file: the stored network, and everything needed to get from a waveform to probabilities.
 
-A safetensors file (https://huggingface.co/docs/safetensors) whose length the config alone decides
+It is a safetensors file (https://huggingface.co/docs/safetensors) whose length depends on the config only
 (`asc.size.file_layout`). Its header (`asc.model_file.model_header`) holds the texts of `asc.model_file.model_info` and
-a checksum over the file. A network without a checksum that fits is never run.
+a checksum of the file. A network is run only if its checksum is right.
 """
 
 import json
@@ -30,15 +30,16 @@ _LONGEST_PLACE = {"dtype": "F16", "shape": [10**6], "data_offsets": [10**6, 10**
 def save_model(path: Path, network: StoredNet, info: ModelInfo) -> None:
     """Write a model file, atomically.
 
-    Where its header has no room for the figures of all devices, they are left out, and then those of the classes.
+    If its header has too little space, the figures per device are left out, then also those per class.
 
     Raises:
-        InputError: the header has no room for the labels or the names of the data (`check_room` says so beforehand).
+        InputError: the labels and names of the data are too long for the header (`check_room` checks this before
+            training).
         OSError: the disk is full.
     """
     size = _cost(info)
     tensors = pack(network.state_dict(), size.items, size.pruned)
-    # safetensors lays the tensors out; the header is written here, for its own would have another length each time.
+    # safetensors lays out the tensors, but its header has a varying length, so the header is written here.
     data = safetensors.torch.save(tensors)
     length = int.from_bytes(data[:LENGTH_BYTES], "little")
     places = json.loads(data[LENGTH_BYTES : LENGTH_BYTES + length])
@@ -49,10 +50,10 @@ def save_model(path: Path, network: StoredNet, info: ModelInfo) -> None:
 
 
 def load_model(path: Path) -> tuple[StoredNet, ModelInfo]:
-    """The stored network, ready to evaluate, and what its file says of it.
+    """Read the stored network, in eval mode, and the description in its file.
 
     Raises:
-        InputError: no such file, cut off, altered, of another schema, or no model file at all.
+        InputError: the file does not exist, is not a model file, was cut off or altered, or has another schema.
     """
     info, data = read_model_file(path)
     size = _cost(info)
@@ -66,7 +67,7 @@ def load_model(path: Path) -> tuple[StoredNet, ModelInfo]:
 
 
 def check_room(experiment: Experiment, labels: tuple[str, ...], data: DataIdentity) -> None:
-    """Check before a training that its model file can say what it has to, whatever its figures will be.
+    """Check before training that the header of the model file will have enough space, whatever the figures.
 
     Raises:
         InputError: labels and names of the data are too long for the header.
@@ -77,7 +78,7 @@ def check_room(experiment: Experiment, labels: tuple[str, ...], data: DataIdenti
 
 
 def _headed(info: ModelInfo, places: Mapping[str, Any]) -> bytes:
-    """The length of the header and the header, filled up with spaces; the digits of the checksum are zeros."""
+    """Return the header's length and the header, padded with spaces and with zeros for the checksum."""
     length = header_bytes(info.experiment.architecture.classes)
     spare = -1
     figures = info.evaluation
@@ -89,7 +90,7 @@ def _headed(info: ModelInfo, places: Mapping[str, Any]) -> bytes:
         if spare >= 0:
             return length.to_bytes(LENGTH_BYTES, "little") + text + b" " * spare
     raise InputError(
-        f"the header of a model file has {-spare} bytes too few for the labels and the names of the data: "
+        f"the labels and the names of the data are {-spare} bytes too long for the header of a model file: "
         "use shorter labels, a shorter --group-from, or a shorter path, such as one through a link"
     )
 

@@ -1,6 +1,6 @@
-"""What a model file says of itself, read and checked without torch: its header, its length, its checksum.
+"""Read and check a model file without torch: its header, length and checksum.
 
-The checksum is BLAKE2b (RFC 7693) of 16 bytes over the file, its own digits taken for zeros.
+The checksum is a 16-byte BLAKE2b (RFC 7693) of the file in which the checksum's own hexadecimal digits are zeros.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ _LONGEST_HEADER = 1_000_000
 
 
 def read_model_file(path: Path) -> tuple[ModelInfo, bytes]:
-    """What a model file says of itself, and all its bytes; its tensors are still to be unpacked.
+    """Read and check a model file; return its description and all its bytes, with tensors still packed.
 
     Raises:
-        InputError: no such file, cut off, altered, of another schema, or no model file at all.
+        InputError: the file does not exist, is not a model file, was cut off or altered, or has another schema.
     """
     try:
         if not path.is_file():
-            wrong = "is no file" if path.exists() else "does not exist"
+            wrong = "is not a file" if path.exists() else "does not exist"
             raise InputError(f"{path} {wrong}: give the path of a file such as runs/NAME/best/model.safetensors")
         with path.open("rb") as file:
             metadata, length = _metadata(path, file)
@@ -38,24 +38,24 @@ def read_model_file(path: Path) -> tuple[ModelInfo, bytes]:
             asked = _file_bytes(info)
             found = os.fstat(file.fileno()).st_size
             if found != asked:
-                refuse(path, f"it has {found:,} bytes, its config asks for {asked:,}")
+                refuse(path, f"it has {found:,} bytes, but its config needs {asked:,}")
             file.seek(0)
             data = file.read()
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): see that it may be read") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     said = metadata.get("checksum", "")
     if checksum(data.replace(said.encode(), NO_CHECKSUM.encode(), 1)) != said:
-        refuse(path, "its checksum does not fit")
+        refuse(path, "its checksum is wrong")
     return info, data
 
 
 def experiment_in(path: Path, data: bytes) -> Experiment | None:
-    """The experiment of a model file whose bytes these are, or None where they do not begin as such a file does.
+    """Return the experiment of a model file with these bytes, or None if they do not begin like a model file.
 
-    That is the length of a JSON object, and the object.
+    A model file begins with the length of a JSON object, then the object.
 
     Raises:
-        InputError: it begins like a model file, but is not one.
+        InputError: the file begins like a model file, but is not a valid one.
     """
     if 0 < int.from_bytes(data[:LENGTH_BYTES], "little") <= _LONGEST_HEADER and data[LENGTH_BYTES:][:1] == b"{":
         return read_model_file(path)[0].experiment
@@ -63,14 +63,14 @@ def experiment_in(path: Path, data: bytes) -> Experiment | None:
 
 
 def checksum(data: bytes) -> str:
-    """The checksum of a model file whose own digits of it are zeros."""
+    """Return the checksum of a model file in which its digits are set to zeros."""
     return hashlib.blake2b(data, digest_size=len(NO_CHECKSUM) // 2).hexdigest()
 
 
 def refuse(path: Path, reason: str) -> NoReturn:
-    """Raise the InputError for a file that is damaged or is no model file."""
+    """Raise the InputError for a damaged file or one that is not a model file."""
     raise InputError(
-        f"{path} is no model file of this asc, or it was cut off or altered ({reason}): take a whole copy of it"
+        f"{path} is not a model file of this asc, or it was cut off or altered ({reason}): use an intact copy"
     )
 
 
@@ -80,7 +80,7 @@ def _file_bytes(info: ModelInfo) -> int:
 
 
 def _metadata(path: Path, file: IO[bytes]) -> tuple[dict[str, str], int]:
-    """The texts of a file's header, and its length."""
+    """Return the texts of a file's header, and the header's length in bytes."""
     start = file.read(LENGTH_BYTES)
     length = int.from_bytes(start, "little")
     if len(start) < LENGTH_BYTES or not 0 < length <= _LONGEST_HEADER:
@@ -94,11 +94,11 @@ def _metadata(path: Path, file: IO[bytes]) -> tuple[dict[str, str], int]:
         refuse(path, f"its header cannot be read: {error}")
     metadata = header.get(METADATA) if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        refuse(path, "its header names no network")
+        refuse(path, "its header describes no network")
     if metadata.get("asc") != SCHEMA:
         raise InputError(
-            f"{path} is no model file of this version of asc (schema {SCHEMA}): train it again with this version, or "
-            "run it with the one that wrote it"
+            f"{path} is not a model file of this version of asc (schema {SCHEMA}): train it again with this version, "
+            "or run it with the one that wrote it"
         )
     return metadata, length
 
@@ -109,5 +109,5 @@ def _info(path: Path, metadata: Mapping[str, str], length: int) -> ModelInfo:
     except InputError as error:
         refuse(path, str(error))
     if length != header_bytes(info.experiment.architecture.classes):
-        refuse(path, "its header has another length than its config asks for")
+        refuse(path, "its header does not have the length that its config needs")
     return info

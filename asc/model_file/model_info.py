@@ -1,7 +1,7 @@
-"""What a model file says of itself, and the texts of its header that say it.
+"""The description in a model file, and its encoding as texts of the header.
 
-A text is JSON in which ' and \" are exchanged, so that it stays short and can be read where it lies, inside of the JSON
-of a safetensors header. Figures have four decimals there, and rows of figures are lists.
+A text is JSON with ' and \" swapped. So it needs no escapes within the JSON of a safetensors header, which keeps it
+short and readable. Figures are rounded to four decimals, and rows of figures are lists.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataIdentity:
-    """Which data a network was trained on, and the digest of their manifest."""
+    """The data that a network was trained on, and the digest of their manifest."""
 
     choice: DataChoice
     digest: str
@@ -35,9 +35,9 @@ class DataIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """What a model file says of itself: config (front end too), labels in the order of the logits, data, figures.
+    """The description in a model file: config (with the front end), labels in logit order, data, validation figures.
 
-    `calibration` says what came of calibrating it, None where that was not asked for.
+    `calibration` reports the calibration; it is None if no calibration was requested.
     """
 
     experiment: Experiment
@@ -47,20 +47,20 @@ class ModelInfo:
     calibration: CalibrationReport | None = None
 
     def __post_init__(self) -> None:
-        """Check that there is a label for each class."""
+        """Check that every class has a label."""
         classes = self.experiment.architecture.classes
         if len(self.labels) != classes:
             raise InputError(f"{len(self.labels)} labels for {classes} classes")
 
 
 def rounded(info: ModelInfo) -> ModelInfo:
-    """With figures of four decimals, as a model file holds them; the config stays as it is."""
+    """Round the figures to four decimals, as in a model file; the config stays exact."""
     calibration = info.calibration and replace(_rounded(info.calibration), strength=info.calibration.strength)
     return replace(info, evaluation=_rounded(info.evaluation), calibration=calibration)
 
 
 def longest(experiment: Experiment, labels: tuple[str, ...], data: DataIdentity) -> ModelInfo:
-    """One whose texts are as long as they can be, without rows of classes and devices: is there room for it?"""
+    """Return the description with the longest texts, without rows per class and device, to check the space for it."""
     figure, clips = 12.3456, 10**6
     interval = Interval(low=figure, high=figure)
 
@@ -109,7 +109,7 @@ def longest(experiment: Experiment, labels: tuple[str, ...], data: DataIdentity)
 
 
 def texts(info: ModelInfo) -> dict[str, str]:
-    """The texts of a header: config and its fingerprint, labels, data and their digest, size, figures, calibration."""
+    """Encode a description as header texts: fingerprint, config, labels, data, size, figures, calibration."""
     said = rounded(info)
     evaluation = dataclasses.asdict(said.evaluation)
     intervals = evaluation["intervals"]
@@ -130,7 +130,7 @@ def texts(info: ModelInfo) -> dict[str, str]:
 
 
 def read(texts: Mapping[str, str]) -> ModelInfo:
-    """What `texts` was given, with rounded figures.
+    """Decode header texts: the inverse of `texts`, except that figures are rounded.
 
     Raises:
         InputError: a text is missing, damaged, or contradicts the config.
@@ -152,9 +152,9 @@ def read(texts: Mapping[str, str]) -> ModelInfo:
         else None,
     )
     if texts.get("fingerprint") != fingerprint(trees["config"]):
-        raise InputError(f"fingerprint is {texts.get('fingerprint')}, not that of the config")
+        raise InputError(f"fingerprint is {texts.get('fingerprint')}, which does not match the config")
     if trees["size"] != _size(info.experiment):
-        raise InputError("size is not what a network of its config takes")
+        raise InputError("size does not match the config")
     return info
 
 
@@ -175,34 +175,34 @@ def _tree(key: str, texts: Mapping[str, str]) -> Any:
 
 
 def _size(experiment: Experiment) -> dict[str, int]:
-    """The totals of the size table; what each kind of items takes is in the names and shapes of the tensors."""
+    """Return the totals of the size table; the size of each kind of item follows from the tensors."""
     size = cost(experiment)
     running = {"macs_per_second": size.macs_per_second, "peak_activation_bytes": size.peak_activation_bytes}
     return {**dataclasses.asdict(size.stored), **running}
 
 
 def _changed(choice: DataChoice) -> dict[str, Scalar]:
-    """What is not as it is by default."""
+    """Return the fields that differ from their defaults."""
     return {f.name: value for f in dataclasses.fields(choice) if (value := getattr(choice, f.name)) != f.default}
 
 
 def _pairs(intervals: Mapping[str, Any]) -> dict[str, Any]:
-    """Both ends of an interval as a list."""
+    """Replace every interval by the list of its two ends."""
     return {key: list(value.values()) if isinstance(value, dict) else value for key, value in intervals.items()}
 
 
 def _ends(key: str, pairs: Any) -> Any:
-    """What `_pairs` was given."""
+    """Undo `_pairs`."""
     if not isinstance(pairs, dict):
-        raise InputError(f"{key} is no table")
+        raise InputError(f"{key} is not a table")
     for name, pair in pairs.items():
         if isinstance(pair, list) and len(pair) != 2:
-            raise InputError(f"{key}.{name} has not two ends")
+            raise InputError(f"{key}.{name} does not have two ends")
     return {name: dict(zip(_ENDS, p, strict=True)) if isinstance(p, list) else p for name, p in pairs.items()}
 
 
 def _row(group: GroupFigures, labels: tuple[str, ...]) -> list[Any]:
-    """The values of a row, a class by its number."""
+    """Return the values of a row, with the class index in place of its label."""
     name, *values = dataclasses.astuple(group)
     first = labels.index(name) if name in labels else name
     return [first, *(values[:-1] if values[-1] is None else values)]
@@ -227,7 +227,7 @@ def _group(key: str, row: Any, labels: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _rounded(tree: _T) -> _T:
-    """A dataclass, or what is in one, with floats of four decimals."""
+    """Round the floats in a dataclass, or in a value of one, to four decimals."""
     if isinstance(tree, float):
         return round(tree, 4)  # type: ignore[return-value]
     if isinstance(tree, tuple):

@@ -1,4 +1,4 @@
-"""Tensors of a network <-> the few tensors of its model file (the layout is `asc.size.file_layout`'s)."""
+"""Pack the tensors of a network into the few tensors of its model file, and back (layout: `asc.size.file_layout`)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,12 +12,12 @@ from asc.size.items import Item
 
 
 def pack(state: Mapping[str, Tensor], items: Sequence[Item], pruned: Mapping[int, int]) -> dict[str, Tensor]:
-    """The tensors of a file, each (count,), from those of a stored form, whose names are those of `items`.
+    """Pack the tensors of a stored network, named as in `items`, into the tensors of a file, each (count,).
 
-    `pruned` is the number of zeros to leave out, by the bytes that one takes; the first ones are taken.
+    `pruned` maps the bytes per weight to the number of zeros to leave out; the first zeros are left out.
 
     Raises:
-        ValueError: there are fewer zeros.
+        ValueError: there are fewer zeros than that.
     """
     values = [state[item.name].detach().cpu().flatten() for item in items]
     masks: dict[str, Tensor] = {}
@@ -36,10 +36,10 @@ def pack(state: Mapping[str, Tensor], items: Sequence[Item], pruned: Mapping[int
 def unpack(
     packed: Mapping[str, Tensor], items: Sequence[Item], pruned: Mapping[int, int], like: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """What `pack` was given: the tensors of a stored form, of the shapes and types of those in `like`.
+    """Undo `pack`: return the tensors of a stored network, with the shapes and types of those in `like`.
 
     Raises:
-        InputError: another tensor than the layout has, or `kept` does not fit the values.
+        InputError: a tensor does not fit the layout, or the mask `kept` does not match the number of values.
     """
     _check(packed, items, pruned, like)
     masks = _read_masks(packed[KEPT], items) if leaves_zeros_out(items, pruned) else {}
@@ -70,7 +70,7 @@ def _read_masks(kept: Tensor, items: Sequence[Item]) -> dict[str, Tensor]:
 
 
 def _masks(values: Sequence[Tensor], items: Sequence[Item], pruned: Mapping[int, int]) -> dict[str, Tensor]:
-    """Which weights are stored, (count,) for each prunable item, in the order of the items."""
+    """Mask the weights to store, bool (count,) for each prunable item, in the order of the items."""
     masks = {}
     left = dict(pruned)
     for value, item in zip(values, items, strict=True):
@@ -80,14 +80,14 @@ def _masks(values: Sequence[Tensor], items: Sequence[Item], pruned: Mapping[int,
             left[item.bytes_each] = left.get(item.bytes_each, 0) - int(out.sum())
             masks[item.name] = ~out
     if any(left.values()):
-        raise ValueError(f"{sum(left.values())} of the zeros to leave out are not there")
+        raise ValueError(f"{sum(left.values())} of the zeros to leave out do not exist")
     return masks
 
 
 def _check(
     packed: Mapping[str, Tensor], items: Sequence[Item], pruned: Mapping[int, int], like: Mapping[str, Tensor]
 ) -> None:
-    """Names, lengths and types alike, and finite: a tensor of another type would be cast without a word."""
+    """Check names, lengths, types (a wrong type would be cast silently), and that values are finite."""
     wanted = {pack.name: pack.count for pack in packs(items, pruned)}
     types = {name: like[item.name].dtype for item, name in zip(items, pack_names(items, pruned), strict=True)}
     types[KEPT] = torch.uint8
@@ -98,4 +98,4 @@ def _check(
         if (tuple(found.shape), found.dtype) != ((count,), types[name]):
             raise InputError(f"tensor {name} is {found.dtype} {list(found.shape)}, not {types[name]} [{count}]")
         if found.is_floating_point() and not bool(found.isfinite().all()):
-            raise InputError(f"tensor {name} has values that are no finite numbers")
+            raise InputError(f"tensor {name} has values that are not finite")

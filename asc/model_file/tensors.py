@@ -1,6 +1,6 @@
-"""Checkpoints: one safetensors file holds tensors and a JSON header, written to a temporary file and renamed.
+"""Checkpoints: safetensors files with tensors and a JSON header, written to a temporary file and renamed.
 
-https://huggingface.co/docs/safetensors: nothing in such a file is executed or unpickled when it is read.
+Reading such a file executes and unpickles nothing (https://huggingface.co/docs/safetensors).
 """
 
 import json
@@ -19,7 +19,7 @@ _KEY = "asc"
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that it is either whole or not there, even if the machine dies.
+    """Write a file atomically and durably, so that it is never incomplete, even after a crash of the machine.
 
     Raises:
         OSError: the disk is full; the old file, if any, stays as it was.
@@ -28,12 +28,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_together(files: Mapping[Path, bytes], *, outdated: Iterable[Path] = ()) -> None:
-    """Write files of which none takes its place before all are written; they take it in their order.
+    """Write several files, and move them into place, in order, only after all are written.
 
-    `outdated` are removed just before that: what must not be found beside a new file.
+    `outdated` are files that must not exist beside a new file; they are deleted just before the move.
 
     Raises:
-        OSError: the disk is full; all is as it was.
+        OSError: the disk is full; all files are unchanged.
     """
     temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
     try:
@@ -50,7 +50,7 @@ def write_together(files: Mapping[Path, bytes], *, outdated: Iterable[Path] = ()
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file and wait until it is on the disk; an error names it, which one of a write does not by itself."""
+    """Write a file and wait until it is on disk. Errors name the file, which those of `write` do not."""
     try:
         with path.open("wb") as file:
             file.write(data)
@@ -61,16 +61,16 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON header as one safetensors file, atomically (errors as `write_bytes`)."""
+    """Write tensors and a JSON header as one safetensors file, atomically (raises like `write_bytes`)."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_bytes(path, save(contiguous, metadata={_KEY: json.dumps(header, allow_nan=False)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the header of a file that `write_tensors` wrote.
+    """Read the tensors and the header of a file written by `write_tensors`.
 
     Raises:
-        InputError: no such file, not safetensors, cut off, or not written by asc.
+        InputError: the file does not exist, is not a safetensors file, was cut off, or was not written by asc.
     """
     try:
         if not path.is_file():
@@ -80,7 +80,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         header = json.loads(metadata.get(_KEY, "null"))
     except (SafetensorError, json.JSONDecodeError, RecursionError, OSError) as error:
-        raise InputError(f"{path} is no asc file or is damaged ({error}): give a whole file that asc wrote") from error
+        raise InputError(f"{path} is not an asc file or is damaged ({error}): give an intact one") from error
     if not isinstance(header, dict):
-        raise InputError(f"{path} is no asc file (it has no header of asc's): give a file that asc wrote")
+        raise InputError(f"{path} is not an asc file (it has no asc header): give a file that asc wrote")
     return tensors, header

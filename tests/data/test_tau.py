@@ -198,7 +198,7 @@ def test_a_clip_or_a_place_in_both_parts_is_refused(tmp_path: Path) -> None:
         load_manifest(DataChoice(f"tau2020:{root}"))
     for file in (TEST, EVALUATE):
         (root / file).write_text((root / file).read_text().replace(tested, "audio/bus-lyon-b34-7-a.wav"))
-    with pytest.raises(InputError, match=r"has 1 location\(s\) in training and in test, fetch it again: lyon-b35"):
+    with pytest.raises(InputError, match=r"has 1 location\(s\) in both training and test, fetch it again: lyon-b35"):
         load_manifest(DataChoice(f"tau2020:{root}"))
 
 

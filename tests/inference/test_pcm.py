@@ -125,7 +125,7 @@ def no_channel(data: bytes) -> bytes:
     ("change", "part"),
     [
         (cut, "ends within its RIFF/WAVE header"),
-        (other_form, "is no WAVE"),
+        (other_form, "is not a WAVE file"),
         (no_format, "names no format"),
         (huge_chunk, "2,147,483,647 bytes"),
         (pictures, "more than 4,194,304 bytes before its samples"),
@@ -140,7 +140,7 @@ def test_a_wrong_header_gives_one_sentence(tmp_path: Path, change: Callable[[byt
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(0, 1), (10**8, 1), (8000, 0), (8000, 257)])
 def test_a_wrong_format_is_refused(rate_hz: int, channels: int) -> None:
-    with pytest.raises(InputError, match="must lie within"):
+    with pytest.raises(InputError, match="must be between"):
         PcmFormat(sample_rate_hz=rate_hz, channels=channels, encoding="s16le")
 
 

@@ -155,7 +155,9 @@ def test_names_too_long_for_the_header_are_refused_before_training(tiny_experime
         return DataIdentity(choice=DataChoice(f"csv:{'d' * length}"), digest="f" * 64)
 
     check_room(tiny_experiment, labels, identity(200))
-    with pytest.raises(InputError, match=r"bytes too few .* shorter labels, a shorter --group-from, or a shorter path"):
+    with pytest.raises(
+        InputError, match=r"bytes too long .* shorter labels, a shorter --group-from, or a shorter path"
+    ):
         check_room(tiny_experiment, labels, identity(2_000))
 
 
@@ -169,13 +171,13 @@ def refused(path: Path) -> str:
 
 def test_a_missing_empty_or_truncated_file_is_refused(path: Path) -> None:
     assert "does not exist" in refused(path.with_name("none"))
-    assert "is no file" in refused(path.parent)
+    assert "is not a file" in refused(path.parent)
     whole = path.read_bytes()
     for size in (0, 7, 8, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
         assert "cut off" in refused(path)
     path.write_bytes(whole + b"\0")
-    assert f"it has {len(whole) + 1:,} bytes, its config asks for {len(whole):,}" in refused(path)
+    assert f"it has {len(whole) + 1:,} bytes, but its config needs {len(whole):,}" in refused(path)
 
 
 @pytest.mark.parametrize(
@@ -184,10 +186,10 @@ def test_a_missing_empty_or_truncated_file_is_refused(path: Path) -> None:
         (b"just some text, no model at all", "does not begin with the length of a header"),
         ((5).to_bytes(8, "little") + b"hello", "its header cannot be read"),
         ((100_000).to_bytes(8, "little") + b"[" * 100_000, "its header cannot be read"),
-        ((2).to_bytes(8, "little") + b"{}", "its header names no network"),
-        ((2).to_bytes(8, "little") + b"[]", "its header names no network"),
+        ((2).to_bytes(8, "little") + b"{}", "its header describes no network"),
+        ((2).to_bytes(8, "little") + b"[]", "its header describes no network"),
         ((22).to_bytes(8, "little") + b'{"__metadata__":{"a":1}}'[:22], "its header cannot be read"),
-        ((24).to_bytes(8, "little") + b'{"__metadata__":{"a":1}}', "its header names no network"),
+        ((24).to_bytes(8, "little") + b'{"__metadata__":{"a":1}}', "its header describes no network"),
     ],
 )
 def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path, content: bytes, part: str) -> None:
@@ -198,7 +200,9 @@ def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path, content: bytes, p
 def test_a_foreign_safetensors_file_and_another_schema_are_refused(tmp_path: Path) -> None:
     for metadata in (None, {"format": "pt"}, {"asc": "2"}, {"asc": '{"schema": 2}'}):
         save_file({"a": torch.zeros(3)}, tmp_path / "foreign.safetensors", metadata=metadata)
-        assert ("names no network" if metadata is None else "(schema 3)") in refused(tmp_path / "foreign.safetensors")
+        assert ("describes no network" if metadata is None else "(schema 3)") in refused(
+            tmp_path / "foreign.safetensors"
+        )
 
 
 def test_the_checksum_covers_every_byte(path: Path) -> None:

@@ -63,7 +63,7 @@ def changed(info: ModelInfo, section: str, change: dict[str, Any]) -> dict[str, 
 @pytest.mark.parametrize(
     ("section", "change", "part"),
     [
-        ("size", {"file_bytes": 1}, "size is not what a network of its config takes"),
+        ("size", {"file_bytes": 1}, "size does not match the config"),
         ("config", {"seed": 1}, "fingerprint is"),
         ("config", {"extra": 1}, "unknown key config.extra"),
         ("data", {"fold": "1"}, "data.choice.fold must be a whole number"),
@@ -72,8 +72,8 @@ def changed(info: ModelInfo, section: str, change: dict[str, Any]) -> dict[str, 
         ("figures", {"per_class": 3}, "figures.per_class"),
         ("figures", {"per_class": [[99, 1, 1.0, 1.0]]}, "a row for class number 99"),
         ("figures", {"per_device": [[0, 1]]}, "has a malformed row"),
-        ("figures", {"intervals": {"log_loss": [1.0]}}, "has not two ends"),
-        ("figures", {"intervals": [1]}, "figures.intervals is no table"),
+        ("figures", {"intervals": {"log_loss": [1.0]}}, "does not have two ends"),
+        ("figures", {"intervals": [1]}, "figures.intervals is not a table"),
     ],
 )
 def test_contradictory_or_malformed_texts_are_refused(info: ModelInfo, section: str, change: dict[str, Any], part: str) -> None:

@@ -69,7 +69,7 @@ def test_fewer_zeros_than_pruned_weights_are_an_error(experiment: Experiment) ->
     state, items, pruned = made(experiment)
     state["stem.weight"] = torch.ones_like(state["stem.weight"])
     state["dense.weight"] = torch.ones_like(state["dense.weight"])
-    with pytest.raises(ValueError, match="zeros to leave out are not there"):
+    with pytest.raises(ValueError, match="zeros to leave out do not exist"):
         pack(state, items, pruned)
 
 
@@ -95,8 +95,8 @@ def test_mask_bits_that_do_not_match_the_values_are_refused(experiment: Experime
         ("bias", None, "tensor bias is missing"),
         ("more", torch.zeros(1), "tensor more is not of this network"),
         ("bias", torch.zeros(3, dtype=torch.int64), r"tensor bias is torch.int64 \[3\], not torch"),
-        ("se", float("nan"), "tensor se has values that are no finite numbers"),
-        ("se", float("inf"), "tensor se has values that are no finite numbers"),
+        ("se", float("nan"), "tensor se has values that are not finite"),
+        ("se", float("inf"), "tensor se has values that are not finite"),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(experiment: Experiment, name: str, tensor: object, part: str) -> None:

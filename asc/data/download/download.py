@@ -127,8 +127,8 @@ def download(
     `progress` is called with (current step, bytes done, total bytes); `wait` sleeps for some seconds between attempts.
 
     Raises:
-        InputError: the disk has too little space, a part cannot be fetched, or a folder cannot be written. Complete parts are
-            kept.
+        InputError: the disk has too little space, a part cannot be fetched, or a folder cannot be written. Complete
+            parts are kept.
         OSError: the disk became full during the download.
     """
     plan.check_room()

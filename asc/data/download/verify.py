@@ -186,9 +186,7 @@ def _other_counts(metadata: Metadata, edition: Edition) -> tuple[str, ...]:
     if metadata.unlabelled or found == _PUBLISHED_CLIPS[edition]:
         return ()
     clips, train, test = _PUBLISHED_CLIPS[edition]
-    return (
-        f"the published set lists {clips:,} clips, {train:,} of them train and {test:,} test: this one differs",
-    )
+    return (f"the published set lists {clips:,} clips, {train:,} of them train and {test:,} test: this one differs",)
 
 
 def _unlike_published(files: Mapping[str, Heard | AudioProblem], published_s: float) -> tuple[str, ...]:

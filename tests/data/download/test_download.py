@@ -160,7 +160,7 @@ def test_a_wrong_range_is_not_appended(packages: PackageSet, server: Any, tmp_pa
     [
         ([{"status": 404}], "the server answered 404 Not Found"),
         ([{"status": 403}], "the server answered 403 Forbidden"),
-        ([{"length": 10}], "the file on the server has 10 bytes, the published one 300;"),
+        ([{"length": 10}], "the file on the server has 10 bytes, the published one 300,"),
         ([{"length": 10**12}], "the file on the server has 1,000,000,000,000 bytes, the published one"),
         ([{"stop": 16_384}, {"total": 400_000}], "the file on the server has 400,000 bytes, the published one"),
         ([{"length": None, "more": 4000}], "the server sent more than the published"),
