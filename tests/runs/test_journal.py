@@ -302,9 +302,9 @@ def test_completed_trials_come_best_first_and_the_earlier_one_where_equal(path: 
         ([], "the journal is empty"),
         ([RunEnded(outcome="finished", best=None)], "the journal is empty"),
         ([STARTED, STARTED], "the journal starts twice"),
-        ([STARTED, epoch("t7", 1)], "the journal never asked trial t7"),
-        ([STARTED, ended("t7", 1.0)], "the journal never asked trial t7"),
-        ([STARTED, RungReached(trial="t7", epoch=1, log_loss=1.0, stopped=False)], "never asked trial t7"),
+        ([STARTED, epoch("t7", 1)], "the journal never asked for trial t7"),
+        ([STARTED, ended("t7", 1.0)], "the journal never asked for trial t7"),
+        ([STARTED, RungReached(trial="t7", epoch=1, log_loss=1.0, stopped=False)], "never asked for trial t7"),
     ],
 )
 def test_a_journal_that_makes_no_run_is_refused(events: list[Event], sentence: str) -> None:
