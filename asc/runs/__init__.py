@@ -1,1 +1,1 @@
-"""A run's journal, folder and bucket."""
+"""A run's journal, its folder, its copy in a bucket, and its model card."""

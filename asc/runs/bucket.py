@@ -1,10 +1,10 @@
-"""Where runs are kept beside this machine: a folder of an object store, `s3://BUCKET/PREFIX`; the only home of pyarrow.
+"""Storage for runs in an S3 bucket, `s3://BUCKET/PREFIX`. Only this module uses pyarrow.
 
-https://arrow.apache.org/docs/python/filesystems.html#s3. Credentials are found where AWS's own tools find them (the
-environment, ~/.aws, the machine's role), never in the URI, which ends up in logs. Other S3 servers are named by
-AWS_ENDPOINT_URL, or by `?endpoint_override=HOST:PORT&scheme=http` after the URI, as pyarrow spells it: its
-`FileSystem.from_uri` reads that variable, its `S3FileSystem` does not, so it is read here. An object is replaced whole
-or not at all, and is there for every reader as soon as it is written.
+https://arrow.apache.org/docs/python/filesystems.html#s3. Credentials come from the same places as for AWS's own tools
+(the environment, ~/.aws, the machine's role), never from the URI, which ends up in logs. Other S3 servers are named by
+AWS_ENDPOINT_URL, or by pyarrow's `?endpoint_override=HOST:PORT&scheme=http` at the end of the URI. This module reads
+the variable itself, because pyarrow's `S3FileSystem` does not. A write replaces an object completely or not at all, and
+every reader sees the new object at once.
 """
 
 import functools
@@ -25,35 +25,40 @@ from asc.run_files import BUCKET_NOTE, JOURNAL
 if TYPE_CHECKING:
     from pyarrow.fs import S3FileSystem
 
+<<<<<<< HEAD
 # In a working copy of a run: the storage that it is a copy from.
+=======
+# The file in a working copy of a run that names the storage that it was copied from.
+NOTE = "storage.txt"
+>>>>>>> words-3
 FORMS = "give a folder, or s3://BUCKET/PREFIX"
 _RUNS = Path("runs")
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _QUERY = ("endpoint_override", "region", "scheme")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-# A request that stands still is given up after these; whoever has time tries again (`patiently`, asc.runs.mirror). They
-# are short, for a process cannot exit before its last request is over: measured, a server that takes a connection and
-# never answers holds it for about twice the time for each attempt.
+# Timeouts of a stalled request and the number of attempts; callers with time retry (`patiently`, asc.runs.mirror). They
+# are short because a process cannot exit before its last request is over: measured, a server that accepts a connection
+# and never answers blocks it for about twice the timeout per attempt.
 _CONNECT_S, _STANDSTILL_S, _ATTEMPTS = 5, 5, 2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
-# Codes of AWS's errors, as pyarrow spells them, that no waiting mends.
+# AWS error codes, as pyarrow spells them, for which a retry is useless.
 _REFUSALS = ("NO_SUCH_BUCKET", "ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
 _Answer = TypeVar("_Answer")
 
 
 class StorageError(InputError):
-    """The bucket is out of reach, is not there, or refuses; one sentence. An outage may be over soon."""
+    """The bucket cannot be reached, does not exist, or refuses access. A retry may help."""
 
 
 class StorageRefused(StorageError):
-    """The bucket is not there, or these credentials are not taken: trying again is no use."""
+    """The bucket does not exist, or it rejects the credentials: a retry is useless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """A folder of a bucket; every method but `at` raises StorageError where the bucket cannot be reached or refuses.
+    """A folder of a bucket. Every method but `at` raises StorageError if the bucket is unreachable or refuses access.
 
-    It is a plain address, so it can go to other machines, which find credentials of their own.
+    It is only an address and holds no credentials, so it can be sent to other machines, which use their own.
     """
 
     bucket: str
@@ -62,25 +67,25 @@ class Bucket:
     endpoint: str | None = None
 
     def __str__(self) -> str:
-        """For people; what else says where it is may be long."""
+        """The short form for messages, without region and endpoint."""
         return f"s3://{self._path()}"
 
     def at(self, *names: str) -> "Bucket":
-        """A folder below this one."""
+        """A subfolder of this folder."""
         return replace(self, prefix="/".join((*filter(None, [self.prefix]), *names)))
 
     def check(self) -> None:
-        """Write and remove a small object, so that what would fail in hours fails now.
+        """Write and remove a small object, to find errors now rather than in hours.
 
         Raises:
-            StorageError: no such bucket, or it cannot be reached or written.
+            StorageError: the bucket does not exist, or cannot be reached or written.
         """
         name = ".asc-can-write"
         self.put(name, b"")
         self.remove(name)
 
     def put(self, name: str, data: bytes) -> None:
-        """Write an object, whole or not at all."""
+        """Write an object, completely or not at all."""
         with self._errors("written") as files, files.open_output_stream(self._path(name)) as stream:
             stream.write(data)
 
@@ -101,11 +106,11 @@ class Bucket:
             return int(found.size) if found.is_file else None
 
     def sizes(self) -> dict[str, int]:
-        """All objects below this folder by their names from here, with their bytes."""
+        """Sizes in bytes of all objects in this folder and its subfolders, by name relative to this folder."""
         return {name: size for name, size in self._listed(recursive=True) if size is not None}
 
     def folders(self) -> list[str]:
-        """The folders directly in this one, sorted."""
+        """The names of the direct subfolders, sorted."""
         return sorted(name for name, size in self._listed(recursive=False) if size is None)
 
     def remove(self, name: str) -> None:
@@ -130,7 +135,7 @@ class Bucket:
 
     @contextmanager
     def _errors(self, done: str) -> Iterator["S3FileSystem"]:
-        """The file system; what it raises, in one sentence that names this folder."""
+        """Yield the file system; turn its errors into a StorageError that names this folder."""
         from pyarrow import ArrowException
 
         try:
@@ -141,27 +146,27 @@ class Bucket:
 
 
 def runs_folder(storage: str | Path) -> Path:
-    """Where runs lie on this machine: the storage itself, or `runs` for working copies of what lies in a bucket."""
+    """The folder of runs on this machine: the storage itself or, for a bucket, `runs`, which holds working copies."""
     return _RUNS if is_remote(storage) else Path(storage)
 
 
 def is_remote(storage: str | Path) -> bool:
-    """Whether this names no folder of a file system (a `Path` always does)."""
+    """Whether this is a URI rather than a folder of a file system; a `Path` is always a folder."""
     return isinstance(storage, str) and (storage.startswith("s3:") or "://" in storage)
 
 
 def bucket_of(storage: str | Path) -> Bucket | None:
-    """The folder of a bucket that a storage names, None for a folder of a file system; nothing is opened yet.
+    """The folder of a bucket that a storage names; None for a folder of a file system. This opens no connection.
 
     Raises:
-        InputError: another kind of URI, no bucket in it, credentials in it, or an option that is not known.
+        InputError: the URI is not an S3 URI, names no bucket, holds credentials, or has an unknown option.
     """
     if not is_remote(storage):
         return None
     try:
         parts = urlsplit(str(storage))
     except ValueError as error:
-        raise InputError(f"--storage is no address that can be read: {FORMS}") from error
+        raise InputError(f"--storage is not a valid address: {FORMS}") from error
     options = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
     if "@" in parts.netloc or any(word in key for key in options for word in ("key", "secret", "token", "password")):
         raise InputError(
@@ -170,21 +175,21 @@ def bucket_of(storage: str | Path) -> Bucket | None:
         )
     segments = parts.path.strip("/").split("/") if parts.path.strip("/") else []
     if parts.scheme != "s3" or not _BUCKET.fullmatch(parts.netloc) or parts.fragment:
-        raise InputError(f"--storage {storage} is no storage that asc knows: {FORMS}")
+        raise InputError(f"--storage {storage} is neither a folder nor a bucket: {FORMS}")
     if any(not re.fullmatch(r"[\w.=+ -]+", segment) or set(segment) == {"."} for segment in segments):
-        raise InputError(f"--storage {storage}: a prefix is made of plain names with a slash between them")
+        raise InputError(f"--storage {storage}: use only plain names, separated by slashes, in the prefix")
     if unknown := sorted(options.keys() - set(_QUERY)):
-        raise InputError(f"--storage {storage}: {unknown[0]} is not known, these are: {', '.join(_QUERY)}")
+        raise InputError(f"--storage {storage}: {unknown[0]} is not a known option; give one of {', '.join(_QUERY)}")
     return Bucket(
         bucket=parts.netloc, prefix="/".join(segments), region=options.get("region"), endpoint=_endpoint(options)
     )
 
 
 def check_storage(storage: str | Path) -> None:
-    """Check what can be checked before work is done for a run: a bucket is there and can be written.
+    """Check before a run starts that its bucket, if it has one, exists and can be written.
 
     Raises:
-        InputError: as `bucket_of`, or the bucket is not there, cannot be reached, or refuses.
+        InputError: as `bucket_of`, or the bucket does not exist, cannot be reached, or refuses access.
     """
     bucket = bucket_of(storage)
     if bucket is not None:
@@ -192,34 +197,34 @@ def check_storage(storage: str | Path) -> None:
 
 
 def check_new_run(storage: str | Path, name: str) -> None:
-    """Check that a run of this name can be made, and make nothing.
+    """Check that a run of this name can be created, without creating it.
 
     Raises:
-        InputError: the name is no plain folder name, a run of this name exists, or the storage cannot be read.
+        InputError: the name is not a plain folder name, a run of this name exists, or the storage cannot be read.
     """
     if not name or name != Path(name).name or name.startswith("."):
         raise InputError(f"--name {name}: give a plain folder name, without slashes or a leading dot")
     bucket, folder = bucket_of(storage), runs_folder(storage) / name
     if bucket is not None and bucket.at(name).size_bytes(JOURNAL) is not None:
-        raise InputError(f"{bucket.at(name)} exists: give another --name, or go on with it by --resume {name}")
+        raise InputError(f"{bucket.at(name)} exists: give another --name, or continue it with --resume {name}")
     try:
         exists = (folder / JOURNAL).exists()
     except OSError as error:
         raise unwritable(storage, error) from error
     if exists:
-        raise InputError(f"{folder} exists: give another --name, or go on with it by --resume {name}")
+        raise InputError(f"{folder} exists: give another --name, or continue it with --resume {name}")
 
 
 def unwritable(storage: str | Path, error: OSError) -> InputError:
-    """The error for a folder of runs in which nothing can be written."""
-    return InputError(f"--storage {storage} cannot be written ({error.strerror}): give a folder of yours")
+    """The error for a folder of runs that cannot be written."""
+    return InputError(f"--storage {storage} cannot be written ({error.strerror}): give a folder that you can write")
 
 
 def run_bucket(run_folder: Path) -> Bucket | None:
-    """The bucket's folder of a run whose folder here is a working copy; None where it is all there is of the run.
+    """The bucket folder of a run whose local folder is a working copy; None if the run exists only locally.
 
     Raises:
-        InputError: the file that says so was damaged.
+        InputError: the file that names the storage is damaged.
     """
     noted = run_folder / BUCKET_NOTE
     bucket = bucket_of(noted.read_text("utf-8")) if noted.is_file() else None
@@ -227,17 +232,17 @@ def run_bucket(run_folder: Path) -> Bucket | None:
 
 
 def storage_option(run_folder: Path) -> str:
-    """The end of a command line about a run that says where it lies; empty for the default."""
+    """The --storage option for a command line about a run; empty for the default storage."""
     noted = run_folder / BUCKET_NOTE
     storage = noted.read_text("utf-8") if noted.is_file() else str(run_folder.parent)
     return "" if storage == str(_RUNS) else f" --storage {shlex.quote(storage)}"
 
 
 def patiently(action: Callable[[], _Answer], *, limit_s: float) -> _Answer:
-    """What an action returns, tried again with growing pauses while the bucket is out of reach.
+    """Run an action, with retries at growing intervals while the bucket cannot be reached; return its result.
 
     Raises:
-        StorageError: it still was after `limit_s` seconds, or refused at once.
+        StorageError: the bucket could still not be reached after `limit_s` seconds, or it refused access.
     """
     deadline_s, pause_s = time.monotonic() + limit_s, _FIRST_PAUSE_S
     while True:
@@ -253,14 +258,14 @@ def patiently(action: Callable[[], _Answer], *, limit_s: float) -> _Answer:
 
 
 def _endpoint(options: dict[str, str]) -> str | None:
-    """`http://HOST:PORT` of a server that is not AWS's, from the URI, else from the environment."""
+    """The `http://HOST:PORT` of a server other than AWS, from the URI or else the environment; None for AWS."""
     named = options.get("endpoint_override") or next(
         (os.environ[v] for v in _ENDPOINT_VARIABLES if v in os.environ), ""
     )
     if not named:
         return None
     endpoint = named if "://" in named else f"{options.get('scheme', 'https')}://{named}"
-    wrong = "the endpoint of --storage is no http://HOST:PORT or https://HOST: see AWS_ENDPOINT_URL"
+    wrong = "the endpoint of --storage is not http://HOST:PORT or https://HOST: correct the URI or AWS_ENDPOINT_URL"
     try:
         parts = urlsplit(endpoint)
         _ = parts.port
@@ -273,7 +278,7 @@ def _endpoint(options: dict[str, str]) -> str | None:
 
 @functools.cache
 def _connected(bucket: str, region: str | None, endpoint: str | None) -> "S3FileSystem":
-    """One client a process and bucket; it holds connections, and is safe to use from several threads."""
+    """One client per process and bucket; it keeps connections open and is thread-safe."""
     from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem, resolve_s3_region
 
     known = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
@@ -283,7 +288,7 @@ def _connected(bucket: str, region: str | None, endpoint: str | None) -> "S3File
         connect_timeout=_CONNECT_S,
         request_timeout=_STANDSTILL_S,
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
-        allow_delayed_open=True,  # one request for what is small, instead of three
+        allow_delayed_open=True,  # one request for a small object instead of three
     )
 
 
@@ -297,7 +302,7 @@ def _reason(error: Exception) -> str:
 def _advice(error: Exception) -> str:
     text = str(error)
     if "NO_SUCH_BUCKET" in text:
-        return "make the bucket first, or mend its name"
+        return "create the bucket first, or correct its name"
     if "NETWORK_CONNECTION" in text:
-        return "see that it can be reached from here, and AWS_ENDPOINT_URL where it is not AWS's"
-    return "see that these credentials may list, read, write and remove there"
+        return "check the network and, if the server is not AWS, AWS_ENDPOINT_URL"
+    return "check that these credentials may list, read, write and remove there"

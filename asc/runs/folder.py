@@ -1,7 +1,7 @@
 """A run's folder, `STORAGE/NAME/`: its journal, and `best/` with the model file, its config and its model card.
 
-Where the storage is a bucket, `runs/NAME/` is a working copy of what lies there, and asc.runs.mirror keeps the two
-alike.
+If the storage is a bucket, `runs/NAME/` is a working copy of the folder there, and asc.runs.mirror keeps the two in
+step.
 """
 
 import fcntl
@@ -30,8 +30,18 @@ from asc.runs.bucket import Bucket, bucket_of, check_new_run, run_bucket, runs_f
 from asc.runs.journal import fold, read_journal
 from asc.runs.model_card import Origin, model_card, origin
 
+<<<<<<< HEAD
 # What a bucket holds of a run beside its journal and its trials. LAST_EPOCH names the best epoch, so BEST_EPOCH must
 # never be older: copies are read in this order and written in the opposite one.
+=======
+TRIALS = "trials"
+BEST_FOLDER = "best"
+MODEL = "model.safetensors"
+CONFIG = "config.toml"
+CARD = "model_card.md"
+# The files of a run that a bucket holds beside the journal and the trials. A training's LAST names its best epoch, so
+# BEST must never be older: files are copied by reading in this order and writing in the opposite one.
+>>>>>>> words-3
 KEPT_FILES = (
     *(LAST_EPOCH, BEST_EPOCH, LEADERBOARD_JSON, LEADERBOARD_CSV),
     *(f"{BEST_FOLDER}/{MODEL_CARD}", f"{BEST_FOLDER}/{CONFIG_FILE}", f"{BEST_FOLDER}/{MODEL_FILE}"),
@@ -39,7 +49,7 @@ KEPT_FILES = (
 
 
 def new_run_folder(storage: str | Path, name: str) -> Path:
-    """Make the folder of a new run.
+    """Create the folder of a new run.
 
     Raises:
         InputError: as `check_new_run`, or the storage cannot be written.
@@ -56,34 +66,34 @@ def new_run_folder(storage: str | Path, name: str) -> Path:
 
 
 def run_folder(storage: str | Path, name: str) -> Path:
-    """The folder of a run that exists; where it lies in a bucket, the working copy, brought up to date from there.
+    """The folder of an existing run. For a run in a bucket, this is the working copy, updated from the bucket.
 
     Raises:
-        InputError: there is no run of this name (the sentence names those that exist), or what lies here is of another
-        run. StorageError: the bucket cannot be reached, or refuses.
+        InputError: no run has this name (the message names those that exist), or the local folder is of another run.
+        StorageError: the bucket cannot be reached, or refuses access.
     """
     bucket, runs = bucket_of(storage), runs_folder(storage)
     folder = runs / name
     if bucket is not None:
         if (folder / JOURNAL).is_file() and run_bucket(folder) != bucket.at(name):
-            raise InputError(f"{folder} is no working copy of {bucket.at(name)}: move it away, or mend --storage")
+            raise InputError(f"{folder} is not a working copy of {bucket.at(name)}: move it away, or correct --storage")
         fetch(bucket.at(name), folder)
         write_bytes(folder / BUCKET_NOTE, str(storage).encode())
     elif (kept := run_bucket(folder)) is not None:
         fetch(kept, folder)
     if not (folder / JOURNAL).is_file():
         names = bucket.folders() if bucket else sorted(path.parent.name for path in runs.glob(f"*/{JOURNAL}"))
-        known = f"the runs there are {', '.join(names)}" if names else "there are none yet"
+        known = f"its runs are {', '.join(names)}" if names else "it has no runs yet"
         raise InputError(f"{storage} has no run {name}: {known}")
     return folder
 
 
 def fetch(bucket: Bucket, folder: Path) -> None:
-    """Bring a working copy up to what a bucket's folder holds of the run; a copy that is ahead of it stays as it is.
+    """Update a working copy from the bucket; a copy that is ahead of the bucket stays as it is.
 
     Raises:
-        InputError: neither journal goes on from the other, or another process has the run.
-        StorageError: the bucket cannot be reached, or refuses.
+        InputError: neither journal is a continuation of the other, or another process is running the run.
+        StorageError: the bucket cannot be reached, or refuses access.
     """
     there = bucket.get(JOURNAL)
     if there is None:
@@ -96,12 +106,12 @@ def fetch(bucket: Bucket, folder: Path) -> None:
             raise InputError(f"{folder} is in use: another process is running it; wait for it or stop it") from error
         file.seek(0)
         here = file.read()
-        here = here[: here.rfind(b"\n") + 1]  # what follows is half-written
+        here = here[: here.rfind(b"\n") + 1]  # drop a half-written last line
         if here.startswith(there):
             return
         if not there.startswith(here):
             raise two_runs(folder, bucket)
-        # The journal comes last: only when it is whole, everything is.
+        # The journal is written last: once it is complete, the other files are too.
         for name, data in reversed([(name, bucket.get(name)) for name in KEPT_FILES]):
             if data is not None:
                 write_bytes(folder / name, data)
@@ -112,18 +122,18 @@ def fetch(bucket: Bucket, folder: Path) -> None:
 
 
 def two_runs(folder: Path, bucket: Bucket) -> InputError:
-    """The error for a working copy and a bucket's folder of which neither goes on from the other."""
+    """The error for a working copy and a bucket folder of which neither is a continuation of the other."""
     return InputError(
-        f"{folder} and {bucket} hold different runs of one name, or one that went on in two places: move away the one "
-        "that you do not want, or give another --name"
+        f"{folder} and {bucket} hold different runs of one name, or one run that went on in two places: move away the "
+        "one that you do not want, or give another --name"
     )
 
 
 def publish(folder: Path, model: Path) -> ModelInfo:
-    """Put a model file, its config and its model card into the run's `best/`; what the file says of itself.
+    """Save a model file, its config and its model card in the run's `best/`; return the information in its header.
 
     Raises:
-        InputError: the model file is missing or damaged, or the journal is.
+        InputError: the model file is missing or damaged, or the journal is damaged.
     """
     _, info = load_model(model)
     best = folder / BEST_FOLDER

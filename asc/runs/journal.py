@@ -1,7 +1,7 @@
-"""The journal of a run: append-only JSON lines, each flushed to disk; the single truth of it.
+"""The journal of a run: append-only JSON lines, each flushed to disk. It is the only source of truth about the run.
 
-Leaderboard, live view, MLflow and resuming all derive from it. A line that a dying process left half-written is dropped
-when the journal is opened again; a damaged line anywhere else is an error.
+Leaderboard, live view, MLflow and resume all read it. If a process died while it wrote the last line, that line is
+dropped when the journal is opened again; a damaged line anywhere else is an error.
 """
 
 import dataclasses
@@ -25,10 +25,10 @@ from asc.typed import Scalar, build
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """First event of a run: `settings` are the options that decide it.
+    """The first event of a run; `settings` are its options.
 
-    `space` is the text of a search's space, `reference` the flat config of its trial 0 before repair; `data_digest`
-    names the manifest, for a search goes on only on the same data.
+    `space` is the text of a search's space, `reference` the flat config of its trial 0 before repair. `data_digest` is
+    the digest of the manifest, because a search can be resumed only on the same data.
     """
 
     name: str
@@ -42,14 +42,14 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResumed:
-    """The run goes on in a new process; `settings` holds what was given anew."""
+    """The run is resumed in a new process; `settings` holds the options that were given on resume."""
 
     settings: Mapping[str, Scalar]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointRefused:
-    """A sampled point that became no trial: it cannot be repaired, or `twin` is the trial with the same network."""
+    """A sampled point that became no trial: it cannot be repaired, or the trial `twin` has the same config."""
 
     point: Mapping[str, Scalar]
     reason: str
@@ -58,9 +58,9 @@ class PointRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialAsked:
-    """A trial is to run. `point` is what was drawn (None: not in the space), `config` the flat config after repair.
+    """A trial will run. `point` is what was drawn (None: not in the space), `config` the flat config after repair.
 
-    Parameters and bytes are those predicted; the non-zero ones leave out the weights that will be pruned.
+    Parameters and bytes are predicted; the `nonzero_` ones leave out the weights that will be pruned.
     """
 
     trial: str
@@ -79,7 +79,7 @@ class TrialAsked:
 
     @property
     def predicted(self) -> Stored:
-        """What the size law says that the network stores."""
+        """What the network stores, as predicted by the size law."""
         return Stored(
             parameters=self.parameters,
             size_bytes=self.size_bytes,
@@ -91,7 +91,7 @@ class TrialAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochDone:
-    """An epoch of a trial, with the checkpoint that holds it (relative to the run's folder)."""
+    """A finished epoch of a trial; `checkpoint` is its path, relative to the run's folder."""
 
     trial: str
     metrics: EpochMetrics
@@ -100,7 +100,7 @@ class EpochDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRetried:
-    """A trial's worker or its node died or failed after this epoch; another worker goes on from the checkpoint."""
+    """A trial's worker or node died or failed after this epoch; another worker continues from the checkpoint."""
 
     trial: str
     epoch: int
@@ -119,10 +119,10 @@ class RungReached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialEnded:
-    """A trial's one end. A completed trial has the figures of the stored network on the validation split.
+    """The end of a trial. A completed trial has the figures of the stored network on the validation split.
 
-    `built` is counted on the trained network. `calibrated` says whether a calibration
-    was asked for and applied, `optimistic` whether it was fitted on test clips.
+    `log_loss` is in nats, `accuracy` from 0 to 1. `built` is counted on the trained network. `calibrated` says whether
+    a calibration was applied (None: none was asked for), `optimistic` whether it was fitted on test clips.
     """
 
     trial: str
@@ -140,7 +140,7 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
-    """The process that ran it ended in order; either kind can be resumed, a finished one with more trials."""
+    """The run's process ended cleanly. Both outcomes can be resumed, a finished search with more trials."""
 
     outcome: Literal["finished", "interrupted"]
     best: str | None
@@ -162,19 +162,19 @@ class Entry:
 
 
 class Journal:
-    """The journal of one run, open for appending; held by one process at a time."""
+    """The journal of one run, open for appending; only one process at a time can open it."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the journal, read what it holds, cut off a half-written last line.
+        """Open or create the journal, read its entries, and cut off a half-written last line.
 
         Raises:
-            InputError: another process holds it, or a line is damaged (the sentence names it).
+            InputError: another process has it open, or a line is damaged (the message names the line).
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.listeners: list[Callable[[Entry], None]] = []
         self.failure: OSError | None = None
-        # Unbuffered: what a failed write leaves in a buffer would be written later, behind the back of `append`.
+        # Unbuffered: otherwise data that a failed write left in a buffer could be written later, unknown to `append`.
         self._file = path.open("a+b", buffering=0)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,11 +191,11 @@ class Journal:
         self._file.truncate(self._end)
 
     def append(self, event: Event) -> Entry:
-        """Write an event to disk, then tell the listeners.
+        """Write an event to disk, then call the listeners.
 
         Raises:
-            OSError: the disk is full or gone; the event is not in the journal, what was written before stays whole.
-            ValueError: a number of the event is not finite; nothing is written.
+            OSError: the disk is full or gone; the event is not in the journal, and earlier events stay intact.
+            ValueError: a number in the event is not finite; nothing is written.
         """
         now = time.time()
         line = json.dumps({"event": type(event).__name__, "time_s": now, **dataclasses.asdict(event)}, allow_nan=False)
@@ -211,7 +211,7 @@ class Journal:
         return entry
 
     def _write(self, data: bytes) -> None:
-        """All of the data to disk, or nothing: what a full disk or an interrupt cut short is taken back."""
+        """Write all of the data to disk, or nothing: a write cut short by a full disk or an interrupt is undone."""
         rest = memoryview(data)
         try:
             while rest:
@@ -222,7 +222,7 @@ class Journal:
             self._file.truncate(self._end)
 
     def close(self) -> None:
-        """Close the file and let others have it."""
+        """Close the file and release its lock."""
         self._file.close()
 
 
@@ -230,7 +230,7 @@ def read_journal(path: Path, offset: int = 0) -> tuple[Entry, ...]:
     """The entries of a journal from a byte offset on, without a half-written last line.
 
     Raises:
-        InputError: no such file, or a damaged line.
+        InputError: the file does not exist or cannot be read, or a line is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -239,7 +239,7 @@ def read_journal(path: Path, offset: int = 0) -> tuple[Entry, ...]:
     except OSError as error:
         raise _unreadable(path, error) from error
     entries, position = [], offset
-    *whole, _ = data.split(b"\n")  # what follows the last line's end is half-written, or nothing
+    *whole, _ = data.split(b"\n")  # after the last newline there is nothing, or a half-written line
     for line in whole:
         entries.append(_decoded(line, path, position))
         position = entries[-1].end_offset
@@ -247,10 +247,10 @@ def read_journal(path: Path, offset: int = 0) -> tuple[Entry, ...]:
 
 
 def read_start(path: Path) -> Entry | None:
-    """The first entry of a journal, whatever its length; None where it has none yet.
+    """The first entry of a journal, read without the others; None if the journal has none yet.
 
     Raises:
-        InputError: no such file, or the line is damaged.
+        InputError: the file does not exist or cannot be read, or the line is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -265,7 +265,7 @@ def _unreadable(path: Path, error: OSError) -> InputError:
 
 
 def _decoded(line: bytes, path: Path, position: int) -> Entry:
-    """The entry of a line that begins at a byte offset."""
+    """Decode a line that begins at byte `position` of the journal."""
     try:
         tree: dict[str, Any] = json.loads(line)
         event = build(_KINDS[tree.pop("event")], {k: v for k, v in tree.items() if k != "time_s"})
@@ -273,14 +273,14 @@ def _decoded(line: bytes, path: Path, position: int) -> Entry:
     except (InputError, ValueError, KeyError, TypeError, AttributeError) as error:
         number = path.read_bytes().count(b"\n", 0, position) + 1
         raise InputError(
-            f"{path}, line {number} is damaged, or of another version of asc ({error}): restore the file from a copy, "
-            "or start a new run"
+            f"{path}, line {number} is damaged, or written by another version of asc ({error}): restore the file from a "
+            "copy, or start a new run"
         ) from error
 
 
 @dataclass(slots=True, kw_only=True)
 class TrialRecord:
-    """All that the journal says of one trial, the `number`th that was asked."""
+    """Everything that the journal says about one trial; `number` counts trials from 0 in the order asked."""
 
     asked: TrialAsked
     asked_at_s: float
@@ -293,10 +293,10 @@ class TrialRecord:
 
 @dataclass(slots=True, kw_only=True)
 class RunRecord:
-    """A journal, folded: the run's start, its trials in the order they were asked, the points that became none.
+    """A folded journal: the run's start, its trials in the order asked, and the points that became no trial.
 
-    What is asked for at each event or twice a second is kept up to date, not counted anew: which trials are
-    `unfinished`, how many ended in which way, and the ranking of those `completed`.
+    Some values are needed at each event or twice a second, so they are updated, not recomputed: the `unfinished`
+    trials, the number of trials per outcome, and the ranking of the completed ones.
     """
 
     started: RunStarted
@@ -310,11 +310,11 @@ class RunRecord:
     _ranking: list[TrialRecord] = field(default_factory=list)
 
     def completed(self) -> list[TrialRecord]:
-        """Completed trials, best validation log loss first (the earlier one where equal)."""
+        """Completed trials, best validation log loss first; of equal ones, the earlier trial first."""
         return list(self._ranking)
 
     def end(self, trial: TrialRecord, ended: TrialEnded) -> None:
-        """Enter the end of a trial; one that has ended stays as it is."""
+        """Record the end of a trial; a second end is ignored."""
         if trial.ended is not None:
             return
         trial.ended = ended
@@ -330,10 +330,10 @@ def _rank(trial: TrialRecord) -> tuple[float, int]:
 
 
 def fold(entries: Sequence[Entry]) -> RunRecord:
-    """The record of a run from its entries.
+    """Build the record of a run from its entries.
 
     Raises:
-        InputError: there is no entry, the first is not the start of a run, or a later one does not fit those before.
+        InputError: there is no entry, the first one is not the start of a run, or a later one contradicts the others.
     """
     if not entries or not isinstance(entries[0].event, RunStarted):
         raise InputError("the journal is empty: the run never started; start it again under another name")
@@ -344,10 +344,10 @@ def fold(entries: Sequence[Entry]) -> RunRecord:
 
 
 def add(record: RunRecord, entry: Entry) -> None:
-    """Bring a record up to date with one more entry.
+    """Update a record with one more entry.
 
     Raises:
-        InputError: it is a second start, or speaks of a trial that was never asked.
+        InputError: the entry is a second start, or names a trial that was never asked.
     """
     match entry.event:
         case TrialAsked() as asked:
@@ -374,5 +374,5 @@ def add(record: RunRecord, entry: Entry) -> None:
 
 def _trial(record: RunRecord, name: str) -> TrialRecord:
     if name not in record.trials:
-        raise InputError(f"the journal never asked trial {name}: restore the file from a copy, or start a new run")
+        raise InputError(f"the journal never asked for trial {name}: restore the file from a copy, or start a new run")
     return record.trials[name]

@@ -1,12 +1,12 @@
-"""A run's folder kept in a bucket as well: a background thread uploads what changed, and never holds up the run.
+"""Copies a run's folder to a bucket: a background thread uploads what has changed and never delays the run.
 
-The folder on this machine is what the run works with; its journal stays the single truth (DESIGN, decision 7), and that
-in the bucket is always a beginning of it. Checkpoints of a search's trials are uploaded by the workers themselves
-(asc.search.cluster.workspace); here they are removed, once the journal in the bucket says that their trial has ended.
+The run works in the local folder. Its local journal stays the only source of truth (DESIGN, decision 7); the journal in
+the bucket is always a prefix of it. The workers of a search upload the checkpoints of their trials themselves
+(asc.search.cluster.workspace). This module removes them once the journal in the bucket says that the trial has ended.
 
-The journal is uploaded whole: one object that every reader finds whole, with nothing to be put together again. That
-would cost ever more as it grows, so `_PAUSES` times the last upload passes before the next one: whatever its length, it
-takes at most a tenth of the time and of the line.
+The journal is uploaded as one object, so that every reader finds it complete. Uploads get slower as it grows, so the
+pause after each one is `_PAUSES` times as long as the upload took. Uploads thus take at most a tenth of the time,
+whatever the length of the journal.
 """
 
 import _thread
@@ -32,21 +32,21 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirrored:
-    """What the bucket still lacks of a run when its mirror was closed, and why (None: it has everything)."""
+    """The files that the bucket still lacked when the mirror was closed, and why (None: nothing is left to do)."""
 
     missing: tuple[str, ...]
     problem: str | None
 
 
 class _TakenOver(InputError):
-    """Another process writes the same run."""
+    """Another process writes to the same run in the bucket."""
 
 
 class Mirror:
-    """Keeps one run's folder in its folder of a bucket; `heard` is a listener of the journal."""
+    """Copies the folder of one run to a bucket folder; add `heard` to the listeners of the journal."""
 
     def __init__(self, journal: Journal, bucket: Bucket) -> None:
-        """Nothing is opened yet."""
+        """Open nothing yet; `start` does."""
         self._journal, self._folder, self._bucket = journal, journal.path.parent, bucket
         self._end = self._uploaded = 0
         self._sizes_there: set[int] = set()
@@ -58,18 +58,18 @@ class Mirror:
         self._taken_over = False
 
     def start(self, say: Callable[[str], None], on_taken_over: Callable[[str], None]) -> None:
-        """Catch up, then follow the run; both callbacks get sentences from the thread (errors as `catch_up`)."""
+        """Catch up, then follow the run in a thread, which passes messages to the callbacks. Raises as `catch_up`."""
         self.catch_up()
         self._say, self._on_taken_over, self._warned = say, on_taken_over, False
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
         self._thread.start()
 
     def catch_up(self) -> None:
-        """Upload what is there, and remove from the bucket what the journal does not need.
+        """Upload the current files, and remove from the bucket what a resume would not need.
 
         Raises:
-            StorageError: the bucket cannot be reached, or refuses.
-            InputError: it holds another run of this name, or this one gone on elsewhere.
+            StorageError: the bucket cannot be reached, or refuses access.
+            InputError: the bucket holds another run of this name, or this run was continued elsewhere.
         """
         there = self._bucket.get(JOURNAL) or b""
         if not self._journal.path.read_bytes().startswith(there):
@@ -80,23 +80,23 @@ class Mirror:
         self._tidy()
 
     def heard(self, entry: Entry) -> None:
-        """Take note of an entry. Cheap, never blocks."""
+        """Note a new journal entry. Cheap; never blocks."""
         if isinstance(entry.event, TrialEnded):
             self._ended.append((entry.end_offset, entry.event.trial))
         self._end = entry.end_offset
         self._wake.set()
 
     def close(self, drain_s: float = 20.0) -> Mirrored:
-        """Upload what is left for at most `drain_s` seconds, then stop."""
+        """Upload the rest for at most `drain_s` seconds, then stop; return what is still missing."""
         self._deadline_s = time.monotonic() + drain_s
         self._stop.set()
         self._wake.set()
         self._thread.join(drain_s)
         if self._taken_over:
-            return Mirrored(missing=(), problem=None)  # all has been said, and nothing is to be sent
+            return Mirrored(missing=(), problem=None)  # the user was told, and nothing may be sent
         missing = [name for name in KEPT_FILES if self._signature(name) != self._sent.get(name)]
         missing += [JOURNAL] if self._uploaded < self._end else []
-        problem = self._problem or f"{self._bucket} is slow: {drain_s:.0f} s were not enough"
+        problem = self._problem or f"{self._bucket} is slow: the upload did not end within {drain_s:.0f} s"
         whole = not missing and self._problem is None and not self._thread.is_alive()
         return Mirrored(missing=tuple(missing), problem=None if whole else problem)
 
@@ -109,7 +109,7 @@ class Mirror:
         except Exception as error:
             fault = machine_fault(error)
             said = fault or f"{type(error).__name__}: {error}"
-            self._problem = f"keeping the run in {self._bucket} failed ({said})"
+            self._problem = f"copying the run to {self._bucket} failed ({said})"
             if fault is None and not isinstance(error, InputError):
                 raise
 
@@ -137,7 +137,7 @@ class Mirror:
                 self._stop.wait(max(_SHORTEST_PAUSE_S, _PAUSES * took_s))
 
     def _upload(self) -> None:
-        """Files first, then the journal that speaks of them, then what it no longer needs is removed."""
+        """Upload the files, then the journal that refers to them, then remove what the journal no longer needs."""
         end = self._end
         changed = [(name, there, self._read(name)) for name in KEPT_FILES if (there := self._changed(name))]
         for name, signature, data in reversed(changed):
@@ -156,25 +156,26 @@ class Mirror:
     def _upload_journal(self, end: int) -> None:
         """Upload the journal up to byte `end`.
 
-        A lock on a file holds between processes of one machine only. Between machines the size of what lies there has
-        to do: when it is not what was written here, somebody else writes, and of two who do so one always notices.
+        A file lock works only between processes of one machine. Between machines, the size of the journal in the bucket
+        has to serve: if it is not a size that this process wrote, another process writes too. Of two such processes, at
+        least one always notices.
         """
         if end == self._uploaded:
             return
         size = self._bucket.size_bytes(JOURNAL)
         if size is not None and size not in self._sizes_there:
             raise _TakenOver(
-                f"{self._bucket} is written by another process as well: leave the run to that one, or stop it and move "
-                f"away the one of {self._folder} and that folder that you do not want"
+                f"another process writes to {self._bucket}: leave the run to that process, or stop it and move away "
+                f"either that folder or {self._folder}"
             )
         with self._journal.path.open("rb") as file:
             data = file.read(end)
-        self._sizes_there.add(end)  # even if no answer comes back, it may have been written
+        self._sizes_there.add(end)  # it may be written even if no answer comes back
         self._bucket.put(JOURNAL, data)
         self._sizes_there, self._uploaded = {end}, end
 
     def _tidy(self) -> None:
-        """Remove what no run needs that goes on from the journal, also what was written after a trial's end."""
+        """Remove what a resume from the journal would not need, including files written after the end of their trial."""
         record = fold(self._journal.entries)
         for name in self._bucket.sizes():
             if _is_checkpoint_of_no_use(name, record) or (name in KEPT_FILES and self._signature(name) is None):
@@ -196,7 +197,7 @@ class Mirror:
         try:
             return (self._folder / name).read_bytes()
         except FileNotFoundError:
-            return None  # removed since
+            return None  # it has been removed
 
     def _pause(self, pause_s: float, stopping: bool) -> None:
         if stopping:
@@ -207,12 +208,12 @@ class Mirror:
     def _tell_once(self, error: StorageError) -> None:
         self._problem = str(error)
         if not self._warned:
-            self._say(f"{error}; the run goes on, and is brought up to date there when that is over")
+            self._say(f"{error}; the run goes on, and its copy there is updated when the bucket can be used again")
         self._warned = True
 
 
 def _is_checkpoint_of_no_use(name: str, record: RunRecord) -> bool:
-    """Whether an object is of a trial that ended or that the journal never asked; a completed one keeps its model."""
+    """Whether an object belongs to an ended or unknown trial and may go; the model of a completed trial is kept."""
     top, _, rest = name.partition("/")
     trial, _, file = rest.partition("/")
     if top != TRIALS_FOLDER:
@@ -227,14 +228,14 @@ def _is_checkpoint_of_no_use(name: str, record: RunRecord) -> bool:
 def mirrored(
     journal: Journal, say: Callable[[str], None], *, on_taken_over: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Keep a run in its bucket while it is under way; nothing where its folder is all there is of it.
+    """Copy a run to its bucket while it runs; do nothing for local-only runs.
 
-    Where another process turns out to write the same run, `on_taken_over` gets a sentence that says so; without it this
-    process is interrupted as by Ctrl-C.
+    If another process writes the same run, `on_taken_over` is called with a message; without that callback this process
+    is interrupted as by Ctrl-C.
 
     Raises:
-        StorageError: the bucket cannot be reached at the start, or refuses.
-        InputError: it holds another run of this name, or this one gone on elsewhere.
+        StorageError: the bucket cannot be reached at the start, or refuses access.
+        InputError: the bucket holds another run of this name, or this run was continued elsewhere.
     """
     folder = journal.path.parent
     bucket = run_bucket(folder)
@@ -250,16 +251,16 @@ def mirrored(
         left = mirror.close()
         if left.problem is not None:
             say(
-                f"{left.problem}; of {folder} is still to be sent {', '.join(left.missing) or 'what to remove'}: "
-                f"{send_command(folder)}"
+                f"{left.problem}; still to do for {folder}: {', '.join(left.missing) or 'removing old files'}; "
+                f"finish with: {send_command(folder)}"
             )
 
 
 def send(run_folder: Path, bucket: Bucket) -> None:
-    """Send now what a bucket lacks of a run that no process is running (errors as `Mirror.catch_up`).
+    """Send now what a bucket lacks of a run. Raises as `Mirror.catch_up` does.
 
     Raises:
-        InputError: a process is running it, or its journal is damaged.
+        InputError: a process is still running it, or its journal is damaged.
     """
     journal = Journal(run_folder / JOURNAL)
     try:
@@ -269,7 +270,7 @@ def send(run_folder: Path, bucket: Bucket) -> None:
 
 
 def send_command(run_folder: Path) -> str:
-    """What a person types to send later what a bucket lacks of a run."""
+    """The command line that sends what a bucket lacks of a run."""
     return f"{command('track')} {shlex.quote(run_folder.name)}{storage_option(run_folder)}"
 
 

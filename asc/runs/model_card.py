@@ -1,8 +1,8 @@
-"""The model card: one Markdown page about a model file, for whoever takes the file away.
+"""The model card: one Markdown page about a model file, for its users.
 
-After Mitchell et al. 2019, "Model Cards for Model Reporting" (https://arxiv.org/abs/1810.03993): what it is and how to
-use it, its figures by group and with intervals, its data, what it is for and what not. All of it is from the file
-itself, but for the run that it comes from (`Origin`).
+After Mitchell et al. 2019, "Model Cards for Model Reporting" (https://arxiv.org/abs/1810.03993): what the model is and
+how to use it, its figures by group and with intervals, its data, its intended use and its limits. Everything comes from
+the model file except the run that produced it (`Origin`).
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ EXPORTS = "## Exports"
 class Origin:
     """The run that a model comes from, as far as it is known.
 
-    Of a search it is the best of `completed` networks, all within `budget_kb` by its accounting `rule`.
+    The model of a search is the best of `completed` networks, all within `budget_kb` under its accounting `rule`.
     """
 
     run: str | None = None
@@ -38,10 +38,10 @@ class Origin:
 
 
 def origin(record: RunRecord) -> Origin:
-    """What a run's journal says of the model that comes out of it."""
+    """The origin of a run's model, from the run's journal."""
     started = record.started
     budget_kb, rule = started.settings.get("budget_kb", Origin().budget_kb), started.settings.get("rule")
-    assert isinstance(budget_kb, int | float) and isinstance(rule, str | None), "so a search writes them"
+    assert isinstance(budget_kb, int | float) and isinstance(rule, str | None), "a search saves them with these types"
     return Origin(
         run=started.name,
         kind=started.kind,
@@ -53,10 +53,10 @@ def origin(record: RunRecord) -> Origin:
 
 
 def model_card(info: ModelInfo, origin: Origin) -> str:
-    """The page. The same model file and run give the same text.
+    """Return the page. The same model file and run always give the same text.
 
     Raises:
-        InputError: the data that the file names are of no known kind.
+        InputError: the model file names an unknown kind of data.
     """
     terms = terms_of(info.data.choice.spec)
     experiment = info.experiment
@@ -67,7 +67,7 @@ def model_card(info: ModelInfo, origin: Origin) -> str:
 
 
 def with_exports(card: str, said: Mapping[str, str]) -> str:
-    """The page with what is said of each exported file, by its name; other files of the section keep their line."""
+    """Add or replace the line of each exported file, given by name; other files of the section keep their lines."""
     page, _, after = card.partition(f"\n{EXPORTS}\n")
     section, *rest = after.split("\n## ", maxsplit=1)
     lines = {line.split("`")[1]: line for line in section.splitlines() if line.startswith("- `")}

@@ -1,4 +1,4 @@
-"""One training as a run of its own: the journal, the checkpoints, `best/` at the end; what launch/train.py starts."""
+"""A single training as a run, with a journal, checkpoints and, at the end, `best/`; launch/train.py starts it."""
 
 import contextlib
 import dataclasses
@@ -41,11 +41,11 @@ TRIAL = "t000"
 def open_data(
     choice: DataChoice, experiment: Experiment, cache: Path, progress: Callable[[int, int], None] | None = None
 ) -> Dataset:
-    """Open what a training needs: train, valid, and the split that it is calibrated on if it is.
+    """Open the splits that a training needs: train, valid and, if it is calibrated, the calibration split.
 
     Raises:
-        InputError: as `open_dataset`; or a calibration is asked for where every clip is trained on, or where there are
-            too few clips for it.
+        InputError: as `open_dataset`; or a calibration is asked for but every clip is trained on, or there are too few
+            clips for it.
     """
     calibration = experiment.calibration
     if calibration.method != "none" and choice.part == "all":
@@ -62,26 +62,26 @@ def open_data(
         progress=progress,
     )
     for split in fitted:
-        from asc.training.calibrate import check_clips  # as in asc/training/compress.py: only where it is needed
+        from asc.training.calibrate import check_clips  # as in asc/training/compress.py: imported only when needed
 
         check_clips(*targets_and_groups(dataset, dataset.indices(split).tolist()))
     return dataset
 
 
 def next_step(model: Path, choice: DataChoice) -> str:
-    """What to do with a trained model, in one line."""
+    """One line that says what to do next with a trained model."""
     if choice.part == "all":
         return f"next: {model} was trained on every clip of {choice.spec}, so evaluate it on other data only"
     return f"next: {command('evaluate')} {model} --data {choice.spec} --split test"
 
 
 def known_epochs(journal: Journal) -> list[EpochMetrics]:
-    """The epochs that the journal of a training holds, in order."""
+    """The epochs in the journal of a training, in order."""
     return [metrics for _, metrics in sorted(fold(journal.entries).trials[TRIAL].epochs.items())]
 
 
 def begin(journal: Journal, experiment: Experiment, choice: DataChoice) -> None:
-    """Write the start of a new run: its data, and its config as the one trial."""
+    """Journal the start of a new run: its data, and its config as its only trial."""
     chosen = dataclasses.asdict(choice)
     settings: dict[str, Scalar] = {"data": chosen.pop("spec"), **{k: v for k, v in chosen.items() if v is not None}}
     name = journal.path.parent.name
@@ -102,16 +102,16 @@ def begin(journal: Journal, experiment: Experiment, choice: DataChoice) -> None:
 
 
 def resumed(journal: Journal) -> tuple[Experiment, DataChoice]:
-    """The config and data of a run that is to go on; a run that was killed after its training is ended first.
+    """The config and data of a run to resume. If it was killed just after its training, it is ended here instead.
 
     Raises:
-        InputError: it is no training, it never got to its config, or it has ended.
+        InputError: the run is not a training, was interrupted before its config was journalled, or has ended.
     """
     record, folder = fold(journal.entries), journal.path.parent
     if record.started.kind != "train":
-        raise InputError(f"{folder} is no training: resume a search with {command('search')}")
+        raise InputError(f"{folder} is not a training: resume a search with {command('search')}")
     if TRIAL not in record.trials:
-        raise InputError(f"{folder} was cut off before it began: start it again under another --name")
+        raise InputError(f"{folder} was interrupted before it began: start it again under another --name")
     ended = record.trials[TRIAL].ended
     if ended is not None:
         if record.ended is None:
@@ -133,7 +133,8 @@ def run(
     """Train, journal every epoch and the end, and publish the model under `best/`.
 
     Raises:
-        InputError: as `train`; or the machine ended it, such as by a full disk: the sentence says how to go on.
+        InputError: as `train`; or a fault of the machine, such as a full disk, ended it; the message says how to
+            resume.
     """
     folder, known = journal.path.parent, fold(journal.entries)
     if known.trials[TRIAL].epochs or known.ended is not None:
@@ -158,14 +159,14 @@ def run(
         fault = machine_fault(error)
         if fault is None:
             raise
-        with contextlib.suppress(OSError):  # the disk that is full may be the journal's
+        with contextlib.suppress(OSError):  # the journal may be on the full disk
             journal.append(RunEnded(outcome="interrupted", best=None))
         raise InputError(f"{fault}; then go on with: {resume_command(folder)}") from error
     return end
 
 
 def resume_command(folder: Path) -> str:
-    """What a person types to go on with a training."""
+    """The command line that resumes a training."""
     return f"{command('train')} --resume {shlex.quote(folder.name)}{storage_option(folder)}"
 
 
@@ -176,7 +177,7 @@ def _close(journal: Journal, *, completed: bool) -> None:
 
 
 def open_journal(folder: Path) -> Journal:
-    """The journal of a run's folder."""
+    """Open the journal in a run's folder."""
     return Journal(folder / JOURNAL)
 
 

@@ -108,7 +108,7 @@ def check_room(found: Need, *, cache: Path, storage: Path) -> None:
         if size > free:
             raise InputError(
                 f"the search needs up to {_size(size)}, but {place} has {_size(free)} free: "
-                "free some space, give fewer --trials, or name another --storage or --cache"
+                "make room there, give fewer --trials, or name another --storage or --cache"
             )
 
 
@@ -118,7 +118,7 @@ def as_json(found: Need) -> dict[str, int | bool]:
 
 
 def _largest(plan: Plan) -> tuple[Candidate, float]:
-    """The largest network found with all widths at their upper bounds, and a factor for larger ones that may still fit."""
+    """The largest network found at the upper bounds of all widths, and a factor (>= 1) for larger ones that may fit."""
     rng, budget, space = random.Random(1), plan.budget, plan.space
     widest = {
         key: parameter.high

@@ -1,1 +1,1 @@
-"""Tracking: what a run's journal says, sent elsewhere. The only home of MLflow (https://mlflow.org/docs/latest)."""
+"""Tracking: sends a run's journal to MLflow (https://mlflow.org/docs/latest). Only this package uses MLflow."""

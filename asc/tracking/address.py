@@ -1,6 +1,6 @@
-"""Where MLflow is: its URI, the folder of its files, and the commands and page by which a person gets to it.
+"""The address of MLflow: its URI, the folder of its files, and the commands and the page to look at it.
 
-A sqlite file by default, a server by choice; MLflow 3 refuses its old plain-folder store
+MLflow is a sqlite file by default and a server by choice; MLflow 3 refuses its old plain-folder store
 (https://mlflow.org/docs/latest/self-hosting/architecture/backend-store).
 """
 
@@ -24,15 +24,15 @@ def default_uri(storage: Path) -> str:
 
 
 def is_database(uri: str) -> bool:
-    """Whether a URI that `check_uri` takes names a database file, not a server."""
+    """Whether a URI that `check_uri` accepts names a database file rather than a server."""
     return uri.startswith(_SQLITE)
 
 
 def check_uri(uri: str | None) -> None:
-    """Check the form of an MLflow URI (None: the default, `OFF`: none); whether anything answers is found out later.
+    """Check the form of an MLflow URI (None: the default; `OFF`: no tracking), without connecting to it.
 
     Raises:
-        InputError: neither http(s) nor sqlite, no host or file, or a password in it.
+        InputError: the URI is neither http(s) nor sqlite, names no host or file, or holds a user or password.
     """
     forms = "give http://HOST:PORT, https://HOST, or sqlite:////ABSOLUTE/PATH/mlflow.db"
     if uri in (None, OFF):
@@ -46,9 +46,9 @@ def check_uri(uri: str | None) -> None:
         parts = urlsplit(uri)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise InputError(f"--mlflow-uri {uri} is no address ({error}): {forms}") from error
+        raise InputError(f"--mlflow-uri {uri} is not an address ({error}): {forms}") from error
     if parts.scheme not in ("http", "https") or not host:
-        raise InputError(f"--mlflow-uri {uri} is no address that MLflow's tracking can be written to: {forms}")
+        raise InputError(f"--mlflow-uri {uri} is not an address of an MLflow server or database: {forms}")
     if parts.username or parts.password:
         raise InputError(
             f"--mlflow-uri for {host} holds a user or password, which would end up in logs: "
@@ -57,32 +57,32 @@ def check_uri(uri: str | None) -> None:
 
 
 def artefact_root(uri: str) -> str | None:
-    """The folder for files as a file URI, beside the sqlite file; None for a server, which decides for itself."""
+    """The folder for files, as a file URI beside the sqlite file; None for a server, which chooses its own."""
     if not is_database(uri):
         return None
     return (Path(uri.removeprefix(_SQLITE)).resolve().parent / "mlartifacts").as_uri()
 
 
 def ui_command(uri: str) -> str:
-    """What a person types to browse it: a command for sqlite (on 127.0.0.1 only), the address itself for a server."""
+    """How to browse MLflow: a command for a sqlite file (on 127.0.0.1 only), the address itself for a server."""
     if not is_database(uri):
         return uri
     return f"mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {shlex.quote(uri)}"
 
 
 def ui_url(uri: str, experiment_id: str) -> str:
-    """The page with the table of trials, its columns chosen (asc.tracking.view), best first."""
+    """The URL of the table of trials, best first, with the columns of asc.tracking.view."""
     base = "http://127.0.0.1:5000" if is_database(uri) else uri.rstrip("/")
     return f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
 
 
 def serve_command(uri: str, model_uri: str) -> str:
-    """What a person types to serve a model (on 127.0.0.1 only), with the packages that are installed here."""
+    """The command that serves a model (on 127.0.0.1 only), with the packages that are installed here."""
     model = f"-m {shlex.quote(model_uri)} --env-manager local --host 127.0.0.1 --port 5001"
     return f"MLFLOW_TRACKING_URI={shlex.quote(uri)} mlflow models serve {model}"
 
 
 def send_command(run_folder: Path, uri: str) -> str:
-    """What a person types to send the events of a run later."""
+    """The command that sends the events of a run later."""
     named = f"{shlex.quote(run_folder.name)}{storage_option(run_folder)}"
     return f"{command('track')} {named} --mlflow-uri {shlex.quote(uri)}"

@@ -1,7 +1,8 @@
-"""What MLflow is told of a run: each event of the journal as updates of the run's and its trials' MLflow runs.
+"""Turns each event of a journal into updates of MLflow runs.
 
-Pure: the same journal gives the same updates, whenever they are made, so sending one again changes nothing. A search is
-one parent run with a nested run per trial; a training is one run, which takes what is said of its single trial.
+This module is pure: the same journal always gives the same updates, so sending one again changes nothing. A search
+becomes one parent run with a nested run per trial. A training becomes one run, which also takes the updates of its only
+trial.
 """
 
 import json
@@ -32,7 +33,7 @@ RUN_TAG, TRIAL_TAG = "asc.run", "asc.trial"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One value of a metric; `step` is an epoch, or a count of trials."""
+    """One value of a metric; `step` is an epoch or a number of trials."""
 
     key: str
     value: float
@@ -41,7 +42,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """Enough to create an MLflow run that is not there yet; `trial` is None for the run of the whole search."""
+    """What is needed to create an MLflow run; `trial` is None for the run of a whole search or training."""
 
     trial: str | None
     name: str
@@ -51,7 +52,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What one event changes in one MLflow run; `with_files` asks for the files of the best model."""
+    """What one event changes in one MLflow run. `with_files` means that the files of the best model are sent too."""
 
     head: Head
     time_ms: int
@@ -63,12 +64,12 @@ class Update:
 
 
 def run_key(record: RunRecord) -> str:
-    """What names a run for good: its name and when it began, in characters that need no quoting in a filter."""
+    """A permanent key of a run: its name and start time, in characters that need no quoting in a filter."""
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', record.started.name)}-{_ms(record.started_at_s)}"
 
 
 def updates(record: RunRecord, entry: Entry, run_folder: Path) -> Iterator[Update]:
-    """The updates of one event; `record` is the journal folded up to and with it."""
+    """The updates of one event; `record` is the journal folded up to and including that event."""
     time_ms = _ms(entry.time_s)
     match entry.event:
         case RunStarted() as started:
@@ -103,7 +104,7 @@ def _asked(record: RunRecord, asked: TrialAsked, time_ms: int) -> Update:
     sampled = _texts(asked.point or {})
     differing = {f"sampled.{key}": value for key, value in sampled.items() if config.get(key) != value}
     settings = _texts(record.started.settings) if record.started.kind == "train" else {}
-    # A training's settings and config share one run, where a param has one value for good.
+    # A training's settings and config share one run, and a param there can never change its value.
     own = {f"config.{k}" if settings.get(k, v) != v else k: v for k, v in config.items()}
     counted = {
         "bytes": asked.size_bytes,
@@ -147,7 +148,7 @@ def _ended(record: RunRecord, ended: TrialEnded, time_ms: int, run_folder: Path)
     yield Update(
         head=_trial_head(record, record.trials[ended.trial]),
         time_ms=time_ms,
-        figures=_figures(values, 0),  # MLflow's page draws what has only a step 0 as bars, to compare trials by
+        figures=_figures(values, 0),  # MLflow draws metrics that have only step 0 as bars, which compare trials
         tags=_ended_tags(ended),
         status=_trial_status(ended),
     )

@@ -1,7 +1,7 @@
-"""How far a journal has been sent: a small file in the run's folder, replaced whole after each batch.
+"""Remembers how far a journal has been sent, in a small file in the run's folder, replaced after each batch.
 
-Only the place is kept. Which MLflow run belongs to which trial is asked of MLflow itself, so that the file can be lost,
-and the database too, without anything doubled or left out.
+The file does not say which MLflow run belongs to which trial: MLflow itself is asked. So the file or the database can
+be lost, and still no update is duplicated or left out.
 """
 
 import json
@@ -16,9 +16,9 @@ from asc.typed import typed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """The journal was sent to `uri` up to byte `offset`; the ids are for people and for the page's address.
+    """The journal was sent to `uri` up to byte `offset`; the ids are for messages and for the URL of the page.
 
-    `model_digest` names the model file that was logged last, `card_digest` its card, `model_uri` says where.
+    `model_digest` and `card_digest` are those of the model file and card that were logged last, under `model_uri`.
     """
 
     uri: str
@@ -31,7 +31,7 @@ class Cursor:
 
 
 def load_cursor(run_folder: Path, uri: str) -> Cursor:
-    """The cursor of a run for this MLflow; at the start where there is none, it is of another MLflow, or unreadable."""
+    """The cursor of a run for this MLflow; a new one if the file is missing, unreadable or of another MLflow."""
     try:
         cursor: Cursor = typed(Cursor, json.loads((run_folder / MLFLOW_CURSOR).read_text("utf-8")), MLFLOW_CURSOR)
     except (OSError, ValueError, InputError):
@@ -40,10 +40,10 @@ def load_cursor(run_folder: Path, uri: str) -> Cursor:
 
 
 def save_cursor(run_folder: Path, cursor: Cursor) -> None:
-    """Replace the file in one step: a reader, or a crash, finds the old one or the new one.
+    """Replace the file atomically: after a crash, too, a reader finds either the old or the new one.
 
     Raises:
-        OSError: the disk is full or gone; it names the file, which tells it from an error of MLflow's.
+        OSError: the disk is full or gone. It names the file, which distinguishes it from MLflow's errors.
     """
     fresh = run_folder / f"{MLFLOW_CURSOR}.tmp"
     try:

@@ -1,8 +1,8 @@
-"""What keeps MLflow from taking what is sent, and how it is said: gone, silent, up but refusing, or a fault of a file.
+"""Explains why MLflow did not take what was sent: unreachable, silent, refusing, or a fault of a file.
 
-A server that answers is not one that cannot be reached: its answer is repeated, with what to do. MLflow's server itself
-(3.5 and later) answers 403 to a request for any other host than localhost or a private address, but to /health and
-/version; `--allowed-hosts` names others, each as the whole Host header with its port, and replaces the defaults.
+If a server answered, the message repeats the answer and says what to do. MLflow's server (3.5 and later) answers 403 to
+requests for any host but localhost or a private address, except for /health and /version. `--allowed-hosts` names
+others, each as the complete Host header with its port, and replaces the defaults.
 https://mlflow.org/docs/latest/self-hosting/security/network/
 """
 
@@ -21,7 +21,7 @@ from asc.tracking.address import is_database
 
 
 def _object_store_failures() -> tuple[type[Exception], ...]:
-    """A server may tell its clients to write files to a bucket themselves; boto3, which does that, is an extra."""
+    """The errors of boto3, an optional package that writes files to a bucket if the server tells clients to do so."""
     try:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
@@ -31,7 +31,7 @@ def _object_store_failures() -> tuple[type[Exception], ...]:
 
 
 _OBJECT_STORE = _object_store_failures()
-# What MLflow's client raises where MLflow or this machine is at fault; the errors of requests are OSErrors.
+# What MLflow's client raises if MLflow or this machine is at fault; the errors of `requests` are OSErrors.
 FAILURES: tuple[type[Exception], ...] = (
     *(MlflowException, SQLAlchemyError, OSError, MemoryError, ModuleNotFoundError),
     *_OBJECT_STORE,
@@ -45,10 +45,10 @@ _SILENT = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether MLflow answered and said no (a 4xx that waiting does not mend), or what sending needs is missing here."""
+    """Whether waiting is useless: MLflow refused with a permanent 4xx, or a package that sending needs is missing."""
     if isinstance(error, ModuleNotFoundError):
         return True
-    # Two searches that start at once both create the experiment: the second finds it next time.
+    # Two searches that start together both create the experiment; the slower one finds it on its next attempt.
     if isinstance(error, MlflowException) and error.error_code == "RESOURCE_ALREADY_EXISTS":
         return False
     if (answer := _answer(_innermost(error))) is not None:
@@ -61,9 +61,9 @@ def is_refusal(error: Exception) -> bool:
 
 
 def problem(uri: str, error: Exception, *, what: str = "the events") -> str:
-    """What is wrong with sending `what`, without a full stop.
+    """A message, without a full stop, that says why `what` could not be sent.
 
-    The innermost cause is named, for MLflow's own messages repeat the whole request.
+    It names the innermost cause, because MLflow's own messages repeat the whole request.
     """
     cause = _innermost(error)
     if (fault := machine_fault(cause)) is not None and (isinstance(cause, MemoryError) or _has_file(cause)):
@@ -84,7 +84,7 @@ def problem(uri: str, error: Exception, *, what: str = "the events") -> str:
 
 
 def _answered(uri: str, status: int, said: str, what: str) -> str:
-    """The verdict on a server that answered with this status and text."""
+    """The end of the message about a server that answered with this status and text."""
     reason = f" ({_cut(said)})" if said.strip() else ""
     if status == 403 and said.startswith("Invalid Host header"):
         return f"answers 403{reason}: start its server with --allowed-hosts {shlex.quote(_allowed_hosts(uri))}"
@@ -94,24 +94,24 @@ def _answered(uri: str, status: int, said: str, what: str) -> str:
             "MLFLOW_TRACKING_TOKEN, to those of a user who may write there"
         )
     if status == 200 or (status == 404 and not re.match(r"[A-Z_]+: ", said)):
-        return f"answers {status}, but not as MLflow does{reason}: see that this is the address of an MLflow server"
+        return f"answers {status}, but not as MLflow does{reason}: check that this is the address of an MLflow server"
     if status >= 500:
-        return f"answers {status}{reason}: see its log"
+        return f"answers {status}{reason}: read its log"
     return f"refuses {what} with {status}{reason}"
 
 
 def _allowed_hosts(uri: str) -> str:
-    """The value of `--allowed-hosts` under which a server takes requests to this address, and those to localhost."""
+    """The value of `--allowed-hosts` with which a server accepts requests to this address and to localhost."""
     parts = urlsplit(uri)
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     ports = {"http": 80, "https": 443}
-    # A client leaves the usual port out of the Host header.
+    # A client leaves the default port out of the Host header.
     host = name if parts.port in (None, ports.get(parts.scheme)) else f"{name}:{parts.port}"
     return f"{host},localhost:*,127.0.0.1:*"
 
 
 def _answer(cause: BaseException) -> tuple[int, str] | None:
-    """The status and the text of a server's answer, where an error is about one."""
+    """The status and text of the server's answer that an error reports; None if there is none."""
     if isinstance(cause, requests.HTTPError) and cause.response is not None:
         return cause.response.status_code, cause.response.text
     if isinstance(cause, urllib3.exceptions.ResponseError):
@@ -128,7 +128,7 @@ def _answer(cause: BaseException) -> tuple[int, str] | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, what it was raised from, and so on to the innermost."""
+    """Yield an error, the error that caused it, and so on to the innermost."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause

@@ -1,7 +1,7 @@
-"""MLflow tracking: a background thread ships the journal, survives an outage, and never holds up the run.
+"""MLflow tracking: a background thread sends the journal, survives outages, and never delays the run.
 
-The journal on disk is the queue. What a dead server, or a killed driver, leaves unsent is sent when either comes back,
-or later by launch/track.py (DESIGN, decision 8).
+The journal on disk is the queue. Events that could not be sent, because the server was down or the driver was killed,
+are sent when it is back, or later by launch/track.py (DESIGN, decision 8).
 """
 
 import fcntl
@@ -28,10 +28,10 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
 
 
 class MlflowTracker:
-    """Ships one run's journal from a daemon thread; it reads the file, so `notify` only has to wake it."""
+    """Sends one run's journal from a daemon thread. The thread reads the file itself; `notify` only wakes it."""
 
     def __init__(self, run_folder: Path, *, uri: str, on_warning: Callable[[str], None]) -> None:
-        """Nothing is opened yet. `on_warning` gets whole sentences, and is called from the thread.
+        """Open nothing yet. `on_warning` is called with messages, from the thread.
 
         Raises:
             InputError: the form of the URI is wrong.
@@ -49,10 +49,10 @@ class MlflowTracker:
         self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
 
     def start(self) -> None:
-        """Begin with whatever the journal already holds.
+        """Start the thread, which begins with what is already in the journal.
 
         Raises:
-            InputError: another process sends this run's events.
+            InputError: another process is sending this run's events.
         """
         self._lock = _locked(self._folder)
         self._thread.start()
@@ -62,10 +62,10 @@ class MlflowTracker:
         self._wake.set()
 
     def close(self, drain_s: float = 20.0) -> Shipped:
-        """Send what is left for at most `drain_s` seconds, then stop.
+        """Send the rest for at most `drain_s` seconds, then stop.
 
-        A damaged journal, or another fault that ended the thread, is the problem that is returned, for a run's result
-        must not be lost to it; a fault of ours has printed its traceback when it happened.
+        A damaged journal, or another error that ended the thread, is returned as the problem and not raised, so that
+        the result of the run is not lost. The thread has already printed the traceback of a fault of asc.
         """
         self._deadline_s = time.monotonic() + drain_s
         self._stop.set()
@@ -79,7 +79,7 @@ class MlflowTracker:
             said = f"{type(self._error).__name__}: {self._error}"
             problem = f"sending to MLflow at {self._uri} failed ({machine_fault(self._error) or said})"
             return Shipped(events=self._sent, pending=0, problem=problem)
-        problem = self._problem or f"MLflow at {self._uri} is slow: its {drain_s:.0f} s were up"
+        problem = self._problem or f"MLflow at {self._uri} is slow: sending did not end within {drain_s:.0f} s"
         waits = self._model_waits
         return Shipped(
             events=self._sent, pending=pending, problem=problem if pending or waits else None, model_waits=waits
@@ -96,7 +96,7 @@ class MlflowTracker:
 
     def _loop(self) -> None:
         _prepare_environment()
-        # MLflow's import takes seconds, which the run need not wait for.
+        # Imported in the thread, because importing MLflow takes seconds.
         from asc.tracking.failures import FAILURES, is_refusal, problem
         from asc.tracking.shipper import Shipper
 
@@ -133,7 +133,7 @@ class MlflowTracker:
                 return
 
     def _publish(self, shipper: "Shipper") -> None:
-        """Log the best model, once all events are sent; where MLflow refuses it, that is said, and the run is done."""
+        """Log the best model after all events; if MLflow refuses the model, warn and do not try it again."""
         from asc.tracking.failures import FAILURES, is_refusal, problem
 
         best = shipper.model_to_publish()
@@ -149,7 +149,7 @@ class MlflowTracker:
                 raise
             self._refused.add(best.digest)
             self._warn(
-                f"{problem(self._uri, error, what='the model')}; the run's events and files are there; send the model "
+                f"{problem(self._uri, error, what='the model')}; the run's events and files were sent; send the model "
                 f"again with `{send_command(self._folder, self._uri)}`"
             )
         self._model_waits = False
@@ -164,7 +164,7 @@ class MlflowTracker:
             self._stop.wait(pause_s)
 
     def _tell_once(self, refusal: str) -> None:
-        """Warn of the first outage, and of each refusal that reads differently."""
+        """Warn of the first outage, and of each new refusal message."""
         if refusal in self._warned:
             return
         self._warned.add(refusal)
@@ -175,10 +175,10 @@ class MlflowTracker:
 
 
 def send_journal(run_folder: Path, *, uri: str) -> Shipped:
-    """Send what MLflow does not have of a run's journal, and its best model, now, in this thread, in one attempt.
+    """Send the unsent events of a run and its best model now, in this thread, in one attempt.
 
     Raises:
-        InputError: the URI's form is wrong, there is no such run, its journal is damaged, or another process sends it.
+        InputError: the URI is malformed, the run does not exist, its journal is damaged, or another process sends it.
     """
     check_uri(uri)
     read_journal(run_folder / JOURNAL)
@@ -207,22 +207,22 @@ def _pending(run_folder: Path, uri: str) -> int:
 
 
 def _locked(run_folder: Path) -> IO[bytes]:
-    """An open file that holds the right to send this run's events; closing it gives the right back."""
+    """Lock the sending of this run's events; closing the returned file releases the lock."""
     file = (run_folder / MLFLOW_LOCK).open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.close()
         raise InputError(
-            f"{run_folder} is being sent to MLflow by another process: wait for it, it sends every event itself"
+            f"{run_folder} is being sent to MLflow by another process: wait for that one, it sends every event"
         ) from error
     return file
 
 
 def _prepare_environment() -> None:
-    """MLflow's settings where the user has none: short waits, for we try again ourselves; quiet; no reports home.
+    """Set MLflow's defaults unless the user has set them: short timeouts (we retry ourselves), quiet, no telemetry.
 
-    Its log of failed database writes, a traceback each, is switched off: what fails is said in a sentence of ours.
+    MLflow's log of failed database writes, a traceback each, is switched off, because our own message reports them.
     """
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     defaults = {
@@ -232,7 +232,7 @@ def _prepare_environment() -> None:
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "MLFLOW_UV_AUTO_DETECT": "false",  # a model needs what asc pins, not what the folder that this runs in names
+        "MLFLOW_UV_AUTO_DETECT": "false",  # a model needs the packages that asc pins, not those of the current folder
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

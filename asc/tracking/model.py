@@ -1,6 +1,7 @@
-"""A model file as a folder that MLflow can load and serve: its code, what it takes and gives, what it needs.
+"""Packs a model file into a folder that MLflow can load and serve: code, signature and requirements.
 
-https://mlflow.org/docs/latest/ml/model. The folder holds asc itself, for no index has it; nothing in it is pickled.
+https://mlflow.org/docs/latest/ml/model. The folder contains the code of asc, because no package index has it. Nothing
+in it is pickled.
 """
 
 import math
@@ -21,7 +22,7 @@ from asc.tracking.served_code import copy_needed
 from asc.tracking.served_model import ARTEFACT
 
 _CODE = "served_model.py"
-# asc checks what comes in: MLflow would cut 8000.5 Hz to a long, and refuse doubles that are whole numbers in JSON.
+# asc checks the input itself: MLflow would truncate 8000.5 Hz to a long, and refuse a double that JSON writes as 1.
 _ANY = AnyType()  # type: ignore[no-untyped-call]
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(Array(_ANY), "waveform"), ColSpec(_ANY, "sample_rate_hz")]),
@@ -33,30 +34,30 @@ SIGNATURE = ModelSignature(
         ]
     ),
 )
-# What asc and MLflow import to answer; a test holds this list to it.
+# The packages that asc and MLflow import to serve a model; a test checks that the list is complete.
 _NEEDED = ("av", "mlflow", "numpy", "pandas", "safetensors", "soundfile", "tomli-w", "torch", "torchaudio")
 _EXAMPLE_RATE_HZ, _EXAMPLE_S, _TONE_HZ = 8000, 0.5, 440
 
 
 def requirements() -> list[str]:
-    """What serving needs, pinned to the versions here; without the part of a version that no index has (`+cpu`)."""
+    """The packages needed to serve, pinned to the versions here, without local suffixes (`+cpu`), which no index has."""
     return [f"{name}=={version(name).partition('+')[0]}" for name in _NEEDED]
 
 
 def example() -> pandas.DataFrame:
-    """A short tone as one row of input."""
+    """One row of input: `waveform`, a tone of 0.5 s at full scale 1 (list of float), and `sample_rate_hz`."""
     samples = range(round(_EXAMPLE_S * _EXAMPLE_RATE_HZ))
     wave = [round(0.1 * math.sin(2 * math.pi * _TONE_HZ * n / _EXAMPLE_RATE_HZ), 4) for n in samples]
     return pandas.DataFrame({"waveform": [wave], "sample_rate_hz": [_EXAMPLE_RATE_HZ]})
 
 
 def registered_name(run: str) -> str:
-    """The name of a run as one that MLflow takes and that needs no quoting in `models:/NAME/VERSION`."""
+    """The name of a run, changed so that it needs no quoting in `models:/NAME/VERSION`."""
     return re.sub(r"[^\w.-]", "_", run)
 
 
 def write_model(folder: Path, data: bytes, card: str, logged: LoggedModel) -> None:
-    """Write the folder of an MLflow model that MLflow knows as `logged`; `data` is the model file.
+    """Write the folder of the MLflow model `logged`; `data` holds the bytes of the model file.
 
     Raises:
         MlflowException: MLflow cannot write it.
@@ -81,7 +82,7 @@ def write_model(folder: Path, data: bytes, card: str, logged: LoggedModel) -> No
         pip_requirements=requirements(),
         mlflow_model=model,
     )
-    # MLflow writes paths of this machine, and needs neither to load the model.
+    # Remove paths of this machine, which MLflow has written and does not need to load the model.
     flavour = model.flavors[pyfunc.FLAVOR_NAME]
     flavour[pyfunc.MODEL_CODE_PATH] = _CODE
     del flavour["artifacts"][ARTEFACT]["uri"]

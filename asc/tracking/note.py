@@ -1,4 +1,4 @@
-"""The description of a run on MLflow's page, in Markdown: what was searched, the best so far, how to go on."""
+"""The description of a run on MLflow's page, in Markdown: progress, best trials, commands to continue, space."""
 
 from collections import Counter
 from pathlib import Path
@@ -12,7 +12,7 @@ _SPACE_CHARACTERS = 3000
 
 
 def note(record: RunRecord, run_folder: Path) -> str:
-    """The text for a journal folded up to now; paths are written as `run_folder` is."""
+    """The text for a run as its journal stands; paths are absolute only if `run_folder` is."""
     parts = [_progress(record), _best(record), _commands(record, run_folder), _space(record.started.space)]
     return "\n\n".join(part for part in parts if part)
 
@@ -62,7 +62,7 @@ def _commands(record: RunRecord, run_folder: Path) -> str:
 
 
 def _final(record: RunRecord) -> bool:
-    """Whether every clip was trained on, so that no figure judges the network."""
+    """Whether every clip was trained on, so that no clips are left to judge the network."""
     return record.started.settings.get("part") == "all"
 
 

@@ -1,7 +1,7 @@
-"""The best model of a run in MLflow: logged as a model of its run, a search's also registered under the search's name.
+"""Logs the best model of a run in MLflow and registers the model of a search under the search's name.
 
-Both are found again by the digest of the model file, so that sending one again makes no second one; a new card of it
-takes the place of the old. A model whose upload broke off is uploaded again.
+Both are found by the digest of the model file, so sending a model again creates no duplicate. A new card replaces the
+old one. A model whose upload was interrupted is uploaded again.
 https://mlflow.org/docs/latest/ml/model-registry
 """
 
@@ -23,13 +23,13 @@ from asc.tracking.content import RUN_TAG, TRIAL_TAG
 from asc.tracking.model import registered_name, write_model
 
 DIGEST_TAG = "asc.digest"
-# What a database behind MLflow's server has room for.
+# The longest description that fits in the database of an MLflow server.
 _DESCRIPTION_CHARACTERS = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestModel:
-    """The best model of a run: the model file and its card; `register` under the name of the run, or only log it."""
+    """The best model of a run: the model file and its card. `register` says to register it, not only log it."""
 
     run: str
     run_key: str
@@ -41,17 +41,17 @@ class BestModel:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the model file, which names it."""
+        """SHA-256 of the model file in hex, by which it is found."""
         return hashlib.sha256(self.data).hexdigest()
 
     @property
     def card_digest(self) -> str:
-        """SHA-256 of the card, which a resumed search changes though its best is still the same."""
+        """SHA-256 of the card in hex. A resumed search may change the card although the best model stays the same."""
         return hashlib.sha256(self.card.encode()).hexdigest()
 
     @property
     def description(self) -> str:
-        """The card, cut at a line where a database may have no room for all of it."""
+        """The card, cut at the end of a line if it may be too long for the database."""
         if len(self.card) <= _DESCRIPTION_CHARACTERS:
             return self.card
         end = f"\n\nCut here; the whole card is `{MODEL_CARD}` in the folder of the model.\n"
@@ -60,12 +60,12 @@ class BestModel:
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """What it is found by."""
+        """The tags by which the model is found."""
         return {RUN_TAG: self.run_key, TRIAL_TAG: self.trial, DIGEST_TAG: self.digest}
 
 
 def publish(client: MlflowClient, experiment_id: str, best: BestModel) -> str:
-    """Log a model and register it, as far as that is not done yet; its URI, such as `models:/night/1`.
+    """Log a model and register it, unless that is done already; return its URI, such as `models:/night/1`.
 
     Raises:
         asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses.
@@ -103,7 +103,7 @@ def _logged(client: MlflowClient, experiment_id: str, best: BestModel) -> Logged
 
 
 def _mend_card(client: MlflowClient, logged: LoggedModel, best: BestModel) -> None:
-    """The file beside the model first: what breaks off is found by the description and done again."""
+    """Replace the card: first the file, then the description, so that an interrupted change is noticed and repeated."""
     if logged.tags.get(MLFLOW_RUN_NOTE) == best.description:
         return
     with tempfile.TemporaryDirectory() as scratch:
@@ -122,7 +122,7 @@ def _version(client: MlflowClient, name: str, logged: LoggedModel, best: BestMod
     _register_name(client, name)
     made = client.create_model_version(
         name,
-        # Not models:/ID: MLflow would look for that in another database, that of the process's own settings.
+        # Not models:/ID: MLflow would look that up in the database of this process's own settings.
         source=logged.artifact_location,
         run_id=best.run_id,
         model_id=logged.model_id,
@@ -134,7 +134,7 @@ def _version(client: MlflowClient, name: str, logged: LoggedModel, best: BestMod
 
 
 def _link(client: MlflowClient, logged: LoggedModel, version: Mapping[str, str]) -> None:
-    """From the page of the model to that of its version; a server sets this tag itself, a database does not."""
+    """Link the model's page to that of its version. A server sets this tag itself; with a database we must do so."""
     versions = json.loads(logged.tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
     if version not in versions:
         client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps([*versions, version])})

@@ -1,6 +1,6 @@
-"""The part of asc that a served model needs: its code, and what that imports, at any depth.
+"""Finds and copies the modules of asc that a served model imports, directly or indirectly.
 
-A server loads a model quicker without the rest, and each file is an upload.
+Without the others a server loads a model faster, and there are fewer files to upload.
 """
 
 import ast
@@ -15,7 +15,7 @@ _START = "asc.tracking.served_model"
 
 
 def needed_modules() -> list[str]:
-    """The names of the modules, packages included, in order."""
+    """The names of the modules, packages included, sorted."""
     seen: set[str] = set()
     waiting = [_START]
     while waiting:
@@ -27,7 +27,7 @@ def needed_modules() -> list[str]:
 
 
 def copy_needed(folder: Path) -> None:
-    """Copy the modules to a new folder, which is asc then.
+    """Copy the modules to a new folder, which then serves as the package asc.
 
     Raises:
         OSError: the disk is full.
@@ -45,7 +45,7 @@ def _source(name: str) -> Path:
 
 
 def _imported(name: str) -> Iterator[str]:
-    """What a module imports of asc, within functions too."""
+    """The modules of asc that a module imports, also within functions. May yield names that are not modules."""
     for node in ast.walk(ast.parse(_source(name).read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "asc":
             yield from (str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names))

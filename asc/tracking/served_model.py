@@ -1,7 +1,7 @@
-"""The code of every MLflow model of asc: MLflow runs this file when it loads one, with the model's own copy of asc.
+"""The code of every MLflow model of asc. MLflow runs this file when it loads a model, with the model's copy of asc.
 
-Models from code (https://mlflow.org/docs/latest/ml/model/models-from-code): nothing is pickled, and the network is the
-model file that asc reads and checks itself.
+This is a "model from code" (https://mlflow.org/docs/latest/ml/model/models-from-code): nothing is pickled, and asc
+itself reads and checks the model file.
 """
 
 from numbers import Real
@@ -36,17 +36,20 @@ class ServedModel(PythonModel):
         Raises:
             InputError: it is damaged.
         """
-        import asc  # torch is imported here, and not by whoever logs a model
+        import asc  # imports torch, which a process that only logs a model does not need
 
         self._model = asc.load(Path(context.artifacts[ARTEFACT]))
 
     def predict(
         self, context: PythonModelContext, model_input: pandas.DataFrame, params: dict[str, Any] | None = None
     ) -> pandas.DataFrame:
-        """One answer for each row of a data frame, in its order.
+        """Return one row of answers for each row of `model_input`, in the same order.
+
+        `waveform` holds samples of full scale 1, (samples,) or (channels, samples). `label` is the most probable class,
+        `probability` its probability (0 to 1), and `probabilities` maps every label to its probability.
 
         Raises:
-            MlflowException: a row cannot be heard; a server answers it with status 400 and the sentence.
+            MlflowException: a row is invalid; a server answers with status 400 and the message.
         """
         rows = zip(model_input["waveform"], model_input["sample_rate_hz"], strict=True)
         return pandas.DataFrame([self._answer(number, *row) for number, row in enumerate(rows, 1)])
@@ -64,15 +67,15 @@ class ServedModel(PythonModel):
 
 
 def _samples(waveform: Any) -> "NDArray[numpy.float32]":
-    """A list of numbers, whole ones too: in JSON the samples 0.0 and 1.0 may have been written 0 and 1."""
+    """The samples as float32, in the shape given. Integers are allowed, because JSON may write 1.0 as 1."""
     import numpy
 
     try:
         found = numpy.asarray(waveform)
     except ValueError as error:
-        raise InputError(f"the waveform is no list of numbers ({error})") from error
+        raise InputError(f"the waveform is not a list of numbers ({error}): give samples of full scale 1") from error
     if found.size and found.dtype.kind not in "iuf":
-        raise InputError("the waveform is no list of numbers: give samples of full scale 1")
+        raise InputError("the waveform is not a list of numbers: give samples of full scale 1")
     return found.astype(numpy.float32)
 
 

@@ -1,4 +1,4 @@
-"""Tracking for as long as a run is under way: MLflow follows the journal; what could not be sent is said."""
+"""Tracks a run while it runs: sends its journal to MLflow and reports what could not be sent."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -13,10 +13,10 @@ from asc.tracking.tracker import NullTracker, Tracker
 
 @contextlib.contextmanager
 def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> Iterator[None]:
-    """Send a journal to MLflow while it grows; `uri` None means the sqlite file beside the run, `none` nothing.
+    """Send a journal to MLflow while it grows. A `uri` of None means the sqlite file beside the run, `none` no tracking.
 
     Raises:
-        InputError: the URI's form is wrong.
+        InputError: the URI is malformed, or another process is sending this run's events.
     """
     folder = journal.path.parent
     where = uri or default_uri(folder.parent)
@@ -35,12 +35,12 @@ def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> It
 
 
 def browse(folder: Path, uri: str | None) -> str:
-    """What a person types to look at a run, the page with the trials, best first, and how to serve the best model.
+    """The command to look at a run, the page of its trials, and the command to serve its best model.
 
-    The latter two only where that was sent.
+    The page and the last command are left out if the trials or the model were not sent.
     """
     if uri == OFF:
-        return f"{send_command(folder, default_uri(folder.parent))} first, for tracking was off"
+        return f"{send_command(folder, default_uri(folder.parent))} first, because tracking was off"
     where = uri or default_uri(folder.parent)
     cursor = load_cursor(folder, where)
     page = f"\nand open {ui_url(where, cursor.experiment_id)}" if cursor.experiment_id else ""

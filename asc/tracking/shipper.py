@@ -1,6 +1,7 @@
-"""Sends a journal to MLflow from where it was left: the journal, the cursor and what MLflow has are all its state.
+"""Sends a journal to MLflow, starting where the last process stopped.
 
-After any failure a shipper is thrown away and another one made, so no state has to survive an error.
+Its state is in the journal, the cursor and MLflow. After any failure the shipper is replaced by a new one, so nothing in
+memory has to survive an error.
 """
 
 from collections.abc import Iterator
@@ -18,10 +19,10 @@ _BATCH_ENTRIES = 500
 
 
 class Shipper:
-    """One connection, good until its first failure."""
+    """One connection to MLflow; not usable after its first failure."""
 
     def __init__(self, run_folder: Path, uri: str) -> None:
-        """Connect for a journal that has at least its first event.
+        """Connect to MLflow; the journal must have at least one event.
 
         Raises:
             asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses.
@@ -30,21 +31,21 @@ class Shipper:
         self._folder = run_folder
         journal = run_folder / JOURNAL
         start = read_start(journal)
-        # Connect before all is read: while MLflow is away this is tried again and again.
+        # Connect before the whole journal is read, because this is retried often while MLflow is down.
         self._store = MlflowStore(uri, run_key(fold([start] if start else [])))
         entries = read_journal(journal)
         cursor = load_cursor(run_folder, uri)
         if self._store.parent_run_id is None:
-            cursor = Cursor(uri=uri)  # the database is new, or was emptied: all is to be sent again
+            cursor = Cursor(uri=uri)  # the database is new or was emptied: send everything again
         self._cursor = cursor
         sent = [entry for entry in entries if entry.end_offset <= cursor.offset]
         self._record: RunRecord | None = fold(sent) if sent else None
 
     def ship(self) -> Iterator[int]:
-        """Send all that the journal holds beyond the cursor; yields the number of events after each batch.
+        """Send everything after the cursor, in batches; yield the number of events of each batch.
 
         Raises:
-            asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses; this shipper is then of no more use.
+            asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses; do not use this shipper again.
         """
         pending = read_journal(self._folder / JOURNAL, self._cursor.offset)
         for start in range(0, len(pending), _BATCH_ENTRIES):
@@ -60,7 +61,7 @@ class Shipper:
             yield len(entries)
 
     def model_to_publish(self) -> BestModel | None:
-        """The best model of a run that has ended, unless it was the last that was published, and with this card."""
+        """The best model of an ended run; None if there is none, or if this model and card were published last."""
         record, run_id = self._record, self._store.parent_run_id
         if record is None or record.ended is None or record.ended.best is None or run_id is None:
             return None
@@ -80,7 +81,7 @@ class Shipper:
         return None if (best.digest, best.card_digest) == published else best
 
     def publish(self, best: BestModel) -> None:
-        """Log the best model of the run as an MLflow model, and register a search's; a second time only mends its card.
+        """Log the best model of the run in MLflow, and register that of a search. The second time only updates the card.
 
         Raises:
             asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses.

@@ -1,7 +1,7 @@
 """One connection to MLflow: finds or creates the runs of one search or training, and writes updates to them.
 
-Nothing is doubled when an update comes again: runs are found by their tags, params that are there are left alone, and a
-metric is sent only for steps after its last one. Importing this module imports MLflow, which takes seconds.
+Repeating an update changes nothing: runs are found by their tags, existing params are left alone, and a metric is sent
+only for steps after its last one. Importing this module imports MLflow, which takes seconds.
 https://mlflow.org/docs/latest/api_reference/python_api/mlflow.client.html
 """
 
@@ -25,7 +25,7 @@ _TAG_CHARACTERS = 5000
 
 @dataclass(slots=True, kw_only=True)
 class _Known:
-    """An MLflow run that exists; `last_steps` is asked of MLflow for a key when first needed."""
+    """An existing MLflow run. `last_steps` maps metric keys to their last step, fetched when first needed."""
 
     run_id: str
     status: str
@@ -35,10 +35,10 @@ class _Known:
 
 
 class MlflowStore:
-    """The MLflow runs of one journal. Every method raises one of `failures.FAILURES` when MLflow cannot be written."""
+    """The MLflow runs of one journal. Every method raises one of `failures.FAILURES` if it cannot write to MLflow."""
 
     def __init__(self, uri: str, run_key: str) -> None:
-        """Connect, find or create the experiment, and find the runs that are there already."""
+        """Connect, find or create the experiment, and find the existing runs."""
         if is_database(uri):
             _check_database(uri)
         self._client = MlflowClient(uri)
@@ -51,7 +51,7 @@ class MlflowStore:
         return self._runs[None].run_id if None in self._runs else None
 
     def write(self, updates: Sequence[Update], run_folder: Path) -> None:
-        """Write updates in their order, one request for each run where possible; `run_folder` has the files."""
+        """Write updates in order, with one request per MLflow run if possible; files come from `run_folder`."""
         groups: dict[str | None, list[Update]] = {}
         for update in updates:
             groups.setdefault(update.head.trial, []).append(update)
@@ -59,7 +59,7 @@ class MlflowStore:
             self._write_run(group, run_folder)
 
     def publish(self, best: BestModel) -> str:
-        """Log the best model of the run and register it, where that is not done yet; its URI (errors as `write`)."""
+        """Log and register the best model of the run, unless that is done already; return its URI."""
         return publish(self._client, self.experiment_id, best)
 
     def _write_run(self, group: list[Update], run_folder: Path) -> None:
@@ -134,7 +134,7 @@ class MlflowStore:
                 self._client.create_experiment(EXPERIMENT, artifact_location=artefact_root(uri))
             )
         if VIEW_TAG not in experiment.tags:
-            # Without its kind, the page asks each visitor for it and opens on another tab.
+            # Without this tag the page asks each visitor for the kind of experiment and opens on another tab.
             self._client.set_experiment_tag(
                 experiment.experiment_id, "mlflow.experimentKind", "custom_model_development"
             )
@@ -145,10 +145,10 @@ class MlflowStore:
 
 
 def _check_database(uri: str) -> None:
-    """Open a database's file for writing, as MLflow is about to: where that fails, MLflow would try again for 100 s.
+    """Check that a database file can be written, because MLflow would retry for 100 s if it cannot.
 
     Raises:
-        OSError: it is not there and cannot be made, or cannot be written.
+        OSError: the file cannot be created or written.
     """
     file = Path(make_url(uri).database or "")
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a launch script knows of tracking: start it, tell it that the journal has grown, close it."""
+"""The interface of a tracker: start it, notify it that the journal has grown, close it."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,9 +6,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipped:
-    """What became of a journal's events: how many were sent, how many wait there, and why (None: all is well).
+    """The result of sending a journal: events sent, events still pending, and the problem (None: no problem).
 
-    `model_waits` says that the best model is still to be sent, though all events are.
+    `model_waits` means that all events were sent, but the best model was not.
     """
 
     events: int
@@ -18,31 +18,31 @@ class Shipped:
 
 
 class Tracker(Protocol):
-    """Sends the events of one run's journal somewhere, without ever holding up the run."""
+    """Sends the events of one run's journal somewhere and never delays the run."""
 
     def start(self) -> None:
-        """Begin, with whatever the journal already holds.
+        """Begin with the events that are already in the journal.
 
         Raises:
-            InputError: another process sends this run's events.
+            InputError: another process is sending this run's events.
         """
 
     def notify(self) -> None:
-        """Say that the journal has grown. Cheap, never blocks, may be called from any thread."""
+        """Tell the tracker that the journal has grown. Cheap; never blocks; may be called from any thread."""
 
     def close(self, drain_s: float = 20.0) -> Shipped:
-        """Send what is left for at most `drain_s` seconds, then stop; an error in the tracker itself is raised here."""
+        """Send the rest for at most `drain_s` seconds, then stop; an error of the tracker is returned as the problem."""
 
 
 class NullTracker:
     """A tracker that sends nothing."""
 
     def start(self) -> None:
-        """Nothing to start."""
+        """Do nothing."""
 
     def notify(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def close(self, drain_s: float = 20.0) -> Shipped:
-        """Nothing was sent and nothing waits."""
+        """Return that nothing was sent and nothing is pending."""
         return Shipped(events=0, pending=0, problem=None)

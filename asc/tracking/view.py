@@ -1,7 +1,7 @@
-"""The table of trials as MLflow's web page should show it first: chosen columns, best log loss on top.
+"""The initial view of the table of trials on MLflow's web page: selected columns, lowest log loss first.
 
-The page keeps such a view in a tag of the experiment, as its own "Share" does, and opens it by `?viewStateShareKey=`;
-the keys below are those of its source, mlflow/server/js/src/experiment-tracking (ExperimentPageUIState, SearchFacets).
+The view is stored in a tag of the experiment, as by the page's own "Share" button, and `?viewStateShareKey=` opens it.
+The keys below are from MLflow's source, mlflow/server/js/src/experiment-tracking (ExperimentPageUIState, SearchFacets).
 """
 
 import json
@@ -9,7 +9,7 @@ import json
 from asc.tracking.address import VIEW
 
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
-# Each with its width in pixels.
+# Column -> width in pixels.
 _COLUMNS = {
     "metrics.`log_loss`": 90,
     "metrics.`accuracy`": 90,
@@ -26,7 +26,7 @@ _COLUMNS = {
 
 
 def view_state(created_ms: int) -> str:
-    """The value of the tag: a named view, so that the page lists it among the saved ones."""
+    """The JSON value of the tag. The view has a name, so the page lists it among the saved views."""
     state = {
         "searchFilter": "",
         "orderByKey": "metrics.`log_loss`",

@@ -112,7 +112,7 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(storage: str) -> None
 
 def test_a_missing_bucket_or_one_that_denies_access_is_named(bucket: Bucket, object_store: Any) -> None:
     absent = Bucket(bucket="absent", endpoint=object_store.endpoint)
-    with pytest.raises(StorageError, match="s3://absent cannot be written .NO_SUCH_BUCKET.*make the bucket first"):
+    with pytest.raises(StorageError, match="s3://absent cannot be written .NO_SUCH_BUCKET.*create the bucket first"):
         absent.check()
     requests.post(f"{object_store.endpoint}/moto-api/reset-auth", data=b"0", timeout=PATIENCE_S)
     try:
@@ -160,7 +160,7 @@ def test_checking_a_new_run_does_not_create_it(tmp_path: Path, object_store: Any
     (tmp_path / "runs" / "first").mkdir(parents=True)
     check_new_run(tmp_path / "runs", "first")  # a folder without a journal never became a run
     (tmp_path / "runs" / "first" / "journal.jsonl").write_text("")
-    with pytest.raises(InputError, match=r"first exists: give another --name, or go on with it by --resume first"):
+    with pytest.raises(InputError, match=r"first exists: give another --name, or continue it with --resume first"):
         check_new_run(tmp_path / "runs", "first")
     with pytest.raises(InputError, match="plain folder name"):
         check_new_run(tmp_path, "a/b")

@@ -51,7 +51,7 @@ def test_the_error_for_an_unknown_run_lists_the_existing_ones(tmp_path: Path) ->
     for name in ("b", "a"):
         (runs.new_run_folder(tmp_path / "runs", name) / JOURNAL).touch()
     (tmp_path / "runs" / "no_run").mkdir()
-    with pytest.raises(InputError, match="has no run no_run: the runs there are a, b$"):
+    with pytest.raises(InputError, match="has no run no_run: its runs are a, b$"):
         runs.run_folder(tmp_path / "runs", "no_run")
 
 

@@ -304,9 +304,9 @@ def test_completed_trials_are_sorted_by_log_loss_then_by_number(path: Path) -> N
         ([], "the journal is empty"),
         ([RunEnded(outcome="finished", best=None)], "the journal is empty"),
         ([STARTED, STARTED], "the journal starts twice"),
-        ([STARTED, epoch("t7", 1)], "the journal never asked trial t7"),
-        ([STARTED, ended("t7", 1.0)], "the journal never asked trial t7"),
-        ([STARTED, RungReached(trial="t7", epoch=1, log_loss=1.0, stopped=False)], "never asked trial t7"),
+        ([STARTED, epoch("t7", 1)], "the journal never asked for trial t7"),
+        ([STARTED, ended("t7", 1.0)], "the journal never asked for trial t7"),
+        ([STARTED, RungReached(trial="t7", epoch=1, log_loss=1.0, stopped=False)], "never asked for trial t7"),
     ],
 )
 def test_an_inconsistent_journal_is_refused(events: list[Event], sentence: str) -> None:

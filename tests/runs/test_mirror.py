@@ -205,7 +205,7 @@ def test_on_another_machine_the_run_is_downloaded_from_the_bucket(
         journal.append(asked("t000"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match="has no run day: the runs there are night"):
+    with pytest.raises(InputError, match="has no run day: its runs are night"):
         run_folder(storage, "day")
     assert run_folder(storage, "night") == Path("runs/night")
     assert (Path("runs/night") / JOURNAL).read_bytes() == journal.path.read_bytes() == bucket.get(JOURNAL)
@@ -239,7 +239,7 @@ def test_a_run_name_in_the_bucket_cannot_be_used_again(journal: Journal, storage
     with mirrored(journal, print):
         pass
     journal.path.unlink()
-    with pytest.raises(InputError, match="night exists: give another --name, or go on with it by --resume night"):
+    with pytest.raises(InputError, match="night exists: give another --name, or continue it with --resume night"):
         new_run_folder(storage, "night")
     second = Journal(journal.path)
     second.append(RunStarted(name="night", kind="search", settings={}))
@@ -250,7 +250,7 @@ def test_a_run_name_in_the_bucket_cannot_be_used_again(journal: Journal, storage
 
 def test_a_missing_bucket_is_refused_before_anything_is_done(object_store: Any) -> None:
     storage = f"s3://nowhere/x?endpoint_override={object_store.endpoint}"
-    with pytest.raises(StorageError, match="make the bucket first"):
+    with pytest.raises(StorageError, match="create the bucket first"):
         check_storage(storage)
 
 

@@ -110,7 +110,7 @@ def test_what_is_said_names_places_and_a_store_that_is_there(planned: Plan) -> N
 def test_without_room_the_place_and_the_figures_are_named(tmp_path: Path) -> None:
     check_room(Need(audio_bytes=1, audio_there=False, running_bytes=1, kept_bytes=1), cache=tmp_path, storage=tmp_path)
     audio = Need(audio_bytes=10**18, audio_there=False, running_bytes=1, kept_bytes=1)
-    with pytest.raises(InputError, match=r"needs up to 1000000000.0 GB, but .* has .* free: free some space"):
+    with pytest.raises(InputError, match=r"needs up to 1000000000.0 GB, but .* has .* free: make room there"):
         check_room(audio, cache=tmp_path / "not" / "yet", storage=tmp_path)
     check_room(dataclasses.replace(audio, audio_there=True), cache=tmp_path, storage=tmp_path)
 

@@ -35,7 +35,7 @@ class ConductedSearcher(Searcher):
         self._conductor, self._order, self._headroom = conductor, order, headroom
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
-        """A trial's order. None while memory is short or a running trial may yet be lost; FINISHED if no trial is left."""
+        """A trial's order. None while memory is short or running trials may be lost; FINISHED if none is left."""
         if self._headroom.hopeless:
             self._conductor.halt(
                 "the memory of this machine has been short for a long time although no trial runs: end other programs"
