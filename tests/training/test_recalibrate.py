@@ -68,7 +68,7 @@ def test_one_that_is_calibrated_is_not_calibrated_again(open_, model: Path) -> N
     dataset = open_("valid", "calibration")
     done = recalibrate(network, info, dataset, Calibration(method="multinomial"), CPU)
     assert done.report.applied, "the fixture is meant to gain"
-    with pytest.raises(InputError, match="calibrated already"):
+    with pytest.raises(InputError, match="already calibrated"):
         recalibrate(done.network, done.info, dataset, Calibration(method="temperature"), CPU)
 
 
@@ -83,7 +83,7 @@ def test_the_single_temperature_stands_beside_whether_it_gains_or_not(open_, mod
 
 
 def test_the_given_model_is_not_overwritten(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the given model itself"):
+    with pytest.raises(InputError, match="the given model, which is never overwritten"):
         check_target(model.parent / "." / model.name, model)
     with pytest.raises(InputError, match="is a folder"):
         check_target(tmp_path, model)
