@@ -223,7 +223,9 @@ def test_a_checkpoint_that_lacks_something_is_refused_in_a_sentence(
     for held in (tensors, header):
         held.pop(lost, None)
     write_tensors(tmp_path / LAST, tensors, header)
-    with pytest.raises(InputError, match=r"last.safetensors cannot be restored, as its content is wrong \(.*another --name"):
+    with pytest.raises(
+        InputError, match=r"last.safetensors cannot be restored, as its content is wrong \(.*another --name"
+    ):
         run(tiny_experiment, tiny_dataset, tmp_path)
 
 
