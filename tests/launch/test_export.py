@@ -181,7 +181,7 @@ def test_networks_in_16_bits_go_to_onnx_only(half_model: Path, export: Run) -> N
     code, _, err = export(half_model, "--to", "onnx", "executorch")
     assert code == 2
     assert err == (
-        "error: --to executorch takes 8-bit networks only: this one is stored in 16 bits, which executorch would widen "
+        "error: --to executorch takes 8-bit networks only. This one is stored in 16 bits, which executorch would widen "
         "to 32 and so double the file; export it --to onnx\n"
     )
 
