@@ -1,6 +1,6 @@
-"""Where the launch scripts lie, and what to type to start one: in a checkout, or where asc was installed from a wheel.
+"""Finds the launch scripts, and says how to start one: in a checkout, or if asc was installed from a wheel.
 
-A wheel holds `launch/` and `search_spaces/` within the package, and the command `asc` that starts them (`asc.command`).
+A wheel has `launch/` and `search_spaces/` inside the package, and the command `asc` that starts them (`asc.command`).
 """
 
 from pathlib import Path
@@ -11,18 +11,18 @@ NAMES = ("search", "train", "evaluate", "calibrate", "predict", "export", "size"
 
 
 def script(name: str) -> Path:
-    """The file of the launch script of this name, one of `NAMES`."""
+    """Return the file of the launch script of this name, one of `NAMES`."""
     folder = _CHECKOUT if _in_checkout() else _PACKAGE / "launch"
     return folder / f"{name}.py"
 
 
 def command(name: str) -> str:
-    """What a user types to start it: `python launch/search.py`, or `asc search`."""
+    """Return what a user types to start the script of this name: `python launch/search.py`, or `asc search`."""
     return f"python launch/{name}.py" if _in_checkout() else f"asc {name}"
 
 
 def search_spaces() -> Path:
-    """The folder of the shipped search spaces."""
+    """Return the folder of the shipped search spaces."""
     return (_PACKAGE.parent if _in_checkout() else _PACKAGE) / "search_spaces"
 
 

@@ -1,4 +1,4 @@
-"""Calibrate a trained model: factors on its logits, fitted on held-out clips, fused into its last layer.
+"""Calibrate a trained model: fit factors on its logits to held-out clips, and fuse them into its last layer.
 
 python launch/calibrate.py runs/NAME/best/model.safetensors --method multinomial
 python launch/calibrate.py runs/NAME/best/model.safetensors --method temperature --output cooler.safetensors
@@ -17,10 +17,10 @@ from asc.console import cli, tables
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Make a calibrated model of the same size from a trained one; the report's systems 2 and 3 from system 1.
+    """Make a calibrated model of the same size from a trained one, such as the report's systems 2 and 3 from system 1.
 
-    The factors are fitted on the calibration split, whose clips the training never saw, and are applied only where
-    grouped cross-validation gains by more than its error. The clips of the validation split show what that does.
+    The factors are fitted on the calibration split, whose clips the training never saw. They are applied only if their
+    gain in grouped cross-validation is larger than its standard error. The effect is shown on the validation split.
     """
 
     model: Annotated[Path, tyro.conf.Positional]
@@ -28,30 +28,30 @@ class Options:
     method: Literal["temperature", "multinomial", "one_vs_rest"] = "multinomial"
     """One factor for all logits; or 10 x 10 factors by multinomial (system 2) or one-vs-rest regression (system 3)."""
     data: Annotated[str | None, cli.option("SPEC")] = None
-    """Where the data lie that the model was trained on, if they moved."""
+    """The data that the model was trained on, if they have moved."""
     device_irs: Annotated[str | None, cli.option("DIR")] = None
-    """Where the impulse responses lie that the model was trained with, if they moved."""
+    """The impulse responses that the model was trained with, if they have moved."""
     group_from: Annotated[str | None, cli.option("REGEX")] = None
-    """Finds the sources of other --data in file names; by default as in training, where those are of the same kind.
-    none: every file is a source of its own."""
+    """Finds the sources of other --data in file names; by default as in training, if those data are of the same kind.
+    none: every file is its own source."""
     calibrate_on_test: bool = False
-    """Fit on the test fold, as the starred rows of the report did: figures there are optimistic then."""
+    """Fit on the test fold, as for the starred rows of the report; figures on that fold are then optimistic."""
     output: Annotated[Path | None, cli.option("FILE")] = None
-    """The calibrated model; by default model-METHOD.safetensors beside the given one."""
+    """File for the calibrated model; by default model-METHOD.safetensors beside the given one."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
-    """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
+    """Folder for packed audio; by default $ASC_CACHE or ~/.cache/asc."""
     json: bool = False
     """Print one JSON object on standard output."""
 
     @property
     def target(self) -> Path:
-        """The file to write."""
+        """The file to write the calibrated model to."""
         optimistic = "-optimistic" if self.calibrate_on_test else ""
         return self.output or self.model.with_name(f"model-{self.method}{optimistic}.safetensors")
 
 
 def main(options: Options) -> int:
-    """Load, calibrate, store, and say what it gains where it was not fitted."""
+    """Load, calibrate and store the model, and print the gain on clips that were not fitted on."""
     import torch
 
     from asc.console.progress import packing

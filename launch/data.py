@@ -19,66 +19,66 @@ from asc.console import cli
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """Fetch a data set from Zenodo, part by part; what is there is not fetched again, a broken transfer goes on.
+    """Download a data set from Zenodo, part by part. Existing files are skipped, and a broken transfer is resumed.
 
-    Each archive is checked (size, md5, member names), unpacked into --to and then deleted. When files of the set are
-    missing later, or were deleted because they are damaged, the same command fetches only the parts that they are of.
-    The sets tau...-eval are the challenges' evaluation sets, without labels.
+    Each archive is checked (size, md5, member names), unpacked into --to and then deleted. If files are missing later,
+    or were deleted because they were damaged, the same command downloads only the archives that contain them. The sets
+    tau...-eval are the challenges' evaluation sets, without labels.
     """
 
     name: Annotated[
         Literal["tau2020", "tau2022", "tau2020-eval", "tau2021-eval", "tau2022-eval", "tau2023-eval"],
         tyro.conf.Positional,
     ]
-    """TAU Urban Acoustic Scenes Mobile of this year; 27 GB a development set, 9 to 13 GB an evaluation set."""
+    """TAU Urban Acoustic Scenes Mobile of this year; a development set is 27 GB, an evaluation set 9 to 13 GB."""
     to: Annotated[Path, cli.option("DIR")]
-    """Where the folder of the set is made. Archives that lie in DIR/archives already are used."""
+    """Folder in which to create the set's folder. Archives that are already in DIR/archives are used."""
     keep_archives: bool = False
-    """Keep the archives in DIR/archives after they were unpacked."""
+    """Keep the archives in DIR/archives after unpacking them."""
     dry_run: bool = False
-    """Only say what would be fetched, what it takes, and whether the disk has it."""
+    """Only print what would be downloaded, the disk space that it needs, and whether there is enough."""
     url: Annotated[str | None, cli.option("URL")] = None
-    """A mirror: the address before the archives' names. Sizes and md5 must be the published ones all the same."""
+    """A mirror: the address before the archives' names. Sizes and md5 must still be the published ones."""
     json: bool = False
     """Print one JSON object on standard output."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:
-    """Check a data set against its metadata: what is missing, extra, damaged or contradictory.
+    """Check a data set against its metadata for missing, extra, damaged or contradictory files.
 
-    Every file is decoded. Clips that are silent, nearly so, or whose channels cancel each other are noted.
+    Every file is decoded. Clips that are silent or nearly so, or whose channels cancel each other, are listed.
 
-    The exit code is 0 when the set is whole and 2 when it is not.
+    The exit code is 0 if the set is complete and 2 if it is not.
     """
 
     spec: Annotated[str, tyro.conf.Positional, cli.option("SPEC")]
     """tau2020:DIR or tau2022:DIR (DIR may be an evaluation set's folder), esc10:DIR, csv:FILE or folder:DIR."""
     group_from: Annotated[str | None, cli.option("REGEX")] = None
-    """As training will be given it: checked against the names."""
+    """As for training; it is checked against the file names."""
     json: bool = False
     """Print one JSON object on standard output, with every name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
-    """Decode a data set into the store that training reads, so that the first training need not."""
+    """Decode a data set into the store that training reads, which the first training would otherwise do."""
 
     spec: Annotated[str, tyro.conf.Positional, cli.option("SPEC")]
     """synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR or tau2022:DIR."""
     split: Literal["development", "all"] = "development"
-    """all: with the clips that only a final model trains on (in TAU those of neither fold); it is another store."""
+    """all: include the clips that only a final model trains on (in TAU, those in neither fold), in a separate store."""
     device_irs: Annotated[str | None, cli.option("DIR")] = None
-    """Impulse responses to hear the clips through, as in training; the store then depends on --fold."""
+    """Impulse responses to apply to the clips, as in training; the store then depends on --fold."""
     fold: int = 1
-    """The test fold, whose clips are heard through all devices."""
+    """The test fold, to whose clips all devices are applied."""
     group_from: Annotated[str | None, cli.option("REGEX")] = None
-    """As in training. It changes the store only with --device-irs: the splits decide which devices a clip is heard
-    through."""
+    """As in training. It affects the store only with --device-irs, because a clip's split decides which devices are
+    applied to it."""
     sample_rate_hz: Annotated[int, cli.option("HZ")] = FrontEnd().sample_rate_hz
-    """Rate of the stored audio: front_end.sample_rate_hz of the configs that will read it (44,100 unless changed)."""
+    """Sample rate of the stored audio: front_end.sample_rate_hz of the configs that read it (44,100 by default)."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
-    """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
+    """Folder for packed audio; by default $ASC_CACHE or ~/.cache/asc."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -91,7 +91,7 @@ Options = (
 
 
 def main(options: Download | Verify | Pack) -> int:
-    """Do one of the three."""
+    """Run the subcommand."""
     output = cli.Output(as_json=options.json)
     match options:
         case Download():
@@ -103,7 +103,7 @@ def main(options: Download | Verify | Pack) -> int:
 
 
 def download(options: Download, output: cli.Output) -> int:
-    """Say what it takes, then fetch and unpack."""
+    """Print what is needed, then download and unpack."""
     from asc.console.progress import transfers
     from asc.data.download import download as downloading
     from asc.data.download.packages import package_set
@@ -118,9 +118,9 @@ def download(options: Download, output: cli.Output) -> int:
             with transfers(output.progress) as progress:
                 downloading.download(plan, url=options.url, progress=progress)
         except KeyboardInterrupt:
-            output.say("interrupted; the same command goes on where this one stopped")
+            output.say("interrupted; run the same command again to continue")
             raise
-        output.result(f"{packages.name} lies in {plan.root}")
+        output.result(f"{packages.name} is in {plan.root}")
         output.result(f"next: python launch/data.py verify {packages.spec}:{plan.root}")
     else:
         output.result(f"next: python launch/data.py download {packages.name} --to {options.to}")
@@ -129,7 +129,7 @@ def download(options: Download, output: cli.Output) -> int:
 
 
 def verify(options: Verify, output: cli.Output) -> int:
-    """Look at every file and say what is amiss."""
+    """Check every file and print what is wrong."""
     from asc.console.progress import counting
     from asc.data.download import verify as verifying
 
@@ -140,12 +140,12 @@ def verify(options: Verify, output: cli.Output) -> int:
     output.json({**dataclasses.asdict(found), "whole": found.whole})
     if not found.whole:
         return cli.complain(verifying.advice(found))
-    output.result(f"{options.spec} is whole\nnext: python launch/data.py pack {spec_and_groups(options)}")
+    output.result(f"{options.spec} is complete\nnext: python launch/data.py pack {spec_and_groups(options)}")
     return cli.DONE
 
 
 def pack(options: Pack, output: cli.Output) -> int:
-    """Pack where it is not packed yet."""
+    """Pack the data set, unless it is packed already."""
     from asc.config.data_choice import DataChoice
     from asc.console.progress import packing
     from asc.data.dataset import default_cache
@@ -176,7 +176,7 @@ def pack(options: Pack, output: cli.Output) -> int:
 
 
 def spec_and_groups(options: Verify | Pack) -> str:
-    """The set as the next command line names it."""
+    """Return the data set's arguments for the next command line."""
     groups = f" --group-from {shlex.quote(options.group_from)}" if options.group_from else ""
     return f"{options.spec}{groups}"
 

@@ -1,4 +1,4 @@
-"""Evaluate a trained model on a split that it was not trained on; the only way to the test fold.
+"""Evaluate a trained model on a split that it was not trained on. Only this script reads the test fold.
 
 python launch/evaluate.py runs/NAME/best/model.safetensors
 python launch/evaluate.py runs/NAME/best/model.safetensors --data tau2020:DIR --split test
@@ -17,41 +17,42 @@ from asc.results import Examination
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Judge a stored network: log loss, accuracy and calibration error, with 95 % intervals over locations.
+    """Evaluate a stored network: log loss, accuracy and calibration error, with 95 % intervals over locations.
 
-    Both per class and per device, and for devices that were seen in training against unseen ones. A folder beside the
-    model takes evaluation.json, table.md (as the challenge prints it), confusion.png, reliability.png and
-    predictions.csv (a DCASE task 1a submission). Where clips have no labels it takes predictions.csv alone.
+    Log loss and accuracy are also given per class, per device, and for devices seen and unseen in training. A folder
+    beside the model gets evaluation.json, table.md (in the challenge's layout), confusion.png, reliability.png and
+    predictions.csv (a DCASE task 1a submission). For clips without labels it gets only predictions.csv.
     """
 
     model: Annotated[Path, tyro.conf.Positional]
     """A model file, such as runs/NAME/best/model.safetensors."""
     data: Annotated[str | None, cli.option("SPEC")] = None
-    """Data with the model's labels, named as in training; by default those that it was trained on, split as then."""
+    """Data with the model's labels, named as in training; by default those it was trained on, with the same splits."""
     split: Literal["valid", "calibration", "test"] = "valid"
-    """valid (which chose the best epoch), calibration, or test (read it once, at the end)."""
+    """valid (which chose the best epoch), calibration, or test (use it once, at the end)."""
     device_irs: Annotated[str | None, cli.option("DIR")] = None
-    """Impulse responses of the devices to hear the clips through; by default the training's, for other --data none."""
+    """Impulse responses of the devices to apply to the clips; by default those of the training, or none for other
+    --data."""
     group_from: Annotated[str | None, cli.option("REGEX")] = None
-    """Finds the sources of other --data in file names; by default as in training, where those are of the same kind.
-    none: every file is a source of its own."""
+    """Finds the sources of other --data in file names; by default as in training, if those data are of the same kind.
+    none: every file is its own source."""
     output: Annotated[Path | None, cli.option("DIR")] = None
-    """Where the files go; by default evaluation-SPLIT beside the model, with its name if that is not model.safetensors.
-    Those of an earlier evaluation are replaced."""
+    """Folder for the files; by default evaluation-SPLIT beside the model, plus its name if that is not
+    model.safetensors. Files of an earlier evaluation are replaced."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
-    """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
+    """Folder for packed audio; by default $ASC_CACHE or ~/.cache/asc."""
     json: bool = False
     """Print one JSON object on standard output."""
 
     @property
     def folder(self) -> Path:
-        """Where the files go."""
+        """The folder to write the files to."""
         other = "" if self.model.stem == "model" else f"-{self.model.stem}"
         return self.output or self.model.parent / f"evaluation-{self.split}{other}"
 
 
 def main(options: Options) -> int:
-    """Load the model, open the data with the model's own fold, evaluate, write the files, print."""
+    """Load the model, open the data with the model's own fold, evaluate, write the files and print the figures."""
     import torch
 
     from asc.console.output_folder import prepare
@@ -84,7 +85,7 @@ def main(options: Options) -> int:
     about = caveats.about(info, dataset.manifest, options.split, examination, model=options.model)
     try:
         files = folder.write(options.folder, predictions, examination, about)
-    finally:  # the figures took long to compute: a disk that is full does not keep them from being printed
+    finally:  # the figures took long to compute, so print them even if the disk is full
         _print(output, options, examination, about)
     output.result(f"written to {options.folder}{about.mark}: {', '.join(file.name for file in files)}")
     return cli.DONE

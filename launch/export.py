@@ -1,4 +1,4 @@
-"""Export a trained model to the formats of other runtimes, each checked against it on real clips.
+"""Export a trained model to the formats of other runtimes, and check each file against the model on real clips.
 
 python launch/export.py runs/NAME/best/model.safetensors
 python launch/export.py runs/NAME/best/model.safetensors --to executorch
@@ -19,43 +19,43 @@ from asc.run_files import MODEL_CARD
 class Options:
     """Write a stored network as ONNX, ExecuTorch, LiteRT or C source.
 
-    An export is written only if it passes its gate: on real clips its logits agree with those of the network itself.
-    The gate's figures, size and speed are printed and lie beside each file as NAME.json. ONNX needs nothing more, the
-    others each an extra in an environment of its own: pip install -e ".[executorch]" or pip install -e ".[litert]".
+    An export is written only if it passes its gate: on real clips its logits must agree with those of the network. The
+    gate's figures, the size and the speed are printed, and written beside each file as NAME.json. ONNX needs nothing
+    more. The others each need an extra, in its own environment: pip install -e ".[executorch]" or ".[litert]".
     """
 
     model: Annotated[Path, tyro.conf.Positional]
     """A model file, such as runs/NAME/best/model.safetensors."""
     to: tuple[Literal["onnx", "executorch", "litert", "c-array"], ...] = ("onnx",)
-    """onnx: model.onnx from log-mel and model-waveform.onnx with the front end inside, clips of any length. executorch:
-    model.pte for XNNPACK, clips up to --seconds. litert: model.tflite, clips of --seconds. c-array: that file as
-    model_data.c and .h for TFLite Micro."""
+    """onnx: model.onnx, which takes log-mel, and model-waveform.onnx, which has the front end inside; clips of any
+    length. executorch: model.pte for XNNPACK; clips of up to --seconds. litert: model.tflite; clips of exactly
+    --seconds. c-array: that file as model_data.c and .h for TFLite Micro."""
     compact: bool = False
-    """Write ONNX with functions of its own: some 5 KB less, but onnxruntime alone takes it."""
+    """Write ONNX with functions, which saves some 5 KB, but only onnxruntime can run it."""
     data: Annotated[str | None, cli.option("SPEC")] = None
-    """Data to check on, with any labels; by default those that the model was trained on. The test fold stays closed."""
+    """Data to check on, with any labels; by default those that the model was trained on. The test fold is not read."""
     group_from: Annotated[str | None, cli.option("REGEX")] = None
-    """Finds the sources of other --data in file names; by default as in training, where those are of the same kind.
-    none: every file is a source of its own."""
+    """Finds the sources of other --data in file names; by default as in training, if those data are of the same kind.
+    none: every file is its own source."""
     clips: int = 200
-    """How many clips to check on; all there are if there are fewer."""
+    """Number of clips to check on; if there are fewer, all."""
     seconds: float = 10.0
-    """Length of the clip that is timed, that LiteRT takes, and of the longest that ExecuTorch takes."""
+    """Length of the timed clip, of the clips that LiteRT takes, and of the longest clip that ExecuTorch takes."""
     output: Annotated[Path | None, cli.option("DIR")] = None
-    """Where the files go; by default export/ beside the model. Those of an earlier export are replaced."""
+    """Folder for the files; by default export/ beside the model. Files of an earlier export are replaced."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
-    """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
+    """Folder for packed audio; by default $ASC_CACHE or ~/.cache/asc."""
     json: bool = False
     """Print one JSON object on standard output."""
 
     @property
     def folder(self) -> Path:
-        """Where the files go."""
+        """The folder to write the files to."""
         return self.output or self.model.parent / "export"
 
 
 def main(options: Options) -> int:
-    """Load the model, open clips, build and check the exports, write them, print."""
+    """Load the model, open the clips, build, check and write the exports, and print their figures."""
     from asc.console.output_folder import prepare
     from asc.console.progress import counting, packing
     from asc.console.sheet import as_table
@@ -89,7 +89,7 @@ def main(options: Options) -> int:
     found = [each for _, every in passed for each in every]
     output.result(as_table(record.sheet(found)))
     output.result(record.legend(found))
-    output.result(f"written to {options.folder}: {', '.join(each.file for each in found)}, and NAME.json beside each")
+    output.result(f"written to {options.folder}: {', '.join(each.file for each in found)}, each with its NAME.json")
     output.result(f"next: {record.next_step(found, options.folder)}")
     output.json({"output": str(options.folder), "exports": [record.tree(each) for each in found]})
     return cli.DONE

@@ -1,4 +1,4 @@
-"""Label sound files, or a stream, with a trained model.
+"""Label audio files, or a stream, with a trained model.
 
 python launch/predict.py runs/NAME/best/model.safetensors a.wav b.flac DIR
 python launch/predict.py runs/NAME/best/model.safetensors DIR --csv > labels.csv
@@ -19,41 +19,41 @@ from asc.console.prediction_text import Printer, Style, require_one_style, requi
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Print the label of each sound file and its probability, or with --follow those of a stream, every second.
+    """Print the label of each audio file with its probability, or with --follow those of a stream, every second.
 
-    Files may have any rate, number of channels and length, and any usual format (wav, flac, ogg, mp3, m4a, webm, wma
-    and more, see docs/formats.md). What is longer than 30 s is cut into windows of about 10 s, whose probabilities are
-    averaged. Files that cannot be read are named at the end, each with its reason, and the exit code is 2 then; the
-    others are done.
+    Files may have any sample rate, number of channels and length, and any common format (wav, flac, ogg, mp3, m4a,
+    webm, wma and more, see docs/formats.md). Files longer than 30 s are cut into windows of about 10 s, whose
+    probabilities are averaged. Files that cannot be read are skipped and listed at the end, each with its reason; the
+    exit code is then 2.
 
-    A stream on standard input may be WAV, MP3, AAC, FLAC, Ogg or whatever else can be decoded as it comes: its first
-    bytes decide. Anything else is raw PCM, as --rate, --channels and --format say. Every second a line says what the
-    last 10 s of it are, until it ends.
+    A stream on standard input may be WAV, MP3, AAC, FLAC, Ogg or anything else that can be decoded as it arrives; its
+    first bytes decide. Anything else is read as raw PCM, as --rate, --channels and --format say. Until the stream ends,
+    a line is printed every second with the label of its last 10 s.
     """
 
     model: Annotated[Path, tyro.conf.Positional]
     """A model file, such as runs/NAME/best/model.safetensors."""
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional, cli.option("[PATH ...]")] = ()
-    """Sound files, and folders with sound files at any depth."""
+    """Audio files, and folders that are searched for audio files at any depth."""
     top: int = 1
-    """How many labels a line names, the most probable first. CSV and JSON always have all."""
+    """Number of labels in a line, the most probable first. CSV and JSON always have all."""
     csv: bool = False
     """Print CSV on standard output: file (or time_s), label, probability, and the probability of every label."""
     json: bool = False
-    """Print one JSON object on standard output, whose "complete" is false where Ctrl-C came before the last file; with
-    --follow one for each line."""
+    """Print one JSON object on standard output, whose "complete" is false if Ctrl-C came before the last file. With
+    --follow, print one object per line."""
     follow: bool = False
     """Follow the stream on standard input."""
     rate: int = 44100
-    """Samples per second of raw PCM."""
+    """Sample rate of raw PCM, in Hz."""
     channels: int = 1
-    """Channels of raw PCM; they are averaged."""
+    """Number of channels of raw PCM; they are averaged."""
     format: Literal["s16le", "s24le", "s32le", "f32le", "u8"] = "s16le"
-    """Samples of raw PCM, named as ffmpeg does: signed integers (s), floats (f), little-endian."""
+    """Sample format of raw PCM, named as in ffmpeg: signed (s) or unsigned (u) integers, floats (f), little-endian."""
     window: float = 10.0
-    """Seconds of the stream that a line is about, up to an hour. The cost of a second does not depend on it."""
+    """Seconds of the stream that a line covers, up to an hour. It does not affect the computation per second."""
     every: float = 1.0
-    """Seconds of the stream from one line to the next, 0.1 to 60; --window is a multiple of it."""
+    """Seconds of the stream between lines, 0.1 to 60; --window must be a multiple of it."""
 
     @property
     def style(self) -> Style:
@@ -62,7 +62,7 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Load the model and say what it hears, in files or in the stream."""
+    """Load the model and label the files or the stream."""
     import asc
     from asc.inference.files import predict_files
     from asc.inference.follow import follow

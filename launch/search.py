@@ -13,8 +13,8 @@ from asc.search.options import Options
 
 
 def main(options: Options) -> int:
-    """Check everything, pack the audio, search, and say what came out."""
-    options.check_run()  # before the seconds that the imports below take
+    """Check everything, pack the audio, search, and print the result."""
+    options.check_run()  # first, because the imports below take seconds
     from asc.console.progress import packing
     from asc.data.dataset import default_cache
     from asc.runs.bucket import runs_folder
@@ -50,7 +50,7 @@ def main(options: Options) -> int:
     from asc.tracking.session import browse, tracked
 
     with ExitStack() as ray, ExitStack() as run, ExitStack() as shown:
-        ray.enter_context(cluster.joined(settings, output.say))  # first: where it fails, no run is left behind
+        ray.enter_context(cluster.joined(settings, output.say))  # first: if it fails, no run is left behind
         journal = opening.begun(opened, options, plan)
         lead = conductor.Conductor(
             journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget
@@ -64,13 +64,13 @@ def main(options: Options) -> int:
         on_stuck = partial(finish.cut_off, lead, shown, run)
         ending = study.run(lead, settings, data, cache, say=output.say, on_stuck=on_stuck)
         shown.close()
-        ray.close()  # the workers are gone before what they leave is swept away
+        ray.close()  # Ray's processes must have ended before their leftovers are removed
         summary = finish.finish(lead, plan.space, ending, plan.budget.rule)
         output.result(leaderboard.table(summary.rows))
         if summary.best is not None:
             output.result(tables.size_table(summary.best_cost()))
         output.result(summary.gained())
-    output.result(f"everything lies in {summary.folder}: {', '.join(summary.files())}")
+    output.result(f"results in {summary.folder}: {', '.join(summary.files())}")
     for purpose, command in finish.commands(summary, settings, browse(summary.folder, settings.mlflow_uri)):
         output.result(f"{purpose}:\n    " + command.replace("\n", "\n    "))
     output.json(finish.summary_json(summary, settings))

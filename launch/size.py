@@ -1,4 +1,4 @@
-"""What a network stores, what it costs to run, and under which accounting rules it fits: from its config alone.
+"""Print what a network stores, what it costs to run, and under which size rules it fits, from its config alone.
 
 python launch/size.py --recipe qat_8b
 python launch/size.py --recipe qat_8b --stored-as report --json
@@ -28,15 +28,15 @@ class Options:
     budget_kb: float = 128
     """The limit, in each rule's own KB."""
     seconds: float = 10.0
-    """Length of the audio that the peak activation memory is given for."""
+    """Length of the audio for which the peak activation memory is given."""
     memory: bool = False
-    """Print what a device needs too: flash, MACs, live tensors at each operation, the peak, a static arena."""
+    """Also print what a device needs: flash, MACs, live tensors at each operation, their peak, and a static arena."""
     json: bool = False
     """Print one JSON object on standard output."""
 
 
 def main(options: Options) -> int:
-    """Size the network and print it."""
+    """Compute the network's size and print it."""
     output = cli.Output(as_json=options.json)
     experiment = options.network.experiment()
     size = cost(

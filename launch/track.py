@@ -1,4 +1,4 @@
-"""Send to MLflow, and to the bucket of a run that lies in one, what they do not have of it, such as after an outage.
+"""Send what is missing of a run to MLflow, and to its bucket if it has one, such as after an outage.
 
 python launch/track.py NAME --mlflow-uri URI
 """
@@ -18,24 +18,24 @@ from asc.tracking.mlflow import send_journal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Send to MLflow what it does not have of a run's journal; what it has is not sent again.
+    """Send to MLflow the events of a run's journal that it does not have yet.
 
-    Of a run that lies in a bucket, what that lacks of the working copy is sent there first.
+    For a run in a bucket, the files of the working copy that the bucket lacks are sent there first.
     """
 
     name: Annotated[str, tyro.conf.Positional]
     """Name of the run."""
     storage: Annotated[str, cli.option("DIR|s3://BUCKET/PREFIX")] = "runs"
-    """Where the runs lie."""
+    """Folder or bucket of the runs."""
     mlflow_uri: Annotated[str | None, cli.option("URI")] = None
     """An MLflow server or database, or none; by default a database beside the run's folder."""
 
 
 def main(options: Options) -> int:
-    """Send, and say how many events went where.
+    """Send what is missing, and print how many events were sent where.
 
     Raises:
-        InputError: there is no such run, or MLflow does not take its events, or the bucket its files.
+        InputError: there is no such run, MLflow does not accept its events, or the bucket does not accept its files.
     """
     output, runs = cli.Output(as_json=False), runs_folder(options.storage)
     uri, folder = options.mlflow_uri or default_uri(runs), runs / options.name
@@ -55,7 +55,7 @@ def main(options: Options) -> int:
     cursor = load_cursor(folder, uri)
     page = ui_url(uri, cursor.experiment_id or "0")
     output.result(f"{shipped.events} events of {options.name} sent to {uri}")
-    output.result(f"look at them with: {ui_command(uri)}\nthe trials, best first: {page}")
+    output.result(f"view them with: {ui_command(uri)}\nthe trials, best first: {page}")
     if cursor.model_uri is not None:
         output.result(f"serve the best model with: {serve_command(uri, cursor.model_uri)}")
     return cli.DONE

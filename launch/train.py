@@ -1,4 +1,4 @@
-"""Train one network: a recipe or a config file, on one data set, with checkpoints, tracked like a search.
+"""Train one network from a recipe or a config file on one data set, with checkpoints, tracked like a search.
 
 python launch/train.py --recipe qat_8b --data esc10:DIR --epochs-per-cycle 10
 python launch/train.py --recipe 16b_prune --data tau2020:DIR
@@ -55,7 +55,7 @@ def main(options: Options) -> int:
         try:
             end = training_run.run(journal, experiment, dataset, device=device, on_epoch=lines)
         except KeyboardInterrupt:
-            output.say(f"interrupted; go on with: {training_run.resume_command(folder)}")
+            output.say(f"interrupted; resume with: {training_run.resume_command(folder)}")
             raise
     if not isinstance(end, Completed):
         output.say(f"{folder.name} diverged in epoch {end.epoch}: try a smaller schedule.learning_rate_max")
@@ -65,7 +65,7 @@ def main(options: Options) -> int:
     model = folder / BEST_FOLDER / MODEL_FILE
     output.result(f"stored network: {model} ({end.stored.file_bytes:,} bytes, epoch {end.best_epoch})")
     output.result(training_run.next_step(model, choice))
-    output.result(f"look at it with: {browse(folder, options.mlflow_uri)}")
+    output.result(f"view it with: {browse(folder, options.mlflow_uri)}")
     marks = {"optimistic": end.optimistic, "held_out": held_out}
     output.json({"name": folder.name, "model": str(model), **marks, **dataclasses.asdict(end)})
     return cli.DONE

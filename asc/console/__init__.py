@@ -1,1 +1,1 @@
-"""What people type and see: options, tables, progress, warnings."""
+"""The user interface of the launch scripts: options, tables, progress and warnings."""

@@ -1,6 +1,7 @@
-"""Typed command lines for launch/: options are frozen dataclasses, wrong input is one sentence and exit code 2.
+"""Typed command lines for launch/: options are frozen dataclasses; wrong input ends in one sentence and exit code 2.
 
-Results go to standard output, all else to standard error; with --json standard output is exactly one JSON object.
+Results go to standard output, everything else to standard error. With --json, standard output is exactly one JSON
+object.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def option(metavar: str) -> Any:
-    """An option whose help shows this word for its value, and no default but what the text says."""
+    """Declare an option whose help shows this word for its value, and no default except in the text."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
 
 
@@ -35,9 +36,9 @@ def launch(main: Callable[[Options], int], options: Any, *, description: str | N
 
     `description` opens the help of a script with subcommands, whose `options` are a union and so have no docstring.
 
-    Wrong input (`InputError`), and what a machine does (`machine_fault`: a full disk, no memory), end in one sentence
-    on standard error and exit code 2. SIGTERM, which schedulers of clusters send before they kill, is taken as Ctrl-C:
-    what is under way is ended in order.
+    Wrong input (`InputError`) and faults of the machine (`machine_fault`, such as a full disk or no memory) end in one
+    sentence on standard error and exit code 2. SIGTERM, which cluster schedulers send before they kill a job, is
+    treated as Ctrl-C, so that work in progress ends cleanly.
     """
     signal.signal(signal.SIGTERM, as_interrupt)
     logging.getLogger("asc").addHandler(_Warnings(logging.WARNING))
@@ -62,57 +63,57 @@ def _parsed(options: type[Options], description: str | None) -> Options:
     with standard_output():
         try:
             return tyro.cli(options, description=description, config=(tyro.conf.FlagCreatePairsOff,))
-        except SystemExit:  # help was printed, or what is wrong with the command line
+        except SystemExit:  # tyro printed the help, or an error in the command line
             sys.stdout.flush()
             raise
 
 
 def _open_closed_outputs() -> None:
-    """What is printed goes nowhere where an output was closed before this program began, as by `>&-`."""
+    """Discard what is printed to an output that was closed before this program began, as by `>&-`."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))
 
 
 def as_interrupt(number: int, frame: FrameType | None) -> None:
-    """A signal's handler: whatever Ctrl-C would do now."""
+    """Handle a signal as if the user had pressed Ctrl-C."""
     signal.raise_signal(signal.SIGINT)
 
 
 def complain(sentence: str) -> int:
-    """Print one sentence to standard error, on one line; the exit code for wrong input."""
+    """Print an error on one line of standard error, and return the exit code for wrong input."""
     print("error:", shown(" ".join(sentence.split())), file=cast(IO[str], _StandardError()))
     return WRONG_INPUT
 
 
 def warn(sentence: str) -> None:
-    """Print one line to standard error about something that the user may want to mend."""
+    """Print a warning on one line of standard error, about something that the user may want to fix."""
     print("warning:", shown(" ".join(sentence.split())), file=cast(IO[str], _StandardError()))
 
 
 class _Warnings(logging.Handler):
-    """What modules of asc log is something that the user may want to mend."""
+    """Prints the warnings that modules of asc log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the record's message (`warn`)."""
+        """Print the record's message with `warn`."""
         warn(record.getMessage())
 
 
 def shown(name: object) -> str:
-    r"""A file's name, or a text with names in it, as UTF-8.
+    r"""Return a file's name, or a text that contains names, as printable UTF-8.
 
-    Bytes that are not UTF-8 are written as escapes, and so are control characters, which a terminal would obey: `\x1b`.
-    Tabs and ends of lines stay.
+    Bytes that are not UTF-8, and control characters, which a terminal would obey, become escapes such as `\x1b`. Tabs
+    and line ends stay.
     """
     text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def standard_input() -> BinaryIO:
-    """The bytes of standard input.
+    """Return standard input as a binary stream.
 
     Raises:
-        InputError: it was closed before this program began.
+        InputError: standard input was closed before this program began.
     """
     if sys.stdin is None:
         raise InputError("standard input is closed: send a stream, as in arecord ... | predict.py ... --follow")
@@ -120,9 +121,9 @@ def standard_input() -> BinaryIO:
 
 
 class _StandardError:
-    """Standard error as a file that is written while it can be: no work is given up for what is said on the way.
+    """Standard error as a file whose failures are ignored, so that a lost message never ends the work.
 
-    A pipe whose reader has gone, a full disk or a terminal that was closed takes nothing more; the work goes on.
+    If its reader has gone, the disk is full or the terminal was closed, everything more is dropped.
     """
 
     def write(self, text: str) -> int:
@@ -147,29 +148,29 @@ class _StandardError:
         return self._stream().isatty()
 
     def fileno(self) -> int:
-        """Its descriptor."""
+        """Return the file descriptor."""
         return self._stream().fileno()
 
     def _stream(self) -> IO[str]:
-        """What is standard error now; while a live view has it, rich's stand-in gives what it stands in for."""
+        """Return the current standard error; while a rich live view replaces it, the original stream."""
         stream: IO[str] = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
         return stream
 
 
 class _Results(Console):
-    """A console whose reader may go away: rich's own would end the process with exit code 1 and no word."""
+    """A console that raises on a broken pipe; rich's own would silently end the process with exit code 1."""
 
     def on_broken_pipe(self) -> None:
-        """Let the error that rich is about to swallow go on."""
+        """Raise the error again that rich is about to swallow."""
         raise
 
 
 @contextlib.contextmanager
 def standard_output() -> Iterator[None]:
-    """Whatever is printed within it is on its way when it ends.
+    """Flush standard output at the end of the block.
 
     Raises:
-        InputError: nothing more can be written to standard output: who read it has gone, or a disk is full.
+        InputError: standard output cannot be written: its reader has gone, or a disk is full.
     """
     try:
         yield
@@ -181,31 +182,31 @@ def standard_output() -> Iterator[None]:
 
 
 def _discard(stream: IO[str]) -> None:
-    """Let what a stream still holds, and whatever it gets, go nowhere: Python would fail on it again when it exits."""
-    with contextlib.suppress(OSError, ValueError):  # a stand-in of a test has no descriptor
+    """Discard what a stream still holds and whatever it gets; otherwise Python would fail again when it exits."""
+    with contextlib.suppress(OSError, ValueError):  # a test's replacement has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Output:
-    """Where a script prints: `say` for people on the way, `result` for what was asked, `json` for programs."""
+    """Prints a script's output: `say` for progress, `result` for results, `json` for programs."""
 
     def __init__(self, *, as_json: bool) -> None:
-        """With `as_json`, results for people go to standard error as well."""
+        """With `as_json`, results for people go to standard error instead."""
         self._as_json = as_json
         self.progress = Console(file=cast(IO[str], _StandardError()), highlight=False, soft_wrap=True)
         self.results = self.progress if as_json else _Results(highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """A line on standard error."""
+        """Print a line on standard error."""
         self.progress.print(shown(text), markup=False)
 
     def notes(self, notes: Iterable[str]) -> None:
-        """What the person should know, a line each on standard error."""
+        """Print each note as a line on standard error."""
         for note in notes:
             self.say(f"note: {note}")
 
     def result(self, renderable: Any) -> None:
-        """A table or text on standard output (on standard error with --json; errors as `standard_output`)."""
+        """Print a table or text on standard output, or on standard error with --json (errors as `standard_output`)."""
         with contextlib.nullcontext() if self._as_json else standard_output():
             if isinstance(renderable, str):
                 self.results.print(shown(renderable), markup=False)
@@ -213,11 +214,11 @@ class Output:
                 self.results.print(renderable)
 
     def line(self, text: str) -> None:
-        """A line of data on standard output, as it is (errors as `standard_output`)."""
+        """Print a line of data on standard output, unchanged (errors as `standard_output`)."""
         with standard_output():
             print(text)
 
     def json(self, tree: dict[str, Any]) -> None:
-        """The one JSON object on standard output; nothing without --json (errors as `standard_output`)."""
+        """Print the JSON object on standard output, or nothing without --json (errors as `standard_output`)."""
         if self._as_json:
             self.line(json.dumps(tree, allow_nan=False))

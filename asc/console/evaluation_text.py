@@ -1,4 +1,4 @@
-"""An evaluation as tables, as Markdown in the layout of the challenge's results, and as one JSON object.
+"""Formats an evaluation as tables, as Markdown in the layout of the challenge's results, and as one JSON object.
 
 https://dcase.community/challenge2021/task-acoustic-scene-classification: class, log loss, accuracy, and an average row.
 """
@@ -15,9 +15,9 @@ from asc.results import CalibrationReport, Evaluation, Examination, GroupFigures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What an evaluation is of, and all that must be said beside its figures.
+    """What was evaluated, and the caveats that must accompany the figures.
 
-    `optimistic` means that the network was calibrated on test clips. `published` are figures on the same test split.
+    `optimistic` means that the network was calibrated on test clips. `published` has figures on the same test split.
     """
 
     model: str
@@ -31,19 +31,19 @@ class About:
 
     @property
     def mark(self) -> str:
-        """What every title ends with: nothing, or the word that warns."""
+        """The ending of every title: nothing, or a warning that the figures are optimistic."""
         return ", optimistic" if self.optimistic else ""
 
 
 def sheets(evaluation: Evaluation, about: About | None = None, *, mark: str = "") -> tuple[Sheet, ...]:
-    """Figures in all, per class, per device, seen against unseen devices, and published ones beside ours.
+    """Return the overall figures, those per class, per device and for seen and unseen devices, and published ones.
 
-    What the evaluation does not have is left out. Titles end with `mark`, or with that of `about`.
+    Sheets for which the evaluation has no figures are left out. Titles end with the mark of `about`, else with `mark`.
     """
     published = about.published if about else None
     mark = about.mark if about else mark
     found = [_total(evaluation)]
-    if evaluation.per_class:  # a model file whose header had no room for them has neither
+    if evaluation.per_class:  # missing, as per device, in a model file whose header had no room for them
         found.append(_classes(evaluation, published))
     if evaluation.per_device:
         found.append(_devices(evaluation, published))
@@ -55,7 +55,7 @@ def sheets(evaluation: Evaluation, about: About | None = None, *, mark: str = ""
 
 
 def markdown(examination: Examination, about: About) -> str:
-    """The whole evaluation as one Markdown page."""
+    """Return the whole evaluation as one Markdown page."""
     lines = [f"# {about.split} split of {about.data}{about.mark}", "", f"Model: `{about.model}`", ""]
     lines += [f"{note[0].upper()}{note[1:]}.\n" for note in about.notes]
     lines += [as_markdown(sheet) for sheet in sheets(examination.evaluation, about)]
@@ -69,7 +69,7 @@ def markdown(examination: Examination, about: About) -> str:
 
 
 def tree(examination: Examination, about: About) -> dict[str, Any]:
-    """The whole evaluation as one JSON object."""
+    """Return the whole evaluation as one JSON object."""
     return {
         **about_tree(about),
         **dataclasses.asdict(examination.evaluation),
@@ -80,7 +80,7 @@ def tree(examination: Examination, about: About) -> dict[str, Any]:
 
 
 def about_tree(about: About) -> dict[str, Any]:
-    """What a JSON object says where clips have no labels, so that there are no figures."""
+    """Return the part of the JSON object that does not depend on figures, for clips without labels."""
     calibration = None if about.calibration is None else dataclasses.asdict(about.calibration)
     return {
         "model": about.model,
@@ -150,7 +150,7 @@ def _beside_losses(
     footer: tuple[tuple[str, ...], ...],
     baseline: Mapping[str, float],
 ) -> Sheet:
-    """A sheet with the baseline's log losses, where there are any, in a last column."""
+    """Return a sheet with the baseline's log losses, if any, in a last column."""
     if not baseline:
         return Sheet(title=title, columns=columns, rows=rows, footer=footer)
     named = {name: f"{loss:.3f}" for name, loss in baseline.items()}
@@ -180,7 +180,7 @@ def _systems(evaluation: Evaluation, published: Published, *, optimistic: bool) 
 def _groups(
     kind: str, figures: Iterable[GroupFigures]
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[str, ...]]:
-    """Columns, rows, and the row of their average."""
+    """Return the columns, the rows, and the row of averages."""
     rows = list(figures)
     average = GroupFigures(
         name="average",

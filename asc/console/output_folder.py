@@ -1,4 +1,4 @@
-"""The folder that a script writes its files to, checked before anything is computed."""
+"""Prepares the folder that a script writes its files to, before anything is computed."""
 
 import tempfile
 from pathlib import Path
@@ -7,10 +7,10 @@ from asc.errors import InputError, disk_is_full
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder and check that it can be written, before anything is computed.
+    """Create the folder and check that it is writable.
 
     Raises:
-        InputError: it cannot.
+        InputError: the folder cannot be created or written.
         OSError: the disk is full.
     """
     try:
@@ -21,5 +21,5 @@ def prepare(folder: Path) -> None:
         if disk_is_full(error):
             raise
         raise InputError(
-            f"{folder} cannot be written ({error.strerror}): give a folder of yours as --output"
+            f"{folder} cannot be written ({error.strerror}): give a folder that you can write to as --output"
         ) from error

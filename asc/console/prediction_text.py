@@ -1,4 +1,4 @@
-"""Predictions as they are printed: lines for people, rows of CSV, objects of JSON; no torch."""
+"""Prints predictions as lines for people, rows of CSV or JSON objects; imports no torch."""
 
 import csv
 import io
@@ -18,13 +18,13 @@ Style = Literal["lines", "csv", "json"]
 
 
 class Printer:
-    """Prints predictions of files or of moments in a stream, each as soon as it is there.
+    """Prints predictions for files or for windows of a stream, each as soon as it is made.
 
-    JSON of files is one object, so it is printed by `finish`; that of a stream is one object a line.
+    JSON for files is one object, so `finish` prints it; JSON for a stream is one object per line.
     """
 
     def __init__(self, output: Output, style: Style, *, key: Literal["file", "time_s"], top: int = 1) -> None:
-        """`key` says what is predicted; `top` is how many labels a line names."""
+        """`key` says whether predictions are for files or times; `top` is the number of labels in a line."""
         self.output = output
         self.style = style
         self._key, self._top = key, top
@@ -33,7 +33,7 @@ class Printer:
         self._noted: str | None = None
 
     def __call__(self, what: Path | float, prediction: Prediction) -> None:
-        """Print what is said of one file, or of the window that ends at a time."""
+        """Print the prediction for a file, or for the window that ends at a time in seconds."""
         name = shown(what) if isinstance(what, Path) else round(what, 6)
         match self.style:
             case "lines":
@@ -52,7 +52,7 @@ class Printer:
         self._note(f"{name}" if self._key == "file" else f"{name:.10g} s", prediction.note)
 
     def _note(self, name: str, note: str | None) -> None:
-        """Say the note of a file; that of a stream where it begins, or is another than before."""
+        """Print the note of a file; print that of a stream only when it changes."""
         news = self._key == "file" or note != self._noted
         if note is not None and news and self.style != "json":
             self.output.say(f"note: {name}: {note}")
@@ -62,26 +62,26 @@ class Printer:
         return file_names(what) if isinstance(what, Path) else {self._key: round(what, 6)}
 
     def finish(self, **more: Any) -> None:
-        """Print the one object of JSON that has all files, and `more`; in another style nothing."""
+        """Print one JSON object with all files and `more`; do nothing in other styles."""
         if self.style == "json":
             self.output.json({"predictions": self._trees, **more})
 
 
 def most_probable(prediction: Prediction, top: int) -> str:
-    """The most probable labels and their probabilities, in columns."""
+    """Format the `top` most probable labels and their probabilities in columns."""
     width = max(len(label) for label in prediction.labels)
     return "  ".join(f"{label:<{width}} {probability:>6.1%}" for label, probability in prediction.top(top))
 
 
 def csv_line(cells: Iterable[object]) -> str:
-    """One row of CSV, quoted where it must be, without its line end."""
+    """Format a row of CSV, quoted where needed, without a line end."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(cells)  # cells with either of these two are quoted
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # so that cells with \r or \n are quoted
     return text.getvalue().removesuffix("\r\n")
 
 
 def tree(prediction: Prediction) -> dict[str, Any]:
-    """For JSON; `probabilities` begins with the most probable label; `note` is there where there is one."""
+    """Return a prediction as a JSON object: `probabilities` starts with the most probable label, `note` is optional."""
     note = {} if prediction.note is None else {"note": prediction.note}
     return {
         "label": prediction.label,
@@ -92,7 +92,7 @@ def tree(prediction: Prediction) -> dict[str, Any]:
 
 
 def file_names(path: Path) -> dict[str, str]:
-    """A file's name for JSON: as text and, where it is not UTF-8, its bytes in hexadecimal too."""
+    """Return a file's name for JSON: as text and, if it is not UTF-8, also its bytes in hexadecimal."""
     data = os.fsencode(path)
     try:
         return {"file": data.decode("utf-8")}
@@ -101,22 +101,22 @@ def file_names(path: Path) -> dict[str, str]:
 
 
 def require_one_task(paths: Sequence[Path], *, follow: bool) -> None:
-    """Check that there are either files or a stream.
+    """Check that either files or a stream are given.
 
     Raises:
-        InputError: both, or neither.
+        InputError: both are given, or neither.
     """
     if follow and paths:
         raise InputError("--follow reads standard input: give either --follow or files")
     if not follow and not paths:
-        raise InputError("there is nothing to predict: give sound files or folders, or --follow for a stream")
+        raise InputError("there is nothing to predict: give audio files or folders, or --follow for a stream")
 
 
 def require_one_style(*, csv: bool, json: bool, top: int) -> None:
-    """Check the options that say how predictions are printed.
+    """Check the options for how predictions are printed.
 
     Raises:
-        InputError: CSV and JSON at a time, or no label to print.
+        InputError: both CSV and JSON are asked for, or fewer than one label.
     """
     if csv and json:
         raise InputError("standard output is either CSV or JSON: give --csv or --json")

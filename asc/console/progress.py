@@ -1,4 +1,4 @@
-"""Progress for people: a bar while files are worked on, a line for each epoch; plain lines without a terminal."""
+"""Shows progress: a bar while files are processed, and a line per epoch; without a terminal, plain lines only."""
 
 import contextlib
 import time
@@ -25,14 +25,14 @@ from asc.results import EpochMetrics
 
 @contextlib.contextmanager
 def packing(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """`counting` while audio is packed."""
+    """Yield the progress callback of `counting` for packing audio."""
     with counting(console, "packing audio") as progress:
         yield progress
 
 
 @contextlib.contextmanager
 def counting(console: Console, doing: str, things: str = "clips") -> Iterator[Callable[[int, int], None]]:
-    """A `progress(done, total)` of `things` that draws a bar in a terminal, and says start and end elsewhere."""
+    """Yield a `progress(done, total)` of `things`, which draws a bar; without a terminal it prints start and end."""
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(doing, total=None)
@@ -47,7 +47,10 @@ def counting(console: Console, doing: str, things: str = "clips") -> Iterator[Ca
 
 @contextlib.contextmanager
 def transfers(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A `progress(what, bytes done, bytes in all)` with a bar for each `what`; a line for each quarter elsewhere."""
+    """Yield a `progress(what, bytes_done, bytes_total)`, which draws a bar for each `what`.
+
+    Without a terminal it prints a line for each quarter done.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
         tasks = {}
@@ -67,10 +70,10 @@ def transfers(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
 
 class LiveLine:
-    """A context manager that keeps a line at the bottom of a terminal; elsewhere it shows nothing."""
+    """A context manager that keeps a line at the bottom of a terminal; without a terminal it shows nothing."""
 
     def __init__(self, console: Console) -> None:
-        """The line is what `_view` gives, twice a second."""
+        """Prepare a line that shows what `_view` returns, updated twice a second."""
         self._console = console
         self._live: Live | None = None
 
@@ -78,7 +81,7 @@ class LiveLine:
         raise NotImplementedError
 
     def __enter__(self) -> Self:
-        """Start the line where the output is a terminal."""
+        """Start the line if the output is a terminal."""
         if self._console.is_terminal:
             self._live = Live(console=self._console, get_renderable=self._view, refresh_per_second=2, transient=True)
             self._live.start()
@@ -87,21 +90,21 @@ class LiveLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the line away; what was printed stays."""
+        """Remove the line; printed lines stay."""
         if self._live is not None:
             self._live.stop()
 
 
 class EpochLines(LiveLine):
-    """Prints each epoch of one training; in a terminal a line below them says where it stands and what time is left.
+    """Prints each epoch of a training; in a terminal, a line below shows the progress and the time left.
 
-    A context manager, called with every epoch.
+    It is a context manager, and is called with every epoch.
     """
 
     def __init__(
         self, console: Console, experiment: Experiment, *, history: Sequence[EpochMetrics] = (), held_out: bool = True
     ) -> None:
-        """`history` are the epochs of a training that goes on; without `held_out` clips its last epoch is the best."""
+        """`history` has the earlier epochs of a resumed training; without `held_out` clips the last epoch is best."""
         self._schedule = experiment.schedule
         self._clips = "validation" if held_out else "validation (clips that are trained on)"
         self._counted_from = experiment.first_kept_epoch if held_out else experiment.schedule.epochs
@@ -114,7 +117,7 @@ class EpochLines(LiveLine):
         super().__init__(console)
 
     def __call__(self, metrics: EpochMetrics) -> None:
-        """Print an epoch."""
+        """Print the line of an epoch."""
         if self._first is None:
             self._first = metrics.epoch - 1
         self._last = metrics
@@ -132,7 +135,7 @@ class EpochLines(LiveLine):
             self._best = metrics
 
     def _left(self) -> float:
-        """Seconds, from the epochs that this process has trained."""
+        """Estimate the seconds left from the epochs that this process has trained."""
         assert self._last is not None and self._first is not None
         trained = self._last.epoch - self._first
         return (time.monotonic() - self._started) / trained * (self._schedule.epochs - self._last.epoch)
@@ -150,7 +153,7 @@ class EpochLines(LiveLine):
 
 
 def clock(seconds: float) -> str:
-    """Seconds as `1 h 05 min`, `3 min 20 s` or `12 s`."""
+    """Format seconds as `1 h 05 min`, `3 min 20 s` or `12 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,4 +1,4 @@
-"""Published figures to stand beside ours, from `published.toml`, which names the source of each."""
+"""Published figures to compare ours with, from `published.toml`, which names the source of each."""
 
 import tomllib
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class PublishedSystem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassRow:
-    """The official baseline on one class."""
+    """The official baseline's figures for one class."""
 
     log_loss: float
     accuracy_percent: float
@@ -29,7 +29,7 @@ class ClassRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What was published on one test split: systems in all, and the official baseline by class and by device.
+    """Published figures on one test split: overall ones of systems, and the official baseline's by class and device.
 
     `baseline_devices` and `baseline_exposure` (seen and unseen devices) are log losses, macro over classes.
     """
@@ -47,5 +47,5 @@ class _Sets:
 
 
 def tau2020() -> Published:
-    """Figures on the test split of TAU Urban Acoustic Scenes 2020 Mobile, development (clips of 10 s)."""
+    """Load the figures on the test split of TAU Urban Acoustic Scenes 2020 Mobile, development (clips of 10 s)."""
     return build(_Sets, tomllib.loads((resources.files("asc.console") / "published.toml").read_text("utf-8"))).tau2020

@@ -1,4 +1,4 @@
-"""A table as plain text cells, which is printed in a terminal or written as Markdown."""
+"""A table of plain text cells, to print in a terminal or write as Markdown."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from rich.text import Text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """Rows of cells under a title. The first column holds names, the others figures; `footer` stands apart, below."""
+    """Rows of cells under a title. The first column holds names, the others figures; `footer` is set apart below."""
 
     title: str
     columns: tuple[str, ...]
@@ -19,7 +19,7 @@ class Sheet:
 
 
 def as_table(sheet: Sheet) -> Table:
-    """For the terminal. Cells are shown as they are, whatever rich would take for markup."""
+    """Return a table for the terminal; markup in cells is shown literally."""
     table = Table(title=Text(sheet.title, style="table.title"), title_justify="left")
     for number, name in enumerate(sheet.columns):
         table.add_column(Text(name), justify="right" if number else "left")
@@ -33,7 +33,7 @@ def as_table(sheet: Sheet) -> Table:
 
 
 def as_markdown(sheet: Sheet) -> str:
-    """As a Markdown table under a heading of the second level; the footer's rows are bold."""
+    """Return a Markdown table under a second-level heading; the footer's rows are bold."""
     rule = ["---", *["---:"] * (len(sheet.columns) - 1)]
     rows = [list(row) for row in sheet.rows]
     footer = [[f"**{escaped(cell)}**" if cell else "" for cell in row] for row in sheet.footer]
@@ -48,5 +48,5 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Without what Markdown would take for markup; it leaves an underscore within a word as it is."""
+    """Escape what Markdown would read as markup, except underscores inside words, which it leaves alone."""
     return re.sub(r"[\\`*|<>\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)

@@ -1,4 +1,4 @@
-"""Tables for people and trees for --json of what size.py, budget.py and evaluate.py say; no torch."""
+"""Tables and --json objects for sizes, size rules, evaluations and calibrations; imports no torch."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,12 +27,12 @@ _KINDS = {
 
 
 def size_table(size: Cost) -> Table:
-    """What a network stores, summed by kind."""
+    """Return what a network stores, summed by kind, as a table for the terminal."""
     return as_table(size_sheet(size))
 
 
 def size_sheet(size: Cost) -> Sheet:
-    """What a network stores, summed by kind."""
+    """Return what a network stores, summed by kind."""
     rows = tuple((_KINDS[kind], f"{n:,}", str(each), f"{total:,}") for kind, n, each, total in _by_kind(size.items))
     footer = [("total", f"{size.stored.parameters:,}", "", _kilobytes(size.stored.size_bytes))]
     if any(size.pruned.values()):
@@ -50,7 +50,7 @@ def _kilobytes(size_bytes: int) -> str:
 
 
 def rules_table(size: Cost, budget_kb: float) -> Table:
-    """Every accounting rule: what it counts, its limit, whether the network fits."""
+    """Return the counted bytes, the limit and the verdict of every accounting rule, as a table for the terminal."""
     table = Table(title=f"Within {budget_kb:g} KB?", title_justify="left")
     for name in ("rule", "counted", "limit", "fits"):
         table.add_column(name, justify="right" if name in ("counted", "limit") else "left")
@@ -60,7 +60,7 @@ def rules_table(size: Cost, budget_kb: float) -> Table:
 
 
 def rules_sheet(size: Cost, budget_kb: float) -> Sheet:
-    """Every accounting rule: what it counts, its limit, whether the network fits."""
+    """Return the counted bytes, the limit and the verdict of every accounting rule."""
 
     def row(rule: Rule) -> tuple[str, ...]:
         reason = why_not(rule, size, budget_kb)
@@ -72,9 +72,9 @@ def rules_sheet(size: Cost, budget_kb: float) -> Sheet:
 
 
 def size_json(size: Cost, budget_kb: float) -> dict[str, Any]:
-    """The size table as one object: totals, rule -> whether it fits, and every stored item.
+    """Return the size table as one JSON object: totals, whether the network fits each rule, and every stored item.
 
-    `parameters` and `bytes` leave out pruned zeros, as the report and the rule dcase2021 do.
+    `parameters` and `bytes` exclude pruned zeros, as the technical report and the rule dcase2021 do.
     """
     return {
         "parameters": size.stored.nonzero_parameters,
@@ -91,16 +91,16 @@ def size_json(size: Cost, budget_kb: float) -> dict[str, Any]:
 
 
 def evaluation_tables(evaluation: Evaluation, about: About | None = None, *, mark: str = "") -> Iterable[Table]:
-    """Figures in all, per class and per device, and what else the evaluation has; titles end with the mark."""
+    """Yield the tables of `sheets`; titles end with the mark of `about`, else with `mark`."""
     return map(as_table, sheets(evaluation, about, mark=mark))
 
 
 def training_end(end: Completed, *, held_out: bool) -> Iterable[Table | str]:
-    """The figures of a training that ended, and what came of its calibration; titles warn where figures flatter."""
+    """Yield the figures of a completed training and of its calibration; titles say if figures are optimistic."""
     mark = ", optimistic" * end.optimistic + ", clips that were trained on" * (not held_out)
     yield from evaluation_tables(end.evaluation, mark=mark)
     if end.calibration is not None and end.uncalibrated is not None:
-        yield calibration_table({"as it was": end.uncalibrated, _method(end.calibration): end.evaluation}, mark=mark)
+        yield calibration_table({"before": end.uncalibrated, _method(end.calibration): end.evaluation}, mark=mark)
         yield calibration_text(end.calibration)
 
 
@@ -112,21 +112,21 @@ def _by_kind(items: Sequence[Item]) -> Iterable[tuple[str, int, int, int]]:
 
 
 def calibration_text(report: CalibrationReport) -> str:
-    """What came of a calibration, for people."""
+    """Describe the outcome of a calibration in words."""
     found = (
         f"cross-validation over {report.groups} groups of the {report.split} split ({report.clips} clips), log loss: "
-        f"{report.log_loss_uncalibrated:.3f} as it is, {report.log_loss_method:.3f} {report.method}, "
+        f"{report.log_loss_uncalibrated:.3f} uncalibrated, {report.log_loss_method:.3f} with {report.method}, "
         f"{report.log_loss_temperature:.3f} with a single temperature"
     )
     gain = f"{report.log_loss_uncalibrated - report.log_loss_method:.3f} \u00b1 {report.gain_standard_error:.3f}"
-    verdict = f"{report.method} applied" if report.applied else f"{report.method} not applied, for its gain is not sure"
-    optimistic = "optimistic (calibrated on test clips, so figures on the test fold flatter): "
-    return f"calibration, {optimistic if report.optimistic else ''}{verdict} ({gain}, standard error); {found}"
+    verdict = f"{report.method} applied" if report.applied else f"{report.method} not applied: its gain is uncertain"
+    optimistic = "optimistic (calibrated on test clips, so figures on the test fold are too good): "
+    return f"calibration, {optimistic if report.optimistic else ''}{verdict} (gain {gain} standard error); {found}"
 
 
 def recalibrated(before: Evaluation, tempered: Evaluation, after: Evaluation, report: CalibrationReport) -> Table:
-    """What a calibration does on validation, with a single temperature beside it."""
-    rows = {"as it was": before, "a single temperature": tempered, _method(report): after}
+    """Return validation figures before and after a calibration, with a single temperature as the reference."""
+    rows = {"before": before, "a single temperature": tempered, _method(report): after}
     return calibration_table(rows, mark=", optimistic" if report.optimistic else "")
 
 
@@ -135,7 +135,7 @@ def _method(report: CalibrationReport) -> str:
 
 
 def calibration_table(rows: Mapping[str, Evaluation], *, mark: str) -> Table:
-    """What calibrations do on validation, whose clips none of them was fitted on; the title ends with the mark."""
+    """Return validation figures by calibration, none of which was fitted on those clips; `mark` ends the title."""
     first = next(iter(rows.values()))
     table = Table(title=f"Calibration, on {first.clips} clips of the {first.split} split{mark}", title_justify="left")
     for name in ("network", "log loss", "calibration error", "accuracy"):

@@ -18,9 +18,9 @@ _Number = cli.option("N")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Train one config from start to end, or go on with a training that was cut off.
+    """Train one config from start to end, or resume an interrupted training.
 
-    Without further options a recipe has the report's full schedule, 3 cycles of 120 epochs in batches of 64.
+    By default a recipe uses the technical report's full schedule: 3 cycles of 120 epochs with batches of 64.
     """
 
     network: Annotated[ConfigOptions, tyro.conf.arg(name="")] = field(default_factory=ConfigOptions)
@@ -28,29 +28,33 @@ class Options:
     cycles: Annotated[int | None, _Number] = None
     """Learning rate cycles (schedule.cycles; the report has 3)."""
     epochs_per_cycle: Annotated[int | None, _Number] = None
-    """Epochs of a cycle (schedule.epochs_per_cycle; the report has 120)."""
+    """Epochs per cycle (schedule.epochs_per_cycle; the report has 120)."""
     batch_size: Annotated[int | None, _Number] = None
-    """Clips of a batch (schedule.batch_size; the report has 64, small data sets want 8 to 16)."""
+    """Clips per batch (schedule.batch_size; the report has 64; use 8 to 16 for small data sets)."""
     seed: Annotated[int | None, _Number] = None
-    """Decides the initial weights, the order of clips and the augmentation."""
+    """Random seed for the initial weights, the order of clips and the augmentation."""
     calibrate_on_test: bool = False
-    """Calibrate on the test fold, as the starred rows of the report did: figures there are optimistic then."""
+    """Calibrate on the test fold, as for the starred rows of the report; figures on that fold are then optimistic."""
     name: Annotated[str | None, cli.option("NAME")] = None
     """Name of the run; by default the recipe with date and time."""
     resume: Annotated[str | None, cli.option("NAME")] = None
-    """Go on with this run from its last checkpoint; its config and data are taken from its journal."""
+    """Resume this run from its last checkpoint, with the config and data in its journal."""
     storage: Annotated[str, cli.option("DIR|s3://BUCKET/PREFIX")] = "runs"
-    """Where runs and the MLflow store lie. In a bucket lie runs alone: runs/NAME is then a working copy, and --resume
-    NAME goes on from the bucket on any machine."""
+    """Folder for runs and the MLflow store, or a bucket for runs only. With a bucket, runs/NAME is a working copy, and
+    --resume NAME continues from the bucket on any machine."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
-    """Where packed audio lies; by default $ASC_CACHE or ~/.cache/asc."""
+    """Folder for packed audio; by default $ASC_CACHE or ~/.cache/asc."""
     mlflow_uri: Annotated[str | None, cli.option("URI")] = None
     """An MLflow server or database, or none; by default a database beside the run's folder."""
     json: bool = False
     """Print one JSON object on standard output."""
 
     def experiment(self) -> Experiment:
-        """The config that these options ask for."""
+        """Return the config that these options specify.
+
+        Raises:
+            InputError: the config is wrong, or has no calibration to fit on the test fold.
+        """
         given = {
             "schedule.cycles": self.cycles,
             "schedule.epochs_per_cycle": self.epochs_per_cycle,
@@ -64,12 +68,16 @@ class Options:
         return chosen
 
     def run_name(self) -> str:
-        """The name that was given, or one from the recipe and the clock."""
+        """Return the given name, or one made of the recipe and the time."""
         recipe = Path(self.network.config or self.network.recipe or "qat_8b").stem
         return self.name or f"{recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
 
     def check_resume(self) -> None:
-        """Raise InputError for options that a resumed training cannot take: its config and data are journalled."""
+        """Check that no option conflicts with the config and data in a resumed run's journal.
+
+        Raises:
+            InputError: an option is given that a resumed training cannot change.
+        """
         given, fresh = _flat(self), _flat(Options())
         for key in given:
             if key not in ("resume", "storage", "cache", "mlflow_uri", "json") and given[key] != fresh[key]:

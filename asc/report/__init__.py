@@ -1,1 +1,1 @@
-"""What is written for people: pictures and the folder of an evaluation; the only home of matplotlib."""
+"""Writes the folder of an evaluation, with its pictures. Only this package imports matplotlib."""

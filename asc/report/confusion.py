@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture: counts in the cells, colours by the share of the true class."""
+"""Draws the confusion matrix: counts in the cells, coloured by their share of the true class."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,9 +10,9 @@ _MOST_COUNTED = 25
 
 
 def confusion_figure(examination: Examination, mark: str = "") -> Figure:
-    """Rows are true classes, columns what they were taken for; `mark` ends the title.
+    """Draw the confusion matrix: rows are true classes, columns predicted ones; `mark` ends the title.
 
-    Above 25 classes the counts would not be legible and are left out.
+    With more than 25 classes the counts would not be legible, so they are left out.
     """
     evaluation, labels = examination.evaluation, examination.labels
     counts = np.array(examination.confusion)
@@ -30,7 +30,7 @@ def confusion_figure(examination: Examination, mark: str = "") -> Figure:
         f"Confusion matrix, {evaluation.split} split, {evaluation.clips} clips\n"
         f"accuracy {evaluation.accuracy:.1%} (macro){mark}"
     )
-    # Thin white lines between the cells, so that neighbours of one shade stay apart.
+    # Thin white lines between the cells separate neighbours of the same shade.
     axes.set_xticks(np.arange(0.5, len(labels) - 1), minor=True)
     axes.set_yticks(np.arange(0.5, len(labels) - 1), minor=True)
     axes.grid(which="minor", color="white", linewidth=1)

@@ -1,4 +1,4 @@
-"""The folder of one evaluation: figures, tables, pictures and predictions, each file whole or not there."""
+"""Writes the folder of an evaluation: figures, tables, pictures and predictions, each file completely or not at all."""
 
 import json
 from pathlib import Path
@@ -17,13 +17,13 @@ CONFUSION, RELIABILITY, WARNING = "confusion.png", "reliability.png", "OPTIMISTI
 
 
 def write(folder: Path, predictions: Predictions, examination: Examination | None, about: About) -> tuple[Path, ...]:
-    """Write everything into the folder that `prepare` made; the files that are there now.
+    """Write an evaluation's files into an existing folder, and return their paths.
 
-    Without an examination, for clips have no labels, that is the predictions alone. Files of an earlier evaluation are
-    removed, also those that this one does not write again.
+    Without an examination (clips without labels) only the predictions are written. All files of an earlier evaluation
+    are replaced or removed.
 
     Raises:
-        OSError: the disk is full; all is as it was.
+        OSError: a file cannot be written, such as on a full disk; the folder is left unchanged.
     """
     files = {PREDICTIONS: submission(predictions).encode()}
     if examination is not None:

@@ -1,6 +1,6 @@
-"""Figures of matplotlib as PNG files, drawn with Agg through the object interface: no window and no global state.
+"""Makes PNG files of matplotlib figures, drawn with Agg through the object interface: no window, no global state.
 
-Colours are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), which people with colour blindness tell apart.
+Colours are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), which colour-blind people can tell apart.
 """
 
 import io
@@ -13,14 +13,14 @@ _DOTS_PER_INCH = 150
 
 
 def canvas(width_in: float, height_in: float) -> Figure:
-    """An empty figure of this size in inches, whose parts keep clear of each other."""
+    """Return an empty figure of this size in inches, whose parts do not overlap."""
     figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file; equal figures give equal bytes."""
+    """Return the figure as a PNG file; equal figures give equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return buffer.getvalue()

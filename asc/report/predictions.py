@@ -1,7 +1,7 @@
-"""Predictions as a system output of DCASE 2021 task 1a: tab-separated, with header.
+"""Formats predictions as a system output of DCASE 2021 task 1a: tab-separated, with a header.
 
-Columns are filename, scene_label and then the probability of every class, in alphabetical order, as the official
-baseline writes them (https://github.com/marmoi/dcase2021_task1a_baseline); dcase_util reads such a file.
+The columns are filename, scene_label and the probability of each class, in alphabetical order, as the official
+baseline writes them (https://github.com/marmoi/dcase2021_task1a_baseline). dcase_util reads such files.
 """
 
 import csv
@@ -12,7 +12,7 @@ from asc.evaluation.evaluate import Predictions
 
 
 def submission(predictions: Predictions) -> str:
-    """The file's text; `scene_label` is the most probable class."""
+    """Return the file's text; `scene_label` is the most probable class."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(["filename", "scene_label", *predictions.labels])

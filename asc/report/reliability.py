@@ -1,4 +1,4 @@
-"""The reliability diagram of Guo et al. 2017 (https://arxiv.org/abs/1706.04599, fig. 1) above a histogram of clips."""
+"""Draws the reliability diagram of Guo et al. 2017 (https://arxiv.org/abs/1706.04599, fig. 1) and a histogram."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from asc.results import Examination, ReliabilityBin
 
 
 def reliability_figure(examination: Examination, mark: str = "") -> Figure:
-    """Accuracy against confidence in the bins of the expected calibration error; `mark` ends the title.
+    """Draw accuracy and number of clips against confidence, in the bins of the expected calibration error.
 
-    A bar below the diagonal is a network that is too sure of itself.
+    A bar below the diagonal means that the network is over-confident. `mark` ends the title.
     """
     evaluation = examination.evaluation
     figure = canvas(6, 7)
@@ -28,7 +28,7 @@ def reliability_figure(examination: Examination, mark: str = "") -> Figure:
 
 
 def _diagram(axes: Axes, rows: Sequence[ReliabilityBin]) -> None:
-    """Bars of accuracy, and from each a line to where the mean confidence says that it should end."""
+    """Draw a bar for the accuracy of each bin, and a line from its end to the mean confidence."""
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="well calibrated")
     lefts, widths = [row.low for row in rows], [row.high - row.low for row in rows]
     accuracies = [row.accuracy or 0.0 for row in rows]

@@ -1,1 +1,1 @@
-"""The one training loop, and what it does to networks: augment, prune, compress, calibrate."""
+"""The only training loop, with augmentation, pruning, compression and calibration."""

@@ -1,9 +1,9 @@
 """Augmentation in the time domain: random crops, speed changes and additive mixup, batched on the training device.
 
 Report (IDLab, DCASE 2021 task 1a), section 2.1; mixup is Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), speed
-perturbation Ko et al. 2015. What happens to a clip is a pure function of (seed, epoch, clip index), decided in a
-`BatchPlan` before any audio is read: resuming, other batch sizes and several workers see the same crops. A worker's
-part of a batch is a plan too, whose rows are those of the whole batch to the bit.
+perturbation Ko et al. 2015. A clip's augmentation is a pure function of (seed, epoch, clip index), decided in a
+`BatchPlan` before any audio is read. So the crops stay the same after resuming, with other batch sizes and with several
+workers. A worker's part of a batch is also a plan; its rows equal those of the whole batch bit for bit.
 """
 
 from collections.abc import Sequence
@@ -22,27 +22,27 @@ from asc.config.experiment import Augment
 from asc.errors import InputError
 from asc.models.workers import Workers
 
-# Speed factors become fractions in lowest terms, for the cost of resampling grows with their size: 1.15 is 23/20.
-# Thousandths are exact, finer factors are taken as the nearest such fraction.
+# Speed factors become fractions in lowest terms (1.15 is 23/20), because resampling costs more with larger terms.
+# Multiples of 0.001 are exact; finer factors are rounded to the nearest fraction with such a denominator.
 _LARGEST_DENOMINATOR = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BatchPlan:
-    """What a training batch is: one value a row in each array, all of shape (batch,).
+    """A training batch before its audio is read: arrays of shape (batch,), with one value per row.
 
-    Where a row's partner is not among the rows, for several workers share the batch (`part`), it follows them:
-    `clip`, `start` and `speed` are that much longer.
+    If several workers share the batch (`part`), partners outside a worker's rows are appended to `clip`, `start` and
+    `speed`, which are then longer.
     """
 
     clip: NDArray[np.int64]
     """Clip indices."""
     start: NDArray[np.float64]
-    """Where the crop starts, as a fraction in [0, 1) of the legal starts (see `crop_bounds`)."""
+    """Start of the crop, as a fraction in [0, 1) of the possible starts (see `crop_bounds`)."""
     speed: NDArray[np.int64]
     """Index into the speed factors."""
     weight: NDArray[np.float64]
-    """Mixup's lambda: the clip's own share, the partner has the rest."""
+    """Mixup's lambda: the clip's own share, from 0 to 1; its partner has the rest."""
     partner: NDArray[np.int64]
     """Position in `clip` of the clip that is mixed in."""
 
@@ -51,7 +51,7 @@ class BatchPlan:
         return len(self.weight)
 
     def part(self, workers: Workers) -> "BatchPlan":
-        """This worker's rows, followed by the partners that are rows of other workers."""
+        """Return this worker's rows, followed by their partners that are other workers' rows."""
         if workers.count == 1:
             return self
         rows = workers.slice_of(len(self))
@@ -68,25 +68,25 @@ class BatchPlan:
 
 
 class Clips(Protocol):
-    """What a `Batcher` needs of a data set (`asc.data.dataset.Dataset` has it)."""
+    """What a `Batcher` needs of a data set, such as `asc.data.dataset.Dataset`."""
 
     @property
     def labels(self) -> Sequence[str]:
         """The classes; a target is an index into them."""
 
     def samples(self, i: int) -> int:
-        """Length of clip i in samples."""
+        """Return the length of clip i in samples."""
 
     def waveform(self, i: int, start: int, count: int) -> NDArray[np.float32]:
-        """`count` samples of clip i from `start`, (count,)."""
+        """Return `count` samples of clip i from sample `start` on, (count,) float32."""
 
     def target(self, i: int) -> int:
-        """Class of clip i."""
+        """Return the class number of clip i."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadedBatch:
-    """The crops of a plan as they were read, on the CPU: waveform (clips, crop samples), target (clips,)."""
+    """The unprocessed crops of a plan, on the CPU: waveform (clips, crop samples) float32, target (clips,) int64."""
 
     plan: BatchPlan
     waveform: Tensor
@@ -97,14 +97,14 @@ class Batcher:
     """Turns plans into batches in two steps: `load` reads (in any thread), `transform` computes on the device."""
 
     def __init__(self, clips: Clips, augment: Augment, sample_rate_hz: int, device: torch.device) -> None:
-        """Batches of `clips`, which are sampled at this rate."""
+        """Prepare to make batches of `clips`, which have this sample rate."""
         self._clips = clips
         self._augment = augment
         self._crop_samples = round(augment.crop_s * sample_rate_hz)
         self._device = device
 
     def load(self, plan: BatchPlan) -> LoadedBatch:
-        """Read the crops of a plan; clips shorter than a crop are followed by zeros."""
+        """Read the crops of a plan; clips shorter than a crop are padded with zeros at the end."""
         waveform = np.zeros((len(plan.clip), self._crop_samples), dtype=np.float32)
         for row, clip, fraction in zip(waveform, plan.clip.tolist(), plan.start.tolist(), strict=True):
             start, count = crop_bounds(self._clips.samples(clip), fraction, self._crop_samples)
@@ -113,7 +113,10 @@ class Batcher:
         return LoadedBatch(plan=plan, waveform=torch.from_numpy(waveform), target=target)
 
     def transform(self, loaded: LoadedBatch) -> tuple[Tensor, Tensor]:
-        """Speed, then mixup: waveforms (batch, crop samples) and soft targets (batch, classes) on the device."""
+        """Change speed, then mix up: return waveforms (batch, crop samples) and soft targets (batch, classes).
+
+        Both are float32, on the device.
+        """
         plan = loaded.plan
         waveform = change_speed(loaded.waveform.to(self._device), plan.speed, speed_factors=self._augment.speed_factors)
         target = functional.one_hot(loaded.target.to(self._device), len(self._clips.labels)).float()
@@ -123,15 +126,15 @@ class Batcher:
 def plan_epoch(
     clips: NDArray[np.int64], *, seed: int, epoch: int, batch_size: int, augment: Augment
 ) -> list[BatchPlan]:
-    """The batches of an epoch, every clip in exactly one of them; `clips` are distinct indices in any order.
+    """Return the batches of an epoch, with each of `clips` in exactly one; these are distinct indices in any order.
 
-    One random stream each for order, crop, speed and mixup is seeded by (seed, epoch), and clip i has its i-th value:
-    values are drawn one after the other, so they depend neither on the other clips nor on the batch size. The
-    shuffled order is the order of the clips' values, each clip's partner the next of the batch (the first for the
-    last). A last batch of one clip joins the one before, for batch norm needs two.
+    Order, crop, speed and mixup have one random stream each, seeded by (seed, epoch). Clip i takes the i-th value of
+    each stream, so its values depend neither on the other clips nor on the batch size. Clips are sorted by their values
+    for the order. Each clip's partner is the next one in the batch; the last clip's partner is the first. A last batch
+    of one clip is joined to the one before, because batch norm needs two.
 
     Raises:
-        InputError: fewer than two clips, or a negative seed.
+        InputError: there are fewer than two clips, or the seed is negative.
     """
     if len(clips) < 2:
         raise InputError(f"the training split has {len(clips)} clips: training needs at least 2")
@@ -159,9 +162,9 @@ def plan_epoch(
 
 
 def crop_bounds(samples: int, fraction: float, crop_samples: int) -> tuple[int, int]:
-    """(start, count) of a crop, every legal start equally likely for a uniform fraction in [0, 1).
+    """Return (start, count) of a crop in samples, given the start as a fraction in [0, 1) of the possible starts.
 
-    A clip that is not longer than the crop is taken whole.
+    A uniform fraction makes all starts equally likely. A clip that is not longer than the crop is used whole.
     """
     if samples <= crop_samples:
         return 0, samples
@@ -169,10 +172,10 @@ def crop_bounds(samples: int, fraction: float, crop_samples: int) -> tuple[int, 
 
 
 def change_speed(waveform: Tensor, speed: NDArray[np.int64], *, speed_factors: Sequence[float]) -> Tensor:
-    """Play each row of (batch, samples) at speed_factors[speed] of its speed: at 1.15 it is higher and shorter.
+    """Play each row of (batch, samples) at speed_factors[speed] times its speed: at 1.15 it is higher and shorter.
 
-    As torchaudio's SpeedPerturbation does, the row is taken as sampled at factor times the rate and resampled to the
-    rate. What is shorter then is followed by zeros, what is longer is cut, both at the end. `speed` is (batch,).
+    Like torchaudio's SpeedPerturbation, this treats the row as sampled at factor times the rate and resamples it to the
+    rate. The result is padded with zeros or cut at the end, to the same number of samples. `speed` is (batch,).
     """
     samples = waveform.shape[-1]
     changed = waveform.clone()
@@ -190,9 +193,10 @@ def change_speed(waveform: Tensor, speed: NDArray[np.int64], *, speed_factors: S
 def mixup(
     waveform: Tensor, target: Tensor, *, weight: NDArray[np.float64], partner: NDArray[np.int64]
 ) -> tuple[Tensor, Tensor]:
-    """weight * x + (1 - weight) * x[partner], for waveforms (clips, samples) and targets (clips, classes) alike.
+    """Return weight * x + (1 - weight) * x[partner] for waveforms (clips, samples) and for targets (clips, classes).
 
-    `weight` and `partner` are (batch,) and name the first clips; what follows these is only mixed in.
+    `weight` and `partner` are (batch,) and belong to the first `batch` clips; any further clips are only mixed in. The
+    results are (batch, samples) and (batch, classes).
     """
     own = torch.tensor(weight, dtype=waveform.dtype, device=waveform.device).unsqueeze(1)
     rows = torch.from_numpy(partner).to(waveform.device)
@@ -203,6 +207,6 @@ def mixup(
 
 
 def _batches(clips: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-    """Consecutive batches, the last one smaller if need be but never of one clip."""
+    """Split clips into consecutive batches; the last one may be smaller or one clip larger, but never a single clip."""
     cuts = np.arange(batch_size, len(clips), batch_size)
     return np.split(clips, cuts[cuts < len(clips) - 1])

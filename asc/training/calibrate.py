@@ -1,18 +1,24 @@
 """Calibration: linear factors on the logits, fitted on held-out clips and fused into the last layer at no cost in size.
 
 Report, section 2.4: logistic regression without intercept, p = softmax(C z), multinomial or one-vs-rest (Platt 1999; a
-binary regression for each class, then softmax over their outputs). Beside it one temperature, p = softmax(z / T) (Guo
-et al. 2017, arXiv:1706.04599). All minimise the micro log loss, the plain mean over clips, as scikit-learn does.
+binary regression for each class, then softmax over their outputs). The alternative is a single temperature, p =
+softmax(z / T) (Guo et al. 2017, arXiv:1706.04599). All minimise the micro log loss, the plain mean over clips, as
+scikit-learn does.
 
-A hundred free factors overfit a small split, so the penalty strength * ||C - centre||^2, on the summed log loss,
-shrinks them towards the identity, or towards the identity over the fitted temperature: an over-confident network is
-far from the identity, and near it only noise would be left to choose. Grouped cross-validation chooses centre and
-strength, the infinite one included (the network as it is, or a temperature alone), and, nested, whether to calibrate.
+A hundred free factors overfit a small split. So the penalty strength * ||C - centre||^2, added to the summed log loss,
+shrinks them towards a centre: the identity, or the identity divided by the fitted temperature. The second is for
+over-confident networks, whose best factors are far from the identity. Grouped cross-validation chooses the centre and
+the strength, which may be infinite (the unchanged network, or a temperature alone); nested cross-validation decides
+whether to calibrate.
 
-Measured on simulated logits (tests/benchmarks/calibration_sets.py; log loss of other groups, means of 20 seeds): of an
-over-confident network with 25 groups of 4 clips multinomial goes from 1.20 to 0.80, a temperature to 0.80, without a
-penalty to 88; with 150 groups of 10, from 1.19 to 0.79, 0.79 and 0.87. Where the logits are mixed as well, from 2.36 to
-0.87, 1.17 and 0.88. Calibrated networks are touched in 0 to 10 % of the seeds, at a cost of 0.005 at the most.
+Log loss on simulated logits of held-out groups (tests/benchmarks/calibration_sets.py, means of 20 seeds):
+
+    network                                groups x clips  uncalibrated  multinomial  temperature  without penalty
+    over-confident                         25 x 4          1.20          0.80         0.80         88
+    over-confident                         150 x 10        1.19          0.79         0.79         0.87
+    over-confident, logits mixed           150 x 10        2.36          0.87         1.17         0.88
+
+Networks that are calibrated already are changed in 0 to 10 % of the seeds, at a cost of at most 0.005.
 """
 
 import copy
@@ -39,18 +45,18 @@ from asc.training.regression import Array, Numbers, Regression, fit_factors, fit
 Method = Literal["temperature", "multinomial", "one_vs_rest"]
 
 STRENGTHS = (float("inf"), *(float(s) for s in np.logspace(5, -1, 7)))
-"""Tried in this order, each from the factors of the one before; infinity is the centre itself."""
+"""Tried in this order, each starting from the factors of the one before; infinity gives the centre itself."""
 
 FOLDS = 5
-# Losses of a network that is right on all clips, and sure of it, differ by rounding alone.
+# The losses of a network that is right and confident on all clips differ only by rounding.
 _ROUNDING_NATS = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Factors (classes, classes) such that softmax(factors @ logits) is calibrated, and what is known of them.
+    """Fitted factors (classes, classes) float64 such that softmax(factors @ logits) is calibrated, and the report.
 
-    They are the fitted ones whatever `report.applied` says: fuse them only where it is True.
+    Fuse the factors only if `report.applied` is True.
     """
 
     factors: Array
@@ -77,19 +83,19 @@ class _Clips:
         return _Clips(self.logits[indices], self.targets[indices], self.groups[indices])
 
     def losses(self, factors: Array) -> Array:
-        """Log loss of each clip (clips,) under these factors, in nats."""
+        """Return the log loss in nats of each clip, (clips,), with these factors (classes, classes)."""
         losses: Array = -log_softmax(self.logits @ factors.T)[np.arange(len(self.targets)), self.targets]
         return losses
 
     def centre(self, towards: Centre) -> Array:
-        """The factors (classes, classes) at an infinite strength."""
+        """Return the factors (classes, classes) for infinite strength."""
         identity = np.eye(self.logits.shape[1])
         return identity if towards == "identity" else identity / fit_temperature(self.logits, self.targets)
 
     def folds(self) -> Iterator[tuple[Numbers, Numbers]]:
-        """Indices of the training and held-out part of each fold: always the same, no group in both, classes even.
+        """Yield the indices of the training and held-out parts of each fold, grouped, stratified and deterministic.
 
-        There is none for a single group, or where every clip has a class of its own.
+        There are no folds for a single group, or if no class has two clips.
         """
         folds = min(FOLDS, len(np.unique(self.groups)), int(np.bincount(self.targets).max()))
         if folds < 2:
@@ -111,20 +117,21 @@ def fit(
     split: Split,
     strength: float | None = None,
 ) -> Calibration:
-    """Calibrate on float logits (clips, classes) of full-length clips, class numbers (clips,) and groups (clips,).
+    """Calibrate on logits (clips, classes) of full-length clips, class numbers (clips,) and groups (clips,).
 
-    `strength` None: it is chosen by cross-validation over groups, and `applied` says whether calibration gains where
-    it was not fitted: the mean gain per clip, over outer folds whose training part chose its own strength, is larger
-    than its standard error over groups (a ratio estimate, each group counted as one draw). A number is used as it is,
-    towards the identity, and calibration is always applied, a temperature too, which has no other use for it; 0 is the
-    report's own way, scikit-learn without a penalty.
+    Without `strength`, cross-validation over groups chooses it, and nested cross-validation sets `applied`: each outer
+    fold chooses its own strength on its training part, and the mean gain per clip on the held-out parts must be larger
+    than its standard error over groups (a ratio estimate that counts each group as one draw).
+
+    A given `strength` shrinks towards the identity, and calibration is always applied, also with a temperature, for
+    which the value does not matter. 0 is the technical report's own method: scikit-learn without a penalty.
 
     Raises:
-        InputError: fewer than two groups, logits that are not finite, no two clips of a class, or, with strength 0, a
-            class that is missing from the split or from the training part of a fold.
+        InputError: there are fewer than two groups or no two clips of a class, logits are not finite, or, with
+            strength 0, a class is missing from the split or from the training part of a fold.
     """
     clips = _checked(logits, targets, groups)
-    # Ten logits are too few to share among threads: on busy cores they only wait for each other, ten times as long.
+    # Ten logits are too few to share among threads: on busy cores these wait for each other, for ten times as long.
     with threadpool_limits(limits=1):
         before, cooled, after = _held_out_losses(clips, method, strength)
         chosen = _shrinkage(clips, method, strength)
@@ -148,31 +155,31 @@ def fit(
 
 
 def check_clips(targets: Numbers, groups: NDArray[np.generic]) -> None:
-    """Check, before a network is trained, that clips of these classes and groups, both (clips,), can calibrate it.
+    """Check, before training, that a network can be calibrated on clips of these classes and groups, both (clips,).
 
     Raises:
-        InputError: fewer than two groups, or no two clips of a class.
+        InputError: there are fewer than two groups, or no two clips of a class.
     """
     count = len(np.unique(groups))
     if count < 2:
         raise InputError(
-            f"the calibration split has {count} group: cross-validation over groups needs two at least, so give "
-            "more recording locations or do not calibrate"
+            f"the calibration split has {count} group, but cross-validation over groups needs at least 2: give "
+            "more recording locations, or do not calibrate"
         )
     if np.bincount(targets).max() < 2:
-        raise InputError("every clip of the calibration split has a class of its own: give more clips of a class")
+        raise InputError("no class has two clips in the calibration split: give more clips of a class")
 
 
 def _checked(logits: Array, targets: Numbers, groups: NDArray[np.generic]) -> _Clips:
     check_clips(targets, groups)
     _, numbers = np.unique(groups, return_inverse=True)
     if not np.isfinite(logits).all():
-        raise InputError("the network gives logits that are not finite on the calibration split: train it again")
+        raise InputError("some logits on the calibration split are not finite: train the network again")
     return _Clips(np.asarray(logits, dtype=np.float64), np.asarray(targets, dtype=np.int64), numbers.astype(np.int64))
 
 
 def _held_out_losses(clips: _Clips, method: Method, strength: float | None) -> tuple[Array, Array, Array]:
-    """Loss of each clip (clips,) uncalibrated, with a temperature and with the method, not fitted on its group."""
+    """Return the losses (clips,) uncalibrated, with a temperature and with the method, each fitted on other groups."""
     before = clips.losses(np.eye(clips.logits.shape[1]))
     cooled, after = before.copy(), before.copy()
     for training, held_out in clips.folds():
@@ -183,7 +190,7 @@ def _held_out_losses(clips: _Clips, method: Method, strength: float | None) -> t
 
 
 def _gain(gains: Array, groups: Numbers) -> tuple[float, float]:
-    """Mean of the clips' gains and its standard error, with groups as the independent draws."""
+    """Return the mean of the clips' gains (clips,) and its standard error, with groups as independent draws."""
     mean = gains.mean()
     residuals = np.bincount(groups, weights=gains - mean)
     count = len(residuals)
@@ -199,7 +206,7 @@ def _shrinkage(clips: _Clips, method: Method, strength: float | None) -> _Shrink
 
 
 def _choose_shrinkage(clips: _Clips, method: Regression) -> _Shrinkage:
-    """The centre and strength with the smallest loss on held-out groups; without folds the first one, the identity."""
+    """Return the centre and strength with the smallest loss on held-out groups; without folds, the bare identity."""
     candidates = [_Shrinkage(towards=towards, strength=s) for towards in get_args(Centre) for s in STRENGTHS]
     totals = np.zeros(len(candidates))
     for training, held_out in clips.folds():
@@ -211,7 +218,7 @@ def _choose_shrinkage(clips: _Clips, method: Regression) -> _Shrinkage:
 
 
 def _path(clips: _Clips, method: Regression, towards: Centre) -> Iterator[Array]:
-    """The factors for every strength, in the order of STRENGTHS."""
+    """Yield the factors (classes, classes) for every strength, in the order of STRENGTHS."""
     factors = centre = clips.centre(towards)
     for strength in STRENGTHS:
         factors = fit_factors(
@@ -228,19 +235,19 @@ def _fit_one(clips: _Clips, method: Method, shrinkage: _Shrinkage) -> Array:
 
 
 def fuse(network: StoredNet, factors: Array, raw_logits: Array, *, pruned: Tensor | None = None) -> StoredNet:
-    """A copy of the network whose last layer gives the calibrated logits: the same items, shapes, types and bytes.
+    """Return a copy of the network whose last layer gives calibrated logits; item names, shapes, types and size stay.
 
-    `raw_logits` (clips, classes) are the network's on the clips of the fit, before the output's grid: the new grid is
-    their range after calibration (a 16-bit form has none). `pruned` (classes, inputs) is True for weights of the last
-    layer that are held at zero.
+    `factors` are (classes, classes). `raw_logits` (clips, classes) are the network's logits on the clips of the fit,
+    before the output quantiser: the new output grid spans their range after calibration (the 16-bit form has no grid).
+    `pruned` (classes, inputs) is True for weights of the last layer that are held at zero.
 
     Raises:
-        InputError: the factors would fill pruned weights.
+        InputError: the factors would make pruned weights nonzero.
     """
     if pruned is not None and bool(pruned.any()) and np.count_nonzero(factors - np.diag(np.diag(factors))):
         raise InputError(
-            "logistic regression would fill the pruned weights of the last layer and so change the size: calibrate a "
-            "pruned network with temperature, which keeps its zeros"
+            "logistic regression would make pruned weights of the last layer nonzero, which changes the size: "
+            "calibrate a pruned network with temperature, which keeps its zeros"
         )
     fused = copy.deepcopy(network)
     match fused:
@@ -266,9 +273,6 @@ def _fuse_integer(fused: IntegerNet, factors: Array, raw_logits: Array) -> None:
 
 
 def fuse_linear(factors: Array, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight (classes, inputs) and bias (classes,), float64, of the linear layer whose outputs are factors @ (W x + b).
-
-    This is all there is to a form without grids.
-    """
+    """Return weight (classes, inputs) and bias (classes,), float64, of the linear layer for factors @ (W x + b)."""
     matrix = torch.from_numpy(factors).to(weight.device)
     return matrix @ weight.double(), matrix @ bias.double()

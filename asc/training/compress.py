@@ -1,4 +1,4 @@
-"""From a trained network to the one that is stored: compressed, checked against the size law, calibrated."""
+"""Turns a trained network into its stored form: compresses it, checks it against the size law and calibrates it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,10 +19,10 @@ from asc.training import prune
 
 
 def compressed(network: Network, masks: prune.Masks, experiment: Experiment) -> tuple[StoredNet, Stored]:
-    """The stored form of a trained network in eval mode, and what it stores, counted on its tensors.
+    """Return the stored form of a trained network in eval mode, and its size as counted on its tensors.
 
     Raises:
-        AssertionError: that is not what the size law predicted (design decision 1).
+        AssertionError: the size is not what the size law predicted (design decision 1).
     """
     compact = to_stored(network)
     check_items(compact.state_dict(), experiment)
@@ -34,25 +34,26 @@ def compressed(network: Network, masks: prune.Masks, experiment: Experiment) -> 
 
 
 def check_items(state: Mapping[str, Tensor], experiment: Experiment) -> None:
-    """Hold the tensors of a stored form against the size law, item by item.
+    """Check the tensors of a stored form against the size law, item by item.
 
     Raises:
-        AssertionError: another name, size or width than predicted.
+        AssertionError: a name, number of elements or bytes per element differs from the prediction.
     """
     built = {name: (tensor.numel(), tensor.element_size()) for name, tensor in state.items()}
     items = stored_items(experiment)
     predicted = {item.name: (item.count, item.bytes_each) for item in items}
     if built != predicted:
-        raise AssertionError(f"built other items than predicted: {sorted(set(built.items()) ^ set(predicted.items()))}")
+        differing = sorted(set(built.items()) ^ set(predicted.items()))
+        raise AssertionError(f"the stored items differ from those that the size law predicted: {differing}")
 
 
 def calibrated(
     network: StoredNet, experiment: Experiment, dataset: Dataset, device: torch.device, *, strength: float | None = None
 ) -> tuple[StoredNet, CalibrationReport | None]:
-    """The network with the calibration that its experiment asks for, where that gains, and what came of it.
+    """Calibrate a network as its experiment says, if that is a gain; return the network and the report, if any.
 
-    `dataset` must have the split open that is fitted on; the size does not change. With a `strength` that is given, not
-    chosen, calibration is applied in any case (`calibrate.fit`).
+    `dataset` must have the split for calibration open. The size does not change. With a given `strength`, calibration
+    is always applied (`calibrate.fit`).
 
     Raises:
         InputError: the split is too small to calibrate on.
@@ -60,9 +61,8 @@ def calibrated(
     method, split = experiment.calibration.method, experiment.calibration.fit_on
     if method == "none":
         return network, None
-    from asc.training import (
-        calibrate,  # it needs scikit-learn, whose import costs every trial that is not calibrated a second
-    )
+    # Imported late: scikit-learn would cost every uncalibrated trial a second.
+    from asc.training import calibrate
 
     logits, clips = Evaluator(dataset, split, experiment.front_end, device).logits(network.raw_logits)
     raw, (targets, groups) = logits.numpy(), targets_and_groups(dataset, clips.tolist())
@@ -76,5 +76,5 @@ def calibrated(
 
 
 def targets_and_groups(dataset: Dataset, clips: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """Class numbers and location groups of clips, both (clips,)."""
+    """Return the class numbers (int64) and location groups (str) of clips, both (clips,)."""
     return np.array([dataset.target(clip) for clip in clips]), np.array([dataset.group(clip) for clip in clips])

@@ -1,8 +1,8 @@
 """Pruning: the smallest weights become zero after the first cycle and stay zero (report, section 3.3).
 
-Unstructured and global by magnitude over convolution, dense and SE weights (Blalock et al. 2020,
-https://arxiv.org/abs/2003.03033), among those of the same stored width (`asc.size.law.pruned_counts`), so that the size
-law knows the bytes before training. Masks are kept by the names of stored items; True is a weight that is kept.
+Pruning is unstructured and by magnitude, over all convolution, dense and SE weights of the same stored width (Blalock
+et al. 2020, https://arxiv.org/abs/2003.03033; `asc.size.law.pruned_counts`). So the size law knows the bytes before
+training. Masks are keyed by the names of stored items; True means that a weight is kept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ Masks = Mapping[str, Tensor]
 
 @torch.no_grad()
 def smallest(network: nn.Module, items: Sequence[Item], prune_ratio: float) -> dict[str, Tensor]:
-    """Masks that leave out the given share of the weights, those with the smallest magnitudes, exactly as many as
-    `pruned_counts` says.
+    """Return masks that prune the given share (0 to 1) of the weights, those of the smallest magnitudes.
 
-    `network` is one in training whose prunable weights belong to `items`.
+    They prune exactly as many as `pruned_counts` says, and have the shapes of the weights. `network` is one in training
+    whose prunable weights belong to `items`.
     """
     weights = prunable_weights(network, items)
     masks: dict[str, Tensor] = {}
@@ -39,16 +39,16 @@ def smallest(network: nn.Module, items: Sequence[Item], prune_ratio: float) -> d
 
 @torch.no_grad()
 def hold(network: nn.Module, masks: Masks) -> None:
-    """Set the pruned weights of a network in training to zero, in place: after every step of the optimiser."""
+    """Set the pruned weights of a network in training to zero, in place. Call it after every optimiser step."""
     weights = _weights(network)
     for name, kept in masks.items():
         weights[name].masked_fill_(~kept, 0.0)
 
 
 def counted(state: Mapping[str, Tensor], masks: Masks, items: Sequence[Item]) -> Stored:
-    """What a trained network stores, counted on the tensors of its stored form, whose `items` say of what kind each is.
+    """Count what a trained network stores on the tensors of its stored form; `items` give the kind of each.
 
-    A kept weight that was rounded to zero counts.
+    A kept weight that was rounded to zero is counted as stored.
 
     Raises:
         AssertionError: a pruned weight is not zero.
@@ -58,21 +58,22 @@ def counted(state: Mapping[str, Tensor], masks: Masks, items: Sequence[Item]) ->
         tensor = state[name]
         pruned = ~kept.to(tensor.device)
         if bool(tensor[pruned].any()):
-            raise AssertionError(f"pruned weights of {name} came back")
+            raise AssertionError(f"pruned weights of {name} are no longer zero")
         zeros[tensor.element_size()] = zeros.get(tensor.element_size(), 0) + int(pruned.sum())
     found = [replace(i, count=state[i.name].numel(), bytes_each=state[i.name].element_size()) for i in items]
     return stored(found, zeros)
 
 
 def prunable_weights(network: nn.Module, items: Sequence[Item]) -> dict[str, nn.Parameter]:
-    """The parameters of a network in training that belong to the prunable items, by their names."""
+    """Return the parameters of a network in training that belong to the prunable items, by item name."""
     weights = _weights(network)
     return {item.name: weights[item.name] for item in items if item.prunable}
 
 
 def _weights(network: nn.Module) -> dict[str, nn.Parameter]:
-    """Weights (not biases or batch norms) by the names that they have in the stored form: `stem.conv.weight` there is
-    `stem.weight`.
+    """Return weights (not biases or batch norms) by their names in the stored form.
+
+    For example, `stem.conv.weight` is `stem.weight` there.
     """
     return {
         name.replace(".conv.", ".").replace(".linear.", "."): parameter

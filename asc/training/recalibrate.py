@@ -1,4 +1,4 @@
-"""A trained model file, calibrated: the same training gives the report's systems 1, 2 and 3."""
+"""Calibrates a trained model, so that one training gives the technical report's systems 1, 2 and 3."""
 
 import dataclasses
 import tempfile
@@ -19,9 +19,9 @@ from asc.training.compress import calibrated
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recalibrated:
-    """The network as it ships now and what its file says; and figures on validation, none of whose clips was fitted on.
+    """The calibrated network with the information for its file, and figures on validation, which was not fitted on.
 
-    `tempered` is the network with a single temperature instead, the reference beside every calibration, gain or not.
+    `tempered` has the figures with a single temperature instead, as the reference, even if that is no gain.
     """
 
     network: StoredNet
@@ -33,14 +33,14 @@ class Recalibrated:
 
 
 def check_uncalibrated(info: ModelInfo) -> None:
-    """Check that a model has no calibration in it.
+    """Check that a model is not calibrated.
 
     Raises:
-        InputError: it has.
+        InputError: it is.
     """
     if info.calibration is not None and info.calibration.applied:
         raise InputError(
-            f"the model is calibrated already ({info.calibration.method}): give the one it was made from, before that"
+            f"the model is already calibrated ({info.calibration.method}): give the uncalibrated model it was made from"
         )
 
 
@@ -48,11 +48,11 @@ def check_target(target: Path, model: Path) -> None:
     """Check, before anything is computed, that a calibrated model can be written to `target`.
 
     Raises:
-        InputError: it is the given model, a folder, or its folder cannot be written to.
+        InputError: `target` is the given model or a folder, or its folder cannot be written.
         OSError: the disk is full.
     """
     if target.resolve() == model.resolve():
-        raise InputError(f"{target} is the given model itself, which stays as it is: give another file as --output")
+        raise InputError(f"--output {target} is the given model, which is never overwritten: give another file")
     if target.is_dir():
         raise InputError(f"--output {target} is a folder: give a file in it, such as {target / 'model.safetensors'}")
     try:
@@ -62,26 +62,29 @@ def check_target(target: Path, model: Path) -> None:
     except OSError as error:
         if disk_is_full(error):
             raise
-        raise InputError(f"--output {target} cannot be written ({error.strerror}): give a file of yours") from error
+        raise InputError(f"--output {target} cannot be written ({error.strerror}): give another file") from error
 
 
 def recalibrate(
     network: StoredNet, info: ModelInfo, dataset: Dataset, calibration: Calibration, device: torch.device
 ) -> Recalibrated:
-    """Calibrate a stored network; `dataset` is the one it was trained on, valid and the split to fit on being open.
+    """Calibrate a stored network on `dataset`, which it was trained on; valid and the calibration's split must be open.
 
     Raises:
-        InputError: it is calibrated already, no clip was held out from its training, or the split is too small; or the
-            network is pruned and the method would fill its zeros.
+        InputError: the network is already calibrated, no clip was held out from its training, the split is too small,
+            or the network is pruned and the method would make its zeros nonzero.
     """
     check_uncalibrated(info)
     if not dataset.manifest.held_out:
-        raise InputError("the model was trained on every clip of its data (--split all): none is left to calibrate on")
+        raise InputError(
+            "the model was trained on every clip of its data (--split all), so none is left to calibrate on: "
+            "give a model that was trained without --split all"
+        )
     experiment = dataclasses.replace(info.experiment, calibration=calibration)
     cooler = dataclasses.replace(experiment, calibration=dataclasses.replace(calibration, method="temperature"))
     fused, report = calibrated(network, experiment, dataset, device)
     tempered, _ = calibrated(network, cooler, dataset, device, strength=0.0)
-    assert report is not None, "a method was asked for"
+    assert report is not None, "the experiment has a calibration method"
     validator = Evaluator(dataset, "valid", experiment.front_end, device)
     after = validator.judge(fused)
     return Recalibrated(

@@ -1,8 +1,8 @@
-"""Logistic regression without intercept on logits, shrunk towards a centre that need not be zero; a temperature.
+"""Fits a temperature, or logistic regression without intercept that shrinks towards any centre, to logits.
 
-The regressions of the report's section 2.4: multinomial, p = softmax(C z), and one-vs-rest, p = sigmoid(C z) for each
-class (Platt 1999). The temperature is Guo et al. 2017, arXiv:1706.04599. scikit-learn can only shrink towards zero.
-All minimise the micro log loss, the plain mean over clips, as scikit-learn does.
+The regressions are those of the technical report's section 2.4: multinomial, p = softmax(C z), and one-vs-rest, p =
+sigmoid(C z) for each class (Platt 1999). The temperature is Guo et al. 2017, arXiv:1706.04599. All minimise the micro
+log loss, the plain mean over clips, as scikit-learn does, but scikit-learn can only shrink towards zero.
 """
 
 from typing import Literal, assert_never
@@ -23,14 +23,17 @@ _LARGEST_TEMPERATURE = 100.0
 
 
 def log_softmax(scores: Array) -> Array:
-    """Logarithms of the probabilities, (clips, classes) as the scores; scipy's takes twice as long on small arrays."""
+    """Return the log probabilities (clips, classes) of scores (clips, classes); twice as fast as scipy's if small."""
     shifted = scores - scores.max(axis=1, keepdims=True)
     log_probabilities: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return log_probabilities
 
 
 def fit_temperature(logits: Array, targets: Numbers) -> float:
-    """The T, within 0.01 and 100, that minimises the log loss of softmax(logits / T)."""
+    """Return the T, between 0.01 and 100, that minimises the log loss of softmax(logits / T).
+
+    `logits` are (clips, classes), `targets` (clips,).
+    """
     rows = np.arange(len(targets))
 
     def loss(log_temperature: float) -> float:
@@ -49,13 +52,14 @@ def fit_factors(
     centre: Array | None = None,
     start: Array | None = None,
 ) -> Array:
-    """The factors C (classes, classes) that minimise summed log loss + strength * ||C - centre||^2.
+    """Return the factors C (classes, classes) that minimise summed log loss + strength * ||C - centre||^2.
 
-    `centre` is the identity unless given. 0 is scikit-learn's regression without a penalty, infinity is the centre
-    itself. `start` is where the search begins; the minimum is one and the same.
+    `logits` are (clips, classes), `targets` (clips,); `centre` and `start` are (classes, classes), the identity and the
+    centre by default. Strength 0 is scikit-learn's regression without a penalty; infinite strength returns the centre.
+    The search begins at `start`, which does not affect the minimum.
 
     Raises:
-        InputError: strength 0, and a class without a clip.
+        InputError: the strength is 0 and a class has no clip.
     """
     classes = logits.shape[1]
     centre = np.eye(classes) if centre is None else centre
@@ -80,7 +84,7 @@ def fit_factors(
 
 
 def _log_loss(scores: Array, one_hot: Array, method: Regression) -> tuple[float, Array]:
-    """The summed log loss of scores (clips, classes) and its derivative, probability less target, of that shape."""
+    """Return the summed log loss of scores (clips, classes) and its gradient, probability - target, of that shape."""
     match method:
         case "multinomial":
             log_probabilities = log_softmax(scores)
@@ -97,13 +101,13 @@ def _without_penalty(logits: Array, targets: Numbers, method: Regression) -> Arr
     if len(absent):
         raise InputError(
             f"class number {absent[0]} has too few groups in the calibration split for a regression without a penalty: "
-            "give more clips of it, or leave the strength to cross-validation"
+            "give more clips of it, or let cross-validation choose the strength"
         )
     regression = LogisticRegression(C=np.inf, fit_intercept=False, max_iter=10_000, tol=1e-6)
     match method:
         case "multinomial":
             factors = np.asarray(regression.fit(logits, targets).coef_)
-            # scikit-learn takes two classes for one score.
+            # For two classes scikit-learn fits a single score.
             return np.concatenate([-factors, factors]) / 2 if classes == 2 else factors
         case "one_vs_rest":
             return np.concatenate([regression.fit(logits, targets == each).coef_ for each in range(classes)])

@@ -1,10 +1,10 @@
 """The only training loop: config and data in, stored network and its figures out.
 
-Adam under CyclicLR triangular2 (Smith 2017, https://arxiv.org/abs/1506.01186), soft cross-entropy on mixed crops
-(report, section 2.1), quantisation-aware where 8 bits will be stored (section 3.1), pruned after the first cycle where
-that is asked for (section 3.3). It knows nothing of searches or trackers: it is given `on_epoch`, which sees every
-epoch and may stop it. Several workers run it together, each on a part of every batch (Li et al. 2020,
-https://arxiv.org/abs/2006.15704): the same losses, weights equal on all, one set of files.
+Adam with CyclicLR triangular2 (Smith 2017, https://arxiv.org/abs/1506.01186) minimises soft cross-entropy on mixed
+crops (technical report, section 2.1). Training is quantisation-aware for 8-bit storage (section 3.1), and prunes after
+the first cycle if the config says so (section 3.3). It does not depend on searches or trackers: it calls `on_epoch`
+after every epoch, which may stop it. Several workers can run it together, each on a part of every batch (Li et al.
+2020, https://arxiv.org/abs/2006.15704), with the same losses, equal weights and one set of files.
 """
 
 import contextlib
@@ -54,22 +54,21 @@ def train(
     device: torch.device,
     workers: Workers = ALONE,
 ) -> TrainingEnd:
-    """Train to the end of the schedule, going on from `folder`'s checkpoint if there is one; store the best network.
+    """Train to the end of the schedule, resuming from `folder`'s checkpoint if there is one; store the best network.
 
-    `on_epoch` is called once for each epoch of the schedule, also for those that the checkpoint already holds. The
-    network of the epoch with the lowest validation log loss (after pruning) is turned into its stored form, evaluated
-    and written to `folder/model.safetensors`. A final model on all data (`DataChoice.part`) has no clips to choose an
-    epoch by: its last one is stored.
+    `on_epoch` is called once for each epoch of the schedule, including those in the checkpoint. The network of the
+    epoch with the lowest validation log loss (after pruning) is turned into its stored form, evaluated and written to
+    `folder/model.safetensors`. A final model on all data (`DataChoice.part`) has no clips to choose an epoch by, so its
+    last epoch is stored.
 
-    Each of several workers calls this, with a folder that all see; the one that leads writes. `on_epoch` is called on
-    all, and a stop that one of them is told ends the training of all.
+    Every worker of a distributed training calls this, with a folder that all share; only the leading worker writes.
+    `on_epoch` is called on all workers, and a stop on one of them ends the training of all.
 
     Raises:
-        InputError: the data do not fit the config, or their names the header of a model file, or the checkpoint is
-            another experiment's.
-        RuntimeError: workers see different checkpoints; where a shared folder is slow to show them, another attempt
-            helps.
-        OSError: the disk is full; the last whole checkpoint stays.
+        InputError: the data do not fit the config, the label names do not fit into the header of a model file, or the
+            checkpoint belongs to another experiment.
+        RuntimeError: workers see different checkpoints; if a shared folder is slow to update, try again.
+        OSError: a file cannot be written, such as on a full disk; the last complete checkpoint is kept.
     """
     if experiment.architecture.classes != len(dataset.labels):
         raise InputError(
@@ -97,7 +96,7 @@ def _to_the_end(run: "_Run", on_epoch: OnEpoch) -> TrainingEnd:
 
 @contextlib.contextmanager
 def _deterministic() -> Iterator[None]:
-    """cuDNN with kernels alone that give the same sums every time; its switch is put back."""
+    """Restrict cuDNN to deterministic kernels, then restore its setting."""
     before = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
     try:
@@ -107,7 +106,7 @@ def _deterministic() -> Iterator[None]:
 
 
 def cyclic(optimizer: Adam, schedule: Schedule, steps_per_epoch: int) -> CyclicLR:
-    """torch's CyclicLR in mode triangular2, stepped once per optimiser step: up for half a cycle, then down."""
+    """Return torch's CyclicLR in mode triangular2: up for half a cycle, then down; step it once per optimiser step."""
     return CyclicLR(
         optimizer,
         base_lr=schedule.learning_rate_min,
@@ -123,7 +122,7 @@ _ADAM = {"step", "exp_avg", "exp_avg_sq"}
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """A training between two epochs."""
+    """The state of a training between two epochs."""
 
     experiment: Experiment
     dataset: Dataset
@@ -132,7 +131,7 @@ class _Run:
     workers: Workers
     network: Network
     trained: nn.Module
-    """The network, in several workers within the wrapper that averages gradients."""
+    """The network, wrapped to average gradients if there are several workers."""
     optimizer: Adam
     scheduler: CyclicLR
     log_mel: LogMel
@@ -145,7 +144,7 @@ class _Run:
     def start(
         cls, experiment: Experiment, dataset: Dataset, folder: Path, device: torch.device, workers: Workers
     ) -> "_Run":
-        """Build everything from the config, then take the state of the last checkpoint, if there is one."""
+        """Build everything from the config, then restore the last checkpoint, if there is one."""
         schedule = experiment.schedule
         check_items(empty(experiment).state_dict(), experiment)
         network = build_network(
@@ -173,11 +172,11 @@ class _Run:
         if (folder / LAST_EPOCH).is_file():
             run.restore()
         if not workers.agree(len(run.history)):
-            raise RuntimeError(f"workers see different checkpoints in {folder}, which must be a folder that they share")
+            raise RuntimeError(f"workers see different checkpoints in {folder}: give a folder that all of them share")
         return run
 
     def epoch(self) -> EpochMetrics | None:
-        """Train and validate one epoch and write its checkpoint; None if the loss is no longer a number."""
+        """Train and validate one epoch and write its checkpoint; return None if a loss is not finite."""
         started = time.monotonic()
         number = len(self.history) + 1
         if number == self.experiment.schedule.epochs_per_cycle + 1:
@@ -220,7 +219,7 @@ class _Run:
                 self.network.freeze_batch_norm()
                 self.network.freeze_observers()
             losses = nn.functional.cross_entropy(self.trained(self.log_mel(waveforms)), targets, reduction="sum")
-            # What is averaged over workers is then the loss of the whole batch, and so are the gradients.
+            # Scaled so that the average over workers is the loss of the whole batch, and likewise for the gradients.
             loss = losses / len(plan) * sharing.count
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -232,7 +231,7 @@ class _Run:
         return float(self.workers.sum(total)) / sum(len(plan) for plan in plans)
 
     def _prune(self) -> None:
-        """Between the first cycle and the second; a resumed training that stands there does the same again."""
+        """Prune between the first and second cycles; a training resumed there does the same again."""
         experiment = self.experiment
         if experiment.compression.prune_ratio > 0:
             items = stored_items(experiment)
@@ -240,7 +239,7 @@ class _Run:
             prune.hold(self.network, self.masks)
 
     def save(self) -> None:
-        """Write the checkpoint of the last epoch, and before it that of the best one if it is this."""
+        """Write the checkpoint of the last epoch; if it is the best so far, first write that of the best epoch."""
         header = {
             "fingerprint": self.experiment.fingerprint,
             "data": self.dataset.manifest.digest,
@@ -259,10 +258,10 @@ class _Run:
         write_tensors(self.folder / LAST_EPOCH, {**network, **optimizer, **masks}, header)
 
     def restore(self) -> None:
-        """Take the state of the last checkpoint.
+        """Restore the last checkpoint.
 
         Raises:
-            InputError: it is damaged, or of another experiment or other data.
+            InputError: the checkpoint is damaged, or belongs to another experiment or other data.
         """
         tensors, header = read_tensors(self.folder / LAST_EPOCH)
         if (header.get("fingerprint"), header.get("data")) != (
@@ -287,7 +286,7 @@ class _Run:
             index, _, key = name.partition(".")
             states.setdefault(int(index), {})[key] = tensor
         if any(states[index].keys() != _ADAM for index in range(len(list(self.network.parameters())))):
-            raise KeyError("the moments of a weight")
+            raise KeyError("the optimiser state of a weight is missing")
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": states, "param_groups": groups})
         self.scheduler.load_state_dict(header["scheduler"])
@@ -299,18 +298,18 @@ class _Run:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch with the lowest validation log loss, the later one where equal; None before a pruning to come."""
+        """The epoch with the lowest validation log loss (the latest of equals); None while pruning is still to come."""
         if not self.dataset.manifest.held_out:
             return len(self.history)
         chosen = [metrics for metrics in self.history if metrics.epoch >= self.experiment.first_kept_epoch]
         return min(chosen, key=lambda m: (m.valid_log_loss, -m.epoch)).epoch if chosen else None
 
     def complete(self) -> Completed:
-        """Store the best epoch's network, checked against the size law, calibrated where asked for, and evaluate it."""
+        """Store the best epoch's network, checked against the size law and calibrated if configured; evaluate it."""
         if self.workers.leads:
             tensors, _ = read_tensors(self.folder / BEST_EPOCH)
             self.network.load_state_dict(_under(tensors, "network."))
-        # Another node may not see yet what was just written to a shared folder.
+        # Other nodes may not yet see what was just written to a shared folder.
         self.workers.take_from_first(self.network.state_dict().values())
         network, stored = compressed(self.network.eval(), self.masks, self.experiment)
         uncalibrated = network
@@ -342,9 +341,9 @@ def _identity(dataset: Dataset) -> DataIdentity:
 
 
 def _averaging(network: nn.Module) -> nn.Module:
-    """The network with gradients that are averaged over workers; its buffers are equal on all as it is."""
+    """Wrap the network to average gradients over workers; its buffers need no exchange, as they are equal anyway."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch 2.13 has another name for it, which 2.11 does not know
+        warnings.simplefilter("ignore", FutureWarning)  # renamed in torch 2.13; torch 2.11 lacks the new name
         return DistributedDataParallel(network, broadcast_buffers=False)
 
 
@@ -359,7 +358,7 @@ def _plans(experiment: Experiment, dataset: Dataset, *, epoch: int) -> list[Batc
 
 
 def _ahead(batcher: Batcher, plans: list[BatchPlan]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches in order, the next one's audio being read while the current one is trained on."""
+    """Yield batches in order; the next one's audio is read while the current one is trained on."""
     with ThreadPoolExecutor(max_workers=1) as reader:
         pending = reader.submit(batcher.load, plans[0])
         for following in [*plans[1:], None]:

@@ -76,7 +76,7 @@ def test_one_training_gives_the_calibrated_systems(bench: Bench) -> None:
     assert load_model(made)[1].calibration is not None
     judged = bench.answer("evaluate.py", str(made), "--split", "test")
     assert judged["optimistic"] is False and judged["calibration"] == pytest.approx(whole["calibration"], abs=5e-5)
-    assert "calibrated already" in bench.refusal("calibrate.py", str(made), "--method", "temperature")
+    assert "already calibrated" in bench.refusal("calibrate.py", str(made), "--method", "temperature")
 
 
 def test_calibrated_on_test_clips_every_output_says_optimistic(bench: Bench) -> None:

@@ -180,7 +180,7 @@ def test_ctrl_c_before_anything_has_finished_names_nothing_that_is_not_there(ben
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
     assert code == 130 and "--resume early" in err and "best/" not in err, err
-    (named,) = [line.rpartition(": ")[2] for line in err.splitlines() if line.startswith("everything lies in")]
+    (named,) = [line.rpartition(": ")[2] for line in err.splitlines() if line.startswith("results in")]
     assert all((run / name).exists() for name in named.split(", "))
 
 

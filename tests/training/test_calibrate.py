@@ -147,9 +147,9 @@ def test_nothing_is_applied_if_the_folds_are_too_small_to_choose_a_strength():
 
 def test_wrong_input_gives_one_sentence():
     logits, targets, groups = ideal(10, 3, seed=0)
-    with pytest.raises(InputError, match="has 1 group: cross-validation over groups needs two"):
+    with pytest.raises(InputError, match="has 1 group, but cross-validation over groups needs at least 2"):
         fit(logits, targets, np.zeros(30), method="temperature", split="calibration")
-    with pytest.raises(InputError, match="a class of its own"):
+    with pytest.raises(InputError, match="no class has two clips"):
         fit(logits[::3], targets[::3], groups[::3], method="temperature", split="calibration")
     with pytest.raises(InputError, match="not finite"):
         fit(logits * np.nan, targets, groups, method="temperature", split="calibration")

@@ -140,5 +140,5 @@ def test_a_network_whose_size_is_not_the_predicted_one_is_refused(tiny_experimen
 def test_unpredicted_stored_items_are_refused(tiny_experiment: Experiment) -> None:
     state = compressed(made(tiny_experiment), {}, tiny_experiment)[0].state_dict()
     check_items(state, tiny_experiment)
-    with pytest.raises(AssertionError, match="other items"):
+    with pytest.raises(AssertionError, match="stored items differ"):
         check_items({**state, "more": torch.zeros(1)}, tiny_experiment)

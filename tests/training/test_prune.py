@@ -85,7 +85,7 @@ def test_a_pruned_weight_that_is_not_zero_is_found(experiment: Experiment) -> No
     network, items = made(experiment).train(), of(experiment)
     masks = prune.smallest(network, items, 0.3)
     network(torch.randn(4, 1, experiment.front_end.mel_bands, 20))
-    with pytest.raises(AssertionError, match="came back"):
+    with pytest.raises(AssertionError, match="are no longer zero"):
         prune.counted(to_stored(network.eval()).state_dict(), masks, items)
 
 

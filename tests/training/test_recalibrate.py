@@ -84,7 +84,7 @@ def test_the_single_temperature_is_evaluated_even_if_it_is_not_applied(open_, mo
 
 
 def test_the_given_model_is_not_overwritten(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the given model itself"):
+    with pytest.raises(InputError, match="the given model, which is never overwritten"):
         check_target(model.parent / "." / model.name, model)
     with pytest.raises(InputError, match="is a folder"):
         check_target(tmp_path, model)
