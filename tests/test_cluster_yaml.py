@@ -1,4 +1,4 @@
-"""cluster.yaml: Ray's own code and schema take it and refuse what is broken; what asc promises of a cluster holds."""
+"""cluster.yaml: Ray's own code and schema accept it, and what asc promises about a cluster holds."""
 
 import fnmatch
 import re
@@ -30,7 +30,7 @@ def raw() -> dict[str, Any]:
 
 
 def taken(config: dict[str, Any]) -> dict[str, Any]:
-    """The config as `ray up` prepares and checks it before it first speaks to AWS."""
+    """The config as `ray up` prepares and checks it before it first contacts AWS."""
     prepared: dict[str, Any] = prepare_config(config)
     validate_config(prepared)
     return prepared
@@ -46,7 +46,7 @@ def workers() -> dict[str, Any]:
     return {name: kind for name, kind in config["available_node_types"].items() if name != config["head_node_type"]}
 
 
-def test_ray_takes_it() -> None:
+def test_ray_accepts_it() -> None:
     config = taken(raw())
     assert config["cluster_name"] == "asc" and config["available_node_types"]["head"]["max_workers"] == 0
     assert config["worker_setup_commands"][: len(config["setup_commands"])] == config["setup_commands"]
@@ -71,7 +71,7 @@ def test_ray_takes_it() -> None:
         (lambda c: c["auth"].update(token="x"), jsonschema.ValidationError, "'token' was unexpected"),
     ],
 )
-def test_ray_refuses_what_is_broken(
+def test_ray_refuses_a_broken_config(
     broken: Callable[[dict[str, Any]], Any], error: type[Exception], reason: str
 ) -> None:
     config = raw()
@@ -80,19 +80,19 @@ def test_ray_refuses_what_is_broken(
         taken(config)
 
 
-def test_aws_would_take_every_node() -> None:
+def test_aws_would_accept_every_node() -> None:
     session = pytest.importorskip("botocore.session").get_session()
     validate = pytest.importorskip("botocore.validate").ParamValidator().validate
     request = session.get_service_model("ec2").operation_model("RunInstances").input_shape
     for kind in raw()["available_node_types"].values():
         report = validate({**kind["node_config"], "MinCount": 1, "MaxCount": 1}, request)
         assert not report.has_errors(), report.generate_report()
-    assert validate({"MinCount": 1, "MaxCount": 1, "InstanceMarket": {}}, request).has_errors(), "it finds a wrong key"
+    assert validate({"MinCount": 1, "MaxCount": 1, "InstanceMarket": {}}, request).has_errors(), "wrong keys are found"
 
 
-def test_workers_are_spot_gpus_from_zero_and_the_head_is_not() -> None:
+def test_workers_are_spot_gpus_from_zero_and_the_head_is_on_demand() -> None:
     for name, kind in workers().items():
-        assert kind["resources"]["GPU"] >= 1, f"{name}: scaling from zero needs to know of the GPU"
+        assert kind["resources"]["GPU"] >= 1, f"{name}: to scale from zero, Ray must know of the GPU"
         assert kind["min_workers"] == 0 < kind["max_workers"] <= raw()["max_workers"]
         assert kind["node_config"]["InstanceMarketOptions"]["MarketType"] == "spot"
     head = raw()["available_node_types"][raw()["head_node_type"]]
@@ -102,7 +102,7 @@ def test_workers_are_spot_gpus_from_zero_and_the_head_is_not() -> None:
 
 
 def secrets(text: str) -> list[str]:
-    """What looks like a secret or an account, the names of the token's file and mode aside."""
+    """Everything that looks like a secret or an account, except the names of the token's file and mode."""
     harmless = (
         r"RAY_AUTH_MODE=token\b|RAY_AUTH_TOKEN_PATH=[\w/~.]*/auth_token\b|[\w/~.]*/auth_token\b|HttpTokens: required"
     )
@@ -121,13 +121,13 @@ def secrets(text: str) -> list[str]:
         "arn:aws:iam::123456789012:x",
     ],
 )
-def test_there_is_no_secret_in_it(planted: str) -> None:
+def test_it_has_no_secret(planted: str) -> None:
     assert not secrets(CODE)
-    assert secrets(f"{CODE}\n      {planted}\n"), "it would be found"
+    assert secrets(f"{CODE}\n      {planted}\n"), "a planted secret must be found"
     assert "FILL-IN-YOUR-BUCKET" in CODE and TEXT.count("FILL-IN-YOUR-BUCKET") == 1
 
 
-def test_dashboard_and_mlflow_listen_on_loopback_and_only_ssh_is_let_in() -> None:
+def test_dashboard_and_mlflow_listen_on_loopback_and_only_ssh_is_open() -> None:
     (mlflow,) = [command for command in commands() if "mlflow server" in command]
     (head,) = [command for command in commands() if "--head" in command]
     assert "--host 127.0.0.1 " in mlflow and "--dashboard-host=127.0.0.1 " in head
@@ -144,7 +144,7 @@ def test_ray_never_starts_without_the_token() -> None:
     assert remote == "/home/ubuntu/.ray/auth_token"
 
 
-def test_versions_are_pinned_within_those_of_the_project() -> None:
+def test_pinned_versions_are_allowed_by_the_project() -> None:
     (install,) = [command for command in commands() if "pip install" in command]
     pins = dict(re.findall(r"([a-z]+)==([0-9.]+)", install))
     assert pins.keys() == PINNED
@@ -156,7 +156,7 @@ def test_versions_are_pinned_within_those_of_the_project() -> None:
     assert f"rayVersion: '{pins['ray']}'" in README
 
 
-def test_what_pip_and_a_search_need_is_copied() -> None:
+def test_files_that_pip_and_a_search_need_are_copied() -> None:
     mounts = {local: remote for remote, local in raw()["file_mounts"].items() if not local.startswith("~")}
     assert all((ROOT / local).exists() and remote == f"/home/ubuntu/asc/{local}" for local, remote in mounts.items())
     needed = {"asc", "launch", "search_spaces", "pyproject.toml", PROJECT["readme"], *PROJECT["license-files"]}
@@ -168,7 +168,7 @@ def test_what_pip_and_a_search_need_is_copied() -> None:
             assert not [p for p in parts for pattern in excluded if fnmatch.fnmatch(p, pattern)], path
 
 
-def test_every_choice_is_explained_and_the_region_is_one() -> None:
+def test_every_choice_is_explained_and_there_is_one_region() -> None:
     lines = TEXT.splitlines()
     for number, line in enumerate(lines):
         if re.match(r"\w+:", line):
@@ -177,13 +177,13 @@ def test_every_choice_is_explained_and_the_region_is_one() -> None:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_command_is_shell(command: str) -> None:
+def test_every_command_is_valid_shell(command: str) -> None:
     subprocess.run(["bash", "-n", "-c", command], check=True, capture_output=True)
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs commands as a node's shell would, with stand-ins that write down how they were called."""
+    """Run commands as a node's shell would, with stubs that log how they were called."""
     stubs = {
         "aws": '[ "$AWS_FAILS" != yes ]',
         "systemctl": "[ -e ~/unit ]",
@@ -214,7 +214,9 @@ def node(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-def test_the_head_is_set_up_twice_alike(tmp_path: Path, node: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_setting_up_the_head_twice_is_idempotent(
+    tmp_path: Path, node: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     config = raw()
     for _ in range(2):
         for command in config["setup_commands"] + config["head_setup_commands"] + config["head_start_ray_commands"]:
@@ -231,7 +233,7 @@ def test_the_head_is_set_up_twice_alike(tmp_path: Path, node: Callable[..., subp
     assert log.count(f"mode=token path={home}/.ray/auth_token in={home}/asc") == 2
 
 
-def test_a_bucket_that_cannot_be_listed_stops_the_set_up_in_a_sentence(
+def test_a_bucket_that_cannot_be_listed_stops_the_set_up(
     node: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     set_up, enter = raw()["setup_commands"][:2]
@@ -242,7 +244,7 @@ def test_a_bucket_that_cannot_be_listed_stops_the_set_up_in_a_sentence(
     assert ended.stderr.count("\n") == 1
 
 
-def test_the_manifest_for_kuberay_asks_for_the_token() -> None:
+def test_the_kuberay_manifest_requires_the_token() -> None:
     (block,) = re.findall(r"((?:^    .*\n|^\n)*^    kind: RayJob\n(?:^    .*\n|^\n)*)", README, flags=re.MULTILINE)
     manifest = yaml.safe_load(block)
     cluster = manifest["spec"]["rayClusterSpec"]

@@ -1,7 +1,7 @@
-"""The rooms of DESIGN.md: what may import what, read from the source of every module.
+"""The rooms of DESIGN.md: which package may import which, checked in the source of every module.
 
-The law is the order of packages in `LADDER`: a module may import from its own package, from the rungs below and from
-the ground. Packages on one rung do not import each other.
+`LADDER` orders the packages. A module may import from its own package, from the rungs below and from the ground.
+Packages on one rung do not import each other.
 """
 
 import ast
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# `console` stands above `model_file`, for `--config` takes a model file, whose header holds a config.
+# `console` is above `model_file`, because `--config` takes a model file, whose header has a config.
 LADDER = (
     ("launch",),
     ("search", "tracking", "export", "report"),
@@ -30,7 +30,7 @@ LADDER = (
 )
 RUNG = {package: number for number, rung in enumerate(LADDER) for package in rung}
 LIGHT = {"asc", "ground", "config", "topology", "size", "console"}
-"""Rooms that need no torch, NumPy or other heavy library."""
+"""Rooms that import neither torch, NumPy nor another heavy library."""
 HEAVY = {"torch", "torchaudio", "numpy", "safetensors", "soundfile", "scipy", "sklearn", "ray", "optuna", "mlflow"}
 HEAVY |= {"matplotlib", "pandas", "pyarrow", "onnx", "onnxruntime", "executorch", "litert_torch", "ai_edge_litert"}
 HEAVY |= {"av", "tflite_micro"}
@@ -55,7 +55,7 @@ ASC = [name for name in MODULES if name.split(".")[0] == "asc"]
 
 
 def imports(module: str) -> set[str]:
-    """All that a module imports, anywhere in it: modules, and for `from a import b` both `a` and `a.b`."""
+    """Everything imported anywhere in a module; for `from a import b` both `a` and `a.b`."""
     found: set[str] = set()
     for node in ast.walk(MODULES[module]):
         if isinstance(node, ast.Import):
@@ -85,7 +85,7 @@ def test_ray_optuna_and_mlflow_have_one_home_each(module: str) -> None:
 
 
 def room(module: str) -> str:
-    """The package that a module belongs to; modules that lie in asc itself are the ground, asc's own face aside."""
+    """The package of a module; modules directly in asc are the ground, except `asc` itself."""
     first, *others = module.split(".")
     if first == "launch" or not others:
         return first
@@ -93,7 +93,7 @@ def room(module: str) -> str:
 
 
 def upward(module: str) -> list[str]:
-    """What a module imports against the law."""
+    """Imports of a module that break the law."""
     home = room(module)
     found = [name for name in imports(module) if within(name, {"asc", "launch"}) and name != "asc"]
     return [name for name in found if room(name) != home and RUNG[room(name)] <= RUNG[home]]
@@ -101,11 +101,11 @@ def upward(module: str) -> list[str]:
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "asc"])
 def test_imports_go_down_the_ladder(module: str) -> None:
-    assert room(module) in RUNG, f"{module}: no rung of the ladder has its package"
+    assert room(module) in RUNG, f"{module}: its package is on no rung of the ladder"
     assert not upward(module)
 
 
-def test_the_law_sees_what_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_breaches_of_the_law_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODULES, "asc.size.bad", ast.parse("from asc.models import build\nimport asc.audio.level"))
     assert set(upward("asc.size.bad")) == {"asc.models", "asc.models.build", "asc.audio.level"}
     monkeypatch.setitem(MODULES, "asc.size.good", ast.parse("from asc.config import space\nimport asc.errors"))
@@ -118,7 +118,7 @@ def test_every_rung_has_its_packages() -> None:
 
 
 def test_light_rooms_import_nothing_heavy() -> None:
-    """In a fresh process, one after the other, so that a finding names the module that brought it in."""
+    """Import them one by one in a new process, so that a failure names the module that is at fault."""
     code = (
         "import importlib, sys\n"
         f"for name in {[name for name in ASC if room(name) in LIGHT] + ['asc.runs.journal']!r}:\n"
@@ -163,7 +163,7 @@ def _forbidden_calls(tree: ast.Module) -> Iterator[str]:
         ("network.eval()\nnp.load('x', allow_pickle=False)\nre.compile('x')", 0),
     ],
 )
-def test_the_search_for_such_calls_finds_them(code: str, count: int) -> None:
+def test_forbidden_calls_are_found(code: str, count: int) -> None:
     assert len(list(_forbidden_calls(ast.parse(code)))) == count
 
 
@@ -173,7 +173,7 @@ def test_every_module_says_what_it_does(module: str) -> None:
     assert text and len(text) > 20, f"{module} has no docstring"
 
 
-def test_importing_asc_is_light_and_only_load_reaches_for_more() -> None:
+def test_importing_asc_is_light() -> None:
     assert {name for name in imports("asc") if within(name, {"asc"})} == {
         "asc.inference.predict",
         "asc.inference.predict.Model",

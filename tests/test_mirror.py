@@ -1,4 +1,4 @@
-"""Tests mirror `asc/`: every module has a test file of its own, or stands here with what tests it instead."""
+"""Tests mirror `asc/`: every module has its own test file, or is listed here with what tests it instead."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ ELSEWHERE = {
     "audio/coded_lengths": "audio/test_audio_file, data/test_sound_files: lengths of real files",
     "audio/endless_header": "inference/test_sound_stream: AIFF and Wave64 from a pipe",
     "audio/level": "inference/test_predict, data/test_store: rounding to 16 bits",
-    "audio/pcm_lengths": "data/test_sound_files, inference/test_pcm: lengths that no writer could know",
+    "audio/pcm_lengths": "data/test_sound_files, inference/test_pcm: placeholder lengths",
     "command": "test_wheel: the console command",
     "config/data_choice": "data/test_manifest: what --data names",
     "config/recipes/loading": "config/test_experiment: recipes, files, overrides",
@@ -17,7 +17,7 @@ ELSEWHERE = {
     "data/download/fetch": "data/download/test_download: against a real server on loopback",
     "data/download/packages": "data/download/test_download",
     "data/packing": "data/test_store",
-    "data/readers": "data/test_manifest: what a reader makes of files",
+    "data/readers": "data/test_manifest: reading every kind of set",
     "data/rows": "a dataclass: data/test_manifest",
     "data/sources": "data/test_store, data/test_devices",
     "data/store_index": "data/test_store",
@@ -25,10 +25,10 @@ ELSEWHERE = {
     "data/synthetic_devices": "data/synthetic/test_synthetic",
     "data/synthetic_sound": "data/synthetic/test_synthetic",
     "data/table": "data/test_manifest, data/test_tau",
-    "errors": "console/test_cli: what a machine refuses, in a sentence",
+    "errors": "console/test_cli: system errors as one sentence",
     "export/formats": "export/test_job, launch/test_export",
-    "export/micro": "export/test_litert, where tflite-micro is installed",
-    "export/onnx_flat": "export/test_onnx: both kinds of file run alike",
+    "export/micro": "export/test_litert, if tflite-micro is installed",
+    "export/onnx_flat": "export/test_onnx: both kinds of file agree",
     "export/onnx_float16": "export/test_onnx, topology/test_contract",
     "export/onnx_int8": "export/test_onnx, topology/test_contract",
     "export/onnx_numbers": "export/test_onnx, export/test_onnx_bytes",
@@ -64,14 +64,14 @@ def has_tests(module: str) -> bool:
     return (ROOT / "tests" / folder / f"test_{name}.py").is_file()
 
 
-def test_every_module_is_tested_in_a_place_that_is_named() -> None:
+def test_every_module_has_tests_or_is_listed() -> None:
     untested = {name for name in module_names() if not has_tests(name)}
     assert untested == set(ELSEWHERE), (
-        "give a new module a test file, or say here what tests it; drop lines that are past"
+        "give a new module a test file, or list here what tests it; remove outdated lines"
     )
 
 
-def test_the_places_that_are_named_exist() -> None:
+def test_the_listed_test_files_exist() -> None:
     for module, place in ELSEWHERE.items():
         for word in place.replace(",", " ").replace(":", " ").split():
             if "/test_" in word or word.startswith("test_"):

@@ -1,4 +1,4 @@
-"""What holds for every recipe and every search space that asc ships."""
+"""Contract of every recipe and search space that asc ships."""
 
 import json
 import random
@@ -23,7 +23,7 @@ def space(request: pytest.FixtureRequest) -> Space:
     return load_space(request.param)
 
 
-def test_the_spaces_that_the_design_names_are_shipped() -> None:
+def test_the_spaces_named_in_the_design_are_shipped() -> None:
     assert {"quick", "idlab128"} <= set(SPACES)
 
 
@@ -37,7 +37,7 @@ def test_a_recipe_is_valid_complete_and_within_the_limit(name: str) -> None:
     assert Experiment.from_toml(experiment.to_toml()) == experiment
 
 
-def test_every_key_of_a_space_is_documented_by_the_config(space: Space) -> None:
+def test_every_key_of_a_space_is_a_config_key(space: Space) -> None:
     flat = Experiment().flat()
     for key in space.parameters:
         assert key in flat or f"{key}.0" in flat
@@ -67,7 +67,7 @@ def test_every_option_of_every_choice_is_a_valid_config(space: Space) -> None:
                 base.updated({key: option})
 
 
-def test_the_reference_fits_the_space_once_its_settings_are_taken(space: Space) -> None:
+def test_the_reference_fits_with_the_settings_of_the_space(space: Space) -> None:
     reference = load_experiment("qat_8b").updated(space.settings)
     candidate = repair(reference, space, {}, BUDGET)
     assert candidate is not None and not candidate.repaired

@@ -28,7 +28,7 @@ class Outer:
     rows: tuple[Inner, ...] = ()
 
 
-def test_a_tree_becomes_the_dataclass_with_tables_lists_and_numbers_in_place() -> None:
+def test_a_tree_is_built_into_nested_dataclasses() -> None:
     tree = {
         "name": "n",
         "mode": "fast",
@@ -52,7 +52,7 @@ def test_a_tree_becomes_the_dataclass_with_tables_lists_and_numbers_in_place() -
     assert built.more is not None and type(built.more["a"]) is int and type(built.more["c"]) is bool
 
 
-def test_left_out_keys_take_their_defaults_and_none_is_kept() -> None:
+def test_missing_keys_take_their_defaults_and_none_is_kept() -> None:
     assert build(Outer, {"name": "n"}) == Outer(name="n")
     assert build(Outer, {"name": "n", "more": None, "figure": None}) == Outer(name="n")
 
@@ -84,13 +84,13 @@ def test_left_out_keys_take_their_defaults_and_none_is_kept() -> None:
         ({"name": "n", "inner": {"numbr": 1}}, "unknown key inner.numbr: did you mean inner.number"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_its_key(tree: dict[str, Any], sentence: str) -> None:
+def test_a_wrong_value_is_refused_with_its_key(tree: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError) as caught:
         build(Outer, tree)
     assert str(caught.value).startswith(sentence)
 
 
-def test_a_type_error_of_the_class_itself_is_not_taken_for_a_missing_key() -> None:
+def test_a_type_error_in_the_class_is_not_taken_for_a_missing_key() -> None:
     @dataclass(frozen=True)
     class Broken:
         number: int = 1
@@ -102,7 +102,7 @@ def test_a_type_error_of_the_class_itself_is_not_taken_for_a_missing_key() -> No
         build(Broken, {})
 
 
-def test_whole_numbers_become_floats_where_floats_are_asked_for() -> None:
+def test_integers_become_floats_for_float_fields() -> None:
     assert type(typed(float, 2, "key")) is float
 
 
@@ -131,12 +131,12 @@ def test_leaves_and_nested_are_inverse(tree: dict[str, Any]) -> None:
         ({"a.0": 1, "a.2": 2}, "a has the elements 0, 2"),
     ],
 )
-def test_flat_keys_that_make_no_tree_are_refused(flat: dict[str, Any], sentence: str) -> None:
+def test_contradictory_flat_keys_are_refused(flat: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         nested(flat)
 
 
-def test_assign_reaches_elements_of_tuples_and_whole_tuples() -> None:
+def test_assign_sets_elements_of_tuples_and_whole_tuples() -> None:
     tree: dict[str, Any] = {"a": {"b": (1, 2, 3), "c": 4}}
     assign(tree, "a.b.1", 7)
     assign(tree, "a.c", 5)
@@ -146,12 +146,12 @@ def test_assign_reaches_elements_of_tuples_and_whole_tuples() -> None:
 
 
 @pytest.mark.parametrize("key", ["a", "a.x", "a.b.3", "a.b.-1", "a.b.x", "a.b.²", "a.c.0", "x.y.z", "", "a.", ".a"])
-def test_assign_refuses_keys_that_are_not_there(key: str) -> None:
+def test_assign_refuses_missing_keys(key: str) -> None:
     tree = {"a": {"b": (1, 2, 3), "c": 4}}
     with pytest.raises(InputError, match="unknown key"):
         assign(tree, key, 1)
 
 
-def test_an_unknown_key_names_the_nearest_or_all() -> None:
+def test_an_unknown_key_suggests_the_nearest_or_lists_all() -> None:
     assert unknown_key("widht", ["width", "depth", "width"]) == "unknown key widht: did you mean width?"
     assert unknown_key("zzz", ["width", "depth"]) == "unknown key zzz: the keys are width, depth"

@@ -1,4 +1,4 @@
-"""The product without its checkout: a wheel, installed into a folder of its own, runs from an empty folder."""
+"""asc without its checkout: a wheel, installed into its own folder, runs from an empty folder."""
 
 import json
 import os
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the wheel was installed into; what it depends on is that of this environment."""
+    """The folder with the installed wheel; its dependencies come from this environment."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     built = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder), str(ROOT)]
@@ -31,7 +31,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The console command, in a folder."""
+    """Run the console command in a folder."""
     command = [sys.executable, str(installed / "bin" / "asc"), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(installed), "ASC_CACHE": str(folder / "cache")}
     return subprocess.run(
@@ -39,7 +39,7 @@ def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedP
     )
 
 
-def test_it_brings_its_recipes_and_launchers(installed: Path, tmp_path: Path) -> None:
+def test_it_includes_its_recipes_and_launchers(installed: Path, tmp_path: Path) -> None:
     sized = run(installed, tmp_path, "size", "--recipe", "16b_prune", "--json")
     assert sized.returncode == 0, sized.stderr
     assert json.loads(sized.stdout)["bytes"] == cost(load_experiment("16b_prune")).stored.nonzero_bytes
@@ -48,14 +48,14 @@ def test_it_brings_its_recipes_and_launchers(installed: Path, tmp_path: Path) ->
     assert all((installed / "asc" / "launch" / f"{name}.py").is_file() for name in NAMES)
 
 
-def test_a_search_is_planned_in_its_own_space(installed: Path, tmp_path: Path) -> None:
+def test_it_plans_a_search_in_a_shipped_space(installed: Path, tmp_path: Path) -> None:
     planned = run(installed, tmp_path, "search", "--dry-run", "--space", "idlab128")
     assert planned.returncode == 0, planned.stderr
     assert "space idlab128, budget 128 KB" in planned.stdout + planned.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) in ([], ["cache"])
 
 
-def test_what_it_says_to_type_is_its_own_command(installed: Path, tmp_path: Path) -> None:
+def test_its_messages_name_its_own_command(installed: Path, tmp_path: Path) -> None:
     refused = run(installed, tmp_path, "evaluate", "nowhere.safetensors")
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
     wrong = run(installed, tmp_path, "size", "--recipe", str(installed / "asc" / "search_spaces" / "quick.toml"))

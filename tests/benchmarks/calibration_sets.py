@@ -1,11 +1,11 @@
-"""What calibration does on simulated logits of ten classes, and how often it is applied.
+"""How calibration changes the log loss on simulated logits of ten classes, and how often it is applied.
 
     python tests/benchmarks/calibration_sets.py [--seeds N]
 
-A clip's logits are those of the ideal classifier of Gaussian scores (part of the noise is shared by the clips of its
-group), which are calibrated; a network gives them as they are, times 2.5, or mixed by a matrix near 2.5 I. Log losses,
-micro, are of 3,000 clips of other groups: before, with the chosen strength, as shipped (left alone unless applied),
-and without a penalty, as the report has it.
+A clip's logits come from the ideal classifier of Gaussian scores, so they are calibrated. Part of the noise is shared
+within the clip's group. A simulated network returns them unchanged, times 2.5, or mixed by a matrix near 2.5 I. Micro
+log losses are on 3,000 clips of other groups: before calibration, with the chosen strength, as shipped (unchanged
+unless applied), and without a penalty, as in the report.
 """
 
 import argparse
@@ -26,17 +26,20 @@ SIZES = ((25, 4), (150, 10))
 
 
 def scores(generator: np.random.Generator, groups: int, clips: int) -> tuple[Array, Numbers, Numbers]:
-    """Calibrated logits (groups * clips, classes), class numbers and groups; about 70 % of the clips are right."""
+    """Simulate n = groups * clips clips, about 70 % of them right.
+
+    Returns calibrated logits (n, CLASSES) float64, class numbers (n,) and group numbers (n,).
+    """
     targets = np.repeat(np.arange(groups) % CLASSES, clips)
     names = np.repeat(np.arange(groups), clips)
     noise = generator.normal(size=(groups, CLASSES))[names] * np.sqrt(0.3)
     noise += generator.normal(size=(len(names), CLASSES)) * np.sqrt(0.7)
-    distance = 2.2  # of unit noise: the likelihood ratio of a class is then distance * score
+    distance = 2.2  # in units of the noise; a class's log likelihood ratio is then distance * score
     return distance * (distance * np.eye(CLASSES)[targets] + noise), targets, names
 
 
 def mixing(generator: np.random.Generator, network: str) -> Array:
-    """The matrix (classes, classes) that makes a network's logits of calibrated ones."""
+    """The matrix (CLASSES, CLASSES) that turns calibrated logits into the network's."""
     match network:
         case "calibrated":
             return np.eye(CLASSES)
@@ -47,12 +50,12 @@ def mixing(generator: np.random.Generator, network: str) -> Array:
 
 
 def loss(logits: Array, targets: Numbers) -> float:
-    """Micro log loss in nats."""
+    """Micro log loss in nats of logits (n, CLASSES) for targets (n,)."""
     return float(-log_softmax(logits, axis=1)[np.arange(len(targets)), targets].mean())
 
 
 def one(seed: int, network: str, groups: int, clips: int, method: Method) -> tuple[float, ...]:
-    """Applied, held-out loss before, chosen, shipped and without a penalty, and seconds of the fit."""
+    """Return whether it was applied; held-out losses before, chosen, shipped and without penalty; seconds of the fit."""
     generator = np.random.default_rng(seed)
     mix = mixing(generator, network)
     logits, targets, names = scores(generator, groups, clips)
@@ -68,7 +71,7 @@ def one(seed: int, network: str, groups: int, clips: int, method: Method) -> tup
 
 
 def main() -> None:
-    """Print a row for each network, size and method."""
+    """Print a row per network, size and method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
     seeds = parser.parse_args().seeds

@@ -1,10 +1,10 @@
-"""The standing benchmark: the report's four systems on ESC-10 through nine microphones, five folds.
+"""The ESC-10 benchmark: the report's four systems through nine simulated microphones, on five folds.
 
 python tests/benchmarks/esc10_devices.py --esc10 DIR --micirp DIR
 
-Trains systems 1 and 4 on every fold, two at a time on one thread each; systems 2 and 3 are system 1, calibrated on the
-calibration split, and so is a single temperature, the reference beside them. Evaluates all on the test folds and prints
-the table of the README. What is finished is kept under --storage, so a run that was cut off goes on where it was.
+Trains systems 1 and 4 on every fold, two at a time on one thread each. Systems 2 and 3 are system 1 calibrated on the
+calibration split; a single temperature is fitted for reference. Evaluates all on the test folds and prints the table
+of the README. Finished work is kept under --storage, so an interrupted run resumes where it stopped.
 """
 
 import argparse
@@ -32,7 +32,7 @@ WORKERS = 2
 
 
 def train(options: argparse.Namespace, recipe: str, fold: int) -> None:
-    """Train a recipe on a fold, or go on with it, unless it is finished."""
+    """Train a recipe on a fold, or resume it, unless it is finished."""
     name = f"{recipe}-fold{fold}"
     if model(options, recipe, fold).exists():
         return
@@ -43,7 +43,7 @@ def train(options: argparse.Namespace, recipe: str, fold: int) -> None:
 
 
 def judge(options: argparse.Namespace, system: str, fold: int) -> dict[str, Any]:
-    """The evaluation of a system on a test fold, calibrated first where it is one of those."""
+    """Evaluate a system on a test fold, after calibrating it if it is a calibrated one."""
     file, folder = model(options, system, fold), options.storage / "evaluations" / f"{system}-fold{fold}"
     if system in CALIBRATED and not file.exists():
         launch("calibrate.py", str(model(options, "qat_8b", fold)), "--method", CALIBRATED[system])
@@ -54,7 +54,7 @@ def judge(options: argparse.Namespace, system: str, fold: int) -> dict[str, Any]
 
 
 def model(options: argparse.Namespace, system: str, fold: int) -> Path:
-    """The model file of a system on a fold."""
+    """The path of a system's model file for a fold."""
     folder: Path = options.storage / f"{'qat_8b' if system in CALIBRATED else system}-fold{fold}" / "best"
     return folder / (f"model-{CALIBRATED[system]}.safetensors" if system in CALIBRATED else "model.safetensors")
 
@@ -75,7 +75,7 @@ def launch(script: str, *arguments: str) -> None:
 
 
 def commands(system: str) -> list[tuple[str, ...]]:
-    """What makes and judges a system, as a person would type it."""
+    """The commands that train and evaluate a system, as a person would type them."""
     trained = "qat_8b" if system in CALIBRATED else system
     name, best = f"{trained}-fold1", f"runs/{trained}-fold1/best"
     data = ("--data", "esc10:DIR", "--device-irs", "MICIRP", "--fold", "1")
@@ -88,7 +88,7 @@ def commands(system: str) -> list[tuple[str, ...]]:
 
 
 def row(system: str, folds: list[dict[str, Any]]) -> str:
-    """A line of the table: mean and standard deviation over the folds."""
+    """A row of the table: mean and standard deviation over the folds."""
     size = cost_kb(system)
     exposure = [{part["name"]: part for part in fold["per_exposure"]} for fold in folds]
     applied = sum(bool(fold["calibration"] and fold["calibration"]["applied"]) for fold in folds)
@@ -106,26 +106,26 @@ def row(system: str, folds: list[dict[str, Any]]) -> str:
 
 
 def spread(values: Iterable[float], *, digits: int = 3) -> str:
-    """Mean and standard deviation."""
+    """Format mean and standard deviation."""
     found = list(values)
     return f"{statistics.mean(found):.{digits}f} \u00b1 {statistics.stdev(found):.{digits}f}"
 
 
 def cost_kb(system: str) -> float:
-    """KB of 1,024 bytes that are not pruned zeros, as asc stores the system."""
+    """KB (1,024 bytes) of the system as asc stores it, without pruned zeros."""
     experiment = load_experiment("qat_8b" if system in CALIBRATED else system)
     stored = cost(experiment).stored
     return stored.nonzero_bytes / 1024
 
 
 def at_once(work: Callable[..., Any], jobs: list[tuple[str, int]]) -> list[Any]:
-    """Do the work of (system, fold) for all jobs, some at a time, and keep the order."""
+    """Run `work(system, fold)` for all jobs, WORKERS at a time, and return the results in order."""
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         return list(pool.map(lambda job: work(*job), jobs))
 
 
 def main() -> None:
-    """Train and judge what is not there yet, then print the table."""
+    """Train and evaluate what is missing, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--esc10", type=Path, required=True, metavar="DIR")
     parser.add_argument("--micirp", type=Path, required=True, metavar="DIR")

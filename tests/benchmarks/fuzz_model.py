@@ -1,8 +1,8 @@
-"""Damage a model file in thousands of ways, as it is and with a checksum that fits again, and count what becomes of it.
+"""Damage a model file in thousands of ways, with and without a renewed checksum, and count the outcomes.
 
     python tests/benchmarks/fuzz_model.py [MODEL] [--mutations 20000]
 
-Without MODEL an untrained network of the recipe 16b_prune is taken, narrowed, so that all kinds of tensors are there.
+Without MODEL it takes an untrained, narrowed network of the recipe 16b_prune, which has tensors of every kind.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from asc.training.prune import hold, smallest
 
 
 def narrow(folder: Path) -> Path:
-    """A model file of a pruned network."""
+    """Save the model file of a narrow, pruned, untrained network and return its path."""
     experiment = load_experiment("16b_prune").updated({"architecture.widths": [4, 8]})
     compression = experiment.compression
     network = build_network(experiment.architecture, experiment.front_end, seed=0, storage=compression.storage).eval()
@@ -52,8 +52,8 @@ def main() -> None:
             counts = fuzz(path, seed=int(sealed), mutations=options.mutations, sealed=sealed)
             print(
                 f"{options.mutations:,} mutations of {path.stat().st_size:,} bytes, "
-                f"{'sealed again' if sealed else 'as damaged'}: {counts.refused:,} refused in a sentence, "
-                f"{counts.unchanged:,} changed nothing, {counts.ran:,} ran as another network "
+                f"{'checksum renewed' if sealed else 'checksum kept'}: {counts.refused:,} refused, "
+                f"{counts.unchanged:,} unchanged, {counts.ran:,} ran as another network "
                 f"({time.monotonic() - began:.0f} s)"
             )
         path.with_name("forged.safetensors").unlink()

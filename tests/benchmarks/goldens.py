@@ -1,12 +1,12 @@
-"""What a redesign must not change, as JSON: sizes, losses, files, logits and a small search, to the last digit.
+"""Print what a redesign must not change, as JSON: exact sizes, losses, files, logits and a small search.
 
-    python tests/benchmarks/goldens.py > before.json      # at the commit before, on the same machine
+    python tests/benchmarks/goldens.py > before.json      # before the change, on the same machine
     python tests/benchmarks/goldens.py > after.json       # after each step
     cmp before.json after.json
 
-Parts can be named (`sizes`, `losses`, `forms`, `search`); without names all are made, in two minutes on two cores.
-Sums of floats depend on the processor and on the versions of torch and onnxruntime, so only files of one machine and
-one environment can be compared. Long values stand there as SHA-256.
+Parts can be named (`sizes`, `losses`, `forms`, `search`); the default is all, which takes two minutes on two cores.
+Float sums depend on the processor and on the versions of torch and onnxruntime, so only compare files from the same
+machine and environment. Long values are given as SHA-256.
 """
 
 import argparse
@@ -54,7 +54,7 @@ SOURCES: tuple[Source, ...] = ("log_mel", "waveform")
 
 
 def sizes() -> dict[str, Any]:
-    """Items, sums, MACs, memory plan and stream of two recipes and of random points, as drawn and as repaired."""
+    """Items, sums, MACs, memory plan and stream memory of two recipes and of random points after repair."""
     return {name: _size(experiment) for name, experiment in _experiments()}
 
 
@@ -88,7 +88,7 @@ def _cost(experiment: Experiment, stored_as: StoredAs) -> dict[str, Any]:
 
 
 def losses() -> dict[str, list[str]]:
-    """Losses of some training steps, as hexadecimal floats; the last ones with batch norms and ranges frozen."""
+    """Losses of the training steps as hexadecimal floats; the last steps have frozen batch norms and ranges."""
     return {name: [loss.hex() for loss in _trained(load_experiment(name))[1]] for name in RECIPES}
 
 
@@ -118,7 +118,7 @@ def _trained(experiment: Experiment) -> tuple[Any, list[float], prune.Masks]:
 
 
 def _batch(experiment: Experiment, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Maps (4, 1, bands, 100) whose slope over frequency says which class (4,) they are of."""
+    """Random log-mels (4, 1, bands, 100) whose slope over frequency depends on the class, and the classes (4,)."""
     classes, bands = experiment.architecture.classes, experiment.front_end.mel_bands
     targets = torch.randint(classes, (4,), generator=generator)
     slope = torch.linspace(-1, 1, bands) * (targets - classes / 2)[:, None]
@@ -126,7 +126,7 @@ def _batch(experiment: Experiment, generator: torch.Generator) -> tuple[Tensor, 
 
 
 def forms() -> dict[str, Any]:
-    """SHA-256 of the model file and the ONNX files, and of the logits of all forms on generated clips."""
+    """SHA-256 of the model file, the ONNX files, and the logits of all forms on generated clips."""
     return {name: _forms(load_experiment(name)) for name in RECIPES}
 
 
@@ -172,7 +172,7 @@ def _model_file(stored: StoredNet, info: ModelInfo) -> list[Any]:
 
 
 def search() -> dict[str, Any]:
-    """The leaderboard of a search of the default space on built-in data, and what its journal recorded, in order."""
+    """The leaderboard of a search of the default space on built-in data, and its journal's events in order."""
     with tempfile.TemporaryDirectory() as folder:
         options = "--trials 4 --epochs-per-cycle 1 --max-concurrent 1 --seed 3 --name golden --mlflow-uri none"
         command = [sys.executable, str(ROOT / "launch" / "search.py"), *options.split(), "--storage", folder]
@@ -184,14 +184,14 @@ def search() -> dict[str, Any]:
 
 
 def _timeless(value: Any) -> Any:
-    """Without what the clock decides."""
+    """The value without keys that depend on the clock."""
     if isinstance(value, dict):
         return {key: _timeless(inner) for key, inner in value.items() if "seconds" not in key and "time" not in key}
     return [_timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _values(values: Tensor | NDArray[Any]) -> list[str]:
-    """The first number, for people, and the digest of all."""
+    """The first number, for human readers, and the digest of all."""
     array = np.asarray(values)
     return [float(array.flat[0]).hex(), _sha256(np.ascontiguousarray(array).tobytes())]
 
@@ -208,7 +208,7 @@ PARTS: dict[str, Callable[[], Any]] = {"sizes": sizes, "losses": losses, "forms"
 
 
 def main() -> None:
-    """Print the parts that are named, or all."""
+    """Print the named parts, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)} (default: all)")
     names = parser.parse_args().parts or list(PARTS)

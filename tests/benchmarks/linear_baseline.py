@@ -1,10 +1,10 @@
-"""How far a linear model gets: logistic regression on log-mel statistics, the figure that a network has to beat.
+"""A linear baseline that a network has to beat: logistic regression on log-mel statistics.
 
     python tests/benchmarks/linear_baseline.py [--data SPEC] [--fold K]
 
-Features are the mean and the deviation over time of the report's 128 log-mel bands (without mean removal),
-standardised; the strength of the regularisation is chosen by grouped cross-validation within train. Prints the figures
-on valid: macro, so means over classes of the per-class mean.
+Features are the mean and standard deviation over time of the report's 128 log-mel bands (without mean removal),
+standardised. Regularisation is chosen by grouped cross-validation on the train split. Prints macro figures on valid,
+which are means over classes of the per-class mean.
 """
 
 import argparse
@@ -28,7 +28,7 @@ GROUP_FOLDS = 4
 
 
 def statistics(dataset: Dataset, clips: Sequence[int], front_end: LogMel) -> NDArray[np.float32]:
-    """Mean and deviation over time of every band, (clips, 2 * mel_bands)."""
+    """Mean and standard deviation over time of every log-mel band: (clips, 2 * mel_bands) float32, natural log."""
     rows = []
     with torch.inference_mode():
         for i in clips:
@@ -38,7 +38,10 @@ def statistics(dataset: Dataset, clips: Sequence[int], front_end: LogMel) -> NDA
 
 
 def fit(features: NDArray[np.float32], targets: NDArray[np.int64], groups: Sequence[str]) -> Pipeline:
-    """The logistic regression whose regularisation does best on held-out groups."""
+    """Fit the logistic regression whose regularisation does best on held-out groups.
+
+    Takes features (clips, features), targets (clips,) and a group name per clip.
+    """
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     search = GridSearchCV(
         model,
@@ -50,7 +53,7 @@ def fit(features: NDArray[np.float32], targets: NDArray[np.int64], groups: Seque
 
 
 def macro(log_probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> tuple[float, float]:
-    """Log loss in nats and accuracy of (clips, classes), each the mean over classes of the per-class mean."""
+    """Macro log loss in nats and macro accuracy (0 to 1) of log probabilities (clips, classes) for targets (clips,)."""
     losses = -log_probabilities[np.arange(len(targets)), targets]
     right = log_probabilities.argmax(axis=1) == targets
     classes = np.unique(targets)

@@ -1,12 +1,12 @@
-"""Latency of the ONNX files, as a ratio to the float network in torch, all in one run on one thread.
+"""Latency of the ONNX files relative to the float network in torch, in one run on one thread.
 
     python tests/benchmarks/onnx_latency.py [--recipe NAME] [--seconds S] [--repeats N]
 
-The network has random weights; the ranges of its activations are set by a few batches of noise. Rows take turns, and
-the fastest of their CPU times counts, so that other work on the machine does not. "float network" is the recipe's own
-network in float32 as torch runs it in evaluation, from log-mel; rows from the waveform hold the front end as well.
-"int8 weights" is the 8-bit file with its weights as int8: what uint8 ones cost is the quotient of the two rows. On a
-processor without VNNI its logits are wrong; how far is printed.
+The network has random weights; a few batches of noise set its activation ranges. Rows take turns, and the fastest CPU
+time of each counts, so that other work on the machine does not. "float network" is the recipe's network in float32 as
+torch evaluates it, from log-mel. Rows from the waveform include the front end. "int8 weights" is the 8-bit file with
+int8 weights: the ratio of the two rows is the cost of uint8 weights. On a processor without VNNI its logits are wrong;
+the error is printed.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from asc.size.law import cost
 
 
 def trained(experiment: Experiment) -> Network:
-    """A network of random weights whose norms and ranges have seen noise."""
+    """A network with random weights, its batch norms and ranges set by 3 batches of noise."""
     network = build_network(
         experiment.architecture, experiment.front_end, seed=0, storage=experiment.compression.storage
     ).train()
@@ -48,13 +48,13 @@ def trained(experiment: Experiment) -> Network:
 
 
 def info(experiment: Experiment) -> ModelInfo:
-    """What the file says: the labels are numbers, the rest is not written."""
+    """Metadata for a file: numbers as labels, and placeholders."""
     labels = tuple(map(str, range(experiment.architecture.classes)))
     return longest(experiment, labels, DataIdentity(choice=DataChoice("none"), digest=""))
 
 
 def fastest(rows: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Milliseconds of CPU time of each row: the least of so many turns, a first one not counted."""
+    """Return each row's fastest CPU time in ms over `repeats` turns, after an uncounted warm-up turn."""
     found = dict.fromkeys(rows, float("inf"))
     for turn in range(repeats + 1):
         for name, run in rows.items():

@@ -1,4 +1,4 @@
-"""A search on a simulated cluster, measured: how busy its slots are, and what that takes of the driver."""
+"""Measure a search on a simulated cluster: how busy its slots are, and how much CPU the driver needs."""
 
 import json
 import os
@@ -19,10 +19,10 @@ SCRIPT = Path(__file__).with_name("simulated_search.py")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """What came of a search, between the time at which all slots were at work and that at which the first ran out.
+    """Figures of a search, from when all slots were busy until the last trial started.
 
-    Seconds of work are a trial's training, `gap_s` lie between its end and the next one's start, `pause_s` between two
-    of its epochs. CPU seconds are the driver's own, per trial.
+    `trial_s` is a trial's training time, `gap_s` the time from its end to the next trial's start, `pause_s` the time
+    between two of its epochs. CPU seconds are the driver's, per trial.
     """
 
     slots: int
@@ -43,16 +43,16 @@ class Cluster:
 
     @property
     def lost_s(self) -> float:
-        """What a trial costs its slot beside training."""
+        """Seconds that a trial occupies its slot without training."""
         return self.trial_s * (1 / self.occupancy - 1)
 
     def occupancy_at(self, trial_s: float) -> float:
-        """The occupancy with trials of that length, each losing the same seconds."""
+        """The occupancy with trials of that length, if each loses the same seconds."""
         return trial_s / (trial_s + self.lost_s)
 
 
 def measure(folder: Path, *, slots: int, rounds: int, trial_s: float, history: int = 0, uri: str = "none") -> Cluster:
-    """Run a search of `rounds` trials a slot, behind `history` others that its journal holds already."""
+    """Run a search of `rounds` trials per slot, after `history` trials that are already in its journal."""
     total = history + slots * rounds
     if history:
         chosen = settings(trials=history, slots=slots)
@@ -67,7 +67,7 @@ def measure(folder: Path, *, slots: int, rounds: int, trial_s: float, history: i
 
 
 def figures(folder: Path, *, slots: int, history: int) -> Cluster:
-    """Read what a search has left behind."""
+    """Compute the figures from the files of a search."""
     epochs = worked(folder / WORKED)
     trials: dict[str, list[Worked]] = {}
     for each in epochs:
@@ -75,7 +75,7 @@ def figures(folder: Path, *, slots: int, history: int) -> Cluster:
     spans = [(trial[0].began_s, trial[-1].ended_s) for trial in trials.values()]
     begin_s, end_s = _all_at_work(spans, slots)
     busy_s = sum(max(0.0, min(e.ended_s, end_s) - max(e.began_s, begin_s)) for e in epochs)
-    # A place that is left is taken by the next trial to start, whichever process that is in.
+    # A freed slot goes to the next trial to start, in whichever process.
     starts = sorted(began_s for began_s, _ in spans if began_s > begin_s)
     ends = sorted(ended_s for _, ended_s in spans if ended_s > begin_s)
     gaps = [start - end for end, start in zip(ends, starts, strict=False)]
@@ -106,10 +106,10 @@ def figures(folder: Path, *, slots: int, history: int) -> Cluster:
 
 
 def _all_at_work(spans: list[tuple[float, float]], slots: int) -> tuple[float, float]:
-    """From when all slots had a trial until the last trial was handed out."""
+    """Return when all slots first had a trial, and when the last trial started."""
     changes = sorted([(began_s, 1) for began_s, _ in spans] + [(ended_s, -1) for _, ended_s in spans])
     running = accumulate(change for _, change in changes)
     begin_s = next((time_s for (time_s, _), count in zip(changes, running, strict=True) if count == slots), None)
     if begin_s is None:
-        raise SystemExit(f"never were all {slots} slots at work: give more --rounds or a longer --trial-s")
+        raise SystemExit(f"the {slots} slots were never all busy: give more --rounds or a longer --trial-s")
     return begin_s, max(began_s for began_s, _ in spans)

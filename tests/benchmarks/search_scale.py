@@ -1,12 +1,12 @@
-"""How a search scales: simulated trials on 1 to 64 slots of this machine, and what that predicts for 1,000 slots.
+"""How a search scales: simulated trials on 1 to 64 slots of this machine, and the prediction for 1,000 slots.
 
     python tests/benchmarks/search_scale.py --slots 1 4 16 64 --trial-s 20
 
-Conductor, Ray Tune, journal, live view and MLflow are the real ones; a trial sleeps instead of training, and needs no
-torch. Trials are shorter than the minute that is asked about: what a trial costs its slot beside training (from its end
-to the next one's start, and between epochs) is measured in seconds, and does not depend on the length of the trial, so
-the occupancy with trials of a minute is 60 / (60 + those seconds). The worker processes share the cores with the driver
-here, as they would not on a cluster; so the driver's own CPU per trial is printed, which bounds what it can feed.
+Conductor, Ray Tune, journal, live view and MLflow are real; a trial sleeps instead of training and does not need
+torch. Trials are shorter than the minute in question. The seconds that a slot loses per trial (from its end to the
+next one's start, and between epochs) do not depend on the trial's length, so the occupancy with trials of a minute is
+60 / (60 + those seconds). Here, unlike on a cluster, the workers share the cores with the driver, so the driver's own
+CPU time per trial is printed too. It bounds the number of slots that the driver can serve.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _Found = TypeVar("_Found")
 
 
 def clusters(slots: list[int], *, trial_s: float, rounds: int, folder: Path) -> Cluster:
-    """Print a line for each number of slots; the last of them."""
+    """Print a line for each number of slots, and return the figures of the last."""
     print(f"simulated trials of {trial_s:g} s in {EPOCHS} epochs, {rounds} for each slot")
     print(f"{'slots':>6}{'occupancy':>11}{'at 60 s':>9}{'end->start':>12}{'95 %':>8}{'between epochs':>16}", end="")
     print(f"{'driver CPU/trial':>18}{'driver':>8}{'machine':>9}{'RSS':>9}")
@@ -47,7 +47,7 @@ def clusters(slots: list[int], *, trial_s: float, rounds: int, folder: Path) -> 
 
 
 def histories(numbers: list[int], folder: Path) -> dict[int, float]:
-    """Print what an event costs behind so many trials; milliseconds of CPU of a suggestion by that number."""
+    """Print the cost of events after each number of trials; return the CPU ms of a suggestion for each number."""
     base, suggestion_ms = reference(cycles=2, epochs_per_cycle=3), {}
     print(f"\n{'trials':>7}{'suggestion':>12}{'epoch':>9}{'end':>9}{'resume':>9}{'journal':>10}{'an event':>10}")
     for number in numbers:
@@ -70,7 +70,7 @@ def histories(numbers: list[int], folder: Path) -> dict[int, float]:
 
 
 def _costs(lead: Conductor, repeats: int = 12) -> tuple[float, float, float]:
-    """Median milliseconds of CPU of a suggestion, of an epoch and of the end of a trial."""
+    """Median CPU milliseconds of a suggestion, an epoch and the end of a trial."""
     times: tuple[list[float], ...] = ([], [], [])
     for number in range(repeats):
         worker = f"w{number}"
@@ -89,21 +89,21 @@ def _costs(lead: Conductor, repeats: int = 12) -> tuple[float, float, float]:
 
 
 def _timed(action: Callable[[], _Found]) -> tuple[_Found, float]:
-    """What an action returns, and its milliseconds of CPU."""
+    """Return an action's result and its CPU milliseconds."""
     began_s = time.process_time()
     found = action()
     return found, 1e3 * (time.process_time() - began_s)
 
 
 def mlflow_rate(folder: Path, trials: int) -> float:
-    """Events a second that MLflow takes, of a journal of so many trials, into a sqlite database."""
+    """Events per second that MLflow writes into a sqlite database, from a journal of `trials` trials."""
     from asc.tracking.mlflow import send_journal
 
     run = folder / "tracked"
     base = reference(cycles=2, epochs_per_cycle=3)
     write_journal(run / "journal.jsonl", trials=trials, base=base, chosen=settings(trials=trials, slots=64))
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    send_journal(run, uri=uri)  # makes the tables
+    send_journal(run, uri=uri)  # creates the tables
     again = folder / "again"
     write_journal(again / "journal.jsonl", trials=trials, base=base, chosen=settings(trials=trials, slots=32))
     began_s = time.monotonic()
@@ -112,7 +112,7 @@ def mlflow_rate(folder: Path, trials: int) -> float:
 
 
 def main() -> None:
-    """Measure, print, predict."""
+    """Measure, print and predict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 4, 16, 64], metavar="N", help="default 1 4 16 64")
     parser.add_argument("--trial-s", type=float, default=20.0, metavar="S", help="length of a trial (default 20)")
@@ -124,13 +124,13 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="scale-"))
     suggestion_ms = histories(options.trials, folder)
     rate = mlflow_rate(folder, 100)
-    print(f"\nMLflow takes {rate:.0f} events a second (sqlite)\n")
+    print(f"\nMLflow takes {rate:.0f} events per second (sqlite)\n")
     largest = clusters(options.slots, trial_s=options.trial_s, rounds=options.rounds, folder=folder)
     trials_a_second, events = MANY / MINUTE_S, EPOCHS + 2
     cpu_s = largest.cpu_s + max(suggestion_ms.values()) / 1e3 - suggestion_ms[min(suggestion_ms)] / 1e3
     print(f"\n{MANY:,} slots with trials of a minute: {trials_a_second:.1f} trials and", end=" ")
-    print(f"{trials_a_second * events:.0f} events a second;")
-    print(f"  the driver needs {cpu_s:.3f} s of CPU a trial behind {max(suggestion_ms):,} trials: ", end="")
+    print(f"{trials_a_second * events:.0f} events per second;")
+    print(f"  the driver needs {cpu_s:.3f} s of CPU per trial after {max(suggestion_ms):,} trials: ", end="")
     print(f"{trials_a_second * cpu_s:.0%} of a core, so it feeds {MINUTE_S / cpu_s:,.0f} slots;")
     print(f"  MLflow needs {trials_a_second * events / rate:.0%} of its time to keep up")
     shutil.rmtree(folder)

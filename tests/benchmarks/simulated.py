@@ -1,9 +1,9 @@
-"""A simulated trial: what `asc.search.cluster.trial.run_trial` does for Ray Tune, with a clock for the training; no
-torch.
+"""A simulated trial: it does what `asc.search.cluster.trial.run_trial` does for Ray Tune, but sleeps instead of
+training, without torch.
 
-An epoch sleeps, its log loss follows from the config by formula, and a checkpoint of a few bytes is replaced behind it,
-so that a trial whose worker was killed goes on from there. Each epoch that a checkpoint holds is also a line in a file
-of events, by which it can be counted that none was trained twice, and how busy the workers were.
+An epoch sleeps, computes its log loss from the config by a formula, and then writes a checkpoint of a few bytes, from
+which a trial resumes after its worker was killed. Each epoch in a checkpoint is also a line in a file of events, which
+shows that no epoch was trained twice and how busy the workers were.
 """
 
 import json
@@ -20,11 +20,11 @@ from asc.results import EpochMetrics, FinalFigures
 from asc.search.cluster.trial import Message, TrialOrder, order_of, send
 from asc.size.law import cost
 
-CHECKPOINT = "last.safetensors"  # the name of a real one, so that a search sweeps it away as it does those
+CHECKPOINT = "last.safetensors"  # the name of a real one, so that a search deletes it like those
 
 
 class Worked(NamedTuple):
-    """An epoch that a worker trained, and when: seconds since 1970."""
+    """An epoch that a worker trained; times are seconds since 1970."""
 
     trial: str
     epoch: int
@@ -34,9 +34,10 @@ class Worked(NamedTuple):
 
 
 def simulated_trial(*, epoch_s: float, events: Path, jitter: float = 0.2) -> Callable[[dict[str, Any]], None]:
-    """A function for `asc.search.cluster.study.run(..., trial=...)` whose epochs take `epoch_s` seconds.
+    """Return a function for `asc.search.cluster.study.run(..., trial=...)` whose epochs take `epoch_s` seconds.
 
-    By `jitter`, a share, trials are longer or shorter, each by its config, lest all end at once.
+    Each trial's epochs are longer or shorter by up to the share `jitter`, fixed by its config, so that trials do not
+    all end at once.
     """
 
     def trial(config: dict[str, Any]) -> None:
@@ -56,19 +57,19 @@ def simulated_trial(*, epoch_s: float, events: Path, jitter: float = 0.2) -> Cal
 
 
 def worked(events: Path) -> list[Worked]:
-    """What the file of events holds, in its order; nothing where there is none."""
+    """Read the file of events in order; return an empty list if it does not exist."""
     lines = [line.split() for line in events.read_text().splitlines()] if events.exists() else []
     return [Worked(trial, int(epoch), int(pid), float(b), float(e)) for trial, epoch, pid, b, e in lines]
 
 
 def log_loss(experiment: Experiment, epoch: int) -> float:
-    """Lower for wide networks, for a learning rate of 0.002, and with each epoch."""
+    """A made-up log loss: lower for wider networks, for learning rates near 0.002, and with each epoch."""
     away = abs(experiment.schedule.learning_rate_max - 0.002)
     return 3 - 0.01 * sum(experiment.architecture.widths) + 100 * away + 1 / epoch
 
 
 def metrics_of(experiment: Experiment, epoch: int, seconds: float) -> EpochMetrics:
-    """An epoch as a worker reports it."""
+    """The metrics of an epoch, as a worker reports them."""
     loss = log_loss(experiment, epoch)
     return EpochMetrics(
         epoch=epoch, learning_rate=1e-3, train_loss=loss, valid_log_loss=loss, valid_accuracy=0.5, seconds=seconds
@@ -76,7 +77,7 @@ def metrics_of(experiment: Experiment, epoch: int, seconds: float) -> EpochMetri
 
 
 def _train(order: TrialOrder, experiment: Experiment, epoch_s: float, events: Path) -> None:
-    """Train the epochs behind the checkpoint, and report those that the driver has not heard of."""
+    """Train the epochs after the checkpoint, and report those that the driver has not journalled."""
     folder = Path(order.folder)
     done = _checkpointed(folder)
     for epoch in range(1, experiment.schedule.epochs + 1):
@@ -84,7 +85,7 @@ def _train(order: TrialOrder, experiment: Experiment, epoch_s: float, events: Pa
             began_s = time.time()
             time.sleep(epoch_s)
             _checkpoint(folder, epoch)
-            # Behind the checkpoint: a worker killed between the two leaves a line out, and none is ever there twice.
+            # After the checkpoint: a worker killed between the two loses a line, but no line is ever written twice.
             _append(events, Worked(folder.name, epoch, os.getpid(), began_s, time.time()))
         if epoch > order.journalled:
             send(Message(epoch=metrics_of(experiment, epoch, epoch_s)))
@@ -98,7 +99,7 @@ def _completed(experiment: Experiment) -> Message:
 
 
 def _checkpointed(folder: Path) -> int:
-    """The epoch of the checkpoint, 0 where there is none."""
+    """The epoch of the checkpoint, or 0 without one."""
     path = folder / CHECKPOINT
     return int(json.loads(path.read_text())["epoch"]) if path.is_file() else 0
 
@@ -111,7 +112,7 @@ def _checkpoint(folder: Path, epoch: int) -> None:
 
 
 def _append(events: Path, line: Worked) -> None:
-    """One write to a file open for appending: lines of several workers do not mix."""
+    """Append a line in a single write, so that lines of several workers do not mix."""
     handle = os.open(events, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(handle, (" ".join(map(str, line)) + "\n").encode())

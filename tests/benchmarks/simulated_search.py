@@ -1,10 +1,10 @@
-"""A whole search with simulated trials: conductor, Ray Tune, journal, live view and MLflow are the real ones.
+"""A whole search with simulated trials: conductor, Ray Tune, journal, live view and MLflow are real.
 
     python tests/benchmarks/simulated_search.py FOLDER --slots 4 --trials 40 --epoch-s 0.5
 
-Goes on where FOLDER holds a journal. FOLDER/worked.txt gets a line for each epoch that was trained, FOLDER/driver.jsonl
-every half second what this process took, FOLDER/leaderboard.json the trials at the end. No models are written, so there
-is no best one. Prints one JSON object: how the search ended, and its trials by outcome.
+Resumes if FOLDER has a journal. FOLDER/worked.txt gets a line for each trained epoch, FOLDER/driver.jsonl gets this
+process's resource use every half second, FOLDER/leaderboard.json gets the trials at the end. No models are written, so
+there is no best one. Prints one JSON object: how the search ended, and its trials by outcome.
 """
 
 import argparse
@@ -29,7 +29,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Meter(threading.Thread):
-    """Writes down, twice a second, what this process has taken up to then."""
+    """Records this process's total resource use twice a second."""
 
     def __init__(self, path: Path, journal: Path) -> None:
         super().__init__(daemon=True)
@@ -68,16 +68,18 @@ def _thread_cpu_s(thread: int | None) -> float:
 
 
 def main() -> None:
-    """Run the search or go on with it."""
+    """Run or resume the search."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--slots", type=int, default=2, metavar="N", help="trials at a time (default 2)")
-    parser.add_argument("--trials", type=int, default=8, metavar="N", help="trials in all (default 8)")
-    parser.add_argument("--cycles", type=int, default=1, metavar="N", help="more than one: early stopping (default 1)")
+    parser.add_argument("--slots", type=int, default=2, metavar="N", help="trials at once (default 2)")
+    parser.add_argument("--trials", type=int, default=8, metavar="N", help="trials in total (default 8)")
+    parser.add_argument(
+        "--cycles", type=int, default=1, metavar="N", help="early stopping needs two or more (default 1)"
+    )
     parser.add_argument("--epochs-per-cycle", type=int, default=6, metavar="N", help="default 6")
-    parser.add_argument("--epoch-s", type=float, default=0.5, metavar="S", help="seconds of an epoch (default 0.5)")
+    parser.add_argument("--epoch-s", type=float, default=0.5, metavar="S", help="seconds per epoch (default 0.5)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
-    parser.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster that runs (default: Ray here)")
+    parser.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster (default: start Ray here)")
     parser.add_argument("--mlflow-uri", default="none", metavar="URI", help="default none")
     options = parser.parse_args()
 

@@ -1,10 +1,10 @@
-"""A hundred random faults in one search of simulated trials: what was lost (nothing should be), and what it cost.
+"""A hundred random faults in one search of simulated trials: what was lost (it should be nothing) and what it cost.
 
     python tests/benchmarks/soak.py --faults 100 --seed 0
 
-Workers, nodes and the driver are killed with -9, the driver is told to end by SIGTERM, the MLflow server goes and comes
-back, the disk of a worker is full. Everything but the training is real: Ray Tune on a cluster of four nodes of this
-machine, conductor, journal, sampler, MLflow. Between two faults the search gets on by a few epochs.
+Workers, nodes and the driver are killed with SIGKILL, the driver gets SIGTERM, the MLflow server stops and restarts, a
+worker's disk is full. Everything but the training is real: Ray Tune on a cluster of four nodes on this machine,
+conductor, journal, sampler, MLflow. Between two faults the search completes a few epochs.
 """
 
 import argparse
@@ -48,7 +48,7 @@ SLOTS, EPOCH_S, EPOCHS_BETWEEN = 6, 0.5, 12
 
 
 class Soak:
-    """A search under way, and what was done to it."""
+    """A running search, and the faults to inject into it."""
 
     def __init__(self, folder: Path, cluster: Nodes, server: Server, trials: int) -> None:
         self.folder, self.journal = folder, folder / "journal.jsonl"
@@ -72,16 +72,16 @@ class Soak:
             )
 
     def epochs(self) -> int:
-        """How many epochs the journal holds."""
+        """The number of epochs in the journal."""
         return self.journal.read_bytes().count(b'"EpochDone"') if self.journal.exists() else 0
 
     def get_on(self, epochs: int) -> None:
-        """Wait until the search has trained so many epochs more, starting its driver again where that has ended."""
+        """Wait until the search has trained `epochs` more epochs, restarting its driver if that has ended."""
         target = self.epochs() + epochs
         wait(lambda: self.epochs() >= target or self.ended(), f"{epochs} more epochs")
 
     def ended(self) -> bool:
-        """Whether the search is over; a driver that ended before is started again."""
+        """Whether the search is over; restarts a driver that ended too early."""
         if self.driver.poll() is None:
             return False
         if self.driver.returncode == 0 and self.record().ended is not None and not self.open_trials():
@@ -91,7 +91,7 @@ class Soak:
         return False
 
     def record(self) -> RunRecord:
-        """The journal as it is."""
+        """The state of the run, from the journal."""
         return fold(read_journal(self.journal))
 
     def open_trials(self) -> bool:
@@ -100,13 +100,13 @@ class Soak:
         return len(record.trials) < self._trials or any(trial.ended is None for trial in record.trials.values())
 
     def do(self, fault: str, rng: random.Random) -> None:
-        """Do one harm."""
+        """Inject one fault."""
         workers = processes(self.mark, "ray::ImplicitFunc")
         match fault:
             case "worker" if workers:
                 os.kill(rng.choice(workers), signal.SIGKILL)
             case "disk" if workers:
-                # The limit is the worker's own; the raylet and the driver write on.
+                # Only the worker is limited; the raylet and the driver can still write.
                 resource.prlimit(rng.choice(workers), resource.RLIMIT_FSIZE, (8, 8))
             case "node":
                 number = rng.randrange(1, len(self._cluster.raylets))
@@ -125,16 +125,16 @@ class Soak:
 
 
 def wait(holds: Callable[[], bool], what: str, limit_s: float = 300.0) -> None:
-    """Ask until it holds."""
+    """Poll until `holds()` is true, and exit with an error after `limit_s`."""
     deadline = time.monotonic() + limit_s
     while not holds():
         if time.monotonic() > deadline:
-            raise SystemExit(f"{what}: did not come within {limit_s:.0f} s")
+            raise SystemExit(f"{what}: not reached within {limit_s:.0f} s")
         time.sleep(0.1)
 
 
 def lost(soak: Soak) -> dict[str, int]:
-    """What should all be 0, by name."""
+    """Counts by name; all of them should be 0."""
     events = [entry.event for entry in read_journal(soak.journal)]
     record = soak.record()
     asked = Counter(e.trial for e in events if isinstance(e, TrialAsked))
@@ -155,8 +155,8 @@ def lost(soak: Soak) -> dict[str, int]:
             len(set(range(1, t.ended.epochs + 1)) - t.epochs.keys()) for t in record.trials.values() if t.ended
         ),
         "epochs journalled twice": sum(count > 1 for count in heard.values()),
-        "epochs trained again that a checkpoint held": again,
-        "rows of the leaderboard that differ": sum(
+        "epochs trained again although a checkpoint had them": again,
+        "leaderboard rows that differ": sum(
             rows.get(name) != (t.ended and t.ended.outcome) for name, t in record.trials.items()
         ),
         **mlflow_differs(soak.record(), soak._server.uri),
@@ -165,7 +165,7 @@ def lost(soak: Soak) -> dict[str, int]:
 
 
 def mlflow_differs(record: RunRecord, uri: str) -> dict[str, int]:
-    """Where MLflow and the journal disagree."""
+    """Counts of disagreements between MLflow and the journal."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
@@ -187,12 +187,12 @@ def mlflow_differs(record: RunRecord, uri: str) -> dict[str, int]:
     return {
         "MLflow runs missing or doubled": abs(len(runs) - 1 - len(record.trials)),
         "MLflow runs left running": sum(run.info.status == "RUNNING" for run in runs),
-        "MLflow runs with other epochs": wrong,
+        "MLflow runs with different epochs": wrong,
     }
 
 
 def sampler_differs(soak: Soak) -> dict[str, int]:
-    """Points that a fresh conductor's sampler, made from a copy of the journal, does not have or takes for running."""
+    """Points that the sampler of a new conductor, built from a copy of the journal, lacks or treats as running."""
     from optuna.trial import TrialState
     from synthetic_journal import BUDGET, reference, settings, space_of
 
@@ -208,21 +208,21 @@ def sampler_differs(soak: Soak) -> dict[str, int]:
         base=reference(cycles=2, epochs_per_cycle=3),
         budget=BUDGET,
     )
-    states = [trial.state for trial in lead._sampler.study().trials]  # nothing but this needs to look into it
+    states = [trial.state for trial in lead._sampler.study().trials]  # private: nothing else needs it
     points = sum(trial.asked.point is not None for trial in lead.record.trials.values())
     points += sum(bool(refused.point) for refused in lead.record.refused)
     return {
         "points that the sampler lacks": points - len(states),
-        "points that it takes for running": sum(state == TrialState.RUNNING for state in states),
+        "points that it treats as running": sum(state == TrialState.RUNNING for state in states),
     }
 
 
 def main() -> None:
-    """Do the faults, let the search end, print what was lost and what it cost."""
+    """Inject the faults, let the search end, and print what was lost and what it cost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", type=int, default=100, metavar="N", help="default 100")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides which faults come (default 0)")
-    parser.add_argument("--trials", type=int, default=0, metavar="N", help="default: eight for each fault")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the faults (default 0)")
+    parser.add_argument("--trials", type=int, default=0, metavar="N", help="default: eight per fault")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
@@ -247,7 +247,7 @@ def main() -> None:
 
 
 def recovered_s(entries: Sequence[Entry], fault: str, struck_s: float) -> float | None:
-    """Seconds from a fault to the first epoch of what it hit: a trial that was taken over, or the resumed search."""
+    """Seconds from a fault to the next epoch of the trial it hit, or of the resumed search; None without one."""
     behind = [entry for entry in entries if entry.time_s > struck_s]
     cause = RunResumed if fault in ("driver", "terminate") else TrialRetried
     hit = next((place for place, entry in enumerate(behind) if isinstance(entry.event, cause)), None)
@@ -267,10 +267,10 @@ def report(soak: Soak, struck: list[tuple[str, float]], wall_s: float) -> None:
     print(f"\n{len(struck)} faults ({', '.join(f'{count} {fault}' for fault, count in done.most_common())})")
     outcomes = Counter(trial.ended.outcome for trial in record.trials.values() if trial.ended)
     print(
-        f"{len(record.trials)} trials: {dict(outcomes)}; {retries} taken over; the driver was started {soak.starts} x"
+        f"{len(record.trials)} trials: {dict(outcomes)}; {retries} retried; the driver was started {soak.starts} times"
     )
     print("lost:")
-    losses = {**lost(soak), "drivers that ended by themselves": soak.starts - 1 - done["driver"] - done["terminate"]}
+    losses = {**lost(soak), "drivers that ended on their own": soak.starts - 1 - done["driver"] - done["terminate"]}
     for what, count in losses.items():
         print(f"  {count:4d} {what}")
     print(f"cost: {wall_s:.0f} s, in which {SLOTS} slots trained {useful_s:.0f} s ({useful_s / SLOTS / wall_s:.0%})")
@@ -278,9 +278,9 @@ def report(soak: Soak, struck: list[tuple[str, float]], wall_s: float) -> None:
         times = [recovered_s(entries, fault, at) for name, at in struck if name == fault]
         seconds = sorted(s for s in times if s is not None)
         if seconds and fault != "mlflow":
-            print(f"  {fault}: the next epoch of what it hit after {seconds[len(seconds) // 2]:.1f} s (median of")
+            print(f"  {fault}: next epoch of what it hit after {seconds[len(seconds) // 2]:.1f} s (median of")
             print(f"    {len(seconds)}; at most {seconds[-1]:.1f})")
-    print(f"everything lies in {soak.folder}")
+    print(f"everything is in {soak.folder}")
     if any(losses.values()):
         raise SystemExit(1)
 

@@ -1,11 +1,12 @@
-"""What a second of a followed stream costs for windows of 2, 10 and 60 s, and how far it is from `predict`.
+"""CPU time per second of a followed stream for windows of 2, 10 and 60 s, and its difference from `predict`.
 
 python tests/benchmarks/stream_cost.py [--recipe qat_8b] [--seconds 90]
 python tests/benchmarks/stream_cost.py --model runs/NAME/best/model.safetensors --esc10 DIR
 
-The first runs the network of a recipe, untrained but with ranges, on noise, one thread; CPU time of this process, the
-windows in turn in every round, so that other work on the machine falls on all of them. The second compares a model's
-stream at 10 s with `predict` on the same 10 s, which are two clips of one class of ESC-10, for 100 pairs.
+The first form runs an untrained network of a recipe, its ranges set, on noise and one thread. It measures this
+process's CPU time. The windows take turns in every round, so that other work on the machine affects all of them. The
+second form compares a model's stream at 10 s with `predict` on the same 10 s, two ESC-10 clips of one class, for 100
+pairs.
 """
 
 import argparse
@@ -32,7 +33,7 @@ ROUND_S = 10
 
 
 def untrained(recipe: str) -> Model:
-    """The network of a recipe, its batch norms and ranges from noise: it costs what a trained one does."""
+    """A recipe's network with batch norms and ranges set by noise. It costs the same as a trained one."""
     experiment = load_experiment(recipe)
     network = build_network(
         experiment.architecture, experiment.front_end, seed=0, storage=experiment.compression.storage
@@ -45,7 +46,7 @@ def untrained(recipe: str) -> Model:
 
 
 def costs(model: Model, seconds: int) -> None:
-    """Print CPU seconds for each second of audio, from the moment when the longest window is full."""
+    """Print CPU time per second of audio, measured after the longest window is full."""
     rate_hz, random = model.sample_rate_hz, np.random.default_rng(0)
     followers = {window_s: Follower(model, rate_hz, window_s=window_s) for window_s in WINDOWS_S}
     spent = dict.fromkeys([*WINDOWS_S, "predict"], 0.0)
@@ -63,14 +64,14 @@ def costs(model: Model, seconds: int) -> None:
     heard = seconds // ROUND_S * ROUND_S
     for window_s in WINDOWS_S:
         each, ratio = spent[window_s] / heard, spent[window_s] / spent[10]
-        print(f"window {window_s:>2} s: {1000 * each:.1f} ms of CPU a second of audio, {ratio:.2f} of that for 10 s")
-    print(f"predict on 10 s: {1000 * spent['predict'] / heard:.1f} ms a second of audio, so to predict the latest")
-    print(f"10 s anew in every second would take {10 * spent['predict'] / spent[10]:.1f} times what the stream takes")
+        print(f"window {window_s:>2} s: {1000 * each:.1f} ms of CPU per second of audio, {ratio:.2f} of that for 10 s")
+    print(f"predict on 10 s: {1000 * spent['predict'] / heard:.1f} ms per second of audio, so to predict the latest")
+    print(f"10 s again every second would take {10 * spent['predict'] / spent[10]:.1f} times what the stream takes")
     print(f"real-time factor {spent[10] / heard:.3f} on one thread")
 
 
 def noise(random: np.random.Generator, samples: int) -> NDArray[np.float32]:
-    """Samples of white noise."""
+    """White noise, (samples,) float32."""
     return (0.05 * random.standard_normal(samples)).astype(np.float32)
 
 
@@ -93,7 +94,7 @@ def agreement(model: Model, folder: Path) -> None:
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Measure cost, or agreement if --esc10 is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="qat_8b", metavar="NAME")
     parser.add_argument("--seconds", type=int, default=90, metavar="S")

@@ -1,4 +1,4 @@
-"""A journal as a search of many trials leaves it, drawn at random and written at once, to start a benchmark from."""
+"""Write the journal of a long search with random trials, as the start of a benchmark."""
 
 import dataclasses
 import json
@@ -21,14 +21,14 @@ BUDGET = Budget(rule=rule("dcase2021"), kilobytes=128.0)
 
 
 def space_of(cycles: int) -> Space:
-    """idlab128; with a single cycle, behind which nothing could be pruned, without the choice of pruning."""
+    """The space idlab128, without the pruning parameter for a single cycle, after which nothing could be pruned."""
     space = load_space("idlab128")
     kept = {k: p for k, p in space.parameters.items() if cycles > 1 or k != "compression.prune_ratio"}
     return dataclasses.replace(space, parameters=kept)
 
 
 def settings(*, trials: int, slots: int, seed: int = 0, address: str | None = None) -> SearchSettings:
-    """A search on `slots` workers, here or on a cluster."""
+    """Settings of a search with `slots` trials at once, here or on a cluster."""
     return SearchSettings(
         budget_kb=BUDGET.kilobytes,
         rule="dcase2021",
@@ -45,7 +45,7 @@ def settings(*, trials: int, slots: int, seed: int = 0, address: str | None = No
 
 
 def reference(*, cycles: int, epochs_per_cycle: int) -> Experiment:
-    """The report's network, on a schedule of so many epochs."""
+    """The report's network with a schedule of this length."""
     space = space_of(cycles)
     schedule = {"schedule.cycles": cycles, "schedule.epochs_per_cycle": epochs_per_cycle}
     return load_experiment("qat_8b").updated({**space.settings, **schedule})
@@ -64,7 +64,7 @@ def started(chosen: SearchSettings, base: Experiment, space: Space) -> RunStarte
 
 
 def write_journal(path: Path, *, trials: int, base: Experiment, chosen: SearchSettings) -> None:
-    """Write the journal of a search that has ended so many trials, every second of them on a rung, if it has one."""
+    """Write the journal of a search with `trials` ended trials; if it has a rung, every second one stopped there."""
     space = space_of(base.schedule.cycles)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:

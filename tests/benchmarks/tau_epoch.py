@@ -1,11 +1,11 @@
-"""Seconds an epoch of a recipe takes on data of the size of TAU 2020 Mobile, measured on a part of it and scaled.
+"""Seconds per epoch of a recipe on data of TAU 2020 Mobile's size, measured on fewer clips and scaled.
 
 python tests/benchmarks/tau_epoch.py [--recipe qat_8b] [--clips 420]
 
-Generates clips of 10 s at 44.1 kHz, trains one epoch of the report's schedule by the real loop (batches of 64, crops of
-3 s, and at its end validation on 15 % of the clips at full length), and scales by the number of clips: an epoch's work
-is proportional to it. At TAU's size log-mel features of the validation clips take more than is kept, so they are
-computed in every epoch, as they are in the one that is measured.
+Generates clips of 10 s at 44.1 kHz and trains one epoch of the report's schedule with the real loop: batches of 64,
+crops of 3 s, then validation on 15 % of the clips at full length. The time is scaled by the number of clips, since an
+epoch's work is proportional to it. At TAU's size the validation clips' log-mels exceed what is cached, so they are
+computed in every epoch, as in the measured one.
 """
 
 import argparse
@@ -28,7 +28,7 @@ RATE_HZ, CLIP_S, LABELS, CLIPS_PER_PLACE = 44_100, 10, 10, 3
 
 
 def generate(folder: Path, clips: int) -> Path:
-    """A CSV set of noise: what is heard does not change what an epoch costs."""
+    """Write a CSV set of noise; the content of the clips does not affect the cost of an epoch."""
     rng = np.random.default_rng(0)
     with (folder / "set.csv").open("w", newline="") as file:
         rows = csv.writer(file)
@@ -42,7 +42,7 @@ def generate(folder: Path, clips: int) -> Path:
 
 
 def main() -> None:
-    """Print the seconds of an epoch, as measured and scaled, and the hours of the whole schedule."""
+    """Print the seconds per epoch, measured and scaled, and the hours of the whole schedule."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="qat_8b", metavar="NAME")
     parser.add_argument("--clips", type=int, default=420, metavar="N")
@@ -65,8 +65,8 @@ def main() -> None:
     epochs = experiment.schedule.epochs
     splits = ", ".join(f"{len(dataset.indices(split))} {split}" for split in ("train", "valid"))
     on = f"{device}, {torch.get_num_threads()} threads"
-    print(f"{options.recipe} on {on}: {seconds:.1f} s an epoch of {splits} clips")
-    print(f"at {TAU_CLIPS:,} clips: {whole:.0f} s an epoch, {whole * epochs / 3600:.0f} hours for {epochs} epochs")
+    print(f"{options.recipe} on {on}: {seconds:.1f} s per epoch of {splits} clips")
+    print(f"at {TAU_CLIPS:,} clips: {whole:.0f} s per epoch, {whole * epochs / 3600:.0f} hours for {epochs} epochs")
 
 
 if __name__ == "__main__":

@@ -177,9 +177,7 @@ def test_packed_clips_are_the_files_convolved(spec: str, irs: Path, tmp_path: Pa
     assert all(np.ptp(gains) < 1e-4 * np.mean(gains) for gains in levels.values()), "one gain per device"
 
 
-def test_a_changed_response_makes_a_new_store_but_a_moved_folder_does_not(
-    spec: str, irs: Path, tmp_path: Path
-) -> None:
+def test_a_changed_response_makes_a_new_store_but_a_moved_folder_does_not(spec: str, irs: Path, tmp_path: Path) -> None:
     def folder(irs: Path) -> Path:
         manifest = load_manifest(DataChoice(spec, device_irs=str(irs)))
         return open_store(manifest, sample_rate_hz=8000, cache=tmp_path / "cache").folder

@@ -279,7 +279,9 @@ def test_data_that_is_not_sound_is_refused_and_nothing_is_printed(
 
 @pytest.mark.parametrize("suffix", ["", ".mp3"])
 @pytest.mark.parametrize("container", ["VOC", "NIST", "IRCAM", "SVX", "PAF", "AVR", "MAT5", "PVF", "SDS"])
-def test_formats_only_libsndfile_knows_are_read_whatever_their_name(tmp_path: Path, container: str, suffix: str) -> None:
+def test_formats_only_libsndfile_knows_are_read_whatever_their_name(
+    tmp_path: Path, container: str, suffix: str
+) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(written(container, "PCM_16"))
     assert np.array_equal(decode(path, RATE_HZ), EXACT)

@@ -80,9 +80,7 @@ def test_only_the_models_own_data_uses_its_devices(info: ModelInfo) -> None:
     assert choice_for(info, "folder:x", "others") == replace(own, spec="folder:x", device_irs="others")
 
 
-def test_own_files_listed_in_another_table_are_refused_but_others_are_not(
-    info: ModelInfo, tmp_path: Path
-) -> None:
+def test_own_files_listed_in_another_table_are_refused_but_others_are_not(info: ModelInfo, tmp_path: Path) -> None:
     folder = shutil.copytree(Path(info.data.choice.spec.removeprefix("csv:")).parent, tmp_path / "set")
     choice, table = replace(info.data.choice, spec=f"csv:{folder}/meta.csv"), folder / "meta.csv"
     model = final(replace(info, data=replace(info.data, choice=choice)))

@@ -114,7 +114,9 @@ def test_any_safetensors_reader_finds_the_tensors_of_the_layout(path: Path, expe
     assert set(metadata) == {"asc", "checksum", "fingerprint", "config", "labels", "data", "size", "figures"}
 
 
-def test_it_has_the_predicted_length_and_is_reproducible(path: Path, network: StoredNet, experiment: Experiment) -> None:
+def test_it_has_the_predicted_length_and_is_reproducible(
+    path: Path, network: StoredNet, experiment: Experiment
+) -> None:
     predicted = cost(experiment).stored.file_bytes
     assert path.stat().st_size == predicted
     again = path.with_name("again.safetensors")
@@ -139,9 +141,7 @@ def test_every_recipe_writes_the_predicted_bytes_with_any_metadata(recipe: str, 
         assert len(kept) == (0 if devices == 1000 else devices), "all rows or none"
 
 
-def test_figures_are_stored_to_four_decimals(
-    network: StoredNet, experiment: Experiment, tmp_path: Path
-) -> None:
+def test_figures_are_stored_to_four_decimals(network: StoredNet, experiment: Experiment, tmp_path: Path) -> None:
     info = said(experiment)
     info = replace(info, evaluation=replace(info.evaluation, log_loss=1 / 3))
     save_model(tmp_path / "model.safetensors", network, info)

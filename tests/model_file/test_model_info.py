@@ -76,7 +76,9 @@ def changed(info: ModelInfo, section: str, change: dict[str, Any]) -> dict[str, 
         ("figures", {"intervals": [1]}, "figures.intervals is not a table"),
     ],
 )
-def test_contradictory_or_malformed_texts_are_refused(info: ModelInfo, section: str, change: dict[str, Any], part: str) -> None:
+def test_contradictory_or_malformed_texts_are_refused(
+    info: ModelInfo, section: str, change: dict[str, Any], part: str
+) -> None:
     with pytest.raises(InputError, match=part):
         read(changed(info, section, change))
 

@@ -1,8 +1,8 @@
-"""One of three processes that work together, as the fixture `joint` starts them; what each finds goes into files.
+"""One of the three processes that the fixture `joint` starts. Each writes its results to files.
 
 python tests/support/joint_work.py RANK FOLDER CSV CACHE EXPERIMENT
 
-First all three train together, then two of them while the third does the same alone, for comparison.
+First all three train together. Then two train together while the third does the same alone, for comparison.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ WILD = {**ONE_STEP, "schedule.learning_rate_max": 1e30, "schedule.learning_rate_
 
 
 def main(rank: int, folder: Path, csv: str, cache: Path, toml: str) -> None:
-    """What this process has to do."""
+    """Do this process's share of the work."""
     torch.set_num_threads(1)
     tiny = Experiment.from_toml(Path(toml).read_text(), toml)
     six = tiny.updated(ONE_STEP)
@@ -66,25 +66,25 @@ def main(rank: int, folder: Path, csv: str, cache: Path, toml: str) -> None:
 
 
 def join(rank: int, count: int, folder: Path) -> None:
-    """Meet the others in a process group."""
+    """Join the process group of `count` processes."""
     store = f"file://{folder / f'store{count}'}"
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=count)
 
 
 def keep(path: Path, found: Found) -> None:
-    """Write what was found."""
+    """Write results as JSON."""
     path.write_text(json.dumps(found))
 
 
 def few_rows(trainer: "Trainer", tiny: Experiment) -> Found:
-    """Epochs that end with a batch of 2 rows."""
+    """Train two epochs that end with a batch of 2 rows, fewer than the three workers."""
     clips = len(trainer.dataset.indices("train"))
     size = next(size for size in range(7, clips) if clips % size == 2)
     return {"few": trainer.run("few", tiny.updated({"schedule.batch_size": size, **PRUNED, **GENTLE}), stop_after=2)}
 
 
 def trainings(trainer: "Trainer", tiny: Experiment) -> Found:
-    """Three cycles of seven steps: in float64, where rounding decides nothing, and in float32, where it may."""
+    """Train short runs: in float64, where rounding does not matter, in float32, where it may, and one that diverges."""
     return {
         "int8": trainer.run("int8", tiny.updated(SHORT), stop_after=3, double=True),
         "float16": trainer.run("float16", tiny.updated({**SHORT, **PRUNED}), stop_after=3, double=True),
@@ -94,7 +94,7 @@ def trainings(trainer: "Trainer", tiny: Experiment) -> Found:
 
 
 def changes_of_number(trainer: "Trainer", six: Experiment) -> Found:
-    """Trainings that one goes on with, or that one began; and one whose checkpoint only the first worker sees."""
+    """Train runs that one worker resumes or started, and one whose checkpoint only the first worker sees."""
     found: Found = {
         "two_then_one": trainer.run("two_then_one", six, stop_after=3),
         "one_then_two": trainer.run("one_then_two", six),
@@ -109,16 +109,16 @@ def changes_of_number(trainer: "Trainer", six: Experiment) -> Found:
 
 
 class Trainer:
-    """Trains by these workers and keeps what this one saw."""
+    """Trains with the given workers and records what this worker saw."""
 
     def __init__(self, workers: Workers, dataset: Dataset, folder: Path) -> None:
         self.workers, self.dataset, self.folder = workers, dataset, folder
 
     def run(self, name: str, experiment: Experiment, *, stop_after: int | None = None, double: bool = False) -> Found:
-        """The end, the epochs, a digest of this worker's weights and buffers after each of them; for each step the sum
-        of the losses of its rows.
+        """Train and return the end, the epochs, a digest of this worker's weights and buffers after each epoch, and
+        for each step the loss summed over this worker's rows.
 
-        Only the last worker is told to stop.
+        Only the last worker's `on_epoch` asks to stop.
         """
         networks: list[Network] = []
         heard, states, sums = [], [], []
@@ -154,7 +154,7 @@ class Trainer:
 
 
 class DoubleLogMel(LogMel):
-    """In float64."""
+    """Log-mel in float64: (batch, samples) to (batch, 1, bands, frames)."""
 
     def __init__(self, front_end: FrontEnd) -> None:
         super().__init__(front_end)
@@ -165,7 +165,7 @@ class DoubleLogMel(LogMel):
 
 
 def digest(network: Network) -> str:
-    """Of every bit of the weights and buffers."""
+    """Hash every bit of the weights and buffers with SHA-256."""
     sha = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         sha.update(name.encode() + tensor.detach().contiguous().numpy().tobytes())
@@ -173,9 +173,9 @@ def digest(network: Network) -> str:
 
 
 def layers(workers: Workers) -> dict[str, Tensor]:
-    """Batch norms and observers on a batch whose last row alone is the second worker's.
+    """Run batch norms and observers on a batch whose last row is the second worker's and the rest the first's.
 
-    The mean is large beside the deviation: a difference of squares would leave nothing of it in float32.
+    The mean is 500 times the standard deviation, so float32 would lose the variance in a difference of squares.
     """
     found: dict[str, Tensor] = {}
     for kind, norm, shape in (("map", BatchNorm2d(3), (5, 3, 4, 6)), ("vector", BatchNorm1d(4), (7, 4))):
@@ -203,7 +203,7 @@ def layers(workers: Workers) -> dict[str, Tensor]:
 
 
 def reductions(workers: Workers) -> dict[str, Tensor]:
-    """What the workers' own methods give."""
+    """Call every reduction of `Workers` and return the results by name."""
     mine = torch.tensor([1.0 + workers.rank, -1.0 - workers.rank])
     taken = [torch.full((2, 3, 2, 2), float(workers.rank)).to(memory_format=torch.channels_last)]
     taken += [torch.tensor(workers.leads), torch.tensor(7 + workers.rank)]

@@ -1,4 +1,4 @@
-"""A script of launch/ run in this process, where the seconds of a process of its own buy nothing."""
+"""Run a script of launch/ in this process, which saves seconds over starting a new one."""
 
 import runpy
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def launched(script: str, *options: str) -> int:
-    """The exit code of a script with these options."""
+    """Run a script with these options and return its exit code."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
         patch.setattr(sys, "argv", [script, *options])
         runpy.run_path(str(ROOT / "launch" / script), run_name="__main__")
@@ -20,7 +20,7 @@ def launched(script: str, *options: str) -> int:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], script: str, *options: str) -> str:
-    """The one sentence with which a script refuses its input."""
+    """Run a script that must refuse its input, and return its one-line error message."""
     capsys.readouterr()
     code = launched(script, *options)
     out, err = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""A real MLflow server on loopback that a test can stop and start again, its database staying."""
+"""A real MLflow server on loopback that a test can stop and restart; its database is kept."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ from patience import PATIENCE_S
 class Server:
     """An MLflow server on a fixed loopback port, started when asked.
 
-    `uri_by_another_name` reaches it as 127.1, which every C library takes for 127.0.0.1 and MLflow's server does not:
-    to that it is a name such as that of a service in a cluster.
+    `uri_by_another_name` uses 127.1, which every C library resolves to 127.0.0.1. MLflow's server does not know it
+    and treats it like any host name, such as that of a service in a cluster.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,7 +40,7 @@ class Server:
             )
 
     def answers(self) -> bool:
-        """Whether it is up."""
+        """Whether the server is up."""
         try:
             return requests.get(f"{self.uri}/health", timeout=PATIENCE_S).ok
         except requests.ConnectionError:

@@ -1,4 +1,4 @@
-"""Stored networks for the tests of ONNX: real layers whose ranges were set by a few batches, and what a file says."""
+"""Stored networks for the ONNX tests, with ranges set by a few batches, and the metadata of a file."""
 
 import numpy as np
 import onnx
@@ -29,14 +29,14 @@ SMALL = Experiment(
 
 
 def log_mels(experiment: Experiment, clips: int, frames: int, *, seed: int) -> Tensor:
-    """Noise (clips, 1, bands, frames) whose level differs from band to band and from clip to clip."""
+    """Noise of a different level per clip and band: (clips, 1, bands, frames) float32."""
     generator = torch.Generator().manual_seed(seed)
     shape = clips, 1, experiment.front_end.mel_bands, frames
     return 2 * torch.randn(shape, generator=generator) * torch.rand(shape[:3], generator=generator)[..., None]
 
 
 def stored_network(experiment: Experiment, *, frames: int = 60) -> StoredNet:
-    """The stored form of a network of random weights; its logits are spread over the grid of the last layer."""
+    """The stored form of a network with random weights, whose logits spread over the last layer's grid."""
     parts = experiment.architecture, experiment.front_end
     network = build_network(*parts, seed=3, storage=experiment.compression.storage).train()
     for seed in range(4):
@@ -45,15 +45,15 @@ def stored_network(experiment: Experiment, *, frames: int = 60) -> StoredNet:
 
 
 def model_info(experiment: Experiment) -> ModelInfo:
-    """What the file of a network says; its labels need escapes."""
+    """The metadata of a network's file, with labels that need escapes."""
     labels = ('down "fast"', "\u00fcp", *(f"scene {number}" for number in range(2, experiment.architecture.classes)))
     return longest(experiment, labels, DataIdentity(choice=DataChoice("csv:meta.csv"), digest="0" * 12))
 
 
 def assert_agreement(network: StoredNet, found: NDArray[np.float32], stored: NDArray[np.float32], steps: int) -> None:
-    """DESIGN, "one step", with so many steps; float logits agree but for rounding."""
+    """Check that logits (clips, classes) agree within `steps` steps (DESIGN, "one step"), or float ones to rounding."""
     assert found.shape == stored.shape and found.dtype == np.float32
-    assert len(np.unique(stored)) > 5, "a network that says nothing would prove nothing"
+    assert len(np.unique(stored)) > 5, "constant logits would prove nothing"
     if not isinstance(network, IntegerNet):
         np.testing.assert_allclose(found, stored, rtol=0, atol=1e-5 * np.abs(stored).max() * 10 ** (steps - 1))
         return
@@ -66,7 +66,7 @@ def assert_agreement(network: StoredNet, found: NDArray[np.float32], stored: NDA
 
 
 def with_int8_weights(data: bytes) -> bytes:
-    """The same ONNX file with its uint8 weights as int8, 128 lower: right by the specification, wrong without VNNI."""
+    """The same ONNX file with int8 weights, 128 below its uint8 ones: correct by the standard, wrong without VNNI."""
     model = inliner.inline_local_functions(onnx.load_from_string(data))
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:

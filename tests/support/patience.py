@@ -1,6 +1,6 @@
-"""How long a test waits for what a busy machine does slowly: a limit for what never comes, not a time that is measured.
+"""How long a test waits on a slow, busy machine: a limit for things that never happen, not a measured time.
 
-It is far above what anything takes on a machine with ten times the work; pytest's own limit for a test is above it.
+It is far above what anything takes even under ten times the load. pytest's own limit for a test is higher.
 """
 
 PATIENCE_S = 900.0

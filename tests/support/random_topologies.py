@@ -1,4 +1,4 @@
-"""Topologies that no family of asc has: random kernels, strides, groups, gates, skips and branches."""
+"""Topologies outside the families of asc: random kernels, strides, groups, gates, skips and branches."""
 
 import random
 
@@ -18,14 +18,14 @@ KERNELS = ((1, 1), (3, 3), (1, 3), (5, 1), (3, 5))
 
 
 def random_topology(seed: int, *, bins: int = 16, classes: int = 4) -> Topology:
-    """A network of some stages, each of them one of three kinds, for log-mel of so many bins."""
+    """A network of up to four stages, each one of three kinds, for log-mel input of `bins` bands."""
     rng = random.Random(seed)
     layers: list[Layer] = [Input(name="input")]
     name, channels, number = "input", 1, 0
     for _ in range(rng.randint(1, 4)):
         outputs, drawn = 4 * rng.randint(1, 3), rng.random()
         stage = rng.choice((_plain, _gated, _branched))
-        for _ in range(rng.choice((1, 1, 3))):  # some stages thrice, so that something repeats
+        for _ in range(rng.choice((1, 1, 3))):  # some stages are repeated
             layers += stage(random.Random(drawn), f"stage.{number}", name, channels, outputs)
             name, channels, number = layers[-1].name, outputs, number + 1
     layers.append(StatisticsPool(name="pool", reads=(name,)))
@@ -62,7 +62,7 @@ def _gated(rng: random.Random, name: str, reads: str, inputs: int, outputs: int)
 
 
 def _branched(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> list[Layer]:
-    """A convolution, gated or not, beside a projection or another convolution, and their sum."""
+    """A convolution, gated or not, in parallel with a projection or another convolution, and their sum."""
     one, *gate = (_gated if rng.random() < 0.5 else _plain)(rng, name, reads, inputs, outputs)
     assert isinstance(one, ConvNormRelu)
     other: Layer

@@ -1,8 +1,8 @@
-"""A Ray cluster of several nodes on this machine, as a process of its own, whose nodes can be killed and added.
+"""A Ray cluster of several nodes on this machine, in its own process. Nodes can be killed and added.
 
-As a script, `python ray_nodes.py CPUS CPUS ...`, the head's first: prints where the cluster is, then reads lines (`add
-CPUS` for another node, `slots` for what is free, `pretend VERSION` of Ray) and
-ends with its input. Everything listens on loopback only.
+As a script, `python ray_nodes.py CPUS CPUS ...`, the head's CPUs first, it prints the cluster's address and then reads
+lines: `add CPUS` adds a node, `slots` tells what is free, `pretend VERSION` reports another version of Ray. It exits at
+the end of its input. Everything listens on loopback only.
 """
 
 import json
@@ -22,29 +22,29 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_health_check_initial_delay_ms": "0",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "60000",  # a node that was killed refuses at once; one that is slow is not dead
+    "RAY_health_check_timeout_ms": "60000",  # a killed node refuses at once, and a slow one is not dead
     "RAY_health_check_failure_threshold": "3",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nodes:
-    """Where the cluster is, and the pids of its raylets, the head's first."""
+    """The cluster's address, and the pids of its raylets, the head's first."""
 
     address: str
     raylets: list[int]
     process: subprocess.Popen[str]
 
     def add(self, cpus: int) -> None:
-        """Another node."""
+        """Add a node."""
         self.raylets.append(self._ask(f"add {cpus}"))
 
     def slots(self) -> dict[str, Any]:
-        """CPUs in all (`total`) and `free` ones, and how many placement `groups` there are."""
+        """Return the number of CPUs (`total`), `free` CPUs and placement `groups`."""
         return dict(self._ask("slots"))
 
     def pretend(self, version: str) -> None:
-        """From now on say that this is another version of Ray."""
+        """Make the cluster report another version of Ray from now on."""
         self._ask(f"pretend {version}")
 
     def _ask(self, line: str) -> Any:
@@ -56,7 +56,7 @@ class Nodes:
 
 @contextmanager
 def nodes(*cpus: int, environment: dict[str, str]) -> Iterator[Nodes]:
-    """A cluster of nodes with so many CPUs each, for as long as the context lasts."""
+    """Run a cluster whose nodes have these numbers of CPUs, for as long as the context lasts."""
     command = [sys.executable, __file__, *map(str, cpus)]
     with subprocess.Popen(
         command, env={**environment, **ENVIRONMENT}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -73,7 +73,7 @@ def _main(cpus: list[int]) -> None:
     os.environ.update(ENVIRONMENT)
     from ray.cluster_utils import Cluster
 
-    # No dashboard: it has one port, so that a second cluster on the machine would not start.
+    # No dashboard: it has a fixed port, so a second cluster on the machine would not start.
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus[0], "include_dashboard": False})
 
     def add(count: int) -> int:

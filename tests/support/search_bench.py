@@ -1,6 +1,6 @@
-"""Searches as a user starts them, for the tests of launch/search.py: a folder of small real data, and what to look at.
+"""Start searches like a user, for the tests of launch/search.py, and inspect what they leave.
 
-Processes are found by an environment variable that all of a bench's carry, so that a test kills only its own.
+All processes of a bench carry an environment variable by which they are found, so that a test kills only its own.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ schema = 1
 
 
 class Bench:
-    """A folder with a recipe, a space and data, in which searches are started; `storage` is a bucket, if any."""
+    """A folder with a recipe and a space in which searches are started. `storage` is a bucket, or None for a folder."""
 
     def __init__(
         self, folder: Path, data: Path, cache: Path, experiment: Experiment, *, storage: str | None = None
@@ -50,7 +50,7 @@ class Bench:
         self.environment = {**os.environ, "ASC_BENCH": str(folder), "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
 
     def start(self, *options: str) -> subprocess.Popen[str]:
-        """launch/search.py with these options, within `faulty_ray.py` where `fault` names one."""
+        """Start launch/search.py with these options, inside `faulty_ray.py` if `fault` is set."""
         return self._launch("search.py", *options)
 
     def _launch(self, script: str, *options: str) -> subprocess.Popen[str]:
@@ -70,11 +70,11 @@ class Bench:
         return self.start(*common, "--budget-kb", "4", "--calibrate", "multinomial", "--json", *options)
 
     def track(self, name: str, uri: str) -> subprocess.Popen[str]:
-        """launch/track.py for a search."""
+        """Start launch/track.py for a search."""
         return self._launch("track.py", name, "--mlflow-uri", uri)
 
     def sent(self, name: str, said: str, uri: str | None = None) -> None:
-        """Send what a search has not sent in the seconds that it takes for that, as it says at its end."""
+        """Send what is left for MLflow if a search asked for it at its end (`said`)."""
         if "launch/track.py" in said:
             code, _, err = ended(self.track(name, uri or f"sqlite:///{self.folder / 'runs' / 'mlflow.db'}"))
             assert code == 0, err
@@ -83,18 +83,18 @@ class Bench:
         return self.folder / "runs" / name
 
     def watch_disk(self, process: subprocess.Popen[str]) -> None:
-        """Until it ends, note the most that runs and tracking take at a time."""
+        """Record the peak disk use of runs and tracking until the process ends."""
         while process.poll() is None:
             taken = 0
-            for folder, _, files in os.walk(self.folder / "runs"):  # passes over folders gone since; rglob raises
+            for folder, _, files in os.walk(self.folder / "runs"):  # skips deleted folders; rglob raises
                 for file in files:
-                    with contextlib.suppress(OSError):  # gone since
+                    with contextlib.suppress(OSError):  # deleted meanwhile
                         taken += os.stat(os.path.join(folder, file)).st_size
             self.peak_bytes = max(self.peak_bytes, taken)
             time.sleep(0.05)
 
     def workers(self) -> list[int]:
-        """The pids of the processes that train, or wait for a trial."""
+        """The pids of the processes that train or wait for a trial."""
         return processes(self.mark, "ray::run_trial") + processes(self.mark, "ray::ImplicitFunc")
 
 
@@ -104,16 +104,16 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    """Wait for what a process, if any, brings about while it runs."""
+    """Wait for a condition, and fail if `process` ends before it holds."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert process is None or process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "it did not come"
+        assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.05)
 
 
 def listening(mark: str) -> set[str]:
-    """Local addresses, in the hexadecimal of /proc, on which processes with this environment variable listen."""
+    """Local addresses (hexadecimal, as in /proc) on which processes with this environment variable listen."""
     inodes = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -132,7 +132,7 @@ def listening(mark: str) -> set[str]:
 
 
 def loopback(address: str) -> bool:
-    """127.0.0.1, ::1, or 127.0.0.1 as an IPv6 address."""
+    """Whether an address is 127.0.0.1, ::1, or 127.0.0.1 mapped to IPv6."""
     return address in ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
 
 
@@ -142,7 +142,7 @@ def events(run: Path) -> list[object]:
 
 
 def processes(mark: str, title: str) -> list[int]:
-    """The pids of a bench's processes whose command line holds `title`."""
+    """The pids of a bench's processes whose command line contains `title`."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -155,7 +155,7 @@ def processes(mark: str, title: str) -> list[int]:
 
 
 def assert_mlflow_agrees(bench: Bench, name: str, uri: str | None = None) -> None:
-    """One parent and one nested run for each trial, none left running, with every epoch of the journal once."""
+    """Check that MLflow has one parent and one run per trial, all finished, with each epoch of the journal once."""
     client = MlflowClient(uri or f"sqlite:///{bench.folder / 'runs' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("asc")
     assert experiment is not None
@@ -181,7 +181,7 @@ def assert_mlflow_agrees(bench: Bench, name: str, uri: str | None = None) -> Non
 
 
 def assert_whole(bench: Bench, name: str) -> None:
-    """Every trial was asked once and ended once, no epoch is missing or doubled, the leaderboard says what happened."""
+    """Check that trials were asked and ended once, no epoch is missing or doubled, and the leaderboard is right."""
     happened, run = events(bench.run(name)), bench.run(name)
     record = fold(read_journal(run / "journal.jsonl"))
     assert record.ended is not None and record.ended.outcome == "finished"
@@ -199,5 +199,5 @@ def assert_whole(bench: Bench, name: str) -> None:
         n: t.ended.outcome for n, t in record.trials.items() if t.ended
     }
     leftovers = [path for path in (run / "trials").rglob("*") if path.is_file() and path.name != "model.safetensors"]
-    assert not leftovers, "checkpoints of ended trials are gone"
+    assert not leftovers, "checkpoints of ended trials must be deleted"
     assert not (run / ".ray").exists()

@@ -1,6 +1,6 @@
-"""Sound files as recorders, phones and command-line tools leave them, each made from the same two seconds of sound.
+"""Sound files as recorders, phones and command-line tools write them, each from the same two seconds of sound.
 
-They are written with soundfile and PyAV and then given the headers that the real tools were seen to write
+They are written with soundfile and PyAV, and then get the headers that the real tools were observed to write
 (`tests/data/test_real_tools.py` runs the tools themselves).
 """
 
@@ -22,13 +22,13 @@ SAMPLES = 2 * RATE_HZ
 _TIME_S = np.arange(SAMPLES) / RATE_HZ
 SOUND: NDArray[np.float32] = (
     0.02 * np.random.default_rng(5).standard_normal(SAMPLES) + 0.3 * np.sin(2 * np.pi * (300 + 400 * _TIME_S) * _TIME_S)
-).astype(np.float32)  # a sweep: no two places of it are alike
+).astype(np.float32)  # sweep: no two parts are alike
 PCM = np.rint(SOUND.astype(np.float64) * 32_767).astype("<i2").tobytes()
 EXACT = (np.frombuffer(PCM, "<i2") / np.float32(32_768)).astype(np.float32)
 
 
 def written(container: str, subtype: str, sound: NDArray[np.float32] = SOUND, rate_hz: int = RATE_HZ) -> bytes:
-    """A file as libsndfile writes it."""
+    """A file written by libsndfile; `sound` is (samples,) at full scale 1."""
     file = io.BytesIO()
     values = np.frombuffer(PCM, "<i2") if subtype == "PCM_16" else sound
     soundfile.write(file, values, rate_hz, format=container, subtype=subtype)
@@ -44,7 +44,7 @@ def encoded(
     path: Path | None = None,
     **options: str,
 ) -> bytes:
-    """A file as FFmpeg's encoders write it, at `path` if one is given."""
+    """A file written by FFmpeg's encoders, at `path` if given; `sound` is (samples,) at full scale 1."""
     file = io.BytesIO()
     with av.open(file if path is None else str(path), "w", format=container, options=options) as output:
         stream = output.add_stream(codec, rate=rate_hz, layout="mono")
@@ -60,20 +60,20 @@ def encoded(
 
 
 def wav(said_bytes: int, *, riff_bytes: int | None = None, pcm: bytes = PCM) -> bytes:
-    """A WAV whose data chunk says any length."""
+    """A WAV whose data chunk states any length."""
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16)
     riff = min(said_bytes + 36, 2**32 - 1) if riff_bytes is None else riff_bytes
     return struct.pack("<4sI4s", b"RIFF", riff, b"WAVE") + form + struct.pack("<4sI", b"data", said_bytes) + pcm
 
 
 def rf64(magic: bytes, said_bytes: int) -> bytes:
-    """An RF64 or BW64 whose ds64 chunk says any length."""
+    """An RF64 or BW64 whose ds64 chunk states any length."""
     sizes = struct.pack("<4sIQQQI", b"ds64", 28, min(said_bytes + 72 * bool(said_bytes), 2**64 - 1), said_bytes, 0, 0)
     return struct.pack("<4sI4s", magic, 2**32 - 1, b"WAVE") + sizes + wav(2**32 - 1)[12:]
 
 
 def wave64(*, as_sox: bool) -> bytes:
-    """A Wave64 from a pipe: ffmpeg leaves its header without lengths, sox writes it three times."""
+    """A Wave64 written to a pipe: ffmpeg leaves its header without lengths, sox writes the header three times."""
     riff = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
     tail = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
     form = struct.pack("<QHHIIHH", 40, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16)
@@ -88,27 +88,27 @@ def wave64(*, as_sox: bool) -> bytes:
 
 
 def aiff(form_bytes: int, frames: int, data_bytes: int) -> bytes:
-    """An AIFF whose header says any lengths."""
+    """An AIFF whose header states any lengths."""
     common = struct.pack(">4sIHIH", b"COMM", 18, 1, frames, 16) + b"\x40\x0e\xac\x44" + bytes(6)
     head = struct.pack(">4sI4s", b"FORM", form_bytes, b"AIFF") + common
     return head + struct.pack(">4sIII", b"SSND", data_bytes, 0, 0) + np.frombuffer(PCM, "<i2").astype(">i2").tobytes()
 
 
 def au(data_bytes: int) -> bytes:
-    """An AU whose header says any length."""
+    """An AU whose header states any length."""
     head = struct.pack(">4sIIIII", b".snd", 24, data_bytes, 3, RATE_HZ, 1)
     return head + np.frombuffer(PCM, "<i2").astype(">i2").tobytes()
 
 
 def caf(data_bytes: int, *, repeated: bool = False) -> bytes:
-    """A CAF of little-endian PCM whose data chunk says any length; sox in a pipe writes the header three times."""
+    """A little-endian PCM CAF whose data chunk states any length; sox writes the header three times to a pipe."""
     form = struct.pack(">4sQd4sIIIII", b"desc", 32, RATE_HZ, b"lpcm", 2, 2, 1, 1, 16)
     head = b"caff\0\1\0\0" + form + struct.pack(">4sQI", b"data", data_bytes, 0)
     return head + head * repeated + PCM + head * repeated
 
 
 def flac_of_unknown_length() -> bytes:
-    """As flac, sox and ffmpeg write it to a pipe."""
+    """A FLAC as flac, sox and ffmpeg write it to a pipe."""
     data = bytearray(written("FLAC", "PCM_16"))
     data[21] &= 0xF0
     data[22:42] = bytes(20)
@@ -116,14 +116,14 @@ def flac_of_unknown_length() -> bytes:
 
 
 def flac_that_counts(samples: int, *, rate_hz: int = RATE_HZ) -> bytes:
-    """A header that says any number of samples."""
+    """A FLAC whose header states any number of samples."""
     data = bytearray(written("FLAC", "PCM_16", rate_hz=rate_hz))
     data[21:26] = (data[21] >> 4 << 36 | samples).to_bytes(5)
     return bytes(data)
 
 
 def mp3(mode: str) -> bytes:
-    """An MP3 without a Xing or Info frame: loud at first and then nearly silent, so that a variable rate varies."""
+    """An MP3 without a Xing or Info frame. It is loud and then nearly silent, so that a variable bit rate varies."""
     sound = SOUND * np.where(np.arange(SAMPLES) < SAMPLES // 5, 1, 1e-4).astype(np.float32)
     file = io.BytesIO()
     soundfile.write(file, sound, RATE_HZ, format="MP3", bitrate_mode=mode, compression_level=0.5)
@@ -133,7 +133,7 @@ def mp3(mode: str) -> bytes:
 
 
 def with_granule(data: bytes, granule: int) -> bytes:
-    """An Ogg whose last page says another position; its checksum is made right (RFC 3533, section 6)."""
+    """An Ogg whose last page states another position, with a valid checksum (RFC 3533, section 6)."""
     place = data.rindex(b"OggS")
     page = bytearray(data[place:])
     page[6:14], page[22:26] = granule.to_bytes(8, "little"), bytes(4)
@@ -147,7 +147,7 @@ def with_granule(data: bytes, granule: int) -> bytes:
 
 
 def mp3_that_counts(frames: int) -> bytes:
-    """An MP3 whose Xing or Info frame says any number of frames."""
+    """An MP3 whose Xing or Info frame states any number of frames."""
     data = bytearray(written("MP3", "MPEG_LAYER_III"))
     place = max(data.find(b"Xing"), data.find(b"Info")) + 8
     data[place : place + 4] = frames.to_bytes(4)
@@ -155,7 +155,7 @@ def mp3_that_counts(frames: int) -> bytes:
 
 
 def limited(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python after a call `limit()` of which no more than 1 GiB of address space can be taken."""
+    """Run Python code in which `limit()` caps further address space at 1 GiB."""
     start = """
 import resource, sys
 from pathlib import Path
@@ -169,7 +169,7 @@ def limit():
 
 
 def joined(part: bytes, times: int = 2) -> bytes:
-    """The same file several times."""
+    """Concatenate a file with itself."""
     return part * times
 
 
@@ -202,7 +202,7 @@ EXACTLY: dict[str, Callable[[], bytes]] = {
     "flac.oga": lambda: encoded("flac", "ogg"),
     "flac.mka": lambda: encoded("flac", "matroska"),
 }
-"""Files whose samples are `EXACT`, each of its writer's own kind of header (those of ffmpeg's encoders nearly)."""
+"""Files whose samples are `EXACT` (nearly, for those of ffmpeg's encoders), each with its writer's kind of header."""
 
 ROUGHLY: dict[str, tuple[Callable[[], bytes], int]] = {
     "aac.m4a": (lambda: encoded("aac", "ipod"), 1),
@@ -220,4 +220,4 @@ ROUGHLY: dict[str, tuple[Callable[[], bytes], int]] = {
     "chained.ogg": (lambda: joined(written("OGG", "VORBIS")), 2),
     "chained.opus": (lambda: joined(written("OGG", "OPUS", rate_hz=48_000)), 2),
 }
-"""Files of a lossy codec, and how many times each holds the sound."""
+"""Files of lossy codecs, and how many times each contains the sound."""

@@ -1,4 +1,4 @@
-"""Stored networks that say something: trained for some steps on the clips of a tiny set."""
+"""Stored networks with meaningful logits, trained for a few steps on the clips of a tiny set."""
 
 import torch
 from torch.nn import functional
@@ -15,7 +15,7 @@ CROP_SAMPLES = 4000
 
 
 def trained(experiment: Experiment, dataset: Dataset, *, storage: Storage, steps: int = 40) -> StoredNet:
-    """The stored form of a network after so many steps on crops of the training clips."""
+    """The stored form of a network after `steps` training steps on crops of the training clips."""
     network = build_network(experiment.architecture, experiment.front_end, seed=3, storage=storage).train()
     log_mel, clips = LogMel(experiment.front_end), dataset.indices("train")
     waveforms = torch.stack([torch.from_numpy(dataset.waveform(int(clip), 0, CROP_SAMPLES)) for clip in clips])
@@ -32,7 +32,7 @@ def trained(experiment: Experiment, dataset: Dataset, *, storage: Storage, steps
 
 
 def info_of(experiment: Experiment, dataset: Dataset, network: StoredNet) -> ModelInfo:
-    """What the model file of such a network says of it."""
+    """The metadata of the network's model file."""
     return ModelInfo(
         experiment=experiment,
         labels=dataset.labels,

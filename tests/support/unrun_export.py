@@ -1,4 +1,4 @@
-"""What stands beside an export in tests that do not run it: a session that nobody asks, figures of a gate, times."""
+"""Placeholders for tests that do not run an export: a session, gate figures and latencies."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ SPEED = Latency(seconds_of_audio=2.0, milliseconds=1.0, torch_float_milliseconds
 
 
 class NoSession:
-    """Raises where it is asked."""
+    """A session that raises if it is used."""
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         raise NotImplementedError

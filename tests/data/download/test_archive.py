@@ -123,9 +123,7 @@ def lying(archive: Path, size_bytes: int) -> None:
 
 
 @pytest.mark.parametrize("declared", [10, 200_000])
-def test_a_false_size_is_refused_and_no_more_than_it_is_written(
-    tmp_path: Path, folder: Path, declared: int
-) -> None:
+def test_a_false_size_is_refused_and_no_more_than_it_is_written(tmp_path: Path, folder: Path, declared: int) -> None:
     archive = write(tmp_path / "a.zip", ("set/bomb", b"0" * 100_000))
     lying(archive, declared)
     told: list[int] = []

@@ -122,7 +122,9 @@ def test_the_next_run_resumes_where_this_one_stopped(packages: PackageSet, serve
     check_whole(tmp_path)
 
 
-def test_failed_attempts_wait_longer_each_time_and_then_give_up(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_failed_attempts_wait_longer_each_time_and_then_give_up(
+    packages: PackageSet, server: Any, tmp_path: Path
+) -> None:
     server.faults = [{"status": 503}] * 20
     waited: list[float] = []
     with pytest.raises(
@@ -133,9 +135,7 @@ def test_failed_attempts_wait_longer_each_time_and_then_give_up(packages: Packag
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 502}, {"status": 429}, {"status": 408}, {"start": 1}])
-def test_a_temporary_fault_is_retried(
-    packages: PackageSet, server: Any, tmp_path: Path, fault: dict[str, int]
-) -> None:
+def test_a_temporary_fault_is_retried(packages: PackageSet, server: Any, tmp_path: Path, fault: dict[str, int]) -> None:
     server.faults = [fault]
     assert fetch(packages, tmp_path)[1] == [1.0]
     check_whole(tmp_path)
@@ -186,7 +186,9 @@ def test_wrong_bytes_are_deleted_and_complete_parts_stay(packages: PackageSet, s
     check_whole(tmp_path)
 
 
-def test_wrong_bytes_of_an_earlier_run_are_fetched_again_once(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+def test_wrong_bytes_of_an_earlier_run_are_fetched_again_once(
+    packages: PackageSet, server: Any, tmp_path: Path
+) -> None:
     (tmp_path / "archives").mkdir()
     (tmp_path / "archives" / "set.0.zip.part").write_bytes(b"x" * 1000)
     fetch(packages, tmp_path)
