@@ -1,3 +1,5 @@
+"""What all scripts share: exit codes, error sentences, both outputs, --json; and launch/size.py as an example."""
+
 import contextlib
 import json
 import os

@@ -1,3 +1,5 @@
+"""The output folder is created and must be writable."""
+
 from pathlib import Path
 
 import pytest

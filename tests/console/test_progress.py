@@ -1,3 +1,5 @@
+"""Progress in a terminal and without one."""
+
 import dataclasses
 import io
 import re
@@ -92,7 +94,7 @@ def test_in_a_terminal_a_line_shows_the_progress_of_the_training() -> None:
 
 @pytest.mark.parametrize(("prune_ratio", "held_out", "best"), [(0.0, True, 1), (0.5, True, 4), (0.0, False, None)])
 def test_the_best_epoch_is_one_that_can_be_saved(prune_ratio: float, held_out: bool, best: int | None) -> None:
-    """With pruning, that is an epoch after it (here, after the second); a final model takes the last, yet to come."""
+    """Epochs before pruning (here, 1 and 2) do not count; a final model takes the last epoch, which is yet to come."""
     losses = {1: 0.5, 2: 0.9, 3: 0.8, 4: 0.7}
     experiment = Experiment(
         schedule=Schedule(cycles=3, epochs_per_cycle=2), compression=Compression(prune_ratio=prune_ratio)

@@ -1,3 +1,5 @@
+"""The tables and the JSON of sizes and evaluations."""
+
 import io
 import json
 

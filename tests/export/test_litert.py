@@ -42,6 +42,7 @@ def one_second(network: IntegerNet) -> bytes:
 
 @pytest.fixture(scope="module")
 def log_mels() -> list[torch.Tensor]:
+    """Eight random log-mel clips of one second, each (1, 1, 128 bands, 100 frames)."""
     generator = torch.Generator().manual_seed(1)
     return [torch.randn(1, 1, 128, 100, generator=generator) * 3 for _ in range(8)]
 

@@ -41,7 +41,7 @@ def test_names_are_short_c_identifiers_but_inputs_and_outputs_keep_theirs() -> N
     names = {tensor.name for tensor in built.graph.initializer} | {n.output[0] for n in built.graph.node}
     assert len(names) == 161 and {"y"} <= names and "x" not in names
     assert all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]?", name) for name in names)
-    assert sum(len(name) == 1 for name in names) == 52  # 53 letters and underscore, minus x
+    assert sum(len(name) == 1 for name in names) == 52  # 52 letters and the underscore, minus x
     assert run(built, np.array([1, 2], np.float32)).tolist() == [3161, 3162]
 
 

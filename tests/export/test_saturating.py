@@ -92,6 +92,7 @@ def reference(x: NDArray[np.uint8], weight: NDArray[np.int8], groups: int, *, si
 
 
 def exact(x: NDArray[np.uint8], weight: NDArray[np.int8], groups: int) -> NDArray[np.uint8]:
+    """The output of `layer` without overflow, (clips, channels, rows, columns)."""
     return reference(x, weight, groups, signed=False)
 
 

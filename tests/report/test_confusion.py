@@ -1,3 +1,5 @@
+"""The picture of the confusion matrix."""
+
 import dataclasses
 
 import numpy as np

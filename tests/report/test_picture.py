@@ -1,3 +1,5 @@
+"""Pictures are reproducible and have the requested size."""
+
 import struct
 import sys
 

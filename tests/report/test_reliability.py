@@ -1,3 +1,5 @@
+"""The picture of the reliability diagram."""
+
 import numpy as np
 
 from asc.report.reliability import reliability_figure

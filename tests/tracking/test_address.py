@@ -1,3 +1,5 @@
+"""Addresses of MLflow: which are accepted, the default, and the commands that use them."""
+
 import shlex
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The updates that a journal becomes in MLflow."""
+
 from pathlib import Path
 
 import pytest

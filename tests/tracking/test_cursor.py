@@ -1,3 +1,5 @@
+"""The cursor: how much of a journal one MLflow has received."""
+
 import pytest
 
 from asc.tracking.cursor import Cursor, load_cursor, save_cursor

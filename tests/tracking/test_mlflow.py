@@ -1,3 +1,5 @@
+"""A whole journal in MLflow: its runs, crashes and outages, and launch/track.py."""
+
 import json
 import socket
 import threading

@@ -47,7 +47,7 @@ LABELS = ("dog", "rain", "sea_waves", "sneezing")
 
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experiment) -> tuple[bytes, str]:
-    """A real model file, whose network gives different waveforms different labels, and its card."""
+    """A real model file, whose network gives different waveforms different probabilities, and its card."""
     network = build_network(tiny_experiment.architecture, tiny_experiment.front_end, seed=3).train()
     generator = torch.Generator().manual_seed(0)
     for _ in range(4):

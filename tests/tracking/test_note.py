@@ -1,3 +1,5 @@
+"""The note of a run in MLflow."""
+
 import dataclasses
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Sending a journal in batches."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""Writing updates to an MLflow database."""
+
 from mlflow import MlflowClient
 
 from asc.tracking.content import Figure, Head, Update

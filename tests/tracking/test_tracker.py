@@ -1,3 +1,5 @@
+"""The tracker for runs without MLflow."""
+
 from asc.tracking.tracker import NullTracker, Shipped, Tracker
 
 

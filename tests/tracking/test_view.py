@@ -1,3 +1,5 @@
+"""The saved view of the experiment, compared with MLflow's own page."""
+
 import json
 from pathlib import Path
 
