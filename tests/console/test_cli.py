@@ -1,3 +1,5 @@
+"""What all scripts share: exit codes, error sentences, both outputs, --json; and launch/size.py as an example."""
+
 import contextlib
 import json
 import os
@@ -85,7 +87,7 @@ def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def complaint(answer: subprocess.CompletedProcess[str]) -> str:
-    """The one sentence of a wrong input: exit code 2, nothing on standard output, one line on standard error."""
+    """The error sentence; checks exit code 2, nothing on standard output, and one line on standard error."""
     assert answer.returncode == 2, answer.stderr
     assert answer.stdout == ""
     assert answer.stderr.startswith("error: ") and answer.stderr.count("\n") == 1 and answer.stderr.endswith("\n")
@@ -114,12 +116,12 @@ def complaint(answer: subprocess.CompletedProcess[str]) -> str:
         ),
     ],
 )
-def test_wrong_input_and_a_full_disk_are_one_sentence(script: Path, way: str, sentence: str) -> None:
+def test_wrong_input_and_a_full_disk_give_one_sentence(script: Path, way: str, sentence: str) -> None:
     assert complaint(run(script, "--way", way)) == sentence
     assert complaint(run(script, "--way", way, "--json")) == sentence
 
 
-def test_what_a_machine_refuses_is_one_sentence_that_names_it(script: Path) -> None:
+def test_errors_of_the_machine_give_one_sentence_that_names_the_cause(script: Path) -> None:
     assert complaint(run(script, "--way", "moved")) == (
         f"{script}/below cannot be used (Not a directory): see that it was not moved or removed meanwhile; what was "
         "finished is kept"
@@ -128,7 +130,7 @@ def test_what_a_machine_refuses_is_one_sentence_that_names_it(script: Path) -> N
     assert memory.startswith("there is no memory left (") and "tried to allocate" in memory
 
 
-def test_a_fault_of_ours_shows_its_traceback(script: Path) -> None:
+def test_a_fault_of_asc_shows_its_traceback(script: Path) -> None:
     answer = run(script, "--way", "value")
     assert answer.returncode == 1 and answer.stdout == ""
     assert answer.stderr.startswith("Traceback") and answer.stderr.rstrip().endswith("ValueError: a fault of ours")
@@ -136,7 +138,7 @@ def test_a_fault_of_ours_shows_its_traceback(script: Path) -> None:
 
 @contextlib.contextmanager
 def unwritable(kind: str) -> Iterator[int]:
-    """A descriptor that takes nothing: a pipe whose reader has gone, or a device that is full."""
+    """A descriptor that cannot be written: a pipe whose reader has gone, or a full device."""
     if kind == "full":
         with open("/dev/full", "wb") as device:
             yield device.fileno()
@@ -156,7 +158,7 @@ def ended(script: Path, *arguments: str, unbuffered: str, **outputs: Any) -> sub
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", [["--way", "done"], ["--way", "done", "--json"], ["--help"]])
 @pytest.mark.parametrize(("kind", "reason"), [("gone", "closed before all was printed"), ("full", "lost (No space")])
-def test_standard_output_that_takes_nothing_is_said(
+def test_unwritable_standard_output_is_reported(
     script: Path, kind: str, reason: str, arguments: list[str], unbuffered: str
 ) -> None:
     with unwritable(kind) as output:
@@ -169,7 +171,7 @@ def test_standard_output_that_takes_nothing_is_said(
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("kind", ["gone", "full"])
-def test_standard_error_that_takes_nothing_costs_nothing(script: Path, kind: str, unbuffered: str) -> None:
+def test_unwritable_standard_error_changes_nothing_else(script: Path, kind: str, unbuffered: str) -> None:
     with unwritable(kind) as output:
         answer = ended(script, "--way", "done", "--json", unbuffered=unbuffered, stderr=output)
         refused = ended(script, "--way", "input", unbuffered=unbuffered, stderr=output)
@@ -183,18 +185,18 @@ def test_a_warning_is_one_line_without_control_characters(script: Path) -> None:
     assert run(script, "--way", "warned").stderr.splitlines()[0] == r"warning: mend a\x1b[31mb.wav"
 
 
-def test_the_code_of_main_is_the_exit_code(script: Path) -> None:
+def test_the_result_of_main_is_the_exit_code(script: Path) -> None:
     assert run(script, "--way", "failed").returncode == 1
     interrupted = run(script, "--way", "interrupt")
     assert interrupted.returncode == 128 + signal.SIGINT and "Traceback" not in interrupted.stderr
 
 
-def test_results_go_to_standard_output_and_all_else_to_standard_error(script: Path) -> None:
+def test_results_go_to_standard_output_and_everything_else_to_standard_error(script: Path) -> None:
     answer = run(script, "--way", "done")
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "a [result]\n", "on the way [bold]\n")
 
 
-def test_json_is_all_that_standard_output_holds(script: Path) -> None:
+def test_with_json_standard_output_has_only_the_json(script: Path) -> None:
     answer = run(script, "--way", "done", "--json")
     assert answer.returncode == 0
     assert json.loads(answer.stdout) == {"value": 1, "text": "\u00e4"} and answer.stdout.count("\n") == 1
@@ -202,19 +204,19 @@ def test_json_is_all_that_standard_output_holds(script: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--way", "sideways"], ["--way", "done", "--jsn"], ["--way"]])
-def test_a_wrong_command_line_is_exit_code_2(script: Path, arguments: list[str]) -> None:
+def test_a_wrong_command_line_exits_with_code_2(script: Path, arguments: list[str]) -> None:
     answer = run(script, *arguments)
     assert answer.returncode == 2 and answer.stdout == ""
     assert answer.stderr and "Traceback" not in answer.stderr
 
 
-def test_help(script: Path) -> None:
+def test_help_names_every_option(script: Path) -> None:
     answer = run(script, "--help")
     assert answer.returncode == 0 and answer.stderr == ""
     assert "Try the ways out." in answer.stdout and "Which one." in answer.stdout and "--json" in answer.stdout
 
 
-def test_size_of_the_reference_as_the_report_stored_it() -> None:
+def test_size_counts_the_reference_like_the_seeds_technical_report() -> None:
     answer = run(SIZE, "--recipe", "qat_8b", "--stored-as", "report", "--json")
     assert answer.returncode == 0 and answer.stdout.count("\n") == 1
     tree = json.loads(answer.stdout)
@@ -223,13 +225,13 @@ def test_size_of_the_reference_as_the_report_stored_it() -> None:
     assert "113,976" in answer.stderr, "the tables for people are on standard error"
 
 
-def test_size_for_people() -> None:
+def test_size_prints_tables_for_people() -> None:
     answer = run(SIZE, "--stored-as", "report")
     assert answer.returncode == 0 and answer.stderr == ""
     assert "113,976" in answer.stdout and "130,704 = 127.64 KB" in answer.stdout
 
 
-def test_size_of_a_config_with_changes(tmp_path: Path) -> None:
+def test_size_applies_changes_to_a_config(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("schema = 2\n[architecture]\nclasses = 5\n")
     changes = ("--set", "architecture.widths=[8, 8]", "--set", "architecture.widths.1=16")
@@ -259,7 +261,7 @@ def test_size_of_a_config_with_changes(tmp_path: Path) -> None:
         (("--json", "--budget-kb", "nan"), "the budget must be a number of KB above 0"),
     ],
 )
-def test_wrong_input_to_size(arguments: tuple[str, ...], part: str) -> None:
+def test_wrong_input_to_size_gives_one_sentence(arguments: tuple[str, ...], part: str) -> None:
     answer = run(SIZE, *arguments)
     if "--budget-kb" in arguments:  # with --json the tables before the error are on standard error
         assert answer.returncode == 2 and answer.stdout == "" and part in answer.stderr.splitlines()[-1]
@@ -267,7 +269,7 @@ def test_wrong_input_to_size(arguments: tuple[str, ...], part: str) -> None:
         assert part in complaint(answer)
 
 
-def test_size_imports_no_torch() -> None:
+def test_size_does_not_import_torch() -> None:
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['size.py', '--json']\n"

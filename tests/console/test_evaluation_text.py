@@ -1,4 +1,4 @@
-"""Tables, Markdown and JSON of an evaluation: what they show, and that a warning is on all of them."""
+"""Tables, Markdown and JSON of an evaluation, and the warning that must be in all of them."""
 
 import dataclasses
 import json
@@ -55,7 +55,7 @@ ABOUT = About(
 )
 
 
-def test_an_evaluation_with_all_its_figures_survives_json() -> None:
+def test_an_evaluation_can_be_read_back_from_json() -> None:
     assert build(Evaluation, json.loads(json.dumps(dataclasses.asdict(EVALUATION)))) == EVALUATION
     bare = dataclasses.replace(EVALUATION, calibration_error=None, per_exposure=(), intervals=None)
     assert build(Evaluation, json.loads(json.dumps(dataclasses.asdict(bare)))) == bare
@@ -71,13 +71,13 @@ def test_the_average_row_of_the_classes_is_the_macro_figure() -> None:
     assert exposure.rows[1] == ("unseen", "150", "0.800", "70.0%", "0.050")
 
 
-def test_what_an_evaluation_lacks_is_left_out() -> None:
+def test_figures_that_an_evaluation_lacks_are_omitted() -> None:
     bare = dataclasses.replace(EVALUATION, calibration_error=None, per_exposure=(), intervals=None)
     total, classes, devices = sheets(bare)
     assert total.columns == ("", "value") and len(total.rows) == 4
 
 
-def test_published_figures_stand_beside_ours() -> None:
+def test_published_figures_are_shown_beside_ours() -> None:
     total, classes, devices, exposure, systems = sheets(EVALUATION, dataclasses.replace(ABOUT, published=tau2020()))
     assert classes.rows[3][-2:] == ("1.999", "28.3%") and classes.footer[0][-2:] == ("1.473", "47.7%")
     assert devices.rows[1][-1] == "1.934" and devices.footer[0][-1] == "1.473"
@@ -101,7 +101,7 @@ def test_the_markdown_page_has_the_notes_and_every_table() -> None:
 
 
 @pytest.mark.parametrize("optimistic", [True, False])
-def test_the_warning_is_in_every_title_and_in_the_tree(optimistic: bool) -> None:
+def test_the_warning_is_in_every_title_and_in_the_json(optimistic: bool) -> None:
     about = dataclasses.replace(ABOUT, optimistic=optimistic)
     assert all(("optimistic" in sheet.title) == optimistic for sheet in sheets(EVALUATION, about))
     headings = [line for line in markdown(EXAMINATION, about).splitlines() if line.startswith("#")]

@@ -1,3 +1,5 @@
+"""The output folder is created and must be writable."""
+
 from pathlib import Path
 
 import pytest
@@ -6,12 +8,12 @@ from asc.console.output_folder import prepare
 from asc.errors import InputError
 
 
-def test_the_folder_is_made_and_the_trial_of_the_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_the_folder_is_created_and_the_write_test_leaves_nothing_behind(tmp_path: Path) -> None:
     prepare(tmp_path / "new" / "export")
     assert list((tmp_path / "new" / "export").iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nothing")):
         with pytest.raises(InputError, match=f"{place} cannot be written .*--output"):

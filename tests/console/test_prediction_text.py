@@ -1,4 +1,4 @@
-"""Predictions in print: columns, quoting, names that are no text, what cannot be asked for together."""
+"""Printed predictions: columns, quoting, file names that are not valid text, options that exclude each other."""
 
 import csv
 import io
@@ -44,10 +44,10 @@ def test_lines_have_labels_in_columns(capsys: pytest.CaptureFixture[str]) -> Non
     assert printed("lines", capsys, 0.30000000000000004) == "   0.3 s  métro        62.5%\n"
     assert printed("lines", capsys, 1_234_567.25).startswith("1234567.25 s  ")
     long = Path("x" * 500 + ".wav")
-    assert printed("lines", capsys, long).endswith(f"{long}\n"), "a line is never broken"
+    assert printed("lines", capsys, long).endswith(f"{long}\n"), "lines must not be wrapped"
 
 
-def test_csv_is_read_back(capsys: pytest.CaptureFixture[str]) -> None:
+def test_csv_can_be_read_back(capsys: pytest.CaptureFixture[str]) -> None:
     names = [Path('a,"b".wav'), Path("c\nd.wav")]
     rows = list(csv.reader(io.StringIO(printed("csv", capsys, *names))))
     assert rows[0] == ["file", "label", "probability", *PREDICTION.labels]
@@ -55,7 +55,7 @@ def test_csv_is_read_back(capsys: pytest.CaptureFixture[str]) -> None:
     assert csv_line(["a", 1]) == "a,1"
 
 
-def test_json_of_files_is_one_object_and_of_a_stream_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_one_object_for_files_and_one_per_line_for_a_stream(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(printed("json", capsys, Path("a.wav"), Path("b.wav")))
     assert [entry["file"] for entry in found["predictions"]] == ["a.wav", "b.wav"] and found["more"] == 1
     lines = [json.loads(line) for line in printed("json", capsys, 1.0, 2.0).splitlines()]
@@ -64,13 +64,13 @@ def test_json_of_files_is_one_object_and_of_a_stream_one_a_line(capsys: pytest.C
     assert lines[0]["label"] == "métro" and lines[0]["probability"] == 0.625
 
 
-def test_json_keeps_a_name_that_is_no_text() -> None:
+def test_json_keeps_a_file_name_that_is_not_valid_text() -> None:
     assert file_names(Path("café.wav")) == {"file": "café.wav"}
     found = file_names(Path(os.fsdecode(b"caf\xe9.wav")))
     assert found == {"file": "caf\\xe9.wav", "file_bytes": b"caf\xe9.wav".hex()}
 
 
-def test_the_note_of_a_stream_is_said_when_it_begins_or_changes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_note_of_a_stream_is_printed_when_it_begins_or_changes(capsys: pytest.CaptureFixture[str]) -> None:
     notes = [None, "silent", "silent", "opposite", "opposite", None, "opposite"]
     for style in ("lines", "json"):
         printer = Printer(cli.Output(as_json=style == "json"), style, key="time_s")  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def test_the_note_of_a_stream_is_said_when_it_begins_or_changes(capsys: pytest.C
 
 
 @pytest.mark.parametrize("style", ["lines", "csv", "json"])
-def test_a_note_stands_beside_its_prediction(style: Style, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_note_is_given_with_its_prediction(style: Style, capsys: pytest.CaptureFixture[str]) -> None:
     printer = Printer(cli.Output(as_json=style == "json"), style, key="file")
     printer(Path("a.wav"), replace(PREDICTION, note="it is silent"))
     printer.finish()
@@ -95,7 +95,7 @@ def test_a_note_stands_beside_its_prediction(style: Style, capsys: pytest.Captur
         assert err == "note: a.wav: it is silent\n" and "silent" not in out
 
 
-def test_a_name_that_is_no_text_is_shown_all_the_same() -> None:
+def test_a_file_name_that_is_not_valid_text_is_shown_escaped() -> None:
     assert shown(Path(os.fsdecode(b"caf\xe9.wav"))) == "caf\\xe9.wav"
     assert shown(Path("café.wav")) == "café.wav"
 
@@ -104,7 +104,7 @@ def test_a_name_that_is_no_text_is_shown_all_the_same() -> None:
     ("paths", "follow", "right"),
     [((), False, False), ((Path("a"),), True, False), ((), True, True), ((Path("a"),), False, True)],
 )
-def test_files_or_a_stream(paths: tuple[Path, ...], follow: bool, right: bool) -> None:
+def test_files_and_a_stream_exclude_each_other(paths: tuple[Path, ...], follow: bool, right: bool) -> None:
     if right:
         require_one_task(paths, follow=follow)
         return
@@ -113,7 +113,7 @@ def test_files_or_a_stream(paths: tuple[Path, ...], follow: bool, right: bool) -
 
 
 @pytest.mark.parametrize(("csv", "json", "top"), [(True, True, 1), (False, False, 0)])
-def test_one_style(csv: bool, json: bool, top: int) -> None:
+def test_csv_and_json_exclude_each_other(csv: bool, json: bool, top: int) -> None:
     require_one_style(csv=csv, json=False, top=3)
     with pytest.raises(InputError):
         require_one_style(csv=csv, json=json, top=top)

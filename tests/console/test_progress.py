@@ -1,3 +1,5 @@
+"""Progress in a terminal and without one."""
+
 import dataclasses
 import io
 import re
@@ -37,7 +39,7 @@ def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
-def test_packing_says_start_and_end_without_a_terminal() -> None:
+def test_packing_prints_start_and_end_without_a_terminal() -> None:
     plain, text = console()
     with packing(plain) as progress:
         for done in range(1, 5):
@@ -52,7 +54,7 @@ def test_packing_draws_a_bar_in_a_terminal() -> None:
     assert "packing audio" in text.getvalue() and "4/4" in text.getvalue() and "of 4 clips" not in text.getvalue()
 
 
-def test_transfers_say_each_quarter_without_a_terminal() -> None:
+def test_transfers_print_each_quarter_without_a_terminal() -> None:
     plain, text = console()
     with transfers(plain) as progress:
         for what in ("fetching a.zip", "unpacking a.zip"):
@@ -70,7 +72,7 @@ def test_transfers_draw_a_bar_in_a_terminal() -> None:
     assert "fetching a.zip" in text.getvalue() and "2.0/4.0 MB" in text.getvalue()
 
 
-def test_each_epoch_is_a_line() -> None:
+def test_each_epoch_prints_a_line() -> None:
     plain, text = console()
     lines = EpochLines(plain, Experiment(schedule=Schedule(cycles=1, epochs_per_cycle=3)))
     for epoch in (1, 2, 3):
@@ -81,7 +83,7 @@ def test_each_epoch_is_a_line() -> None:
     assert last.startswith("[3/3]") and last.endswith("about 0 s left")
 
 
-def test_in_a_terminal_a_line_says_where_the_training_stands() -> None:
+def test_in_a_terminal_a_line_shows_the_progress_of_the_training() -> None:
     terminal, text = console(terminal=True)
     with EpochLines(terminal, Experiment(schedule=Schedule(cycles=2, epochs_per_cycle=2))) as lines:
         for epoch in (1, 2, 3):
@@ -91,8 +93,8 @@ def test_in_a_terminal_a_line_says_where_the_training_stands() -> None:
 
 
 @pytest.mark.parametrize(("prune_ratio", "held_out", "best"), [(0.0, True, 1), (0.5, True, 4), (0.0, False, None)])
-def test_the_best_epoch_is_one_that_can_be_stored(prune_ratio: float, held_out: bool, best: int | None) -> None:
-    """Behind the pruning, which follows the second epoch here; a final model takes the last one, still to come."""
+def test_the_best_epoch_is_one_that_can_be_saved(prune_ratio: float, held_out: bool, best: int | None) -> None:
+    """Epochs before pruning (here, 1 and 2) do not count; a final model takes the last epoch, which is yet to come."""
     losses = {1: 0.5, 2: 0.9, 3: 0.8, 4: 0.7}
     experiment = Experiment(
         schedule=Schedule(cycles=3, epochs_per_cycle=2), compression=Compression(prune_ratio=prune_ratio)
@@ -105,8 +107,8 @@ def test_the_best_epoch_is_one_that_can_be_stored(prune_ratio: float, held_out: 
     assert set(shown) == ({str(best)} if best else set())
 
 
-def test_the_time_left_counts_the_epochs_of_this_process_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A training that goes on at epoch 9 of 12 and took 10 s for it has three more of them ahead."""
+def test_the_time_left_is_estimated_from_epochs_of_this_process_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training resumed at epoch 9 of 12, which took 10 s, has three more epochs of 10 s left."""
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     plain, text = console()

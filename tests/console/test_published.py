@@ -1,4 +1,4 @@
-"""The published tables against the means that were published with them, through the code that averages."""
+"""Our averages of the published tables equal the means published with them."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from asc.console.published import tau2020
 from asc.results import macro
 
 
-def test_the_baselines_rows_give_its_published_means() -> None:
+def test_the_averages_of_the_baseline_equal_its_published_means() -> None:
     published = tau2020()
     baseline = published.systems[0]
     assert len(published.baseline_classes) == 10 and len(published.baseline_devices) == 9
@@ -19,12 +19,12 @@ def test_the_baselines_rows_give_its_published_means() -> None:
     assert round(macro(losses[6:]), 3) == published.baseline_exposure["unseen"] == 1.749
 
 
-def test_systems_that_were_calibrated_on_test_clips_are_marked() -> None:
+def test_systems_calibrated_on_test_clips_are_marked() -> None:
     systems = tau2020().systems
     assert [system.optimistic for system in systems] == [False, False, True, True, False]
     assert all(system.source for system in systems)
 
 
-def test_the_mean_of_nothing_is_no_number() -> None:
+def test_the_mean_of_nothing_is_an_error() -> None:
     with pytest.raises(ZeroDivisionError):
         macro([])

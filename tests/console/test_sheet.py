@@ -15,7 +15,7 @@ SHEET = Sheet(
 )
 
 
-def test_markdown_has_as_many_cells_in_every_line_and_the_footer_in_bold() -> None:
+def test_markdown_has_equally_many_cells_per_line_and_a_bold_footer() -> None:
     assert as_markdown(SHEET).splitlines() == [
         "## Per class",
         "",
@@ -31,7 +31,7 @@ def test_markdown_has_as_many_cells_in_every_line_and_the_footer_in_bold() -> No
     ("text", "escaped"),
     [("a_b_c", "a_b_c"), ("_a_", "\\_a\\_"), ("*x*", "\\*x\\*"), ("`\\`", "\\`\\\\\\`"), ("<b>", "\\<b\\>")],
 )
-def test_what_markdown_would_take_for_markup_is_escaped(text: str, escaped: str) -> None:
+def test_markdown_markup_in_cells_is_escaped(text: str, escaped: str) -> None:
     sheet = Sheet(title="t", columns=("c",), rows=((text,),))
     assert as_markdown(sheet).splitlines()[-1] == f"| {escaped} |"
 

@@ -1,3 +1,5 @@
+"""The tables and the JSON of sizes and evaluations."""
+
 import io
 import json
 
@@ -43,7 +45,7 @@ def test_the_rows_of_the_size_table_add_up_to_the_cost(size: Cost) -> None:
     assert all(number(row[1]) * number(row[2]) == number(row[3]) for row in kinds)
 
 
-def test_the_size_table_of_the_reference_is_the_reports() -> None:
+def test_the_size_table_of_the_reference_equals_the_technical_reports() -> None:
     found = {row[0]: tuple(row[1:]) for row in rows(tables.size_table(REFERENCE)) if len(row) == 4}
     assert found["weights"] == ("109,320", "1", "109,320")
     assert found["biases"] == ("658", "4", "2,632")
@@ -55,7 +57,7 @@ def test_the_size_table_of_the_reference_is_the_reports() -> None:
     assert found["total"] == ("113,976", "", "130,704 = 127.64 KB (1,024)")
 
 
-def test_the_table_of_rules_says_by_how_much_the_reference_misses() -> None:
+def test_the_table_of_rules_gives_the_excess_of_the_reference() -> None:
     found = {row[0]: row[1:] for row in rows(tables.rules_table(REFERENCE, 128)) if len(row) == 4}
     assert found["dcase2021"] == ["130,704", "131,072", "yes"]
     assert found["dcase2022"][:2] == ["113,976", "128,000"] and "over the limit of 30" in found["dcase2022"][2]
@@ -64,7 +66,7 @@ def test_the_table_of_rules_says_by_how_much_the_reference_misses() -> None:
 
 
 @pytest.mark.parametrize("size", [REFERENCE, SMALL])
-def test_the_tree_for_programs(size: Cost) -> None:
+def test_the_json_of_a_size_agrees_with_the_cost(size: Cost) -> None:
     tree = json.loads(json.dumps(tables.size_json(size, 64), allow_nan=False))
     assert tree["parameters"] == size.stored.parameters == sum(item["count"] for item in tree["items"])
     assert tree["bytes"] == size.stored.size_bytes == sum(item["count"] * item["bytes_each"] for item in tree["items"])
@@ -74,8 +76,8 @@ def test_the_tree_for_programs(size: Cost) -> None:
     assert tree["fits"] == dict.fromkeys(("dcase2021", "dcase2022", "dcase2024", "file"), size is SMALL)
 
 
-def test_figures_are_printed_with_names_as_they_are() -> None:
-    """A label is any text: rich must not take it for markup."""
+def test_names_with_markup_are_printed_literally() -> None:
+    """A label may be any text; rich must not interpret it as markup."""
     names = ("park", "[bold]loud", "a[/b]")
     groups = tuple(GroupFigures(name=name, clips=1234, log_loss=0.8204, accuracy=0.7119) for name in names)
     evaluation = Evaluation(

@@ -1,4 +1,4 @@
-"""The C files, compiled as C and as C++, hold the bytes that they were made of."""
+"""The C files compile as C and as C++ and contain the bytes that they were made from."""
 
 import random
 import shutil
@@ -24,7 +24,7 @@ int main(void) {
     ("compiler", "language"), [("gcc", ["-x", "c", "-std=c11"]), ("g++", ["-x", "c++", "-std=c++11"])]
 )
 @pytest.mark.parametrize("length", [1, 12, 1000])
-def test_a_compiled_array_gives_the_bytes_back(tmp_path: Path, compiler: str, language: list[str], length: int) -> None:
+def test_a_compiled_array_contains_the_bytes(tmp_path: Path, compiler: str, language: list[str], length: int) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"needs {compiler}")
     data = random.Random(length).randbytes(length)
@@ -37,7 +37,7 @@ def test_a_compiled_array_gives_the_bytes_back(tmp_path: Path, compiler: str, la
     assert subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout == data
 
 
-def test_the_header_says_what_the_array_is() -> None:
+def test_the_header_describes_the_array() -> None:
     header = c_array(b"\x00\xff", {"labels": "bus, tram"})["model_data.h"].decode()
     assert header.startswith("// labels: bus, tram\n")
     assert "#define ASC_MODEL_DATA_LENGTH 2\n" in header

@@ -1,4 +1,4 @@
-"""The clips of the gate: which they are, how they are cut, and that an honest export agrees with itself on them."""
+"""The clips of the gate: how they are chosen and cut, and that a correct export agrees with the network on them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def network(tiny_experiment: Experiment, tiny_dataset: Dataset) -> StoredNet:
 
 
 class Torch:
-    """The stored form itself as a session; `seen` are the lengths that it was given."""
+    """The stored network as a session; `seen` has the frames or samples of each input."""
 
     def __init__(self, network: StoredNet, source: Source, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self.network, self.source, self.change = network, source, change
@@ -49,7 +49,7 @@ def export(session: Torch, shortest: int = 1, longest: int | None = None) -> Exp
 
 
 @pytest.mark.parametrize("source", ["log_mel", "waveform"])
-def test_an_honest_export_agrees_and_one_that_mixes_up_labels_does_not(
+def test_a_correct_export_agrees_and_one_with_swapped_labels_does_not(
     network: StoredNet, tiny_dataset: Dataset, source: Source
 ) -> None:
     clips, told = GateClips(tiny_dataset, network, count=30), []
@@ -60,7 +60,7 @@ def test_an_honest_export_agrees_and_one_that_mixes_up_labels_does_not(
     assert not clips.agreement(export(mixed), progress=lambda *n: None).passed
 
 
-def test_both_forms_are_given_clips_of_the_lengths_that_the_export_takes(
+def test_export_and_network_get_clips_of_lengths_that_the_export_accepts(
     network: StoredNet, tiny_dataset: Dataset
 ) -> None:
     clips = GateClips(tiny_dataset, network, count=12)
@@ -71,26 +71,26 @@ def test_both_forms_are_given_clips_of_the_lengths_that_the_export_takes(
 
 
 @pytest.mark.parametrize("count", [3, 20, 10_000])
-def test_clips_are_never_of_the_test_fold(tiny_dataset: Dataset, count: int) -> None:
+def test_clips_are_never_from_the_test_fold(tiny_dataset: Dataset, count: int) -> None:
     chosen = choose(tiny_dataset, count)
     splits = [tiny_dataset.manifest.clips[clip].split for clip in chosen]
     assert len(set(chosen)) == len(chosen) == min(count, sum(len(tiny_dataset.indices(split)) for split in SPLITS))
     assert set(splits) <= set(SPLITS) and splits[0] == "valid"
 
 
-def test_few_clips_are_all_of_validation_and_of_all_its_labels(tiny_dataset: Dataset) -> None:
+def test_a_few_clips_come_from_validation_and_have_all_labels(tiny_dataset: Dataset) -> None:
     chosen = choose(tiny_dataset, 8)
     assert set(chosen) <= set(tiny_dataset.indices("valid").tolist())
     assert {tiny_dataset.target(clip) for clip in chosen} == {0, 1, 2, 3}
 
 
-def test_a_final_model_has_clips_too(tiny_dataset: Dataset, tiny_cache: Path) -> None:
+def test_a_final_model_is_checked_on_its_training_clips(tiny_dataset: Dataset, tiny_cache: Path) -> None:
     choice = DataChoice(tiny_dataset.manifest.spec, part="all")
     final = open_dataset(choice, sample_rate_hz=8000, cache=tiny_cache, splits=SPLITS)
     assert len(choose(final, 10_000)) == len(final.manifest.clips) == 96
 
 
-def test_a_waveform_is_repeated_or_cut() -> None:
+def test_a_waveform_is_repeated_or_cut_to_fit() -> None:
     clip = np.arange(5, dtype=np.float32)
     assert fitted(clip, 1, None).tolist() == [0, 1, 2, 3, 4]
     assert fitted(clip, 8, 8).tolist() == [0, 1, 2, 3, 4, 0, 1, 2]

@@ -1,4 +1,4 @@
-"""The module that converters are given, in plain torch, against the integer form on real clips."""
+"""The plain torch module that converters get, compared with the integer network on real clips."""
 
 from collections import Counter
 
@@ -22,7 +22,7 @@ def network(tiny_experiment: Experiment, tiny_dataset: Dataset) -> IntegerNet:
 
 
 @pytest.mark.parametrize("converter", ["executorch", "litert"])
-def test_it_agrees_with_the_integer_form_within_one_step(
+def test_it_agrees_with_the_integer_network_within_one_step(
     network: IntegerNet, tiny_dataset: Dataset, converter: Converter
 ) -> None:
     module, log_mel = DecomposedNet(network, converter=converter), LogMel(network.front_end)
@@ -32,7 +32,7 @@ def test_it_agrees_with_the_integer_form_within_one_step(
     stored = torch.cat([network(clip) for clip in clips])
     steps = ((found - stored) / network.dense.output.scale).abs()
     assert float(steps.max()) < 1.01 and float((steps > 0.5).float().mean()) < 0.1
-    assert len(stored.unique()) > 10, "a network that says nothing would prove nothing"
+    assert len(stored.unique()) > 10, "the logits must vary"
 
 
 def test_the_reference_network_agrees() -> None:
@@ -47,7 +47,7 @@ def test_the_reference_network_agrees() -> None:
     assert float(((found - network(log_mel)) / network.dense.output.scale).abs().max()) < 1.01
 
 
-def test_int8_weights_are_those_that_are_stored(network: IntegerNet) -> None:
+def test_int8_weights_equal_the_stored_ones(network: IntegerNet) -> None:
     module = DecomposedNet(network, converter="executorch")
     held = {name: value for name, value in module.state_dict().items() if value.dtype == torch.int8}
     stored = {name: value for name, value in network.state_dict().items() if value.dtype == torch.int8}
@@ -55,7 +55,7 @@ def test_int8_weights_are_those_that_are_stored(network: IntegerNet) -> None:
     assert all(torch.equal(held[name], stored[name]) for name in stored)
 
 
-def test_each_user_of_a_tensor_dequantises_it_for_itself(network: IntegerNet) -> None:
+def test_each_user_of_a_tensor_has_its_own_dequantisation(network: IntegerNet) -> None:
     exported = torch.export.export(DecomposedNet(network, converter="litert"), (torch.zeros(1, 1, 16, 40),))
     users = Counter(len(node.users) for node in exported.graph.nodes if "dequantize_per_tensor" in str(node.target))
     assert set(users) == {1} and users[1] > 10

@@ -1,4 +1,4 @@
-"""ExecuTorch runs what was built, at several lengths; of the extra `executorch`."""
+"""ExecuTorch runs the exported program at several lengths; needs the extra `executorch`."""
 
 import subprocess
 import sys
@@ -49,6 +49,6 @@ assert session.logits(torch.zeros(1, 1, 16, 50).numpy()).shape == (1, 4)
 """
 
 
-def test_nothing_foreign_is_printed() -> None:
+def test_messages_of_the_converter_are_not_printed() -> None:
     finished = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=False)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")

@@ -1,4 +1,4 @@
-"""The gate on logits that are written by hand, and its clock on calls that are counted."""
+"""The gate with hand-written logits, and its latency measurement with counted calls."""
 
 import math
 
@@ -18,6 +18,7 @@ ONE, TWO = Allowed(step=STEP, limit_steps=1), Allowed(step=STEP, limit_steps=2)
 
 
 def logits(*rows: list[float]) -> np.ndarray:
+    """Logits given in steps, as (rows, classes) float32."""
     return np.array(rows, dtype=np.float32) * np.float32(STEP)
 
 
@@ -34,7 +35,7 @@ def test_one_step_is_allowed_and_counted() -> None:
     assert (found.differing_share, found.largest_steps, found.argmax_differs) == (1 / 6, 1.0, 0)
 
 
-def test_two_steps_are_not() -> None:
+def test_two_steps_are_refused() -> None:
     found = agreement(logits([3, 3, -2]), logits([3, 1, -2]), ONE)
     assert found.why_not == "a logit is 2.0 steps off, 1 are allowed"
 
@@ -43,7 +44,7 @@ def test_two_steps_are_not() -> None:
     ("found", "stored", "excused"),
     [([9, 10], [10, 9], 1), ([9, 9, 0], [8, 10, 0], 1), ([10, 9], [8, 10], 1), ([8, 10], [10, 8], 0)],
 )
-def test_another_label_is_excused_where_the_top_two_are_within_a_step_in_either_form(
+def test_another_label_is_excused_if_the_top_two_are_within_a_step_in_either_network(
     found: list[float], stored: list[float], excused: int
 ) -> None:
     compared = agreement(logits(found), logits(stored), TWO)
@@ -60,7 +61,7 @@ def test_logits_within_a_step_always_agree(pairs: list[tuple[int, int]]) -> None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_logit_that_is_no_number_is_refused(value: float) -> None:
+def test_a_logit_that_is_not_finite_is_refused(value: float) -> None:
     assert agreement(logits([value, 1]), logits([2, 1]), ONE).why_not == ("a logit is not a finite number")
 
 
@@ -70,7 +71,7 @@ def test_other_shapes_and_no_clips_cannot_be_compared() -> None:
             agreement(found, stored, ONE)
 
 
-def test_a_step_is_the_quantum_of_the_output_and_from_the_waveform_two_are_allowed(
+def test_a_step_is_the_output_scale_and_waveform_exports_may_be_two_off(
     tiny_experiment: Experiment, tiny_dataset: Dataset
 ) -> None:
     integer = trained(tiny_experiment, tiny_dataset, storage="int8", steps=4)
@@ -79,7 +80,7 @@ def test_a_step_is_the_quantum_of_the_output_and_from_the_waveform_two_are_allow
         assert allowed(integer, logits([1]), source=source) == Allowed(step=quantum, limit_steps=limit_steps)
 
 
-def test_the_tolerance_for_16_bits_finds_weights_that_are_off_in_their_last_bits(
+def test_the_float16_tolerance_detects_weights_wrong_in_their_last_bits(
     tiny_experiment: Experiment, tiny_dataset: Dataset
 ) -> None:
     half = trained(tiny_experiment, tiny_dataset, storage="float16", steps=4)
@@ -87,12 +88,14 @@ def test_the_tolerance_for_16_bits_finds_weights_that_are_off_in_their_last_bits
     stored = half(log_mel).numpy()
     limits = allowed(half, stored, source="log_mel")
     assert limits == Allowed(step=pytest.approx(1e-4 * max(1.0, np.abs(stored).max())), limit_steps=1)
-    assert agreement(half.double()(log_mel.double()).float().numpy(), stored, limits).passed, "other arithmetic"
+    assert agreement(half.double()(log_mel.double()).float().numpy(), stored, limits).passed, (
+        "other arithmetic is allowed"
+    )
     half.float().stem.weight.mul_(1 + 2**-9)
     assert not agreement(half(log_mel).numpy(), stored, limits).passed
 
 
-def test_the_clock_takes_turns_and_leaves_the_first_calls_out() -> None:
+def test_latency_alternates_both_calls_and_ignores_the_first() -> None:
     calls: list[str] = []
     found = latency(lambda: calls.append("run"), lambda: calls.append("reference"), seconds=2.0, repeats=3)
     assert calls == ["run", "reference"] * 4

@@ -1,4 +1,4 @@
-"""All files of an export or none: what a full disk, or a machine that dies between two of them, leaves."""
+"""An export writes all of its files or none, also if the disk is full or the machine dies between two files."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ def contents_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("earlier", [{}, dict.fromkeys(NAMES, b"of an earlier export")])
-def test_a_disk_that_has_room_for_the_first_only_leaves_the_folder_as_it_was(
+def test_a_disk_full_after_the_first_file_leaves_the_folder_as_it_was(
     passed: Passed,
     earlier: dict[str, bytes],
     tmp_path: Path,
@@ -68,7 +68,7 @@ def test_a_disk_that_has_room_for_the_first_only_leaves_the_folder_as_it_was(
     assert (tmp_path / "model-waveform.onnx").read_bytes() == passed[1][0].data
 
 
-def test_old_figures_never_lie_beside_a_new_file(
+def test_old_figures_are_never_left_beside_a_new_file(
     passed: Passed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in NAMES:
@@ -89,7 +89,7 @@ def test_old_figures_never_lie_beside_a_new_file(
 
 
 class Torch:
-    """The stored form itself as a session, its logits `steps` steps off."""
+    """The stored network as a session whose logits are `steps` steps too high."""
 
     def __init__(self, network: StoredNet, steps: int) -> None:
         self.network, self.off = network, steps * float(network.dense.output.scale)
@@ -110,7 +110,7 @@ def unseen(name: str) -> Iterator[Progress]:
 def checked(
     tiny_experiment: Experiment, tiny_dataset: Dataset
 ) -> Callable[[Mapping[str, int], Mapping[Format, str]], dict[Format, Record]]:
-    """Exports that honest kernels run by default, and others that are off by a number of steps."""
+    """Runs an export with correct default kernels and with other kernels that are off by the given steps."""
     network = trained(tiny_experiment, tiny_dataset, storage="int8", steps=4)
     info = info_of(tiny_experiment, tiny_dataset, network)
 
@@ -132,7 +132,7 @@ def checked(
     return run
 
 
-def test_other_kernels_are_measured_and_said_though_the_gate_does_not_hold_for_them(
+def test_other_kernels_are_measured_and_reported_even_if_they_fail_the_gate(
     checked: Callable[..., dict[Format, Record]],
 ) -> None:
     found = checked({"optimised": 3, "reference": 2}, {"c-array": "reference"})
@@ -152,7 +152,7 @@ def test_other_kernels_are_measured_and_said_though_the_gate_does_not_hold_for_t
     assert said[0]["gate"]["largest_steps"] == pytest.approx(3.0)
 
 
-def test_a_format_is_refused_whose_own_kernels_fail(checked: Callable[..., dict[Format, Record]]) -> None:
+def test_a_format_whose_own_kernels_fail_is_refused(checked: Callable[..., dict[Format, Record]]) -> None:
     with pytest.raises(
         GateError, match=r"model.tflite, run by reference kernels, does not agree .* 3.0 steps off, 2 are"
     ):

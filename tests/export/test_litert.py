@@ -1,4 +1,4 @@
-"""LiteRT runs what was built, on the stored grids; of the extra `litert`."""
+"""LiteRT runs the exported file with the stored scales and zero points; needs the extra `litert`."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 @pytest.fixture(scope="module")
 def network() -> IntegerNet:
-    """The reference network, which has seen noise."""
+    """The reference network, whose ranges were observed on noise."""
     built = build_network(Architecture(), FrontEnd(), seed=0).train()
     generator = torch.Generator().manual_seed(0)
     for _ in range(2):
@@ -42,6 +42,7 @@ def one_second(network: IntegerNet) -> bytes:
 
 @pytest.fixture(scope="module")
 def log_mels() -> list[torch.Tensor]:
+    """Eight random log-mel clips of one second, each (1, 1, 128 bands, 100 frames)."""
     generator = torch.Generator().manual_seed(1)
     return [torch.randn(1, 1, 128, 100, generator=generator) * 3 for _ in range(8)]
 
@@ -52,11 +53,11 @@ def test_all_kernels_run_the_reference_network(
 ) -> None:
     session, step = LitertSession(one_second, kernels), network.dense.output.scale
     off = [(torch.from_numpy(session.logits(x.numpy())) - network(x)).abs().max() / step for x in log_mels]
-    # The others requantise in fixed point; noise on a network that has learnt nothing shows it more than sound does.
+    # The others requantise in fixed point; an untrained network on noise shows this more than a trained one on sound.
     assert max(off) < (1.01 if kernels == "XNNPACK" else 4.01)
 
 
-def test_a_map_is_dequantised_once_and_never_transposed_for_squeeze_and_excitation(one_second: bytes) -> None:
+def test_squeeze_and_excitation_dequantises_a_map_once_and_does_not_transpose_it(one_second: bytes) -> None:
     found = LitertSession(one_second, "reference")._interpreter._get_ops_details()
     (first, second) = [operator for operator in found if operator["op_name"] == "MUL"][:2]
     for product in (first, second):
@@ -65,7 +66,7 @@ def test_a_map_is_dequantised_once_and_never_transposed_for_squeeze_and_excitati
         assert [other["op_name"] for other in found if source["outputs"][0] in other["inputs"]] == ["MEAN", "MUL"]
 
 
-def test_micro_runs_the_file_as_the_reference_kernels_do_in_the_memory_that_is_planned(
+def test_micro_agrees_with_the_reference_kernels_within_the_planned_memory(
     network: IntegerNet, one_second: bytes, log_mels: list[torch.Tensor], capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tflite_micro", reason="needs pip install tflite-micro")
@@ -74,13 +75,13 @@ def test_micro_runs_the_file_as_the_reference_kernels_do_in_the_memory_that_is_p
     planned = arena(steps_of(network.topology, "int8", network.front_end.frames(1.0))).size_bytes
     session, reference = MicroSession(one_second, arena_bytes=2 * planned), LitertSession(one_second, "reference")
     step = float(network.classifier.output.scale)
-    for x in log_mels:  # equal but for sigmoid and root in float32, which are those of the machine
+    for x in log_mels:  # only sigmoid and square root in float32 may differ, as they depend on the machine
         assert np.abs(session.logits(x.numpy()) - reference.logits(x.numpy())).max() < 1.01 * step
     capfd.readouterr()
     session._interpreter.print_allocations()
     found = re.search(r"allocation head (\d+) bytes", capfd.readouterr().err)
     assert found is not None
-    # 625,440 bytes for 614,496: its operators bring scratch of their own, which the plan does not count.
+    # 625,440 bytes for a plan of 614,496: the plan does not count the scratch memory of operators.
     assert planned <= int(found[1]) < 1.02 * planned
 
 
@@ -100,12 +101,12 @@ LitertSession(build_litert(to_integer(built), frames=50))
 """
 
 
-def test_nothing_foreign_is_printed() -> None:
+def test_messages_of_the_converter_are_not_printed() -> None:
     finished = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=False)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 
 
-def test_a_file_agrees_within_one_step_and_has_the_stored_grids(
+def test_a_file_agrees_within_one_step_and_has_the_stored_scales_and_zero_points(
     tiny_experiment: Experiment, tiny_dataset: Dataset
 ) -> None:
     network = trained(tiny_experiment, tiny_dataset, storage="int8")
@@ -119,7 +120,7 @@ def test_a_file_agrees_within_one_step_and_has_the_stored_grids(
     log_mels, seen = LogMel(network.front_end), set()
     for clip in tiny_dataset.indices("valid"):
         waveform = torch.from_numpy(fitted(tiny_dataset.waveform(int(clip)), 4000, 4000)[None])
-        waveform[:, 1000:] *= 0.001  # means beyond their grid: the deviation must not be taken from clamped ones
+        waveform[:, 1000:] *= 0.001  # means out of their quantised range: the deviation must not use the clamped ones
         log_mel = log_mels(waveform)
         stored_logits, found = network(log_mel), torch.from_numpy(session.logits(log_mel.numpy()))
         assert float(((found - stored_logits) / network.dense.output.scale).abs().max()) < 1.01

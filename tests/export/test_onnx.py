@@ -1,4 +1,4 @@
-"""ONNX files against onnxruntime, onnx's checker and reference evaluator; their logits against the stored form."""
+"""ONNX files pass onnx's checker, and onnxruntime and the reference evaluator give the stored network's logits."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ def small(request: pytest.FixtureRequest) -> tuple[Experiment, StoredNet]:
 
 
 def noise(clips: int, samples: int, *, seed: int = 0) -> torch.Tensor:
-    """Waveforms (clips, samples) of noise that grows louder, and falls silent for a moment, as a store gives them."""
+    """Noise that grows louder and has a silent part, (clips, samples) float32, quantised like clips of a store."""
     waves = torch.randn(clips, samples, generator=torch.Generator().manual_seed(seed))
     waves *= torch.linspace(0.001, 0.2, samples)
     waves[:, samples // 3 : samples // 2] = 0
@@ -43,7 +43,7 @@ def noise(clips: int, samples: int, *, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_gives_files_that_are_valid_and_agree(name: str) -> None:
+def test_every_recipe_gives_valid_files_that_agree(name: str) -> None:
     experiment = load_experiment(name)
     network, info = stored_network(experiment, frames=24), model_info(experiment)
     log_mel = build_onnx(network, info, source="log_mel")
@@ -67,7 +67,7 @@ def test_the_compact_reference_with_its_labels_and_front_end_is_within_128_kib()
 
 
 @pytest.mark.parametrize("storage", ["int8", "float16"])
-def test_a_single_block_and_a_depthwise_convolution(storage: Storage) -> None:
+def test_a_single_block_and_a_depthwise_convolution_agree(storage: Storage) -> None:
     architecture = Architecture(
         widths=(6,),
         depths=(1,),
@@ -80,7 +80,7 @@ def test_a_single_block_and_a_depthwise_convolution(storage: Storage) -> None:
     experiment = dataclasses.replace(SMALL, architecture=architecture, compression=Compression(storage=storage))
     network = stored_network(experiment)
     features = log_mels(experiment, 20, 31, seed=2)
-    for compact, functions in ((True, 1), (False, 0)):  # that of a layer: no block repeats
+    for compact, functions in ((True, 1), (False, 0)):  # the function of a layer: no block repeats
         data = build_onnx(network, model_info(experiment), source="log_mel", compact=compact)
         assert len(onnx.load_from_string(data).functions) == functions
         assert_agreement(network, OnnxSession(data).logits(features.numpy()), network(features).numpy(), steps=1)
@@ -95,7 +95,7 @@ def test_batch_and_time_may_vary(small: tuple[Experiment, StoredNet], clips: int
 
 
 @pytest.mark.parametrize(("clips", "samples"), [(20, 4000), (1, 801), (3, 8079)])
-def test_waveforms_give_the_logits_of_our_front_end(
+def test_waveform_files_give_the_logits_of_our_front_end(
     small: tuple[Experiment, StoredNet], clips: int, samples: int
 ) -> None:
     experiment, network = small
@@ -105,7 +105,7 @@ def test_waveforms_give_the_logits_of_our_front_end(
     assert_agreement(network, session.logits(waves.numpy()), expected, steps=2)
 
 
-def test_onnx_itself_computes_the_same(small: tuple[Experiment, StoredNet]) -> None:
+def test_the_reference_evaluator_of_onnx_computes_the_same(small: tuple[Experiment, StoredNet]) -> None:
     experiment, network = small
     features, waves = log_mels(experiment, 3, 20, seed=6), noise(2, 1700)
     for source, x, expected in (
@@ -113,14 +113,14 @@ def test_onnx_itself_computes_the_same(small: tuple[Experiment, StoredNet]) -> N
         ("waveform", waves, network(LogMel(experiment.front_end)(waves))),
     ):
         model = onnx.load_from_string(build_onnx(network, model_info(experiment), source=source))
-        # The evaluator has scales per channel from opset 19 on.
+        # The evaluator supports per-channel scales from opset 19.
         newer = version_converter.convert_version(inliner.inline_local_functions(model), 19)
         (logits,) = ReferenceEvaluator(newer).run(None, {source: x.numpy()})
         assert_agreement(network, logits, expected.numpy(), steps=1 if source == "log_mel" else 2)
 
 
 @pytest.mark.parametrize("source", ["log_mel", "waveform"])
-def test_a_compact_file_and_one_without_functions_give_the_same(
+def test_a_compact_file_and_one_without_functions_give_the_same_logits(
     small: tuple[Experiment, StoredNet], source: Source
 ) -> None:
     experiment, network = small
@@ -133,11 +133,11 @@ def test_a_compact_file_and_one_without_functions_give_the_same(
     np.testing.assert_array_equal(OnnxSession(files[1]).logits(x), OnnxSession(files[0]).logits(x))
 
 
-def test_scales_and_zero_points_are_initialisers_where_there_are_no_functions() -> None:
+def test_without_functions_scales_and_zero_points_are_initialisers() -> None:
     model = onnx.load_from_string(build_onnx(stored_network(SMALL), model_info(SMALL), source="log_mel"))
     stored = {tensor.name for tensor in model.graph.initializer}
     products = {node.output[0] for node in model.graph.node if node.op_type == "Mul" and set(node.input) <= stored}
-    assert all(all(node.input) for node in model.graph.node), "nothing is left out in the middle"
+    assert all(all(node.input) for node in model.graph.node), "no input may be empty"
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             # The scale of a bias is that of the input times that of the weight.
@@ -147,7 +147,7 @@ def test_scales_and_zero_points_are_initialisers_where_there_are_no_functions() 
 
 @pytest.mark.parametrize(("compact", "versions"), [(True, {"": 13, "asc": 1}), (False, {"": 13})])
 @pytest.mark.parametrize("source", ["log_mel", "waveform"])
-def test_what_a_file_says_of_itself(
+def test_a_file_has_the_right_versions_shapes_and_metadata(
     small: tuple[Experiment, StoredNet], source: Source, compact: bool, versions: dict[str, int]
 ) -> None:
     experiment, network = small
@@ -182,11 +182,11 @@ def test_onnxruntime_fuses_every_quantised_layer_and_addition(tmp_path: Path, co
     blocks = sum(SMALL.architecture.depths)
     assert operators["QLinearConv"] == 1 + 2 * blocks + (blocks - 1) + 1
     assert operators["QLinearAdd"] == blocks - 1
-    # What is left in float: SE, the statistics pooling, and the input.
+    # Still in float: SE, the statistics pooling, and the input.
     assert operators["QuantizeLinear"] == 1 + blocks + 1
 
 
-def test_weights_in_16_bits_are_cast_when_the_file_is_loaded(tmp_path: Path) -> None:
+def test_float16_weights_are_cast_when_the_file_is_loaded(tmp_path: Path) -> None:
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -195,7 +195,7 @@ def test_weights_in_16_bits_are_cast_when_the_file_is_loaded(tmp_path: Path) -> 
     assert "Cast" not in {node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node}
 
 
-def test_building_leaves_the_network_alone(small: tuple[Experiment, StoredNet]) -> None:
+def test_building_does_not_change_the_network(small: tuple[Experiment, StoredNet]) -> None:
     experiment, network = small
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     build_onnx(network, model_info(experiment), source="waveform")
@@ -213,7 +213,7 @@ def test_another_shape_is_refused(small: tuple[Experiment, StoredNet]) -> None:
 
 @pytest.mark.parametrize("compact", [True, False])
 @pytest.mark.parametrize("recipe", [None, "qat_8b"])
-def test_a_plain_session_is_right_on_every_processor(recipe: str | None, compact: bool) -> None:
+def test_a_session_with_default_options_is_right_on_every_processor(recipe: str | None, compact: bool) -> None:
     experiment = load_experiment(recipe) if recipe else SMALL
     network = stored_network(experiment, frames=24)
     features = log_mels(experiment, 10, 40, seed=8)
@@ -224,11 +224,11 @@ def test_a_plain_session_is_right_on_every_processor(recipe: str | None, compact
     exact = onnxruntime.SessionOptions()
     exact.add_session_config_entry("session.x64quantprecision", "1")
     (found,) = onnxruntime.InferenceSession(data, exact).run(None, {"log_mel": features.numpy()})
-    np.testing.assert_array_equal(plain, found, "nothing is left for the option to mend")
+    np.testing.assert_array_equal(plain, found, "the option must make no difference")
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs ESC-10 beside the checkout")
-def test_real_clips_end_to_end() -> None:
+def test_real_clips_agree_end_to_end() -> None:
     front_end = FrontEnd(mel_bands=40)
     experiment = dataclasses.replace(SMALL, front_end=front_end)
     network = stored_network(experiment)

@@ -1,4 +1,4 @@
-"""The account of a file's bytes: it sums to the file, and numbers of the network are those of the size law."""
+"""The account of a file's bytes sums to the file's size and agrees with the size law."""
 
 import dataclasses
 
@@ -17,6 +17,7 @@ BLOCKS = sum(SMALL.architecture.depths)
 
 
 def predicted(experiment: Experiment, *kinds: str) -> int:
+    """Bytes of all stored items of these kinds, by the size law."""
     items = stored_items(experiment)
     return sum(item.size_bytes for item in items if item.kind in kinds)
 
@@ -28,7 +29,7 @@ def stored_bytes(account: ByteAccount) -> int:
 @pytest.mark.parametrize("compact", [True, False])
 @pytest.mark.parametrize("source", ["log_mel", "waveform"])
 @pytest.mark.parametrize("experiment", [SMALL, HALF], ids=["int8", "float16"])
-def test_the_rows_sum_to_the_file_and_leave_little_unnamed(
+def test_the_rows_sum_to_the_file_and_name_nearly_all_of_it(
     experiment: Experiment, source: Source, compact: bool
 ) -> None:
     data = build_onnx(stored_network(experiment), model_info(experiment), source=source, compact=compact)
@@ -44,7 +45,7 @@ def test_the_rows_sum_to_the_file_and_leave_little_unnamed(
 
 
 @pytest.mark.parametrize("compact", [True, False])
-def test_numbers_in_8_bits_are_those_of_the_size_law_but_for_norms_and_zero_points(compact: bool) -> None:
+def test_int8_bytes_equal_the_size_law_except_for_norms_and_zero_points(compact: bool) -> None:
     network = stored_network(SMALL)
     account = byte_account(build_onnx(network, model_info(SMALL), source="log_mel", compact=compact))
     stored = {row.name: row.size_bytes for row in account.rows if row.stored}
@@ -60,14 +61,14 @@ def test_numbers_in_8_bits_are_those_of_the_size_law_but_for_norms_and_zero_poin
 
 
 @pytest.mark.parametrize("compact", [True, False])
-def test_numbers_in_16_bits_are_those_of_the_size_law(compact: bool) -> None:
+def test_float16_bytes_equal_the_size_law(compact: bool) -> None:
     account = byte_account(build_onnx(stored_network(HALF), model_info(HALF), source="waveform", compact=compact))
     assert stored_bytes(account) == predicted(HALF, "weight", "bias", "se", "se_batch_norm")
     stored = {row.name: row.size_bytes for row in account.rows if row.stored}
     assert stored["SE bottleneck batch norm"] == predicted(HALF, "se_batch_norm")
 
 
-def test_longer_labels_show_in_their_own_row_alone() -> None:
+def test_longer_labels_change_only_their_own_row() -> None:
     network, info = stored_network(SMALL), model_info(SMALL)
     longer = dataclasses.replace(info, labels=(*info.labels[:-1], "x" * 500))
     rows, others = (
@@ -77,6 +78,6 @@ def test_longer_labels_show_in_their_own_row_alone() -> None:
     assert {name for name in rows if rows[name] != others[name]} == {"metadata: labels"}
 
 
-def test_what_is_no_file_is_refused() -> None:
+def test_bytes_that_are_not_an_onnx_file_are_refused() -> None:
     with pytest.raises(DecodeError):
         byte_account(b"no file of ONNX")

@@ -1,4 +1,4 @@
-"""The front end as ONNX nodes against `LogMel`, and against a DFT in double precision."""
+"""The front end as ONNX nodes, compared with `LogMel` and with a DFT in double precision."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def session(front_end: FrontEnd) -> OnnxSession:
 
 
 def waves(front_end: FrontEnd, clips: int, seconds: float) -> torch.Tensor:
-    """Noise that falls silent, the last clip very quiet."""
+    """Noise with a silent part in the first clip and a very quiet last clip, (clips, samples) float32."""
     samples = int(seconds * front_end.sample_rate_hz)
     noise = 0.05 * torch.randn(clips, samples, generator=torch.Generator().manual_seed(clips))
     noise[0, samples // 3 : samples // 2] = 0
@@ -49,7 +49,7 @@ def waves(front_end: FrontEnd, clips: int, seconds: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
-def test_log_mel_is_that_of_our_front_end(name: str) -> None:
+def test_log_mel_equals_that_of_our_front_end(name: str) -> None:
     front_end = FRONT_ENDS[name]
     built, ours = session(front_end), LogMel(front_end)
     for clips, seconds in ((3, 0.7), (1, 0.1234), (2, front_end.hop_s * 1.5)):
@@ -61,7 +61,7 @@ def test_log_mel_is_that_of_our_front_end(name: str) -> None:
 
 
 def in_double(front_end: FrontEnd, wave: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Log-mel (bands, frames) of a wave (samples,) by numpy in double precision, with the filters of ours."""
+    """Log-mel (bands, frames) of a wave (samples,), natural log, mean removed, by numpy with our mel filters."""
     sizes, hop = (front_end.window_samples, front_end.dft_points), front_end.hop_samples
     before = sizes[1] // 2 - (sizes[1] - sizes[0]) // 2
     padded = np.pad(wave.astype(np.float64), (before, sizes[0]))
@@ -73,11 +73,11 @@ def in_double(front_end: FrontEnd, wave: NDArray[np.float32]) -> NDArray[np.floa
     return log_mel - log_mel.mean(axis=1, keepdims=True)
 
 
-def test_quiet_bands_under_loud_ones_are_as_exact_as_ours() -> None:
+def test_quiet_bands_beside_loud_ones_are_as_exact_as_in_our_front_end() -> None:
     front_end = FrontEnd()
     time_s = np.arange(22_050) / front_end.sample_rate_hz
     wave = (0.9 * np.sin(2 * np.pi * 300 * time_s * (1 + 0.1 * time_s))).astype(np.float32)
-    # Below the rounding of these samples there is nothing to hear: 16 bits of noise.
+    # Noise at the level of 16-bit rounding: anything below it is inaudible.
     wave += np.random.default_rng(0).normal(0, 2**-16, len(wave)).astype(np.float32)
     wave = quantise(wave).samples
     truth = in_double(front_end, wave)

@@ -1,4 +1,4 @@
-"""What repeats in a network is found, whatever the family, and is written once."""
+"""Repeated parts of a network, of any family, are found and written once as functions."""
 
 from asc.config.experiment import Experiment
 from asc.export.onnx_functions import Call, Part, functions_of, parts_of
@@ -21,11 +21,11 @@ def conv(name: str, reads: str, *, inputs: int = 4, **options: object) -> ConvNo
     return ConvNormRelu(name=name, reads=(reads,), inputs=inputs, outputs=4, **options)  # type: ignore[arg-type]
 
 
-def test_blocks_of_the_reference_are_one_function_and_what_they_share_with_the_first_another() -> None:
+def test_the_blocks_of_the_reference_are_one_function_that_calls_another() -> None:
     parts = parts_of(topology_of(Experiment()))
     assert names(parts) == ["input", "stem", "B", "S", "S", "S", "S", "S", "pool", "dense"]
     functions = functions_of(parts)
-    assert list(functions) == ["B", "S"], "what is called stands first"
+    assert list(functions) == ["B", "S"], "a function must come before its callers"
     assert names(functions["S"].parts) == ["B", "blocks.1.skip", "blocks.1.add"]
     assert [part.stride for part in parts if isinstance(part, Call)] == [
         (2, 2),
@@ -38,12 +38,12 @@ def test_blocks_of_the_reference_are_one_function_and_what_they_share_with_the_f
     assert functions["S"].packed and not functions["B"].packed
 
 
-def test_what_stands_once_is_no_function() -> None:
+def test_parts_that_occur_once_are_not_functions() -> None:
     gate = SqueezeExcite(name="gate", reads=("one",), channels=4, bottleneck=2)
     assert functions_of(parts_of(chain(conv("one", "input", inputs=1), gate))) == {}
 
 
-def test_layers_that_differ_in_kernel_or_groups_are_not_the_same() -> None:
+def test_layers_with_different_kernels_are_not_one_function() -> None:
     alike = chain(*(conv(f"c{n}", f"c{n - 1}" if n else "input", inputs=4 if n else 1) for n in range(5)))
     assert list(functions_of(parts_of(alike))) == ["B"]
     kernels = ((3, 3), (1, 3), (5, 1), (3, 5), (1, 1))
@@ -51,8 +51,8 @@ def test_layers_that_differ_in_kernel_or_groups_are_not_the_same() -> None:
     assert functions_of(parts_of(chain(*odd))) == {}
 
 
-def test_branches_that_stride_apart_keep_their_own_strides() -> None:
-    """A function has one stride: where two layers read its input with different ones, strides must be equal."""
+def test_branches_with_different_strides_are_not_one_function() -> None:
+    """A function has one stride, so blocks whose branches have different strides must not share one."""
 
     def branched(number: int, reads: str, stride: tuple[int, int], inputs: int = 4) -> list[Layer]:
         left = conv(f"{number}.left", reads, inputs=inputs, stride=stride)

@@ -1,4 +1,4 @@
-"""The writer of graphs: short names, shared constants, functions, inputs that are left out."""
+"""The graph writer: short names, shared constants, functions, omitted inputs."""
 
 import re
 
@@ -36,12 +36,12 @@ def many(count: int) -> Graph:
     return graph
 
 
-def test_names_are_short_c_identifiers_and_those_of_inputs_and_outputs_stay() -> None:
+def test_names_are_short_c_identifiers_but_inputs_and_outputs_keep_theirs() -> None:
     built = model(many(80))
     names = {tensor.name for tensor in built.graph.initializer} | {n.output[0] for n in built.graph.node}
     assert len(names) == 161 and {"y"} <= names and "x" not in names
     assert all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]?", name) for name in names)
-    assert sum(len(name) == 1 for name in names) == 52  # the 53 that there are, less x
+    assert sum(len(name) == 1 for name in names) == 52  # 52 letters and the underscore, minus x
     assert run(built, np.array([1, 2], np.float32)).tolist() == [3161, 3162]
 
 
@@ -78,7 +78,7 @@ def test_scalars_stay_scalars() -> None:
     assert shapes == [(), (3, 2)]
 
 
-def test_functions_are_called_with_attributes_and_without_what_is_left_out() -> None:
+def test_functions_are_called_with_attributes() -> None:
     graph = Graph()
     graph.functions(AFFINE)
     graph.node("Affine", "x", graph.number(2.0), graph.number(0.5), output="y", to=onnx.TensorProto.FLOAT)
@@ -88,20 +88,20 @@ def test_functions_are_called_with_attributes_and_without_what_is_left_out() -> 
     assert run(built, np.array([1, -3], np.float32)).tolist() == [2.5, -5.5]
 
 
-def test_trailing_inputs_that_are_left_out_take_no_bytes() -> None:
+def test_omitted_trailing_inputs_are_not_written() -> None:
     graph = Graph()
     graph.node("Clip", "x", graph.number(0.0), "", output="y")
     (node,) = model(graph).graph.node
     assert len(node.input) == 2
 
 
-def test_a_graph_that_is_not_valid_is_refused() -> None:
+def test_an_invalid_graph_is_refused() -> None:
     graph = Graph()
     graph.node("Add", "x", "nowhere", output="y")
     with pytest.raises(onnx.checker.ValidationError, match="not output of any previous nodes"):
         model(graph)
 
 
-def test_a_text_that_is_no_function_is_refused() -> None:
+def test_an_invalid_function_text_is_refused() -> None:
     with pytest.raises(parser.ParseError):
         Graph().functions("L (x) => (y) { y = }")

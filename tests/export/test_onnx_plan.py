@@ -1,4 +1,4 @@
-"""The memory plan against onnxruntime: every tensor of the plan is one that it computes, of the same elements."""
+"""The memory plan compared with onnxruntime, which computes every tensor of the plan with the same size."""
 
 import dataclasses
 import json
@@ -19,14 +19,14 @@ from asc.size.activations import FLOAT_BYTES, Tensor, activation_steps
 
 
 def plan(experiment: Experiment, frames: int) -> list[Tensor]:
-    """The tensors of the plan in the order in which they are written."""
+    """The tensors of the plan in the order in which they are computed."""
     seconds = frames * experiment.front_end.hop_s
     steps = activation_steps(experiment, seconds=seconds)
     return list(dict.fromkeys(tensor for step in steps for tensor in step.live))
 
 
 def computed(experiment: Experiment, frames: int) -> list[tuple[str, np.ndarray]]:
-    """(operator, its output) of every operator in order, as onnxruntime computes it without optimising anything."""
+    """(operator, output) of all operators in order, computed by onnxruntime without optimisation."""
     data = build_onnx(stored_network(experiment, frames=24), model_info(experiment), source="log_mel")
     model = inliner.inline_local_functions(onnx.load_from_string(data))
     del model.graph.output[:]
@@ -59,13 +59,13 @@ INT8 = {
     "dense": "QuantizeLinear",
     "logits": "Flatten",
 }
-"""The operator whose output is a tensor of the plan; the norm of SE is folded away."""
+"""The operator that computes each kind of tensor in the plan; the norm of SE is folded into a convolution."""
 FLOAT16 = {**INT8, "stem": "Relu", "conv1": "Relu", "conv2": "Relu", "norm": "BatchNormalization"}
 FLOAT16 |= {"skip": "Conv", "add": "Add", "dense": "Conv"}
 
 
 def assert_in_order(tensors: list[Tensor], found: list[tuple[str, np.ndarray]], operators: dict[str, str]) -> None:
-    """Each tensor of the plan is what its operator writes, in the order of the plan, of as many elements and bytes."""
+    """Check that operators write the tensors of the plan in its order, with as many elements and bytes."""
     left = iter(found)
     for tensor in tensors:
         kind = tensor.name.rpartition(".")[2]
@@ -77,7 +77,7 @@ def assert_in_order(tensors: list[Tensor], found: list[tuple[str, np.ndarray]], 
 
 
 def drawn(seed: int) -> Experiment:
-    """A network at random."""
+    """A random small network."""
     rng = random.Random(seed)
     depths = tuple(rng.randint(1, 2) for _ in range(rng.randint(1, 3)))
     architecture = Architecture(
@@ -93,7 +93,7 @@ def drawn(seed: int) -> Experiment:
 
 
 @pytest.mark.parametrize(("seed", "frames"), [(None, 50), (1, 13), (2, 40), (3, 29)])
-def test_every_tensor_of_the_plan_in_8_bits(seed: int | None, frames: int) -> None:
+def test_every_tensor_of_an_int8_plan_is_computed(seed: int | None, frames: int) -> None:
     experiment = Experiment() if seed is None else drawn(seed)
     tensors = plan(experiment, frames)
     found = computed(experiment, frames)
@@ -104,14 +104,14 @@ def test_every_tensor_of_the_plan_in_8_bits(seed: int | None, frames: int) -> No
 
 
 @pytest.mark.parametrize(("seed", "frames"), [(4, 25), (5, 31)])
-def test_every_tensor_of_the_plan_in_16_bits(seed: int, frames: int) -> None:
+def test_every_tensor_of_a_float16_plan_is_computed(seed: int, frames: int) -> None:
     experiment = dataclasses.replace(drawn(seed), compression=Compression(storage="float16"))
     tensors = plan(experiment, frames)
     assert {tensor.bytes_each for tensor in tensors} == {FLOAT_BYTES}
     assert_in_order(tensors, computed(experiment, frames), FLOAT16)
 
 
-def test_onnxruntime_writes_as_many_bytes_in_its_fused_operators(tmp_path: Path) -> None:
+def test_fused_operators_of_onnxruntime_write_as_many_bytes_as_planned(tmp_path: Path) -> None:
     experiment, frames = SMALL, 40
     data = build_onnx(stored_network(experiment), model_info(experiment), source="log_mel")
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""What is said of processors from their names and flags."""
+"""The kind of a processor from its name and flags."""
 
 import pytest
 
@@ -16,7 +16,9 @@ from asc.export.processor import kind, products_overflow, this_machine
         ("arm64", "Features : asimd", False, "arm64"),
     ],
 )
-def test_where_products_of_8_bits_overflow(machine: str, flags: str | None, overflow: bool | None, words: str) -> None:
+def test_int8_products_overflow_without_vnni(
+    machine: str, flags: str | None, overflow: bool | None, words: str
+) -> None:
     assert products_overflow(machine, flags) is overflow
     assert kind(machine, flags) == words
 

@@ -1,4 +1,4 @@
-"""Notices of converters are dropped; warnings, errors and our own words are not, whoever writes them and how."""
+"""Notices of converters are dropped; warnings, errors and our own output are kept, however they are written."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ finally:
 """
 
 
-def test_notices_are_dropped_and_nothing_else_is() -> None:
+def test_only_notices_are_dropped() -> None:
     finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert finished.returncode == 1 and finished.stdout == "result\n"
     for kept in (
@@ -71,7 +71,7 @@ def test_notices_are_dropped_and_nothing_else_is() -> None:
         assert dropped not in finished.stderr, dropped
 
 
-def test_a_stream_that_stands_in_for_standard_error_is_left_in_place(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_replaced_standard_error_stays_in_place(capsys: pytest.CaptureFixture[str]) -> None:
     with quiet():
         print("ours", file=sys.stderr)
         os.write(2, b"INFO: a notice\n")

@@ -1,4 +1,4 @@
-"""What lies beside an export: figures that follow from others, text for people, and an order."""
+"""The record beside an export: derived figures, text for people, and the order of files."""
 
 import dataclasses
 import hashlib
@@ -38,7 +38,7 @@ def made(tiny_experiment: Experiment, tiny_dataset: Dataset) -> tuple[Export, tu
     return export, records(export, network, info, measured=MEASURED, data="csv:meta.csv")
 
 
-def test_a_record_for_each_format_with_figures_that_follow_from_others(
+def test_each_format_has_a_record_with_derived_figures(
     made: tuple[Export, tuple[Record, ...]], tiny_experiment: Experiment
 ) -> None:
     export, found = made
@@ -57,7 +57,7 @@ def test_a_record_for_each_format_with_figures_that_follow_from_others(
     assert first["around"]["functions"] > 0 and tree(found[1])["around"] == {}
 
 
-def test_text_for_people_names_files_lengths_and_where_bytes_go(made: tuple[Export, tuple[Record, ...]]) -> None:
+def test_text_for_people_names_files_lengths_and_what_takes_bytes(made: tuple[Export, tuple[Record, ...]]) -> None:
     _, found = made
     text = legend(found)
     assert "7 clips of csv:meta.csv" in text and "one step is 0.25" in text
@@ -68,7 +68,7 @@ def test_text_for_people_names_files_lengths_and_where_bytes_go(made: tuple[Expo
     assert "model_data.c" in next_step(found, Path("there")) and "log_mel" in next_step(found[:1], Path("there"))
 
 
-def test_the_figures_come_after_the_files_that_they_are_of(made: tuple[Export, tuple[Record, ...]]) -> None:
+def test_records_come_after_their_files(made: tuple[Export, tuple[Record, ...]]) -> None:
     export, found = made
     files = contents(export, found)
     assert list(files) == ["model.onnx", "model.onnx.json", "model_data.c", "model_data.h", "model_data.c.json"]
@@ -83,7 +83,7 @@ def test_every_format_has_a_next_step(made: tuple[Export, tuple[Record, ...]], n
     assert "there/some.file" in next_step([record], Path("there"))
 
 
-def test_a_model_card_says_what_was_checked(made: tuple[Export, tuple[Record, ...]]) -> None:
+def test_a_model_card_states_what_was_checked(made: tuple[Export, tuple[Record, ...]]) -> None:
     export, (first, other) = made
     assert said(first) == (
         f"{len(export.data):,} bytes. On 7 clips, in a plain session of onnxruntime {first.versions['onnxruntime']} on "
@@ -102,7 +102,7 @@ def test_a_model_card_says_what_was_checked(made: tuple[Export, tuple[Record, ..
         ("TFLite Micro", "by TensorFlow Lite Micro 0.dev1"),
     ],
 )
-def test_the_card_names_the_kernels_whose_figures_it_gives(
+def test_the_card_names_the_kernels_that_it_reports(
     made: tuple[Export, tuple[Record, ...]], tiny_experiment: Experiment, tiny_dataset: Dataset, name: str, ran: str
 ) -> None:
     network = trained(tiny_experiment, tiny_dataset, storage="int8", steps=4)
@@ -117,7 +117,7 @@ def test_the_card_names_the_kernels_whose_figures_it_gives(
     assert f" On 3 clips, {ran} on {array.processor}, no logit is more than 1.0 of 2 " in said(array)
 
 
-def test_the_table_and_the_legend_say_for_which_kernels_the_gate_does_not_hold(
+def test_table_and_legend_name_kernels_that_fail_the_gate(
     made: tuple[Export, tuple[Record, ...]],
 ) -> None:
     off = dataclasses.replace(GATE, largest_difference=0.5)
@@ -134,7 +134,7 @@ def test_the_table_and_the_legend_say_for_which_kernels_the_gate_does_not_hold(
     assert sheet([record]).rows[2][3:5] == ("24.0", "6.00")
     array = dataclasses.replace(record, file="model_data.c", format="c-array")
     assert [row[0] for row in sheet([record, array]).rows][3:] == ["model_data.c"], (
-        "the kernels' rows would be the same"
+        "rows of the same kernels must not be repeated"
     )
     other_bytes = dataclasses.replace(array, sha256="0")
     assert len(sheet([record, other_bytes]).rows) == 6

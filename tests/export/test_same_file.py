@@ -1,4 +1,4 @@
-"""One sound file, predicted by asc and by its exports from what a user decodes: floats that nothing has rounded."""
+"""Exports, given unrounded float samples as a user decodes them, agree with asc's prediction of the same file."""
 
 import dataclasses
 from pathlib import Path
@@ -31,7 +31,7 @@ def decoded(path: Path) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Sounds that end half-way, in floats as decoders give them: what is left is far below the last of 16 bits."""
+    """Float sounds whose second half is far below the last of 16 bits."""
     folder, random = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0)
     paths = []
     for number in range(FILES):
@@ -55,8 +55,8 @@ def model_of(experiment: Experiment, dataset: Dataset) -> Model:
     return Model(network, info_of(experiment, dataset, network))
 
 
-def assert_same_answers(model: Model, found: NDArray[np.float32], files: list[Path], *, steps: float) -> None:
-    """The probabilities of `predict_file` within what `steps` of the last layer, or rounding, make of logits."""
+def assert_same_predictions(model: Model, found: NDArray[np.float32], files: list[Path], *, steps: float) -> None:
+    """Check logits, (files, classes), against `predict_file`, allowing `steps` output steps or 0.1 % in float16."""
     tolerance = 1e-3 * np.abs(found).max()
     if isinstance(model.network, IntegerNet):
         tolerance = steps * float(model.network.dense.output.scale) * 1.001
@@ -72,19 +72,19 @@ def assert_same_answers(model: Model, found: NDArray[np.float32], files: list[Pa
 
 @pytest.mark.parametrize("noise_steps", [0.0, 2.0])
 @pytest.mark.parametrize("storage", ["int8", "float16"])
-def test_the_waveform_export_rounds_as_predict_does(
+def test_the_waveform_export_rounds_like_predict(
     tiny_experiment: Experiment, tiny_dataset: Dataset, files: list[Path], storage: Storage, noise_steps: float
 ) -> None:
     model = model_of(with_floor(tiny_experiment, noise_steps=noise_steps, storage=storage), tiny_dataset)
     session = OnnxSession(build_onnx(model.network, model.info, source="waveform"))
     found = np.stack([session.logits(decoded(path)[None])[0] for path in files])
-    assert_same_answers(model, found, files, steps=2)
+    assert_same_predictions(model, found, files, steps=2)
 
 
 @pytest.mark.parametrize(
     ("to", "storage"), [("onnx", "int8"), ("onnx", "float16"), ("executorch", "int8"), ("litert", "int8")]
 )
-def test_log_mel_of_floats_gives_what_predict_gives_where_there_is_a_noise_floor(
+def test_with_a_noise_floor_log_mel_of_unrounded_samples_gives_the_same_prediction(
     tiny_experiment: Experiment, tiny_dataset: Dataset, files: list[Path], to: Format, storage: Storage
 ) -> None:
     if to in EXTRAS:
@@ -100,4 +100,4 @@ def test_log_mel_of_floats_gives_what_predict_gives_where_there_is_a_noise_floor
         expected = np.stack([model.predict_file(path).probabilities for path in files])
         moved[noise_steps] = np.abs(expected - found).max()
     assert moved[2.0] < 0.03
-    assert moved[0.0] > 2 * moved[2.0], "without a floor the last bit shows"
+    assert moved[0.0] > 2 * moved[2.0], "without a noise floor, rounding must matter"

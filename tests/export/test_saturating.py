@@ -1,4 +1,4 @@
-"""The integer reference against onnxruntime itself: on a processor without VNNI it is wrong in just this way."""
+"""The emulation of saturating products equals onnxruntime, including its errors on processors without VNNI."""
 
 import numpy as np
 import onnx
@@ -16,7 +16,7 @@ from asc.models.integer import IntegerLayer
 
 OVERFLOWS = products_overflow(*this_machine())
 PADS, ZERO, Y_ZERO, Y_STEP = 1, 3, 100, 2.0**7
-"""Steps are powers of two, so that the reference rounds as onnxruntime does."""
+"""Scales are powers of two, so that the reference rounds like onnxruntime."""
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,13 @@ PADS, ZERO, Y_ZERO, Y_STEP = 1, 3, 100, 2.0**7
         ([255, 255], [255, 255], False, 130_050),
     ],
 )
-def test_two_products(activations: list[int], weights: list[int], signed: bool, expected: int) -> None:
+def test_sums_of_two_products_saturate(activations: list[int], weights: list[int], signed: bool, expected: int) -> None:
     assert added(np.array(activations, np.uint8), np.array(weights, np.int64), signed=signed) == expected
 
 
-def test_neighbours_are_inputs_of_one_place_in_the_kernel() -> None:
+def test_neighbours_are_inputs_at_one_kernel_position() -> None:
     weight = np.arange(2 * 3 * 1 * 2, dtype=np.int8).reshape(2, 3, 1, 2)
-    # Of output 0 the weights are 0 2 4 at the first place and 1 3 5 at the second.
+    # Output 0 has the weights 0 2 4 at the first kernel position and 1 3 5 at the second.
     assert neighbours(weight)[0].tolist() == [[0, 2], [4, 1], [3, 5]]
     assert neighbours(weight[:, :, :, :1])[1].tolist() == [[6, 8], [10, 0]]
 
@@ -49,7 +49,7 @@ def test_pairs_that_can_overflow_are_counted() -> None:
 
 
 def layer(weight: NDArray[np.int8] | NDArray[np.uint8], groups: int) -> bytes:
-    """A quantised convolution from uint8 to uint8; all steps are powers of two."""
+    """An ONNX file with one quantised convolution from uint8 to uint8; all scales are powers of two."""
     zeros = [] if weight.dtype == np.int8 else [numpy_helper.from_array(np.full(len(weight), 128, np.uint8), "w_zero")]
     constants = [
         numpy_helper.from_array(np.float32(1), "one"),
@@ -72,7 +72,7 @@ def layer(weight: NDArray[np.int8] | NDArray[np.uint8], groups: int) -> bytes:
 
 
 def reference(x: NDArray[np.uint8], weight: NDArray[np.int8], groups: int, *, signed: bool) -> NDArray[np.uint8]:
-    """What comes out of `layer` where int8 weights are added as int8, or 128 higher as uint8."""
+    """The output of `layer`, (clips, channels, rows, columns), with weights as int8 or, plus 128, as uint8."""
     padded = np.pad(x, ((0, 0), (0, 0), (PADS, PADS), (PADS, PADS)), constant_values=ZERO)
     outputs, inputs = len(weight) // groups, weight.shape[1]
     sums = []
@@ -84,7 +84,7 @@ def reference(x: NDArray[np.uint8], weight: NDArray[np.int8], groups: int, *, si
         columns = np.pad(columns, ((0, 0), (0, 0), (0, 0), (0, columns.shape[-1] % 2)))
         by_pair = columns.reshape(*columns.shape[:3], 1, -1, 2)
         raw = added(by_pair, pairs, signed=signed).sum(axis=-1)
-        # Zero points are taken off what was added, from sums that do not overflow.
+        # Zero points are subtracted after the additions, with sums that do not overflow.
         raw -= 0 if signed else 128 * columns.astype(np.int64).sum(axis=-1)[..., None]
         sums.append(raw - ZERO * own.astype(np.int64).sum(axis=(1, 2, 3)))
     steps = np.rint(np.concatenate(sums, axis=-1) / Y_STEP) + Y_ZERO
@@ -92,6 +92,7 @@ def reference(x: NDArray[np.uint8], weight: NDArray[np.int8], groups: int, *, si
 
 
 def exact(x: NDArray[np.uint8], weight: NDArray[np.int8], groups: int) -> NDArray[np.uint8]:
+    """The output of `layer` without overflow, (clips, channels, rows, columns)."""
     return reference(x, weight, groups, signed=False)
 
 
@@ -100,7 +101,7 @@ SHAPES = {"3 x 3": (16, 8, 1), "1 input": (16, 1, 1), "odd": (8, 3, 1), "groups"
 
 @pytest.fixture(params=SHAPES)
 def drawn(request: pytest.FixtureRequest) -> tuple[NDArray[np.uint8], NDArray[np.int8], int]:
-    """Activations, weights and groups of a layer, large enough that products overflow."""
+    """Activations (clips, channels, 7, 9), weights (outputs, inputs, 3, 3) and groups whose products overflow."""
     outputs, inputs, groups = SHAPES[request.param]
     rng = np.random.default_rng(0)
     x = rng.integers(100, 256, (2, inputs * groups, 7, 9), np.uint8)
@@ -118,7 +119,7 @@ def test_uint8_weights_are_exact_on_every_processor(drawn: tuple[NDArray[np.uint
     np.testing.assert_array_equal(run(layer(raised, groups), x), exact(x, weight, groups))
 
 
-def test_int8_weights_overflow_on_this_processor_if_it_has_no_vnni_and_just_so(
+def test_int8_weights_overflow_as_emulated_if_this_processor_has_no_vnni(
     drawn: tuple[NDArray[np.uint8], NDArray[np.int8], int],
 ) -> None:
     x, weight, groups = drawn
@@ -133,7 +134,7 @@ def test_int8_weights_overflow_on_this_processor_if_it_has_no_vnni_and_just_so(
 
 @pytest.mark.parametrize("compact", [True, False])
 @pytest.mark.parametrize("source", ["log_mel", "waveform"])
-def test_of_our_files_no_pair_of_any_layer_can_overflow_and_of_int8_weights_many(source: Source, compact: bool) -> None:
+def test_no_pair_in_our_files_can_overflow_but_many_can_with_int8_weights(source: Source, compact: bool) -> None:
     network = stored_network(SMALL)
     layers = [module.weight for module in network.modules() if isinstance(module, IntegerLayer)]
     data = build_onnx(network, model_info(SMALL), source=source, compact=compact)

@@ -147,7 +147,7 @@ def test_what_was_heard_before_is_forgotten(model: Model, half: Model) -> None:
 
 @pytest.mark.parametrize("chunk", [100, 7_919, 100_000])
 def test_silence_and_channels_that_cancel_are_noted_while_they_fill_the_window(model: Model, chunk: int) -> None:
-    """The sound is 2 s each of a scene, silence, opposite phase and the scene; 1 s windows, a prediction every 0.5 s."""
+    """The sound is 2 s each of a scene, silence, opposite phase and the scene; 1 s windows, one every 0.5 s."""
     one, zeros = scene("up_slow", 1, 2.0), np.zeros(2 * RATE_HZ, np.float32)
     sound, loudest = np.concatenate([one, zeros, zeros, one]), np.abs(np.concatenate([one, zeros, one, one]))
     follower = Follower(model, RATE_HZ, window_s=1.0, every_s=0.5)

@@ -1,4 +1,4 @@
-"""The folder in which the searches of a module are started."""
+"""The folder in which a module starts its searches."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def bench(
     tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_cache: Path, tiny_experiment: Experiment
 ) -> "Bench":
-    """Most scripts need none: what it imports takes seconds."""
+    """A bench for searches, imported only here: its imports take seconds and most scripts need none."""
     from search_bench import Bench
 
     return Bench(tmp_path_factory.mktemp("bench"), tiny_csv, tiny_cache, tiny_experiment)

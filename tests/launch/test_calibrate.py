@@ -1,4 +1,4 @@
-"""launch/calibrate.py, launch/train.py that calibrates or has --split all, and what launch/evaluate.py says of them."""
+"""launch/calibrate.py, launch/train.py with calibration or --split all, and launch/evaluate.py on their models."""
 
 import io
 import json
@@ -22,7 +22,7 @@ class Done:
 
 
 class Bench:
-    """Runs launch scripts as a user does, in this process, for torch takes seconds to import."""
+    """Runs launch scripts like a user, but in this process, because importing torch takes seconds."""
 
     def __init__(self, folder: Path, data: Path, cache: Path) -> None:
         self.folder, self.data, self._cache = folder, data, cache
@@ -67,7 +67,7 @@ def bench(
 PLAIN = "runs/plain/best/model.safetensors"
 
 
-def test_one_training_gives_the_calibrated_systems(bench: Bench) -> None:
+def test_calibrating_after_training_equals_calibrating_in_training(bench: Bench) -> None:
     whole = bench.train("calibm", "--set", "calibration.method=multinomial")
     after = bench.answer("calibrate.py", PLAIN, "--method", "multinomial")
     assert after["calibration"] == whole["calibration"] and after["optimistic"] is False
@@ -79,7 +79,7 @@ def test_one_training_gives_the_calibrated_systems(bench: Bench) -> None:
     assert "already calibrated" in bench.refusal("calibrate.py", str(made), "--method", "temperature")
 
 
-def test_calibrated_on_test_clips_every_output_says_optimistic(bench: Bench) -> None:
+def test_every_output_of_a_model_calibrated_on_test_clips_says_optimistic(bench: Bench) -> None:
     options = ("--set", "calibration.method=multinomial", "--calibrate-on-test")
     trained = bench.train("starred", *options)
     assert trained["calibration"]["split"] == "test"  # type: ignore[index]
@@ -93,7 +93,7 @@ def test_calibrated_on_test_clips_every_output_says_optimistic(bench: Bench) -> 
     assert json.loads(judged.stdout)["optimistic"] is True and "optimistic" in judged.stderr
 
 
-def test_the_training_s_own_figures_carry_the_warning(bench: Bench) -> None:
+def test_a_training_calibrated_on_test_clips_prints_the_warning(bench: Bench) -> None:
     options = ("--config", "tiny.toml", "--data", f"csv:{bench.data}", "--mlflow-uri", "none")
     asked = ("--set", "calibration.method=multinomial", "--calibrate-on-test", "--name", "starred2")
     done = bench.run("train.py", *options, *asked)
@@ -104,7 +104,7 @@ def test_the_training_s_own_figures_carry_the_warning(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("target", [PLAIN, "runs", "tiny.toml/model.safetensors"])
-def test_a_place_that_cannot_be_written_is_refused_first(bench: Bench, target: str) -> None:
+def test_an_output_that_cannot_be_written_is_refused_first(bench: Bench, target: str) -> None:
     assert "--output" in bench.refusal("calibrate.py", PLAIN, "--output", target)
 
 
@@ -112,7 +112,7 @@ def test_only_a_calibrating_recipe_can_be_calibrated_on_test(bench: Bench) -> No
     assert "no calibration" in bench.refusal("train.py", "--config", "tiny.toml", "--calibrate-on-test")
 
 
-def test_other_data_than_the_training_s_cannot_calibrate(bench: Bench, tiny_csv: Path, tmp_path: Path) -> None:
+def test_only_the_data_of_the_training_can_calibrate(bench: Bench, tiny_csv: Path, tmp_path: Path) -> None:
     lines = tiny_csv.read_text().splitlines()
     for line in lines[1:]:
         (tmp_path / line.split(",")[0]).write_bytes((tiny_csv.parent / line.split(",")[0]).read_bytes())
@@ -124,7 +124,7 @@ def test_other_data_than_the_training_s_cannot_calibrate(bench: Bench, tiny_csv:
 def test_a_final_model_is_trained_on_every_clip_and_evaluated_on_none(bench: Bench) -> None:
     final = bench.train("final", "--split", "all")
     _, info = load_model(bench.folder / str(final["model"]))
-    assert info.data.choice.part == "all" and final["best_epoch"] == 10, "no held-out clips to choose an epoch by"
+    assert info.data.choice.part == "all" and final["best_epoch"] == 10, "without held-out clips the last epoch is used"
     assert final["held_out"] is False
     for split in ("test", "valid"):
         sentence = bench.refusal("evaluate.py", str(final["model"]), "--split", split)

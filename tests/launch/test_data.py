@@ -1,4 +1,4 @@
-"""launch/data.py as a user starts it: download, verify, pack; exit codes, the one JSON object, what to do next."""
+"""launch/data.py as a user starts it: download, verify, pack; exit codes, the JSON object, the next command."""
 
 import functools
 import hashlib
@@ -49,7 +49,7 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
-def test_help_teaches_each_command() -> None:
+def test_help_explains_each_command() -> None:
     answer = run("--help")
     assert answer.returncode == 0 and all(name in answer.stdout for name in ("download", "verify", "pack", "Zenodo"))
     for command, words in (
@@ -62,7 +62,7 @@ def test_help_teaches_each_command() -> None:
     assert run().returncode == 2 and run("fetch").returncode == 2
 
 
-def test_a_dry_run_says_what_it_takes_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_prints_sizes_and_writes_nothing(tmp_path: Path) -> None:
     answer = run("download", "tau2020", "--to", str(tmp_path / "new"), "--dry-run")
     assert "18 of 18 parts are to come: 27,364,817,167 bytes to fetch, about 30,476,318,540 bytes" in answer.stdout
     assert "bytes free and has" in answer.stdout and "non-commercial" in answer.stdout
@@ -72,7 +72,7 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(tmp_path: Path) -> None
     assert run("download", "tau2019", "--to", str(tmp_path)).returncode == 2
 
 
-def test_verify_whole_and_damaged(tree: Path) -> None:
+def test_verify_finds_missing_and_damaged_files(tree: Path) -> None:
     answer = run("verify", f"tau2020:{tree}")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.splitlines()[-1] == f"next: python launch/data.py pack tau2020:{tree}"
@@ -88,7 +88,7 @@ def test_verify_whole_and_damaged(tree: Path) -> None:
     assert run("verify", f"tau2020:{tree / 'audio'}").returncode == 2
 
 
-def test_pack(tree: Path, tmp_path: Path) -> None:
+def test_pack_writes_a_store_and_reuses_it(tree: Path, tmp_path: Path) -> None:
     answer = run("pack", f"tau2020:{tree}", "--json", cache=tmp_path / "cache")
     assert answer.returncode == 0, answer.stderr
     packed = json.loads(answer.stdout)
@@ -106,7 +106,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def mirror(tree: Path, tmp_path: Path) -> Iterator[tuple[str, PackageSet]]:
-    """Two archives of the tree on a server, and their table."""
+    """A server with the tree in two archives: its address and the table of archives."""
     served = tmp_path / "served"
     served.mkdir()
     parts = {f"{SET}.meta.zip": ["evaluation_setup/fold1_test.csv"]}
@@ -143,7 +143,7 @@ def script() -> ModuleType:
     return module
 
 
-def test_download_verify_damage_and_mend(
+def test_download_restores_what_verify_finds_missing(
     mirror: tuple[str, PackageSet],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -175,7 +175,7 @@ def test_download_verify_damage_and_mend(
         data.main(data.Download(name="tau2020-eval", to=tmp_path / "other", url="ftp://x"))
 
 
-def test_groups_of_file_names_go_from_one_command_to_the_next(tmp_path: Path) -> None:
+def test_group_from_is_repeated_in_the_next_command(tmp_path: Path) -> None:
     for label in "xy":
         (tmp_path / "set" / label).mkdir(parents=True)
         for name in (f"{number}-{take}" for number in range(9) for take in "ab"):

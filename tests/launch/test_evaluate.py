@@ -1,4 +1,4 @@
-"""launch/evaluate.py as a user starts it, on the stored form of a network whose batch norm has seen a few clips."""
+"""launch/evaluate.py as a user starts it, on a stored network that only has batch norm statistics of noise."""
 
 import csv
 import json
@@ -116,7 +116,9 @@ def test_figures_files_and_predictions_agree_with_scikit_learn(model: Path, eval
     assert low < found["log_loss"] < high
 
 
-def test_on_the_validation_split_it_finds_what_training_stored(model: Path, evaluate: Run, tmp_path: Path) -> None:
+def test_on_the_validation_split_it_gives_the_figures_stored_by_training(
+    model: Path, evaluate: Run, tmp_path: Path
+) -> None:
     code, out, err = evaluate(model, "--json", "--output", tmp_path / "elsewhere")
     found = json.loads(out)
     _, info = load_model(model)
@@ -129,7 +131,7 @@ def test_on_the_validation_split_it_finds_what_training_stored(model: Path, eval
     assert err.startswith("note: no intervals: every class has a single location here") and err.count("\n") == 1
 
 
-def test_an_optimistic_model_is_called_so_everywhere(model: Path, evaluate: Run) -> None:
+def test_an_optimistic_model_is_marked_everywhere(model: Path, evaluate: Run) -> None:
     report = CalibrationReport(
         method="multinomial",
         split="test",
@@ -154,7 +156,7 @@ def test_an_optimistic_model_is_called_so_everywhere(model: Path, evaluate: Run)
     assert (folder / "OPTIMISTIC.txt").is_file()
 
 
-def test_a_final_model_is_refused_on_its_own_set_and_says_why(
+def test_a_final_model_is_refused_on_its_own_data_set(
     model: Path, evaluate: Run, seen_csv: Path, tmp_path: Path
 ) -> None:
     _, info = load_model(model)
@@ -169,7 +171,7 @@ def test_a_final_model_is_refused_on_its_own_set_and_says_why(
     assert not (model.parent / "evaluation-valid").exists()
 
 
-def test_clips_without_labels_give_predictions_alone(
+def test_clips_without_labels_give_only_predictions(
     model: Path, evaluate: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_target(dataset: Dataset, i: int) -> int:
@@ -192,13 +194,13 @@ def test_clips_without_labels_give_predictions_alone(
         (("--output", "/proc/nothing"), "/proc/nothing"),
     ],
 )
-def test_wrong_input_is_one_sentence(model: Path, evaluate: Run, options: tuple[str, ...], named: str) -> None:
+def test_wrong_input_gives_one_sentence(model: Path, evaluate: Run, options: tuple[str, ...], named: str) -> None:
     code, out, err = evaluate(model, *options)
     error = [line for line in err.splitlines() if not line.startswith("packing")]
     assert (code, out) == (2, "") and len(error) == 1 and error[0].startswith("error: ") and named in error[0]
 
 
-def test_a_missing_or_cut_model_is_one_sentence(model: Path, evaluate: Run) -> None:
+def test_a_missing_or_truncated_model_gives_one_sentence(model: Path, evaluate: Run) -> None:
     model.write_bytes(model.read_bytes()[:-100])
     for path in (model, model.with_name("missing.safetensors")):
         code, out, err = evaluate(path)
@@ -211,5 +213,5 @@ def test_on_a_full_disk_the_figures_are_printed_and_no_file_is_left(
     with file_size_limit(15_000):
         code, out, err = evaluate(model)
     assert code == 2 and "the disk is full at " in err and err.count("error:") == 1
-    assert "log loss, macro" in out and "written to" not in out, "what was computed is not lost to the disk"
+    assert "log loss, macro" in out and "written to" not in out, "figures must be printed even if the disk is full"
     assert list((model.parent / "evaluation-valid").iterdir()) == []

@@ -1,4 +1,4 @@
-"""launch/export.py as a user starts it, on a network that was trained for some steps; real runtimes run the files."""
+"""launch/export.py as a user starts it, on a briefly trained network; real runtimes run the files."""
 
 import dataclasses
 import hashlib
@@ -75,7 +75,7 @@ def export(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_format_is_written_with_its_figures_beside_it(name: str, model: Path, export: Run) -> None:
+def test_every_format_is_written_with_a_json_file_of_its_figures(name: str, model: Path, export: Run) -> None:
     if name in NEEDS:
         pytest.importorskip(NEEDS[name], reason=f"--to {name} needs an extra")
     code, out, err = export(model, "--to", name, "--clips", 20, "--seconds", 0.7, "--json")
@@ -103,7 +103,7 @@ def test_every_format_is_written_with_its_figures_beside_it(name: str, model: Pa
     assert "one step is" in err and f"written to {folder}" in err
 
 
-def test_the_onnx_files_run_elsewhere_on_the_waveform_and_on_our_log_mel(
+def test_the_onnx_files_run_in_onnxruntime_on_the_waveform_and_on_our_log_mel(
     model: Path, export: Run, tiny_dataset: Dataset
 ) -> None:
     import onnxruntime
@@ -137,14 +137,14 @@ def test_a_damaged_export_is_refused_and_nothing_is_written(
 
     monkeypatch.setattr(onnx_export, "build_onnx", damaged)
     code, out, err = export(model)
-    assert code == 1, "a fault of ours is no wrong input"
+    assert code == 1, "a fault of asc must not have the exit code of wrong input"
     last = err.splitlines()[-1]
     assert last.startswith("error: model-waveform.onnx does not agree with the stored form (")
     assert "nothing was written" in last and "Traceback" not in err
     assert list((model.parent / "export").iterdir()) == []
 
 
-def test_a_file_that_is_wrong_on_other_processors_is_refused_on_every_one(
+def test_a_file_that_is_wrong_on_some_processors_is_refused_on_all(
     model: Path, export: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = onnx_export.build_onnx
@@ -157,9 +157,7 @@ def test_a_file_that_is_wrong_on_other_processors_is_refused_on_every_one(
 
 
 @pytest.mark.parametrize(("options", "functions"), [([], False), (["--compact"], True)])
-def test_functions_are_written_only_where_they_are_asked_for(
-    model: Path, export: Run, options: list[str], functions: bool
-) -> None:
+def test_functions_are_written_only_with_compact(model: Path, export: Run, options: list[str], functions: bool) -> None:
     card = model.parent / "model_card.md"
     card.write_text("# A model\n", "utf-8")
     code, out, err = export(model, "--clips", 5, "--json", *options)
@@ -175,7 +173,7 @@ def test_functions_are_written_only_where_they_are_asked_for(
     assert f"checked with default session options on {kind(*this_machine())}" in err
 
 
-def test_networks_in_16_bits_go_to_onnx_only(half_model: Path, export: Run) -> None:
+def test_float16_networks_can_be_exported_only_to_onnx(half_model: Path, export: Run) -> None:
     code, _, err = export(half_model, "--clips", 10)
     assert code == 0, err
     code, _, err = export(half_model, "--to", "onnx", "executorch")
@@ -197,7 +195,7 @@ def test_a_missing_extra_is_named_before_any_work(
     assert not (model.parent / "export").exists()
 
 
-def test_other_data_serve_whatever_their_labels_are(model: Path, export: Run, tmp_path: Path, tiny_csv: Path) -> None:
+def test_data_with_other_labels_can_be_used(model: Path, export: Run, tmp_path: Path, tiny_csv: Path) -> None:
     for label in ("one", "two"):
         (tmp_path / "other" / label).mkdir(parents=True)
     for number, wave in enumerate(sorted(tiny_csv.parent.glob("*.wav"))[:24]):
@@ -219,13 +217,13 @@ def test_other_data_serve_whatever_their_labels_are(model: Path, export: Run, tm
         (["--data", "folder:/nowhere"], "/nowhere"),
     ],
 )
-def test_wrong_input_is_one_sentence(model: Path, export: Run, options: list[object], sentence: str) -> None:
+def test_wrong_input_gives_one_sentence(model: Path, export: Run, options: list[object], sentence: str) -> None:
     code, out, err = export(model, *options)
     assert code == 2 and out == ""
     assert err.startswith("error: ") and sentence in err and err.count("\n") == 1
 
 
-def test_data_that_moved_are_asked_for(model: Path, export: Run) -> None:
+def test_data_that_moved_are_reported_with_advice(model: Path, export: Run) -> None:
     network, info = load_model(model)
     gone = dataclasses.replace(info.data, choice=DataChoice("csv:/gone/meta.csv"))
     save_model(model, network, dataclasses.replace(info, data=gone))

@@ -1,7 +1,7 @@
-"""Files that version 0.1.0 wrote (schema 2, model files of schema 3) are read as what they were: DESIGN, decision 10.
+"""Files written by version 0.1.0 (schema 2, model files of schema 3) keep their meaning: DESIGN, decision 10.
 
-`tests/written_by_0_1` holds them: two models with their configs and what they said of a clip, and the folder of a
-search that was interrupted in its second trial. They are never written anew.
+`tests/written_by_0_1` has two models with their configs and their predictions of a clip, and the folder of a search
+that was interrupted in its second trial. These files are never regenerated.
 """
 
 import json
@@ -25,25 +25,25 @@ EXPECTED = json.loads((WRITTEN / "expected.json").read_text())
 
 
 def clip() -> np.ndarray:
-    """0.6 s at 8 kHz: a tone of 900 Hz that grows."""
+    """A tone of 900 Hz that grows louder: (4800 samples,) float32, 0.6 s at 8 kHz, full scale 1."""
     time = np.arange(4800)
     return (0.1 * np.sin(2 * np.pi * 900 * time / 8000) * time / 4800).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_config_is_the_experiment_that_it_was(name: str) -> None:
+def test_a_config_gives_the_same_experiment(name: str) -> None:
     assert Experiment.from_toml((WRITTEN / f"{name}.toml").read_text()).fingerprint == EXPECTED[name]["fingerprint"]
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_model_says_what_it_said(name: str) -> None:
+def test_a_model_gives_the_same_probabilities(name: str) -> None:
     model = load(WRITTEN / f"{name}.safetensors")
     assert model.info.experiment == Experiment.from_toml((WRITTEN / f"{name}.toml").read_text())
     said = model.predict(clip(), 8000).probabilities
     np.testing.assert_allclose(said, EXPECTED[name]["probabilities"], atol=1e-3)
 
 
-def test_a_search_goes_on_from_its_journal_and_checkpoint(tmp_path: Path, tiny_csv: Path, tiny_cache: Path) -> None:
+def test_a_search_resumes_from_its_journal_and_checkpoint(tmp_path: Path, tiny_csv: Path, tiny_cache: Path) -> None:
     run = tmp_path / "night"
     shutil.copytree(WRITTEN / "night", run)
     journal = run / "journal.jsonl"
@@ -56,6 +56,6 @@ def test_a_search_goes_on_from_its_journal_and_checkpoint(tmp_path: Path, tiny_c
     events = [entry.event for entry in read_journal(journal)]
     assert events[: len(before)] == before
     epochs = Counter((event.trial, event.metrics.epoch) for event in events if isinstance(event, EpochDone))
-    assert epochs[("t001", 4)] == 1, "it went on behind its third epoch"
+    assert epochs[("t001", 4)] == 1, "it must resume after its third epoch"
     assert set(epochs.values()) == {1} and not any(isinstance(event, TrialRetried) for event in events)
     assert sum(isinstance(event, TrialEnded) for event in events) == len(json.loads(done.stdout)["trials"]) == 3

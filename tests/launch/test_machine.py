@@ -1,7 +1,7 @@
-"""What a machine does to the scripts, done to real processes: full disks, no right to write, readers that go away.
+"""Faults of the machine, done to real processes: full disks, missing permissions, readers that go away.
 
-Each ends in one sentence and exit code 2, without a traceback, and what was finished is there. Searches have tests of
-their own (`test_search_faults.py`); what a script's own output does is tested on `asc.console.cli`, which all share.
+Each ends with one sentence and exit code 2, without a traceback, and keeps what was finished. Searches are tested in
+`test_search_faults.py`, and the output of scripts in the tests of `asc.console.cli`, which all scripts use.
 """
 
 import ctypes
@@ -50,7 +50,7 @@ def start(script: str, *options: str, **more: object) -> subprocess.Popen[str]:
 
 
 def refused(process: subprocess.Popen[str]) -> str:
-    """The one sentence of a process that ends with exit code 2."""
+    """The error sentence of a process; checks that it ends with exit code 2."""
     _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2 and "Traceback" not in err, err
     (sentence,) = [line for line in err.splitlines() if line.startswith("error: ")]
@@ -58,7 +58,7 @@ def refused(process: subprocess.Popen[str]) -> str:
 
 
 def epochs(run: Path) -> dict[int, float]:
-    """The seconds that each epoch in the journal took: another training of it would have taken others."""
+    """The seconds of each epoch in the journal, which would differ if the epoch were trained again."""
     journal = run / "journal.jsonl"
     events = [entry.event for entry in read_journal(journal)] if journal.exists() else []
     return {event.metrics.epoch: event.metrics.seconds for event in events if isinstance(event, EpochDone)}
@@ -69,7 +69,7 @@ def training(data: Path, name: str, *options: str) -> tuple[str, ...]:
     return ("train.py", *common, *options)
 
 
-def test_a_training_whose_disk_is_full_says_how_to_go_on_and_does(here: Path, tiny_csv: Path) -> None:
+def test_a_training_stopped_by_a_full_disk_says_how_to_resume_and_can_be_resumed(here: Path, tiny_csv: Path) -> None:
     process, run = start(*training(tiny_csv, "full", "--epochs-per-cycle", "12")), here / "runs" / "full"
     deadline = time.monotonic() + PATIENCE_S
     while not epochs(run):
@@ -88,8 +88,8 @@ def test_a_training_whose_disk_is_full_says_how_to_go_on_and_does(here: Path, ti
     assert (run / "best" / "model.safetensors").is_file()
 
 
-def test_a_training_that_nobody_listens_to_is_trained_to_its_end(here: Path, tiny_csv: Path) -> None:
-    """As `train.py ... 2>&1 | head -1`: both outputs are a pipe whose reader goes away."""
+def test_a_training_whose_output_nobody_reads_is_completed(here: Path, tiny_csv: Path) -> None:
+    """Like `train.py ... 2>&1 | head -1`: both outputs go to a pipe whose reader goes away."""
     process = start(*training(tiny_csv, "unheard"), stderr=subprocess.STDOUT)
     assert process.stdout is not None
     process.stdout.readline()
@@ -100,7 +100,7 @@ def test_a_training_that_nobody_listens_to_is_trained_to_its_end(here: Path, tin
     assert (here / "runs" / "unheard" / "best" / "model.safetensors").is_file()
 
 
-def test_a_prediction_that_nobody_reads_ends(here: Path, tiny_csv: Path) -> None:
+def test_a_prediction_whose_output_nobody_reads_ends(here: Path, tiny_csv: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     sounds = sorted(map(str, tiny_csv.parent.glob("*-00-*.wav")))
@@ -109,7 +109,7 @@ def test_a_prediction_that_nobody_reads_ends(here: Path, tiny_csv: Path) -> None
     assert "standard output was closed" in refused(process)
 
 
-def test_an_evaluation_whose_disk_is_full_is_printed_and_the_earlier_one_stays(
+def test_on_a_full_disk_an_evaluation_is_printed_and_the_earlier_one_is_kept(
     here: Path, capsys: pytest.CaptureFixture[str], file_size_limit: Limited
 ) -> None:
     assert launched("evaluate.py", "model.safetensors", "--json") == 0
@@ -127,7 +127,7 @@ def test_an_evaluation_whose_disk_is_full_is_printed_and_the_earlier_one_stays(
     ("script", "options"),
     [("calibrate.py", ("--output", "out/fused.safetensors")), ("export.py", ("--clips", "3", "--output", "out"))],
 )
-def test_without_room_for_a_result_the_disk_is_named_and_nothing_is_left(
+def test_a_full_disk_is_named_and_no_partial_result_is_left(
     here: Path,
     capsys: pytest.CaptureFixture[str],
     file_size_limit: Limited,
@@ -142,7 +142,7 @@ def test_without_room_for_a_result_the_disk_is_named_and_nothing_is_left(
     assert list((here / "out").iterdir()) == []
 
 
-def test_packing_without_room_names_the_cache(
+def test_packing_on_a_full_disk_names_the_cache(
     here: Path, tiny_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file_size_limit: Limited
 ) -> None:
     options = ("pack", f"csv:{tiny_csv}", "--sample-rate-hz", "8000", "--cache", str(tmp_path / "cache"))
@@ -150,11 +150,11 @@ def test_packing_without_room_names_the_cache(
         assert launched("data.py", *options) == 2
     err = capsys.readouterr().err
     assert f"error: {tmp_path / 'cache'} cannot be written to (there is no room left)" in err
-    assert launched("data.py", *options) == 0, "what was left does not stand in the way"
+    assert launched("data.py", *options) == 0, "leftovers must not prevent another attempt"
 
 
 def _without_rights() -> None:
-    """Root may write anywhere: let this process, and what it runs, respect the rights of files as others must."""
+    """Make root respect file permissions, in this process and its children."""
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
@@ -172,7 +172,7 @@ def read_only_run(here: Path, tiny_csv: Path) -> Path:
     (run / "best" / "model.safetensors").chmod(0o644)
 
 
-def test_without_the_right_to_write_or_read_the_file_is_named(read_only_run: Path, tiny_csv: Path) -> None:
+def test_a_file_without_permission_is_named(read_only_run: Path, tiny_csv: Path) -> None:
     model = "runs/theirs/best/model.safetensors"
     processes = {
         "runs/theirs/mlflow.lock cannot be used (Permission denied): see that you may": ("track.py", "theirs"),
@@ -185,7 +185,7 @@ def test_without_the_right_to_write_or_read_the_file_is_named(read_only_run: Pat
         assert said in refused(start(*command, preexec_fn=_without_rights))
 
 
-def test_ctrl_c_while_nobody_reads_is_still_in_order(here: Path, tiny_csv: Path) -> None:
+def test_ctrl_c_stops_cleanly_even_if_nobody_reads_the_output(here: Path, tiny_csv: Path) -> None:
     process = start(*training(tiny_csv, "stopped", "--epochs-per-cycle", "200"), stderr=subprocess.STDOUT)
     assert process.stdout is not None
     process.stdout.readline()

@@ -1,4 +1,4 @@
-"""launch/predict.py as a user starts it: files, folders, a stream; what is printed where, and the exit code."""
+"""launch/predict.py as a user starts it, with files, folders and streams: both outputs and the exit code."""
 
 import csv
 import io
@@ -40,7 +40,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tin
 
 @pytest.fixture
 def sounds(tmp_path: Path, tiny_csv: Path) -> Path:
-    """A folder with two good files, one below another folder, and two that cannot be used; its name is no markup."""
+    """A folder, named like markup, with two good files, one of them in a subfolder, and two that cannot be used."""
     folder = tmp_path / "[red] :dog: sounds"
     (folder / "below").mkdir(parents=True)
     for name, copy in (("up_fast-00-0.wav", "b, 1.wav"), ("down_slow-03-1.wav", "below/a.wav")):
@@ -52,7 +52,7 @@ def sounds(tmp_path: Path, tiny_csv: Path) -> Path:
     return folder
 
 
-def test_lines_for_people_and_what_cannot_be_used_at_the_end(run: Run, model: Model, sounds: Path) -> None:
+def test_predictions_are_lines_and_unusable_files_are_named_at_the_end(run: Run, model: Model, sounds: Path) -> None:
     code, out, err = run(sounds, sounds / "missing.flac", "--top", 2)
     assert code == 2
     lines = out.splitlines()
@@ -91,7 +91,7 @@ def test_json_is_one_object(run: Run, model: Model, sounds: Path) -> None:
     assert [Path(entry["file"]).name for entry in found["unreadable"]] == ["cut.wav", "text.wav"]
 
 
-def test_one_file_has_no_progress(run: Run, sounds: Path) -> None:
+def test_one_file_shows_no_progress(run: Run, sounds: Path) -> None:
     code, out, err = run(sounds / "b, 1.wav")
     assert code == 0 and out.count("\n") == 1 and err == "1 file predicted\n"
 
@@ -108,17 +108,17 @@ def test_one_file_has_no_progress(run: Run, sounds: Path) -> None:
         (("--follow", "--window", "1000000000"), "at most 3,600 s"),
     ],
 )
-def test_wrong_options_are_one_sentence(run: Run, options: tuple[str, ...], part: str) -> None:
+def test_wrong_options_give_one_sentence(run: Run, options: tuple[str, ...], part: str) -> None:
     code, out, err = run(*options, stdin=b"\x00" * 100)
     assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1 and part in err
 
 
-def test_a_stream_that_is_no_sound_is_one_sentence(run: Run) -> None:
+def test_a_stream_that_is_not_sound_gives_one_sentence(run: Run) -> None:
     code, out, err = run("--follow", stdin=b"<!DOCTYPE html><html>404</html>" * 9000)
     assert (code, out) == (2, "") and err.startswith("error: the stream begins as HTML does") and err.count("\n") == 1
 
 
-def test_a_stream_of_another_container_is_heard(run: Run, tiny_csv: Path) -> None:
+def test_a_stream_in_another_container_is_predicted(run: Run, tiny_csv: Path) -> None:
     file = io.BytesIO()
     soundfile.write(file, soundfile.read(tiny_csv.parent / "up_fast-00-0.wav")[0], 8000, format="FLAC")
     code, out, err = run("--follow", "--every", "0.1", "--window", "0.5", stdin=file.getvalue())
@@ -126,8 +126,8 @@ def test_a_stream_of_another_container_is_heard(run: Run, tiny_csv: Path) -> Non
     assert err.startswith("listening: 8,000 Hz, 1 channel, flac (decoded from FLAC), the latest ")
 
 
-def test_a_closed_standard_input_is_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", None)  # what Python makes of `<&-`
+def test_a_closed_standard_input_gives_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python sets it for `<&-`
     code, out, err = run("--follow")
     assert (code, out) == (2, "") and err.startswith("error: standard input is closed") and err.count("\n") == 1
 
@@ -143,7 +143,7 @@ def pcm(tiny_csv: Path, seconds: float) -> bytes:
 
 
 @pytest.mark.parametrize("style", ["--csv", "--json", None])
-def test_a_stream_has_a_line_a_second(run: Run, model: Model, tiny_csv: Path, style: str | None) -> None:
+def test_a_stream_gives_a_line_per_second(run: Run, model: Model, tiny_csv: Path, style: str | None) -> None:
     options = ["--follow", "--rate", "8000", "--window", "3", *([style] if style else [])]
     code, out, err = run(*options, stdin=pcm(tiny_csv, 4.6))
     assert code == 0
@@ -169,13 +169,13 @@ def test_a_stream_has_a_line_a_second(run: Run, model: Model, tiny_csv: Path, st
     assert label == first.label and found == pytest.approx(first.probability, abs=6e-4)
 
 
-def test_a_stream_that_is_too_short_is_one_sentence(run: Run, tiny_csv: Path) -> None:
+def test_a_stream_that_is_too_short_gives_one_sentence(run: Run, tiny_csv: Path) -> None:
     code, out, err = run("--follow", "--rate", "8000", stdin=pcm(tiny_csv, 0.9))
     assert (code, out) == (2, "") and err.splitlines()[-1].startswith("error: the stream ended after 0.90 s")
 
 
-def test_pipes_are_live_and_may_close(tiny_model: Path, tiny_csv: Path) -> None:
-    """A line is there before the stream goes on, Ctrl-C ends in order, and `| head` leaves no traceback."""
+def test_a_stream_gives_lines_at_once_and_its_pipes_may_close(tiny_model: Path, tiny_csv: Path) -> None:
+    """A line comes before more of the stream is sent, Ctrl-C stops cleanly, and `| head` gives no traceback."""
     command = [sys.executable, "-W", "ignore", str(SCRIPT), str(tiny_model), "--follow", "--rate", "8000"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -186,7 +186,7 @@ def test_pipes_are_live_and_may_close(tiny_model: Path, tiny_csv: Path) -> None:
         assert process.stdout.readline().split()[:2] == [b"1", b"s"]
         process.send_signal(2)
         assert process.wait(timeout=PATIENCE_S) == 130
-        errors = process.stderr.read()  # Ctrl-C can come between a line and its being counted
+        errors = process.stderr.read()  # Ctrl-C may come after a line is printed and before it is counted
         assert b"Traceback" not in errors and errors.splitlines()[-1].startswith(b"stopped after 1.0 s: ")
     with subprocess.Popen(command, env=environment, **pipes) as process:
         assert process.stdin and process.stdout and process.stderr

@@ -1,4 +1,4 @@
-"""launch/search.py as a user starts it: real Ray, MLflow and audio, small networks; killed, stopped, resumed."""
+"""launch/search.py as a user starts it, with real Ray, MLflow and audio: whole, killed, stopped and resumed."""
 
 import json
 import os
@@ -18,19 +18,19 @@ from asc.runs.journal import EpochDone, TrialEnded, fold, read_journal
 
 @pytest.fixture(scope="module")
 def whole(bench: Bench) -> dict[str, object]:
-    """A search of 6 trials, one at a time, from start to end."""
+    """The JSON output of an uninterrupted search of 6 trials, one at a time."""
     process = bench.search("whole", "--trials", "6", "--max-concurrent", "1", "--seed", "3")
     bench.watch_disk(process)
     code, out, err = ended(process)
     assert code == 0, err
-    assert out.count("\n") == 1, "standard output holds one JSON object and nothing else"
+    assert out.count("\n") == 1, "standard output must be one JSON object"
     for chatter in ("INFO", "WARNING", "raylet", "Trial status", "Trial name", "[I 20"):
-        assert chatter not in err, f"none of Ray's or Optuna's own chatter: {err}"
+        assert chatter not in err, f"messages of Ray or Optuna must not be shown: {err}"
     answer: dict[str, object] = json.loads(out)
     return answer
 
 
-def test_every_trial_is_within_the_budget_and_the_best_is_saved(bench: Bench, whole: dict[str, object]) -> None:
+def test_every_trial_fits_the_budget_and_the_best_is_saved(bench: Bench, whole: dict[str, object]) -> None:
     record = fold(read_journal(bench.run("whole") / "journal.jsonl"))
     assert len(record.trials) == 6 and record.ended is not None and record.ended.outcome == "finished"
     for trial in record.trials.values():
@@ -56,9 +56,7 @@ def test_every_trial_is_within_the_budget_and_the_best_is_saved(bench: Bench, wh
     assert whole["best"]["trial"] == best.asked.trial  # type: ignore[index]
 
 
-def test_killed_and_resumed_it_ends_as_the_whole_search_to_the_last_digit(
-    bench: Bench, whole: dict[str, object]
-) -> None:
+def test_a_killed_and_resumed_search_gives_exactly_the_same_results(bench: Bench, whole: dict[str, object]) -> None:
     process = bench.search("killed", "--trials", "6", "--max-concurrent", "1", "--seed", "3")
     run = bench.run("killed")
 
@@ -78,7 +76,7 @@ def test_killed_and_resumed_it_ends_as_the_whole_search_to_the_last_digit(
     assert_mlflow_agrees(bench, "killed")
 
 
-def test_ctrl_c_ends_with_what_is_there_and_a_dead_mlflow_server_does_not_matter(bench: Bench) -> None:
+def test_ctrl_c_writes_the_results_so_far_even_without_an_mlflow_server(bench: Bench) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -89,13 +87,13 @@ def test_ctrl_c_ends_with_what_is_there_and_a_dead_mlflow_server_does_not_matter
     code, out, err = ended(process)
     assert code == 130, err
     assert "--resume stopped" in err and "Traceback" not in err
-    assert "launch/track.py stopped" in err, "how to send the events later"
+    assert "launch/track.py stopped" in err, "it must say how to send the events later"
     assert json.loads(out)["best"]["log_loss"] > 0
     assert (run / "best" / "model.safetensors").is_file() and (run / "leaderboard.csv").is_file()
     assert not (run / ".ray").exists()
 
 
-def test_data_that_are_gone_halt_the_search_and_say_why_once(bench: Bench, tiny_csv: Path) -> None:
+def test_missing_data_halt_the_search_with_one_error(bench: Bench, tiny_csv: Path) -> None:
     copy = bench.folder / "copy"
     shutil.copytree(tiny_csv.parent, copy)
     options = ("--recipe", "tiny.toml", "--space", "space.toml", "--data", f"csv:{copy / 'meta.csv'}")
@@ -106,11 +104,13 @@ def test_data_that_are_gone_halt_the_search_and_say_why_once(bench: Bench, tiny_
     code, out, err = ended(process)
     assert code == 2, err
     assert err.count("error:") == 1 and "up_slow-00-0.wav" in err and "--resume lost" in err
-    assert not [event for event in events(run) if isinstance(event, TrialEnded)], "unfinished, so that it can go on"
+    assert not [event for event in events(run) if isinstance(event, TrialEnded)], (
+        "trials must stay unfinished, to be resumed"
+    )
     assert "no trial was trained to its end" in out
 
 
-def test_a_config_that_no_memory_holds_fails_alone(bench: Bench) -> None:
+def test_a_config_too_large_for_memory_fails_without_ending_the_search(bench: Bench) -> None:
     space = SPACE + '"augment.crop_s" = { choices = [0.4, 1e9] }\n'
     (bench.folder / "huge.toml").write_text(space)
     code, _, err = ended(bench.search("huge", "--trials", "4", "--space", "huge.toml", "--mlflow-uri", "none"))
@@ -125,7 +125,7 @@ def test_a_config_that_no_memory_holds_fails_alone(bench: Bench) -> None:
     assert any(trial.retries for trial in record.trials.values())
 
 
-def test_a_search_whose_trainings_all_diverge_ends_with_a_sentence(bench: Bench) -> None:
+def test_a_search_whose_trainings_all_diverge_ends_with_one_sentence(bench: Bench) -> None:
     wild = SPACE.replace("low = 2e-3, high = 2e-2, log = true", "choices = [1e30]")
     (bench.folder / "wild.toml").write_text(wild)
     code, _, err = ended(bench.search("wild", "--trials", "1", "--space", "wild.toml", "--mlflow-uri", "none"))
@@ -135,7 +135,7 @@ def test_a_search_whose_trainings_all_diverge_ends_with_a_sentence(bench: Bench)
     assert (bench.run("wild") / "leaderboard.csv").read_text().count("diverged") == 1
 
 
-def test_wrong_input_ends_before_ray_starts_in_one_sentence(
+def test_wrong_input_gives_one_sentence_before_ray_starts(
     bench: Bench, tiny_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refused(*options: str) -> str:
@@ -158,7 +158,7 @@ def test_wrong_input_ends_before_ray_starts_in_one_sentence(
     assert not bench.run("never").exists()
 
 
-def test_a_name_that_is_taken_is_refused_before_anything_heavy_is_imported(bench: Bench) -> None:
+def test_a_used_name_is_refused_before_heavy_imports(bench: Bench) -> None:
     run = bench.run("taken")
     run.mkdir(parents=True)
     (run / "journal.jsonl").write_text("")
@@ -173,7 +173,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_heavy_is_imported(bench
     assert [path.name for path in run.iterdir()] == ["journal.jsonl"]
 
 
-def test_ctrl_c_before_anything_has_finished_names_nothing_that_is_not_there(bench: Bench) -> None:
+def test_ctrl_c_before_a_trial_ends_names_only_existing_files(bench: Bench) -> None:
     process = bench.search("early", "--trials", "2", "--epochs-per-cycle", "200", "--mlflow-uri", "none")
     run = bench.run("early")
     wait_for(lambda: any(isinstance(e, EpochDone) for e in events(run)), process)
@@ -184,7 +184,7 @@ def test_ctrl_c_before_anything_has_finished_names_nothing_that_is_not_there(ben
     assert all((run / name).exists() for name in named.split(", "))
 
 
-def test_a_cluster_whose_token_is_not_there_is_refused_in_one_sentence(bench: Bench) -> None:
+def test_a_missing_cluster_token_gives_one_sentence(bench: Bench) -> None:
     bench.environment.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH="/nowhere")
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         address = f"127.0.0.1:{somebody.getsockname()[1]}"
@@ -194,12 +194,12 @@ def test_a_cluster_whose_token_is_not_there_is_refused_in_one_sentence(bench: Be
     assert err.count("error:") == 1 and "/nowhere" in err and "RAY_AUTH_TOKEN_PATH" in err
 
 
-def test_a_dry_run_trains_nothing_and_leaves_nothing_and_knows_the_disk(bench: Bench, whole: dict[str, object]) -> None:
+def test_a_dry_run_predicts_disk_use_and_leaves_nothing(bench: Bench, whole: dict[str, object]) -> None:
     code, out, err = ended(bench.search("dry", "--dry-run", "--trials", "6", "--max-concurrent", "1"))
     assert code == 0, err
     answer = json.loads(out)
     disk = answer["disk"]
-    assert disk["audio_there"], "the other searches have packed it"
+    assert disk["audio_there"], "other searches have already packed it"
     assert bench.peak_bytes <= disk["running_bytes"] + disk["kept_bytes"] == disk["total_bytes"] <= 2 * bench.peak_bytes
     assert 0 < answer["fit_share"] < answer["repairable_share"] == 1
     assert answer["smallest_bytes"] < answer["largest_bytes"] <= 4 * 1024
@@ -207,7 +207,7 @@ def test_a_dry_run_trains_nothing_and_leaves_nothing_and_knows_the_disk(bench: B
     assert not bench.run("dry").exists()
 
 
-def test_what_cannot_change_on_resume_is_refused(
+def test_a_setting_that_cannot_change_on_resume_is_refused(
     bench: Bench, whole: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--resume", "whole", "--budget-kb", "8", "--storage", bench.storage)

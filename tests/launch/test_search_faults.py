@@ -1,7 +1,7 @@
-"""What dies in the middle of a search: workers, nodes, disks, the MLflow server, the driver. Nothing is lost.
+"""Searches survive the loss of workers, nodes, disk space, the MLflow server and the driver.
 
-Real processes, killed by their pids; what a checkpoint held is shown not to be trained again by the seconds that each
-epoch took, which the checkpoint keeps: an epoch trained twice would have others.
+Real processes are killed by pid. A checkpoint stores the seconds of each epoch: if they reappear in the journal, the
+epoch was not trained again, because a second training would take a different time.
 """
 
 import json
@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def history(run: Path, trial: str) -> list[dict[str, Any]]:
-    """The epochs that a trial's checkpoint holds; none where there is no checkpoint."""
+    """The epochs in a trial's checkpoint; empty without a checkpoint."""
     try:
         return list(read_tensors(run / "trials" / trial / "last.safetensors")[1]["history"])
     except InputError:
@@ -42,11 +42,13 @@ def history(run: Path, trial: str) -> list[dict[str, Any]]:
 
 
 def epochs(run: Path, trial: str) -> dict[int, float]:
-    """Seconds of each epoch of a trial in the journal."""
+    """The seconds of each epoch of a trial in the journal."""
     return {e.metrics.epoch: e.metrics.seconds for e in events(run) if isinstance(e, EpochDone) and e.trial == trial}
 
 
-def test_a_worker_killed_the_mlflow_server_away_and_the_driver_terminated(bench: Bench, server: Server) -> None:
+def test_a_search_survives_a_killed_worker_an_mlflow_outage_and_a_terminated_driver(
+    bench: Bench, server: Server
+) -> None:
     process = bench.search("storm", "--trials", "4", "--epochs-per-cycle", "30", "--mlflow-uri", server.uri)
     run = bench.run("storm")
     wait_for(server.answers, process)
@@ -83,7 +85,7 @@ def test_a_worker_killed_the_mlflow_server_away_and_the_driver_terminated(bench:
     assert_mlflow_agrees(bench, "storm", server.uri)
 
 
-def test_a_disk_that_is_full_ends_the_search_and_nothing_is_lost(bench: Bench) -> None:
+def test_a_full_disk_ends_the_search_without_losing_anything(bench: Bench) -> None:
     alone = ("--max-concurrent", "1", "--cpus-per-trial", "1")
     process = bench.search("full", "--trials", "2", "--epochs-per-cycle", "20", *alone)
     run = bench.run("full")
@@ -123,7 +125,7 @@ def on(cluster: Nodes) -> tuple[str, ...]:
     return ("--address", cluster.address, "--max-concurrent", "2", "--cpus-per-trial", "1")
 
 
-def test_a_node_that_dies_costs_no_trial(bench: Bench, two_nodes: Nodes) -> None:
+def test_trials_of_a_dead_node_are_retried(bench: Bench, two_nodes: Nodes) -> None:
     process = bench.search("node", "--trials", "3", "--epochs-per-cycle", "40", *on(two_nodes))
     run = bench.run("node")
     wait_for(lambda: len(history(run, "t000")) >= 2 and len(history(run, "t001")) >= 2, process)
@@ -140,7 +142,7 @@ def test_a_node_that_dies_costs_no_trial(bench: Bench, two_nodes: Nodes) -> None
         assert [row["seconds"] for row in held[trial]] == [seconds[row["epoch"]] for row in held[trial]]
 
 
-def test_data_that_a_node_lacks_are_said_with_its_name(bench: Bench, two_nodes: Nodes, tiny_csv: Path) -> None:
+def test_data_missing_on_a_node_are_reported_with_its_name(bench: Bench, two_nodes: Nodes, tiny_csv: Path) -> None:
     table = bench.folder / "moved.csv"
     rows = tiny_csv.read_text().splitlines()
     table.write_text("\n".join([rows[0], *(f"{tiny_csv.parent}/{row}" for row in rows[1:])]) + "\n")

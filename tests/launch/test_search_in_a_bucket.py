@@ -1,4 +1,4 @@
-"""A search whose runs lie in a bucket: its machine is lost in the middle, and it goes on from the bucket elsewhere."""
+"""A search stored in a bucket loses its machine and resumes from the bucket on another one."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def one_ended_and_one_is_under_way(journal: Path) -> bool:
 
 
 def checkpointed(bucket: Bucket, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The epochs that the checkpoints in the bucket hold, by trial."""
+    """The epochs in the bucket's checkpoints, by trial."""
     found = {}
     for name in bucket.sizes():
         if name.endswith("/last.safetensors"):
@@ -41,7 +41,7 @@ def checkpointed(bucket: Bucket, folder: Path) -> dict[str, list[dict[str, Any]]
 
 
 def hang_up_on(store: Any, connections: int) -> None:
-    """An outage: the server is gone, and a stranger at its port hangs up, so often that everybody has met it."""
+    """Simulate an outage: replace the server by one that closes this many connections, then start it again."""
     store.stop()
     with socket.create_server(("127.0.0.1", store.port)) as stranger:
         for _ in range(connections):
@@ -49,7 +49,7 @@ def hang_up_on(store: Any, connections: int) -> None:
     store.start()
 
 
-def test_the_machine_is_lost_and_the_search_goes_on_from_the_bucket_alone(
+def test_a_search_resumes_on_another_machine_from_the_bucket_alone(
     tmp_path: Path,
     tiny_csv: Path,
     tiny_cache: Path,
@@ -68,7 +68,7 @@ def test_the_machine_is_lost_and_the_search_goes_on_from_the_bucket_alone(
     bucket, journal = named.at("night"), other.run("night") / "journal.jsonl"
 
     process = lost.search(*("night", "--trials", "3", "--max-concurrent", "2", "--mlflow-uri", "none"))
-    request.addfinalizer(process.kill)  # where the test fails
+    request.addfinalizer(process.kill)  # in case the test fails
     wait_for(lambda: one_ended_and_one_is_under_way(lost.run("night") / "journal.jsonl"), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -78,7 +78,9 @@ def test_the_machine_is_lost_and_the_search_goes_on_from_the_bucket_alone(
     assert held and before is not None
     for name, trial in before.trials.items():
         if trial.epochs and not trial.ended:
-            assert len(held[name]) >= max(trial.epochs), "no epoch is journalled before its checkpoint is there"
+            assert len(held[name]) >= max(trial.epochs), (
+                "an epoch must not be journalled before its checkpoint is uploaded"
+            )
     shutil.rmtree(lost.folder)
     scratch = set(tiny_cache.glob(".packing-*"))
 
@@ -94,22 +96,24 @@ def test_the_machine_is_lost_and_the_search_goes_on_from_the_bucket_alone(
     assert_whole(other, "night")
     after = record(journal)
     assert after is not None and len(after.trials) == 3
-    assert not any(trial.retries for trial in after.trials.values()), "the outage cost no trial an attempt"
-    for name in before.trials.keys() & held.keys():  # a trial that was lost with the journal's end is asked anew
-        # Seconds are measured, so an epoch that was trained again would have others.
+    assert not any(trial.retries for trial in after.trials.values()), "the outage must not cost a trial an attempt"
+    for name in before.trials.keys() & held.keys():  # trials missing from the uploaded journal are started anew
+        # An epoch that was trained again would have taken different seconds.
         trial, history = after.trials[name], held[name]
         heard = [row for row in history if row["epoch"] in trial.epochs]
         assert [trial.epochs[row["epoch"]].seconds for row in heard] == [row["seconds"] for row in heard]
-        # Where the journal was lost after a rung, the rung may decide otherwise, and what was trained goes unheard.
+        # If the journal's end with a rung was lost, the rung may now stop the trial and later epochs are not reported.
         assert heard == history or (trial.ended is not None and trial.ended.outcome == "stopped")
 
     completed = {name for name, trial in after.trials.items() if trial.ended and trial.ended.outcome == "completed"}
     kept = {name for name in bucket.sizes() if name.startswith("trials/")}
-    assert kept == {f"trials/{name}/model.safetensors" for name in completed}, "no checkpoint of an ended trial"
+    assert kept == {f"trials/{name}/model.safetensors" for name in completed}, (
+        "checkpoints of ended trials must be removed"
+    )
     best = bucket.get("best/model.safetensors")
     assert best is not None and best == (journal.parent / "best" / "model.safetensors").read_bytes()
     (tmp_path / "best.safetensors").write_bytes(best)
     _, info = load_model(tmp_path / "best.safetensors")
     assert info.evaluation.log_loss == round(json.loads(out)["best"]["log_loss"], 4)
     assert bucket.get("leaderboard.json") == (journal.parent / "leaderboard.json").read_bytes()
-    assert set(tiny_cache.glob(".packing-*")) <= scratch, "a worker's folder goes with its trial"
+    assert set(tiny_cache.glob(".packing-*")) <= scratch, "a worker's folder must be removed after its trial"

@@ -1,6 +1,6 @@
-"""A search whose Ray fails: short of memory, slow to start, killed, broken. What is there is written, and it goes on.
+"""A search whose Ray is short of memory, slow to start, killed or broken saves its results and can be resumed.
 
-What no test can bring about on every machine is made by `faulty_ray.py`; the rest is done to real processes.
+`faulty_ray.py` simulates faults that a test cannot cause on every machine; the others are done to real processes.
 """
 
 import os
@@ -23,7 +23,7 @@ TWO = ("--max-concurrent", "2", "--cpus-per-trial", "1", "--mlflow-uri", "none")
 
 @pytest.fixture
 def bench(bench: Bench) -> Iterator[Bench]:
-    """The environment and the fault of a test are its own."""
+    """The bench with an environment and a fault for one test only."""
     before = dict(bench.environment)
     yield bench
     bench.fault, bench.environment = None, before
@@ -41,7 +41,7 @@ def outcomes(run: Path) -> dict[str, str]:
     return {e.trial: e.outcome for e in events(run) if isinstance(e, TrialEnded)}
 
 
-def test_trials_whose_workers_the_memory_monitor_stops_go_on_from_their_checkpoints(bench: Bench) -> None:
+def test_trials_stopped_by_the_memory_monitor_resume_from_their_checkpoints(bench: Bench) -> None:
     bench.fault, bench.environment["RAY_memory_usage_threshold"] = "memory", "1.0"
     process = bench.search("short", "--trials", "2", "--epochs-per-cycle", "40", *TWO)
     run = bench.run("short")
@@ -56,10 +56,10 @@ def test_trials_whose_workers_the_memory_monitor_stops_go_on_from_their_checkpoi
     assert "t000: memory ran short, and Ray stopped its worker; it resumes after epoch" in err
 
 
-def test_a_trial_that_is_too_large_on_its_own_fails_with_the_third_attempt_and_the_search_goes_on(
+def test_a_trial_too_large_for_memory_fails_at_the_third_attempt_and_the_search_goes_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where memory is really short, the search does not blame the trial."""
+    """Skipped if memory is really short, because then the search does not blame the trial."""
     monkeypatch.setenv("RAY_memory_usage_threshold", "1.0")
     bench.fault, bench.environment["RAY_memory_usage_threshold"] = "memory", "1.0"
     process = bench.search("large", "--trials", "2", *ALONE)
@@ -77,7 +77,7 @@ def test_a_trial_that_is_too_large_on_its_own_fails_with_the_third_attempt_and_t
     if short:
         process.send_signal(signal.SIGINT)
         ended(process)
-        pytest.skip("this machine has no room for one more worker: the search takes memory for short, as it is")
+        pytest.skip("memory is really short on this machine, so the search does not blame the trial")
     code, _, err = ended(process)
     assert code == 0 and "Traceback" not in err, err
     assert_whole(bench, "large")
@@ -87,7 +87,7 @@ def test_a_trial_that_is_too_large_on_its_own_fails_with_the_third_attempt_and_t
 
 
 def stopped(bench: Bench, most: int) -> Callable[[], bool]:
-    """A condition that stops the first raylets of a search as they come up, and holds when it has stopped `most`."""
+    """A condition that pauses the first `most` raylets of a search as they start, and holds when all are paused."""
     pids = set[int]()
 
     def condition() -> bool:
@@ -100,7 +100,7 @@ def stopped(bench: Bench, most: int) -> Callable[[], bool]:
     return condition
 
 
-def test_ray_that_does_not_start_is_tried_again_then_refused_and_nothing_is_left(bench: Bench) -> None:
+def test_ray_that_does_not_start_is_tried_twice_and_leaves_nothing(bench: Bench) -> None:
     bench.environment["RAY_raylet_start_wait_time_s"] = "1"
     process = bench.search("slow", "--trials", "1", *ALONE)
     wait_for(stopped(bench, 2), process)
@@ -112,18 +112,18 @@ def test_ray_that_does_not_start_is_tried_again_then_refused_and_nothing_is_left
     wait_for(lambda: not processes(bench.mark, "raylet/raylet"))
 
 
-def test_ray_that_starts_the_second_time_does_the_search(bench: Bench) -> None:
+def test_a_search_works_if_ray_starts_at_the_second_attempt(bench: Bench) -> None:
     bench.fault = "slow-start"
     process = bench.search("second", "--trials", "1", *ALONE)
     run = bench.run("second")
     wait_for(lambda: trained(run, "t000") > 0, process)
-    assert len(processes(bench.mark, "raylet/raylet")) == 1, "what the first start left is gone"
+    assert len(processes(bench.mark, "raylet/raylet")) == 1, "processes of the first attempt must be gone"
     code, _, err = ended(process)
     assert code == 0 and "once more" in err, err
     assert_whole(bench, "second")
 
 
-def test_a_folder_in_which_ray_cannot_write_is_named_and_nothing_is_left(bench: Bench) -> None:
+def test_a_folder_that_ray_cannot_write_is_named_and_nothing_is_left(bench: Bench) -> None:
     bench.environment["RAY_TMPDIR"] = str(bench.folder / "tiny.toml")
     code, _, err = ended(bench.search("nowhere", *ALONE))
     assert code == 2 and err.count("error:") == 1 and "Traceback" not in err, err
@@ -140,7 +140,7 @@ def test_a_folder_in_which_ray_cannot_write_is_named_and_nothing_is_left(bench: 
         ("fault-of-ours", None, 1, "ZeroDivisionError"),
     ],
 )
-def test_a_search_that_ends_by_an_error_writes_what_is_there_and_goes_on(
+def test_a_search_that_ends_with_an_error_saves_its_results_and_can_be_resumed(
     bench: Bench, fault: str | None, kill: str | None, code: int, sentence: str
 ) -> None:
     bench.fault, name = fault, kill.replace("/", "-") if kill else str(fault)
@@ -148,21 +148,21 @@ def test_a_search_that_ends_by_an_error_writes_what_is_there_and_goes_on(
     run = bench.run(name)
     if kill:
         wait_for(lambda: trained(run, "t000") > 0, process)
-        # The worker goes as well: a quick one would be done before anybody notices that Ray is gone.
+        # Kill the workers too: a quick one might finish before the search notices that Ray is gone.
         for pid in [*processes(bench.mark, kill), *bench.workers()]:
             os.kill(pid, signal.SIGKILL)
     got, _, err = ended(process)
     assert got == code and sentence in err and f"--resume {name}" in err, err
     assert ("Traceback" in err) == (code == 1) and err.count("\nerror: ") == (code == 2), err
     assert (run / "leaderboard.csv").read_text().count("unfinished") == 1
-    assert "best/" not in err, "there is none"
+    assert "best/" not in err, "there is no best model"
     bench.fault = None
     code, _, err = ended(bench.start("--resume", name))
     assert code == 0, err
     assert_whole(bench, name)
 
 
-def test_a_cluster_of_another_version_is_named_and_nothing_is_left(bench: Bench) -> None:
+def test_a_cluster_with_another_version_is_refused_and_nothing_is_left(bench: Bench) -> None:
     with nodes(1, environment=bench.environment) as cluster:
         bench.environment.update(ENVIRONMENT)
         cluster.pretend("2.9.0")
@@ -173,8 +173,8 @@ def test_a_cluster_of_another_version_is_named_and_nothing_is_left(bench: Bench)
 
 
 @pytest.mark.skipif("ASC_TAKE_MEMORY" not in os.environ, reason="takes 4 GB for some seconds: set ASC_TAKE_MEMORY=1")
-def test_the_memory_monitor_itself(bench: Bench) -> None:
-    """Real memory, taken by somebody else: the trials wait for it, and are not blamed."""
+def test_the_real_memory_monitor_does_not_cost_a_trial(bench: Bench) -> None:
+    """Another process takes real memory: the trials wait and are not blamed."""
     said = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
     kilobytes = {name.rstrip(":"): int(value) for name, value, *_ in said}
     used = 1 - kilobytes["MemAvailable"] / kilobytes["MemTotal"]

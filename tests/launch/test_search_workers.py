@@ -1,4 +1,4 @@
-"""Trials of two workers: a search on a cluster of two slots, whose slots come back whatever becomes of a trial."""
+"""Trials of two workers on a cluster of two processors, which are freed whatever happens to a trial."""
 
 import os
 import signal
@@ -22,16 +22,16 @@ def cluster(bench: Bench) -> Iterator[Nodes]:
 
 
 def on(cluster: Nodes) -> tuple[str, ...]:
-    """Room for one trial; the second one waits for its slots."""
+    """Options for two trials at a time, although the cluster has processors for one; the second trial waits."""
     return ("--address", cluster.address, "--max-concurrent", "2", "--cpus-per-trial", "2")
 
 
 def workers(bench: Bench) -> list[int]:
-    """The pids of the processes that train together."""
+    """The pids of the workers of distributed trials."""
     return processes_of(bench.mark, "ray::RayTrainWorker")
 
 
-def test_workers_that_die_or_are_stopped_cost_no_trial_and_free_their_slots(bench: Bench, cluster: Nodes) -> None:
+def test_dead_or_stopped_workers_cost_no_trial_and_free_their_processors(bench: Bench, cluster: Nodes) -> None:
     process = bench.search("two", "--trials", "3", "--workers-per-trial", "2", *on(cluster))
     run = bench.run("two")
 
@@ -43,7 +43,7 @@ def test_workers_that_die_or_are_stopped_cost_no_trial_and_free_their_slots(benc
     addresses = listening(bench.mark)
     assert addresses and all(loopback(address) for address in addresses)
     wait_for(lambda: trained("t002") > 0, process)
-    assert len(workers(bench)) == 2, "those of the trials before are gone"
+    assert len(workers(bench)) == 2, "workers of earlier trials must be gone"
     os.kill(workers(bench)[1], signal.SIGKILL)
     wait_for(lambda: any(isinstance(e, TrialRetried) for e in events(run)), process)
     code, _, err = ended(process)

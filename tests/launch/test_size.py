@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "size.py"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The script by runpy in a process of its own, which then says which heavy modules it imported."""
+    """Run the script in a new process that then prints which heavy modules it imported."""
     program = (
         "import runpy, sys\n"
         f"sys.argv = ['size.py', *{list(arguments)!r}]\n"
@@ -34,7 +34,7 @@ def test_the_memory_plan_is_printed_and_in_json_without_torch_or_numpy() -> None
     assert "blocks.0.se.scale" in finished.stderr and "static arena of" in finished.stderr
 
 
-def test_without_the_option_there_is_no_plan(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_memory_no_plan_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     module = runpy.run_path(str(SCRIPT))
     assert module["main"](module["Options"](json=True)) == 0
     printed = capsys.readouterr()

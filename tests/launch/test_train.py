@@ -1,4 +1,4 @@
-"""launch/train.py and launch/evaluate.py as a user starts them: killed and resumed, then evaluated."""
+"""launch/train.py and launch/evaluate.py as a user starts them: a training is killed, resumed and evaluated."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def answer(process: subprocess.Popen[str]) -> dict[str, object]:
     return tree
 
 
-def test_killed_and_resumed_it_stores_the_same_network(folder: Path, tiny_csv: Path, tiny_cache: Path) -> None:
+def test_a_killed_and_resumed_training_saves_the_same_network(folder: Path, tiny_csv: Path, tiny_cache: Path) -> None:
     options = ("--config", "tiny.toml", "--data", f"csv:{tiny_csv}", "--set", "schedule.batch_size=4", "--json")
     whole = answer(start("train.py", folder, tiny_cache, *options, "--name", "whole", "--epochs-per-cycle", "10"))
     process = start("train.py", folder, tiny_cache, *options, "--name", "killed", "--epochs-per-cycle", "10")
@@ -83,7 +83,7 @@ def test_killed_and_resumed_it_stores_the_same_network(folder: Path, tiny_csv: P
     assert {row["name"] for row in test["per_device"]} == {"a", "b"}  # type: ignore[attr-defined]
 
 
-def test_a_training_goes_on_from_a_bucket_on_another_machine(
+def test_a_training_resumes_from_a_bucket_on_another_machine(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     tiny_dataset: Dataset,
@@ -116,18 +116,18 @@ def test_a_training_goes_on_from_a_bucket_on_another_machine(
     assert launched("train.py", "--resume", "night", "--storage", storage, *QUIET) == 0
     after = [e.event.metrics for e in read_journal(Path("runs/night/journal.jsonl")) if isinstance(e.event, EpochDone)]
     assert len(before) == 3 and len(after) == 6
-    assert after[:3] == before, "seconds too, which a second training would not give again"
+    assert after[:3] == before, "even the seconds, which a second training would change"
     assert set(bucket.sizes()) == {"journal.jsonl", "best/model.safetensors", "best/config.toml", "best/model_card.md"}
     assert bucket.get("best/model.safetensors") == Path("runs/night/best/model.safetensors").read_bytes()
 
     bucket.remove("best/config.toml")
-    shutil.copytree(tmp_path / "other", tmp_path / "third")  # this process still holds the other one's journal
+    shutil.copytree(tmp_path / "other", tmp_path / "third")  # this process still has the journal of "other" open
     monkeypatch.chdir(tmp_path / "third")
-    assert launched("track.py", "night", *QUIET) == 0, "it is known where the run lies"
+    assert launched("track.py", "night", *QUIET) == 0, "the storage of the run is remembered"
     assert bucket.get("best/config.toml") == Path("runs/night/best/config.toml").read_bytes()
 
 
-def test_groups_are_those_of_the_start_when_a_training_goes_on(tmp_path: Path, tiny_experiment: Experiment) -> None:
+def test_a_resumed_training_keeps_its_groups(tmp_path: Path, tiny_experiment: Experiment) -> None:
     for name, pattern in (("grouped", "/(.)-"), ("plain", None)):
         choice = DataChoice("folder:here", group_from=pattern)
         journal = training_run.open_journal(new_run_folder(str(tmp_path), name))
@@ -135,11 +135,11 @@ def test_groups_are_those_of_the_start_when_a_training_goes_on(tmp_path: Path, t
         assert training_run.resumed(journal) == (tiny_experiment, choice)
         started = journal.entries[0].event
         assert isinstance(started, RunStarted)
-        assert ("group_from" in started.settings) == (pattern is not None), "journals of old have none"
+        assert ("group_from" in started.settings) == (pattern is not None), "old journals lack this key"
         journal.close()
 
 
-def test_groups_of_a_training_are_those_of_its_model_file(
+def test_the_model_file_keeps_the_groups_of_its_training(
     folder: Path, tiny_csv: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for file in tiny_csv.parent.glob("*.wav"):
@@ -172,7 +172,7 @@ def test_groups_of_a_training_are_those_of_its_model_file(
         ("evaluate.py", ("tiny.toml",), "tiny.toml"),
     ],
 )
-def test_wrong_input_is_one_sentence(
+def test_wrong_input_gives_one_sentence(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

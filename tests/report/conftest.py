@@ -1,4 +1,4 @@
-"""An examination of a made network on classes with awkward names."""
+"""An examination of random logits for classes with awkward names."""
 
 from dataclasses import replace
 
@@ -16,6 +16,7 @@ LABELS = ("$a^", "metro_station", "street_pedestrian", "x|y")
 
 
 def _drawn() -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (80 clips, classes) float64 and class numbers (80,)."""
     rng = np.random.default_rng(0)
     targets = rng.integers(len(LABELS), size=80)
     logits = rng.normal(size=(80, len(LABELS)))

@@ -1,3 +1,5 @@
+"""The picture of the confusion matrix."""
+
 import dataclasses
 
 import numpy as np
@@ -18,11 +20,11 @@ def test_colours_are_shares_of_the_true_class_and_texts_are_counts(examination: 
     assert "80 clips" in axes.get_title() and "optimistic" not in axes.get_title()
 
 
-def test_the_mark_is_in_the_title(examination: Examination) -> None:
+def test_the_optimistic_mark_is_in_the_title(examination: Examination) -> None:
     assert confusion_figure(examination, ", optimistic").axes[0].get_title().endswith(", optimistic")
 
 
-def test_a_class_without_clips_and_many_classes_are_drawn(examination: Examination) -> None:
+def test_many_classes_and_one_without_clips_can_be_drawn(examination: Examination) -> None:
     many = dataclasses.replace(
         examination,
         labels=tuple(f"class {number}" for number in range(50)),

@@ -1,4 +1,4 @@
-"""The folder of an evaluation: what is in it, what is no longer, and a disk that does not take it."""
+"""The folder of an evaluation: new files, removal of old ones, and a full disk."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ def test_everything_is_written_and_an_earlier_evaluation_is_replaced(
 ) -> None:
     place = tmp_path / "new" / "evaluation-test"
     prepare(place)
-    assert names(place) == set(), "the trial of the disk leaves nothing behind"
+    assert names(place) == set(), "the write test must leave nothing behind"
     (place / "mine.txt").write_text("kept")
     marked = dataclasses.replace(about, optimistic=True)
     files = folder.write(place, predictions, examination, marked)
@@ -38,7 +38,7 @@ def test_everything_is_written_and_an_earlier_evaluation_is_replaced(
     assert names(place) == ALL | {"mine.txt"}, "this model is not optimistic"
     assert "optimistic" not in (place / "table.md").read_text()
     folder.write(place, predictions, None, about)
-    assert names(place) == {"predictions.csv", "mine.txt"}, "no figures of other clips are left beside predictions"
+    assert names(place) == {"predictions.csv", "mine.txt"}, "figures of other clips must be removed"
 
 
 def test_on_a_full_disk_no_file_is_cut_short(

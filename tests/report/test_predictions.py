@@ -1,4 +1,4 @@
-"""The submission file as another program reads it."""
+"""The submission file as read by another program."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from asc.evaluation.evaluate import Predictions
 from asc.report.predictions import submission
 
 
-def test_columns_are_those_of_task_1a_and_probabilities_survive(predictions: Predictions) -> None:
+def test_columns_are_those_of_task_1a_and_probabilities_are_exact(predictions: Predictions) -> None:
     text = submission(predictions)
     rows = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
     assert list(rows[0]) == ["filename", "scene_label", *predictions.labels]
@@ -21,7 +21,7 @@ def test_columns_are_those_of_task_1a_and_probabilities_survive(predictions: Pre
     assert text.endswith("\n") and "\r" not in text
 
 
-def test_a_name_with_a_tab_stays_one_cell() -> None:
+def test_a_file_name_with_a_tab_stays_one_cell() -> None:
     odd = Predictions(filenames=("a\tb.wav",), labels=("x", "y"), probabilities=np.array([[1.0, 1e-30]]))
     (row,) = csv.DictReader(io.StringIO(submission(odd)), delimiter="\t")
     assert row == {"filename": "a\tb.wav", "scene_label": "x", "x": "1", "y": "1e-30"}

@@ -1,3 +1,5 @@
+"""The picture of the reliability diagram."""
+
 import numpy as np
 
 from asc.report.reliability import reliability_figure
@@ -17,5 +19,5 @@ def test_bars_are_accuracies_over_a_histogram_of_clips(examination: Examination)
     assert "80 clips" in diagram.get_title()
 
 
-def test_the_mark_is_in_the_title(examination: Examination) -> None:
+def test_the_optimistic_mark_is_in_the_title(examination: Examination) -> None:
     assert reliability_figure(examination, ", optimistic").axes[0].get_title().endswith(", optimistic")

@@ -1,4 +1,4 @@
-"""A search's journal with one trial of every kind."""
+"""The journal of a search with a trial of every outcome."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +79,7 @@ def ended(trial: str, outcome: str, log_loss: float | None = None) -> TrialEnded
 
 @pytest.fixture
 def story(settings: SearchSettings) -> list[Event]:
-    """Completed twice, stopped, diverged, failed, unfinished."""
+    """Events of six trials: two completed, one stopped, one diverged, one failed, one unfinished."""
     return [
         RunStarted(name="s", kind="search", settings=settings.scalars(), space="n\n"),
         asked("t000", 24, reference=True),

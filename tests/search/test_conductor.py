@@ -1,4 +1,4 @@
-"""The conductor without Ray: simulated workers train by formula and die; it goes on from its journal."""
+"""The conductor without Ray: simulated workers train by formula and die, and a search resumes from its journal."""
 
 import random
 from pathlib import Path
@@ -57,7 +57,7 @@ def epoch_of(assignment: Assignment, epoch: int) -> EpochMetrics:
 
 
 def work(lead: Conductor, worker: str, assignment: Assignment, epochs: int = EPOCHS) -> bool:
-    """Train an assignment up to an epoch as a worker would; whether it ended."""
+    """Train an assignment up to an epoch as a worker would; return whether the trial ended."""
     for epoch in range(assignment.journalled + 1, epochs + 1):
         if lead.epoch_done(worker, epoch_of(assignment, epoch)):
             lead.left(worker)
@@ -92,7 +92,7 @@ def trials_of(folder: Path) -> list[tuple[object, ...]]:
     ]
 
 
-def test_a_search_asks_the_reference_first_and_stays_within_the_budget(tmp_path: Path) -> None:
+def test_a_search_tries_the_reference_first_and_stays_within_the_budget(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 30)
     run_out(lead)
     trials = list(lead.record.trials.values())
@@ -100,17 +100,17 @@ def test_a_search_asks_the_reference_first_and_stays_within_the_budget(tmp_path:
     assert trials[0].asked.reference and trials[0].asked.config["architecture.widths.1"] == 48
     assert all(t.asked.nonzero_bytes <= 131_072 for t in trials)
     assert {t.asked.config["compression.storage"] for t in trials} == {"int8", "float16"}
-    assert any(t.asked.size_bytes > 131_072 for t in trials), "pruned ones may be wider"
+    assert any(t.asked.size_bytes > 131_072 for t in trials), "pruned networks may be wider"
     for trial in trials:
         built = Experiment.from_flat(trial.asked.config)
         assert cost(built).stored == trial.asked.predicted
     assert trials[0].ended is not None and trials[0].ended.outcome == "completed", "the reference is never stopped"
     outcomes = {t.ended.outcome for t in trials if t.ended}
     assert outcomes == {"completed", "stopped"} and all(t.ended for t in trials)
-    assert all(e.epoch in (2, 4) for t in trials for e in t.rungs), "rungs lie on the ends of cycles"
+    assert all(e.epoch in (2, 4) for t in trials for e in t.rungs), "rungs are at the ends of cycles"
 
 
-def test_a_search_cut_off_anywhere_ends_as_the_whole_one(tmp_path: Path) -> None:
+def test_a_search_interrupted_at_random_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     whole = conductor(tmp_path / "whole", 10)
     run_out(whole)
     expected = trials_of(tmp_path / "whole")
@@ -130,11 +130,11 @@ def test_a_search_cut_off_anywhere_ends_as_the_whole_one(tmp_path: Path) -> None
     ends = [e.trial for e in events if isinstance(e, TrialEnded)]
     asked = [e.trial for e in events if isinstance(e, TrialAsked)]
     for done in (epochs, ends, asked):
-        assert len(done) == len(set(done)), "nothing is journalled twice"
+        assert len(done) == len(set(done)), "nothing may be journalled twice"
 
 
-def test_a_journal_cut_after_any_line_ends_as_the_whole_one(tmp_path: Path) -> None:
-    """A process may die between any two events: what it had decided or not is decided again, and the same."""
+def test_a_search_resumed_after_any_journal_line_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
+    """A process may die between any two events; decisions that it had not journalled must be made again identically."""
     whole = conductor(tmp_path / "whole", 6)
     run_out(whole)
     expected = trials_of(tmp_path / "whole")
@@ -149,7 +149,7 @@ def test_a_journal_cut_after_any_line_ends_as_the_whole_one(tmp_path: Path) -> N
         assert trials_of(folder) == expected, f"cut after line {count}: {lines[count - 1]!r}"
 
 
-def test_a_journal_longer_than_the_sampler_models_ends_as_the_whole_one_wherever_it_is_cut(
+def test_a_search_longer_than_the_samplers_history_resumes_like_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = conductor(tmp_path / "unbounded", 14)
@@ -159,7 +159,7 @@ def test_a_journal_longer_than_the_sampler_models_ends_as_the_whole_one_wherever
     whole = conductor(tmp_path / "whole", 14)
     run_out(whole)
     expected = trials_of(tmp_path / "whole")
-    assert expected[:8] == trials_of(tmp_path / "unbounded")[:8], "what is not cut yet is as it ever was"
+    assert expected[:8] == trials_of(tmp_path / "unbounded")[:8], "points before the first cut must be the same"
     assert expected != trials_of(tmp_path / "unbounded")
     lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
     for count in range(20, len(lines), 13):
@@ -172,7 +172,7 @@ def test_a_journal_longer_than_the_sampler_models_ends_as_the_whole_one_wherever
         assert trials_of(folder) == expected, f"cut after line {count}"
 
 
-def test_a_space_with_twins_is_resumed_as_it_would_have_gone_on(tmp_path: Path) -> None:
+def test_a_search_with_duplicate_points_resumes_like_an_uninterrupted_one(tmp_path: Path) -> None:
     text = """schema = 1
 [parameters]
 "architecture.widths.0" = { low = 4, high = 32, step = 4 }
@@ -207,7 +207,7 @@ def test_checkpoints_of_ended_trials_are_removed(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["model.safetensors"]
 
 
-def test_an_epoch_that_is_reported_again_is_heard_once(tmp_path: Path) -> None:
+def test_an_epoch_reported_again_is_journalled_once(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 2)
     assignment = lead.next_trial("w")
     assert assignment is not None
@@ -232,19 +232,19 @@ def test_failed_and_diverged_trials_end_once_and_the_search_goes_on(tmp_path: Pa
     assert lead.record.trials["t000"].ended.reason == "out of memory"
 
 
-def test_the_same_network_is_not_trained_twice_and_costs_no_trial(tmp_path: Path) -> None:
+def test_a_duplicate_network_is_not_trained_and_does_not_count_as_a_trial(tmp_path: Path) -> None:
     text = 'schema = 1\n[parameters]\n"architecture.widths.0" = { low = 4, high = 64, step = 4 }\n'
     space = parse_space(text, source="test", name="small")
     lead = conductor(tmp_path, 40, space, budget_kb=40.0)
     run_out(lead)
     configs = [tuple(sorted(t.asked.config.items())) for t in lead.record.trials.values()]
     assert len(configs) == len(set(configs)) < 40
-    assert lead.done, "a space that holds no further network ends the search"
+    assert lead.done, "the search must end when the space has no more networks"
     twins = [e.event for e in lead.journal.entries if isinstance(e.event, PointRefused)]
     assert twins and all(refused.twin in lead.record.trials for refused in twins)
 
 
-def test_a_network_that_failed_may_be_tried_again_and_one_under_way_is_known_after_a_resume(
+def test_a_failed_network_may_be_tried_again_but_not_one_that_is_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asc.search.conductor.MOST_REFUSALS", 20)
@@ -259,11 +259,11 @@ def test_a_network_that_failed_may_be_tried_again_and_one_under_way_is_known_aft
     lead.journal.close()
     again = conductor(tmp_path, 4, space)
     assert [again.next_trial(worker) for worker in ("v0", "v1")] == [first, third]
-    assert again.next_trial("v2") is None, "both networks are under way"
+    assert again.next_trial("v2") is None, "both networks are running"
     again.journal.close()
 
 
-def test_a_point_that_cannot_be_repaired_is_no_trial(tmp_path: Path) -> None:
+def test_a_point_that_cannot_be_repaired_does_not_count_as_a_trial(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 5, budget_kb=2.0)
     run_out(lead)
     assert len(lead.record.trials) == 5
@@ -289,7 +289,7 @@ def test_settings_check_their_ranges(key: str) -> None:
         )
 
 
-def test_a_trial_that_is_lost_is_handed_out_next(tmp_path: Path) -> None:
+def test_a_lost_trial_is_assigned_next(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 3)
     first = lead.next_trial("w0")
     assert first is not None
@@ -309,20 +309,20 @@ def lose(lead: Conductor, *, blame: bool = True) -> bool:
     return lead.lost("w", "its worker died", blame=blame, advice=": make it smaller")
 
 
-def test_a_trial_fails_with_the_third_loss_in_a_row_without_a_new_epoch(tmp_path: Path) -> None:
+def test_a_trial_lost_three_times_in_a_row_without_a_new_epoch_fails(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 1)
     assert [lose(lead), lose(lead)] == [False, False]
     assignment = lead.next_trial("w")
     assert assignment is not None
     work(lead, "w", assignment, epochs=1)
-    assert not lead.lost("w", "its worker died"), "it had got on"
+    assert not lead.lost("w", "its worker died"), "it had completed another epoch"
     assert [lose(lead), lose(lead)] == [False, True]
     trial = lead.record.trials["t000"]
     assert trial.ended is not None and trial.ended.outcome == "failed" and len(trial.retries) == 4
     assert trial.ended.reason == "its worker died: make it smaller"
 
 
-def test_a_loss_without_blame_does_not_count_and_a_resumed_search_counts_anew(tmp_path: Path) -> None:
+def test_losses_without_blame_do_not_count_and_a_resumed_search_counts_from_zero(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 1)
     assert [lose(lead), lose(lead), *(lose(lead, blame=False) for _ in range(10))] == 12 * [False]
     lead.journal.close()
@@ -330,12 +330,12 @@ def test_a_loss_without_blame_does_not_count_and_a_resumed_search_counts_anew(tm
     assert [lose(lead), lose(lead), lose(lead)] == [False, False, True]
 
 
-def test_no_trial_is_handed_out_for_ever(tmp_path: Path) -> None:
+def test_a_trial_is_not_retried_for_ever(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 1)
     assert any(lose(lead, blame=False) for _ in range(100))
 
 
-def test_a_search_that_is_halted_hands_out_nothing_and_leaves_its_trials_open(tmp_path: Path) -> None:
+def test_a_halted_search_assigns_nothing_and_leaves_its_trials_unfinished(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 3)
     assert lead.next_trial("w0") is not None
     lead.halt("the disk is full")

@@ -1,4 +1,4 @@
-"""The disk that a search needs, against what real trainings leave on it; the whole search is in tests/launch."""
+"""The predicted disk use of a search, compared with real trainings; tests/launch measures a whole search."""
 
 import dataclasses
 from pathlib import Path
@@ -32,7 +32,7 @@ ONE_NETWORK = """schema = 1
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_experiment: Experiment) -> Plan:
-    """A search of one trial, or more, that all have the same network, with 50 % pruned."""
+    """A search of one trial; every point of its space has the same network, 50 % pruned."""
     recipe = tmp_path_factory.mktemp("recipe") / "tiny.toml"
     recipe.write_text(tiny_experiment.to_toml())
     settings = SearchSettings(
@@ -55,7 +55,7 @@ def other(made: Plan, **settings: object) -> Plan:
     return dataclasses.replace(made, settings=dataclasses.replace(made.settings, **settings))
 
 
-def test_a_training_takes_what_was_said(
+def test_a_training_takes_the_predicted_space(
     tmp_path: Path, planned: Plan, tiny_dataset: Dataset, tiny_experiment: Experiment
 ) -> None:
     folder, most = tmp_path / "trial", 0
@@ -64,25 +64,26 @@ def test_a_training_takes_what_was_said(
     def report(metrics: EpochMetrics) -> Signal:
         nonlocal most
         files = {path.name: path.stat().st_size for path in folder.iterdir()}
-        most = max(most, sum(files.values()) + files["last.safetensors"])  # the next one is written beside it
+        # A new checkpoint is written before it replaces the old one.
+        most = max(most, sum(files.values()) + files["last.safetensors"])
         return Signal.CONTINUE
 
     train(experiment, tiny_dataset, folder=folder, on_epoch=report, device=torch.device("cpu"))
     model = (folder / "model.safetensors").stat().st_size
     one, two = need(planned, tmp_path), need(other(planned, trials=2), tmp_path)
-    checkpoints = 2 * one.running_bytes - two.running_bytes  # a trial that waits has none
+    checkpoints = 2 * one.running_bytes - two.running_bytes  # a waiting trial has no checkpoints
     assert most <= checkpoints <= 2 * (most + model)
     assert model < two.kept_bytes - one.kept_bytes
 
 
-def test_what_ended_takes_no_more_and_a_server_takes_nothing_here(tmp_path: Path, planned: Plan) -> None:
+def test_ended_trials_need_no_more_space_and_an_mlflow_server_needs_none_here(tmp_path: Path, planned: Plan) -> None:
     few = need(planned, tmp_path)
     assert need(other(planned, trials=101), tmp_path, ended=100) == few
     assert need(other(planned, mlflow_uri="http://host"), tmp_path) == few
     assert need(other(planned, mlflow_uri=None), tmp_path).kept_bytes > few.kept_bytes + 1e6
 
 
-def test_the_audio_takes_what_was_said_once(tmp_path: Path, tiny_csv: Path) -> None:
+def test_packed_audio_takes_the_predicted_space_once(tmp_path: Path, tiny_csv: Path) -> None:
     manifest = load_manifest(DataChoice(f"csv:{tiny_csv}"))
     before = store_size(manifest, sample_rate_hz=8000, cache=tmp_path)
     assert not before.there
@@ -93,7 +94,7 @@ def test_the_audio_takes_what_was_said_once(tmp_path: Path, tiny_csv: Path) -> N
     assert store_size(manifest, sample_rate_hz=8000, cache=tmp_path) == dataclasses.replace(before, there=True)
 
 
-def test_what_is_said_names_places_and_a_store_that_is_there(planned: Plan) -> None:
+def test_the_description_names_the_folders_and_says_if_audio_is_already_packed(planned: Plan) -> None:
     made = other(planned, max_concurrent=2)
     found = Need(audio_bytes=2_000_000, audio_there=False, running_bytes=3_000_000, kept_bytes=4_000_000_000)
     said = describe(found, made, cache=Path("/cache"), storage="s3://bucket/x")
@@ -107,7 +108,7 @@ def test_what_is_said_names_places_and_a_store_that_is_there(planned: Plan) -> N
     assert said.endswith("; the 2.0 MB of audio in /cache are packed already")
 
 
-def test_without_room_the_place_and_the_figures_are_named(tmp_path: Path) -> None:
+def test_too_little_space_is_an_error_with_folder_and_sizes(tmp_path: Path) -> None:
     check_room(Need(audio_bytes=1, audio_there=False, running_bytes=1, kept_bytes=1), cache=tmp_path, storage=tmp_path)
     audio = Need(audio_bytes=10**18, audio_there=False, running_bytes=1, kept_bytes=1)
     with pytest.raises(InputError, match=r"needs up to 1000000000.0 GB, but .* has .* free: make room there"):
@@ -116,12 +117,12 @@ def test_without_room_the_place_and_the_figures_are_named(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("classes", "kilobytes", "share"), [(5, 1.0, 0.02), (2, 0.95, 0.05)])
-def test_a_budget_that_few_points_are_within_is_planned_for(
+def test_the_space_is_predicted_even_if_very_few_points_fit_the_budget(
     tmp_path: Path, planned: Plan, classes: int, kilobytes: float, share: float
 ) -> None:
     space, budget = load_space("quick"), Budget(rule=rule("dcase2021"), kilobytes=kilobytes)
     base = load_experiment("qat_8b").updated({**space.settings, "architecture.classes": classes})
     found = preview(base, space, budget)
-    assert 0 < found.repairable_share < share, "so few that a hundred draws may have none"
+    assert 0 < found.repairable_share < share, "a hundred draws may have none that fits"
     tight = dataclasses.replace(planned, space=space, budget=budget, base=base, preview=found)
     assert 0 < need(tight, tmp_path).kept_bytes < need(planned, tmp_path).kept_bytes + 20_000_000

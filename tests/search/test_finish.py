@@ -1,4 +1,4 @@
-"""What a search says when it has ended."""
+"""The output at the end of a search."""
 
 import dataclasses
 import shlex
@@ -32,7 +32,7 @@ from asc.size.rules import rule
     ("name", "before", "after"),
     [("dcase2021", "24,576", "16,384"), ("dcase2022", "24,000", "16,000"), ("file", "27,576", "19,384")],
 )
-def test_what_was_gained_is_in_bytes_of_the_rule(
+def test_the_gain_is_given_in_bytes_as_the_rule_counts_them(
     journal: Callable[[], Journal], tmp_path: Path, name: str, before: str, after: str
 ) -> None:
     record = fold(journal().entries)
@@ -49,7 +49,7 @@ def test_what_was_gained_is_in_bytes_of_the_rule(
 
 
 @pytest.mark.parametrize("name", ["night", "my night", "it's $HOME; x"])
-def test_the_command_that_trains_the_best_can_be_pasted_whatever_the_run_is_called(
+def test_the_command_that_trains_the_best_can_be_pasted_for_any_run_name(
     journal: Callable[[], Journal], settings: SearchSettings, tmp_path: Path, name: str
 ) -> None:
     best, folder = fold(journal().entries).completed()[0], tmp_path / name
@@ -63,7 +63,7 @@ def test_the_command_that_trains_the_best_can_be_pasted_whatever_the_run_is_call
     assert words[words.index("--config") + 1] == str(folder / "best" / "config.toml")
 
 
-def test_a_search_without_a_network_says_why_and_is_at_fault_only_for_what_asc_raised(
+def test_a_search_without_a_network_says_why_and_exits_with_1_only_for_a_fault_of_asc(
     story: list[Event], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = next(event for event in story if isinstance(event, TrialAsked))
@@ -105,7 +105,7 @@ def planned(settings: SearchSettings, idlab128: Space) -> Plan:
 
 @pytest.fixture
 def lead(planned: Plan, story: list[Event], tmp_path: Path) -> Conductor:
-    """A search in which nothing has finished."""
+    """A search in which no trial has ended."""
     journal = Journal(tmp_path / "s" / "journal.jsonl")
     for event in story[:4]:
         journal.append(event)
@@ -114,7 +114,7 @@ def lead(planned: Plan, story: list[Event], tmp_path: Path) -> Conductor:
     )
 
 
-def test_whatever_ends_a_search_what_is_there_is_written_and_named(lead: Conductor, planned: Plan) -> None:
+def test_an_interrupted_search_writes_its_results_and_names_the_files(lead: Conductor, planned: Plan) -> None:
     for error in (ZeroDivisionError, KeyboardInterrupt, SystemExit):
         lead.record.ended, said = None, list[str]()
         folder = lead.journal.path.parent
@@ -128,7 +128,7 @@ def test_whatever_ends_a_search_what_is_there_is_written_and_named(lead: Conduct
         (folder / "leaderboard.csv").unlink()
 
 
-def test_an_end_that_was_written_is_not_written_again(lead: Conductor, planned: Plan) -> None:
+def test_the_results_of_an_ended_search_are_not_written_again(lead: Conductor, planned: Plan) -> None:
     said = list[str]()
     with rescued(lead, planned, said.append):
         lead.journal.append(RunEnded(outcome="finished", best=None))
@@ -137,7 +137,7 @@ def test_an_end_that_was_written_is_not_written_again(lead: Conductor, planned: 
     assert said == [] and not (lead.journal.path.parent / "leaderboard.csv").exists()
 
 
-def test_a_full_disk_is_said_and_hides_no_error(
+def test_a_full_disk_is_reported_and_does_not_hide_the_error(
     lead: Conductor, planned: Plan, file_size_limit: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     said = list[str]()

@@ -1,4 +1,4 @@
-"""The leaderboard derives from the journal alone, holds no times, and ranks completed trials only."""
+"""The leaderboard is made from the journal alone, has no times, and ranks only completed trials."""
 
 import csv
 import json
@@ -24,12 +24,14 @@ def test_completed_trials_are_ranked_and_the_others_follow(journal: Callable[[],
         (None, "t004", "failed"),
     ]
     assert rows[0].log_loss == 0.9 and rows[0].accuracy == 0.75 and rows[0].counted_bytes == 7
-    assert rows[3].log_loss == 2.0, "a stopped trial shows its last epoch"
+    assert rows[3].log_loss == 2.0, "a stopped trial shows the log loss of its last epoch"
     assert rows[1].reference and not rows[0].reference
     assert rows[0].calibrated is None and rows[0].config["calibration.method"] == "none"
 
 
-def test_files_hold_every_trial_and_no_time(journal: Callable[[], Journal], idlab128: Space, tmp_path: Path) -> None:
+def test_the_files_list_every_trial_and_no_times(
+    journal: Callable[[], Journal], idlab128: Space, tmp_path: Path
+) -> None:
     rows = leaderboard(fold(journal().entries), idlab128, rule("dcase2021"))
     write(rows, tmp_path)
     listed = list(csv.DictReader((tmp_path / "leaderboard.csv").open()))

@@ -1,4 +1,4 @@
-"""What a person sees: a line for each trial that ended, the live line in a terminal, both made from the journal."""
+"""A line for each ended trial and, in a terminal, a live line; both are made from the journal."""
 
 import io
 from collections.abc import Callable
@@ -37,10 +37,10 @@ def test_one_line_for_each_finished_trial(
     assert "best t001: log loss 0.900, accuracy 75.0%, 16.0 KB" in lines[1]
     assert "stopped after epoch 1 at log loss 2.000" in lines[2]
     assert "diverged, why" in lines[3] and "failed, why" in lines[4]
-    assert "\x1b" not in text, "plain lines where the output is no terminal"
+    assert "\x1b" not in text, "output that is not a terminal gets plain lines"
 
 
-def test_the_live_line_says_how_many_the_best_and_the_time_left(
+def test_the_live_line_shows_progress_the_best_trial_and_the_time_left(
     journal: Callable[[], Journal], story: list[Event], settings: SearchSettings
 ) -> None:
     text, _ = watched(journal, story, settings, terminal=True)

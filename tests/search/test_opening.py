@@ -1,4 +1,4 @@
-"""What a resumed search takes from its journal, and what may be given anew."""
+"""Which settings a resumed search takes from its journal, and which may change."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from asc.search.preview import plan
 from asc.search.settings import SearchSettings
 
 
-def test_settings_are_those_of_the_start_with_what_was_given_later(
+def test_settings_are_those_of_the_start_and_of_each_resumption(
     journal: Callable[[], Journal], settings: SearchSettings
 ) -> None:
     written = journal()
@@ -22,10 +22,10 @@ def test_settings_are_those_of_the_start_with_what_was_given_later(
     written.append(RunResumed(settings={"trials": 20}))
     assert resumed_settings(fold(written.entries), {}).trials == 20
     assert resumed_settings(fold(written.entries), {"trials": 30}).trials == 30
-    assert resumed_settings(fold(written.entries), {"budget_kb": 128.0}).budget_kb == 128, "the same is no change"
+    assert resumed_settings(fold(written.entries), {"budget_kb": 128.0}).budget_kb == 128, "an equal value is allowed"
 
 
-def test_what_would_change_the_search_is_refused(journal: Callable[[], Journal]) -> None:
+def test_a_setting_that_would_change_the_search_is_refused(journal: Callable[[], Journal]) -> None:
     with pytest.raises(InputError, match="--budget-kb is 128.0 in s and cannot change"):
         resumed_settings(fold(journal().entries), {"budget_kb": 64.0})
 
@@ -37,7 +37,7 @@ def test_a_training_is_not_resumed_as_a_search(journal: Callable[[], Journal]) -
         resumed_settings(record, {})
 
 
-def test_a_search_is_opened_again_as_it_began(tmp_path: Path) -> None:
+def test_a_resumed_search_has_its_first_settings(tmp_path: Path) -> None:
     options = Options(space="idlab128", storage=tmp_path, name="s", trials=3)
     first = opened(options)
     made = plan(first.settings, first.space)
@@ -52,7 +52,7 @@ def test_a_pattern_for_groups_is_a_setting_of_the_search(tmp_path: Path) -> None
     given = Options(data="folder:here", group_from="/(.)-", storage=tmp_path, name="s")
     settings = opened(given).settings
     assert settings.choice.group_from == "/(.)-" and settings.scalars()["group_from"] == "/(.)-"
-    assert "group_from" not in Options(data="folder:here").settings().scalars(), "journals of old have none"
+    assert "group_from" not in Options(data="folder:here").settings().scalars(), "old journals lack this key"
 
 
 def test_other_data_are_refused_on_resume(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_space_and_name_are_refused_on_resume(tmp_path: Path, changed: dict[str,
         opened(Options(resume="s", storage=tmp_path, **changed))  # type: ignore[arg-type]
 
 
-def test_defaults_are_sized_for_the_machine_and_options_win() -> None:
+def test_defaults_depend_on_the_machine_and_options_override_them() -> None:
     made = Options().settings()
     assert (made.budget_kb, made.rule, made.recipe, made.data, made.trials) == (
         128,

@@ -1,4 +1,4 @@
-"""What is said before a search: shares and sizes against counting by hand, and the impossible refused."""
+"""The preview of a search: shares and sizes are compared with direct counts, and impossible budgets are refused."""
 
 import random
 
@@ -14,8 +14,8 @@ from asc.size.law import cost
 from asc.size.rules import rule
 
 
-def test_the_share_that_fits_is_that_of_the_space(idlab128: Space) -> None:
-    """Counted by another road: widths rounded to the cardinality, then the cost of each point."""
+def test_the_share_of_points_that_fit_equals_a_direct_count(idlab128: Space) -> None:
+    """Count it independently: round widths to the cardinality, then compute the cost of each point."""
     base = load_experiment("qat_8b").updated(idlab128.settings)
     budget = Budget(rule=rule("dcase2021"), kilobytes=128)
     found = preview(base, idlab128, budget)
@@ -32,7 +32,7 @@ def test_the_share_that_fits_is_that_of_the_space(idlab128: Space) -> None:
     assert 0 < found.smallest_bytes < found.median_bytes < found.largest_bytes <= 131_072
 
 
-def test_an_impossible_budget_says_how_small_it_gets(idlab128: Space) -> None:
+def test_an_impossible_budget_names_the_smallest_size(idlab128: Space) -> None:
     base = load_experiment("qat_8b").updated(idlab128.settings)
     with pytest.raises(InputError, match=r"fits 0.25 KB \(256 bytes\).*takes [\d,]+ bytes.*--budget-kb"):
         preview(base, idlab128, Budget(rule=rule("dcase2021"), kilobytes=0.25))
@@ -45,7 +45,7 @@ def test_a_bound_that_no_config_allows_is_refused_at_once() -> None:
         preview(load_experiment("qat_8b"), space, Budget(rule=rule("dcase2021"), kilobytes=128))
 
 
-def test_a_plan_knows_its_data_and_the_time_is_an_estimate(settings: SearchSettings) -> None:
+def test_a_plan_has_its_data_and_a_range_for_the_time(settings: SearchSettings) -> None:
     made = plan(settings, load_space("quick"))
     assert made.base.architecture.classes == len(made.manifest.labels) == 10
     shortest, longest = minutes(made)

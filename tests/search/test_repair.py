@@ -1,4 +1,4 @@
-"""Repair to the budget: what comes out fits, is the widest that does, and is left alone where it fits already."""
+"""Repair gives the widest network that fits the budget, and does not change one that already fits."""
 
 import dataclasses
 import random
@@ -26,7 +26,7 @@ def base(space: Space) -> Experiment:
 
 @pytest.mark.parametrize("budget_kb", [16, 48, 128])
 @pytest.mark.parametrize("name", [r.name for r in RULES])
-def test_every_repaired_point_is_within_the_budget_and_the_next_width_is_not(
+def test_every_repaired_point_fits_the_budget_and_the_next_width_does_not(
     space: Space, name: str, budget_kb: float
 ) -> None:
     budget, rng = Budget(rule=rule(name), kilobytes=budget_kb), random.Random(1)
@@ -47,10 +47,10 @@ def test_every_repaired_point_is_within_the_budget_and_the_next_width_is_not(
             wider = found.experiment.updated(candidates[place - 1])
             assert not budget.holds(cost(wider))
         repaired += found.repaired
-    assert repaired > 0, "the space holds points that do not fit"
+    assert repaired > 0, "the space must have points that do not fit"
 
 
-def test_the_reference_fits_128_kb_as_it_is_and_is_narrowed_for_less(space: Space) -> None:
+def test_the_reference_fits_128_kb_and_is_narrowed_for_less(space: Space) -> None:
     fits = repair(base(space), space, {}, Budget(rule=rule("dcase2021"), kilobytes=128))
     assert fits is not None and not fits.repaired and fits.experiment == base(space)
     narrow = repair(base(space), space, {}, Budget(rule=rule("dcase2021"), kilobytes=32))
@@ -65,8 +65,8 @@ def test_nothing_fits_a_quarter_of_a_kilobyte(space: Space) -> None:
     assert all(repair(base(space), space, space.sample(rng), budget) is None for _ in range(50))
 
 
-def test_a_pruned_network_may_be_wider_and_one_in_16_bits_has_to_be_narrower(space: Space) -> None:
-    """Under the rule that leaves zeros out; dcase2024 counts them, so pruning buys nothing there."""
+def test_a_pruned_network_may_be_wider_and_a_float16_one_must_be_narrower(space: Space) -> None:
+    """Pruning helps under rules that do not count zeros; dcase2024 counts them, so it gains nothing there."""
     widths = {"architecture.widths.0": 64, "architecture.widths.1": 128, "architecture.cardinality": 4}
 
     def widest(name: str, storage: str, prune_ratio: float) -> int:
@@ -85,7 +85,7 @@ def test_a_pruned_network_may_be_wider_and_one_in_16_bits_has_to_be_narrower(spa
 
 
 @pytest.mark.parametrize(("prune_ratio", "method"), [(0.0, "multinomial"), (0.5, "temperature")])
-def test_a_pruned_network_takes_a_temperature_where_a_regression_was_asked_for(
+def test_a_pruned_network_gets_a_temperature_instead_of_a_regression(
     space: Space, prune_ratio: float, method: str
 ) -> None:
     asked = base(space).updated({"calibration.method": "multinomial"})
@@ -94,14 +94,14 @@ def test_a_pruned_network_takes_a_temperature_where_a_regression_was_asked_for(
     assert found is not None and found.experiment.calibration.method == method
 
 
-def test_a_search_around_a_pruned_recipe_takes_a_temperature(settings: SearchSettings, space: Space) -> None:
+def test_a_search_with_a_pruned_recipe_uses_a_temperature(settings: SearchSettings, space: Space) -> None:
     asked = dataclasses.replace(settings, recipe="16b_prune", calibrate="multinomial")
     assert asked.reference(space, classes=10).calibration.method == "temperature"
     unpruned = dataclasses.replace(settings, recipe="8b_calibm", calibrate="none")
     assert unpruned.reference(space, classes=10).calibration.method == "none"
 
 
-def test_widths_may_be_drawn_whole() -> None:
+def test_all_widths_may_be_one_parameter() -> None:
     text = 'schema = 1\n[parameters]\n"architecture.widths" = { choices = [[8, 16], [40, 120]] }\n'
     whole = parse_space(text, source="test", name="whole")
     budget = Budget(rule=rule("dcase2021"), kilobytes=128)

@@ -1,4 +1,4 @@
-"""Early stopping at the ends of cycles, against Ray's own ASHA."""
+"""Early stopping at the ends of cycles, compared with Ray's ASHA."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from asc.search.rungs import Rungs
 
 
-def test_decisions_are_those_of_rays_asha() -> None:
+def test_decisions_equal_those_of_rays_asha() -> None:
     rng = np.random.default_rng(0)
     rungs = Rungs(epochs_per_cycle=5, epochs=41, reduction_factor=2)
     asha = AsyncHyperBandScheduler(
@@ -33,12 +33,12 @@ def test_decisions_are_those_of_rays_asha() -> None:
     assert 20 < stopped < 60
 
 
-def test_the_last_epoch_is_no_rung() -> None:
+def test_the_last_epoch_is_not_a_rung() -> None:
     assert sorted(Rungs(epochs_per_cycle=8, epochs=24, reduction_factor=2).recorded) == [8, 16]
     assert sorted(Rungs(epochs_per_cycle=8, epochs=8, reduction_factor=2).recorded) == []
 
 
-def test_rungs_filled_from_a_journal_decide_as_those_that_were_not_interrupted() -> None:
+def test_rungs_filled_from_a_journal_decide_like_uninterrupted_ones() -> None:
     whole = Rungs(epochs_per_cycle=2, epochs=6, reduction_factor=2)
     resumed = Rungs(epochs_per_cycle=2, epochs=6, reduction_factor=2)
     for number, loss in enumerate((1.0, 0.5, 2.0)):

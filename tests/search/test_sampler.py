@@ -1,4 +1,4 @@
-"""The sampler over real Optuna: reproducible, resumable, and told the truth."""
+"""The sampler with real Optuna: reproducible, resumable, and told every outcome correctly."""
 
 import pytest
 from optuna.trial import TrialState
@@ -33,19 +33,19 @@ def space() -> Space:
     return load_space("idlab128")
 
 
-def test_equal_seeds_give_equal_points_and_others_do_not() -> None:
+def test_equal_seeds_give_equal_points_and_different_seeds_do_not() -> None:
     first, again, other = (run(Sampler(space(), seed=seed, trials=30), 12) for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
-def test_a_replayed_sampler_goes_on_as_the_whole_one_does() -> None:
+def test_a_replayed_sampler_continues_like_an_uninterrupted_one() -> None:
     whole = run(Sampler(space(), seed=3, trials=30), 20)
     resumed = replayed([(point, Told(value=value(point))) for point in whole[:9]])
     assert run(resumed, 11) == whole[9:]
 
 
-def test_a_long_history_is_cut_to_the_best_and_the_latest_the_same_after_a_resume(
+def test_a_long_history_is_cut_to_the_best_and_the_latest_also_after_a_resume(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     unbounded = run(Sampler(space(), seed=3, trials=30), 60)
@@ -63,7 +63,7 @@ def test_a_long_history_is_cut_to_the_best_and_the_latest_the_same_after_a_resum
         assert all(point in kept for point in [*best, *points[-16:]])
 
 
-def test_points_that_are_not_over_outlive_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unfinished_points_are_kept_when_the_history_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asc.search.sampler.LONGEST", 6)
     monkeypatch.setattr("asc.search.sampler.SHORTEST", 4)
     sampler = Sampler(space(), seed=0, trials=30)
@@ -74,13 +74,13 @@ def test_points_that_are_not_over_outlive_a_cut(monkeypatch: pytest.MonkeyPatch)
     assert {t.state for t in sampler.study().trials} == {TrialState.COMPLETE, TrialState.PRUNED}
 
 
-def test_tpe_finds_better_points_than_its_random_start() -> None:
+def test_tpe_finds_better_points_than_its_random_first_ones() -> None:
     points = run(Sampler(space(), seed=0, trials=60), 60)
     start, end = points[:10], points[-20:]
     assert sum(map(value, end)) / len(end) < 0.6 * sum(map(value, start)) / len(start)
 
 
-def test_outcomes_are_told_as_what_they_are() -> None:
+def test_outcomes_become_optuna_states() -> None:
     assert Told(value=1.0).state == TrialState.COMPLETE
     assert Told(log_losses={3: 1.0}).state == TrialState.PRUNED
     assert Told().state == TrialState.PRUNED

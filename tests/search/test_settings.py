@@ -1,4 +1,4 @@
-"""Settings: what of them fits together, and whether the cluster that they name is there."""
+"""Settings must be consistent, and the cluster that they name must answer."""
 
 import dataclasses
 import socket
@@ -21,7 +21,7 @@ from asc.search.settings import SearchSettings
         ({"workers_per_trial": 2, "cpus_per_trial": 4, "gpus_per_trial": 4.0}, "give 2, or leave it out"),
     ],
 )
-def test_what_cannot_be_shared_among_workers_is_refused(
+def test_processors_that_cannot_be_divided_among_workers_are_refused(
     settings: SearchSettings, changes: dict[str, float], part: str
 ) -> None:
     with pytest.raises(InputError) as caught:
@@ -29,14 +29,14 @@ def test_what_cannot_be_shared_among_workers_is_refused(
     assert part in str(caught.value)
 
 
-def test_workers_share_a_trial_s_slots(settings: SearchSettings) -> None:
+def test_workers_divide_the_processors_of_a_trial(settings: SearchSettings) -> None:
     dataclasses.replace(settings, workers_per_trial=2, cpus_per_trial=4, gpus_per_trial=2.0)
     dataclasses.replace(settings, gpus_per_trial=0.5)
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 6, 16])
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_the_cores_here_are_divided_among_trials_and_workers(
+def test_the_cores_of_the_machine_are_divided_among_trials_and_workers(
     monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
 ) -> None:
     monkeypatch.setattr(options.os, "sched_getaffinity", lambda _: set(range(cores)))
@@ -48,7 +48,7 @@ def test_the_cores_here_are_divided_among_trials_and_workers(
     assert (plain.max_concurrent, plain.cpus_per_trial) == (min(cores, 4), max(1, cores // min(cores, 4)))
 
 
-def test_an_address_at_which_nothing_answers_is_found_out_at_once(settings: SearchSettings) -> None:
+def test_an_address_that_does_not_answer_is_refused_at_once(settings: SearchSettings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         dataclasses.replace(settings, address=address).check_address()

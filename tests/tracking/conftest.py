@@ -1,4 +1,4 @@
-"""Journals of searches and trainings, a database to copy, and a real MLflow server on loopback."""
+"""Journals of searches and trainings, an empty MLflow database to copy, and a real MLflow server on loopback."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ BUILT = Stored(parameters=9, size_bytes=80_128, nonzero_parameters=9, nonzero_by
 
 
 class Script:
-    """Writes the journal of a run as a search or a training would."""
+    """Writes the journal of a run like a search or a training."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -125,7 +125,7 @@ def script(tmp_path: Path) -> Iterator[Script]:
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables, which take seconds to make."""
+    """An MLflow database with its tables, which take seconds to create."""
     from mlflow import MlflowClient
 
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
@@ -135,7 +135,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database(tmp_path: Path, empty_database: Path) -> str:
-    """The URI of a fresh database of this test's own."""
+    """The URI of a new database for this test alone."""
     path = tmp_path / "store" / "mlflow.db"
     path.parent.mkdir()
     shutil.copy(empty_database, path)
@@ -144,7 +144,7 @@ def database(tmp_path: Path, empty_database: Path) -> str:
 
 @pytest.fixture
 def own_server(tmp_path: Path, empty_database: Path) -> Iterator[Server]:
-    """A server of this test's own, with an empty database; it is not started yet."""
+    """A server for this test alone, not yet started, with an empty database."""
     folder = tmp_path / "own_server"
     folder.mkdir()
     shutil.copy(empty_database, folder / "mlflow.db")
@@ -155,7 +155,7 @@ def own_server(tmp_path: Path, empty_database: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
-    """A server that tests share: it may be running already, and its database may hold what others sent."""
+    """A server shared by tests: it may be running already, and its database may hold data of other tests."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_database, folder / "mlflow.db")
     one = Server(folder)
@@ -165,12 +165,12 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> It
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Wait until something holds, by asking."""
+    """A function that polls a condition until it holds."""
 
     def wait(holds: Callable[[], bool], limit_s: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + limit_s
         while not holds():
-            assert time.monotonic() < deadline, "did not come to hold"
+            assert time.monotonic() < deadline, "the condition never held"
             time.sleep(0.05)
 
     return wait

@@ -1,3 +1,5 @@
+"""The updates that a journal becomes in MLflow."""
+
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ FOLDER = Path("runs/night")
 
 
 def told(script) -> list[Update]:
-    """The updates of a whole journal."""
+    """All updates made from a journal."""
     record: RunRecord | None = None
     found: list[Update] = []
     for entry in script.journal.entries:
@@ -32,7 +34,7 @@ def test_the_same_journal_gives_the_same_updates(script):
     assert told(script) == told(script)
 
 
-def test_an_epoch_is_the_step_of_its_metrics(script):
+def test_the_epoch_is_the_step_of_its_metrics(script):
     script.started()
     script.asked("t000")
     script.epoch("t000", 4)
@@ -46,7 +48,7 @@ def test_an_epoch_is_the_step_of_its_metrics(script):
     }
 
 
-def test_only_sampled_values_that_repair_changed_are_params_of_their_own(script):
+def test_sampled_values_are_extra_params_only_if_repair_changed_them(script):
     script.started()
     script.asked("t000")
     params = told(script)[-1].params
@@ -54,7 +56,7 @@ def test_only_sampled_values_that_repair_changed_are_params_of_their_own(script)
     assert (params["architecture.widths.0"], params["sampled.architecture.widths.0"]) == ("16", "40")
 
 
-def test_a_training_keeps_a_setting_and_a_config_value_that_differ_apart(script):
+def test_a_setting_and_a_config_value_of_the_same_name_are_kept_apart(script):
     script.started("train", seed=3)
     script.asked("t000")
     first, second = told(script)
@@ -66,7 +68,7 @@ def test_a_training_keeps_a_setting_and_a_config_value_that_differ_apart(script)
 @pytest.mark.parametrize(
     ("outcome", "status"), [("completed", "FINISHED"), ("diverged", "FAILED"), ("failed", "FAILED")]
 )
-def test_a_training_ends_as_its_trial_did(script, outcome, status):
+def test_a_training_has_the_status_of_its_trial(script, outcome, status):
     script.started("train")
     script.trial("t000", outcome, 1.0)
     script.run_ended(best="t000" if outcome == "completed" else None)
@@ -76,7 +78,7 @@ def test_a_training_ends_as_its_trial_did(script, outcome, status):
     assert found[-1].with_files == (outcome == "completed")
 
 
-def test_an_interrupted_training_is_killed(script):
+def test_an_interrupted_training_has_the_status_killed(script):
     script.started("train")
     script.asked("t000")
     script.run_ended("interrupted")
@@ -94,7 +96,7 @@ def test_progress_counts_every_ended_trial_and_keeps_the_best(script):
     assert [figures[0].step for figures in progress] == [value["trials_done"] for value in values] == [1, 2, 3]
 
 
-def test_no_run_is_left_running_when_the_run_has_ended(script):
+def test_no_mlflow_run_is_left_running_after_the_end(script):
     script.started()
     script.trial("t000", "stopped")
     script.asked("t001")
@@ -111,7 +113,7 @@ def test_each_resumption_keeps_its_settings(script):
     assert (params["resumed.1.trials"], params["resumed.2.trials"]) == ("8", "12")
 
 
-def test_the_key_of_a_run_needs_no_quoting_and_tells_namesakes_apart(script, tmp_path):
+def test_the_key_of_a_run_needs_no_quoting_and_differs_between_runs_of_one_name(script, tmp_path):
     other = type(script)(tmp_path / 'it\'s a "night"')
     script.started()
     other.started()

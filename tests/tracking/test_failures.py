@@ -1,4 +1,4 @@
-"""What is said of an MLflow that takes nothing: gone, silent, refusing, no MLflow at all; a database out of use."""
+"""Messages for an MLflow that does not answer, refuses or is something else, and for an unusable database."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def said(uri: str) -> str:
 
 @contextmanager
 def answering(status: int, text: str) -> Iterator[str]:
-    """The address of a server that always answers this."""
+    """The address of a server that always gives this answer."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -94,7 +94,7 @@ def coded(code: str, message: str) -> str:
         (503, coded("TEMPORARILY_UNAVAILABLE", "starting"), False, "answers 503: see its log"),
     ],
 )
-def test_a_server_that_answers_is_not_one_that_cannot_be_reached(
+def test_the_message_for_a_server_that_answers_gives_its_answer(
     status: int, body: str, refused: bool, verdict: str
 ) -> None:
     with answering(status, body) as uri:
@@ -105,7 +105,7 @@ def test_a_server_that_answers_is_not_one_that_cannot_be_reached(
     assert "reached" not in sentence
 
 
-def test_the_name_that_a_server_does_not_know_is_named_with_the_option_for_it() -> None:
+def test_a_server_that_rejects_the_host_name_gets_advice_on_allowed_hosts() -> None:
     refusal = "Invalid Host header - possible DNS rebinding attack detected"
     with answering(403, refusal) as uri:
         error = failure(uri)
@@ -124,10 +124,10 @@ def test_the_name_that_a_server_does_not_know_is_named_with_the_option_for_it() 
         assert f"'{host},localhost:*,127.0.0.1:*'" in problem(asked, error)
 
 
-def test_the_option_lets_the_real_server_be_reached_by_another_name(
+def test_the_allowed_hosts_option_lets_a_real_server_be_reached_by_another_name(
     script, server: Server, own_server: Server, eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
-    """Today's server by its own defaults first, then as its refusal and the README say that it is started."""
+    """Start the installed server with its defaults first, then with the option that the message and the README give."""
     script.started()
     server.start()
     eventually(server.answers)
@@ -143,14 +143,14 @@ def test_the_option_lets_the_real_server_be_reached_by_another_name(
         assert send_journal(script.folder, uri=uri).problem is None
 
 
-def test_a_server_that_is_gone_and_one_that_is_silent() -> None:
+def test_a_stopped_server_and_one_that_never_answers_are_told_apart() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert re.match(f"MLflow at {uri} does not answer .*timed out", said(uri))
     assert re.match(f"MLflow at {uri} cannot be reached .*refused", said(uri))
 
 
-def test_a_database_that_cannot_be_used(tmp_path: Path, database: str) -> None:
+def test_an_unusable_database_is_reported_with_its_cause(tmp_path: Path, database: str) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
     error = failure(f"sqlite:///{tmp_path}/mlflow.db")
     assert not is_refusal(error)
@@ -169,7 +169,7 @@ def test_a_database_that_cannot_be_used(tmp_path: Path, database: str) -> None:
     assert "cannot be used (database is locked)" in problem(database, raised.value)
 
 
-def test_what_mlflow_says_no_to_is_a_refusal(database: str, tmp_path: Path) -> None:
+def test_a_request_that_mlflow_rejects_is_a_refusal(database: str, tmp_path: Path) -> None:
     store = MlflowStore(database, "night-1")
     store.write([Update(head=HEAD, time_ms=2, params={"a": "1"})], tmp_path)
     client = MlflowClient(database)
@@ -178,7 +178,7 @@ def test_what_mlflow_says_no_to_is_a_refusal(database: str, tmp_path: Path) -> N
     assert is_refusal(raised.value) and "refuses the events (" in problem(database, raised.value)
 
 
-def test_what_this_machine_does_is_not_laid_on_mlflow(script, database: str, file_size_limit) -> None:
+def test_faults_of_this_machine_are_not_blamed_on_mlflow(script, database: str, file_size_limit) -> None:
     script.started()
     script.trial("t000", "completed", 1.2)
     size = len((script.folder / "journal.jsonl").read_bytes())
@@ -197,10 +197,10 @@ def test_what_this_machine_does_is_not_laid_on_mlflow(script, database: str, fil
 
 
 @pytest.mark.parametrize(("key", "reason"), [(None, "Unable to locate credentials"), ("key", "Could not connect to")])
-def test_files_that_go_to_a_bucket_that_cannot_be_used(
+def test_an_unusable_bucket_for_files_is_reported(
     script, database: str, monkeypatch: pytest.MonkeyPatch, key: str | None, reason: str
 ) -> None:
-    """A database whose experiment keeps its files in a bucket, which MLflow's client then writes to itself."""
+    """The experiment keeps its files in a bucket, to which MLflow's client writes directly."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -208,7 +208,7 @@ def test_files_that_go_to_a_bucket_that_cannot_be_used(
             monkeypatch.setenv(name, key)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(script.folder / "none"))
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    # boto3 and MLflow remember credentials and clients, MLflow by the endpoint.
+    # boto3 and MLflow cache credentials and clients; MLflow's cache is by endpoint.
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:9/{key}")
     MlflowClient(database).create_experiment("asc", artifact_location="s3://nobody/files")

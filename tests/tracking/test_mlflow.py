@@ -1,3 +1,5 @@
+"""A whole journal in MLflow: its runs, crashes and outages, and launch/track.py."""
+
 import json
 import socket
 import threading
@@ -21,7 +23,7 @@ Wait = Callable[[Callable[[], bool]], None]
 
 
 def sent(folder: Path, uri: str, drain_s: float = PATIENCE_S) -> list[str]:
-    """Ship with the thread until all is there; the warnings."""
+    """Send everything with the thread; return the warnings."""
     warnings: list[str] = []
     tracker = MlflowTracker(folder, uri=uri, on_warning=warnings.append)
     tracker.start()
@@ -31,7 +33,7 @@ def sent(folder: Path, uri: str, drain_s: float = PATIENCE_S) -> list[str]:
 
 
 def runs(uri: str, name: str = "night") -> dict[str | None, Run]:
-    """The MLflow runs by trial (None: the parent); there are no two of one trial."""
+    """The MLflow runs by trial (None: the parent); checks that no trial has two."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("asc")
     assert experiment is not None
@@ -46,7 +48,7 @@ def steps(uri: str, run: Run, key: str) -> list[int]:
 
 
 def snapshot(uri: str) -> dict[str | None, Any]:
-    """All that MLflow holds of a search but when it was touched."""
+    """Everything that MLflow holds of a search, except times."""
     return {
         trial: (
             run.info.run_id,
@@ -77,7 +79,7 @@ def a_search(script: Any) -> None:
     script.run_ended(best="t002")
 
 
-def test_a_finished_search_is_a_parent_with_a_run_for_each_trial(script, database):
+def test_a_finished_search_is_a_parent_run_with_a_child_for_each_trial(script, database):
     a_search(script)
     assert sent(script.folder, database) == []
     found = runs(database)
@@ -128,7 +130,7 @@ def test_times_are_those_of_the_journal(script, database):
     assert first.timestamp == round(entries[2].time_s * 1000)
 
 
-def test_a_training_is_one_run_with_its_trials_figures(script, database):
+def test_a_training_is_one_run_with_the_metrics_of_its_trial(script, database):
     script.started("train")
     script.asked("t000")
     script.epoch("t000", 1)
@@ -148,7 +150,7 @@ def test_a_training_is_one_run_with_its_trials_figures(script, database):
 
 
 @pytest.mark.parametrize("rewound", ["lost", "to the start of the last trial"])
-def test_a_crash_between_sending_and_the_cursor_doubles_nothing(script, database, rewound):
+def test_a_crash_before_the_cursor_is_saved_duplicates_nothing(script, database, rewound):
     a_search(script)
     sent(script.folder, database)
     before = snapshot(database)
@@ -162,7 +164,7 @@ def test_a_crash_between_sending_and_the_cursor_doubles_nothing(script, database
     assert snapshot(database) == before
 
 
-def test_metrics_sent_before_a_crash_are_completed_not_repeated(script, database):
+def test_metrics_sent_before_a_crash_are_not_sent_again(script, database):
     script.started()
     script.asked("t000")
     script.epoch("t000", 1)
@@ -173,7 +175,7 @@ def test_metrics_sent_before_a_crash_are_completed_not_repeated(script, database
     assert steps(database, runs(database)["t000"], "train_loss") == [1, 2]
 
 
-def test_a_database_that_was_emptied_gets_all_again(script, database, empty_database):
+def test_an_emptied_database_gets_everything_again(script, database, empty_database):
     a_search(script)
     sent(script.folder, database)
     Path(database.removeprefix("sqlite:///")).rename(script.folder / "old.db")
@@ -216,7 +218,7 @@ def test_a_resumed_search_reopens_its_runs_and_ends_them(script, database):
     assert steps(database, ended["t001"], "valid_log_loss") == [1, 2]
 
 
-def test_events_are_sent_while_the_run_is_under_way(script, database, eventually: Wait):
+def test_events_are_sent_while_the_run_goes_on(script, database, eventually: Wait):
     script.started()
     tracker = MlflowTracker(script.folder, uri=database, on_warning=pytest.fail)
     script.journal.listeners.append(lambda entry: tracker.notify())
@@ -227,7 +229,7 @@ def test_events_are_sent_while_the_run_is_under_way(script, database, eventually
     assert tracker.close().events == len(script.journal.entries)
 
 
-def test_a_dead_port_is_one_warning_and_the_events_wait(script, eventually: Wait):
+def test_an_unreachable_server_gives_one_warning_and_the_events_wait(script, eventually: Wait):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
     a_search(script)
@@ -243,7 +245,7 @@ def test_a_dead_port_is_one_warning_and_the_events_wait(script, eventually: Wait
     assert f"python launch/track.py night --storage {script.folder.parent} --mlflow-uri {uri}" in warning
 
 
-def test_appending_returns_while_the_server_never_answers(script, eventually: Wait):
+def test_appending_does_not_wait_for_a_server_that_never_answers(script, eventually: Wait):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         script.started()
@@ -284,7 +286,7 @@ def test_an_outage_at_the_start_loses_nothing(script, own_server, eventually: Wa
     assert {"MLmodel", "model_card.md", "artifacts", "code"} <= {file.path for file in files}
 
 
-def test_what_a_server_refuses_is_said_once_and_not_tried_for_ever(script, server, eventually: Wait):
+def test_a_refusal_is_reported_once_and_not_retried_for_ever(script, server, eventually: Wait):
     server.start()
     eventually(server.answers)
     script.started("search", **{"a?b": 1})
@@ -298,7 +300,7 @@ def test_what_a_server_refuses_is_said_once_and_not_tried_for_ever(script, serve
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_damaged_journal_surfaces_at_close(script, database):
+def test_a_damaged_journal_is_reported_by_close(script, database):
     script.started()
     with (script.folder / "journal.jsonl").open("ab") as file:
         file.write(b"{}\n")
@@ -308,7 +310,7 @@ def test_a_damaged_journal_surfaces_at_close(script, database):
     assert problem is not None and "line 2 is damaged" in problem
 
 
-def test_two_processes_do_not_send_one_run(script, database):
+def test_two_processes_cannot_send_the_same_run(script, database):
     script.started()
     tracker = MlflowTracker(script.folder, uri=database, on_warning=pytest.fail)
     tracker.start()

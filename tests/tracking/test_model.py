@@ -1,4 +1,4 @@
-"""The folder of an MLflow model, and one that is served: what a real clip is answered, over loopback, and bad input."""
+"""The folder of an MLflow model, and a model served on loopback: its answers to a real clip and to bad input."""
 
 import ast
 import json
@@ -47,7 +47,7 @@ LABELS = ("dog", "rain", "sea_waves", "sneezing")
 
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experiment) -> tuple[bytes, str]:
-    """A real model file, whose network tells waveforms apart, and its card."""
+    """A real model file, whose network gives different waveforms different probabilities, and its card."""
     network = build_network(tiny_experiment.architecture, tiny_experiment.front_end, seed=3).train()
     generator = torch.Generator().manual_seed(0)
     for _ in range(4):
@@ -75,7 +75,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experi
 
 @pytest.fixture
 def searched(script: Any, database: str, model_file: tuple[bytes, str]) -> str:
-    """A search that was sent with its best model; the URI of its MLflow."""
+    """The URI of an MLflow to which a search and its best model were sent."""
     script.started()
     script.trial("t000", "completed", 1.2)
     script.files(*model_file)
@@ -89,18 +89,20 @@ def folder_of(uri: str) -> Path:
     return Path(version_.source.removeprefix("file://"))
 
 
-def test_nothing_is_pickled_and_loading_needs_no_leave_to_unpickle(searched: str) -> None:
+def test_nothing_is_pickled_and_loading_does_not_unpickle(searched: str) -> None:
     folder = folder_of(searched)
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".joblib", ".pt", ".pth", ".pyc"))]
-    assert not [name for name, path in files.items() if path.read_bytes()[:1] == b"\x80"], "as every pickle begins"
+    assert not [name for name, path in files.items() if path.read_bytes()[:1] == b"\x80"], (
+        "pickles start with this byte"
+    )
     flavour = yaml.safe_load(files["MLmodel"].read_text())["flavors"]["python_function"]
     assert flavour["loader_module"] == "mlflow.pyfunc.loaders.code_model"
     assert (flavour["model_code_path"], flavour["code"]) == ("served_model.py", "code")
     assert "python_model" not in flavour
 
 
-def test_it_says_what_it_takes_and_gives_with_an_example(searched: str, model_file: tuple[bytes, str]) -> None:
+def test_it_has_a_signature_and_an_example(searched: str, model_file: tuple[bytes, str]) -> None:
     folder = folder_of(searched)
     signature = yaml.safe_load((folder / "MLmodel").read_text())["signature"]
     inputs, outputs = (json.loads(signature[side]) for side in ("inputs", "outputs"))
@@ -116,7 +118,7 @@ def test_it_says_what_it_takes_and_gives_with_an_example(searched: str, model_fi
     assert (folder / "model_card.md").read_text() == model_file[1]
 
 
-def test_it_holds_no_path_of_this_machine_and_answers_wherever_it_is_moved(
+def test_it_contains_no_path_of_this_machine_and_works_after_it_is_moved(
     searched: str, tmp_path: Path, model_file: tuple[bytes, str]
 ) -> None:
     moved = tmp_path / "elsewhere"
@@ -160,7 +162,7 @@ def in_process(tmp_path_factory: pytest.TempPathFactory, model_file: tuple[bytes
         ([], 8000, "row 1: a waveform has the shape"),
     ],
 )
-def test_what_is_no_sound_is_refused_in_a_sentence(
+def test_input_that_is_not_sound_is_refused_in_one_sentence(
     in_process: ServedModel, waveform: Any, rate: Any, said: str
 ) -> None:
     context = PythonModelContext(artifacts={}, model_config=None)
@@ -170,17 +172,17 @@ def test_what_is_no_sound_is_refused_in_a_sentence(
     assert refused.value.get_http_status_code() == 400
 
 
-def test_what_it_needs_is_pinned_to_what_is_here(searched: str) -> None:
+def test_its_requirements_are_pinned_to_the_installed_versions(searched: str) -> None:
     lines = (folder_of(searched) / "requirements.txt").read_text().split()
     assert lines == requirements()
     for requirement in map(Requirement, lines):
         (pin,) = requirement.specifier
-        assert pin.operator == "==" and "+" not in pin.version, "no index has local versions"
+        assert pin.operator == "==" and "+" not in pin.version, "package indexes have no local versions"
         assert requirement.specifier.contains(version(requirement.name))
 
 
 def imported(name: str) -> tuple[set[str], set[str]]:
-    """The modules of asc and the packages that a module imports when it is imported itself."""
+    """The modules of asc and the packages that a module imports at its top level."""
     modules = {module for node in ast.parse(_source(name).read_text("utf-8")).body for module in _modules(node)}
     ours = {module for module in modules if module.startswith("asc.") and _source(module).is_file()}
     return ours, {module.split(".")[0] for module in modules} - {"asc", *sys.stdlib_module_names}
@@ -197,7 +199,7 @@ def _source(name: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def test_it_needs_what_its_code_and_the_part_of_asc_behind_it_import() -> None:
+def test_its_requirements_are_what_its_code_and_the_modules_it_needs_import() -> None:
     seen: set[str] = set()
     packages: set[str] = set()
     waiting = {"asc.tracking.served_model", "asc.inference.predict"}
@@ -207,7 +209,7 @@ def test_it_needs_what_its_code_and_the_part_of_asc_behind_it_import() -> None:
         ours, others = imported(name)
         waiting |= ours - seen
         packages |= others
-    assert "asc.audio.torchaudio_compat" in seen, "it imports torchaudio by its name, when that is first used"
+    assert "asc.audio.torchaudio_compat" in seen, "it imports torchaudio by name at its first use"
     packages.add("torchaudio")
     assert {package.replace("_", "-") for package in packages} == {Requirement(line).name for line in requirements()}
 
@@ -221,13 +223,13 @@ def test_it_needs_what_its_code_and_the_part_of_asc_behind_it_import() -> None:
         ("x?y#z%41'\"", "x_y_z_41__"),
     ],
 )
-def test_the_name_is_one_that_mlflow_takes(database: str, run: str, name: str) -> None:
+def test_the_registered_name_is_valid_in_mlflow(database: str, run: str, name: str) -> None:
     assert registered_name(run) == name
     assert MlflowClient(database).create_registered_model(name).name == name
 
 
 class Served:
-    """`mlflow models serve` on loopback, as the README has it."""
+    """`mlflow models serve` on loopback, as in the README."""
 
     def __init__(self, uri: str, folder: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -271,7 +273,7 @@ def served(searched: str, tmp_path: Path) -> Iterator[Served]:
         one.stop()
 
 
-def test_a_served_model_answers_a_real_clip_as_asc_does_and_says_what_is_wrong_with_bad_input(
+def test_a_served_model_predicts_like_asc_and_explains_bad_input(
     served: Served, searched: str, model_file: tuple[bytes, str], tmp_path: Path
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(model_file[0])
@@ -288,7 +290,7 @@ def test_a_served_model_answers_a_real_clip_as_asc_does_and_says_what_is_wrong_w
         assert list(row["probabilities"]) == list(LABELS)
         np.testing.assert_allclose(list(row["probabilities"].values()), prediction.probabilities, atol=1e-6, rtol=0)
         assert row["probability"] == pytest.approx(max(prediction.probabilities), abs=1e-6)
-    assert len({round(p, 3) for p in expected[0].probabilities}) == len(LABELS), "equal ones would prove nothing"
+    assert len({round(p, 3) for p in expected[0].probabilities}) == len(LABELS), "the probabilities must differ"
 
     example = json.loads((folder_of(searched) / "serving_input_example.json").read_text())
     assert served.ask(example).json()["predictions"][0]["label"] in LABELS

@@ -1,3 +1,5 @@
+"""The note of a run in MLflow."""
+
 import dataclasses
 from pathlib import Path
 
@@ -7,7 +9,7 @@ from asc.tracking.note import note
 FOLDER = Path("runs/night")
 
 
-def test_it_says_how_far_the_search_is_what_is_best_and_how_to_go_on(script):
+def test_it_gives_the_progress_the_best_trials_and_the_next_commands(script):
     script.started()
     script.trial("t000", "completed", 1.25)
     script.trial("t001", "completed", 0.75)
@@ -21,13 +23,13 @@ def test_it_says_how_far_the_search_is_what_is_best_and_how_to_go_on(script):
     assert "[ranges]" in text
 
 
-def test_nothing_is_offered_for_testing_before_a_trial_is_complete(script):
+def test_no_test_command_is_given_before_a_trial_is_complete(script):
     script.started()
     text = note(fold(script.journal.entries), FOLDER)
     assert "No trial is complete yet." in text and "evaluate.py" not in text
 
 
-def test_figures_that_flatter_are_marked_and_a_final_model_is_not_to_be_tested(script):
+def test_optimistic_figures_are_marked_and_a_final_model_has_no_test_command(script):
     script.started()
     script.trial("t000", "completed", 1.25)
     record = fold(script.journal.entries)

@@ -1,4 +1,4 @@
-"""The best model of a run in MLflow: once, whatever is sent again; another one where a search found a better one."""
+"""The best model of a run is registered in MLflow once, and again only if the search found a better one."""
 
 import json
 import threading
@@ -39,7 +39,7 @@ def sent(script: Any, uri: str) -> None:
     assert (shipped.problem, shipped.model_waits) == (None, False)
 
 
-def test_the_best_of_a_search_is_a_version_under_its_name_with_its_card(script, database):
+def test_the_best_of_a_search_is_registered_under_its_name_with_its_card(script, database):
     a_search(script)
     sent(script, database)
     (version,), (model,) = versions(database), logged(database)
@@ -57,7 +57,7 @@ def test_the_best_of_a_search_is_a_version_under_its_name_with_its_card(script, 
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_sending_again_makes_no_second_one(script, database, lost):
+def test_sending_again_does_not_register_again(script, database, lost):
     a_search(script)
     sent(script, database)
     if lost:
@@ -68,7 +68,7 @@ def test_sending_again_makes_no_second_one(script, database, lost):
     assert [output.model_id for output in outputs] == [model.model_id]
 
 
-def test_a_resumed_search_that_found_a_better_one_has_a_second_version(script, database):
+def test_a_better_model_after_a_resume_is_a_second_version(script, database):
     a_search(script)
     sent(script, database)
     script.resumed(trials=9)
@@ -89,7 +89,7 @@ def test_a_resumed_search_that_found_a_better_one_has_a_second_version(script, d
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_a_resumed_search_whose_best_is_the_same_has_its_new_card_everywhere(script, database, lost, tmp_path):
+def test_an_unchanged_best_model_gets_its_new_card_everywhere(script, database, lost, tmp_path):
     a_search(script)
     sent(script, database)
     script.resumed(trials=9)
@@ -108,7 +108,7 @@ def test_a_resumed_search_whose_best_is_the_same_has_its_new_card_everywhere(scr
     assert Path(of_run).read_text() == version.description
 
 
-def test_a_new_card_that_could_not_be_sent_is_sent_by_the_next(script, database, monkeypatch):
+def test_a_new_card_that_could_not_be_sent_is_sent_next_time(script, database, monkeypatch):
     a_search(script)
     sent(script, database)
     script.resumed(trials=9)
@@ -136,7 +136,7 @@ def test_a_trainings_model_is_logged_and_not_registered(script, database):
     assert f"models serve -m models:/{model.model_id} " in browse(script.folder, database)
 
 
-def test_a_run_without_a_best_model_has_none(script, database):
+def test_a_run_without_a_best_model_registers_none(script, database):
     script.started()
     script.trial("t000", "failed", epochs=1)
     script.run_ended(best=None)
@@ -144,7 +144,7 @@ def test_a_run_without_a_best_model_has_none(script, database):
     assert versions(database) == logged(database) == []
 
 
-def test_an_upload_that_broke_off_is_mended_by_the_next(script, database, monkeypatch):
+def test_an_incomplete_upload_is_completed_next_time(script, database, monkeypatch):
     a_search(script)
     upload = MlflowClient.log_model_artifacts
 
@@ -165,7 +165,7 @@ def test_an_upload_that_broke_off_is_mended_by_the_next(script, database, monkey
     assert (Path(version.source.removeprefix("file://")) / "MLmodel").is_file()
 
 
-def test_a_registry_that_refuses_is_one_warning_and_the_run_is_sent_all_the_same(script, database, monkeypatch):
+def test_a_registry_that_refuses_gives_one_warning_and_the_run_is_still_sent(script, database, monkeypatch):
     a_search(script)
     warnings: list[str] = []
 
@@ -188,7 +188,7 @@ def test_a_registry_that_refuses_is_one_warning_and_the_run_is_sent_all_the_same
     assert len(versions(database)) == len(logged(database)) == 1
 
 
-def test_a_slow_upload_holds_nothing_up_and_is_said(script, database, monkeypatch, eventually):
+def test_a_slow_upload_is_reported_and_does_not_block(script, database, monkeypatch, eventually):
     a_search(script)
     begun, go_on = threading.Event(), threading.Event()
     upload = MlflowClient.log_model_artifacts
@@ -211,7 +211,7 @@ def test_a_slow_upload_holds_nothing_up_and_is_said(script, database, monkeypatc
     assert len(versions(database)) == len(logged(database)) == 1
 
 
-def test_a_long_card_is_cut_at_a_line_and_says_where_the_rest_is():
+def test_a_long_card_is_cut_at_a_line_end_and_says_where_the_rest_is():
     line = "| weights | 109,320 |\n"
     best = BestModel(run="n", run_key="n-1", run_id="1", trial="t", data=b"", card="# n\n" + line * 400, register=True)
     assert len(best.description) <= 5000

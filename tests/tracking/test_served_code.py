@@ -1,4 +1,4 @@
-"""The code that travels with a served model: enough to predict, and little more."""
+"""The code saved with a served model: enough to predict, and little more."""
 
 import subprocess
 import sys
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from asc.tracking.served_code import copy_needed, needed_modules
 
-ROOM = {"search", "report", "export", "training", "runs", "console", "evaluation", "data"}
+UNNEEDED = {"search", "report", "export", "training", "runs", "console", "evaluation", "data"}
 
 
-def test_no_room_is_in_it_that_a_prediction_does_not_need() -> None:
+def test_it_contains_no_package_that_a_prediction_does_not_need() -> None:
     modules = needed_modules()
     assert {"asc", "asc.inference.predict", "asc.model_file.artefact"} <= set(modules)
-    assert not [name for name in modules if name.split(".")[1:2] and name.split(".")[1] in ROOM]
+    assert not [name for name in modules if name.split(".")[1:2] and name.split(".")[1] in UNNEEDED]
     assert len(modules) < 60
 
 

@@ -1,3 +1,5 @@
+"""Sending a journal in batches."""
+
 import json
 
 import pytest
@@ -10,7 +12,7 @@ def offset(script) -> int:
     return json.loads((script.folder / "mlflow.json").read_text())["offset"]
 
 
-def test_the_cursor_follows_each_batch_and_only_news_is_sent(script, database, monkeypatch):
+def test_the_cursor_moves_with_each_batch_and_nothing_is_sent_twice(script, database, monkeypatch):
     monkeypatch.setattr("asc.tracking.shipper._BATCH_ENTRIES", 2)
     script.started()
     script.trial("t000", "completed", 1.0)
@@ -24,7 +26,7 @@ def test_the_cursor_follows_each_batch_and_only_news_is_sent(script, database, m
     assert list(Shipper(script.folder, database).ship()) == []
 
 
-def test_a_half_written_line_waits(script, database):
+def test_an_incomplete_line_is_not_sent_yet(script, database):
     script.started()
     with (script.folder / "journal.jsonl").open("ab") as file:
         file.write(b'{"event": "TrialEn')

@@ -1,3 +1,5 @@
+"""Writing updates to an MLflow database."""
+
 from mlflow import MlflowClient
 
 from asc.tracking.content import Figure, Head, Update
@@ -7,21 +9,21 @@ from asc.tracking.view import VIEW_TAG
 HEAD = Head(trial=None, name="night", start_ms=1, tags={"asc.run": "night-1"})
 
 
-def test_the_experiment_has_its_view_and_keeps_files_beside_the_database(database, tmp_path):
+def test_the_experiment_has_a_view_and_keeps_files_beside_the_database(database, tmp_path):
     MlflowStore(database, "night-1")
     experiment = MlflowClient(database).get_experiment_by_name("asc")
     assert experiment.artifact_location == f"file://{tmp_path}/store/mlartifacts"
     assert VIEW_TAG in experiment.tags
 
 
-def test_a_view_that_a_person_changed_is_left_alone(database):
+def test_a_view_changed_by_the_user_is_kept(database):
     experiment = MlflowStore(database, "night-1").experiment_id
     MlflowClient(database).set_experiment_tag(experiment, VIEW_TAG, "mine")
     MlflowStore(database, "night-2")
     assert MlflowClient(database).get_experiment(experiment).tags[VIEW_TAG] == "mine"
 
 
-def test_many_params_and_long_values_fit(database, tmp_path):
+def test_many_params_are_stored_and_long_values_are_cut(database, tmp_path):
     store = MlflowStore(database, "night-1")
     params = {f"key.{n}": "v" for n in range(250)} | {"long": "x" * 9000, "empty": ""}
     store.write([Update(head=HEAD, time_ms=2, params=params, status="RUNNING")], tmp_path)

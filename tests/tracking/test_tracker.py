@@ -1,7 +1,9 @@
+"""The tracker for runs without MLflow."""
+
 from asc.tracking.tracker import NullTracker, Shipped, Tracker
 
 
-def test_the_null_tracker_is_a_tracker_that_leaves_nothing_behind():
+def test_the_null_tracker_does_nothing():
     tracker: Tracker = NullTracker()
     tracker.start()
     tracker.notify()

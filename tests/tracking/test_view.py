@@ -1,3 +1,5 @@
+"""The saved view of the experiment, compared with MLflow's own page."""
+
 import json
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from asc.tracking.view import VIEW_TAG, view_state
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    """The source of MLflow's own page, as installed."""
+    """The JavaScript of the installed MLflow's page."""
     folder = Path(mlflow.__file__).parent / "server" / "js" / "build" / "static" / "js"
     return "\n".join(path.read_text("utf-8") for path in folder.glob("*.js"))
 
@@ -27,7 +29,7 @@ def test_the_page_knows_the_tag_the_address_and_every_key_of_the_view(page):
         assert f'"{key}"' in page or f"{key}:" in page
 
 
-def test_the_envelope_is_a_saved_view(page):
+def test_the_envelope_has_the_keys_of_a_saved_view(page):
     envelope = json.loads(view_state(17))
     assert {"name", "createdAt", "updatedAt", "state"} == set(envelope)
     assert envelope["createdAt"] == 17

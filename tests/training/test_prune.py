@@ -1,4 +1,4 @@
-"""Pruning against torch.nn.utils.prune, and its counts against the size law."""
+"""Pruning compared with torch.nn.utils.prune, and its counts compared with the size law."""
 
 import pytest
 import torch
