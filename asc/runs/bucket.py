@@ -25,12 +25,6 @@ from asc.run_files import BUCKET_NOTE, JOURNAL
 if TYPE_CHECKING:
     from pyarrow.fs import S3FileSystem
 
-<<<<<<< HEAD
-# In a working copy of a run: the storage that it is a copy from.
-=======
-# The file in a working copy of a run that names the storage that it was copied from.
-NOTE = "storage.txt"
->>>>>>> words-3
 FORMS = "give a folder, or s3://BUCKET/PREFIX"
 _RUNS = Path("runs")
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")

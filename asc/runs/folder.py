@@ -30,18 +30,8 @@ from asc.runs.bucket import Bucket, bucket_of, check_new_run, run_bucket, runs_f
 from asc.runs.journal import fold, read_journal
 from asc.runs.model_card import Origin, model_card, origin
 
-<<<<<<< HEAD
-# What a bucket holds of a run beside its journal and its trials. LAST_EPOCH names the best epoch, so BEST_EPOCH must
-# never be older: copies are read in this order and written in the opposite one.
-=======
-TRIALS = "trials"
-BEST_FOLDER = "best"
-MODEL = "model.safetensors"
-CONFIG = "config.toml"
-CARD = "model_card.md"
-# The files of a run that a bucket holds beside the journal and the trials. A training's LAST names its best epoch, so
-# BEST must never be older: files are copied by reading in this order and writing in the opposite one.
->>>>>>> words-3
+# The files of a run that a bucket holds beside the journal and the trials. LAST_EPOCH names the best epoch, so
+# BEST_EPOCH must never be older: files are copied by reading in this order and writing in the opposite one.
 KEPT_FILES = (
     *(LAST_EPOCH, BEST_EPOCH, LEADERBOARD_JSON, LEADERBOARD_CSV),
     *(f"{BEST_FOLDER}/{MODEL_CARD}", f"{BEST_FOLDER}/{CONFIG_FILE}", f"{BEST_FOLDER}/{MODEL_FILE}"),

@@ -184,15 +184,10 @@ def test_an_unreadable_stream_gives_one_sentence(model: Model, capsys: pytest.Ca
             followed(model, stream, capsys)
 
 
-<<<<<<< HEAD
 def test_a_terminal_or_a_too_short_stream_gives_one_sentence(
     model: Model, wave: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for stream, part in ((Terminal(), "send it some"), (io.BytesIO(wave[:4000]), "0.5 s are needed for one line")):
-=======
-def test_what_is_no_stream_is_one_sentence(model: Model, wave: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     for stream, part in ((Terminal(), "pipe some into it"), (io.BytesIO(wave[:4000]), "0.5 s are needed for one line")):
->>>>>>> words-2
         with pytest.raises(InputError, match=part):
             followed(model, stream, capsys)
 
