@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc.models.fake_quantised import STEPS, WEIGHT_STEPS
+from asc.models.fake_quantised import WEIGHT_STEPS
 from asc.models.integer import IntegerLayer, IntegerNet, IntegerQuantiser
 from asc.models.layered import Layered
-from asc.models.layers import SqueezeExcite, folded_expand
+from asc.models.layers import STEPS, SqueezeExcite, folded_expand
 from asc.topology import layers as kinds
 
 Converter = Literal["executorch", "litert"]

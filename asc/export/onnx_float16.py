@@ -12,7 +12,8 @@ from asc.export.onnx_functions import Call, functions_of, parts_of
 from asc.export.onnx_graph import Graph
 from asc.export.onnx_parts import dense_kernel, padding, statistics
 from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink
-from asc.models.float16 import HalfNet, to_float16
+from asc.models.conversion import to_float16
+from asc.models.float16 import HalfNet
 from asc.topology.layers import (
     LOG_MEL,
     Add,

@@ -2,7 +2,7 @@
 
 Jacob et al. 2017, https://arxiv.org/abs/1712.05877; report, section 3.1. Activations: per tensor, affine, steps 0..255.
 Weights: per output channel, symmetric, steps -127..127. In eval mode a layer computes with exactly the weights and
-biases that the integer form stores (`Stored`), so the two forms differ only in the rounding of float sums.
+biases that the integer form stores (`StoredIntegers`), so the two forms differ only in the rounding of float sums.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.models.batch_norm import BatchNorm2d
-from asc.models.layers import folded
+from asc.models.layers import STEPS, every, folded
 from asc.models.workers import ALONE, Workers
 
-STEPS = 255
 WEIGHT_STEPS = 127
 BIAS_STEPS = 2**30
 _SMALLEST_SCALE = 2.0**-23
@@ -165,7 +164,7 @@ def fake_quantise_weight(weight: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class StoredIntegers:
     """A layer's stored integers: int8 weight (outputs, ...), int32 bias (outputs,), float32 weight scale (outputs,).
 
     The bias has the scale weight scale x input scale, so that it is added to the accumulator unchanged.
@@ -183,7 +182,7 @@ class Stored:
 
 
 @torch.no_grad()
-def store(weight: Tensor, bias: Tensor, input_scale: Tensor) -> Stored:
+def store(weight: Tensor, bias: Tensor, input_scale: Tensor) -> StoredIntegers:
     """Round a layer's folded weight (outputs, ...) and bias (outputs,) to stored integers; `input_scale` is ().
 
     If a channel's weights are so small that its bias would not fit 32 bits, the channel's scale is made larger.
@@ -191,7 +190,7 @@ def store(weight: Tensor, bias: Tensor, input_scale: Tensor) -> Stored:
     scale = torch.maximum(weight_scale(weight), bias.abs() / (input_scale * BIAS_STEPS))
     steps = torch.mul(weight, _per_output(scale.reciprocal(), weight)).round_().clamp_(-WEIGHT_STEPS, WEIGHT_STEPS)
     bias_steps = (bias.double() / (scale.double() * input_scale.double())).round_()
-    return Stored(weight=steps.to(torch.int8), bias=bias_steps.to(torch.int32), weight_scale=scale)
+    return StoredIntegers(weight=steps.to(torch.int8), bias=bias_steps.to(torch.int32), weight_scale=scale)
 
 
 def _per_output(values: Tensor, weight: Tensor) -> Tensor:
@@ -238,7 +237,7 @@ class ConvBnRelu(nn.Module):
         quantised: Tensor = self.output(y)
         return quantised
 
-    def stored(self, input_scale: Tensor) -> Stored:
+    def stored(self, input_scale: Tensor) -> StoredIntegers:
         """This layer's stored integers, given the step of its input's grid."""
         return store(*folded(self.conv, self.norm), input_scale)
 
@@ -264,7 +263,7 @@ class QuantConv1x1(nn.Module):
         quantised: Tensor = self.output(y)
         return quantised
 
-    def stored(self, input_scale: Tensor) -> Stored:
+    def stored(self, input_scale: Tensor) -> StoredIntegers:
         """This layer's stored integers, given the step of its input's grid."""
         assert self.conv.bias is not None
         return store(self.conv.weight, self.conv.bias, input_scale)
@@ -288,18 +287,9 @@ class QuantLinear(nn.Module):
         quantised: Tensor = self.output(y)
         return quantised
 
-    def stored(self, input_scale: Tensor) -> Stored:
+    def stored(self, input_scale: Tensor) -> StoredIntegers:
         """This layer's stored integers, given the step of its input's grid."""
         return store(self.linear.weight, self.linear.bias, input_scale)
-
-
-def every(x: Tensor, stride: tuple[int, int]) -> Tensor:
-    """The values of a map (batch, channels, bins, frames) that a strided 1x1 convolution reads.
-
-    The weight gradient of torch's own strided 1x1 convolution writes out of bounds and kills the process (2.13, CPU,
-    channels_last, fewer than 16 inputs). Taking the stride first avoids this and gives the same result.
-    """
-    return x[:, :, :: stride[0], :: stride[1]]
 
 
 def _convolve(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

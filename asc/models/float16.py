@@ -4,15 +4,13 @@ In memory the float16 numbers are held in float32 tensors, so that nothing is co
 state_dict is float16, exactly what is stored.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
 
 from asc.config.experiment import FrontEnd
-from asc.models.fake_quantised import every
-from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear
 from asc.models.layered import StoredForm
 from asc.models.layers import (
     Pooling,
@@ -20,9 +18,8 @@ from asc.models.layers import (
     StatisticsPool,
     StoredNorm,
     channels_last,
-    folded,
+    every,
 )
-from asc.models.network import Network
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
 
@@ -128,42 +125,6 @@ def _built(layer: kinds.Layer) -> nn.Module | None:
             return None
         case _:
             assert_never(layer)
-
-
-def to_half(network: Network) -> HalfNet:
-    """The 16-bit form of a network that was trained without quantisation, on the network's device.
-
-    Raises:
-        ValueError: the network was trained for another storage.
-    """
-    if network.storage != "float16":
-        raise ValueError(f"a network with storage {network.storage} has no 16-bit form")
-    half = HalfNet(network.topology, network.front_end)
-    half.load_state_dict({name: to_float16(tensor) for name, tensor in _stored_state(network)}, strict=True)
-    return half.to(next(network.parameters()).device)
-
-
-def _stored_state(network: Network) -> Iterator[tuple[str, Tensor]]:
-    for name, module in network.named_modules():
-        match module:
-            case FloatConvBnRelu():
-                weight, bias = folded(module.conv, module.norm)
-                yield f"{name}.weight", weight
-                yield f"{name}.bias", bias
-            case FloatConv1x1(conv=inner) | FloatLinear(linear=inner):
-                assert isinstance(inner, nn.Conv2d | nn.Linear) and inner.bias is not None
-                yield f"{name}.weight", inner.weight
-                yield f"{name}.bias", inner.bias
-            case SqueezeExcite():
-                for key, value in module.state_dict(prefix=f"{name}.").items():
-                    if not key.endswith("num_batches_tracked"):
-                        yield key, value
-
-
-def to_float16(tensor: Tensor) -> Tensor:
-    """A tensor of any shape rounded to float16; values beyond its range become the largest of either sign."""
-    largest = torch.finfo(torch.float16).max
-    return tensor.detach().clamp(-largest, largest).half()
 
 
 def _as_float16(module: nn.Module, state: dict[str, Any], prefix: str, local_metadata: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from asc.models.batch_norm import BatchNorm2d
-from asc.models.fake_quantised import every
+from asc.models.layers import every
 
 
 class NoGrid(nn.Module):

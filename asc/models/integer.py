@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.config.experiment import FrontEnd
-from asc.models.fake_quantised import STEPS, ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear, every
 from asc.models.layered import StoredForm
-from asc.models.layers import Pooling, SqueezeExcite, StatisticsPool, StoredNorm, channels_last
-from asc.models.network import Network
+from asc.models.layers import STEPS, Pooling, SqueezeExcite, StatisticsPool, StoredNorm, channels_last, every
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
 
@@ -232,36 +230,3 @@ def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
             yield layer.grid, IntegerQuantiser()
         case _:
             assert_never(layer)
-
-
-def to_integer(network: Network) -> IntegerNet:
-    """The integer form of a trained network, on its device; it equals eval mode except for the rounding of float sums.
-
-    Raises:
-        RuntimeError: an activation quantiser of the network never saw a batch.
-        ValueError: the network was trained without quantisation.
-    """
-    if network.storage != "int8":
-        raise ValueError(f"a network with storage {network.storage} has no integer form")
-    integer = IntegerNet(network.topology, network.front_end)
-    integer.load_state_dict(dict(_stored_state(network)), strict=True)
-    return integer.to(network.batch_norm_frozen.device)
-
-
-def _stored_state(network: Network) -> Iterator[tuple[str, Tensor]]:
-    for name, module in network.named_modules():
-        if isinstance(module, ActivationQuantiser):
-            module.require_range()
-            yield f"{name}.scale", module.scale
-            yield f"{name}.zero_point", module.zero_point
-        elif isinstance(module, SqueezeExcite):
-            for key, value in module.state_dict(prefix=f"{name}.").items():
-                if not key.endswith("num_batches_tracked"):
-                    yield key, value
-    for layer in network.topology.layers:
-        module = network.module_of(layer) if layer.name != layer.grid else None
-        if isinstance(module, ConvBnRelu | QuantConv1x1 | QuantLinear):
-            stored = module.stored(network.grid_of(layer.reads[0]).scale)
-            yield f"{layer.name}.weight", stored.weight
-            yield f"{layer.name}.bias", stored.bias
-            yield f"{layer.name}.weight_scale", stored.weight_scale

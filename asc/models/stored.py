@@ -1,9 +1,8 @@
 """The stored form of a network in 8 or 16 bits: the form that is evaluated, ranked and shipped (design decision 2)."""
 
 from asc.config.experiment import Experiment
-from asc.models.float16 import HalfNet, to_half
-from asc.models.integer import IntegerNet, to_integer
-from asc.models.network import Network
+from asc.models.float16 import HalfNet
+from asc.models.integer import IntegerNet
 from asc.topology.describe import topology_of
 
 StoredNet = IntegerNet | HalfNet
@@ -16,16 +15,3 @@ def empty(experiment: Experiment) -> StoredNet:
             return IntegerNet(topology_of(experiment), experiment.front_end)
         case "float16":
             return HalfNet(topology_of(experiment), experiment.front_end)
-
-
-def to_stored(network: Network) -> StoredNet:
-    """The stored form of a trained network, on the network's device.
-
-    Raises:
-        RuntimeError: an activation quantiser of the network never saw a batch.
-    """
-    match network.storage:
-        case "int8":
-            return to_integer(network)
-        case "float16":
-            return to_half(network)

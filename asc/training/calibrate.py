@@ -35,8 +35,9 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from asc.errors import InputError
+from asc.models.conversion import to_float16
 from asc.models.fake_quantised import ActivationQuantiser, store
-from asc.models.float16 import HalfNet, to_float16
+from asc.models.float16 import HalfNet
 from asc.models.integer import IntegerNet
 from asc.models.stored import StoredNet
 from asc.results import CalibrationReport, Centre, Split

@@ -10,8 +10,9 @@ from torch import Tensor
 from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
 from asc.evaluation.evaluate import Evaluator
+from asc.models.conversion import to_stored
 from asc.models.network import Network
-from asc.models.stored import StoredNet, to_stored
+from asc.models.stored import StoredNet
 from asc.results import CalibrationReport, Stored
 from asc.size.law import cost
 from asc.size.stored_items import stored_items

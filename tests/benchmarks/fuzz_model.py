@@ -20,7 +20,7 @@ from asc.config.recipes.loading import load_experiment
 from asc.model_file.artefact import save_model
 from asc.model_file.model_info import DataIdentity, longest
 from asc.models.build import build_network
-from asc.models.stored import to_stored
+from asc.models.conversion import to_stored
 from asc.size.law import cost
 from asc.training.prune import hold, smallest
 

@@ -37,8 +37,9 @@ from asc.export.onnx import OnnxSession, Source, build_onnx
 from asc.model_file.artefact import save_model
 from asc.model_file.model_info import DataIdentity, ModelInfo, longest
 from asc.models.build import build_network
+from asc.models.conversion import to_stored
 from asc.models.integer import IntegerNet
-from asc.models.stored import StoredNet, to_stored
+from asc.models.stored import StoredNet
 from asc.search.repair import Budget, repair
 from asc.size.law import cost
 from asc.size.memory_plan import memory_plan, plan_json

@@ -31,8 +31,8 @@ from asc.export.onnx import OnnxSession, build_onnx, byte_account
 from asc.export.processor import kind, this_machine
 from asc.model_file.model_info import DataIdentity, ModelInfo, longest
 from asc.models.build import build_network
+from asc.models.conversion import to_stored
 from asc.models.network import Network
-from asc.models.stored import to_stored
 from asc.size.law import cost
 
 

@@ -26,7 +26,7 @@ from asc.inference.predict import Model
 from asc.inference.stream import Follower
 from asc.model_file.model_info import DataIdentity, longest
 from asc.models.build import build_network
-from asc.models.stored import to_stored
+from asc.models.conversion import to_stored
 
 WINDOWS_S = (2, 10, 60)
 ROUND_S = 10

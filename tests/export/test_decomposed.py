@@ -11,7 +11,8 @@ from asc.config.experiment import Architecture, Experiment, FrontEnd
 from asc.data.dataset import Dataset
 from asc.export.decomposed import Converter, DecomposedNet
 from asc.models.build import build_network
-from asc.models.integer import IntegerNet, to_integer
+from asc.models.conversion import to_integer
+from asc.models.integer import IntegerNet
 
 
 @pytest.fixture(scope="module")

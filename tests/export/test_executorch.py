@@ -37,7 +37,7 @@ import torch
 from asc.config.experiment import Architecture, FrontEnd
 from asc.export.executorch import ExecutorchSession, build_executorch
 from asc.models.build import build_network
-from asc.models.integer import to_integer
+from asc.models.conversion import to_integer
 
 architecture = Architecture(
     widths=(8,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(2,), classes=4, cardinality=2

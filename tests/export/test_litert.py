@@ -16,7 +16,8 @@ from asc.data.dataset import Dataset
 from asc.export.clips import fitted
 from asc.export.litert import Kernels, LitertSession, build_litert
 from asc.models.build import build_network
-from asc.models.integer import IntegerNet, to_integer
+from asc.models.conversion import to_integer
+from asc.models.integer import IntegerNet
 from asc.size.activations import steps_of
 from asc.size.arena import arena
 
@@ -90,7 +91,7 @@ import torch
 from asc.config.experiment import Architecture, FrontEnd
 from asc.export.litert import LitertSession, build_litert
 from asc.models.build import build_network
-from asc.models.integer import to_integer
+from asc.models.conversion import to_integer
 
 architecture = Architecture(
     widths=(8,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(2,), classes=4, cardinality=2

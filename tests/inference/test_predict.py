@@ -36,9 +36,8 @@ from asc.errors import InputError
 from asc.evaluation.evaluate import Evaluator
 from asc.inference.predict import Model, window_lengths
 from asc.models.build import build_network
-from asc.models.float16 import to_half
+from asc.models.conversion import to_half, to_stored
 from asc.models.layers import SqueezeExcite
-from asc.models.stored import to_stored
 from asc.report.predictions import submission
 
 RATE_HZ = 8000

@@ -17,7 +17,7 @@ from asc.errors import InputError
 from asc.inference.predict import Model
 from asc.inference.stream import Follower, Heard
 from asc.models.build import build_network
-from asc.models.float16 import to_half
+from asc.models.conversion import to_half
 from asc.models.stored import empty
 from asc.results import Prediction
 from asc.topology.describe import describe

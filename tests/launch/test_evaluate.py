@@ -23,7 +23,7 @@ from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import load_model, save_model
 from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
-from asc.models.integer import to_integer
+from asc.models.conversion import to_integer
 from asc.results import CalibrationReport
 
 ALL = ["confusion.png", "evaluation.json", "predictions.csv", "reliability.png", "table.md"]

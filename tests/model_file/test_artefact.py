@@ -18,7 +18,8 @@ from asc.errors import InputError
 from asc.model_file.artefact import check_room, load_model, save_model
 from asc.model_file.model_info import DataIdentity, ModelInfo, longest, rounded
 from asc.models.build import build_network
-from asc.models.stored import StoredNet, to_stored
+from asc.models.conversion import to_stored
+from asc.models.stored import StoredNet
 from asc.results import Evaluation, GroupFigures
 from asc.size.file_layout import packs
 from asc.size.law import cost

@@ -11,12 +11,11 @@ from asc.models.fake_quantised import (
     ConvBnRelu,
     QuantConv1x1,
     QuantLinear,
-    every,
     fake_quantise_weight,
     store,
     weight_scale,
 )
-from asc.models.layers import folded
+from asc.models.layers import every, folded
 
 SCALE = torch.tensor(0.05)
 

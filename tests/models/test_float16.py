@@ -6,7 +6,8 @@ import torch
 from asc.config.experiment import Architecture, Compression, Experiment, FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
-from asc.models.float16 import HalfNet, to_half
+from asc.models.conversion import to_half
+from asc.models.float16 import HalfNet
 from asc.models.network import Network
 from asc.size.stored_items import stored_items
 from asc.topology.describe import describe

@@ -10,7 +10,8 @@ from torch.nn import functional
 from asc.config.experiment import Architecture, FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
-from asc.models.integer import EXACT_IN_FLOAT32, IntegerLayer, IntegerNet, to_integer
+from asc.models.conversion import to_integer
+from asc.models.integer import EXACT_IN_FLOAT32, IntegerLayer, IntegerNet
 from asc.topology.describe import describe
 
 SMALL = Architecture(

@@ -14,7 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from asc.config.experiment import Architecture, Experiment, FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
-from asc.models.integer import IntegerNet, to_integer
+from asc.models.conversion import to_integer
+from asc.models.integer import IntegerNet
 from asc.size.law import cost, macs
 from asc.size.stored_items import stored_items
 from asc.topology.describe import describe

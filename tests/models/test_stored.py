@@ -3,9 +3,10 @@ import torch
 
 from asc.config.experiment import Experiment
 from asc.models.build import build_network
+from asc.models.conversion import to_integer, to_stored
 from asc.models.float16 import HalfNet
-from asc.models.integer import IntegerNet, to_integer
-from asc.models.stored import empty, to_stored
+from asc.models.integer import IntegerNet
+from asc.models.stored import empty
 
 
 @pytest.mark.parametrize(("storage", "form"), [("int8", IntegerNet), ("float16", HalfNet)])

@@ -13,7 +13,7 @@ from asc.errors import InputError
 from asc.model_file.artefact import load_model, save_model
 from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
-from asc.models.integer import to_integer
+from asc.models.conversion import to_integer
 from asc.results import Evaluation, GroupFigures
 from asc.run_files import JOURNAL
 from asc.runs import folder as runs

@@ -12,7 +12,7 @@ from asc.config.experiment import Experiment
 from asc.model_file.artefact import save_model
 from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
-from asc.models.integer import to_integer
+from asc.models.conversion import to_integer
 from asc.results import CalibrationReport, Evaluation, GroupFigures, Interval, Intervals
 from asc.runs.journal import Entry, RunStarted, TrialAsked, TrialEnded, fold
 from asc.runs.model_card import Origin, model_card, origin, with_exports

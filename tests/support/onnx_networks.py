@@ -11,8 +11,9 @@ from asc.config.data_choice import DataChoice
 from asc.config.experiment import Architecture, Experiment, FrontEnd
 from asc.model_file.model_info import DataIdentity, ModelInfo, longest
 from asc.models.build import build_network
+from asc.models.conversion import to_stored
 from asc.models.integer import IntegerNet
-from asc.models.stored import StoredNet, to_stored
+from asc.models.stored import StoredNet
 
 SMALL = Experiment(
     front_end=FrontEnd(sample_rate_hz=8000, dft_points=256, mel_bands=20),

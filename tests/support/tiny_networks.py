@@ -9,7 +9,8 @@ from asc.data.dataset import Dataset
 from asc.evaluation.evaluate import Evaluator
 from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
-from asc.models.stored import StoredNet, to_stored
+from asc.models.conversion import to_stored
+from asc.models.stored import StoredNet
 
 CROP_SAMPLES = 4000
 

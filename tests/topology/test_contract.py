@@ -15,9 +15,10 @@ from asc.config.experiment import Architecture, Experiment, FrontEnd, Storage
 from asc.export.decomposed import CONVERTERS, DecomposedNet
 from asc.export.onnx import OnnxSession, build_onnx
 from asc.models.build import build
+from asc.models.conversion import to_stored
 from asc.models.integer import IntegerNet
 from asc.models.network import Network
-from asc.models.stored import StoredNet, to_stored
+from asc.models.stored import StoredNet
 from asc.size.activations import steps_of
 from asc.size.law import macs_of, pruned_counts
 from asc.size.stored_items import items_of

@@ -34,7 +34,7 @@ from asc.config.experiment import Experiment
 from asc.model_file.artefact import save_model
 from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
-from asc.models.integer import to_integer
+from asc.models.conversion import to_integer
 from asc.results import Evaluation, GroupFigures
 from asc.runs.model_card import Origin, model_card
 from asc.tracking.mlflow import send_journal

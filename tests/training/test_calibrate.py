@@ -14,7 +14,7 @@ from torch.nn import functional
 from asc.config.experiment import Architecture, Experiment, FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
-from asc.models.integer import to_integer
+from asc.models.conversion import to_integer
 from asc.size.stored_items import stored_items
 from asc.training.calibrate import fit, fuse, fuse_linear
 from asc.training.regression import fit_temperature

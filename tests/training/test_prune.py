@@ -7,8 +7,8 @@ from torch.nn.utils import prune as torch_prune
 
 from asc.config.experiment import Experiment
 from asc.models.build import build_network
+from asc.models.conversion import to_stored
 from asc.models.network import Network
-from asc.models.stored import to_stored
 from asc.size.law import cost, pruned_counts
 from asc.size.stored_items import stored_items
 from asc.training import prune
