@@ -11,13 +11,11 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import soundfile
-import torch
 from numpy.typing import NDArray
 
 from asc.audio.av_audio import open_av
@@ -32,13 +30,11 @@ from asc.audio.pcm_lengths import (
     wave64_payload,
     wave_payload,
 )
-from asc.audio.torchaudio_compat import resample
+from asc.audio.sound import RATES_HZ, Header, Piece, mono, resampled, resampling_ratio
 from asc.errors import AudioProblem
 
 MIN_CLIP_S = 0.1
 MOST_CLIP_SAMPLES = 2**28  # for a clip decoded as a whole: 1.7 h at 44.1 kHz, 1 GiB as float32
-RATES_HZ = (100, 10_000_000)
-MAX_RATIO_TERM = 2_000
 _BLOCK_SAMPLES = 2**16
 _OGG_OF_LIBSNDFILE = (b"\x01vorbis", b"OpusHead")
 _GUESSED = ("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
@@ -54,28 +50,12 @@ _MORE_SUFFIXES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """The length of a sound file: samples per channel, and their rate."""
-
-    samples: int
-    sample_rate_hz: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Opened:
     """A file that is being decoded, in blocks of (samples, channels); `samples` is None while it is not known."""
 
     sample_rate_hz: int
     samples: int | None
     blocks: Iterator[NDArray[np.float32]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """A piece of a file: `sound`, (samples,), is the mean of its channels; `peak` is the highest of any channel."""
-
-    sound: NDArray[np.float32]
-    peak: float
 
 
 def inspect(path: Path, sample_rate_hz: int, *, min_s: float = MIN_CLIP_S) -> int:
@@ -194,37 +174,6 @@ class _Mixed:
         whole = np.concatenate(taken)
         self._rest = whole[samples:].copy()
         return whole[:samples]
-
-
-def mono(sound: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean over channels of (samples, channels), as (samples,).
-
-    Raises:
-        AudioProblem: some samples are NaN or infinite.
-    """
-    if not np.isfinite(sound).all():
-        raise AudioProblem("not finite: it has NaN or infinite samples")
-    mean: NDArray[np.float32] = sound.mean(axis=1, dtype=np.float64).astype(np.float32)
-    return mean
-
-
-def resampled(sound: NDArray[np.float32], rate_hz: int, wanted_hz: int) -> NDArray[np.float32]:
-    """Resample (samples,) at `rate_hz` to (samples,) at `wanted_hz`."""
-    ratio = resampling_ratio(rate_hz, wanted_hz)
-    if ratio == 1:
-        return sound
-    with torch.inference_mode():
-        wave: NDArray[np.float32] = resample(torch.from_numpy(sound), ratio.denominator, ratio.numerator).numpy()
-    return wave
-
-
-def resampling_ratio(rate_hz: int, wanted_hz: int) -> Fraction:
-    """`wanted_hz` / `rate_hz`, exact for all usual rates.
-
-    A ratio of large numbers (22,049 Hz to 44,100 Hz) is approximated to within 0.05 %, less than a hundredth of a
-    semitone, because its exact filter bank would take gigabytes.
-    """
-    return Fraction(wanted_hz, rate_hz).limit_denominator(MAX_RATIO_TERM)
 
 
 def audio_suffixes() -> frozenset[str]:

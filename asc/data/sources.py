@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asc.audio.audio_file import Piece, decode_whole, inspect, resampled
+from asc.audio.audio_file import decode_whole, inspect
+from asc.audio.sound import Piece, resampled
 from asc.data.impulse_response import Response
 from asc.data.manifest import Clip, Manifest
 from asc.data.synthetic.synthetic import SAMPLE_RATE_HZ, Synthetic

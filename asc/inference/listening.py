@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asc.audio.audio_file import resampled, resampling_ratio
 from asc.audio.frontend import LogMel
 from asc.audio.level import quantise
+from asc.audio.sound import resampled, resampling_ratio
 
 
 class Listener:

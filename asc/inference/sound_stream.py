@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asc.audio.audio_file import mono
 from asc.audio.av_audio import open_av
 from asc.audio.containers import id3_bytes
 from asc.audio.endless_header import START_BYTES, with_a_length
+from asc.audio.sound import mono
 from asc.audio.stream_start import MAGIC_BYTES, Found, found_in, other_name
 from asc.errors import AudioProblem, InputError
 from asc.inference.pcm import WAVES, Block, ByteStream, OtherWave, PcmFormat, PcmStream, Read, check_rate, open_wave

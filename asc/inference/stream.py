@@ -42,7 +42,8 @@ from torch import Tensor
 from asc.audio.level_notes import level_note
 from asc.errors import InputError
 from asc.inference.listening import Listener
-from asc.inference.predict import Model, check_level
+from asc.inference.predict import Model
+from asc.inference.waveforms import check_level
 from asc.models.layers import pooled_statistics
 from asc.results import Prediction
 from asc.size.stream_memory import kept_frames, lag_steps

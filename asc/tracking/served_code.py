@@ -22,8 +22,13 @@ def needed_modules() -> list[str]:
         name = waiting.pop()
         if name and name not in seen and _source(name).is_file():
             seen.add(name)
-            waiting += [name.rpartition(".")[0], *_imported(name)]
+            waiting += [name.rpartition(".")[0], *(() if _is_package(name) else _imported(name))]
     return sorted(seen)
+
+
+def _is_package(name: str) -> bool:
+    """Whether a name is a package's. What packages import is not needed: `asc.load` reads sound files, a server none."""
+    return _source(name).name == "__init__.py"
 
 
 def copy_needed(folder: Path) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
 
-    from asc.inference.predict import Model
+    from asc.inference.waveforms import WaveformModel
 
 ARTEFACT = "model"
 
@@ -28,7 +28,7 @@ ARTEFACT = "model"
 class ServedModel(PythonModel):
     """Answers rows of `waveform` and `sample_rate_hz` with `label`, `probability` and `probabilities` by label."""
 
-    _model: "Model"
+    _model: "WaveformModel"
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the model file.
@@ -36,9 +36,11 @@ class ServedModel(PythonModel):
         Raises:
             InputError: it is damaged.
         """
-        import asc  # imports torch, which a process that only logs a model does not need
+        # These import torch, which a process that only logs a model does not need.
+        from asc.inference.waveforms import WaveformModel
+        from asc.model_file.artefact import load_model
 
-        self._model = asc.load(Path(context.artifacts[ARTEFACT]))
+        self._model = WaveformModel(*load_model(Path(context.artifacts[ARTEFACT])))
 
     def predict(
         self, context: PythonModelContext, model_input: pandas.DataFrame, params: dict[str, Any] | None = None

@@ -9,7 +9,8 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from asc.audio.audio_file import AudioProblem, audio_suffixes, decode, decode_pieces, inspect, resampled
+from asc.audio.audio_file import AudioProblem, audio_suffixes, decode, decode_pieces, inspect
+from asc.audio.sound import resampled
 
 RATE_HZ = 44_100
 

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from asc.audio.audio_file import decode, resampled
+from asc.audio.audio_file import decode
+from asc.audio.sound import resampled
 from asc.config.data_choice import DataChoice
 from asc.data.devices import DEVICES, TRAINING_DEVICES, UNSEEN_DEVICES, device_copies, device_list, read_devices
 from asc.data.manifest import Clip, Manifest, load_manifest

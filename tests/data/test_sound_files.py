@@ -30,9 +30,10 @@ from sound_files import (
     written,
 )
 
-from asc.audio.audio_file import AudioProblem, Header, checked_header, decode, decode_pieces, inspect, listen
+from asc.audio.audio_file import AudioProblem, checked_header, decode, decode_pieces, inspect, listen
 from asc.audio.part_of_file import PartOfFile
 from asc.audio.pcm_lengths import no_length, wave_payload
+from asc.audio.sound import Header
 
 
 def problem_of(path: Path) -> str:

@@ -5,9 +5,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from asc.audio.audio_file import resampled
 from asc.audio.frontend import LogMel
 from asc.audio.level import quantise
+from asc.audio.sound import resampled
 from asc.config.experiment import FrontEnd
 from asc.inference.listening import Listener
 

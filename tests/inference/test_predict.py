@@ -28,13 +28,14 @@ from sound_files import (
 from torch import Tensor
 
 import asc
-from asc.audio.audio_file import Header, Piece
+from asc.audio.sound import Header, Piece
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment, Storage
 from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
 from asc.evaluation.evaluate import Evaluator
-from asc.inference.predict import Model, window_lengths
+from asc.inference.predict import Model
+from asc.inference.waveforms import window_lengths
 from asc.models.build import build_network
 from asc.models.conversion import to_half, to_stored
 from asc.models.layers import SqueezeExcite

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, mode
 
-from asc.audio.audio_file import Header, Heard, listen
+from asc.audio.audio_file import Heard, listen
 from asc.audio.level_notes import Levels
+from asc.audio.sound import Header
 from asc.config.data_choice import DataChoice
 from asc.data.download.download import was_downloaded
 from asc.data.download.packages import package_sets
