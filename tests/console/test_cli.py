@@ -105,8 +105,8 @@ def complaint(answer: subprocess.CompletedProcess[str]) -> str:
         ("large", "the disk is full (File too large): free some space; what was finished is kept"),
         (
             "gone",
-            "a file or a connection cannot be used (Input/output error): check whether the disk is damaged or a network "
-            "drive is disconnected; what was finished is kept",
+            "a file or a connection cannot be used (Input/output error): check whether the disk is damaged or a "
+            "network drive is disconnected; what was finished is kept",
         ),
         (
             "memory",
