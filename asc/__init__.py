@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def load(path: str | Path) -> "Model":
-    """The model of a file such as runs/NAME/best/model.safetensors, ready to predict.
+    """Load a model file such as runs/NAME/best/model.safetensors, ready to predict.
 
     Raises:
-        asc.errors.InputError: no such file, damaged, or not a model file of this asc.
+        asc.errors.InputError: the file is missing, damaged, or not a model file that this asc reads.
     """
     from asc.inference.predict import load
 

@@ -1,6 +1,6 @@
-"""A folder that appears whole or not at all: filled under another name, flushed to the disk, then renamed.
+"""A folder that appears complete or not at all: filled under another name, flushed to disk, then renamed.
 
-Several processes may fill the same folder at once; the first to finish wins and the others find it there.
+Several processes may fill the same folder at once: the first to finish wins, and the others use its folder.
 """
 
 import errno
@@ -23,12 +23,12 @@ THERE = (errno.ENOTEMPTY, errno.EEXIST)
 
 @contextmanager
 def atomic_folder(folder: Path, *, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
-    """A temporary folder to fill; when the block ends without an exception it becomes `folder`, else it goes.
+    """A temporary folder to fill: it becomes `folder` when the block ends, or is deleted if the block raises.
 
-    A `folder` that is there but not whole is replaced. What killed processes left behind is cleared away.
+    An existing `folder` that is incomplete (`is_whole`) is replaced. Leftovers of killed processes are deleted.
 
     Raises:
-        InputError: no room on the disk, or no right to write.
+        InputError: the disk is full, or the folder may not be written to.
     """
     parent = folder.parent
     try:
@@ -45,10 +45,10 @@ def atomic_folder(folder: Path, *, is_whole: Callable[[Path], bool]) -> Iterator
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """A temporary folder that goes when the block ends; what killed processes left behind is cleared away.
+    """A temporary folder that is deleted when the block ends. Leftovers of killed processes are deleted too.
 
     Raises:
-        OSError: no room on the disk, or no right to write.
+        OSError: the disk is full, or `parent` may not be written to.
     """
     parent.mkdir(parents=True, exist_ok=True)
     _clear_stale(parent)
@@ -58,12 +58,12 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that one process on a machine (or of those that share a file system) can hold at a time.
+    """Hold a lock that only one process at a time can hold, on one machine or on a shared file system.
 
-    The file goes with the lock, so that none is left behind; a process that dies gives it back.
+    The lock file is deleted when the lock is released. If a process dies, its lock is released.
 
     Raises:
-        InputError: no room on the disk, or no right to write.
+        InputError: the disk is full, or the folder may not be written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _owned(path: Path) -> IO[bytes]:
-    """The locked file of this name; one that its last owner removed meanwhile is let go for a new one."""
+    """Open and lock the file at `path`; starts over if its last owner deleted the file meanwhile."""
     while True:
         lock = path.open("ab")
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -96,14 +96,14 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
 
 
 def flush(file: IO[bytes] | IO[str]) -> None:
-    """Wait until what was written to an open file is on the disk."""
+    """Flush an open file, and wait until its contents are on the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 @contextmanager
 def _workspace(parent: Path) -> Iterator[Path]:
-    """A temporary folder with a lock that lives as long as this process, so that others see whether it is in use."""
+    """A temporary folder with a lock held during the block, so that other processes see that it is in use."""
     workspace = parent / f"{TEMPORARY}{uuid.uuid4().hex}"
     workspace.mkdir()
     try:
@@ -116,9 +116,9 @@ def _workspace(parent: Path) -> Iterator[Path]:
 
 def _clear_stale(parent: Path) -> None:
     for workspace in parent.glob(f"{TEMPORARY}*"):
-        with suppress(OSError):  # in use (its lock is held), or cleared by another process meanwhile
+        with suppress(OSError):  # in use (its lock is held), or deleted by another process meanwhile
             if time.time() - workspace.stat().st_mtime < STALE_S:
-                continue  # it may be between its making and its lock
+                continue  # it may be new and not locked yet
             with (workspace / "lock").open("ab") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(workspace)
@@ -135,7 +135,7 @@ def _install(workspace: Path, folder: Path, is_whole: Callable[[Path], bool]) ->
             _flush_folder(folder.parent)
             return
         if is_whole(folder):
-            return  # another process was quicker
+            return  # another process finished first
         with suppress(FileNotFoundError):
             folder.rename(workspace / f"broken-{uuid.uuid4().hex}")
 

@@ -1,7 +1,8 @@
-"""The errors that launch scripts turn into a sentence and exit code 2: wrong input, and what a machine does.
+"""The errors that launch scripts turn into one sentence and exit code 2: wrong input, and faults of the machine.
 
-A machine runs out of disk, of memory, of open files; takes a folder away or the right to write to it. Python says so by
-`OSError` and `MemoryError`, torch and onnxruntime by errors of their own, which are told by their words.
+A machine may run out of disk space, memory or open files; a folder may disappear or become read-only. Python raises
+`OSError` and `MemoryError` for these. torch and onnxruntime raise errors of their own, which are recognised by their
+messages.
 """
 
 import errno
@@ -14,44 +15,44 @@ _NO_MEMORY = (
     *("bad allocation", "failed to map segment", "failed to allocate memory", "can't start new thread"),
 )
 _ADVICE = {
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "see that you may read and write there"),
-    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ESTALE), "see that it was not moved or removed meanwhile"),
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "too many files are open, raise the limit with `ulimit -n`"),
-    errno.EIO: "see whether the disk is damaged, or a network drive away",
-    errno.EAGAIN: "the machine starts no more processes or threads, end some others",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check that you may read and write there"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ESTALE), "check that it was not moved or removed meanwhile"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "too many files are open, so raise the limit with `ulimit -n`"),
+    errno.EIO: "check whether the disk is damaged or a network drive is disconnected",
+    errno.EAGAIN: "the limit on processes or threads is reached, so end some others",
 }
 
 
 class AudioProblem(Exception):
-    """Why a sound file cannot be used, in a few words; who knows its name adds that."""
+    """Why a sound file cannot be used, in a few words; code that knows the file's name adds it."""
 
 
 class InputError(ValueError):
-    """Wrong input from outside. The message is one sentence: the file or key, what is wrong, what to do."""
+    """Wrong input by the user. The message is one sentence: the file or key, what is wrong, what to do."""
 
 
 def some(names: Iterable[str], at_most: int = NAMED_AT_MOST) -> str:
-    """The first names for a sentence, and how many more there are."""
+    """The first `at_most` names, joined for a sentence, and the number of the others."""
     every = list(names)
     more = len(every) - at_most
     return ", ".join(every[:at_most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def disk_is_full(error: OSError) -> bool:
-    """Whether it says that a disk, a quota or the largest size of a file is used up."""
+    """Whether the disk or a quota is full, or a file has reached its largest size."""
     return error.errno in _DISK_FULL
 
 
 def machine_fault(error: BaseException) -> str | None:
-    """What the machine did to cause an error and what to do, in one sentence; None where it was not the machine."""
+    """One sentence on the fault of the machine behind an error and what to do; None if the machine is not at fault."""
     if _is_of_memory(error):
-        return f"there is no memory left{_detail(error)}: end other programs, or use a machine with more"
+        return f"there is no memory left{_detail(error)}: end other programs, or use a machine with more memory"
     if not isinstance(error, OSError) or error.errno is None:
         return None
     if disk_is_full(error):
         where = f" at {error.filename}" if error.filename else ""
         return f"the disk is full{where} ({error.strerror}): free some space"
-    advice = _ADVICE.get(error.errno, "see what this machine's log says of it")
+    advice = _ADVICE.get(error.errno, "look for it in this machine's log")
     return f"{error.filename or 'a file or a connection'} cannot be used ({error.strerror}): {advice}"
 
 

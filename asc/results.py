@@ -1,4 +1,4 @@
-"""What training and evaluation say: frozen, without torch. Log losses are in nats, accuracies within 0 and 1."""
+"""The results of training and evaluation: frozen, without torch. Log losses are in nats, accuracies from 0 to 1."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "calibration", "test")
 
 
 class Signal(Enum):
-    """What a training loop is told after each epoch."""
+    """The answer of `on_epoch` to a training loop after each epoch."""
 
     CONTINUE = "continue"
     STOP = "stop"
@@ -18,7 +18,7 @@ class Signal(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochMetrics:
-    """One epoch, counted from 1. Validation is that of the network in training on full-length clips (macro)."""
+    """One epoch, counted from 1. Validation figures are macro, of the network in training on full-length clips."""
 
     epoch: int
     learning_rate: float
@@ -33,10 +33,10 @@ OnEpoch = Callable[[EpochMetrics], Signal]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupFigures:
-    """Log loss and accuracy of one class, or of the clips of some devices; a device's are macro over its classes.
+    """Log loss and accuracy of one class, or of the clips of some devices; those of devices are macro over classes.
 
-    `calibration_error` is the expected calibration error, None where it was not asked for: a class has none that says
-    anything, and a single device has few clips for it.
+    `calibration_error` is the expected calibration error, or None if it is not computed. It means nothing for a single
+    class, and a single device has few clips for it.
     """
 
     name: str
@@ -48,7 +48,7 @@ class GroupFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """Both ends of a 95 % interval."""
+    """The ends of a 95 % interval."""
 
     low: float
     high: float
@@ -58,8 +58,8 @@ class Interval:
 class Intervals:
     """95 % bootstrap intervals over locations (`asc.evaluation.bootstrap`).
 
-    `groups` locations were drawn from `resamples` times. `lone_classes` is how many classes have a single location:
-    how much such a class varies cannot be told, so the intervals leave it out and are too narrow.
+    The `groups` locations were resampled `resamples` times. `lone_classes` is the number of classes with a single
+    location: the variation of such a class is unknown, so the intervals leave it out and are too narrow.
     """
 
     groups: int
@@ -72,12 +72,11 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A network on one split. `log_loss` and `accuracy` are macro: the mean over classes of the per-class mean.
+    """The figures of a network on one split. `log_loss` and `accuracy` are macro: the mean of the per-class means.
 
     `calibration_error` is the expected calibration error over clips (`asc.evaluation.metrics`). `per_exposure` has the
-    rows "seen" and "unseen", by whether a clip's device occurs in the set's training split, and is empty where the
-    split does not have both. `intervals` are None where they were not asked for, as in the epochs of a training, and
-    where nothing can be said.
+    rows "seen" and "unseen", by whether a clip's device occurs in the training split; it is empty if the split does not
+    have both. `intervals` is None if it was not asked for, as in training epochs, or cannot be computed.
     """
 
     split: Split
@@ -95,7 +94,10 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReliabilityBin:
-    """Clips whose highest probability is in (low, high]: its mean, and the share that was right; None without clips."""
+    """Clips whose highest probability is in (low, high].
+
+    `confidence` is the mean of that probability, `accuracy` the share of correct clips; both are None without clips.
+    """
 
     low: float
     high: float
@@ -106,9 +108,9 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """All that is found out about a network on one split.
+    """A full evaluation of a network on one split.
 
-    `confusion[i][j]` counts the clips of class i that were taken for class j.
+    `confusion[i][j]` is the number of clips of class i that were classified as class j.
     """
 
     evaluation: Evaluation
@@ -119,9 +121,9 @@ class Examination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What a model says of one recording: the probability of every label; both in the order of the model's labels.
+    """A model's prediction for one recording: the probability of each label, in the order of the model's labels.
 
-    `note` is what speaks against it, such as silence, and None for most.
+    `note` is a reason to doubt the prediction, such as silence; usually None.
     """
 
     labels: tuple[str, ...]
@@ -139,13 +141,13 @@ class Prediction:
         return max(self.probabilities)
 
     def top(self, n: int) -> tuple[tuple[str, float], ...]:
-        """The `n` most probable labels (all, if there are fewer), each with its probability, the best first."""
+        """The `n` most probable labels (or all, if there are fewer) with their probabilities, most probable first."""
         pairs = zip(self.labels, self.probabilities, strict=True)
         return tuple(sorted(pairs, key=lambda pair: -pair[1])[:n])
 
 
 def macro(values: Iterable[float]) -> float:
-    """The average as the challenge takes it: each class (or device) counts the same, however many clips it has."""
+    """The challenge's average: the mean of per-class (or per-device) values, whatever their numbers of clips."""
     rows = list(values)
     return sum(rows) / len(rows)
 
@@ -156,14 +158,16 @@ Centre = Literal["identity", "temperature"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationReport:
-    """What came of calibrating a network on the clips of one split.
+    """The result of calibrating a network on the clips of one split.
 
-    The three log losses (micro, in nats) are those of nested cross-validation over the groups of that split: without
-    calibration, with a single temperature, and with `method`; `gain_standard_error` is that of the difference of the
-    first and the last, over groups. The rest is from all clips: `strength` of the regularisation and what it shrinks
-    the factors towards, the identity or the identity over `temperature`; a strength of None is an infinite one, so that
-    the factors are that centre itself. `applied` is False where the gain was not larger than its standard error, so
-    that the network was left as it was; with a strength that was given, not chosen, it is always True.
+    The three log losses (micro, in nats) come from nested cross-validation over the groups of that split: without
+    calibration, with a single temperature, and with `method`. `gain_standard_error` is the standard error, over groups,
+    of the difference between the first and the last.
+
+    The other figures are fitted to all clips. Regularisation of the given `strength` shrinks the factors towards the
+    identity, or towards the identity over `temperature`; a strength of None is infinite, so that the factors equal this
+    centre. `applied` is False if the gain was not larger than its standard error; the network was then left unchanged.
+    If the strength was given instead of chosen, `applied` is always True.
     """
 
     method: CalibrationMethod
@@ -181,15 +185,16 @@ class CalibrationReport:
 
     @property
     def optimistic(self) -> bool:
-        """Whether test clips were used, so that figures on the test fold flatter the network."""
+        """Whether the network was calibrated on test clips, so that its figures on the test fold are too good."""
         return self.split == "test" and self.applied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalFigures:
-    """What a worker says at the end of a completed training: figures of the stored network on validation.
+    """A worker's result of a completed training: figures of the stored network on validation.
 
-    `epochs` is how many were trained; `calibrated` whether a calibration that was asked for was applied.
+    `epochs` is the number of epochs trained. `calibrated` says whether the calibration was applied, and is None if none
+    was asked for.
     """
 
     log_loss: float
@@ -201,7 +206,7 @@ class FinalFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What a network stores: all parameters and their bytes, and those left when pruned zeros are not counted.
+    """What a network stores: parameters and bytes, with pruned zeros and without them (`nonzero_...`).
 
     `file_bytes` is the length of the model file that holds it (`asc.size.file_layout`).
     """
@@ -218,9 +223,9 @@ OutcomeKind = Literal["completed", "stopped", "diverged", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """A training that ended; `evaluation` is that of the stored network on the validation split.
+    """A training that completed; `evaluation` is that of the stored network on the validation split.
 
-    `stored` is counted on that network; the size law predicted the same. Where a calibration was asked for,
+    `stored` is counted on that network and equals the size law's prediction. If a calibration was asked for,
     `uncalibrated` is the evaluation before it.
     """
 
@@ -234,7 +239,7 @@ class Completed:
 
     @property
     def optimistic(self) -> bool:
-        """Whether it was calibrated on test clips."""
+        """Whether the network was calibrated on test clips."""
         return self.calibration is not None and self.calibration.optimistic
 
 
@@ -247,7 +252,7 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diverged:
-    """A training whose loss was no longer a number in this epoch."""
+    """A training whose loss became NaN or infinite in this epoch."""
 
     epoch: int
 

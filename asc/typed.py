@@ -1,4 +1,4 @@
-"""Plain trees (parsed TOML or JSON) <-> typed, frozen dataclasses, strictly: an unknown key is an error.
+"""Strict conversion between plain trees (parsed TOML or JSON) and typed dataclasses: an unknown key is an error.
 
 A dotted key names a place in such a tree and reaches into tuples by index: `architecture.widths.1`.
 """
@@ -24,10 +24,11 @@ _NAMES: Mapping[Any, str] = types.MappingProxyType(
 
 
 def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
-    """An instance of the dataclass `cls` from a plain tree; keys that are left out take their defaults.
+    """An instance of the dataclass `cls` from a plain tree; missing keys take their defaults.
 
     Raises:
-        InputError: an unknown or missing key, or a value of another type; the key is named with `prefix` before it.
+        InputError: a key is unknown, a key without a default is missing, or a value has the wrong type; the message
+            names the key with `prefix` before it.
     """
     hints = _hints(cls)  # type: ignore[arg-type]  # mypy does not see that a class is hashable
     for key in tree:
@@ -45,10 +46,10 @@ def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
 
 
 def typed(hint: Any, value: Any, key: str) -> Any:
-    """`value` as the type `hint` asks for: lists become tuples, whole numbers become floats, tables dataclasses.
+    """Convert `value` to the type `hint`: lists become tuples, integers become floats, tables become dataclasses.
 
     Raises:
-        InputError: the value does not fit, or is a number that is not finite; the sentence names `key`.
+        InputError: the value does not fit the type, or is not finite; the message names `key`.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
@@ -71,9 +72,9 @@ def typed(hint: Any, value: Any, key: str) -> Any:
 
 
 def widen(instance: Any) -> None:
-    """Turn whole numbers in fields for numbers (or tuples of them) of a new, frozen dataclass into floats, in place.
+    """Turn integers in float fields (or tuples of floats) of a new, frozen dataclass into floats, in place.
 
-    1 and 1.0 are equal, but are written, and so named by a fingerprint, as different values.
+    1 and 1.0 are equal, but are written differently and so would give different fingerprints.
     """
     cls: Any = type(instance)
     for name, hint in _hints(cls).items():
@@ -90,7 +91,7 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 def _typed_union(arguments: tuple[Any, ...], value: Any, key: str) -> Any:
-    """Scalars of one of the types as they are; anything else as the one table, list or number that the union has."""
+    """A scalar of one of the union's types is kept; anything else is converted to its table, list or float type."""
     if type(value) in arguments:
         return _finite(value, key) if type(value) is float else value
     wider = next((a for a in arguments if a is float or a not in _NAMES), None)
@@ -116,7 +117,7 @@ def _of_kind(kind: Any, value: Any, key: str, name: str) -> Any:
 
 
 def leaves(node: Any, prefix: str = "") -> list[tuple[str, Scalar]]:
-    """Every scalar of a tree under its dotted key, in order."""
+    """Every scalar of a tree with its dotted key, in order."""
     if isinstance(node, Mapping):
         return [leaf for key, child in node.items() for leaf in leaves(child, f"{prefix}.{key}".lstrip("."))]
     if isinstance(node, list | tuple):
@@ -125,10 +126,10 @@ def leaves(node: Any, prefix: str = "") -> list[tuple[str, Scalar]]:
 
 
 def nested(flat: Mapping[str, Scalar]) -> dict[str, Any]:
-    """The tree whose `leaves` these are: the keys' parts become tables, parts that are numbers lists.
+    """The inverse of `leaves`: parts of a key become tables, and numeric parts become lists.
 
     Raises:
-        InputError: one key names a value and another one something within it, or a list has a gap.
+        InputError: a key lies inside another key's value, or a list has a gap.
     """
     tree: dict[str, Any] = {}
     for key, value in flat.items():
@@ -137,9 +138,9 @@ def nested(flat: Mapping[str, Scalar]) -> dict[str, Any]:
         for part in parents:
             node = node.setdefault(part, {})
             if not isinstance(node, dict):
-                raise InputError(f"{key}: {part} holds a value already, so nothing can be within it")
+                raise InputError(f"{key}: {part} is already a value, so it cannot contain other keys")
         if last in node:
-            raise InputError(f"{key} holds other keys already, so it cannot be a value")
+            raise InputError(f"{key} already contains other keys, so it cannot be a value")
         node[last] = value
     return {key: _listed(child, key) for key, child in tree.items()}
 
@@ -150,7 +151,7 @@ def _listed(node: Any, key: str) -> Any:
     if not all(part.isdecimal() for part in node):
         return {part: _listed(child, f"{key}.{part}") for part, child in node.items()}
     if set(node) != {str(index) for index in range(len(node))}:
-        raise InputError(f"{key} has the elements {', '.join(node)}: number them from 0 on, without a gap")
+        raise InputError(f"{key} has the elements {', '.join(node)}: number them from 0 without gaps")
     return [_listed(node[str(index)], f"{key}.{index}") for index in range(len(node))]
 
 
@@ -158,7 +159,7 @@ def assign(tree: dict[str, Any], key: str, value: Value) -> None:
     """Set the value at a dotted key of a tree of dicts and tuples, in place.
 
     Raises:
-        InputError: the tree has no such key, or the key names a whole table; the nearest keys are named.
+        InputError: the tree has no such key, or the key names a whole table; the message names the nearest keys.
     """
     *parents, last = key.split(".")
     node: Any = tree
@@ -177,7 +178,7 @@ def assign(tree: dict[str, Any], key: str, value: Value) -> None:
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """The sentence for a key that is not there: the nearest keys, or all where none is near."""
+    """The message for an unknown key: the nearest keys, or all keys if none is near."""
     keys = list(dict.fromkeys(known))
     near = difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"the keys are {', '.join(keys)}"

@@ -126,8 +126,8 @@ def test_leaves_and_nested_are_inverse(tree: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("flat", "sentence"),
     [
-        ({"a": 1, "a.b": 2}, "a.b: a holds a value"),
-        ({"a.b": 1, "a": 2}, "a holds other keys"),
+        ({"a": 1, "a.b": 2}, "a.b: a is already a value"),
+        ({"a.b": 1, "a": 2}, "a already contains other keys"),
         ({"a.0": 1, "a.2": 2}, "a has the elements 0, 2"),
     ],
 )

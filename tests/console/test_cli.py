@@ -107,12 +107,12 @@ def complaint(answer: subprocess.CompletedProcess[str]) -> str:
         ("large", "the disk is full (File too large): free some space; what was finished is kept"),
         (
             "gone",
-            "a file or a connection cannot be used (Input/output error): see whether the disk is damaged, or a network "
-            "drive away; what was finished is kept",
+            "a file or a connection cannot be used (Input/output error): check whether the disk is damaged or a "
+            "network drive is disconnected; what was finished is kept",
         ),
         (
             "memory",
-            "there is no memory left: end other programs, or use a machine with more; what was finished is kept",
+            "there is no memory left: end other programs, or use a machine with more memory; what was finished is kept",
         ),
     ],
 )
@@ -123,7 +123,7 @@ def test_wrong_input_and_a_full_disk_give_one_sentence(script: Path, way: str, s
 
 def test_errors_of_the_machine_give_one_sentence_that_names_the_cause(script: Path) -> None:
     assert complaint(run(script, "--way", "moved")) == (
-        f"{script}/below cannot be used (Not a directory): see that it was not moved or removed meanwhile; what was "
+        f"{script}/below cannot be used (Not a directory): check that it was not moved or removed meanwhile; what was "
         "finished is kept"
     )
     memory = complaint(run(script, "--way", "torch"))

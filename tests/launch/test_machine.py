@@ -175,7 +175,7 @@ def read_only_run(here: Path, tiny_csv: Path) -> Path:
 def test_a_file_without_permission_is_named(read_only_run: Path, tiny_csv: Path) -> None:
     model = "runs/theirs/best/model.safetensors"
     processes = {
-        "runs/theirs/mlflow.lock cannot be used (Permission denied): see that you may": ("track.py", "theirs"),
+        "runs/theirs/mlflow.lock cannot be used (Permission denied): check that you may": ("track.py", "theirs"),
         f"{model} cannot be read (Permission denied)": ("predict.py", model, "x.wav"),
         "--storage runs/theirs cannot be written (Permission denied)": training(
             tiny_csv, "mine", "--storage", "runs/theirs"

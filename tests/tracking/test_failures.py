@@ -186,7 +186,7 @@ def test_faults_of_this_machine_are_not_blamed_on_mlflow(script, database: str, 
     shipped = send_journal(script.folder, uri=database)
     assert shipped.problem == (
         f"the events cannot be sent to MLflow at {database}: {script.folder}/mlflow.json cannot be used (Is a "
-        "directory): see what this machine's log says of it"
+        "directory): look for it in this machine's log"
     )
     assert (shipped.pending, len((script.folder / "journal.jsonl").read_bytes())) == (6, size)
     (script.folder / "mlflow.json.tmp").rmdir()
