@@ -115,7 +115,7 @@ def test_wrong_options_are_one_sentence(run: Run, options: tuple[str, ...], part
 
 def test_a_stream_that_is_no_sound_is_one_sentence(run: Run) -> None:
     code, out, err = run("--follow", stdin=b"<!DOCTYPE html><html>404</html>" * 9000)
-    assert (code, out) == (2, "") and err.startswith("error: the stream begins as HTML does") and err.count("\n") == 1
+    assert (code, out) == (2, "") and err.startswith("error: the stream begins like HTML") and err.count("\n") == 1
 
 
 def test_a_stream_of_another_container_is_heard(run: Run, tiny_csv: Path) -> None:

@@ -83,5 +83,5 @@ def test_it_has_one_fold() -> None:
 
 
 def test_a_path_that_is_none_of_its_own_is_refused() -> None:
-    with pytest.raises(ValueError, match="no path of a synthetic clip"):
+    with pytest.raises(ValueError, match="not the path of a synthetic clip"):
         Synthetic().render("synthetic/beach-loc00-000-a")
