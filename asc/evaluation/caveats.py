@@ -51,8 +51,8 @@ def refuse_training_clips(info: ModelInfo, choice: DataChoice) -> None:
     """
     if info.data.choice.part == "all" and _is_its_own(info, choice) and load_manifest(choice).labelled:
         raise InputError(
-            f"the model is a final one, trained on all clips of {info.data.choice.spec}, test fold included; "
-            f"clips of {choice.spec} are among them, so no split of it can judge the model: evaluate one that was "
+            f"the model is a final one, trained on all clips of {info.data.choice.spec}, test fold included, "
+            f"and clips of {choice.spec} are among them, so no split of it can judge the model: evaluate one that was "
             "trained without --split all, or give other --data"
         )
 

@@ -178,8 +178,8 @@ class PcmStream:
         if limit is None:
             return None
         return (
-            f"it ended at {limit // 2**30} GiB, the longest that a WAV may be, where arecord and others stop: send raw "
-            "PCM, as arecord does with -t raw"
+            f"it ended at {limit // 2**30} GiB, the size limit of a WAV, where arecord and others stop: send raw PCM, "
+            "with arecord -t raw"
         )
 
 

@@ -87,7 +87,7 @@ def _coded(source: ByteStream, *, tagged: bool) -> Found | None:
     found = None if name else found_in(source.peek)
     if name or (tagged and found is None):
         raise InputError(
-            f"the stream begins as {name or 'an ID3 tag without a known sound'} does, which is not read from a stream: "
+            f"the stream begins like {name or 'an ID3 tag without a known sound'}, which cannot be read from a stream: "
             "send WAV or raw PCM, as in ffmpeg -v error -i FILE -f wav - | predict.py ... --follow"
         )
     return found

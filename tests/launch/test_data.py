@@ -64,7 +64,7 @@ def test_help_explains_each_command() -> None:
 
 def test_a_dry_run_prints_sizes_and_writes_nothing(tmp_path: Path) -> None:
     answer = run("download", "tau2020", "--to", str(tmp_path / "new"), "--dry-run")
-    assert "18 of 18 parts are to come: 27,364,817,167 bytes to fetch, about 30,476,318,540 bytes" in answer.stdout
+    assert "18 of 18 parts are left: 27,364,817,167 bytes to fetch, about 30,476,318,540 bytes" in answer.stdout
     assert "bytes free and has" in answer.stdout and "non-commercial" in answer.stdout
     enough = shutil.disk_usage(tmp_path).free > 33_000_000_000
     assert answer.returncode == (0 if enough else 2)
@@ -166,7 +166,7 @@ def test_download_restores_what_verify_finds_missing(
     assert data.main(data.Verify(spec=f"tau2020:{root}")) == 2
     assert f"run python launch/data.py download tau2020-eval --to {tmp_path / 'data'}" in capsys.readouterr().err
     assert data.main(command) == 0
-    assert "1 of 2 parts are to come" in capsys.readouterr().out
+    assert "1 of 2 parts are left" in capsys.readouterr().out
     assert data.main(data.Verify(spec=f"tau2020:{root}", json=True)) == 0
     assert json.loads(capsys.readouterr().out)["whole"] is True
     assert data.main(command) == 0

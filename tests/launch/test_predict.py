@@ -115,7 +115,7 @@ def test_wrong_options_give_one_sentence(run: Run, options: tuple[str, ...], par
 
 def test_a_stream_that_is_not_sound_gives_one_sentence(run: Run) -> None:
     code, out, err = run("--follow", stdin=b"<!DOCTYPE html><html>404</html>" * 9000)
-    assert (code, out) == (2, "") and err.startswith("error: the stream begins as HTML does") and err.count("\n") == 1
+    assert (code, out) == (2, "") and err.startswith("error: the stream begins like HTML") and err.count("\n") == 1
 
 
 def test_a_stream_in_another_container_is_predicted(run: Run, tiny_csv: Path) -> None:

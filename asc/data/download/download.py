@@ -56,7 +56,7 @@ class Plan:
         if not self.parts:
             return f"all {len(self.packages.packages)} parts are unpacked in {self.root} already"
         return (
-            f"{len(self.parts)} of {len(self.packages.packages)} parts are to come: "
+            f"{len(self.parts)} of {len(self.packages.packages)} parts are left: "
             f"{self.fetch_bytes:,} bytes to fetch, about {self.unpacked_bytes:,} bytes unpacked\n"
             f"the disk of {self.folder} needs about {self.needed_bytes:,} bytes free and has {self.free_bytes:,}"
         )

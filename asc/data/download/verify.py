@@ -226,7 +226,7 @@ def advice(verified: Verified) -> str:
         return f"{found}: repair these files or leave them out"
     steps = []
     if verified.wrong:
-        steps.append(f"check that it is a set of {scheme} and put back its published metadata")
+        steps.append(f"check that it is a set of {scheme} and restore its published metadata")
     bad = [kind for kind, names in {"damaged": verified.damaged, "extra": verified.extra}.items() if names]
     if bad:
         steps.append(f"delete the {' and '.join(bad)} files")

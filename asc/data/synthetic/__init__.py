@@ -1,1 +1,1 @@
-"""The built-in data: generated scenes."""
+"""The built-in data set of generated scenes."""

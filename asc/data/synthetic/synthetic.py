@@ -1,8 +1,8 @@
-"""A built-in data set in the shape of TAU Urban Acoustic Scenes 2020 Mobile (Heittola et al. 2020, arXiv:2005.14623).
+"""A built-in data set modelled on TAU Urban Acoustic Scenes 2020 Mobile (Heittola et al. 2020, arXiv:2005.14623).
 
-Ten scenes, locations, moments and the devices a, b, c, s1..s6, from a seed and without any file. Clips are 3 s long
-(TAU's are 10 s) for speed. As in TAU most training clips are device a's, the others are the same moments through
-another device, s4..s6 occur only in test, and no test location is a training location.
+Ten scenes with locations, moments and the devices a, b, c, s1..s6 are generated from a seed, without files. Clips are
+3 s long (TAU's are 10 s) for speed. As in TAU, most training clips are from device a, and the others are the same
+moments through another device. Devices s4..s6 occur only in test, and no test location is a training location.
 """
 
 import re
@@ -18,15 +18,15 @@ from asc.data.synthetic_sound import random_state
 from asc.errors import InputError
 
 SAMPLE_RATE_HZ = 44_100
-VERSION = 1  # of the generator: a store packed by another version is not reused
+VERSION = 1  # of the generator; a store packed by another version is not reused
 TRAIN_DEVICES = ("b", "c", "s1", "s2", "s3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synthetic:
-    """What is generated: a seed, and how many locations and moments a scene has.
+    """Parameters of the generator: the seed, and the number of locations and moments per scene.
 
-    At each training location `train_moments` are recorded by device a and the first of them by one other device too.
+    At each training location, device a records `train_moments` moments, and one other device also records the first.
     """
 
     seed: int = 0
@@ -38,16 +38,16 @@ class Synthetic:
 
     @property
     def identity(self) -> str:
-        """Text that is equal exactly when the generated audio is: parameters and generator version."""
+        """Parameters and generator version; equal if and only if the generated audio is."""
         return f"{self!r} v{VERSION}"
 
     @property
     def clip_samples(self) -> int:
-        """Samples of every clip at `SAMPLE_RATE_HZ`."""
+        """Length of every clip in samples at `SAMPLE_RATE_HZ`."""
         return round(self.clip_s * SAMPLE_RATE_HZ)
 
     def rows(self) -> tuple[Row, ...]:
-        """The rows of the set, train before test; paths name no files but are `render`'s argument."""
+        """Return the rows of the set, train before test. Paths are arguments for `render`, not files."""
         train = [
             self._row(scene, place, moment, device, test=False)
             for number, scene in enumerate(SCENES)
@@ -77,10 +77,16 @@ class Synthetic:
         )
 
     def render(self, path: str) -> NDArray[np.float32]:
-        """The waveform of a row, (samples,) at `SAMPLE_RATE_HZ`: a pure function of the parameters and the path."""
+        """Generate the waveform of a row, (samples,) float32 at `SAMPLE_RATE_HZ`, full scale 1.
+
+        It depends on the parameters and the path only.
+
+        Raises:
+            ValueError: `path` is not the path of a synthetic clip.
+        """
         match = re.fullmatch(r"synthetic/(\w+)-(loc\d+)-(\d+)-(\w+)", path)
         if match is None or match[1] not in SCENES or match[4] not in DEVICES:
-            raise ValueError(f"{path} is no path of a synthetic clip")
+            raise ValueError(f"{path} is not the path of a synthetic clip")
         scene, place, moment, device = match.groups()
         sound = scene_waveform(
             scene,
@@ -93,7 +99,7 @@ class Synthetic:
 
 
 def parse_synthetic(seed: str) -> Synthetic:
-    """The set of `synthetic` (no text: seed 0) or `synthetic:SEED`.
+    """Return the set for `synthetic:SEED`; an empty seed means 0.
 
     Raises:
         InputError: the seed is not a whole number.

@@ -1,8 +1,8 @@
-"""The ten scenes of the synthetic set: textures and events that differ in their order in time, not in their spectrum.
+"""The ten scenes of the synthetic set: textures with events that differ in their order in time, not in their spectrum.
 
-The scenes come in pairs: one has an event forwards, the other the same event backwards. So statistics that forget
-the order of time (a mean, a deviation) tell the pairs apart but not their halves. Events recur several times a
-second, so a crop of 1 s holds some. Every location colours the spectrum at random.
+The scenes come in pairs: one plays an event forwards, the other plays the same event backwards. So statistics without
+time order (mean, deviation) can tell pairs apart, but not the two scenes of a pair. Events recur several times a
+second, so every crop of 1 s has some. Every location changes the spectrum at random.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,18 +13,18 @@ import numpy as np
 
 from asc.data.synthetic_sound import CURVE_POINTS, Wave, filtered, random_curve, random_state
 
-# Tuned for a fair problem: on valid of seed 0 logistic regression on log-mel statistics gets 58 % and a log loss of
-# 1.08, the reference network after nine epochs of 1 s crops in batches of 16 gets 90 % and 0.31.
+# Tuned to a suitable difficulty. On the valid split of seed 0, logistic regression on log-mel statistics reaches 58 %
+# and a log loss of 1.08; the reference network reaches 90 % and 0.31 after nine epochs of 1 s crops in batches of 16.
 EVENTS_PER_S = 3.2
-SIGNAL_DB = (-3.0, 9.0)  # loudness of the events against the texture, drawn for each moment
-STRANGERS = (0.0, 0.4)  # share of the events that come from one other scene, drawn for each moment
+SIGNAL_DB = (-3.0, 9.0)  # level of the events relative to the texture, drawn for each moment
+STRANGERS = (0.0, 0.4)  # share of events from one other scene, drawn for each moment
 PLACE_COLOUR_DB = 5.0
 SCENE_COLOUR_DB = 2.0
-FALL_DB = 30.0  # of the shared spectrum, from 40 Hz to half the rate
+FALL_DB = 30.0  # slope of the common spectrum, from 40 Hz to half the rate
 
 
 def sweep(random: np.random.Generator, pitch: float, time_s: Wave) -> Wave:
-    """A harmonic tone that rises by more than an octave."""
+    """A harmonic tone that rises by more than an octave; `time_s` is (samples,), as for all events."""
     length_s = float(time_s[-1])
     phase = 2 * np.pi * 420 * pitch * (time_s + 1.4 * time_s**2 / (2 * length_s))
     edges: Wave = np.minimum(1, 8 * np.minimum(time_s, length_s - time_s) / length_s)
@@ -32,7 +32,7 @@ def sweep(random: np.random.Generator, pitch: float, time_s: Wave) -> Wave:
 
 
 def whistle(random: np.random.Generator, pitch: float, time_s: Wave) -> Wave:
-    """Three whistles side by side that fall by more than an octave and die away."""
+    """Three simultaneous whistles that fall by more than an octave and fade out."""
     length_s = float(time_s[-1])
     phase = 2 * np.pi * 4500 * pitch * (time_s - 0.65 * time_s**2 / (2 * length_s))
     return sum((np.sin(ratio * phase) for ratio in (0.9, 1.0, 1.12)), np.zeros(len(time_s))) * np.exp(-time_s / 0.2)
@@ -48,7 +48,7 @@ def notes(random: np.random.Generator, pitch: float, time_s: Wave) -> Wave:
 
 
 def rattle(random: np.random.Generator, pitch: float, time_s: Wave) -> Wave:
-    """Four knocks, ever further apart, duller and fainter."""
+    """Four knocks, each later by a larger gap, duller and fainter."""
     bright = np.diff(random.standard_normal(len(time_s)), prepend=0.0)
     dull = np.cumsum(bright)
     sound = np.zeros(len(time_s))
@@ -60,7 +60,7 @@ def rattle(random: np.random.Generator, pitch: float, time_s: Wave) -> Wave:
 
 
 def swell(random: np.random.Generator, pitch: float, time_s: Wave) -> Wave:
-    """A rumble that grows and stops, while a hiss above it fades."""
+    """A rumble that grows and stops, while a hiss fades."""
     share = time_s / float(time_s[-1])
     rumble = _overtones(2 * np.pi * 110 * pitch * time_s + random.uniform(0, 2 * np.pi), (1.0,) * 5)
     return rumble * share + random.standard_normal(len(time_s)) * (1 - share)
@@ -75,7 +75,7 @@ def _overtones(phase: Wave, heights: Sequence[float]) -> Wave:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """An event of a scene, and whether it is heard backwards."""
+    """The event of a scene, and whether it is played backwards."""
 
     event: Callable[[np.random.Generator, float, Wave], Wave]
     backwards: bool
@@ -100,7 +100,7 @@ SCENES: Mapping[str, Scene] = MappingProxyType(
 def scene_waveform(
     scene: str, *, place: np.random.Generator, moment: np.random.Generator, samples: int, sample_rate_hz: int
 ) -> Wave:
-    """The sound of a scene at a place and a moment, (samples,)."""
+    """Generate a scene at a place and a moment, (samples,) float64."""
     colour_db = (
         random_curve(place, deviation_db=PLACE_COLOUR_DB)
         + random_curve(random_state("scene", scene), deviation_db=SCENE_COLOUR_DB)
