@@ -165,8 +165,8 @@ class Mirror:
         size = self._bucket.size_bytes(JOURNAL)
         if size is not None and size not in self._sizes_there:
             raise _TakenOver(
-                f"another process writes to {self._bucket}: leave the run to that process, or stop it and move away "
-                f"either that folder or {self._folder}"
+                f"another process writes to {self._bucket}: leave the run to that process, or stop it and "
+                f"move away either that folder or {self._folder}"
             )
         with self._journal.path.open("rb") as file:
             data = file.read(end)

@@ -22,7 +22,7 @@ from asc.tracking.served_model import ARTEFACT
 
 CARD = "model_card.md"
 _CODE = "served_model.py"
-# asc checks the input itself: MLflow would truncate 8000.5 Hz to a long, and refuse a double that JSON writes as 1.
+# asc checks the input itself: MLflow would cut 8000.5 Hz to a long and refuse doubles that JSON writes as 1.
 _ANY = AnyType()  # type: ignore[no-untyped-call]
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(Array(_ANY), "waveform"), ColSpec(_ANY, "sample_rate_hz")]),

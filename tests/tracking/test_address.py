@@ -23,7 +23,7 @@ def test_other_addresses_are_refused_with_the_allowed_forms(uri):
 
 
 def test_a_bad_port_is_refused():
-    with pytest.raises(InputError, match="is no address"):
+    with pytest.raises(InputError, match="is not an address"):
         check_uri("http://host:port")
 
 
