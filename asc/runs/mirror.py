@@ -175,7 +175,7 @@ class Mirror:
         self._sizes_there, self._uploaded = {end}, end
 
     def _tidy(self) -> None:
-        """Remove what a resume from the journal would not need, including files written after the end of their trial."""
+        """Remove what a resume from the journal would not need, also files written after the end of their trial."""
         record = fold(self._journal.entries)
         for name in self._bucket.sizes():
             if _is_checkpoint_of_no_use(name, record) or (name in KEPT_FILES and self._signature(name) is None):

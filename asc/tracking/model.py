@@ -40,7 +40,7 @@ _EXAMPLE_RATE_HZ, _EXAMPLE_S, _TONE_HZ = 8000, 0.5, 440
 
 
 def requirements() -> list[str]:
-    """The packages needed to serve, pinned to the versions here, without local suffixes (`+cpu`), which no index has."""
+    """The packages needed to serve, pinned to the installed versions without suffixes that no index has (`+cpu`)."""
     return [f"{name}=={version(name).partition('+')[0]}" for name in _NEEDED]
 
 
