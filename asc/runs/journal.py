@@ -273,8 +273,8 @@ def _decoded(line: bytes, path: Path, position: int) -> Entry:
     except (InputError, ValueError, KeyError, TypeError, AttributeError) as error:
         number = path.read_bytes().count(b"\n", 0, position) + 1
         raise InputError(
-            f"{path}, line {number} is damaged, or written by another version of asc ({error}): restore the file from a "
-            "copy, or start a new run"
+            f"{path}, line {number} is damaged, or written by another version of asc ({error}): restore the file from "
+            "a copy, or start a new run"
         ) from error
 
 

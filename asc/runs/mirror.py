@@ -165,8 +165,8 @@ class Mirror:
         size = self._bucket.size_bytes(JOURNAL)
         if size is not None and size not in self._sizes_there:
             raise _TakenOver(
-                f"another process writes to {self._bucket}: leave the run to that process, or stop it and move away "
-                f"either that folder or {self._folder}"
+                f"another process writes to {self._bucket}: leave the run to that process, or stop it and "
+                f"move away either that folder or {self._folder}"
             )
         with self._journal.path.open("rb") as file:
             data = file.read(end)
@@ -175,7 +175,7 @@ class Mirror:
         self._sizes_there, self._uploaded = {end}, end
 
     def _tidy(self) -> None:
-        """Remove what a resume from the journal would not need, including files written after the end of their trial."""
+        """Remove what a resume from the journal would not need, also files written after the end of their trial."""
         record = fold(self._journal.entries)
         for name in self._bucket.sizes():
             if _is_checkpoint_of_no_use(name, record) or (name in KEPT_FILES and self._signature(name) is None):

@@ -96,7 +96,7 @@ def _answered(uri: str, status: int, said: str, what: str) -> str:
     if status == 200 or (status == 404 and not re.match(r"[A-Z_]+: ", said)):
         return f"answers {status}, but not as MLflow does{reason}: check that this is the address of an MLflow server"
     if status >= 500:
-        return f"answers {status}{reason}: read its log"
+        return f"answers {status}{reason}: see its log"
     return f"refuses {what} with {status}{reason}"
 
 

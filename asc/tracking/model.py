@@ -22,7 +22,7 @@ from asc.tracking.served_code import copy_needed
 from asc.tracking.served_model import ARTEFACT
 
 _CODE = "served_model.py"
-# asc checks the input itself: MLflow would truncate 8000.5 Hz to a long, and refuse a double that JSON writes as 1.
+# asc checks the input itself: MLflow would cut 8000.5 Hz to a long and refuse doubles that JSON writes as 1.
 _ANY = AnyType()  # type: ignore[no-untyped-call]
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(Array(_ANY), "waveform"), ColSpec(_ANY, "sample_rate_hz")]),
@@ -40,7 +40,7 @@ _EXAMPLE_RATE_HZ, _EXAMPLE_S, _TONE_HZ = 8000, 0.5, 440
 
 
 def requirements() -> list[str]:
-    """The packages needed to serve, pinned to the versions here, without local suffixes (`+cpu`), which no index has."""
+    """The packages needed to serve, pinned to the installed versions without suffixes that no index has (`+cpu`)."""
     return [f"{name}=={version(name).partition('+')[0]}" for name in _NEEDED]
 
 

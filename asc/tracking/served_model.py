@@ -47,8 +47,8 @@ class ServedModel(PythonModel):
     ) -> pandas.DataFrame:
         """Return one row of answers for each row of `model_input`, in the same order.
 
-        `waveform` holds samples of full scale 1, (samples,) or (channels, samples). `label` is the most probable class,
-        `probability` its probability (0 to 1), and `probabilities` maps every label to its probability.
+        Each `waveform` is a list of samples of full scale 1. `label` is the most probable class, `probability` its
+        probability (0 to 1), and `probabilities` maps every label to its probability.
 
         Raises:
             MlflowException: a row is invalid; a server answers with status 400 and the message.

@@ -13,7 +13,7 @@ from asc.tracking.tracker import NullTracker, Tracker
 
 @contextlib.contextmanager
 def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> Iterator[None]:
-    """Send a journal to MLflow while it grows. A `uri` of None means the sqlite file beside the run, `none` no tracking.
+    """Send a journal to MLflow while it grows. `uri` None means the sqlite file beside the run, `none` no tracking.
 
     Raises:
         InputError: the URI is malformed, or another process is sending this run's events.

@@ -1,7 +1,7 @@
 """Sends a journal to MLflow, starting where the last process stopped.
 
-Its state is in the journal, the cursor and MLflow. After any failure the shipper is replaced by a new one, so nothing in
-memory has to survive an error.
+Its state is in the journal, the cursor and MLflow. After any failure a new shipper replaces it, so nothing in memory
+has to survive an error.
 """
 
 from collections.abc import Iterator
@@ -81,7 +81,7 @@ class Shipper:
         return None if (best.digest, best.card_digest) == published else best
 
     def publish(self, best: BestModel) -> None:
-        """Log the best model of the run in MLflow, and register that of a search. The second time only updates the card.
+        """Log the best model of the run in MLflow, and register that of a search. A second call only updates the card.
 
         Raises:
             asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses.

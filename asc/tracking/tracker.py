@@ -28,10 +28,10 @@ class Tracker(Protocol):
         """
 
     def notify(self) -> None:
-        """Tell the tracker that the journal has grown. Cheap; never blocks; may be called from any thread."""
+        """Tell the tracker that the journal has grown. Cheap; never blocks; can be called from any thread."""
 
     def close(self, drain_s: float = 20.0) -> Shipped:
-        """Send the rest for at most `drain_s` seconds, then stop; an error of the tracker is returned as the problem."""
+        """Send the rest for at most `drain_s` seconds, then stop; an error of the tracker is returned as problem."""
 
 
 class NullTracker:

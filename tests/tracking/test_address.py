@@ -25,7 +25,7 @@ def test_the_error_for_other_addresses_names_the_allowed_forms(uri):
 
 
 def test_a_bad_port_is_refused():
-    with pytest.raises(InputError, match="is no address"):
+    with pytest.raises(InputError, match="is not an address"):
         check_uri("http://host:port")
 
 

@@ -307,7 +307,7 @@ def test_a_served_model_predicts_like_asc_and_explains_bad_input(
         ([[[], 8000]], "row 1: "),
         ([["loud", 8000]], "waveform"),
         ([[None, 8000]], "waveform"),
-        ([[[0.5, None], 8000]], "row 1: the waveform is no list of numbers"),
+        ([[[0.5, None], 8000]], "row 1: the waveform is not a list of numbers"),
         ([rows[1], [[0.5] * 4000, 8000.5]], "row 2: a sample rate of 8000.5 Hz cannot be used"),
         ([[[0.0, 5000.0] * 4000, 8000]], "row 1: samples reach 5000"),
     ]

@@ -101,7 +101,7 @@ def _problem_of_the_machine(error: BaseException) -> str | None:
         if isinstance(cause, RayError) and not isinstance(cause, RayTaskError):
             return f"Ray cannot go on ({type(cause).__name__}: {said}): check that its nodes are up and have room"
         if isinstance(cause, (OSError, MemoryError)) or "can't start new thread" in said:
-            return f"the search cannot go on on this machine ({type(cause).__name__}: {said}): fix that"
+            return f"this machine cannot continue the search ({type(cause).__name__}: {said}): fix that"
     return None
 
 
