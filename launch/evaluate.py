@@ -31,8 +31,7 @@ class Options:
     split: Literal["valid", "calibration", "test"] = "valid"
     """valid (which chose the best epoch), calibration, or test (use it once, at the end)."""
     device_irs: Annotated[str | None, cli.option("DIR")] = None
-    """Impulse responses of the devices to apply to the clips; by default those of the training, or none for other
-    --data."""
+    """Impulse responses of the devices to apply to the clips; by default those of the training (other --data: none)."""
     group_from: Annotated[str | None, cli.option("REGEX")] = None
     """Finds the sources of other --data in file names; by default as in training, if those data are of the same kind.
     none: every file is its own source."""

@@ -28,8 +28,8 @@ class Options:
     """A model file, such as runs/NAME/best/model.safetensors."""
     to: tuple[Literal["onnx", "executorch", "litert", "c-array"], ...] = ("onnx",)
     """onnx: model.onnx, which takes log-mel, and model-waveform.onnx, which has the front end inside; clips of any
-    length. executorch: model.pte for XNNPACK; clips of up to --seconds. litert: model.tflite; clips of exactly
-    --seconds. c-array: that file as model_data.c and .h for TFLite Micro."""
+    length. executorch: model.pte for XNNPACK; clips of up to --seconds. litert: model.tflite; clips of --seconds
+    exactly. c-array: that file as model_data.c and .h for TFLite Micro."""
     compact: bool = False
     """Write ONNX with functions, which saves some 5 KB, but only onnxruntime can run it."""
     data: Annotated[str | None, cli.option("SPEC")] = None

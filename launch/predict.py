@@ -40,8 +40,8 @@ class Options:
     csv: bool = False
     """Print CSV on standard output: file (or time_s), label, probability, and the probability of every label."""
     json: bool = False
-    """Print one JSON object on standard output, whose "complete" is false if Ctrl-C came before the last file. With
-    --follow, print one object per line."""
+    """Print one JSON object on standard output, whose "complete" is false if Ctrl-C came before the last file; with
+    the option --follow, print one object per line."""
     follow: bool = False
     """Follow the stream on standard input."""
     rate: int = 44100

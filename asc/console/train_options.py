@@ -40,8 +40,8 @@ class Options:
     resume: Annotated[str | None, cli.option("NAME")] = None
     """Resume this run from its last checkpoint, with the config and data in its journal."""
     storage: Annotated[str, cli.option("DIR|s3://BUCKET/PREFIX")] = "runs"
-    """Folder for runs and the MLflow store, or a bucket for runs only. With a bucket, runs/NAME is a working copy, and
-    --resume NAME continues from the bucket on any machine."""
+    """Folder for runs and the MLflow store, or a bucket for runs only. With a bucket, runs/NAME is a working copy;
+    any machine can continue from the bucket with --resume NAME."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
     """Folder for packed audio; by default $ASC_CACHE or ~/.cache/asc."""
     mlflow_uri: Annotated[str | None, cli.option("URI")] = None

@@ -75,8 +75,8 @@ def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds:
             continue
         if not isinstance(network, IntegerNet):
             raise InputError(
-                f"--to {name} takes 8-bit networks only. This one is stored in 16 bits, which {name} would widen to "
-                "32, doubling the file: export it --to onnx"
+                f"--to {name} takes 8-bit networks only, and this one is stored in 16 bits, which {name} would widen "
+                "to 32, doubling the file: export it --to onnx"
             )
         package, extra = _NEEDS[name]
         if importlib.util.find_spec(package) is None:

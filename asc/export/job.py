@@ -77,8 +77,8 @@ def _kernels(
 def _require(name: str, why_not: str | None) -> None:
     if why_not is not None:
         raise GateError(
-            f"{name} does not agree with the stored form ({why_not}), so nothing was written. This is a fault "
-            "of asc or of a package that it uses: report it with the installed versions"
+            f"{name} does not agree with the stored form ({why_not}), so nothing was written: report this fault of "
+            "asc, or of a package that it uses, with the installed versions"
         )
 
 

@@ -179,8 +179,8 @@ def test_float16_networks_can_be_exported_only_to_onnx(half_model: Path, export:
     code, _, err = export(half_model, "--to", "onnx", "executorch")
     assert code == 2
     assert err == (
-        "error: --to executorch takes 8-bit networks only. This one is stored in 16 bits, which executorch would widen "
-        "to 32 and so double the file; export it --to onnx\n"
+        "error: --to executorch takes 8-bit networks only, and this one is stored in 16 bits, which executorch would "
+        "widen to 32, doubling the file: export it --to onnx\n"
     )
 
 
@@ -210,7 +210,7 @@ def test_data_with_other_labels_can_be_used(model: Path, export: Run, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--clips", 0], "--clips 0: at least 1 is needed"),
+        (["--clips", 0], "--clips 0: an export is checked on at least 1 clip"),
         (["--seconds", "nan"], "--seconds nan: give 0.2 to 600"),
         (["--seconds", 0.1], "--seconds 0.1: give 0.2 to 600"),
         (["--output", "/proc/nothing"], "/proc/nothing cannot be written"),
