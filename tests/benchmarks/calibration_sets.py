@@ -55,7 +55,7 @@ def loss(logits: Array, targets: Numbers) -> float:
 
 
 def one(seed: int, network: str, groups: int, clips: int, method: Method) -> tuple[float, ...]:
-    """Return whether it was applied; held-out losses before, chosen, shipped and without penalty; seconds of the fit."""
+    """Return whether it was applied; held-out losses before, chosen, shipped and without penalty; and fit seconds."""
     generator = np.random.default_rng(seed)
     mix = mixing(generator, network)
     logits, targets, names = scores(generator, groups, clips)
