@@ -2,36 +2,27 @@
 
 import dataclasses
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from asc.audio.frontend import LogMel
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.config.space import Choice, FloatRange, IntRange, Parameter, Space
 from asc.data.manifest import Manifest, load_manifest
-from asc.data.sources import sources_of
 from asc.errors import InputError
 from asc.launchers import command
 from asc.model_file.artefact import check_room
 from asc.model_file.model_info import DataIdentity
-from asc.models.build import build_network
-from asc.models.network import Network
 from asc.runs.training_run import open_data
 from asc.search.repair import Budget, Candidate, narrowest, repair
 from asc.search.settings import SearchSettings
-from asc.size.law import cost
 from asc.size.rules import counted_bytes, limit_bytes, rule
 
 _POINTS = 500
 # Trials that differ in these could not be compared: rungs are at the ends of cycles, and the data set the classes.
 _SHARED = ("schedule.cycles", "schedule.epochs_per_cycle", "architecture.classes", "front_end.sample_rate_hz", "seed")
-_CLIPS_MEASURED = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,15 +144,6 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def estimate(plan: Plan, span: tuple[float, float]) -> str:
-    """Text to print: how long the search may take on this machine; `span` is from `minutes`."""
-    shortest, longest = span
-    return (
-        f"{plan.settings.trials} trials, {plan.settings.max_concurrent} at a time: about {shortest:.0f} to "
-        f"{longest:.0f} minutes here, without packing and start; nothing was trained"
-    )
-
-
 def as_json(plan: Plan, span: tuple[float, float]) -> dict[str, Any]:
     """The preview as one JSON object; `span` is from `minutes`."""
     return {
@@ -171,56 +153,6 @@ def as_json(plan: Plan, span: tuple[float, float]) -> dict[str, Any]:
         **dataclasses.asdict(plan.preview),
         "minutes": span,
     }
-
-
-def minutes(plan: Plan) -> tuple[float, float]:
-    """Estimate minutes from one timed step on noise: (early stopping saves half of the epochs, it saves none)."""
-    base = plan.base
-    front_s, step_s, forward_s = _time_one_crop(base, plan.settings.cpus_per_trial)
-    reference = cost(base).macs_per_second
-    # About a third of a step, by measurement, does not grow with the MACs (batch norm, fake quantisation).
-    scale = 0.3 + 0.7 * plan.preview.mean_macs_per_second / reference
-    train_clips = sum(clip.split == "train" for clip in plan.manifest.clips)
-    valid_crops = _valid_seconds(plan) / base.augment.crop_s
-    epoch_s = train_clips * (front_s + step_s * scale) + valid_crops * forward_s * scale
-    rounds = plan.settings.trials / plan.settings.max_concurrent
-    whole = rounds * base.schedule.epochs * epoch_s / 60
-    return whole / 2, whole
-
-
-def _valid_seconds(plan: Plan) -> float:
-    """Seconds of audio in the validation split, estimated from the headers of its first files."""
-    rate = plan.base.front_end.sample_rate_hz
-    chosen = [s for s, c in zip(sources_of(plan.manifest), plan.manifest.clips, strict=True) if c.split == "valid"]
-    measured = chosen[:_CLIPS_MEASURED]
-    return sum(source.samples(rate) for source in measured) / rate * len(chosen) / max(1, len(measured))
-
-
-def _time_one_crop(base: Experiment, threads: int) -> tuple[float, float, float]:
-    """Seconds per crop: front end, training step without the front end, forward pass. No weight is changed."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        batch = min(16, base.schedule.batch_size)
-        waveform = torch.randn(batch, round(base.augment.crop_s * base.front_end.sample_rate_hz))
-        log_mel, network = LogMel(base.front_end), _network(base)
-        network.train()
-        network(log_mel(waveform)).sum().backward()
-        times = [time.perf_counter()]
-        features = log_mel(waveform)
-        times.append(time.perf_counter())
-        output = network(features)
-        times.append(time.perf_counter())
-        output.sum().backward()
-        times.append(time.perf_counter())
-    finally:
-        torch.set_num_threads(before)
-    front, forward, backward = (later - earlier for earlier, later in zip(times, times[1:], strict=False))
-    return front / batch, (forward + backward) / batch, forward / batch
-
-
-def _network(base: Experiment) -> Network:
-    return build_network(base.architecture, base.front_end, seed=0, storage=base.compression.storage)
 
 
 def _describe(parameter: Parameter) -> str:

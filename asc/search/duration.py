@@ -1,0 +1,74 @@
+"""Estimates how long a search will take here, from one timed training step; nothing is trained."""
+
+import time
+
+import torch
+
+from asc.audio.frontend import LogMel
+from asc.config.experiment import Experiment
+from asc.data.sources import sources_of
+from asc.models.build import build_network
+from asc.models.network import Network
+from asc.search.preview import Plan
+from asc.size.law import cost
+
+_CLIPS_MEASURED = 50
+
+
+def estimate(plan: Plan, span: tuple[float, float]) -> str:
+    """Text to print: how long the search may take on this machine; `span` is from `minutes`."""
+    shortest, longest = span
+    return (
+        f"{plan.settings.trials} trials, {plan.settings.max_concurrent} at a time: about {shortest:.0f} to "
+        f"{longest:.0f} minutes here, without packing and start; nothing was trained"
+    )
+
+
+def minutes(plan: Plan) -> tuple[float, float]:
+    """Estimate minutes from one timed step on noise: (early stopping saves half of the epochs, it saves none)."""
+    base = plan.base
+    front_s, step_s, forward_s = _time_one_crop(base, plan.settings.cpus_per_trial)
+    reference = cost(base).macs_per_second
+    # About a third of a step, by measurement, does not grow with the MACs (batch norm, fake quantisation).
+    scale = 0.3 + 0.7 * plan.preview.mean_macs_per_second / reference
+    train_clips = sum(clip.split == "train" for clip in plan.manifest.clips)
+    valid_crops = _valid_seconds(plan) / base.augment.crop_s
+    epoch_s = train_clips * (front_s + step_s * scale) + valid_crops * forward_s * scale
+    rounds = plan.settings.trials / plan.settings.max_concurrent
+    whole = rounds * base.schedule.epochs * epoch_s / 60
+    return whole / 2, whole
+
+
+def _valid_seconds(plan: Plan) -> float:
+    """Seconds of audio in the validation split, estimated from the headers of its first files."""
+    rate = plan.base.front_end.sample_rate_hz
+    chosen = [s for s, c in zip(sources_of(plan.manifest), plan.manifest.clips, strict=True) if c.split == "valid"]
+    measured = chosen[:_CLIPS_MEASURED]
+    return sum(source.samples(rate) for source in measured) / rate * len(chosen) / max(1, len(measured))
+
+
+def _time_one_crop(base: Experiment, threads: int) -> tuple[float, float, float]:
+    """Seconds per crop: front end, training step without the front end, forward pass. No weight is changed."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        batch = min(16, base.schedule.batch_size)
+        waveform = torch.randn(batch, round(base.augment.crop_s * base.front_end.sample_rate_hz))
+        log_mel, network = LogMel(base.front_end), _network(base)
+        network.train()
+        network(log_mel(waveform)).sum().backward()
+        times = [time.perf_counter()]
+        features = log_mel(waveform)
+        times.append(time.perf_counter())
+        output = network(features)
+        times.append(time.perf_counter())
+        output.sum().backward()
+        times.append(time.perf_counter())
+    finally:
+        torch.set_num_threads(before)
+    front, forward, backward = (later - earlier for earlier, later in zip(times, times[1:], strict=False))
+    return front / batch, (forward + backward) / batch, forward / batch
+
+
+def _network(base: Experiment) -> Network:
+    return build_network(base.architecture, base.front_end, seed=0, storage=base.compression.storage)
