@@ -200,12 +200,12 @@ class FinalFigures:
     log_loss: float
     accuracy: float
     epochs: int
-    built: "Stored"
+    built: "StoredSize"
     calibrated: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class StoredSize:
     """What a network stores: parameters and bytes, with pruned zeros and without them (`nonzero_...`).
 
     `file_bytes` is the length of the model file that holds it (`asc.size.file_layout`).
@@ -232,7 +232,7 @@ class Completed:
     evaluation: Evaluation
     epochs: int
     best_epoch: int
-    stored: Stored
+    stored: StoredSize
     seconds: float
     calibration: CalibrationReport | None = None
     uncalibrated: Evaluation | None = None

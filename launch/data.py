@@ -109,7 +109,7 @@ def download(options: Download, output: cli.Output) -> int:
     from asc.data.download.packages import package_set
 
     packages = package_set(options.name)
-    plan = downloading.plan(packages, options.to, keep_archives=options.keep_archives)
+    plan = downloading.plan_download(packages, options.to, keep_archives=options.keep_archives)
     output.result(f"{packages.title} ({packages.licence})")
     output.result(plan.describe())
     plan.check_room()

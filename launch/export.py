@@ -77,7 +77,7 @@ def main(options: Options) -> int:
             network,
             info,
             dataset,
-            formats.plan(network, info, options.to, seconds=options.seconds, compact=options.compact),
+            formats.makers(network, info, options.to, seconds=options.seconds, compact=options.compact),
             clips=options.clips,
             seconds=options.seconds,
             running=lambda name: counting(output.progress, f"building and checking {name}"),

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from functools import partial
 
 from asc.console import cli, tables
-from asc.search.options import Options
+from asc.search.options import SearchOptions
 
 
-def main(options: Options) -> int:
+def main(options: SearchOptions) -> int:
     """Check everything, pack the audio, search, and print the result."""
     options.check_run()  # first, because the imports below take seconds
     from asc.console.progress import packing
@@ -28,7 +28,7 @@ def main(options: Options) -> int:
     check_uri(settings.mlflow_uri)
     settings.check_address()
     settings.check_machine(options.given())
-    plan = preview.plan(settings, opened.space, opened.reference)
+    plan = preview.plan_search(settings, opened.space, opened.reference)
     cache = (options.cache or default_cache()).resolve()
     wanted = disk.need(plan, cache, ended=opened.ended)
     disk.check_room(wanted, cache=cache, storage=runs_folder(options.storage))
@@ -36,8 +36,10 @@ def main(options: Options) -> int:
     output.notes(plan.manifest.takes)
     output.result(disk.describe(wanted, plan, cache=cache, storage=options.storage))
     if options.dry_run:
-        span = preview.minutes(plan)
-        output.result(preview.estimate(plan, span))
+        from asc.search import duration
+
+        span = duration.minutes(plan)
+        output.result(duration.estimate(plan, span))
         output.json({**preview.as_json(plan, span), "disk": disk.as_json(wanted)})
         return cli.DONE
     with packing(output.progress) as bar:
@@ -82,4 +84,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    cli.launch(main, Options)
+    cli.launch(main, SearchOptions)

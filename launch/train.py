@@ -9,10 +9,10 @@ python launch/train.py --resume NAME
 import dataclasses
 
 from asc.console import cli, tables
-from asc.console.train_options import Options
+from asc.console.train_options import TrainOptions
 
 
-def main(options: Options) -> int:
+def main(options: TrainOptions) -> int:
     """Open the run, train, print the figures of the stored network and what to do next."""
     import torch
 
@@ -72,4 +72,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    cli.launch(main, Options)
+    cli.launch(main, TrainOptions)

@@ -17,7 +17,7 @@ _Number = cli.option("N")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class TrainOptions:
     """Train one config from start to end, or resume an interrupted training.
 
     By default a recipe uses the technical report's full schedule: 3 cycles of 120 epochs with batches of 64.
@@ -78,13 +78,13 @@ class Options:
         Raises:
             InputError: an option is given that a resumed training cannot change.
         """
-        given, fresh = _flat(self), _flat(Options())
+        given, fresh = _flat(self), _flat(TrainOptions())
         for key in given:
             if key not in ("resume", "storage", "cache", "mlflow_uri", "json") and given[key] != fresh[key]:
                 name = {"overrides": "set"}.get(key, key.replace("_", "-"))
                 raise InputError(f"--{name} cannot change on --resume {self.resume}: leave it out")
 
 
-def _flat(options: Options) -> dict[str, object]:
+def _flat(options: TrainOptions) -> dict[str, object]:
     own = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name not in ("network", "data")}
     return {**dataclasses.asdict(options.network), **dataclasses.asdict(options.data), **own}

@@ -90,7 +90,7 @@ def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds:
             )
 
 
-def plan(
+def makers(
     network: StoredNet, info: ModelInfo, formats: Sequence[Format], *, seconds: float, compact: bool = False
 ) -> Mapping[str, Callable[[], Export]]:
     """Return a function that builds each export, by the name of its first file.
@@ -98,17 +98,17 @@ def plan(
     A LiteRT file takes clips of exactly `seconds`, an ExecuTorch program clips of at most `seconds`, an ONNX file clips
     of any length. Only onnxruntime runs compact ONNX.
     """
-    makers: dict[str, Callable[[], Export]] = {}
+    found: dict[str, Callable[[], Export]] = {}
     if "onnx" in formats:
-        makers["model.onnx"] = lambda: _onnx(network, info, "log_mel", compact=compact)
-        makers["model-waveform.onnx"] = lambda: _onnx(network, info, "waveform", compact=compact)
+        found["model.onnx"] = lambda: _onnx(network, info, "log_mel", compact=compact)
+        found["model-waveform.onnx"] = lambda: _onnx(network, info, "waveform", compact=compact)
     if isinstance(network, IntegerNet):
         frames = network.front_end.frames(seconds)
         if "executorch" in formats:
-            makers["model.pte"] = lambda: _executorch(network, frames)
+            found["model.pte"] = lambda: _executorch(network, frames)
         if "litert" in formats or "c-array" in formats:
-            makers["model.tflite"] = lambda: _litert(network, info, frames, formats)
-    return makers
+            found["model.tflite"] = lambda: _litert(network, info, frames, formats)
+    return found
 
 
 def _onnx(network: StoredNet, info: ModelInfo, source: Source, *, compact: bool) -> Export:

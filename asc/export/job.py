@@ -38,8 +38,8 @@ def export_all(
 ) -> list[tuple[Export, tuple[Record, ...]]]:
     """Build every export, check it on `clips` clips of the data and time it on `seconds` of audio.
 
-    `makers` build the exports, by the name of each one's first file (`formats.plan`). `running` takes the name of what
-    is being checked and yields the progress callback, which is called after each clip.
+    `makers` build the exports, by the name of each one's first file (`formats.makers`). `running` takes the name of
+    what is being checked and yields the progress callback, which is called after each clip.
 
     Raises:
         GateError: an export fails its gate, or fails it with kernels that a format depends on.

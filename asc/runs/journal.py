@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asc.errors import InputError
-from asc.results import EpochMetrics, OutcomeKind, Stored
+from asc.results import EpochMetrics, OutcomeKind, StoredSize
 from asc.typed import Scalar, build
 
 
@@ -78,9 +78,9 @@ class TrialAsked:
     peak_activation_bytes: int
 
     @property
-    def predicted(self) -> Stored:
+    def predicted(self) -> StoredSize:
         """What the network stores, as predicted by the size law."""
-        return Stored(
+        return StoredSize(
             parameters=self.parameters,
             size_bytes=self.size_bytes,
             nonzero_parameters=self.nonzero_parameters,
@@ -131,7 +131,7 @@ class TrialEnded:
     seconds: float
     log_loss: float | None = None
     accuracy: float | None = None
-    built: Stored | None = None
+    built: StoredSize | None = None
     calibrated: bool | None = None
     optimistic: bool = False
     model: str | None = None

@@ -27,7 +27,7 @@ from asc.config.space import FloatRange, IntRange
 from asc.data.store import store_size
 from asc.errors import InputError
 from asc.models.build import build_network
-from asc.search.preview import Plan, drawn
+from asc.search.preview import SearchPlan, drawn
 from asc.search.repair import Candidate, repair
 from asc.search.settings import MOST_REFUSALS
 from asc.size.file_layout import LENGTH_BYTES, header_bytes
@@ -60,7 +60,7 @@ class Need:
         return self.running_bytes + self.kept_bytes + (0 if self.audio_there else self.audio_bytes)
 
 
-def need(plan: Plan, cache: Path, *, ended: int = 0) -> Need:
+def need(plan: SearchPlan, cache: Path, *, ended: int = 0) -> Need:
     """What a search still needs, when `ended` of its trials ended in an earlier process."""
     audio = store_size(plan.manifest, sample_rate_hz=plan.base.front_end.sample_rate_hz, cache=cache)
     largest, scale = _largest(plan)
@@ -78,7 +78,7 @@ def need(plan: Plan, cache: Path, *, ended: int = 0) -> Need:
     )
 
 
-def describe(found: Need, plan: Plan, *, cache: Path, storage: str) -> str:
+def describe(found: Need, plan: SearchPlan, *, cache: Path, storage: str) -> str:
     """The need in one printed line."""
     audio, where = _size(found.audio_bytes), f"{cache}{'' if plan.settings.local else ' of each node'}"
     packed = f"; the {audio} of audio in {where} are packed already"
@@ -117,7 +117,7 @@ def as_json(found: Need) -> dict[str, int | bool]:
     return {**dataclasses.asdict(found), "total_bytes": found.total_bytes}
 
 
-def _largest(plan: Plan) -> tuple[Candidate, float]:
+def _largest(plan: SearchPlan) -> tuple[Candidate, float]:
     """The largest network found at the upper bounds of all widths, and a factor (>= 1) for larger ones that may fit."""
     rng, budget, space = random.Random(1), plan.budget, plan.space
     widest = {
@@ -153,13 +153,13 @@ def _checkpoint_bytes(experiment: Experiment) -> tuple[int, int]:
     return best + adam + sum(mask.numel() + _TENSOR for mask in masks), best
 
 
-def _model_bytes(plan: Plan, largest: Candidate) -> int:
+def _model_bytes(plan: SearchPlan, largest: Candidate) -> int:
     """Bytes of a model file: stored tensors, zeros included, and the header."""
     header = LENGTH_BYTES + header_bytes(plan.base.architecture.classes)
     return header + largest.cost.stored.size_bytes + _BLOCK
 
 
-def _trial_bytes(plan: Plan) -> int:
+def _trial_bytes(plan: SearchPlan) -> int:
     """Bytes kept of a trial beside its model."""
     config = plan.base.flat()
     epochs = plan.base.schedule.epochs
@@ -168,14 +168,14 @@ def _trial_bytes(plan: Plan) -> int:
     return journal + rows + _LEADERBOARDS_TRIAL
 
 
-def _refused_bytes(plan: Plan, trials: int) -> int:
+def _refused_bytes(plan: SearchPlan, trials: int) -> int:
     """Journal bytes of refused points: twice those expected, plus the refusals that exhaust a finite space."""
     share = plan.preview.repairable_share
     finite = not any(isinstance(parameter, FloatRange) for parameter in plan.space.sampled.values())
     return round(_REFUSAL * (2 * trials * (1 - share) / share + (MOST_REFUSALS if finite else 0)))
 
 
-def _own_database(plan: Plan) -> bool:
+def _own_database(plan: SearchPlan) -> bool:
     """Whether MLflow's database is a file on this machine."""
     return (plan.settings.mlflow_uri or "sqlite:").startswith("sqlite:")
 

@@ -9,13 +9,13 @@ from asc.config.experiment import Experiment
 from asc.data.sources import sources_of
 from asc.models.build import build_network
 from asc.models.network import Network
-from asc.search.preview import Plan
+from asc.search.preview import SearchPlan
 from asc.size.law import cost
 
 _CLIPS_MEASURED = 50
 
 
-def estimate(plan: Plan, span: tuple[float, float]) -> str:
+def estimate(plan: SearchPlan, span: tuple[float, float]) -> str:
     """Text to print: how long the search may take on this machine; `span` is from `minutes`."""
     shortest, longest = span
     return (
@@ -24,7 +24,7 @@ def estimate(plan: Plan, span: tuple[float, float]) -> str:
     )
 
 
-def minutes(plan: Plan) -> tuple[float, float]:
+def minutes(plan: SearchPlan) -> tuple[float, float]:
     """Estimate minutes from one timed step on noise: (early stopping saves half of the epochs, it saves none)."""
     base = plan.base
     front_s, step_s, forward_s = _time_one_crop(base, plan.settings.cpus_per_trial)
@@ -39,7 +39,7 @@ def minutes(plan: Plan) -> tuple[float, float]:
     return whole / 2, whole
 
 
-def _valid_seconds(plan: Plan) -> float:
+def _valid_seconds(plan: SearchPlan) -> float:
     """Seconds of audio in the validation split, estimated from the headers of its first files."""
     rate = plan.base.front_end.sample_rate_hz
     chosen = [s for s, c in zip(sources_of(plan.manifest), plan.manifest.clips, strict=True) if c.split == "valid"]

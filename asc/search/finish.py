@@ -23,7 +23,7 @@ from asc.runs.journal import RunEnded, TrialRecord
 from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
 from asc.search.leaderboard import Row, as_json, leaderboard, write
-from asc.search.preview import Plan
+from asc.search.preview import SearchPlan
 from asc.search.settings import SearchSettings, resume_command
 from asc.size.law import Cost, cost
 from asc.size.rules import Rule, counted_bytes
@@ -114,7 +114,7 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
 
 
 @contextlib.contextmanager
-def rescued(conductor: Conductor, plan: Plan, say: Callable[[str], None]) -> Iterator[None]:
+def rescued(conductor: Conductor, plan: SearchPlan, say: Callable[[str], None]) -> Iterator[None]:
     """If an exception ends the search early, write the results so far and say how to resume; then raise it again.
 
     The message appears even if the disk is full.
@@ -143,7 +143,7 @@ def cut_off(conductor: Conductor, shown: contextlib.ExitStack, run: contextlib.E
     os._exit(code)
 
 
-def _rescue(conductor: Conductor, plan: Plan, say: Callable[[str], None]) -> None:
+def _rescue(conductor: Conductor, plan: SearchPlan, say: Callable[[str], None]) -> None:
     folder = conductor.journal.path.parent
     lies = f"the results so far are in {folder}"
     try:

@@ -10,8 +10,8 @@ from asc.launchers import command
 from asc.run_files import JOURNAL
 from asc.runs.folder import git_commit, new_run_folder, run_folder
 from asc.runs.journal import Journal, RunRecord, RunResumed, RunStarted, fold
-from asc.search.options import Options
-from asc.search.preview import Plan
+from asc.search.options import SearchOptions
+from asc.search.preview import SearchPlan
 from asc.search.settings import RESUMABLE, SearchSettings, settings_from
 from asc.typed import Scalar
 
@@ -56,7 +56,7 @@ class Opening:
     ended: int = 0
 
 
-def opened(options: Options) -> Opening:
+def opened(options: SearchOptions) -> Opening:
     """The settings and the space of a command line; with --resume they come from the journal.
 
     Raises:
@@ -79,7 +79,7 @@ def opened(options: Options) -> Opening:
     )
 
 
-def begun(opening: Opening, options: Options, plan: Plan) -> Journal:
+def begun(opening: Opening, options: SearchOptions, plan: SearchPlan) -> Journal:
     """The journal of a search, with its start or its resume written to it.
 
     Raises:

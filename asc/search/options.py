@@ -17,7 +17,7 @@ _Name = cli.option("NAME")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class SearchOptions:
     """Search for the best network within a hard size limit.
 
     Every trial is trained with quantisation and judged by its stored 8-bit network on validation clips; no trial

@@ -18,6 +18,7 @@ from asc.model_file.model_info import DataIdentity
 from asc.runs.training_run import open_data
 from asc.search.repair import Budget, Candidate, narrowest, repair
 from asc.search.settings import SearchSettings
+from asc.size.law import cost
 from asc.size.rules import counted_bytes, limit_bytes, rule
 
 _POINTS = 500
@@ -39,7 +40,7 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class SearchPlan:
     """A search that passed its checks; `base` is the config of trial 0 before repair."""
 
     settings: SearchSettings
@@ -50,7 +51,7 @@ class Plan:
     preview: Preview
 
 
-def plan(settings: SearchSettings, space: Space, reference: Experiment | None = None) -> Plan:
+def plan_search(settings: SearchSettings, space: Space, reference: Experiment | None = None) -> SearchPlan:
     """Check everything that can be checked before audio is packed or Ray is started.
 
     `reference` is given on resume: the original config of trial 0 before repair, even if the recipe has changed since.
@@ -70,7 +71,7 @@ def plan(settings: SearchSettings, space: Space, reference: Experiment | None = 
         )
     manifest = load_manifest(settings.choice)
     base = settings.reference(space, classes=len(manifest.labels)) if reference is None else reference
-    return Plan(
+    return SearchPlan(
         settings=settings,
         space=space,
         budget=budget,
@@ -111,7 +112,7 @@ def drawn(base: Experiment, space: Space, budget: Budget) -> list[Candidate]:
     return [candidate for candidate in candidates if candidate is not None]
 
 
-def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataChoice:
+def pack(plan: SearchPlan, cache: Path, progress: Callable[[int, int], None]) -> DataChoice:
     """Pack the audio if it is not packed yet; return the data choice with absolute paths for workers.
 
     Raises as `open_data` does; InputError if the model file's header has no room for the labels and the data choice.
@@ -126,7 +127,7 @@ def pack(plan: Plan, cache: Path, progress: Callable[[int, int], None]) -> DataC
     return found
 
 
-def describe(plan: Plan) -> str:
+def describe(plan: SearchPlan) -> str:
     """Text to print: the space, and how it fits the budget."""
     found, unit = plan.preview, plan.budget.rule.unit_bytes
     clips = {split: sum(c.split == split for c in plan.manifest.clips) for split in ("train", "valid", "calibration")}
@@ -144,7 +145,7 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def as_json(plan: Plan, span: tuple[float, float]) -> dict[str, Any]:
+def as_json(plan: SearchPlan, span: tuple[float, float]) -> dict[str, Any]:
     """The preview as one JSON object; `span` is from `minutes`."""
     return {
         "space": plan.space.name,

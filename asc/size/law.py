@@ -11,7 +11,7 @@ from math import prod
 from typing import assert_never
 
 from asc.config.experiment import Experiment
-from asc.results import Stored
+from asc.results import StoredSize
 from asc.size.activations import features, peak_bytes
 from asc.size.file_layout import file_bytes
 from asc.size.items import Item
@@ -37,7 +37,7 @@ class Cost:
     `pruned` is the number of weights that are set to zero, by bytes per weight.
     """
 
-    stored: Stored
+    stored: StoredSize
     macs_per_second: int
     peak_activation_bytes: int
     items: tuple[Item, ...]
@@ -66,10 +66,10 @@ def cost(experiment: Experiment, *, stored_as: StoredAs = "asc", seconds: float 
     )
 
 
-def stored(items: Sequence[Item], pruned: Mapping[int, int]) -> Stored:
+def stored(items: Sequence[Item], pruned: Mapping[int, int]) -> StoredSize:
     """Totals over stored items and the length of their model file; `pruned` is the number of zeros by weight width."""
     parameters, size_bytes = sum(item.count for item in items), sum(item.size_bytes for item in items)
-    return Stored(
+    return StoredSize(
         parameters=parameters,
         size_bytes=size_bytes,
         nonzero_parameters=parameters - sum(pruned.values()),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asc.errors import InputError
-from asc.results import Stored
+from asc.results import StoredSize
 from asc.size.law import Cost
 
 RuleName = Literal["dcase2021", "dcase2022", "dcase2024", "file"]
@@ -83,7 +83,7 @@ def limit_bytes(rule: Rule, budget_kb: float) -> int:
     return math.floor(budget_kb * rule.unit_bytes)
 
 
-def counted_bytes(rule: Rule, stored: Stored) -> int:
+def counted_bytes(rule: Rule, stored: StoredSize) -> int:
     """The bytes that the rule counts. Only pruned weights are free as zeros; a kept weight that is zero counts."""
     match rule.counts:
         case "all_as_int8":

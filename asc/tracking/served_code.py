@@ -27,7 +27,7 @@ def needed_modules() -> list[str]:
 
 
 def _is_package(name: str) -> bool:
-    """Whether a name is a package's. Their imports are not followed: `asc.load` reads sound files, a server does not."""
+    """Whether a name is a package's. Its imports are not followed: `asc.load` reads sound files, a server does not."""
     return _source(name).name == "__init__.py"
 
 

@@ -54,7 +54,7 @@ _ROUNDING_NATS = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
+class FittedCalibration:
     """Fitted factors (classes, classes) float64 such that softmax(factors @ logits) is calibrated, and the report.
 
     Fuse the factors only if `report.applied` is True.
@@ -117,7 +117,7 @@ def fit(
     method: Method,
     split: Split,
     strength: float | None = None,
-) -> Calibration:
+) -> FittedCalibration:
     """Calibrate on logits (clips, classes) of full-length clips, class numbers (clips,) and groups (clips,).
 
     Without `strength`, cross-validation over groups chooses it, and nested cross-validation sets `applied`: each outer
@@ -152,7 +152,7 @@ def fit(
         gain_standard_error=error,
         applied=strength is not None or (gain > max(error, _ROUNDING_NATS) and chosen != _UNTOUCHED),
     )
-    return Calibration(factors=factors, report=report)
+    return FittedCalibration(factors=factors, report=report)
 
 
 def check_clips(targets: Numbers, groups: NDArray[np.generic]) -> None:

@@ -13,13 +13,13 @@ from asc.evaluation.evaluate import Evaluator
 from asc.models.conversion import to_stored
 from asc.models.network import Network
 from asc.models.stored import StoredNet
-from asc.results import CalibrationReport, Stored
+from asc.results import CalibrationReport, StoredSize
 from asc.size.law import cost
 from asc.size.stored_items import stored_items
 from asc.training import prune
 
 
-def compressed(network: Network, masks: prune.Masks, experiment: Experiment) -> tuple[StoredNet, Stored]:
+def compressed(network: Network, masks: prune.Masks, experiment: Experiment) -> tuple[StoredNet, StoredSize]:
     """Return the stored form of a trained network in eval mode, and its size as counted on its tensors.
 
     Raises:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from asc.results import Stored
+from asc.results import StoredSize
 from asc.size.items import Item
 from asc.size.law import pruned_counts, stored
 
@@ -45,7 +45,7 @@ def hold(network: nn.Module, masks: Masks) -> None:
         weights[name].masked_fill_(~kept, 0.0)
 
 
-def counted(state: Mapping[str, Tensor], masks: Masks, items: Sequence[Item]) -> Stored:
+def counted(state: Mapping[str, Tensor], masks: Masks, items: Sequence[Item]) -> StoredSize:
     """Count what a trained network stores on the tensors of its stored form; `items` give the kind of each.
 
     A kept weight that was rounded to zero is counted as stored.

@@ -12,7 +12,7 @@ from tiny_networks import info_of, trained
 
 from asc.config.experiment import Experiment, Storage
 from asc.data.dataset import Dataset
-from asc.export.formats import Format, plan
+from asc.export.formats import Format, makers
 from asc.export.onnx import OnnxSession, build_onnx
 from asc.inference.predict import Model
 from asc.models.integer import IntegerNet
@@ -92,7 +92,7 @@ def test_with_a_noise_floor_log_mel_of_unrounded_samples_gives_the_same_predicti
     moved = {}
     for noise_steps in (0.0, 2.0):
         model = model_of(with_floor(tiny_experiment, noise_steps=noise_steps, storage=storage), tiny_dataset)
-        build, *_ = plan(model.network, model.info, [to], seconds=SECONDS).values()
+        build, *_ = makers(model.network, model.info, [to], seconds=SECONDS).values()
         session = build().session
         with torch.inference_mode():
             features = [model.log_mel(torch.from_numpy(decoded(path))[None]).numpy() for path in files]

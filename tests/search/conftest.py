@@ -7,12 +7,12 @@ import pytest
 
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space
-from asc.results import EpochMetrics, Stored
+from asc.results import EpochMetrics, StoredSize
 from asc.runs.journal import EpochDone as Epoch
 from asc.runs.journal import Event, Journal, PointRefused, RungReached, RunStarted, TrialAsked, TrialEnded
 from asc.search.settings import SearchSettings
 
-BUILT = Stored(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7, file_bytes=9)
+BUILT = StoredSize(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7, file_bytes=9)
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +72,7 @@ def ended(trial: str, outcome: str, log_loss: float | None = None) -> TrialEnded
         accuracy=None if log_loss is None else 0.75,
         built=None
         if log_loss is None
-        else Stored(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7, file_bytes=9),
+        else StoredSize(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7, file_bytes=9),
         reason=None if log_loss is not None else "why",
     )
 

@@ -16,7 +16,7 @@ from asc.data.store import store_size
 from asc.errors import InputError
 from asc.results import EpochMetrics, Signal
 from asc.search.disk import Need, check_room, describe, need
-from asc.search.preview import Plan, plan, preview
+from asc.search.preview import SearchPlan, plan_search, preview
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
@@ -31,7 +31,7 @@ ONE_NETWORK = """schema = 1
 
 
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_experiment: Experiment) -> Plan:
+def planned(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_experiment: Experiment) -> SearchPlan:
     """A search of one trial; every point of its space has the same network, 50 % pruned."""
     recipe = tmp_path_factory.mktemp("recipe") / "tiny.toml"
     recipe.write_text(tiny_experiment.to_toml())
@@ -48,15 +48,15 @@ def planned(tmp_path_factory: pytest.TempPathFactory, tiny_csv: Path, tiny_exper
         cpus_per_trial=1,
         mlflow_uri="none",
     )
-    return plan(settings, parse_space(ONE_NETWORK, source="test", name="one"))
+    return plan_search(settings, parse_space(ONE_NETWORK, source="test", name="one"))
 
 
-def other(made: Plan, **settings: object) -> Plan:
+def other(made: SearchPlan, **settings: object) -> SearchPlan:
     return dataclasses.replace(made, settings=dataclasses.replace(made.settings, **settings))
 
 
 def test_a_training_takes_the_predicted_space(
-    tmp_path: Path, planned: Plan, tiny_dataset: Dataset, tiny_experiment: Experiment
+    tmp_path: Path, planned: SearchPlan, tiny_dataset: Dataset, tiny_experiment: Experiment
 ) -> None:
     folder, most = tmp_path / "trial", 0
     experiment = tiny_experiment.updated({"compression.prune_ratio": 0.5})
@@ -76,7 +76,9 @@ def test_a_training_takes_the_predicted_space(
     assert model < two.kept_bytes - one.kept_bytes
 
 
-def test_ended_trials_need_no_more_space_and_an_mlflow_server_needs_none_here(tmp_path: Path, planned: Plan) -> None:
+def test_ended_trials_need_no_more_space_and_an_mlflow_server_needs_none_here(
+    tmp_path: Path, planned: SearchPlan
+) -> None:
     few = need(planned, tmp_path)
     assert need(other(planned, trials=101), tmp_path, ended=100) == few
     assert need(other(planned, mlflow_uri="http://host"), tmp_path) == few
@@ -94,7 +96,7 @@ def test_packed_audio_takes_the_predicted_space_once(tmp_path: Path, tiny_csv: P
     assert store_size(manifest, sample_rate_hz=8000, cache=tmp_path) == dataclasses.replace(before, there=True)
 
 
-def test_the_description_names_the_folders_and_says_if_audio_is_already_packed(planned: Plan) -> None:
+def test_the_description_names_the_folders_and_says_if_audio_is_already_packed(planned: SearchPlan) -> None:
     made = other(planned, max_concurrent=2)
     found = Need(audio_bytes=2_000_000, audio_there=False, running_bytes=3_000_000, kept_bytes=4_000_000_000)
     said = describe(found, made, cache=Path("/cache"), storage="s3://bucket/x")
@@ -118,7 +120,7 @@ def test_too_little_space_is_an_error_with_folder_and_sizes(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("classes", "kilobytes", "share"), [(5, 1.0, 0.02), (2, 0.95, 0.05)])
 def test_the_space_is_predicted_even_if_very_few_points_fit_the_budget(
-    tmp_path: Path, planned: Plan, classes: int, kilobytes: float, share: float
+    tmp_path: Path, planned: SearchPlan, classes: int, kilobytes: float, share: float
 ) -> None:
     space, budget = load_space("quick"), Budget(rule=rule("dcase2021"), kilobytes=kilobytes)
     base = load_experiment("qat_8b").updated({**space.settings, "architecture.classes": classes})

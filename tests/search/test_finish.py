@@ -23,7 +23,7 @@ from asc.runs.journal import (
 from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
 from asc.search.finish import Summary, commands, rescued, without_network
-from asc.search.preview import Plan, plan
+from asc.search.preview import SearchPlan, plan_search
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
 
@@ -99,12 +99,12 @@ def test_a_search_without_a_network_says_why_and_exits_with_1_only_for_a_fault_o
 
 
 @pytest.fixture
-def planned(settings: SearchSettings, idlab128: Space) -> Plan:
-    return plan(settings, idlab128)
+def planned(settings: SearchSettings, idlab128: Space) -> SearchPlan:
+    return plan_search(settings, idlab128)
 
 
 @pytest.fixture
-def lead(planned: Plan, story: list[Event], tmp_path: Path) -> Conductor:
+def lead(planned: SearchPlan, story: list[Event], tmp_path: Path) -> Conductor:
     """A search in which no trial has ended."""
     journal = Journal(tmp_path / "s" / "journal.jsonl")
     for event in story[:4]:
@@ -114,7 +114,7 @@ def lead(planned: Plan, story: list[Event], tmp_path: Path) -> Conductor:
     )
 
 
-def test_an_interrupted_search_writes_its_results_and_names_the_files(lead: Conductor, planned: Plan) -> None:
+def test_an_interrupted_search_writes_its_results_and_names_the_files(lead: Conductor, planned: SearchPlan) -> None:
     for error in (ZeroDivisionError, KeyboardInterrupt, SystemExit):
         lead.record.ended, said = None, list[str]()
         folder = lead.journal.path.parent
@@ -128,7 +128,7 @@ def test_an_interrupted_search_writes_its_results_and_names_the_files(lead: Cond
         (folder / "leaderboard.csv").unlink()
 
 
-def test_the_results_of_an_ended_search_are_not_written_again(lead: Conductor, planned: Plan) -> None:
+def test_the_results_of_an_ended_search_are_not_written_again(lead: Conductor, planned: SearchPlan) -> None:
     said = list[str]()
     with rescued(lead, planned, said.append):
         lead.journal.append(RunEnded(outcome="finished", best=None))
@@ -138,7 +138,7 @@ def test_the_results_of_an_ended_search_are_not_written_again(lead: Conductor, p
 
 
 def test_a_full_disk_is_reported_and_does_not_hide_the_error(
-    lead: Conductor, planned: Plan, file_size_limit: Callable[[int], AbstractContextManager[None]]
+    lead: Conductor, planned: SearchPlan, file_size_limit: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     said = list[str]()
     with file_size_limit(10), pytest.raises(ZeroDivisionError), rescued(lead, planned, said.append):

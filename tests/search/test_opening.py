@@ -9,8 +9,8 @@ import pytest
 from asc.errors import InputError
 from asc.runs.journal import Journal, RunResumed, RunStarted, fold
 from asc.search.opening import begun, opened, resumed_settings
-from asc.search.options import Options
-from asc.search.preview import plan
+from asc.search.options import SearchOptions
+from asc.search.preview import plan_search
 from asc.search.settings import SearchSettings
 
 
@@ -38,41 +38,41 @@ def test_a_training_is_not_resumed_as_a_search(journal: Callable[[], Journal]) -
 
 
 def test_a_resumed_search_has_its_first_settings(tmp_path: Path) -> None:
-    options = Options(space="idlab128", storage=tmp_path, name="s", trials=3)
+    options = SearchOptions(space="idlab128", storage=tmp_path, name="s", trials=3)
     first = opened(options)
-    made = plan(first.settings, first.space)
+    made = plan_search(first.settings, first.space)
     begun(first, options, made).close()
-    again = opened(Options(resume="s", storage=tmp_path))
+    again = opened(SearchOptions(resume="s", storage=tmp_path))
     assert again.settings == first.settings
     assert again.space == first.space
     assert again.reference == made.base
 
 
 def test_a_pattern_for_groups_is_a_setting_of_the_search(tmp_path: Path) -> None:
-    given = Options(data="folder:here", group_from="/(.)-", storage=tmp_path, name="s")
+    given = SearchOptions(data="folder:here", group_from="/(.)-", storage=tmp_path, name="s")
     settings = opened(given).settings
     assert settings.choice.group_from == "/(.)-" and settings.scalars()["group_from"] == "/(.)-"
-    assert "group_from" not in Options(data="folder:here").settings().scalars(), "old journals lack this key"
+    assert "group_from" not in SearchOptions(data="folder:here").settings().scalars(), "old journals lack this key"
 
 
 def test_other_data_are_refused_on_resume(tmp_path: Path) -> None:
-    options = Options(storage=tmp_path, name="s")
+    options = SearchOptions(storage=tmp_path, name="s")
     first = opened(options)
-    begun(first, options, plan(first.settings, first.space)).close()
-    again = opened(Options(resume="s", storage=tmp_path))
-    other = plan(dataclasses.replace(again.settings, data="synthetic:7"), again.space)
+    begun(first, options, plan_search(first.settings, first.space)).close()
+    again = opened(SearchOptions(resume="s", storage=tmp_path))
+    other = plan_search(dataclasses.replace(again.settings, data="synthetic:7"), again.space)
     with pytest.raises(InputError, match="is not what s began with"):
-        begun(again, Options(resume="s", storage=tmp_path), other)
+        begun(again, SearchOptions(resume="s", storage=tmp_path), other)
 
 
 @pytest.mark.parametrize("changed", [{"space": "idlab128"}, {"name": "other"}])
 def test_space_and_name_are_refused_on_resume(tmp_path: Path, changed: dict[str, str]) -> None:
     with pytest.raises(InputError, match="cannot change on --resume s"):
-        opened(Options(resume="s", storage=tmp_path, **changed))  # type: ignore[arg-type]
+        opened(SearchOptions(resume="s", storage=tmp_path, **changed))  # type: ignore[arg-type]
 
 
 def test_defaults_depend_on_the_machine_and_options_override_them() -> None:
-    made = Options().settings()
+    made = SearchOptions().settings()
     assert (made.budget_kb, made.rule, made.recipe, made.data, made.trials) == (
         128,
         "dcase2021",
@@ -81,6 +81,6 @@ def test_defaults_depend_on_the_machine_and_options_override_them() -> None:
         8,
     )
     assert 1 <= made.max_concurrent <= 4 and made.cpus_per_trial >= 1
-    chosen = Options(budget_kb=16, trials=3, max_concurrent=1, seed=4)
+    chosen = SearchOptions(budget_kb=16, trials=3, max_concurrent=1, seed=4)
     assert chosen.given() == {"budget_kb": 16, "trials": 3, "max_concurrent": 1, "seed": 4}
     assert chosen.settings().seed == 4 and chosen.settings().max_concurrent == 1

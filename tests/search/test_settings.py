@@ -7,7 +7,7 @@ import pytest
 
 from asc.errors import InputError
 from asc.search import options
-from asc.search.options import Options
+from asc.search.options import SearchOptions
 from asc.search.settings import SearchSettings
 
 
@@ -40,11 +40,11 @@ def test_the_cores_of_the_machine_are_divided_among_trials_and_workers(
     monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
 ) -> None:
     monkeypatch.setattr(options.os, "sched_getaffinity", lambda _: set(range(cores)))
-    found = Options(workers_per_trial=workers).settings()
+    found = SearchOptions(workers_per_trial=workers).settings()
     assert found.cpus_per_trial % workers == 0
     if cores >= workers:
         assert found.max_concurrent * found.cpus_per_trial <= cores
-    plain = Options().settings()
+    plain = SearchOptions().settings()
     assert (plain.max_concurrent, plain.cpus_per_trial) == (min(cores, 4), max(1, cores // min(cores, 4)))
 
 

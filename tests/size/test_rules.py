@@ -5,7 +5,7 @@ import pytest
 from asc.config.experiment import Architecture, Experiment, FrontEnd
 from asc.config.recipes.loading import load_experiment
 from asc.errors import InputError
-from asc.results import Stored
+from asc.results import StoredSize
 from asc.size.law import Cost, cost
 from asc.size.rules import RULES, counted_bytes, fits, limit_bytes, rule, why_not
 
@@ -13,7 +13,7 @@ CHALLENGES = [rule for rule in RULES if rule.name != "file"]
 
 
 def made(*, parameters=1, size_bytes=1, macs=1):
-    stored = Stored(
+    stored = StoredSize(
         parameters=parameters,
         size_bytes=size_bytes,
         nonzero_parameters=parameters,

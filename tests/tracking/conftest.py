@@ -13,7 +13,7 @@ os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_LOGGING_LEVEL="WARNING
 
 from patience import PATIENCE_S
 
-from asc.results import EpochMetrics, Stored
+from asc.results import EpochMetrics, StoredSize
 from asc.runs.journal import (
     EpochDone,
     Event,
@@ -25,7 +25,7 @@ from asc.runs.journal import (
     TrialEnded,
 )
 
-BUILT = Stored(parameters=9, size_bytes=80_128, nonzero_parameters=9, nonzero_bytes=80_128, file_bytes=83_128)
+BUILT = StoredSize(parameters=9, size_bytes=80_128, nonzero_parameters=9, nonzero_bytes=80_128, file_bytes=83_128)
 
 
 class Script:

@@ -31,7 +31,7 @@ _AGAIN = "run the same command again, it goes on where it stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DownloadPlan:
     """What a download will do. `parts` are not unpacked yet; `fetch_bytes` is the amount to download.
 
     `unpacked_bytes` is the approximate size of the parts unpacked; `needed_bytes` is the most disk space needed.
@@ -87,8 +87,8 @@ class Plan:
             )
 
 
-def plan(packages: PackageSet, folder: Path, *, keep_archives: bool = False) -> Plan:
-    """Plan a download from what is already in `folder`, without writing anything.
+def plan_download(packages: PackageSet, folder: Path, *, keep_archives: bool = False) -> DownloadPlan:
+    """DownloadPlan a download from what is already in `folder`, without writing anything.
 
     Raises:
         InputError: `folder` is a file or cannot be read.
@@ -103,7 +103,7 @@ def plan(packages: PackageSet, folder: Path, *, keep_archives: bool = False) -> 
     share = sum(package.size_bytes for package in parts) / packages.size_bytes
     unpacked = round(packages.unpacked_bytes * share)
     archives = sum(missing.values()) if keep_archives else max(missing.values(), default=0)
-    return Plan(
+    return DownloadPlan(
         packages=packages,
         folder=folder,
         keep_archives=keep_archives,
@@ -116,7 +116,7 @@ def plan(packages: PackageSet, folder: Path, *, keep_archives: bool = False) -> 
 
 
 def download(
-    plan: Plan,
+    plan: DownloadPlan,
     *,
     url: str | None = None,
     progress: Progress | None = None,
@@ -186,7 +186,7 @@ def _fetch(folder: Path, part: Package, url: str, tell: Progress, wait: Callable
             return Path(path)
 
 
-def _unpack(plan: Plan, part: Package, archive: Path, tell: Progress) -> None:
+def _unpack(plan: DownloadPlan, part: Package, archive: Path, tell: Progress) -> None:
     sizes = unpack(
         archive,
         plan.folder,

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from asc.data.download.download import ATTEMPTS, Plan, download, plan
+from asc.data.download.download import ATTEMPTS, DownloadPlan, download, plan_download
 from asc.data.download.packages import Package, PackageSet, package_set, package_sets
 from asc.errors import InputError
 
@@ -53,9 +53,9 @@ def packages(server: Any) -> PackageSet:
     )
 
 
-def fetch(packages: PackageSet, folder: Path, *, keep_archives: bool = False) -> tuple[Plan, list[float]]:
+def fetch(packages: PackageSet, folder: Path, *, keep_archives: bool = False) -> tuple[DownloadPlan, list[float]]:
     waited: list[float] = []
-    chosen = plan(packages, folder, keep_archives=keep_archives)
+    chosen = plan_download(packages, folder, keep_archives=keep_archives)
     download(chosen, wait=waited.append)
     return chosen, waited
 
@@ -68,7 +68,7 @@ def check_whole(folder: Path) -> None:
 
 def test_archives_are_fetched_checked_unpacked_and_deleted(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
-    before = plan(packages, folder)
+    before = plan_download(packages, folder)
     assert before.fetch_bytes == sum(map(len, ARCHIVES.values())) and before.unpacked_bytes == 3 * PART_BYTES
     assert before.needed_bytes == before.unpacked_bytes + max(map(len, ARCHIVES.values()))
     assert not folder.exists(), "planning writes nothing"
@@ -130,7 +130,7 @@ def test_failed_attempts_wait_longer_each_time_and_then_give_up(
     with pytest.raises(
         InputError, match="set.0.zip could not be fetched .*the server answered 503 Service Unavailable"
     ):
-        download(plan(packages, tmp_path), wait=waited.append)
+        download(plan_download(packages, tmp_path), wait=waited.append)
     assert waited == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0] and len(server.asked) == ATTEMPTS
 
 
@@ -220,19 +220,19 @@ def test_archives_put_in_place_by_hand_are_used_and_kept_on_request(
 
 def test_a_mirror_can_be_given(packages: PackageSet, server: Any, tmp_path: Path) -> None:
     elsewhere = PackageSet(**{name: getattr(packages, name) for name in packages.__slots__} | {"url": "http://x/"})
-    download(plan(elsewhere, tmp_path), url=server.url)
+    download(plan_download(elsewhere, tmp_path), url=server.url)
     check_whole(tmp_path)
     for address in ("ftp://x/files", "x", "http://", "http://[", "http://:0"):
         shutil.rmtree(tmp_path / "set", ignore_errors=True)
         with pytest.raises(InputError, match="is not a web address|set.0.zip (cannot|could not) be fetched"):
-            download(plan(packages, tmp_path), url=address, wait=lambda seconds: None)
+            download(plan_download(packages, tmp_path), url=address, wait=lambda seconds: None)
 
 
 def test_a_failed_connection_is_one_error(packages: PackageSet, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"could not be fetched .*connection failed \(ConnectionRefusedError"
     ) as caught:
-        download(plan(packages, tmp_path), url="http://127.0.0.1:1/files", wait=lambda seconds: None)
+        download(plan_download(packages, tmp_path), url="http://127.0.0.1:1/files", wait=lambda seconds: None)
     assert "\n" not in str(caught.value) and str(caught.value).count("127.0.0.1") == 1
 
 
@@ -276,7 +276,7 @@ def test_a_malformed_note_is_ignored(packages: PackageSet, server: Any, tmp_path
     fetch(packages, tmp_path)
     for text in ("", "[]", "{}", '{"md5": 1, "files": []}', json.dumps({"md5": packages.packages[0].md5, "files": 1})):
         (tmp_path / ".asc-download" / "set.0.zip.json").write_text(text)
-        assert [part.file for part in plan(packages, tmp_path).parts] == ["set.0.zip"]
+        assert [part.file for part in plan_download(packages, tmp_path).parts] == ["set.0.zip"]
 
 
 KILLED = """
@@ -294,7 +294,7 @@ def progress(what, done, total):
 
 if where == "between":
     downloading.unpack = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL)
-downloading.download(downloading.plan(packages, Path(folder)), progress=progress)
+downloading.download(downloading.plan_download(packages, Path(folder)), progress=progress)
 """
 
 
@@ -317,7 +317,7 @@ def test_a_download_killed_anywhere_is_completed_by_the_next(
     assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
     server.asked.clear()
     killed = "set.1.zip" if "1" in where else "set.0.zip"
-    assert killed in [part.file for part in plan(packages, tmp_path).parts]
+    assert killed in [part.file for part in plan_download(packages, tmp_path).parts]
     fetch(packages, tmp_path)
     assert [name for name, _ in server.asked if name <= killed] == asked_again
     check_whole(tmp_path)
@@ -325,7 +325,7 @@ def test_a_download_killed_anywhere_is_completed_by_the_next(
 
 
 def test_a_second_download_into_one_folder_is_refused(packages: PackageSet, server: Any, tmp_path: Path) -> None:
-    chosen = plan(packages, tmp_path)
+    chosen = plan_download(packages, tmp_path)
 
     def second(what: str, done: int, total: int) -> None:
         with pytest.raises(InputError, match="another download into .* is running"):
