@@ -215,5 +215,5 @@ def test_ffmpeg_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 def test_what_is_no_sound_is_not_guessed_at(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)
     for source in (tmp_path / "a", Pipe(data)):
-        with pytest.raises(AudioProblem, match="known sound file"):
+        with pytest.raises(AudioProblem, match="known sound format"):
             heard(source)
