@@ -173,7 +173,7 @@ def test_scripts_that_name_other_files_are_not_followed(
         server.setblocking(False)
         for target in ("other.wav", str(tmp_path / "other.wav"), f"http://127.0.0.1:{server.getsockname()[1]}/a.wav"):
             (tmp_path / name).write_bytes(script(target))
-            with pytest.raises(AudioProblem, match="known sound file"):
+            with pytest.raises(AudioProblem, match="known sound format"):
                 heard(tmp_path / name)
         with pytest.raises(BlockingIOError):
             server.accept()
