@@ -38,7 +38,7 @@ MOST_CLIP_SAMPLES = 2**28  # for a clip decoded as a whole: 1.7 h at 44.1 kHz, 1
 _BLOCK_SAMPLES = 2**16
 _OGG_OF_LIBSNDFILE = (b"\x01vorbis", b"OpusHead")
 _GUESSED = ("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
-_UNKNOWN = "unreadable: its first bytes are those of no known sound file"
+_UNKNOWN = "unreadable: its first bytes match no known sound format"
 _LIBSNDFILE = {
     "Format not recognised.": _UNKNOWN,
     "Internal error : SF_INFO struct incomplete.": "unreadable: its header names a rate of 0 Hz, or no channels",

@@ -157,7 +157,7 @@ def _container_of_pipe(pipe: _Bytes) -> Container:
 def _known(start: bytes, *, ended: bool) -> Container:
     container = container_of(start, ended=ended)
     if container is None:
-        raise AudioProblem("unreadable: its first bytes are those of no known sound file")
+        raise AudioProblem("unreadable: its first bytes match no known sound format")
     return container
 
 

@@ -173,7 +173,7 @@ def test_scripts_that_name_other_files_are_not_followed(
         server.setblocking(False)
         for target in ("other.wav", str(tmp_path / "other.wav"), f"http://127.0.0.1:{server.getsockname()[1]}/a.wav"):
             (tmp_path / name).write_bytes(script(target))
-            with pytest.raises(AudioProblem, match="known sound file"):
+            with pytest.raises(AudioProblem, match="known sound format"):
                 heard(tmp_path / name)
         with pytest.raises(BlockingIOError):
             server.accept()
@@ -215,5 +215,5 @@ def test_ffmpeg_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 def test_data_that_is_not_sound_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)
     for source in (tmp_path / "a", Pipe(data)):
-        with pytest.raises(AudioProblem, match="known sound file"):
+        with pytest.raises(AudioProblem, match="known sound format"):
             heard(source)

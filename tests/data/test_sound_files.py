@@ -274,7 +274,7 @@ def test_data_that_is_not_sound_is_refused_and_nothing_is_printed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, data: bytes
 ) -> None:
     (tmp_path / name).write_bytes(data)
-    assert problem_of(tmp_path / name) == "unreadable: its first bytes are those of no known sound file"
+    assert problem_of(tmp_path / name) == "unreadable: its first bytes match no known sound format"
     assert capfd.readouterr() == ("", "")
 
 
