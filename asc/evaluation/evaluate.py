@@ -119,7 +119,8 @@ class Evaluator:
     def predictions(self, logits: Tensor, clips: Tensor, labels: tuple[str, ...]) -> Predictions:
         """Turn the result of `logits` into probabilities, for labelled or unlabelled clips, sorted by clip index.
 
-        `labels` are the network's."""
+        `labels` are the network's.
+        """
         order = torch.argsort(clips)
         return Predictions(
             filenames=tuple(self._dataset.manifest.clips[clip].path for clip in clips[order].tolist()),

@@ -60,14 +60,20 @@ def evaluation(
 
 
 def losses_and_hits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute per-clip log loss (nats) and top-1 correctness (0 or 1), both (clips,) float64."""
+    """Compute per-clip log loss (nats) and top-1 correctness (0 or 1), both (clips,) float64.
+
+    Logits are (clips, classes), targets (clips,) class indices.
+    """
     log_probabilities = torch.log_softmax(logits.double(), dim=1)
     losses = -log_probabilities.gather(1, targets[:, None]).squeeze(1)
     return losses, (logits.argmax(dim=1) == targets).double()
 
 
 def confidences_and_bins(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute per-clip confidence (highest probability), (clips,) float64, and its bin (low, high], (clips,)."""
+    """Compute each clip's confidence (highest probability), (clips,) float64, and its bin (low, high], (clips,).
+
+    Logits are (clips, classes).
+    """
     confidences = torch.softmax(logits.double(), dim=1).amax(dim=1)
     return confidences, torch.bucketize(confidences, _edges()[1:-1])
 
@@ -81,7 +87,7 @@ def calibration_error(logits: Tensor, targets: Tensor) -> float:
 
 
 def reliability(logits: Tensor, targets: Tensor) -> tuple[ReliabilityBin, ...]:
-    """Compute the reliability diagram: the bins of the expected calibration error."""
+    """Compute the reliability diagram of logits (clips, classes) against targets (clips,): the bins of the error."""
     confidences, bins = confidences_and_bins(logits)
     _, hits = losses_and_hits(logits, targets)
     edges = _edges().tolist()
@@ -99,7 +105,10 @@ def reliability(logits: Tensor, targets: Tensor) -> tuple[ReliabilityBin, ...]:
 
 
 def confusion(logits: Tensor, targets: Tensor) -> tuple[tuple[int, ...], ...]:
-    """Count clips by true class (rows) and predicted class (columns), (classes, classes)."""
+    """Count clips by true class (rows) and predicted class (columns), (classes, classes).
+
+    Logits are (clips, classes), targets (clips,) class indices.
+    """
     classes = logits.shape[1]
     pairs = targets * classes + logits.argmax(dim=1)
     counts = torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes)

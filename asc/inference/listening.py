@@ -80,7 +80,7 @@ class Listener:
         return max(0, frame - -(-self._before // self._hop)) * self._hop
 
     def _forget(self, sample: int) -> None:
-        """Drop samples that are not needed for a sample (at the front end's rate) and its resampling."""
+        """Drop samples that are not needed to compute the resampled stream from `sample` (at its rate) on."""
         kept = max(0, sample - 2 * self._blurred)
         start = int(kept / self._ratio) // self._ratio.denominator * self._ratio.denominator
         self._sound = self._sound[start - self._start :]

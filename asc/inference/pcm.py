@@ -79,7 +79,7 @@ class PcmFormat:
         return self.channels * SAMPLE_BYTES[self.encoding]
 
     def block(self, data: bytes) -> Block:
-        """Decode bytes, which must be a whole number of frames."""
+        """Decode bytes, which must be a whole number of frames, to a block of (frames,) samples."""
         frames = _floats(data, self.encoding).reshape(-1, self.channels)
         with np.errstate(invalid="ignore"):  # infinities are refused later (`asc.inference.stream`)
             mean: NDArray[np.float32] = frames.mean(axis=1, dtype=np.float64).astype(np.float32)

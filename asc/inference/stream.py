@@ -53,8 +53,9 @@ SHORTEST_STEP_S = 0.1
 # twice the longest step at once, which takes 0.25 GB.
 LONGEST_STEP_S = 60
 LONGEST_WINDOW_S = 3600
-# Old pieces that are run again per step. On the 40 scenes of tests/test_stream.py, probabilities differ from `predict`
-# by 0.070, 0.040, 0.025 and 0.018 with 0, 1, 2 and 3 pieces. Each costs a run over a piece and twice the reach.
+# Old pieces that are run again per step. On the 40 scenes of tests/inference/test_stream.py, probabilities differ from
+# `predict` by 0.070, 0.040, 0.025 and 0.018 with 0, 1, 2 and 3 pieces. Each costs a run over a piece and twice the
+# reach.
 RUN_AGAIN = 2
 
 

@@ -386,7 +386,7 @@ def test_a_model_file_can_be_given_as_the_config(tmp_path: Path, tiny_model: Pat
     assert load_experiment(str(tiny_model), of_model=experiment_in) == load_model(tiny_model)[1].experiment
     damaged = tmp_path / "model.safetensors"
     damaged.write_bytes(tiny_model.read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"model.safetensors is no model file .* cut off or altered \(it has"):
+    with pytest.raises(InputError, match=r"model.safetensors is not a model file .* cut off or altered \(it has"):
         load_experiment(str(damaged), of_model=experiment_in)
 
 

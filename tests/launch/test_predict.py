@@ -103,7 +103,7 @@ def test_one_file_shows_no_progress(run: Run, sounds: Path) -> None:
         (("--follow", "a.wav"), "either --follow or files"),
         (("a.wav", "--csv", "--json"), "either CSV or JSON"),
         (("a.wav", "--top", "0"), "--top must be at least 1"),
-        (("--follow", "--rate", "0"), "within 100 and 10,000,000 Hz"),
+        (("--follow", "--rate", "0"), "between 100 and 10,000,000 Hz"),
         (("--follow", "--window", "2.5"), "multiple of the step"),
         (("--follow", "--window", "1000000000"), "at most 3,600 s"),
     ],

@@ -159,7 +159,7 @@ def in_process(tmp_path_factory: pytest.TempPathFactory, model_file: tuple[bytes
         ([[0.1] * 4000, [0.1]], 8000, "row 1: the waveform is no list of numbers"),
         (None, 8000, "row 1: the waveform is no list of numbers"),
         ([3000, -2] * 2000, 8000, "row 1: samples reach 3000, but full scale is 1"),
-        ([], 8000, "row 1: a waveform has the shape"),
+        ([], 8000, "row 1: a waveform must have the shape"),
     ],
 )
 def test_input_that_is_not_sound_is_refused_in_one_sentence(

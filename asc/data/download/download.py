@@ -32,7 +32,7 @@ _AGAIN = "run the same command again, it goes on where it stopped"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadPlan:
-    """What a download will do. `parts` are not unpacked yet; `fetch_bytes` is the amount to download.
+    """What a download will do. `parts` are not unpacked yet; `fetch_bytes` come over the network.
 
     `unpacked_bytes` is the approximate size of the parts unpacked; `needed_bytes` is the most disk space needed.
     """
@@ -153,12 +153,12 @@ def download(
 
 
 def was_downloaded(folder: Path) -> bool:
-    """Whether `download` was run in this folder, so that it knows the part of each file."""
+    """Whether `download` was run in this folder, and so has a record of the files of each part."""
     return (folder / _NOTES).is_dir()
 
 
 def _fetch(folder: Path, part: Package, url: str, tell: Progress, wait: Callable[[float], None]) -> Path:
-    """Fetch an archive; retry while there is progress, and give up after `ATTEMPTS` attempts in a row without."""
+    """Fetch an archive; give up after `ATTEMPTS` attempts in a row that received nothing."""
     archives = folder / "archives"
     partial = archives / f"{part.file}.part"
     get = Resuming(part=partial, size_bytes=part.size_bytes, progress=functools.partial(tell, f"fetching {part.file}"))

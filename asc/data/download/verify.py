@@ -30,7 +30,7 @@ _LENGTH_SHARE = 0.01
 _TAU_HZ = 44_100
 _TAU_S = {"tau2020": 10, "tau2022": 1}
 _PUBLISHED_CLIPS = {"tau2020": (23_035, 13_962, 2_968), "tau2022": (230_350, 139_620, 29_680)}  # all, train, test
-_THREADS = 8  # more than cores, since threads mostly wait for the disk
+_THREADS = 8  # fixed, since they mostly wait for the disk and not for a core
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
