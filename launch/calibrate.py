@@ -82,7 +82,7 @@ def main(options: Options) -> int:
     output.result(tables.recalibrated(done.before, done.tempered, done.after, done.report))
     output.result(tables.calibration_text(done.report))
     output.result(f"stored network: {options.target}")
-    output.result(f"next: python launch/evaluate.py {options.target} --split test")
+    output.result(f"next: {command('evaluate')} {options.target} --split test")
     output.json(
         {
             "model": str(options.target),

@@ -121,9 +121,9 @@ def download(options: Download, output: cli.Output) -> int:
             output.say("interrupted; run the same command again to continue")
             raise
         output.result(f"{packages.name} is in {plan.root}")
-        output.result(f"next: python launch/data.py verify {packages.spec}:{plan.root}")
+        output.result(f"next: {command('data')} verify {packages.spec}:{plan.root}")
     else:
-        output.result(f"next: python launch/data.py download {packages.name} --to {options.to}")
+        output.result(f"next: {command('data')} download {packages.name} --to {options.to}")
     output.json(plan.as_json())
     return cli.DONE
 
@@ -140,7 +140,7 @@ def verify(options: Verify, output: cli.Output) -> int:
     output.json({**dataclasses.asdict(found), "whole": found.whole})
     if not found.whole:
         return cli.complain(verifying.advice(found))
-    output.result(f"{options.spec} is complete\nnext: python launch/data.py pack {spec_and_groups(options)}")
+    output.result(f"{options.spec} is complete\nnext: {command('data')} pack {spec_and_groups(options)}")
     return cli.DONE
 
 
@@ -168,9 +168,9 @@ def pack(options: Pack, output: cli.Output) -> int:
     output.result(f"{options.spec}: {len(store):,} clips at {store.sample_rate_hz:,} Hz in {store.folder}")
     output.result(f"{store.size_bytes:,} bytes")
     if manifest.labelled:
-        output.result(f"next: python launch/train.py --recipe qat_8b --data {spec_and_groups(options)}")
+        output.result(f"next: {command('train')} --recipe qat_8b --data {spec_and_groups(options)}")
     else:
-        output.result(f"next: python launch/evaluate.py MODEL --data {options.spec} --split test")
+        output.result(f"next: {command('evaluate')} MODEL --data {options.spec} --split test")
     output.json({"spec": options.spec, "clips": len(store), "store": str(store.folder), "bytes": store.size_bytes})
     return cli.DONE
 

@@ -87,7 +87,7 @@ class Follower:
         self._strides = [1, *(topology.time_strides[gate] for gate in self._gates), self._last_stride]
         if front_end.frames(every_s) < 1 or front_end.frames(window_s) < self._last_stride:
             raise InputError(
-                f"this network looks at every {self._last_stride}th frame of {front_end.hop_s:g} s: a window of "
+                f"this network looks at one frame of {front_end.hop_s:g} s in {self._last_stride}: a window of "
                 f"{window_s:g} s and a step of {every_s:g} s are too short"
             )
         self._reach = topology.reach_frames

@@ -161,7 +161,7 @@ def run(
             raise
         with contextlib.suppress(OSError):  # the journal may be on the full disk
             journal.append(RunEnded(outcome="interrupted", best=None))
-        raise InputError(f"{fault}; then go on with: {resume_command(folder)}") from error
+        raise InputError(f"{fault}; then resume with: {resume_command(folder)}") from error
     return end
 
 

@@ -151,7 +151,7 @@ def _rescue(conductor: Conductor, plan: SearchPlan, say: Callable[[str], None]) 
         lies += f": {', '.join(summary.files())}"
     except (OSError, InputError) as error:
         lies += f", without a leaderboard ({error.strerror if isinstance(error, OSError) else error})"
-    say(f"{lies}; go on with: {resume_command(folder)}")
+    say(f"{lies}; resume with: {resume_command(folder)}")
 
 
 def _publish(folder: Path, model: str) -> None:
@@ -194,7 +194,7 @@ def _is_fault_of_ours(trial: TrialRecord) -> bool:
 
 
 def _then_resume(problem: str, folder: Path) -> str:
-    return f"{problem}; then go on with: {resume_command(folder)}"
+    return f"{problem}; then resume with: {resume_command(folder)}"
 
 
 def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterator[tuple[str, str]]:

@@ -251,7 +251,7 @@ def test_a_window_shorter_than_one_stride_is_refused(model: Model) -> None:
     changes = {"architecture.time_strides": [8, 4]}
     experiment = model.info.experiment.updated(changes)
     coarse = Model(empty(experiment), replace(model.info, experiment=experiment))
-    with pytest.raises(InputError, match="every 32th frame"):
+    with pytest.raises(InputError, match="one frame of 0.01 s in 32"):
         Follower(coarse, RATE_HZ, window_s=0.3, every_s=0.1)
 
 

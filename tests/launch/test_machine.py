@@ -78,7 +78,7 @@ def test_a_training_stopped_by_a_full_disk_says_how_to_resume_and_can_be_resumed
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1000, 1000))
     sentence = refused(process)
     assert f"the disk is full at {Path('runs/full')}" in sentence
-    assert sentence.endswith("then go on with: python launch/train.py --resume full")
+    assert sentence.endswith("then resume with: python launch/train.py --resume full")
     held = epochs(run)
     assert held and not (run / "best").exists()
 

@@ -93,7 +93,7 @@ def test_a_search_without_a_network_says_why_and_exits_with_1_only_for_a_fault_o
     code, err = said("finished", "diverged", "the loss was no longer a number in epoch 1")
     assert code == 2 and err.endswith("epoch 1; make schedule.learning_rate_max smaller in the space\n")
     code, err = said("out of time", None, "unfinished")
-    assert code == 2 and "time was up before a trial was trained to its end; then go on with: python launch/" in err
+    assert code == 2 and "time was up before a trial was trained to its end; then resume with: python launch/" in err
     code, err = said("finished", None, "")
     assert code == 2 and "no point of the space is within the budget" in err
 
@@ -122,7 +122,7 @@ def test_an_interrupted_search_writes_its_results_and_names_the_files(lead: Cond
             raise error
         assert "unfinished" in (folder / "leaderboard.csv").read_text()
         assert lead.record.ended == RunEnded(outcome="interrupted", best=None)
-        named, _, then = said[0].partition("; go on with: ")
+        named, _, then = said[0].partition("; resume with: ")
         assert [(folder / name).exists() for name in named.partition(": ")[2].split(", ")] == [True, True, True]
         assert len(said) == 1 and then == f"python launch/search.py --resume s --storage {folder.parent}"
         (folder / "leaderboard.csv").unlink()

@@ -135,7 +135,7 @@ def _unwritable(conductor: Conductor, error: OSError) -> InputError:
     folder = conductor.journal.path.parent
     what = f"the disk of {folder} is full" if disk_is_full(error) else f"{folder} cannot be written"
     advice = "free some space" if disk_is_full(error) else "fix that"
-    return InputError(f"{what} ({error.strerror}): {advice}, then go on with: {resume_command(folder)}")
+    return InputError(f"{what} ({error.strerror}): {advice}, then resume with: {resume_command(folder)}")
 
 
 def _trial(settings: SearchSettings) -> Callable[[dict[str, Any]], None]:
