@@ -58,6 +58,7 @@ def main(options: Options) -> int:
     from asc.data.dataset import default_cache, open_dataset
     from asc.data.manifest import load_manifest
     from asc.evaluation import caveats
+    from asc.launchers import command
     from asc.model_file.artefact import load_model, save_model
     from asc.training import recalibrate
 

@@ -15,6 +15,7 @@ import tyro
 
 from asc.config.experiment import FrontEnd
 from asc.console import cli
+from asc.launchers import command
 
 
 @dataclass(frozen=True, kw_only=True)
