@@ -39,7 +39,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the files that start Ray first: they take longest, and at the end one worker would be left with them."""
+    """Mark what starts several processes, and run the files that start Ray first.
+
+    These take longest: at the end, one worker would be left with them.
+    """
+    for item in items:
+        if "joint" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.processes)
     items.sort(key=lambda item: not item.path.name.startswith("test_search"))
 
 
