@@ -110,13 +110,59 @@ class Augment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """The residual network with squeeze-and-excitation (report, section 2.3).
+class CpMobile:
+    """CP-Mobile; the defaults are the DCASE 2024 and 2025 baseline (see `asc.topology.cp_mobile`).
 
-    Each stage has a width (channels), a depth (double conv blocks) and an SE bottleneck. Each block has its strides.
+    Stage n (from 0) has base_channels x channels_multiplier^n channels, and blocks expand theirs by expansion_rate; both
+    are rounded to multiples of 8. Each block has its strides. `kernel` is the size of the depthwise convolutions.
     """
 
-    family: Literal["resnet_se"] = "resnet_se"
+    base_channels: int = 32
+    channels_multiplier: float = 1.8
+    expansion_rate: float = 2.1
+    depths: tuple[int, ...] = (3, 2, 1)
+    frequency_strides: tuple[int, ...] = (1, 1, 1, 2, 1, 1)
+    time_strides: tuple[int, ...] = (1, 1, 2, 1, 1, 1)
+    kernel: int = 3
+
+    def __post_init__(self) -> None:
+        """Check ranges and that the values fit together."""
+        widen(self)
+        name = "architecture.cp_mobile"
+        _require(
+            8 <= self.base_channels <= 4096,
+            f"{name}.base_channels must lie between 8 and 4,096, got {self.base_channels}",
+        )
+        for key in ("channels_multiplier", "expansion_rate"):
+            value = getattr(self, key)
+            _require(1 <= value <= 16, f"{name}.{key} must lie between 1 and 16, got {value}")
+        _require(
+            len(self.depths) >= 1 and min(self.depths) >= 1,
+            f"{name}.depths must hold values of at least 1, got {list(self.depths)}",
+        )
+        for key in ("frequency_strides", "time_strides"):
+            strides = getattr(self, key)
+            _require(
+                len(strides) == sum(self.depths),
+                f"{name}.{key} has {len(strides)} values, but {name}.depths has {sum(self.depths)} blocks",
+            )
+            _require(all(1 <= s <= 8 for s in strides), f"{name}.{key} must lie between 1 and 8, got {list(strides)}")
+        _require(self.kernel in (3, 5, 7), f"{name}.kernel must be 3, 5 or 7, got {self.kernel}")
+
+
+Family = Literal["resnet_se", "cp_mobile"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """What the network is built of: `family`, `classes`, and the keys of the family.
+
+    `cp_mobile` is the family of that name. All other keys are those of `resnet_se`, the residual network with
+    squeeze-and-excitation (report, section 2.3): each stage has a width (channels), a depth (double conv blocks) and an
+    SE bottleneck, and each block has its strides.
+    """
+
+    family: Family = "resnet_se"
     widths: tuple[int, ...] = (24, 48)
     depths: tuple[int, ...] = (3, 3)
     se_bottlenecks: tuple[int, ...] = (4, 8)
@@ -124,6 +170,7 @@ class Architecture:
     time_strides: tuple[int, ...] = (2, 2, 1, 2, 1, 1)
     cardinality: int = 4
     classes: int = 10
+    cp_mobile: CpMobile = CpMobile()
 
     def __post_init__(self) -> None:
         """Check ranges and that the values fit together."""

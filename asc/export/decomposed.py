@@ -124,7 +124,7 @@ class DecomposedNet(Layered):
         match layer:
             case kinds.Input():
                 y = read[0]
-            case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+            case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
                 y = self.module_of(layer)(self._real(layer.reads[0], *read))
             case kinds.SqueezeExcite():
                 gate = self.module_of(layer)(self._real(layer.reads[0], *read))
@@ -167,9 +167,9 @@ def shortest_frames(network: IntegerNet) -> int:
 def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn.Module | None:
     """Return the module of a layer that has parameters, without its output grid; None for other layers."""
     match layer:
-        case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+        case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
             scale = stored.grid_of(layer.reads[0]).scale
-            relu = isinstance(layer, kinds.ConvNormRelu)
+            relu = isinstance(layer, kinds.ConvNorm)
             return Layer(stored.module_of(layer), scale, relu=relu, float_weights=float_weights)
         case kinds.SqueezeExcite():
             return Gate(stored.module_of(layer))

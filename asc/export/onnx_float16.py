@@ -17,7 +17,7 @@ from asc.models.float16 import HalfNet
 from asc.topology.layers import (
     LOG_MEL,
     Add,
-    ConvNormRelu,
+    ConvNorm,
     Dense,
     Input,
     Layer,
@@ -34,7 +34,7 @@ L <s, g, p> (x, half_weight, half_bias) => (y) {{
 }}"""
 _NO_PADS = [0, 0, 0, 0]
 _NORM = ("weight", "bias", "running_mean", "running_var")
-_Inner = ConvNormRelu | Projection | Dense | SqueezeExcite | Add
+_Inner = ConvNorm | Projection | Dense | SqueezeExcite | Add
 
 
 def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> None:
@@ -66,7 +66,7 @@ def _write(
 ) -> str:
     """Add the nodes of a layer whose numbers are named `stored`, and return the name of its output."""
     match layer:
-        case ConvNormRelu():
+        case ConvNorm():
             convolved = sink.node("L", read[0], *stored, s=stride, g=layer.groups, p=padding(layer))
             return sink.node("Relu", convolved, output=output)
         case Projection() | Dense():
@@ -108,13 +108,13 @@ def _function(call: Call, functions: list[str]) -> str:
 
 
 def _stride(layer: Layer) -> list[int]:
-    return list(layer.stride) if isinstance(layer, ConvNormRelu | Projection) else [1, 1]
+    return list(layer.stride) if isinstance(layer, ConvNorm | Projection) else [1, 1]
 
 
 def _names(layer: Layer) -> tuple[str, ...]:
     """Return the names of a layer's numbers, in order."""
     match layer:
-        case ConvNormRelu() | Projection() | Dense():
+        case ConvNorm() | Projection() | Dense():
             return ("weight", "bias")
         case SqueezeExcite():
             linear = [f"{part}_{name}" for part in ("reduce", "expand") for name in ("weight", "bias")]

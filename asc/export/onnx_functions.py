@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asc.topology.layers import ConvNormRelu, Dense, Layer, Projection, SqueezeExcite
+from asc.topology.layers import ConvNorm, Dense, Layer, Projection, SqueezeExcite
 from asc.topology.topology import Topology
 
 _CHAINS, _SEGMENTS = "BCDEFGH", "STUVWXYZ"
@@ -56,7 +56,7 @@ def flat(parts: Sequence[Part]) -> Iterator[Layer]:
 
 def stride_of(layer: Layer) -> tuple[int, int] | None:
     """Return the stride (bins, frames) of a layer, or None if it has none."""
-    return layer.stride if isinstance(layer, ConvNormRelu | Projection) else None
+    return layer.stride if isinstance(layer, ConvNorm | Projection) else None
 
 
 def parts_of(topology: Topology) -> tuple[Part, ...]:
@@ -111,7 +111,7 @@ def _signature(layers: Sequence[Layer], topology: Topology) -> tuple[Any, ...]:
                 tuple(places.get(name, -1) for name in layer.reads),
                 layer.name in topology.nonnegative,
                 None if outside in layer.reads and len(outer) <= 1 else stride_of(layer),
-                (layer.kernel, layer.groups) if isinstance(layer, ConvNormRelu) else None,
+                (layer.kernel, layer.groups) if isinstance(layer, ConvNorm) else None,
             )
             for layer in layers
         ),
@@ -121,7 +121,7 @@ def _signature(layers: Sequence[Layer], topology: Topology) -> tuple[Any, ...]:
 def _lengths(layer: Layer) -> tuple[int, ...]:
     """Return the lengths of a layer's vectors that can be packed: one value for each output channel."""
     match layer:
-        case ConvNormRelu() | Projection() | Dense():
+        case ConvNorm() | Projection() | Dense():
             return (layer.outputs,)
         case SqueezeExcite():
             return (layer.channels,)
@@ -134,11 +134,11 @@ def _runs(parts: Sequence[Part], topology: Topology) -> Iterator[tuple[Layer, ..
     readers = Counter(name for layer in topology.layers for name in layer.reads)
     run: list[Layer] = []
     for part in parts:
-        inner = isinstance(part, ConvNormRelu | Projection | SqueezeExcite)
+        inner = isinstance(part, ConvNorm | Projection | SqueezeExcite)
         if run and (not inner or part.reads != (run[-1].name,) or readers[run[-1].name] > 1):
             yield tuple(run)
             run = []
-        if isinstance(part, ConvNormRelu | Projection | SqueezeExcite):
+        if isinstance(part, ConvNorm | Projection | SqueezeExcite):
             run.append(part)
     if run:
         yield tuple(run)

@@ -22,7 +22,7 @@ from asc.models.integer import IntegerNet
 from asc.topology.layers import (
     LOG_MEL,
     Add,
-    ConvNormRelu,
+    ConvNorm,
     Dense,
     Input,
     Layer,
@@ -46,7 +46,7 @@ L <s, g, p>
 }}"""
 
 
-_Inner = ConvNormRelu | Projection | Dense | SqueezeExcite | Add
+_Inner = ConvNorm | Projection | Dense | SqueezeExcite | Add
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _main(graph: Graph, numbers: Numbers, layer: Layer, read: list[_Steps]) -> _
 
 
 def _stride(layer: Layer) -> list[int]:
-    return list(layer.stride) if isinstance(layer, ConvNormRelu | Projection) else [1, 1]
+    return list(layer.stride) if isinstance(layer, ConvNorm | Projection) else [1, 1]
 
 
 def _write(
@@ -93,8 +93,8 @@ def _write(
     """Add the nodes of a layer; `names` are those of its numbers, where a zero point may be missing."""
     step, zero = names["scale"], names.get("zero", "")
     match layer:
-        case ConvNormRelu() | Projection() | Dense():
-            x, groups = read[0], layer.groups if isinstance(layer, ConvNormRelu) else 1
+        case ConvNorm() | Projection() | Dense():
+            x, groups = read[0], layer.groups if isinstance(layer, ConvNorm) else 1
             stored = (names["weight"], names["weight_scale"], names["bias"])
             y = sink.node(
                 *("L", x.values, x.step, *stored, step, x.zero, zero),

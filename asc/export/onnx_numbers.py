@@ -11,7 +11,7 @@ from asc.export.onnx_parameters import Parameter
 from asc.export.onnx_parts import dense_kernel
 from asc.models.integer import IntegerNet
 from asc.models.layers import folded_expand
-from asc.topology.layers import Add, ConvNormRelu, Dense, Input, Layer, Projection, SqueezeExcite, StatisticsPool
+from asc.topology.layers import Add, ConvNorm, Dense, Input, Layer, Projection, SqueezeExcite, StatisticsPool
 
 WEIGHT_ZERO = 128
 Array = NDArray[Any]
@@ -49,7 +49,7 @@ class Numbers:
 
     def _own(self, layer: Layer) -> dict[str, Array]:
         match layer:
-            case ConvNormRelu() | Projection() | Dense():
+            case ConvNorm() | Projection() | Dense():
                 module = self._network.module_of(layer)
                 weight = module.weight
                 if isinstance(layer, Dense):

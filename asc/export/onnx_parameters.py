@@ -11,7 +11,7 @@ from typing import Literal, assert_never
 
 from asc.export.onnx_functions import Call
 from asc.export.onnx_text import FunctionText
-from asc.topology.layers import Add, ConvNormRelu, Dense, Input, Layer, Projection, SqueezeExcite, StatisticsPool
+from asc.topology.layers import Add, ConvNorm, Dense, Input, Layer, Projection, SqueezeExcite, StatisticsPool
 from asc.topology.topology import Topology
 
 Key = Literal[
@@ -44,11 +44,11 @@ class Member:
     def vector(self) -> tuple[str, int] | None:
         """The type and length of a vector that can be packed (one value per output channel); None for others."""
         match self.layer, self.key:
-            case (ConvNormRelu() | Projection() | Dense()) as layer, "weight_scale":
+            case (ConvNorm() | Projection() | Dense()) as layer, "weight_scale":
                 return "float", layer.outputs
             case SqueezeExcite() as layer, "expand.bias":
                 return "float", layer.channels
-            case (ConvNormRelu() | Projection() | Dense()) as layer, "bias":
+            case (ConvNorm() | Projection() | Dense()) as layer, "bias":
                 return "int", layer.outputs
             case _:
                 return None
@@ -126,7 +126,7 @@ def _packed(members: Sequence[Member], last: Layer) -> Iterator[Parameter]:
 def _members(layer: Layer, place: int) -> Iterator[Member]:
     keys: tuple[Key, ...]
     match layer:
-        case ConvNormRelu() | Projection() | Dense():
+        case ConvNorm() | Projection() | Dense():
             keys = ("weight", "weight_scale", "bias")
         case SqueezeExcite():
             keys = ("reduce.weight", "reduce.bias", "expand.weight", "expand.bias")

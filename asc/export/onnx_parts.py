@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from asc.export.onnx_graph import Graph
-from asc.topology.layers import ConvNormRelu, Dense, Projection
+from asc.topology.layers import ConvNorm, Dense, Projection
 
 OPSET = 13
 """The lowest opset with per-channel scales (DequantizeLinear-13), so that most runtimes can read the file."""
@@ -19,9 +19,9 @@ def statistics(graph: Graph, x: str) -> str:
     return graph.node("Concat", mean, deviation, axis=1)
 
 
-def padding(layer: ConvNormRelu | Projection | Dense) -> list[int]:
+def padding(layer: ConvNorm | Projection | Dense) -> list[int]:
     """Return the zero padding (top, left, bottom, right) of a layer that is written as a convolution."""
-    rows, columns = layer.kernel if isinstance(layer, ConvNormRelu) else (1, 1)
+    rows, columns = layer.kernel if isinstance(layer, ConvNorm) else (1, 1)
     return [rows // 2, columns // 2, rows // 2, columns // 2]
 
 

@@ -79,7 +79,7 @@ class HalfNet(StoredForm):
         match layer:
             case kinds.Input():
                 y = channels_last(*read)
-            case kinds.ConvNormRelu():
+            case kinds.ConvNorm():
                 y = torch.relu_(self.module_of(layer)(*read))
             case kinds.Projection():
                 y = self.module_of(layer)(every(read[0], layer.stride))
@@ -110,7 +110,7 @@ class HalfNet(StoredForm):
 def _built(layer: kinds.Layer) -> nn.Module | None:
     """The module of a layer, if it has one."""
     match layer:
-        case kinds.ConvNormRelu(kernel=kernel):
+        case kinds.ConvNorm(kernel=kernel):
             padding = kernel[0] // 2, kernel[1] // 2
             return nn.Conv2d(layer.inputs, layer.outputs, kernel, layer.stride, padding, groups=layer.groups)
         case kinds.Projection():

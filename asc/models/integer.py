@@ -153,7 +153,7 @@ class IntegerNet(StoredForm):
         match layer:
             case kinds.Input():
                 steps = channels_last(self.grid_of(layer.name)(*read))
-            case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+            case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
                 steps = self.module_of(layer)(*read, self.grid_of(layer.reads[0]).scale)
             case kinds.SqueezeExcite():
                 steps = self.grid_of(layer.name)(self.module_of(layer)(self._real(layer.reads[0], *read), pooling))
@@ -213,7 +213,7 @@ class IntegerNet(StoredForm):
 def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
     """The modules of a layer by name; a convolution or linear layer holds its own grid."""
     match layer:
-        case kinds.ConvNormRelu():
+        case kinds.ConvNorm():
             shape = layer.outputs, layer.inputs // layer.groups, *layer.kernel
             yield layer.name, IntegerLayer(shape, stride=layer.stride, groups=layer.groups)
         case kinds.Projection():

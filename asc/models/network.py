@@ -70,7 +70,7 @@ class Network(Layered):
         match layer:
             case kinds.Input():
                 y = channels_last(self.grid_of(layer.name)(*read))
-            case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+            case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
                 y = self.module_of(layer)(*read, self.grid_of(layer.reads[0]).scale)
             case kinds.SqueezeExcite() | kinds.StatisticsPool():
                 y = self.grid_of(layer.name)(self.module_of(layer)(*read))
@@ -124,7 +124,7 @@ class Network(Layered):
 def _built(layer: kinds.Layer, modules: Layers, *, nonnegative: bool) -> Iterator[tuple[str, nn.Module]]:
     """The modules of a layer by name; a convolution or linear layer holds its own grid."""
     match layer:
-        case kinds.ConvNormRelu(name=name, inputs=inputs, outputs=outputs, kernel=kernel, stride=stride):
+        case kinds.ConvNorm(name=name, inputs=inputs, outputs=outputs, kernel=kernel, stride=stride):
             yield name, modules.conv_bn_relu(inputs, outputs, kernel=kernel, stride=stride, groups=layer.groups)
         case kinds.Projection(name=name, inputs=inputs, outputs=outputs, stride=stride):
             yield name, modules.conv1x1(inputs, outputs, stride=stride)

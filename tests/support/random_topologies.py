@@ -4,7 +4,7 @@ import random
 
 from asc.topology.layers import (
     Add,
-    ConvNormRelu,
+    ConvNorm,
     Dense,
     Input,
     Layer,
@@ -37,10 +37,10 @@ def _classifier(inputs: int, classes: int) -> Dense:
     return Dense(name="dense", reads=("pool",), inputs=inputs, outputs=classes)
 
 
-def _conv(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> ConvNormRelu:
+def _conv(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> ConvNorm:
     groups = rng.choice([count for count in (1, 2, 4) if inputs % count == outputs % count == 0])
     stride = rng.choice(((1, 1), (2, 1), (1, 2), (2, 2)))
-    return ConvNormRelu(
+    return ConvNorm(
         name=name,
         reads=(reads,),
         inputs=inputs,
@@ -64,12 +64,12 @@ def _gated(rng: random.Random, name: str, reads: str, inputs: int, outputs: int)
 def _branched(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> list[Layer]:
     """A convolution, gated or not, in parallel with a projection or another convolution, and their sum."""
     one, *gate = (_gated if rng.random() < 0.5 else _plain)(rng, name, reads, inputs, outputs)
-    assert isinstance(one, ConvNormRelu)
+    assert isinstance(one, ConvNorm)
     other: Layer
     if rng.random() < 0.5:
         other = Projection(name=f"{name}.skip", reads=(reads,), inputs=inputs, outputs=outputs, stride=one.stride)
     else:
-        other = ConvNormRelu(
+        other = ConvNorm(
             name=f"{name}.other", reads=(reads,), inputs=inputs, outputs=outputs, stride=one.stride, kernel=(3, 3)
         )
     last = gate[-1].name if gate else one.name
