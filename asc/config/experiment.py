@@ -113,8 +113,8 @@ class Augment:
 class CpMobile:
     """CP-Mobile; the defaults are the DCASE 2024 and 2025 baseline (see `asc.topology.cp_mobile`).
 
-    Stage n (from 0) has base_channels x channels_multiplier^n channels, and blocks expand theirs by expansion_rate; both
-    are rounded to multiples of 8. Each block has its strides. `kernel` is the size of the depthwise convolutions.
+    Stage n (from 0) has base_channels x channels_multiplier^n channels, and blocks expand theirs by expansion_rate.
+    Both are rounded to multiples of 8. Each block has its strides. `kernel` is the size of the depthwise convolutions.
     """
 
     base_channels: int = 32

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from asc.config.experiment import FrontEnd
 from asc.models.layered import StoredForm
 from asc.models.layers import (
+    AveragePool,
+    MeanPool,
     Pooling,
+    ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
     StoredNorm,
@@ -80,12 +83,13 @@ class HalfNet(StoredForm):
             case kinds.Input():
                 y = channels_last(*read)
             case kinds.ConvNorm():
-                y = torch.relu_(self.module_of(layer)(*read))
+                y = self.module_of(layer)(*read)
+                y = torch.relu_(y) if layer.relu else y
             case kinds.Projection():
                 y = self.module_of(layer)(every(read[0], layer.stride))
-            case kinds.SqueezeExcite():
+            case kinds.SqueezeExcite() | kinds.ResponseNorm():
                 y = self.module_of(layer)(*read, pooling)
-            case kinds.StatisticsPool() | kinds.Dense():
+            case kinds.AveragePool() | kinds.StatisticsPool() | kinds.MeanPool() | kinds.Dense():
                 y = self.module_of(layer)(*read)
             case kinds.Add():
                 y = read[0] + read[1]
@@ -117,6 +121,12 @@ def _built(layer: kinds.Layer) -> nn.Module | None:
             return nn.Conv2d(layer.inputs, layer.outputs, 1)
         case kinds.SqueezeExcite():
             return SqueezeExcite(layer.channels, layer.bottleneck, norm=StoredNorm(layer.bottleneck))
+        case kinds.ResponseNorm():
+            return ResponseNorm()
+        case kinds.AveragePool():
+            return AveragePool(layer.stride)
+        case kinds.MeanPool():
+            return MeanPool()
         case kinds.StatisticsPool():
             return StatisticsPool()
         case kinds.Dense():

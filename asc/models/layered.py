@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from asc.config.experiment import FrontEnd
 from asc.errors import InputError
-from asc.models.layers import Pooling, mean_of_map
-from asc.topology.layers import Layer
+from asc.models.layers import Pooling, mean_of_map, mean_square_of_map, pooled_statistics
+from asc.topology.layers import Gate, Layer, MeanPool, ResponseNorm
 from asc.topology.topology import Topology
 
 
@@ -49,7 +49,7 @@ class StoredForm(Layered):
     """A network as stored and shipped; it can also run on parts of a clip and return the map that is pooled."""
 
     def _output(self, layer: Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
-        """The output of a layer, given the tensors that it reads; `pooling` gives an SE layer its means over time."""
+        """The output of a layer, given the tensors that it reads; `pooling` gives a gate its means over the map."""
         raise NotImplementedError
 
     def _run(self, log_mel: Tensor, layers: Sequence[Layer], poolings: Mapping[str, Pooling] | None = None) -> Tensor:
@@ -57,8 +57,26 @@ class StoredForm(Layered):
         check_log_mel(log_mel, self.front_end)
         given = poolings or {}
         return self.topology.walk(
-            lambda layer, read: self._output(layer, read, given.get(layer.name, mean_of_map)), log_mel, layers
+            lambda layer, read: self._output(layer, read, given.get(layer.name, pooling_of(layer))), log_mel, layers
         )
+
+
+def pooling_of(layer: Layer) -> Pooling:
+    """What a gate takes of its map: the mean of each channel, or for a response norm the mean square."""
+    return mean_square_of_map if isinstance(layer, ResponseNorm) else mean_of_map
+
+
+def gate_columns(gate: Gate, x: Tensor) -> Tensor:
+    """Map (channels, bins, frames) to (channels, frames), whose mean over frames is what `pooling_of` gives."""
+    return (x.square() if isinstance(gate, ResponseNorm) else x).mean(dim=1)
+
+
+def pooled(topology: Topology, mean: Tensor, mean_square: Tensor) -> Tensor:
+    """The pooled vector (1, values), given means over time of the last map and of its squares, (channels, bins)."""
+    if isinstance(topology.pool, MeanPool):
+        return mean.mean(dim=1)[None]
+    variance = (mean_square - mean.square()).clamp_(min=0)
+    return pooled_statistics(mean[None], variance[None])
 
 
 def check_log_mel(log_mel: Tensor, front_end: FrontEnd) -> None:

@@ -112,7 +112,7 @@ def macs_of(topology: Topology, frames: int) -> int:
 
 
 def _macs(layer: Layer, shape: Shape, last_map: Shape) -> int:
-    """Multiply-accumulates of a layer whose output has this shape; `last_map` is the shape of the map that is pooled."""
+    """Multiply-accumulates of a layer whose output has this shape; `last_map` is that of the map that is pooled."""
     match layer:
         case ConvNorm() | Projection():
             return layer.weights * prod(shape[1:])

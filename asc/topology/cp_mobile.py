@@ -1,10 +1,10 @@
 """CP-Mobile: inverted residual blocks with global response normalisation (Schmid et al., DCASE 2023, task 1).
 
 https://dcase.community/documents/challenge2023/technical_reports/DCASE2023_Schmid_65_t1.pdf; the code of the DCASE 2024
-baseline is the reference for every size: https://github.com/CPJKU/dcase2024_task1_baseline. A block expands its channels
-by a 1x1 convolution, filters each one by a depthwise convolution, which may stride, and projects them by a 1x1
-convolution. The input is added if the channels agree: as it is, or pooled where the block strides. Then follow
-global response normalisation and ReLU. The classifier is a 1x1 convolution before the mean over the map.
+baseline is the reference for every size: https://github.com/CPJKU/dcase2024_task1_baseline. A block expands its
+channels by a 1x1 convolution, filters each one by a depthwise convolution, which may stride, and projects them by a 1x1
+convolution. The input is added if the channels agree: as it is, or pooled if the block strides. Then follow global
+response normalisation and ReLU. The classifier is a 1x1 convolution before the mean over the map.
 """
 
 from collections.abc import Iterator, Mapping

@@ -177,16 +177,7 @@ class Dense(_GridWithin):
 
 
 Layer = (
-    Input
-    | ConvNorm
-    | Projection
-    | SqueezeExcite
-    | ResponseNorm
-    | Add
-    | AveragePool
-    | StatisticsPool
-    | MeanPool
-    | Dense
+    Input | ConvNorm | Projection | SqueezeExcite | ResponseNorm | Add | AveragePool | StatisticsPool | MeanPool | Dense
 )
 Gate = SqueezeExcite | ResponseNorm
 """The kinds that scale channels by a statistic of the whole map, which a stream must carry."""
