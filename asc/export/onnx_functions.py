@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asc.topology.layers import ConvNorm, Dense, Layer, Projection, SqueezeExcite
+from asc.topology.layers import AveragePool, ConvNorm, Dense, Layer, Projection, ResponseNorm, SqueezeExcite
 from asc.topology.topology import Topology
 
 _CHAINS, _SEGMENTS = "BCDEFGH", "STUVWXYZ"
+_INNER = ConvNorm | Projection | SqueezeExcite | ResponseNorm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def flat(parts: Sequence[Part]) -> Iterator[Layer]:
 
 def stride_of(layer: Layer) -> tuple[int, int] | None:
     """Return the stride (bins, frames) of a layer, or None if it has none."""
-    return layer.stride if isinstance(layer, ConvNorm | Projection) else None
+    return layer.stride if isinstance(layer, ConvNorm | Projection | AveragePool) else None
 
 
 def parts_of(topology: Topology) -> tuple[Part, ...]:
@@ -134,11 +135,11 @@ def _runs(parts: Sequence[Part], topology: Topology) -> Iterator[tuple[Layer, ..
     readers = Counter(name for layer in topology.layers for name in layer.reads)
     run: list[Layer] = []
     for part in parts:
-        inner = isinstance(part, ConvNorm | Projection | SqueezeExcite)
+        inner = isinstance(part, _INNER)
         if run and (not inner or part.reads != (run[-1].name,) or readers[run[-1].name] > 1):
             yield tuple(run)
             run = []
-        if isinstance(part, ConvNorm | Projection | SqueezeExcite):
+        if isinstance(part, _INNER):
             run.append(part)
     if run:
         yield tuple(run)

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from asc.config.experiment import FrontEnd
 from asc.errors import InputError
 from asc.models.layers import Pooling, mean_of_map, mean_square_of_map, pooled_statistics
-from asc.topology.layers import Gate, Layer, MeanPool, ResponseNorm
+from asc.topology.layers import Gate, Layer, MeanPool, Pool, ResponseNorm
 from asc.topology.topology import Topology
 
 
@@ -71,12 +72,18 @@ def gate_columns(gate: Gate, x: Tensor) -> Tensor:
     return (x.square() if isinstance(gate, ResponseNorm) else x).mean(dim=1)
 
 
-def pooled(topology: Topology, mean: Tensor, mean_square: Tensor) -> Tensor:
-    """The pooled vector (1, values), given means over time of the last map and of its squares, (channels, bins)."""
-    if isinstance(topology.pool, MeanPool):
-        return mean.mean(dim=1)[None]
-    variance = (mean_square - mean.square()).clamp_(min=0)
-    return pooled_statistics(mean[None], variance[None])
+def pool_columns(pool: Pool, x: Tensor) -> Tensor:
+    """What must be averaged over time to pool a map, (channels, bins, frames) to (..., frames)."""
+    return x.mean(dim=1) if isinstance(pool, MeanPool) else torch.stack([x, x.square()])
+
+
+def pooled(pool: Pool, mean: Tensor) -> Tensor:
+    """The pooled vector (1, values), given the mean over time of `pool_columns`."""
+    if isinstance(pool, MeanPool):
+        return mean[None]
+    means, mean_squares = mean
+    variance = (mean_squares - means.square()).clamp_(min=0)
+    return pooled_statistics(means[None], variance[None])
 
 
 def check_log_mel(log_mel: Tensor, front_end: FrontEnd) -> None:
