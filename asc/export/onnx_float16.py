@@ -109,11 +109,11 @@ def _function(call: Call, functions: list[str]) -> str:
         output = OUTPUT if inner == call.layers[-1] else ""
         if isinstance(part, Call):
             names = [name for layer in part.layers for name in stored[layer.name]]
-            stride = STRIDE if part.reads == call.reads else list(part.stride)
+            stride = STRIDE if call.strides_by_attribute(part) else list(part.stride)
             written[inner.name] = text.node(part.function, written[part.reads], *names, output=output, s=stride)
         else:
             assert not isinstance(part, Input | Pool), "a network has only one of them"
-            stride = STRIDE if call.reads in part.reads else _stride(part)
+            stride = STRIDE if call.strides_by_attribute(part) else _stride(part)
             read = [written[name] for name in part.reads]
             written[part.name] = _write(text, part, read, stored[part.name], stride=stride, output=output)
     return text.text()

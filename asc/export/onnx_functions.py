@@ -41,9 +41,19 @@ class Call:
 
     @property
     def stride(self) -> tuple[int, int]:
-        """The stride (bins, frames) of the layers that read the sequence's input; (1, 1) if none of them has one."""
+        """The stride (bins, frames) of the layers that read the sequence's input; (1, 1) if they do not share one."""
+        found = self._strides
+        return found[0] if len(set(found)) == 1 else (1, 1)
+
+    def strides_by_attribute(self, part: "Part") -> bool:
+        """Whether the stride of a part of the function is the function's attribute."""
+        reads = (part.reads,) if isinstance(part, Call) else part.reads
+        return self.reads in reads and len(set(self._strides)) <= 1
+
+    @property
+    def _strides(self) -> list[tuple[int, int]]:
         found = (stride_of(layer) for layer in self.layers if self.reads in layer.reads)
-        return next((stride for stride in found if stride is not None), (1, 1))
+        return [stride for stride in found if stride is not None]
 
 
 Part = Layer | Call

@@ -169,7 +169,7 @@ def _body(text: FunctionText, call: Call, topology: Topology, identifiers: dict[
     for part in call.parts:
         inner = part.layers[-1] if isinstance(part, Call) else part
         output, names = OUTPUT if inner.name == last else "", identifiers[inner.name]
-        outer = call.reads in part.reads if not isinstance(part, Call) else part.reads == call.reads
+        outer = call.strides_by_attribute(part)
         if isinstance(part, Call):
             x = written[part.reads]
             outside = {"x": x.values, "x_step": x.step, "x_zero": x.zero}

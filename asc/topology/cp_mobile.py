@@ -81,8 +81,8 @@ def divisible(channels: float) -> int:
 def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
     """Base channels of a point, widest first, in steps of 8; all other widths follow from them."""
     widest = int(values.get(BASE, base.cp_mobile.base_channels))  # type: ignore[arg-type]
-    for channels in dict.fromkeys((widest, *range(divisible(widest), 0, -DIVISOR))):
-        yield {BASE: min(channels, widest)}
+    for channels in (widest, *range(divisible(widest) - DIVISOR, 0, -DIVISOR)):
+        yield {BASE: channels}
 
 
 def drawn(base: Architecture, values: Mapping[str, Value]) -> dict[str, Value]:
