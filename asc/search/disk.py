@@ -8,7 +8,7 @@ other figures were measured on searches of 4 to 12 trials with 24 to 240 epochs 
 - the journal: 302 to 307 bytes per epoch; 500 bytes per trial, plus twice its config
 - MLflow's database: 0.95 MB empty, 16.3 KB per trial with a config of 37 keys, 1.4 KB per epoch; up to 0.2 MB for
   its own journal while it writes
-- the best model in MLflow's registry: 0.6 MB beside the model file, nearly all of it asc's code to serve the model
+- the best model in MLflow's registry: 0.34 MB beside the model file, nearly all of it asc's code to serve the model
 - leaderboards: 0.8 KB per trial; Ray Tune's own state, removed at the end: 28 to 32 KB per trial
 - a model file: its tensors and its header (`asc.size.file_layout`)
 
@@ -42,7 +42,7 @@ _TENSOR, _CHECKPOINT_HEADER, _EPOCH_IN_CHECKPOINT = 150, 1500, 240
 _JOURNAL_EPOCH, _JOURNAL_TRIAL, _REFUSAL = 330, 900, 600
 _LEADERBOARDS_TRIAL, _TUNE_TRIAL, _BLOCK = 1600, 40_000, 4096
 _MLFLOW, _MLFLOW_TRIAL, _MLFLOW_KEY, _MLFLOW_EPOCH = 1_200_000, 6000, 350, 1500
-_REGISTERED = 800_000
+_REGISTERED = 500_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,10 +187,10 @@ def test_damaged_frames_are_skipped() -> None:
 @pytest.mark.parametrize(
     ("data", "part"),
     [
-        (b"<!DOCTYPE html><html><body>404</body></html>", "begins as HTML does, which is not read from a stream"),
-        (b"RIFX\x00\x00\x10\x00WAVEfmt " + bytes(5000), "begins as big-endian WAV (RIFX) does"),
-        (b"\x7f\xfe\x80\x01" + bytes(5000), "begins as DTS does"),
-        (b"ID3\x04\x00\x00\x00\x00\x00\x05hello" + bytes(9000), "an ID3 tag without a known sound does"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "begins like HTML, which cannot be read from a stream"),
+        (b"RIFX\x00\x00\x10\x00WAVEfmt " + bytes(5000), "begins like big-endian WAV (RIFX)"),
+        (b"\x7f\xfe\x80\x01" + bytes(5000), "begins like DTS"),
+        (b"ID3\x04\x00\x00\x00\x00\x00\x05hello" + bytes(9000), "begins like an ID3 tag without a known sound"),
         (b"\x1aE\xdf\xa3" + bytes(9000), "cannot be used (unreadable: damaged or cut off (FFmpeg on this Mat"),
         (b"fLaC" + bytes(9000), "cannot be used"),
         (b"wvpk", "cannot be used"),

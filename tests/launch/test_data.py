@@ -18,6 +18,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 import soundfile
+from forked import Forked
+from patience import PATIENCE_S
 
 import asc.data.download.packages
 import asc.data.download.verify
@@ -32,8 +34,9 @@ SET = "TAU-urban-acoustic-scenes-2020-mobile-evaluation"
 def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "300", "OMP_NUM_THREADS": "1"}
     environment |= {"ASC_CACHE": str(cache)} if cache else {}
-    command = (sys.executable, str(SCRIPT), *arguments)
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    process = Forked([str(SCRIPT), *arguments], cwd=ROOT, env=environment)
+    out, err = process.communicate(PATIENCE_S)
+    return subprocess.CompletedProcess(arguments, process.returncode or 0, out, err)
 
 
 @pytest.fixture

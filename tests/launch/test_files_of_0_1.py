@@ -5,14 +5,14 @@ that was interrupted in its second trial. These files are never regenerated.
 """
 
 import json
+import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import Forked
 from patience import PATIENCE_S
 
 from asc.config.experiment import Experiment
@@ -49,13 +49,14 @@ def test_a_search_resumes_from_its_journal_and_checkpoint(tmp_path: Path, tiny_c
     journal = run / "journal.jsonl"
     journal.write_text(journal.read_text().replace("/data/tiny/meta.csv", str(tiny_csv)))
     before = [entry.event for entry in read_journal(journal)]
-    command = [sys.executable, str(ROOT / "launch" / "search.py"), "--resume", "night", "--storage", str(tmp_path)]
+    command = [str(ROOT / "launch" / "search.py"), "--resume", "night", "--storage", str(tmp_path)]
     command += ["--mlflow-uri", "none", "--cache", str(tiny_cache), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    assert done.returncode == 0, done.stderr
+    process = Forked(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
     events = [entry.event for entry in read_journal(journal)]
     assert events[: len(before)] == before
     epochs = Counter((event.trial, event.metrics.epoch) for event in events if isinstance(event, EpochDone))
     assert epochs[("t001", 4)] == 1, "it must resume after its third epoch"
     assert set(epochs.values()) == {1} and not any(isinstance(event, TrialRetried) for event in events)
-    assert sum(isinstance(event, TrialEnded) for event in events) == len(json.loads(done.stdout)["trials"]) == 3
+    assert sum(isinstance(event, TrialEnded) for event in events) == len(json.loads(out)["trials"]) == 3

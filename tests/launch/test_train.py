@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from forked import Forked
 from launched import ROOT, launched, refusal
 from patience import PATIENCE_S
 from safetensors.torch import load_file
@@ -36,18 +35,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experiment
     return folder
 
 
-def start(script: str, folder: Path, cache: Path, *options: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "launch" / script), *options],
-        cwd=folder,
-        env={**os.environ, "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(script: str, folder: Path, cache: Path, *options: str) -> Forked:
+    environment = {**os.environ, "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    return Forked([str(ROOT / "launch" / script), *options], cwd=folder, env=environment)
 
 
-def answer(process: subprocess.Popen[str]) -> dict[str, object]:
+def answer(process: Forked) -> dict[str, object]:
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     tree: dict[str, object] = json.loads(out)

@@ -25,7 +25,7 @@ def test_a_new_run_gets_a_new_folder(tmp_path: Path) -> None:
     assert folder == tmp_path / "runs" / "first" and folder.is_dir()
     assert runs.new_run_folder(tmp_path / "runs", "first") == folder, "a folder without a journal never became a run"
     (folder / JOURNAL).touch()
-    with pytest.raises(InputError, match=r"first exists: give another --name, or go on with it by --resume first"):
+    with pytest.raises(InputError, match=r"first exists: give another --name, or continue it with --resume first"):
         runs.new_run_folder(tmp_path / "runs", "first")
     assert runs.run_folder(tmp_path / "runs", "first") == folder
 
@@ -46,7 +46,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_the_error_for_an_unknown_run_lists_the_existing_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has no run other: there are none yet"):
+    with pytest.raises(InputError, match="has no run other: it has no runs yet"):
         runs.run_folder(tmp_path / "runs", "other")
     for name in ("b", "a"):
         (runs.new_run_folder(tmp_path / "runs", name) / JOURNAL).touch()

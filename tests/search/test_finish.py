@@ -143,5 +143,5 @@ def test_a_full_disk_is_reported_and_does_not_hide_the_error(
     said = list[str]()
     with file_size_limit(10), pytest.raises(ZeroDivisionError), rescued(lead, planned, said.append):
         raise ZeroDivisionError
-    assert "without a leaderboard (File too large); go on with" in said[0]
+    assert "without a leaderboard (File too large); resume with" in said[0]
     assert lead.record.ended is None

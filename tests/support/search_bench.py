@@ -13,12 +13,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from forked import Forked
 from mlflow import MlflowClient
 from patience import PATIENCE_S
 
 from asc.config.experiment import Experiment
-from asc.runs.journal import EpochDone, TrialAsked, TrialEnded, fold, read_journal
+from asc.errors import InputError
+from asc.model_file.tensors import read_tensors
+from asc.runs.journal import EpochDone, TrialAsked, TrialEnded, TrialRetried, fold, read_journal
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = """
@@ -32,6 +36,9 @@ schema = 1
 "schedule.cycles" = { choices = [2] }
 "schedule.epochs_per_cycle" = { choices = [3] }
 """
+
+
+Process = subprocess.Popen[str] | Forked
 
 
 class Bench:
@@ -49,14 +56,22 @@ class Bench:
         self.mark = f"ASC_BENCH={folder}"
         self.environment = {**os.environ, "ASC_BENCH": str(folder), "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        """Start launch/search.py with these options, inside `faulty_ray.py` if `fault` is set."""
-        return self._launch("search.py", *options)
+    def start(self, *options: str, fresh: bool = False) -> Process:
+        """Start launch/search.py with these options, inside `faulty_ray.py` if `fault` is set.
 
-    def _launch(self, script: str, *options: str) -> subprocess.Popen[str]:
+        It is forked (`forked.py`), unless it must be `fresh` or the environment has variables for Ray, which Ray reads
+        when it is imported.
+        """
+        return self._launch("search.py", *options, fresh=fresh)
+
+    def _launch(self, script: str, *options: str, fresh: bool = False) -> Process:
         within = [str(ROOT / "tests" / "support" / "faulty_ray.py"), self.fault] if self.fault else []
+        command = [*within, str(ROOT / "launch" / script), *options, "--storage", self.storage]
+        fresh = fresh or any(name.startswith(("RAY_", "PYTHON")) for name in self.environment.keys() - os.environ)
+        if not fresh:
+            return Forked(command, cwd=self.folder, env=self.environment)
         return subprocess.Popen(
-            [sys.executable, *within, str(ROOT / "launch" / script), *options, "--storage", self.storage],
+            [sys.executable, *command],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -65,11 +80,13 @@ class Bench:
             start_new_session=True,
         )
 
-    def search(self, name: str, *options: str) -> subprocess.Popen[str]:
+    def search(self, name: str, *options: str, fresh: bool = False) -> Process:
+        """Start a search with these options: one trial at a time on one processor, unless they say otherwise."""
         common = ["--recipe", "tiny.toml", "--space", "space.toml", "--data", f"csv:{self._data}", "--name", name]
-        return self.start(*common, "--budget-kb", "4", "--calibrate", "multinomial", "--json", *options)
+        alone = [] if "--max-concurrent" in options else ["--max-concurrent", "1", "--cpus-per-trial", "1"]
+        return self.start(*common, "--budget-kb", "4", "--json", *alone, *options, fresh=fresh)
 
-    def track(self, name: str, uri: str) -> subprocess.Popen[str]:
+    def track(self, name: str, uri: str) -> Process:
         """Start launch/track.py for a search."""
         return self._launch("track.py", name, "--mlflow-uri", uri)
 
@@ -82,7 +99,7 @@ class Bench:
     def run(self, name: str) -> Path:
         return self.folder / "runs" / name
 
-    def watch_disk(self, process: subprocess.Popen[str]) -> None:
+    def watch_disk(self, process: Process) -> None:
         """Record the peak disk use of runs and tracking until the process ends."""
         while process.poll() is None:
             taken = 0
@@ -98,12 +115,14 @@ class Bench:
         return processes(self.mark, "ray::run_trial") + processes(self.mark, "ray::ImplicitFunc")
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def ended(process: Process) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=PATIENCE_S)
-    return process.returncode, out, err
+    code = process.returncode
+    assert code is not None
+    return code, out, err
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+def wait_for(condition: Callable[[], bool], process: Process | None = None) -> None:
     """Wait for a condition, and fail if `process` ends before it holds."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
@@ -201,3 +220,31 @@ def assert_whole(bench: Bench, name: str) -> None:
     leftovers = [path for path in (run / "trials").rglob("*") if path.is_file() and path.name != "model.safetensors"]
     assert not leftovers, "checkpoints of ended trials must be deleted"
     assert not (run / ".ray").exists()
+
+
+def trained(run: Path, trial: str) -> int:
+    """The number of epochs of a trial in the journal."""
+    return sum(isinstance(e, EpochDone) and e.trial == trial for e in events(run))
+
+
+def retries(run: Path, trial: str) -> list[str]:
+    """Why a trial was tried again, in order."""
+    return [e.reason for e in events(run) if isinstance(e, TrialRetried) and e.trial == trial]
+
+
+def outcomes(run: Path) -> dict[str, str]:
+    """How each trial ended, if it has."""
+    return {e.trial: e.outcome for e in events(run) if isinstance(e, TrialEnded)}
+
+
+def history(run: Path, trial: str) -> list[dict[str, Any]]:
+    """The epochs in a trial's checkpoint; empty without a checkpoint."""
+    try:
+        return list(read_tensors(run / "trials" / trial / "last.safetensors")[1]["history"])
+    except InputError:
+        return []
+
+
+def epochs(run: Path, trial: str) -> dict[int, float]:
+    """The seconds of each epoch of a trial in the journal."""
+    return {e.metrics.epoch: e.metrics.seconds for e in events(run) if isinstance(e, EpochDone) and e.trial == trial}

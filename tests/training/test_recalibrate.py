@@ -69,7 +69,7 @@ def test_a_calibrated_model_is_not_calibrated_again(open_, model: Path) -> None:
     dataset = open_("valid", "calibration")
     done = recalibrate(network, info, dataset, Calibration(method="multinomial"), CPU)
     assert done.report.applied, "the fixture must gain from calibration"
-    with pytest.raises(InputError, match="calibrated already"):
+    with pytest.raises(InputError, match="already calibrated"):
         recalibrate(done.network, done.info, dataset, Calibration(method="temperature"), CPU)
 
 

@@ -83,5 +83,5 @@ def test_it_has_one_fold() -> None:
 
 
 def test_a_path_that_is_not_synthetic_is_refused() -> None:
-    with pytest.raises(ValueError, match="no path of a synthetic clip"):
+    with pytest.raises(ValueError, match="is not the path of a synthetic clip"):
         Synthetic().render("synthetic/beach-loc00-000-a")
