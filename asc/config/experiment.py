@@ -21,6 +21,8 @@ from asc.results import CalibrationMethod
 from asc.typed import Scalar, Value, assign, build, leaves, nested, widen
 
 Storage = Literal["int8", "float16"]
+MelScale = Literal["slaney", "htk"]
+Normalisation = Literal["mean_over_time", "none"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -35,6 +37,8 @@ class FrontEnd:
     `noise_steps` is a noise floor inside the logarithm: the expected mel energies of white noise are added to those of
     the clip. The value is the noise's root mean square in 16-bit steps, with the clip's peak at full scale; 0 adds
     none. Without a floor, a network can come to depend on what lies below the last bit of its audio.
+
+    `normalisation` says what is taken off at the end: the mean over time of each band, or nothing.
     """
 
     sample_rate_hz: int = 44_100
@@ -44,6 +48,8 @@ class FrontEnd:
     mel_bands: int = 128
     log_offset: float = 1e-5
     noise_steps: float = 0.0
+    mel_scale: MelScale = "slaney"
+    normalisation: Normalisation = "mean_over_time"
 
     def __post_init__(self) -> None:
         """Check ranges, that the window fits the DFT and that the hop is at least one sample."""
@@ -151,6 +157,11 @@ class CpMobile:
 
 
 Family = Literal["resnet_se", "cp_mobile"]
+FAMILY_KEYS: Mapping[Family, tuple[str, ...]] = {
+    "resnet_se": ("widths", "depths", "se_bottlenecks", "frequency_strides", "time_strides", "cardinality"),
+    "cp_mobile": ("cp_mobile",),
+}
+"""The keys of `Architecture` that only one family reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,8 +322,17 @@ class Experiment:
         return self.schedule.epochs_per_cycle + 1 if self.compression.prune_ratio > 0 else 1
 
     def flat(self) -> dict[str, Scalar]:
-        """Every value under its dotted key, tuples by index: `architecture.widths.1` -> 48."""
-        return dict(leaves(dataclasses.asdict(self)))
+        """Every value under its dotted key, without other families; tuples by index: `architecture.widths.1` -> 48."""
+        return dict(leaves(self._without_other_families()))
+
+    def _without_other_families(self) -> dict[str, Any]:
+        """Nested tables without the keys of other families, unless they differ from their defaults."""
+        tree, default = dataclasses.asdict(self), dataclasses.asdict(Architecture())
+        for family, keys in FAMILY_KEYS.items():
+            for key in keys if family != self.architecture.family else ():
+                if tree["architecture"][key] == default[key]:
+                    del tree["architecture"][key]
+        return tree
 
     def tree(self) -> dict[str, Any]:
         """Nested tables as files hold them: a key that was added later is left out if it has its default."""
@@ -349,7 +369,7 @@ class Experiment:
 
     def to_toml(self) -> str:
         """TOML text from which `from_toml` reads an equal experiment."""
-        return tomli_w.dumps({"schema": SCHEMA, **dataclasses.asdict(self)})
+        return tomli_w.dumps({"schema": SCHEMA, **self._without_other_families()})
 
     @classmethod
     def from_toml(cls, text: str, source: str = "config") -> Self:

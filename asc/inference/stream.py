@@ -83,6 +83,7 @@ class Follower:
         self._most = _steps(window_s, every_s)
         # One stride per summed quantity: log-mel, the inputs of the gates, the last map (and its squares).
         self._gates, self._pool = topology.gates, topology.pool
+        self._subtracts_mean = front_end.normalisation == "mean_over_time"
         self._last_stride = topology.time_strides[topology.pool.name]
         self._strides = [1, *(topology.time_strides[gate.name] for gate in self._gates), self._last_stride]
         if front_end.frames(every_s) < 1 or front_end.frames(window_s) < self._last_stride:
@@ -158,7 +159,8 @@ class Follower:
         """Run the network over neighbouring pieces, with the current means of the window."""
         begin = max(0, pieces[0].start - self._reach) // self._last_stride * self._last_stride
         log_mel = self._frames.get(begin, min(pieces[-1].stop + self._reach, self._frames.stop))
-        log_mel = log_mel - self._totals[0].mean.float()[:, None]
+        if self._subtracts_mean:
+            log_mel = log_mel - self._totals[0].mean.float()[:, None]
         poolings = {
             gate.name: partial(self._gate_means, number, pieces, begin)
             for number, gate in enumerate(self._gates, start=1)

@@ -28,6 +28,14 @@ FRONT_ENDS = {
     "noise floor, DFT of odd columns": FrontEnd(
         sample_rate_hz=22_051, window_s=0.04, dft_points=1250, mel_bands=40, noise_steps=8.0
     ),
+    "HTK mel, no normalisation": FrontEnd(
+        sample_rate_hz=32_000,
+        window_s=0.096,
+        hop_s=0.015625,
+        mel_bands=256,
+        mel_scale="htk",
+        normalisation="none",
+    ),
     "lowest rate": FrontEnd(sample_rate_hz=1000, dft_points=30, mel_bands=8),
 }
 
