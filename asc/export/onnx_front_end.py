@@ -198,28 +198,29 @@ def _corners(graph: Graph, front_end: FrontEnd) -> tuple[str, str, str]:
     bands = graph.node("Range", graph.number(0), graph.number(front_end.mel_bands), graph.number(1))
     three = graph.node("Range", graph.number(0), graph.number(3), graph.number(1))
     numbers = graph.node("Add", bands, graph.node("Reshape", three, graph.whole(-1, 1)))
-    to_mel = _htk_mel if front_end.mel_scale == "htk" else _mel
-    step = to_mel(front_end.sample_rate_hz / 2) / (front_end.mel_bands + 1)
-    mel = graph.node("Mul", graph.node("Cast", numbers, to=_FLOAT), graph.number(step))
-    hz = _htk_hz(graph, mel) if front_end.mel_scale == "htk" else _slaney_hz(graph, mel)
+    highest, steps = front_end.sample_rate_hz / 2, front_end.mel_bands + 1
+    if front_end.mel_scale == "htk":
+        hz = _htk_hz(graph, numbers, _HTK_MEL * math.log1p(highest / _HTK_HZ) / steps)
+    else:
+        hz = _slaney_hz(graph, numbers, _mel(highest) / steps)
     low, middle, high = (graph.node("Gather", hz, graph.number(number)) for number in range(3))
     return low, middle, high
 
 
-def _slaney_hz(graph: Graph, mel: str) -> str:
+def _slaney_hz(graph: Graph, numbers: str, step: float) -> str:
+    """Return the frequencies (any shape) in Hz of whole numbers of steps in mel."""
+    mel = graph.node("Mul", graph.node("Cast", numbers, to=_FLOAT), graph.number(step))
     above = graph.node("Mul", graph.node("Sub", mel, graph.number(_BREAK_MEL)), graph.number(_LOG_STEP))
     above_hz = graph.node("Mul", graph.node("Exp", above), graph.number(_BREAK_HZ))
     below_hz = graph.node("Mul", mel, graph.number(_BREAK_HZ / _BREAK_MEL))
     return graph.node("Where", graph.node("Less", mel, graph.number(_BREAK_MEL)), below_hz, above_hz)
 
 
-def _htk_hz(graph: Graph, mel: str) -> str:
-    ratio = graph.node("Exp", graph.node("Mul", mel, graph.number(1 / _HTK_MEL)))
-    return graph.node("Mul", graph.node("Sub", ratio, graph.number(1.0)), graph.number(_HTK_HZ))
-
-
-def _htk_mel(hz: float) -> float:
-    return _HTK_MEL * math.log1p(hz / _HTK_HZ)
+def _htk_hz(graph: Graph, numbers: str, step: float) -> str:
+    """Return the frequencies in Hz, computed in double precision, because the lowest bands are only some Hz wide."""
+    exponent = graph.node("Mul", graph.node("Cast", numbers, to=_DOUBLE), graph.double(step / _HTK_MEL))
+    above_zero = graph.node("Sub", graph.node("Exp", exponent), graph.double(1.0))
+    return graph.node("Cast", graph.node("Mul", above_zero, graph.double(_HTK_HZ)), to=_FLOAT)
 
 
 def _mel(hz: float) -> float:

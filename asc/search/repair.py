@@ -13,7 +13,7 @@ from asc.config.space import Space
 from asc.results import CalibrationMethod
 from asc.size.law import Cost, cost
 from asc.size.rules import Rule, fits
-from asc.topology.describe import drawn, narrowings
+from asc.topology.describe import drawn, narrowed, narrowings
 from asc.typed import Scalar, Value
 
 
@@ -57,8 +57,7 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
     widest = base.updated({**others, **candidates[0]})
 
     def sized(changes: Mapping[str, Value]) -> Candidate:
-        changed = {key.removeprefix("architecture."): value for key, value in changes.items()}
-        experiment = replace(widest, architecture=replace(widest.architecture, **changed))  # type: ignore[arg-type]
+        experiment = replace(widest, architecture=narrowed(widest.architecture, changes))
         return Candidate(
             experiment=experiment,
             cost=cost(experiment),

@@ -8,6 +8,7 @@ response normalisation and ReLU. The classifier is a 1x1 convolution before the 
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from asc.config.experiment import Architecture, CpMobile
 from asc.topology.layers import (
@@ -83,6 +84,12 @@ def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict
     widest = int(values.get(BASE, base.cp_mobile.base_channels))  # type: ignore[arg-type]
     for channels in (widest, *range(divisible(widest) - DIVISOR, 0, -DIVISOR)):
         yield {BASE: channels}
+
+
+def narrowed(architecture: Architecture, changes: Mapping[str, Value]) -> Architecture:
+    """The architecture with the base channels of one of its narrowings."""
+    config = replace(architecture.cp_mobile, base_channels=changes[BASE])  # type: ignore[arg-type]
+    return replace(architecture, cp_mobile=config)
 
 
 def drawn(base: Architecture, values: Mapping[str, Value]) -> dict[str, Value]:

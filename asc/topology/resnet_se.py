@@ -6,6 +6,7 @@ and strided, the second grouped), then SE, and, in every block but the first, a 
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from asc.config.experiment import Architecture
 from asc.topology.layers import (
@@ -73,6 +74,11 @@ def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict
         if scaled not in seen:
             seen.add(scaled)
             yield {WIDTHS: scaled}
+
+
+def narrowed(architecture: Architecture, changes: Mapping[str, Value]) -> Architecture:
+    """The architecture with the widths of one of its narrowings."""
+    return replace(architecture, widths=changes[WIDTHS])  # type: ignore[arg-type]
 
 
 def short_name(architecture: Architecture) -> str:

@@ -199,7 +199,7 @@ def test_a_different_number_of_stages_has_no_point(space: Space) -> None:
         ),
         (
             '"architecture.family" = { choices = ["vgg"] }',
-            "my.toml: architecture.family: choices must be one of resnet_se, got 'vgg'",
+            "my.toml: architecture.family: choices must be one of resnet_se, cp_mobile, got 'vgg'",
         ),
         (
             '"architecture.cardinality" = 4',
