@@ -89,7 +89,7 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
     """
     for key, parameter in space.sampled.items():
         for bound in () if isinstance(parameter, Choice) else (parameter.low, parameter.high):
-            repair(base, space, {key: bound}, budget)
+            repair(base, space, space.point_with(key, bound), budget)
     within = drawn(base, space, budget)
     if not within:
         raise InputError(_impossible(base, space, budget))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from asc.config.experiment import Experiment, method_for
-from asc.config.space import Space
+from asc.config.space import FAMILY, Space
 from asc.results import CalibrationMethod
 from asc.size.law import Cost, cost
 from asc.size.rules import Rule, fits
@@ -50,6 +50,7 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
     valid counts as a repair.
     """
     values = space.values(point)
+    base = of_family(base, values)
     as_drawn = drawn(base.architecture, values)
     others = {key: value for key, value in values.items() if not key.startswith(tuple(as_drawn))}
     others |= calibration_of(base, values)
@@ -72,9 +73,16 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
 
 def narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
     """The config of the narrowest network of a point, which is given by its config values."""
+    base = of_family(base, values)
     *_, last = narrowings(base.architecture, values)
     others = {key: value for key, value in values.items() if not key.startswith(tuple(last))}
     return base.updated({**others, **last, **calibration_of(base, values)})
+
+
+def of_family(base: Experiment, values: Mapping[str, Value]) -> Experiment:
+    """The base with the family of a point, if the point names one."""
+    family = values.get(FAMILY, base.architecture.family)
+    return base if family == base.architecture.family else base.updated({FAMILY: family})
 
 
 def calibration_of(base: Experiment, values: Mapping[str, Value]) -> dict[str, Value]:
