@@ -19,14 +19,31 @@ from asc.typed import Scalar, Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """A rule and a size limit in KB, each of the rule's own unit (1,024 or 1,000 bytes)."""
+    """The hard limits of a search: a rule and a size in KB, each of the rule's own unit (1,024 or 1,000 bytes).
+
+    `max_mmacs_per_s` limits the MACs on one second of audio in millions, beside the rule's own limit. `max_ram_kb`
+    limits the peak activation memory on 10 s of audio, in KB of 1,024 bytes. None means no limit.
+    """
 
     rule: Rule
     kilobytes: float
+    max_mmacs_per_s: float | None = None
+    max_ram_kb: float | None = None
 
     def holds(self, size: Cost) -> bool:
-        """Whether a network of this cost is within the budget and within the rule's limit on MACs, if it has one."""
-        return fits(self.rule, size, self.kilobytes)
+        """Whether a network of this cost is within all limits."""
+        return (
+            fits(self.rule, size, self.kilobytes)
+            and (self.max_mmacs_per_s is None or size.macs_per_second <= self.max_mmacs_per_s * 1e6)
+            and (self.max_ram_kb is None or size.peak_activation_bytes <= self.max_ram_kb * 1024)
+        )
+
+    @property
+    def most_mmacs_per_s(self) -> float | None:
+        """The tightest limit on millions of MACs per second of audio, the rule's included."""
+        of_rule = self.rule.macs_per_second_limit
+        limits = [self.max_mmacs_per_s, None if of_rule is None else of_rule / 1e6]
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
