@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
-from asc.config.experiment import Experiment, method_for
+from asc.config.experiment import Architecture, Experiment, Family, method_for
 from asc.config.space import FAMILY, Space
 from asc.results import CalibrationMethod
 from asc.size.law import Cost, cost
@@ -97,9 +97,12 @@ def narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
 
 
 def of_family(base: Experiment, values: Mapping[str, Value]) -> Experiment:
-    """The base with the family of a point, if the point names one."""
+    """The base with the family of a point, if the point names another one; its keys then begin with their defaults."""
     family = values.get(FAMILY, base.architecture.family)
-    return base if family == base.architecture.family else base.updated({FAMILY: family})
+    if family == base.architecture.family:
+        return base
+    architecture = Architecture(family=cast(Family, family), classes=base.architecture.classes)
+    return replace(base, architecture=architecture)
 
 
 def calibration_of(base: Experiment, values: Mapping[str, Value]) -> dict[str, Value]:
