@@ -8,10 +8,13 @@ import pytest
 
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment, recipe_names
-from asc.config.space import Choice, Space, load_space
+from asc.config.space import FAMILY, Choice, Space, load_space
 from asc.search.repair import Budget, repair
 from asc.size.law import cost
 from asc.size.rules import fits, rule
+from asc.topology.cp_mobile import BASE
+from asc.topology.describe import NARROWED
+from asc.topology.resnet_se import WIDTHS
 
 SPACES = sorted(path.stem for path in (Path(__file__).parents[1] / "search_spaces").glob("*.toml"))
 BUDGET = Budget(rule=rule("dcase2021"), kilobytes=128)
@@ -24,7 +27,7 @@ def space(request: pytest.FixtureRequest) -> Space:
 
 
 def test_the_spaces_named_in_the_design_are_shipped() -> None:
-    assert {"quick", "idlab128"} <= set(SPACES)
+    assert {"quick", "idlab128", "families128"} <= set(SPACES)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -37,10 +40,16 @@ def test_a_recipe_is_valid_complete_and_within_the_limit(name: str) -> None:
     assert Experiment.from_toml(experiment.to_toml()) == experiment
 
 
+def each(space: Space) -> list[Space]:
+    """The spaces of one family each that a space consists of."""
+    return [space.of_family(family) for family in space.families] or [space]
+
+
 def test_every_key_of_a_space_is_a_config_key(space: Space) -> None:
-    flat = Experiment().flat()
-    for key in space.parameters:
-        assert key in flat or f"{key}.0" in flat
+    for one in each(space):
+        flat = Experiment().updated({FAMILY: one.settings.get(FAMILY, "resnet_se")}).flat()
+        for key in one.parameters:
+            assert key in flat or f"{key}.0" in flat
 
 
 def test_every_sampled_point_builds_and_fits_after_repair(space: Space) -> None:
@@ -54,17 +63,19 @@ def test_every_sampled_point_builds_and_fits_after_repair(space: Space) -> None:
         assert candidate.cost == cost(candidate.experiment)
         assert candidate.cost.stored.nonzero_bytes <= 131_072
         assert Experiment.from_flat(json.loads(json.dumps(candidate.experiment.flat()))) == candidate.experiment
-        kept = {key: value for key, value in space.values(point).items() if "widths" not in key}
-        assert candidate.experiment == base.updated({**kept, "architecture.widths": architecture.widths})
+        kept = {key: value for key, value in space.values(point).items() if not key.startswith(NARROWED)}
+        narrowed = {WIDTHS: architecture.widths, BASE: architecture.cp_mobile.base_channels}
+        assert candidate.experiment == base.updated({**kept, **narrowed})
 
 
 def test_every_option_of_every_choice_is_a_valid_config(space: Space) -> None:
-    base = Experiment().updated({**space.settings, "architecture.widths": (64, 64)})
-    for key, parameter in space.parameters.items():
-        if isinstance(parameter, Choice):
-            assert len(set(parameter.options)) == len(parameter.options)
-            for option in parameter.options:
-                base.updated({key: option})
+    for one in each(space):
+        base = Experiment().updated({**one.settings, "architecture.widths": (64, 64)})
+        for key, parameter in one.parameters.items():
+            if isinstance(parameter, Choice):
+                assert len(set(parameter.options)) == len(parameter.options)
+                for option in parameter.options:
+                    base.updated({key: option})
 
 
 def test_the_reference_fits_with_the_settings_of_the_space(space: Space) -> None:

@@ -1,4 +1,4 @@
-"""The front end: from a batch of waveforms to log-mel energies minus their mean over time, on the batch's device.
+"""The front end: from a batch of waveforms to normalised log-mel energies, on the batch's device.
 
 Report (IDLab, DCASE 2021 task 1a), section 2.2: 30 ms Hann windows every 10 ms, 4096-point DFT magnitudes, 128 mel
 bands, logarithm, mean normalisation over time. The same code serves training, evaluation and export.
@@ -28,7 +28,7 @@ class LogMel(nn.Module):
     """Log-mel energies. It has no weights, and its state_dict is empty: constants are rebuilt from the config."""
 
     def __init__(self, front_end: FrontEnd) -> None:
-        """Build the Hann window and the mel filters (Slaney scale, peak 1, from 0 Hz to half the rate)."""
+        """Build the Hann window and the mel filters (peak 1, from 0 Hz to half the rate)."""
         super().__init__()
         self.front_end = front_end
         filters = _mel_filters(front_end)
@@ -38,7 +38,7 @@ class LogMel(nn.Module):
         self._groups = _band_groups(filters)
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Waveforms to log-mel energies minus their mean over time.
+        """Waveforms to log-mel energies, minus their mean over time unless `normalisation` is "none".
 
         (batch, samples) float32 with full scale 1, to (batch, 1, mel_bands, samples // hop_samples) float32, natural
         logarithm.
@@ -47,6 +47,8 @@ class LogMel(nn.Module):
             InputError: the waveforms are shorter than one hop, so there is no frame.
         """
         log_mel = self.log_mel(waveform)
+        if self.front_end.normalisation == "none":
+            return log_mel
         return log_mel - log_mel.mean(dim=-1, keepdim=True)
 
     def log_mel(self, waveform: torch.Tensor, peak: torch.Tensor | None = None) -> torch.Tensor:
@@ -101,7 +103,7 @@ class LogMel(nn.Module):
 
 
 def _mel_filters(front_end: FrontEnd) -> torch.Tensor:
-    """Slaney's triangular filters, peak 1, as (DFT bins, bands).
+    """Triangular filters, peak 1, equally spaced on the mel scale of Slaney or of HTK, as (DFT bins, bands).
 
     torchaudio places bins from 0 to `sample_rate // 2`, which is inexact for odd rates. So it is given twice the rate
     and twice the bins, and the bins above half the true rate are cut off.
@@ -113,7 +115,7 @@ def _mel_filters(front_end: FrontEnd) -> torch.Tensor:
         f_max=front_end.sample_rate_hz / 2,
         sample_rate=2 * front_end.sample_rate_hz,
         norm=None,
-        mel_scale="slaney",
+        mel_scale=front_end.mel_scale,
     )
     return filters[: front_end.dft_points // 2 + 1].contiguous()
 

@@ -21,6 +21,8 @@ from asc.results import CalibrationMethod
 from asc.typed import Scalar, Value, assign, build, leaves, nested, widen
 
 Storage = Literal["int8", "float16"]
+MelScale = Literal["slaney", "htk"]
+Normalisation = Literal["mean_over_time", "none"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -35,6 +37,8 @@ class FrontEnd:
     `noise_steps` is a noise floor inside the logarithm: the expected mel energies of white noise are added to those of
     the clip. The value is the noise's root mean square in 16-bit steps, with the clip's peak at full scale; 0 adds
     none. Without a floor, a network can come to depend on what lies below the last bit of its audio.
+
+    `normalisation` says what is taken off at the end: the mean over time of each band, or nothing.
     """
 
     sample_rate_hz: int = 44_100
@@ -44,6 +48,8 @@ class FrontEnd:
     mel_bands: int = 128
     log_offset: float = 1e-5
     noise_steps: float = 0.0
+    mel_scale: MelScale = "slaney"
+    normalisation: Normalisation = "mean_over_time"
 
     def __post_init__(self) -> None:
         """Check ranges, that the window fits the DFT and that the hop is at least one sample."""
@@ -110,13 +116,64 @@ class Augment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """The residual network with squeeze-and-excitation (report, section 2.3).
+class CpMobile:
+    """CP-Mobile; the defaults are the DCASE 2024 and 2025 baseline (see `asc.topology.cp_mobile`).
 
-    Each stage has a width (channels), a depth (double conv blocks) and an SE bottleneck. Each block has its strides.
+    Stage n (from 0) has base_channels x channels_multiplier^n channels, and blocks expand theirs by expansion_rate.
+    Both are rounded to multiples of 8. Each block has its strides. `kernel` is the size of the depthwise convolutions.
     """
 
-    family: Literal["resnet_se"] = "resnet_se"
+    base_channels: int = 32
+    channels_multiplier: float = 1.8
+    expansion_rate: float = 2.1
+    depths: tuple[int, ...] = (3, 2, 1)
+    frequency_strides: tuple[int, ...] = (1, 1, 1, 2, 1, 1)
+    time_strides: tuple[int, ...] = (1, 1, 2, 1, 1, 1)
+    kernel: int = 3
+
+    def __post_init__(self) -> None:
+        """Check ranges and that the values fit together."""
+        widen(self)
+        name = "architecture.cp_mobile"
+        _require(
+            8 <= self.base_channels <= 4096,
+            f"{name}.base_channels must lie between 8 and 4,096, got {self.base_channels}",
+        )
+        for key in ("channels_multiplier", "expansion_rate"):
+            value = getattr(self, key)
+            _require(1 <= value <= 16, f"{name}.{key} must lie between 1 and 16, got {value}")
+        _require(
+            len(self.depths) >= 1 and min(self.depths) >= 1,
+            f"{name}.depths must hold values of at least 1, got {list(self.depths)}",
+        )
+        for key in ("frequency_strides", "time_strides"):
+            strides = getattr(self, key)
+            _require(
+                len(strides) == sum(self.depths),
+                f"{name}.{key} has {len(strides)} values, but {name}.depths has {sum(self.depths)} blocks",
+            )
+            _require(all(1 <= s <= 8 for s in strides), f"{name}.{key} must lie between 1 and 8, got {list(strides)}")
+        _require(self.kernel in (3, 5, 7), f"{name}.kernel must be 3, 5 or 7, got {self.kernel}")
+
+
+Family = Literal["resnet_se", "cp_mobile"]
+FAMILY_KEYS: Mapping[Family, tuple[str, ...]] = {
+    "resnet_se": ("widths", "depths", "se_bottlenecks", "frequency_strides", "time_strides", "cardinality"),
+    "cp_mobile": ("cp_mobile",),
+}
+"""The keys of `Architecture` that only one family reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """What the network is built of: `family`, `classes`, and the keys of the family.
+
+    `cp_mobile` is the family of that name. All other keys are those of `resnet_se`, the residual network with
+    squeeze-and-excitation (report, section 2.3): each stage has a width (channels), a depth (double conv blocks) and an
+    SE bottleneck, and each block has its strides.
+    """
+
+    family: Family = "resnet_se"
     widths: tuple[int, ...] = (24, 48)
     depths: tuple[int, ...] = (3, 3)
     se_bottlenecks: tuple[int, ...] = (4, 8)
@@ -124,6 +181,7 @@ class Architecture:
     time_strides: tuple[int, ...] = (2, 2, 1, 2, 1, 1)
     cardinality: int = 4
     classes: int = 10
+    cp_mobile: CpMobile = CpMobile()
 
     def __post_init__(self) -> None:
         """Check ranges and that the values fit together."""
@@ -264,8 +322,17 @@ class Experiment:
         return self.schedule.epochs_per_cycle + 1 if self.compression.prune_ratio > 0 else 1
 
     def flat(self) -> dict[str, Scalar]:
-        """Every value under its dotted key, tuples by index: `architecture.widths.1` -> 48."""
-        return dict(leaves(dataclasses.asdict(self)))
+        """Every value under its dotted key, without other families; tuples by index: `architecture.widths.1` -> 48."""
+        return dict(leaves(self._without_other_families()))
+
+    def _without_other_families(self) -> dict[str, Any]:
+        """Nested tables without the keys of other families, unless they differ from their defaults."""
+        tree, default = dataclasses.asdict(self), dataclasses.asdict(Architecture())
+        for family, keys in FAMILY_KEYS.items():
+            for key in keys if family != self.architecture.family else ():
+                if tree["architecture"][key] == default[key]:
+                    del tree["architecture"][key]
+        return tree
 
     def tree(self) -> dict[str, Any]:
         """Nested tables as files hold them: a key that was added later is left out if it has its default."""
@@ -302,7 +369,7 @@ class Experiment:
 
     def to_toml(self) -> str:
         """TOML text from which `from_toml` reads an equal experiment."""
-        return tomli_w.dumps({"schema": SCHEMA, **dataclasses.asdict(self)})
+        return tomli_w.dumps({"schema": SCHEMA, **self._without_other_families()})
 
     @classmethod
     def from_toml(cls, text: str, source: str = "config") -> Self:

@@ -8,6 +8,13 @@
     "augment.crop_s" = { choices = [1.0] }
 
 A list of one choice is a setting of the whole search: it is not sampled, and the reference (trial 0) has it too.
+
+A space of several families of networks lists them as choices of `architecture.family`, and has a table for each:
+
+    [families.cp_mobile]
+    "architecture.cp_mobile.base_channels" = { low = 8, high = 64, step = 8 }
+
+The keys of a family are sampled only for points of that family.
 """
 
 import json
@@ -16,16 +23,17 @@ import random
 import tomllib
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asc.config.experiment import Experiment
+from asc.config.experiment import FAMILY_KEYS, Experiment
 from asc.errors import InputError
 from asc.launchers import search_spaces
 from asc.typed import Scalar, Value, assign, build, typed, unknown_key
 
 SCHEMA = 1
+FAMILY = "architecture.family"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +71,7 @@ class Space:
     name: str
     text: str
     parameters: Mapping[str, Parameter]
+    families: Mapping[str, Mapping[str, Parameter]] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Value]:
@@ -71,15 +80,43 @@ class Space:
 
     @property
     def sampled(self) -> dict[str, Parameter]:
-        """The parameters that a sampler chooses values for."""
-        return {key: p for key, p in self.parameters.items() if key not in self.settings}
+        """The parameters that a sampler chooses values for, those of all families included."""
+        found = {key: p for key, p in self.parameters.items() if key not in self.settings}
+        for family in self.families:
+            found |= self.of_family(family).sampled
+        return found
+
+    def of_family(self, family: str) -> "Space":
+        """The space of one family: what all families share, and its own keys; `architecture.family` is a setting."""
+        parameters = {**self.parameters, **self.families.get(family, {}), FAMILY: Choice(options=(family,))}
+        return Space(name=self.name, text=self.text, parameters=parameters)
 
     def values(self, point: Mapping[str, Scalar]) -> dict[str, Value]:
         """The config values of a point, in which lists are JSON text because samplers handle scalars only."""
-        return {key: _decoded(self.sampled[key], value) for key, value in point.items()}
+        if not self.families:
+            return {key: _decoded(self.sampled[key], value) for key, value in point.items()}
+        if FAMILY not in point:  # the reference
+            return {}
+        space = self.of_family(str(point[FAMILY]))
+        return {**space.settings, **space.values({key: v for key, v in point.items() if key in space.sampled})}
+
+    def point_with(self, key: str, value: Scalar) -> dict[str, Scalar]:
+        """A point that gives one key; where only one family has the key, it gives the family too."""
+        family = next((name for name, keys in self.families.items() if key in keys), None)
+        families = self.parameters.get(FAMILY)
+        if family is None and self.families and key != FAMILY:
+            assert isinstance(families, Choice)
+            family = str(families.options[0])
+        return {key: value} if family is None else {FAMILY: family, key: value}
 
     def point_of(self, experiment: Experiment) -> dict[str, Scalar] | None:
         """The point of an experiment, or None if one of its values lies outside the space."""
+        if self.families:
+            family = experiment.architecture.family
+            if family not in self.families:
+                return None
+            inner = self.of_family(family).point_of(experiment)
+            return None if inner is None else {FAMILY: family, **inner}
         tree, point = asdict(experiment), {}
         for key, parameter in self.sampled.items():
             try:
@@ -92,7 +129,10 @@ class Space:
         return point
 
     def sample(self, rng: random.Random) -> dict[str, Scalar]:
-        """A random point: uniform, or log-uniform for ranges with `log`."""
+        """A random point: uniform, or log-uniform for ranges with `log`; of several families each is as likely."""
+        if self.families:
+            family = str(_drawn(self.parameters[FAMILY], rng))
+            return {FAMILY: family, **self.of_family(family).sample(rng)}
         return {key: _drawn(parameter, rng) for key, parameter in self.sampled.items()}
 
 
@@ -168,8 +208,8 @@ def parse_space(text: str, *, source: str, name: str) -> Space:
         raise InputError(f"{source} is not valid TOML: {error}") from error
     try:
         for key in tree:
-            if key not in ("schema", "parameters"):
-                raise InputError(unknown_key(key, ["schema", "parameters"]))
+            if key not in ("schema", "parameters", "families"):
+                raise InputError(unknown_key(key, ["schema", "parameters", "families"]))
         if tree.get("schema") != SCHEMA:
             raise InputError(
                 f"schema is {tree.get('schema')!r}, but this asc reads schema {SCHEMA}: set `schema = {SCHEMA}`"
@@ -180,9 +220,64 @@ def parse_space(text: str, *, source: str, name: str) -> Space:
                 'there is no [parameters] table: add one with lines such as "augment.crop_s" = { choices = [1.0, 3.0] }'
             )
         parameters = {key: _parameter(key, table) for key, table in tables.items()}
+        families = _families(tree.get("families", {}), parameters)
+        _check_families(parameters, families)
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
-    return Space(name=name, text=text, parameters=parameters)
+    return Space(name=name, text=text, parameters=parameters, families=families)
+
+
+def _families(tables: Any, parameters: Mapping[str, Parameter]) -> dict[str, dict[str, Parameter]]:
+    """The keys of each family, from the tables `[families.NAME]`.
+
+    Raises:
+        InputError: the tables do not match the choices of `architecture.family`, or a key stands twice.
+    """
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise InputError("families must hold a table for each family, such as [families.cp_mobile]")
+    drawn = parameters.get(FAMILY)
+    options = drawn.options if isinstance(drawn, Choice) else ()
+    if tables and set(tables) != set(options):
+        raise InputError(
+            f"there are tables for the families {', '.join(tables)}, but the choices of {FAMILY} are "
+            f"{', '.join(map(str, options)) or 'missing'}: give one table for each choice"
+        )
+    if len(options) > 1 and not tables:
+        raise InputError(f"{FAMILY} has several choices: give a table [families.NAME] for each of them")
+    for family, table in tables.items():
+        for key in table:
+            if key in parameters:
+                raise InputError(f"{key} is in [parameters] and in [families.{family}]: keep one of them")
+    return {family: {key: _parameter(key, one) for key, one in table.items()} for family, table in tables.items()}
+
+
+def _check_families(parameters: Mapping[str, Parameter], families: Mapping[str, Mapping[str, Parameter]]) -> None:
+    """Check that no key belongs to a family that is not drawn with it.
+
+    Raises:
+        InputError: a key of another family.
+    """
+    given = parameters.get(FAMILY)
+    options = (
+        [str(option) for option in given.options] if isinstance(given, Choice) else [Experiment().architecture.family]
+    )
+    tables = families or {options[0]: parameters}
+    for family, table in tables.items():
+        for key in table:
+            owner = family_of(key)
+            if owner is not None and owner != family:
+                raise InputError(f"{key} is a key of the family {owner}, not of {family}: move it or leave it out")
+    for key in parameters if families else ():
+        if (owner := family_of(key)) is not None:
+            raise InputError(f"{key} is a key of the family {owner} alone: move it to [families.{owner}]")
+
+
+def family_of(key: str) -> str | None:
+    """The family that alone has a dotted key, or None if all have it."""
+    section, _, rest = key.partition(".")
+    name = rest.partition(".")[0]
+    owners = (family for family, keys in FAMILY_KEYS.items() if section == "architecture" and name in keys)
+    return next(owners, None)
 
 
 def _parameter(key: str, table: Any) -> Parameter:

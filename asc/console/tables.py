@@ -21,6 +21,7 @@ _KINDS = {
     "batch_norm": "batch norms",
     "se": "SE weights and biases",
     "se_batch_norm": "SE bottleneck batch norm",
+    "response_norm": "response norms",
     "activation_scale": "activation scales",
     "activation_zero_point": "activation zero points",
 }

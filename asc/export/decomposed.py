@@ -15,7 +15,7 @@ from torch.nn import functional
 from asc.models.fake_quantised import WEIGHT_STEPS
 from asc.models.integer import IntegerLayer, IntegerNet, IntegerQuantiser
 from asc.models.layered import Layered
-from asc.models.layers import STEPS, SqueezeExcite, folded_expand
+from asc.models.layers import STEPS, ResponseNorm, SqueezeExcite, folded_expand
 from asc.topology import layers as kinds
 
 Converter = Literal["executorch", "litert"]
@@ -99,6 +99,21 @@ class Gate(nn.Module):
         return torch.sigmoid(self.expand(torch.relu(self.reduce(mean))))[:, :, None, None]
 
 
+class Response(nn.Module):
+    """Global response normalisation in float; as in `Gate`, means over the map are written as pooling."""
+
+    def __init__(self, stored: ResponseNorm) -> None:
+        """Copy the stored values as plain numbers."""
+        super().__init__()
+        self.weight, self.bias = float(stored.weight), float(stored.bias)
+
+    def forward(self, x: Tensor, again: Tensor) -> Tensor:
+        """Map (batch, channels, bins, frames) float32, given twice, to the same shape, not negative."""
+        norms = torch.sqrt(functional.adaptive_avg_pool2d(again * again, 1) + ResponseNorm.SMALLEST)
+        relative = norms / (norms.mean(dim=1, keepdim=True) + ResponseNorm.OFFSET)
+        return torch.relu(x * (relative * self.weight + 1.0) + self.bias)
+
+
 class DecomposedNet(Layered):
     """Maps float log-mel to float logits on the last layer's grid; every layer lies between Q/DQ pairs."""
 
@@ -124,11 +139,17 @@ class DecomposedNet(Layered):
         match layer:
             case kinds.Input():
                 y = read[0]
-            case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+            case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
                 y = self.module_of(layer)(self._real(layer.reads[0], *read))
             case kinds.SqueezeExcite():
                 gate = self.module_of(layer)(self._real(layer.reads[0], *read))
                 y = self._real(layer.reads[0], *read) * gate
+            case kinds.ResponseNorm():
+                y = self.module_of(layer)(self._real(layer.reads[0], *read), self._real(layer.reads[0], *read))
+            case kinds.AveragePool():
+                y = functional.avg_pool2d(self._real(layer.reads[0], *read), 3, layer.stride, 1)
+            case kinds.MeanPool():
+                y = functional.adaptive_avg_pool2d(self._real(layer.reads[0], *read), 1).flatten(1)
             case kinds.Add():
                 y = self._real(layer.reads[0], read[0]) + self._real(layer.reads[1], read[1])
             case kinds.StatisticsPool():
@@ -167,13 +188,15 @@ def shortest_frames(network: IntegerNet) -> int:
 def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn.Module | None:
     """Return the module of a layer that has parameters, without its output grid; None for other layers."""
     match layer:
-        case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+        case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
             scale = stored.grid_of(layer.reads[0]).scale
-            relu = isinstance(layer, kinds.ConvNormRelu)
+            relu = isinstance(layer, kinds.ConvNorm) and layer.relu
             return Layer(stored.module_of(layer), scale, relu=relu, float_weights=float_weights)
         case kinds.SqueezeExcite():
             return Gate(stored.module_of(layer))
-        case kinds.Input() | kinds.Add() | kinds.StatisticsPool():
+        case kinds.ResponseNorm():
+            return Response(stored.module_of(layer))
+        case kinds.Input() | kinds.Add() | kinds.AveragePool() | kinds.StatisticsPool() | kinds.MeanPool():
             return None
         case _:
             assert_never(layer)

@@ -1,6 +1,5 @@
 """The export formats: which package each needs, how it is built, and what input it takes."""
 
-import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -175,7 +174,7 @@ def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence
 
 def _notes(session: "LitertSession", info: ModelInfo, arena_bytes: int, kernels: str) -> dict[str, str]:
     """Return what one must know to use the array, for the comment at the top of its header."""
-    features = dataclasses.asdict(info.experiment.front_end)
+    features = info.experiment.tree()["front_end"]
     return {
         "A TFLite model, experiment": info.experiment.fingerprint,
         "input, log-mel": session.input.text,

@@ -4,24 +4,28 @@ onnxruntime casts when it loads the file (constant folding), so the casts cost n
 holds exactly the stored numbers: batch norms of SE bottlenecks are not folded, because products would need rounding.
 """
 
-from typing import assert_never
+from typing import Any, assert_never
 
 from torch import Tensor
 
-from asc.export.onnx_functions import Call, functions_of, parts_of
+from asc.export.onnx_functions import Call, functions_of, parts_of, stride_of
 from asc.export.onnx_graph import Graph
-from asc.export.onnx_parts import dense_kernel, padding, statistics
-from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink
+from asc.export.onnx_parts import WINDOW, dense_kernel, padding, pooled
+from asc.export.onnx_text import HEAD, OUTPUT, RESPONSE, STRIDE, FunctionText, Sink
 from asc.models.conversion import to_float16
 from asc.models.float16 import HalfNet
 from asc.topology.layers import (
     LOG_MEL,
     Add,
-    ConvNormRelu,
+    AveragePool,
+    ConvNorm,
     Dense,
     Input,
     Layer,
+    MeanPool,
+    Pool,
     Projection,
+    ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
 )
@@ -34,14 +38,15 @@ L <s, g, p> (x, half_weight, half_bias) => (y) {{
 }}"""
 _NO_PADS = [0, 0, 0, 0]
 _NORM = ("weight", "bias", "running_mean", "running_var")
-_Inner = ConvNormRelu | Projection | Dense | SqueezeExcite | Add
+_Inner = ConvNorm | Projection | Dense | SqueezeExcite | ResponseNorm | Add | AveragePool
 
 
 def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> None:
     """Add nodes from the value `log_mel` (batch, 1, bands, frames) to the value `logits` (batch, classes)."""
     parts, classifier = parts_of(network.topology), network.topology.classifier
     functions = functions_of(parts)
-    graph.functions(_LAYER, *(_function(call, ["L", *functions]) for call in functions.values()))
+    own = {"L": _LAYER} | ({"R": RESPONSE} if any(isinstance(x, ResponseNorm) for x in network.topology.layers) else {})
+    graph.functions(*own.values(), *(_function(call, [*own, *functions]) for call in functions.values()))
     written = {LOG_MEL: log_mel}
     # Pooling and classifier are written together, so that the classifier's numbers come before pooling's constant.
     for part in parts[:-1]:
@@ -49,9 +54,9 @@ def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> No
         if isinstance(part, Call):
             stored = [name for inner in part.layers for name in _constants(graph, network, inner)]
             y = graph.node(part.function, written[part.reads], *stored, s=list(part.stride))
-        elif isinstance(part, StatisticsPool):
+        elif isinstance(part, Pool):
             stored = _constants(graph, network, classifier)
-            y = _write(graph, classifier, [statistics(graph, written[part.reads[0]])], stored, stride=[1, 1])
+            y = _write(graph, classifier, [pooled(graph, part, written[part.reads[0]])], stored, stride=[1, 1])
         elif isinstance(part, Input):
             y = log_mel
         else:
@@ -66,9 +71,11 @@ def _write(
 ) -> str:
     """Add the nodes of a layer whose numbers are named `stored`, and return the name of its output."""
     match layer:
-        case ConvNormRelu():
-            convolved = sink.node("L", read[0], *stored, s=stride, g=layer.groups, p=padding(layer))
-            return sink.node("Relu", convolved, output=output)
+        case ConvNorm():
+            settings: dict[str, Any] = {"s": stride, "g": layer.groups, "p": padding(layer)}
+            if not layer.relu:
+                return sink.node("L", read[0], *stored, output=output, **settings)
+            return sink.node("Relu", sink.node("L", read[0], *stored, **settings), output=output)
         case Projection() | Dense():
             return sink.node("L", read[0], *stored, output=output, s=stride, g=1, p=padding(layer))
         case SqueezeExcite():
@@ -79,6 +86,11 @@ def _write(
             normed = sink.node("BatchNormalization", reduced, *(sink.node("Cast", name, to=1) for name in norm))
             gate = sink.node("Sigmoid", sink.node("L", normed, *expand, s=[1, 1], g=1, p=_NO_PADS))
             return sink.node("Mul", read[0], gate, output=output)
+        case ResponseNorm():
+            weight, bias = (sink.node("Cast", name, to=1) for name in stored)
+            return sink.node("Relu", sink.node("R", read[0], weight, bias), output=output)
+        case AveragePool():
+            return sink.node("AveragePool", read[0], output=output, strides=stride, **WINDOW)
         case Add():
             return sink.node("Add", *read, output=output)
         case _:
@@ -97,29 +109,29 @@ def _function(call: Call, functions: list[str]) -> str:
         output = OUTPUT if inner == call.layers[-1] else ""
         if isinstance(part, Call):
             names = [name for layer in part.layers for name in stored[layer.name]]
-            stride = STRIDE if part.reads == call.reads else list(part.stride)
+            stride = STRIDE if call.strides_by_attribute(part) else list(part.stride)
             written[inner.name] = text.node(part.function, written[part.reads], *names, output=output, s=stride)
         else:
-            assert not isinstance(part, Input | StatisticsPool), "a network has only one of them"
-            stride = STRIDE if call.reads in part.reads else _stride(part)
+            assert not isinstance(part, Input | Pool), "a network has only one of them"
+            stride = STRIDE if call.strides_by_attribute(part) else _stride(part)
             read = [written[name] for name in part.reads]
             written[part.name] = _write(text, part, read, stored[part.name], stride=stride, output=output)
     return text.text()
 
 
 def _stride(layer: Layer) -> list[int]:
-    return list(layer.stride) if isinstance(layer, ConvNormRelu | Projection) else [1, 1]
+    return list(stride_of(layer) or (1, 1))
 
 
 def _names(layer: Layer) -> tuple[str, ...]:
     """Return the names of a layer's numbers, in order."""
     match layer:
-        case ConvNormRelu() | Projection() | Dense():
+        case ConvNorm() | Projection() | Dense() | ResponseNorm():
             return ("weight", "bias")
         case SqueezeExcite():
             linear = [f"{part}_{name}" for part in ("reduce", "expand") for name in ("weight", "bias")]
             return (*linear[:2], *(f"norm_{name}" for name in _NORM), *linear[2:])
-        case Input() | Add() | StatisticsPool():
+        case Input() | Add() | AveragePool() | StatisticsPool() | MeanPool():
             return ()
         case _:
             assert_never(layer)
@@ -141,6 +153,4 @@ def _kernel(network: HalfNet, layer: Layer, values: Tensor) -> Tensor:
     """Reshape a matrix to the kernel of a convolution; return other numbers unchanged."""
     if values.dim() != 2:
         return values
-    return (
-        dense_kernel(values, network.topology.last_channels) if isinstance(layer, Dense) else values[:, :, None, None]
-    )
+    return dense_kernel(values, network.topology) if isinstance(layer, Dense) else values[:, :, None, None]

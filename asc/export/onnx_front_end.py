@@ -25,6 +25,8 @@ _LEAST_STEP = 1e-30
 _BREAK_MEL, _BREAK_HZ = 15.0, 1000.0
 """Slaney's mel scale is linear up to here (200 / 3 Hz per mel), then logarithmic, in both torchaudio and librosa."""
 _LOG_STEP = math.log(6.4) / 27
+_HTK_HZ, _HTK_MEL = 700.0, 2595.0 / math.log(10)
+"""HTK's scale: mel = 2595 log10(1 + hz / 700)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,8 @@ def add_front_end(graph: Graph, front_end: FrontEnd, waveform: str) -> str:
         mel = graph.node("Add", mel, _noise(graph, front_end, filters, step))
     log_mel = graph.node("Log", graph.node("Add", mel, graph.number(front_end.log_offset)))
     bands_first = graph.node("Transpose", log_mel, perm=[0, 1, 3, 2])
+    if front_end.normalisation == "none":
+        return bands_first
     return graph.node("Sub", bands_first, graph.node("ReduceMean", bands_first, axes=[3]))
 
 
@@ -194,14 +198,29 @@ def _corners(graph: Graph, front_end: FrontEnd) -> tuple[str, str, str]:
     bands = graph.node("Range", graph.number(0), graph.number(front_end.mel_bands), graph.number(1))
     three = graph.node("Range", graph.number(0), graph.number(3), graph.number(1))
     numbers = graph.node("Add", bands, graph.node("Reshape", three, graph.whole(-1, 1)))
-    step = _mel(front_end.sample_rate_hz / 2) / (front_end.mel_bands + 1)
+    highest, steps = front_end.sample_rate_hz / 2, front_end.mel_bands + 1
+    if front_end.mel_scale == "htk":
+        hz = _htk_hz(graph, numbers, _HTK_MEL * math.log1p(highest / _HTK_HZ) / steps)
+    else:
+        hz = _slaney_hz(graph, numbers, _mel(highest) / steps)
+    low, middle, high = (graph.node("Gather", hz, graph.number(number)) for number in range(3))
+    return low, middle, high
+
+
+def _slaney_hz(graph: Graph, numbers: str, step: float) -> str:
+    """Return the frequencies (any shape) in Hz of whole numbers of steps in mel."""
     mel = graph.node("Mul", graph.node("Cast", numbers, to=_FLOAT), graph.number(step))
     above = graph.node("Mul", graph.node("Sub", mel, graph.number(_BREAK_MEL)), graph.number(_LOG_STEP))
     above_hz = graph.node("Mul", graph.node("Exp", above), graph.number(_BREAK_HZ))
     below_hz = graph.node("Mul", mel, graph.number(_BREAK_HZ / _BREAK_MEL))
-    hz = graph.node("Where", graph.node("Less", mel, graph.number(_BREAK_MEL)), below_hz, above_hz)
-    low, middle, high = (graph.node("Gather", hz, graph.number(number)) for number in range(3))
-    return low, middle, high
+    return graph.node("Where", graph.node("Less", mel, graph.number(_BREAK_MEL)), below_hz, above_hz)
+
+
+def _htk_hz(graph: Graph, numbers: str, step: float) -> str:
+    """Return the frequencies in Hz, computed in double precision, because the lowest bands are only some Hz wide."""
+    exponent = graph.node("Mul", graph.node("Cast", numbers, to=_DOUBLE), graph.double(step / _HTK_MEL))
+    above_zero = graph.node("Sub", graph.node("Exp", exponent), graph.double(1.0))
+    return graph.node("Cast", graph.node("Mul", above_zero, graph.double(_HTK_HZ)), to=_FLOAT)
 
 
 def _mel(hz: float) -> float:

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asc.topology.layers import ConvNormRelu, Dense, Layer, Projection, SqueezeExcite
+from asc.topology.layers import AveragePool, ConvNorm, Dense, Layer, Projection, ResponseNorm, SqueezeExcite
 from asc.topology.topology import Topology
 
 _CHAINS, _SEGMENTS = "BCDEFGH", "STUVWXYZ"
+_INNER = ConvNorm | Projection | SqueezeExcite | ResponseNorm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +41,19 @@ class Call:
 
     @property
     def stride(self) -> tuple[int, int]:
-        """The stride (bins, frames) of the layers that read the sequence's input; (1, 1) if none of them has one."""
+        """The stride (bins, frames) of the layers that read the sequence's input; (1, 1) if they do not share one."""
+        found = self._strides
+        return found[0] if len(set(found)) == 1 else (1, 1)
+
+    def strides_by_attribute(self, part: "Part") -> bool:
+        """Whether the stride of a part of the function is the function's attribute."""
+        reads = (part.reads,) if isinstance(part, Call) else part.reads
+        return self.reads in reads and len(set(self._strides)) <= 1
+
+    @property
+    def _strides(self) -> list[tuple[int, int]]:
         found = (stride_of(layer) for layer in self.layers if self.reads in layer.reads)
-        return next((stride for stride in found if stride is not None), (1, 1))
+        return [stride for stride in found if stride is not None]
 
 
 Part = Layer | Call
@@ -56,7 +67,7 @@ def flat(parts: Sequence[Part]) -> Iterator[Layer]:
 
 def stride_of(layer: Layer) -> tuple[int, int] | None:
     """Return the stride (bins, frames) of a layer, or None if it has none."""
-    return layer.stride if isinstance(layer, ConvNormRelu | Projection) else None
+    return layer.stride if isinstance(layer, ConvNorm | Projection | AveragePool) else None
 
 
 def parts_of(topology: Topology) -> tuple[Part, ...]:
@@ -111,7 +122,7 @@ def _signature(layers: Sequence[Layer], topology: Topology) -> tuple[Any, ...]:
                 tuple(places.get(name, -1) for name in layer.reads),
                 layer.name in topology.nonnegative,
                 None if outside in layer.reads and len(outer) <= 1 else stride_of(layer),
-                (layer.kernel, layer.groups) if isinstance(layer, ConvNormRelu) else None,
+                (layer.kernel, layer.groups) if isinstance(layer, ConvNorm) else None,
             )
             for layer in layers
         ),
@@ -121,7 +132,7 @@ def _signature(layers: Sequence[Layer], topology: Topology) -> tuple[Any, ...]:
 def _lengths(layer: Layer) -> tuple[int, ...]:
     """Return the lengths of a layer's vectors that can be packed: one value for each output channel."""
     match layer:
-        case ConvNormRelu() | Projection() | Dense():
+        case ConvNorm() | Projection() | Dense():
             return (layer.outputs,)
         case SqueezeExcite():
             return (layer.channels,)
@@ -134,11 +145,11 @@ def _runs(parts: Sequence[Part], topology: Topology) -> Iterator[tuple[Layer, ..
     readers = Counter(name for layer in topology.layers for name in layer.reads)
     run: list[Layer] = []
     for part in parts:
-        inner = isinstance(part, ConvNormRelu | Projection | SqueezeExcite)
+        inner = isinstance(part, _INNER)
         if run and (not inner or part.reads != (run[-1].name,) or readers[run[-1].name] > 1):
             yield tuple(run)
             run = []
-        if isinstance(part, ConvNormRelu | Projection | SqueezeExcite):
+        if isinstance(part, _INNER):
             run.append(part)
     if run:
         yield tuple(run)

@@ -12,23 +12,25 @@ convolution as high as its map, so that one function serves every layer.
 from dataclasses import dataclass
 from typing import assert_never
 
-from asc.export.onnx_functions import Call, functions_of, parts_of
+from asc.export.onnx_functions import Call, functions_of, parts_of, stride_of
 from asc.export.onnx_graph import Graph
 from asc.export.onnx_numbers import WEIGHT_ZERO, Numbers
 from asc.export.onnx_parameters import Parameter, created, parameters
-from asc.export.onnx_parts import padding, statistics
-from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink
+from asc.export.onnx_parts import WINDOW, padding, pooled
+from asc.export.onnx_text import HEAD, OUTPUT, RESPONSE, STRIDE, FunctionText, Sink
 from asc.models.integer import IntegerNet
 from asc.topology.layers import (
     LOG_MEL,
     Add,
-    ConvNormRelu,
+    AveragePool,
+    ConvNorm,
     Dense,
     Input,
     Layer,
+    Pool,
     Projection,
+    ResponseNorm,
     SqueezeExcite,
-    StatisticsPool,
 )
 from asc.topology.topology import Topology
 
@@ -46,7 +48,7 @@ L <s, g, p>
 }}"""
 
 
-_Inner = ConvNormRelu | Projection | Dense | SqueezeExcite | Add
+_Inner = ConvNorm | Projection | Dense | SqueezeExcite | ResponseNorm | Add | AveragePool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def add_int8(graph: Graph, network: IntegerNet, log_mel: str, logits: str) -> No
     """Add nodes from the value `log_mel` (batch, 1, bands, frames) to the value `logits` (batch, classes)."""
     topology, parts = network.topology, parts_of(network.topology)
     functions = functions_of(parts)
-    graph.functions(_LAYER, *(_function(call, topology, ["L", *functions]) for call in functions.values()))
+    own = {"L": _LAYER} | ({"R": RESPONSE} if any(isinstance(x, ResponseNorm) for x in topology.layers) else {})
+    graph.functions(*own.values(), *(_function(call, topology, [*own, *functions]) for call in functions.values()))
     numbers = Numbers(network)
     written = {LOG_MEL: _Steps(log_mel, "", "")}
     for part in parts:
@@ -75,16 +78,16 @@ def add_int8(graph: Graph, network: IntegerNet, log_mel: str, logits: str) -> No
 
 def _main(graph: Graph, numbers: Numbers, layer: Layer, read: list[_Steps]) -> _Steps:
     """Add a layer outside functions."""
-    real = statistics(graph, _real(graph, read[0])) if isinstance(layer, StatisticsPool) else read[0].values
+    real = pooled(graph, layer, _real(graph, read[0])) if isinstance(layer, Pool) else read[0].values
     names = {key: graph.constant(f"{layer.name}.{key}", values) for key, values in numbers.of(layer).items()}
-    if isinstance(layer, Input | StatisticsPool):
+    if isinstance(layer, Input | Pool):
         step, zero = names["scale"], names.get("zero", "")
         return _Steps(graph.node("QuantizeLinear", real, step, zero), step, zero)
     return _write(graph, layer, read, names, stride=_stride(layer))
 
 
 def _stride(layer: Layer) -> list[int]:
-    return list(layer.stride) if isinstance(layer, ConvNormRelu | Projection) else [1, 1]
+    return list(stride_of(layer) or (1, 1))
 
 
 def _write(
@@ -93,8 +96,8 @@ def _write(
     """Add the nodes of a layer; `names` are those of its numbers, where a zero point may be missing."""
     step, zero = names["scale"], names.get("zero", "")
     match layer:
-        case ConvNormRelu() | Projection() | Dense():
-            x, groups = read[0], layer.groups if isinstance(layer, ConvNormRelu) else 1
+        case ConvNorm() | Projection() | Dense():
+            x, groups = read[0], layer.groups if isinstance(layer, ConvNorm) else 1
             stored = (names["weight"], names["weight_scale"], names["bias"])
             y = sink.node(
                 *("L", x.values, x.step, *stored, step, x.zero, zero),
@@ -111,6 +114,10 @@ def _write(
             )
             expanded = sink.node("Conv", sink.node("Relu", reduced), names["expand.weight"], names["expand.bias"])
             real = sink.node("Mul", x_real, sink.node("Sigmoid", expanded))
+        case ResponseNorm():
+            real = sink.node("R", _real(sink, read[0]), names["norm.weight"], names["norm.bias"])
+        case AveragePool():
+            real = sink.node("AveragePool", _real(sink, read[0]), strides=stride, **WINDOW)
         case Add():
             real = sink.node("Add", *(_real(sink, x) for x in read))
         case _:
@@ -162,7 +169,7 @@ def _body(text: FunctionText, call: Call, topology: Topology, identifiers: dict[
     for part in call.parts:
         inner = part.layers[-1] if isinstance(part, Call) else part
         output, names = OUTPUT if inner.name == last else "", identifiers[inner.name]
-        outer = call.reads in part.reads if not isinstance(part, Call) else part.reads == call.reads
+        outer = call.strides_by_attribute(part)
         if isinstance(part, Call):
             x = written[part.reads]
             outside = {"x": x.values, "x_step": x.step, "x_zero": x.zero}
@@ -175,5 +182,5 @@ def _body(text: FunctionText, call: Call, topology: Topology, identifiers: dict[
         else:
             stride = STRIDE if outer else _stride(part)
             read = [written[name] for name in part.reads]
-            assert not isinstance(part, Input | StatisticsPool), "a network has only one of them"
+            assert not isinstance(part, Input | Pool), "a network has only one of them"
             written[part.name] = _write(text, part, read, names, stride=stride, output=output)

@@ -11,7 +11,19 @@ from asc.export.onnx_parameters import Parameter
 from asc.export.onnx_parts import dense_kernel
 from asc.models.integer import IntegerNet
 from asc.models.layers import folded_expand
-from asc.topology.layers import Add, ConvNormRelu, Dense, Input, Layer, Projection, SqueezeExcite, StatisticsPool
+from asc.topology.layers import (
+    Add,
+    AveragePool,
+    ConvNorm,
+    Dense,
+    Input,
+    Layer,
+    MeanPool,
+    Projection,
+    ResponseNorm,
+    SqueezeExcite,
+    StatisticsPool,
+)
 
 WEIGHT_ZERO = 128
 Array = NDArray[Any]
@@ -49,11 +61,11 @@ class Numbers:
 
     def _own(self, layer: Layer) -> dict[str, Array]:
         match layer:
-            case ConvNormRelu() | Projection() | Dense():
+            case ConvNorm() | Projection() | Dense():
                 module = self._network.module_of(layer)
                 weight = module.weight
                 if isinstance(layer, Dense):
-                    weight = dense_kernel(weight, self._network.topology.last_channels)
+                    weight = dense_kernel(weight, self._network.topology)
                 scale, bias = module.weight_scale.numpy(), module.bias.numpy()
                 return {"weight": raised(weight), "weight_scale": scale, "bias": bias}
             case SqueezeExcite():
@@ -65,7 +77,10 @@ class Numbers:
                     "expand.weight": weight[:, :, None, None].numpy(),
                     "expand.bias": bias.numpy(),
                 }
-            case Input() | Add() | StatisticsPool():
+            case ResponseNorm():
+                module = self._network.module_of(layer)
+                return {"norm.weight": module.weight.numpy(), "norm.bias": module.bias.numpy()}
+            case Input() | Add() | AveragePool() | StatisticsPool() | MeanPool():
                 return {}
             case _:
                 assert_never(layer)

@@ -11,7 +11,19 @@ from typing import Literal, assert_never
 
 from asc.export.onnx_functions import Call
 from asc.export.onnx_text import FunctionText
-from asc.topology.layers import Add, ConvNormRelu, Dense, Input, Layer, Projection, SqueezeExcite, StatisticsPool
+from asc.topology.layers import (
+    Add,
+    AveragePool,
+    ConvNorm,
+    Dense,
+    Input,
+    Layer,
+    MeanPool,
+    Projection,
+    ResponseNorm,
+    SqueezeExcite,
+    StatisticsPool,
+)
 from asc.topology.topology import Topology
 
 Key = Literal[
@@ -22,6 +34,8 @@ Key = Literal[
     "reduce.bias",
     "expand.weight",
     "expand.bias",
+    "norm.weight",
+    "norm.bias",
     "scale",
     "zero",
 ]
@@ -44,11 +58,11 @@ class Member:
     def vector(self) -> tuple[str, int] | None:
         """The type and length of a vector that can be packed (one value per output channel); None for others."""
         match self.layer, self.key:
-            case (ConvNormRelu() | Projection() | Dense()) as layer, "weight_scale":
+            case (ConvNorm() | Projection() | Dense()) as layer, "weight_scale":
                 return "float", layer.outputs
             case SqueezeExcite() as layer, "expand.bias":
                 return "float", layer.channels
-            case (ConvNormRelu() | Projection() | Dense()) as layer, "bias":
+            case (ConvNorm() | Projection() | Dense()) as layer, "bias":
                 return "int", layer.outputs
             case _:
                 return None
@@ -118,7 +132,7 @@ def _packed(members: Sequence[Member], last: Layer) -> Iterator[Parameter]:
     for number, group in enumerate([*(group for _, group in groups), inner]):
         if group:
             yield Parameter(identifier=f"packed_{number}", members=tuple(group)) if len(group) > 1 else _alone(group[0])
-    rest = ("reduce.weight", "reduce.bias", "expand.weight")
+    rest = ("reduce.weight", "reduce.bias", "expand.weight", "norm.weight", "norm.bias")
     yield from (_alone(member) for member in members if member.key in rest)
     yield from (_alone(member) for member in members if member.key == "scale" and member.layer == last)
 
@@ -126,11 +140,13 @@ def _packed(members: Sequence[Member], last: Layer) -> Iterator[Parameter]:
 def _members(layer: Layer, place: int) -> Iterator[Member]:
     keys: tuple[Key, ...]
     match layer:
-        case ConvNormRelu() | Projection() | Dense():
+        case ConvNorm() | Projection() | Dense():
             keys = ("weight", "weight_scale", "bias")
         case SqueezeExcite():
             keys = ("reduce.weight", "reduce.bias", "expand.weight", "expand.bias")
-        case Input() | Add() | StatisticsPool():
+        case ResponseNorm():
+            keys = ("norm.weight", "norm.bias")
+        case Input() | Add() | AveragePool() | StatisticsPool() | MeanPool():
             keys = ()
         case _:
             assert_never(layer)

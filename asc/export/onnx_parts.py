@@ -1,13 +1,18 @@
 """What the ONNX graphs of both storages share: the statistics pooling, and layers written as convolutions."""
 
+from typing import Any
+
 from torch import Tensor
 
 from asc.export.onnx_graph import Graph
-from asc.topology.layers import ConvNormRelu, Dense, Projection
+from asc.topology.layers import ConvNorm, Dense, Pool, Projection, StatisticsPool
+from asc.topology.topology import Topology
 
 OPSET = 13
 """The lowest opset with per-channel scales (DequantizeLinear-13), so that most runtimes can read the file."""
 _VARIANCE_FLOOR = 1e-5
+WINDOW: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}
+"""Attributes of an average over 3 x 3 values, zero padding included."""
 
 
 def statistics(graph: Graph, x: str) -> str:
@@ -19,16 +24,22 @@ def statistics(graph: Graph, x: str) -> str:
     return graph.node("Concat", mean, deviation, axis=1)
 
 
-def padding(layer: ConvNormRelu | Projection | Dense) -> list[int]:
+def padding(layer: ConvNorm | Projection | Dense) -> list[int]:
     """Return the zero padding (top, left, bottom, right) of a layer that is written as a convolution."""
-    rows, columns = layer.kernel if isinstance(layer, ConvNormRelu) else (1, 1)
+    rows, columns = layer.kernel if isinstance(layer, ConvNorm) else (1, 1)
     return [rows // 2, columns // 2, rows // 2, columns // 2]
 
 
-def dense_kernel(weight: Tensor, channels: int) -> Tensor:
-    """Reshape the dense layer's weight (outputs, inputs) to a convolution's (outputs, 2 x channels, bins, 1).
+def pooled(graph: Graph, pool: Pool, x: str) -> str:
+    """Add the nodes of a pooling layer: (batch, channels, bins, frames) to a map of one frame."""
+    return statistics(graph, x) if isinstance(pool, StatisticsPool) else graph.node("GlobalAveragePool", x)
 
-    The convolution reads the output of `statistics` and is as high as that map. The order of inputs stays: by channel,
-    then by bin. `channels` is the number of channels of the last map.
+
+def dense_kernel(weight: Tensor, topology: Topology) -> Tensor:
+    """Reshape the dense layer's weight (outputs, inputs) to that of a convolution as high as the pooled map.
+
+    That map is (2 x channels, bins, 1) after `statistics` and (channels, 1, 1) after a mean over bins and frames. The
+    order of inputs stays: by channel, then by bin.
     """
-    return weight.reshape(len(weight), 2 * channels, -1, 1)
+    channels = topology.last_channels * (2 if isinstance(topology.pool, StatisticsPool) else 1)
+    return weight.reshape(len(weight), channels, -1, 1)

@@ -8,11 +8,32 @@ from typing import Any, Final, Protocol
 
 from asc.export.onnx_graph import DOMAIN
 from asc.export.onnx_parts import OPSET
+from asc.models.layers import ResponseNorm
 
 STRIDE: Final = "@s"
 """An attribute's value that refers to the function's own attribute `s`."""
 OUTPUT = "y"
 HEAD = f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}, "{DOMAIN}": 1]>'
+
+
+RESPONSE: Final = f"""{HEAD}
+R (x, weight, bias) => (y) {{
+    smallest = Constant <value = float {{{ResponseNorm.SMALLEST}}}> ()
+    offset = Constant <value = float {{{ResponseNorm.OFFSET}}}> ()
+    one = Constant <value = float {{1}}> ()
+    square = Mul (x, x)
+    mean_square = GlobalAveragePool (square)
+    above_zero = Add (mean_square, smallest)
+    norm = Sqrt (above_zero)
+    mean = ReduceMean <axes = [1]> (norm)
+    divisor = Add (mean, offset)
+    relative = Div (norm, divisor)
+    weighted = Mul (relative, weight)
+    factor = Add (weighted, one)
+    scaled = Mul (x, factor)
+    y = Add (scaled, bias)
+}}"""
+"""Global response normalisation without its ReLU, as function `R`."""
 
 
 class Sink(Protocol):

@@ -44,7 +44,7 @@ from asc.errors import InputError
 from asc.inference.listening import Listener
 from asc.inference.predict import Model
 from asc.inference.waveforms import check_level
-from asc.models.layers import pooled_statistics
+from asc.models.layered import gate_columns, pool_columns, pooled
 from asc.results import Prediction
 from asc.size.stream_memory import kept_frames, lag_steps
 
@@ -82,9 +82,10 @@ class Follower:
         self._model, self._rate_hz, self._every_s = model, sample_rate_hz, every_s
         self._most = _steps(window_s, every_s)
         # One stride per summed quantity: log-mel, the inputs of the gates, the last map (and its squares).
-        self._gates = [gate.name for gate in topology.gates]
+        self._gates, self._pool = topology.gates, topology.pool
+        self._subtracts_mean = front_end.normalisation == "mean_over_time"
         self._last_stride = topology.time_strides[topology.pool.name]
-        self._strides = [1, *(topology.time_strides[gate] for gate in self._gates), self._last_stride]
+        self._strides = [1, *(topology.time_strides[gate.name] for gate in self._gates), self._last_stride]
         if front_end.frames(every_s) < 1 or front_end.frames(window_s) < self._last_stride:
             raise InputError(
                 f"this network looks at one frame of {front_end.hop_s:g} s in {self._last_stride}: a window of "
@@ -158,16 +159,18 @@ class Follower:
         """Run the network over neighbouring pieces, with the current means of the window."""
         begin = max(0, pieces[0].start - self._reach) // self._last_stride * self._last_stride
         log_mel = self._frames.get(begin, min(pieces[-1].stop + self._reach, self._frames.stop))
-        log_mel = log_mel - self._totals[0].mean.float()[:, None]
+        if self._subtracts_mean:
+            log_mel = log_mel - self._totals[0].mean.float()[:, None]
         poolings = {
-            gate: partial(self._gate_means, number, pieces, begin) for number, gate in enumerate(self._gates, start=1)
+            gate.name: partial(self._gate_means, number, pieces, begin)
+            for number, gate in enumerate(self._gates, start=1)
         }
         last = self._model.network.last_map(log_mel[None, None], poolings)[0].double()
-        self._settle(-1, pieces, begin, torch.stack([last, last.square()]))
+        self._settle(-1, pieces, begin, pool_columns(self._pool, last))
 
     def _gate_means(self, number: int, pieces: Sequence["_Piece"], begin: int, x: Tensor) -> Tensor:
         """Update a gate's sums from its input (1, channels, bins, columns); return its window means (1, channels)."""
-        self._settle(number, pieces, begin, x[0].mean(dim=1).double())
+        self._settle(number, pieces, begin, gate_columns(self._gates[number - 1], x[0]).double())
         return self._totals[number].mean.float()[None]
 
     def _settle(self, number: int, pieces: Sequence["_Piece"], begin: int, values: Tensor) -> None:
@@ -180,9 +183,7 @@ class Follower:
             piece.sums[number] = sums
 
     def _prediction(self) -> Prediction:
-        mean, mean_square = self._totals[-1].mean
-        variance = (mean_square - mean.square()).clamp_(min=0)
-        logits = self._model.network.head(pooled_statistics(mean[None], variance[None]).float())
+        logits = self._model.network.head(pooled(self._pool, self._totals[-1].mean).float())
         probabilities = torch.softmax(logits.double(), dim=1)[0]
         return Prediction(
             labels=self._model.labels, probabilities=tuple(probabilities.tolist()), note=self._levels.note()

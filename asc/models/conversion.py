@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from asc.models.fake_quantised import ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear
+from asc.models.fake_quantised import ActivationQuantiser
 from asc.models.float16 import HalfNet
-from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear
+from asc.models.float_layers import FloatConv1x1, FloatConvBn, FloatLinear, FloatMapLinear
 from asc.models.integer import IntegerNet
-from asc.models.layers import SqueezeExcite, folded
+from asc.models.layers import ResponseNorm, SqueezeExcite, folded
 from asc.models.network import Network
 from asc.models.stored import StoredNet
+from asc.topology.layers import ConvNorm, Dense, Projection
 
 
 def to_stored(network: Network) -> StoredNet:
@@ -50,13 +51,13 @@ def _integer_state(network: Network) -> Iterator[tuple[str, Tensor]]:
             module.require_range()
             yield f"{name}.scale", module.scale
             yield f"{name}.zero_point", module.zero_point
-        elif isinstance(module, SqueezeExcite):
+        elif isinstance(module, SqueezeExcite | ResponseNorm):
             for key, value in module.state_dict(prefix=f"{name}.").items():
                 if not key.endswith("num_batches_tracked"):
                     yield key, value
     for layer in network.topology.layers:
-        module = network.module_of(layer) if layer.name != layer.grid else None
-        if isinstance(module, ConvBnRelu | QuantConv1x1 | QuantLinear):
+        if isinstance(layer, ConvNorm | Projection | Dense):
+            module = network.module_of(layer)
             stored = module.stored(network.grid_of(layer.reads[0]).scale)
             yield f"{layer.name}.weight", stored.weight
             yield f"{layer.name}.bias", stored.bias
@@ -79,15 +80,19 @@ def to_half(network: Network) -> HalfNet:
 def _half_state(network: Network) -> Iterator[tuple[str, Tensor]]:
     for name, module in network.named_modules():
         match module:
-            case FloatConvBnRelu():
+            case FloatConvBn():
                 weight, bias = folded(module.conv, module.norm)
+                yield f"{name}.weight", weight
+                yield f"{name}.bias", bias
+            case FloatMapLinear():
+                weight, bias = folded(module.linear, module.norm)
                 yield f"{name}.weight", weight
                 yield f"{name}.bias", bias
             case FloatConv1x1(conv=inner) | FloatLinear(linear=inner):
                 assert isinstance(inner, nn.Conv2d | nn.Linear) and inner.bias is not None
                 yield f"{name}.weight", inner.weight
                 yield f"{name}.bias", inner.bias
-            case SqueezeExcite():
+            case SqueezeExcite() | ResponseNorm():
                 for key, value in module.state_dict(prefix=f"{name}.").items():
                     if not key.endswith("num_batches_tracked"):
                         yield key, value

@@ -197,8 +197,10 @@ def _per_output(values: Tensor, weight: Tensor) -> Tensor:
     return values.view(-1, *[1] * (weight.dim() - 1))
 
 
-class ConvBnRelu(nn.Module):
-    """Convolution, batch norm and ReLU as one quantised layer; the stored weight and bias include the batch norm.
+class ConvBn(nn.Module):
+    """Convolution, batch norm and, with `relu`, a ReLU as one quantised layer.
+
+    The stored weight and bias include the batch norm.
 
     In training the convolution's own weight is quantised. The grid of the folded weight, w gamma / sigma, is the same
     one scaled by |gamma| / sigma per channel. So the result equals that of torch's fused `ConvBnReLU2d`, which scales,
@@ -213,13 +215,14 @@ class ConvBnRelu(nn.Module):
         kernel: tuple[int, int] = (3, 3),
         stride: tuple[int, int] = (1, 1),
         groups: int = 1,
+        relu: bool = True,
     ) -> None:
         """`kernel`, of odd sizes, and `stride` are (frequency, time)."""
         super().__init__()
         padding = kernel[0] // 2, kernel[1] // 2
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
         self.norm = BatchNorm2d(outputs)
-        self.output = ActivationQuantiser(nonnegative=True)
+        self.output = ActivationQuantiser(nonnegative=relu)
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
         """(batch, inputs, bins, frames) to (batch, outputs, ceil(bins / stride), ceil(frames / stride)), on the grid.
@@ -253,7 +256,7 @@ class QuantConv1x1(nn.Module):
         self.output = ActivationQuantiser()
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
-        """Shapes and `input_scale` as for `ConvBnRelu`."""
+        """Shapes and `input_scale` as for `ConvBn`."""
         x = every(x, self.stride)
         if self.training:
             y = _convolve(self.conv, x, fake_quantise_weight(self.conv.weight), self.conv.bias)
@@ -279,7 +282,7 @@ class QuantLinear(nn.Module):
         self.output = ActivationQuantiser()
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
-        """(batch, inputs) to (batch, outputs), on the grid; `input_scale` as for `ConvBnRelu`."""
+        """(batch, inputs) to (batch, outputs), on the grid; `input_scale` as for `ConvBn`."""
         if self.training:
             y = functional.linear(x, fake_quantise_weight(self.linear.weight), self.linear.bias)
         else:
@@ -290,6 +293,41 @@ class QuantLinear(nn.Module):
     def stored(self, input_scale: Tensor) -> StoredIntegers:
         """This layer's stored integers, given the step of its input's grid."""
         return store(self.linear.weight, self.linear.bias, input_scale)
+
+
+class QuantMapLinear(nn.Module):
+    """Quantised linear layer over a map that is pooled after it (`Dense` with `over_map`).
+
+    Batch norm sees the whole map. Everything after that is linear, so the pooled map, on its grid, gives the output.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        """Build the layer; its weights come from torch's global generator."""
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs, bias=False)
+        self.norm = BatchNorm2d(outputs)
+        self.output = ActivationQuantiser()
+
+    def forward(self, x: Tensor, grid: ActivationQuantiser) -> Tensor:
+        """(batch, inputs, bins, frames) to (batch, outputs), on the grid; `grid` is that of the pooled map."""
+        exact = x.mean(dim=(2, 3))
+        pooled = grid(exact)
+        if self.norm.training:
+            weight = fake_quantise_weight(self.linear.weight)
+            mean = self.norm(functional.conv2d(x, weight[:, :, None, None])).mean(dim=(2, 3))
+            rounding = functional.linear(pooled - exact, folded(self.linear, self.norm)[0])
+            y = mean + rounding.detach()
+        elif self.training:
+            weight, bias = folded(self.linear, self.norm)
+            y = functional.linear(pooled, fake_quantise_weight(weight), bias)
+        else:
+            y = functional.linear(pooled, *self.stored(grid.scale).dequantised(grid.scale))
+        quantised: Tensor = self.output(y)
+        return quantised
+
+    def stored(self, input_scale: Tensor) -> StoredIntegers:
+        """This layer's stored integers, given the scale () of the grid of the pooled map."""
+        return store(*folded(self.linear, self.norm), input_scale)
 
 
 def _convolve(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

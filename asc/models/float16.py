@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from asc.config.experiment import FrontEnd
 from asc.models.layered import StoredForm
 from asc.models.layers import (
+    AveragePool,
+    MeanPool,
     Pooling,
+    ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
     StoredNorm,
@@ -79,13 +82,14 @@ class HalfNet(StoredForm):
         match layer:
             case kinds.Input():
                 y = channels_last(*read)
-            case kinds.ConvNormRelu():
-                y = torch.relu_(self.module_of(layer)(*read))
+            case kinds.ConvNorm():
+                y = self.module_of(layer)(*read)
+                y = torch.relu_(y) if layer.relu else y
             case kinds.Projection():
                 y = self.module_of(layer)(every(read[0], layer.stride))
-            case kinds.SqueezeExcite():
+            case kinds.SqueezeExcite() | kinds.ResponseNorm():
                 y = self.module_of(layer)(*read, pooling)
-            case kinds.StatisticsPool() | kinds.Dense():
+            case kinds.AveragePool() | kinds.StatisticsPool() | kinds.MeanPool() | kinds.Dense():
                 y = self.module_of(layer)(*read)
             case kinds.Add():
                 y = read[0] + read[1]
@@ -110,13 +114,19 @@ class HalfNet(StoredForm):
 def _built(layer: kinds.Layer) -> nn.Module | None:
     """The module of a layer, if it has one."""
     match layer:
-        case kinds.ConvNormRelu(kernel=kernel):
+        case kinds.ConvNorm(kernel=kernel):
             padding = kernel[0] // 2, kernel[1] // 2
             return nn.Conv2d(layer.inputs, layer.outputs, kernel, layer.stride, padding, groups=layer.groups)
         case kinds.Projection():
             return nn.Conv2d(layer.inputs, layer.outputs, 1)
         case kinds.SqueezeExcite():
             return SqueezeExcite(layer.channels, layer.bottleneck, norm=StoredNorm(layer.bottleneck))
+        case kinds.ResponseNorm():
+            return ResponseNorm()
+        case kinds.AveragePool():
+            return AveragePool(layer.stride)
+        case kinds.MeanPool():
+            return MeanPool()
         case kinds.StatisticsPool():
             return StatisticsPool()
         case kinds.Dense():

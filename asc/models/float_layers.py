@@ -5,6 +5,7 @@ They take the same arguments as the layers of `asc.models.fake_quantised`, so th
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from asc.models.batch_norm import BatchNorm2d
 from asc.models.layers import every
@@ -25,8 +26,8 @@ class NoGrid(nn.Module):
         return x
 
 
-class FloatConvBnRelu(nn.Module):
-    """Convolution, batch norm and ReLU."""
+class FloatConvBn(nn.Module):
+    """Convolution, batch norm and, with `relu`, a ReLU."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class FloatConvBnRelu(nn.Module):
         kernel: tuple[int, int] = (3, 3),
         stride: tuple[int, int] = (1, 1),
         groups: int = 1,
+        relu: bool = True,
     ) -> None:
         """`kernel`, of odd sizes, and `stride` are (frequency, time)."""
         super().__init__()
@@ -43,11 +45,12 @@ class FloatConvBnRelu(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
         self.norm = BatchNorm2d(outputs)
         self.output = NoGrid()
+        self.relu = relu
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
         """(batch, inputs, bins, frames) to (batch, outputs, ceil(bins / stride), ceil(frames / stride))."""
         y: Tensor = self.norm(self.conv(x))
-        return torch.relu_(y)
+        return torch.relu_(y) if self.relu else y
 
 
 class FloatConv1x1(nn.Module):
@@ -60,7 +63,7 @@ class FloatConv1x1(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
-        """Shapes as for `FloatConvBnRelu`."""
+        """Shapes as for `FloatConvBn`."""
         y: Tensor = self.conv(every(x, self.stride))
         return y
 
@@ -77,3 +80,18 @@ class FloatLinear(nn.Module):
         """(batch, inputs) to (batch, outputs)."""
         y: Tensor = self.linear(x)
         return y
+
+
+class FloatMapLinear(nn.Module):
+    """Linear layer with batch norm over a map, then the mean over bins and frames (`Dense` with `over_map`)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        """Build the layer; its weights come from torch's global generator."""
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs, bias=False)
+        self.norm = BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor, grid: nn.Module) -> Tensor:
+        """(batch, inputs, bins, frames) to (batch, outputs)."""
+        y: Tensor = self.norm(functional.conv2d(x, self.linear.weight[:, :, None, None]))
+        return y.mean(dim=(2, 3))

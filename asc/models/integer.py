@@ -14,7 +14,18 @@ from torch.nn import functional
 
 from asc.config.experiment import FrontEnd
 from asc.models.layered import StoredForm
-from asc.models.layers import STEPS, Pooling, SqueezeExcite, StatisticsPool, StoredNorm, channels_last, every
+from asc.models.layers import (
+    STEPS,
+    AveragePool,
+    MeanPool,
+    Pooling,
+    ResponseNorm,
+    SqueezeExcite,
+    StatisticsPool,
+    StoredNorm,
+    channels_last,
+    every,
+)
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
 
@@ -153,14 +164,16 @@ class IntegerNet(StoredForm):
         match layer:
             case kinds.Input():
                 steps = channels_last(self.grid_of(layer.name)(*read))
-            case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+            case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
                 steps = self.module_of(layer)(*read, self.grid_of(layer.reads[0]).scale)
-            case kinds.SqueezeExcite():
+            case kinds.SqueezeExcite() | kinds.ResponseNorm():
                 steps = self.grid_of(layer.name)(self.module_of(layer)(self._real(layer.reads[0], *read), pooling))
             case kinds.Add():
                 one, other = (self._real(name, values) for name, values in zip(layer.reads, read, strict=True))
                 steps = self.grid_of(layer.name)(one + other)
-            case kinds.StatisticsPool():
+            case kinds.AveragePool():
+                steps = self.grid_of(layer.name)(self.module_of(layer)(self._real(layer.reads[0], *read)))
+            case kinds.StatisticsPool() | kinds.MeanPool():
                 steps = self._pooled(self.module_of(layer)(self._real(layer.reads[0], *read)))
             case _:
                 assert_never(layer)
@@ -213,7 +226,7 @@ class IntegerNet(StoredForm):
 def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
     """The modules of a layer by name; a convolution or linear layer holds its own grid."""
     match layer:
-        case kinds.ConvNormRelu():
+        case kinds.ConvNorm():
             shape = layer.outputs, layer.inputs // layer.groups, *layer.kernel
             yield layer.name, IntegerLayer(shape, stride=layer.stride, groups=layer.groups)
         case kinds.Projection():
@@ -222,6 +235,15 @@ def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
             yield layer.name, IntegerLayer((layer.outputs, layer.inputs))
         case kinds.SqueezeExcite():
             yield layer.name, SqueezeExcite(layer.channels, layer.bottleneck, norm=StoredNorm(layer.bottleneck))
+            yield layer.grid, IntegerQuantiser()
+        case kinds.ResponseNorm():
+            yield layer.name, ResponseNorm()
+            yield layer.grid, IntegerQuantiser()
+        case kinds.AveragePool():
+            yield layer.name, AveragePool(layer.stride)
+            yield layer.grid, IntegerQuantiser()
+        case kinds.MeanPool():
+            yield layer.name, MeanPool()
             yield layer.grid, IntegerQuantiser()
         case kinds.StatisticsPool():
             yield layer.name, StatisticsPool()

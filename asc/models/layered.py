@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from asc.config.experiment import FrontEnd
 from asc.errors import InputError
-from asc.models.layers import Pooling, mean_of_map
-from asc.topology.layers import Layer
+from asc.models.layers import Pooling, mean_of_map, mean_square_of_map, pooled_statistics
+from asc.topology.layers import Gate, Layer, MeanPool, Pool, ResponseNorm
 from asc.topology.topology import Topology
 
 
@@ -49,7 +50,7 @@ class StoredForm(Layered):
     """A network as stored and shipped; it can also run on parts of a clip and return the map that is pooled."""
 
     def _output(self, layer: Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
-        """The output of a layer, given the tensors that it reads; `pooling` gives an SE layer its means over time."""
+        """The output of a layer, given the tensors that it reads; `pooling` gives a gate its means over the map."""
         raise NotImplementedError
 
     def _run(self, log_mel: Tensor, layers: Sequence[Layer], poolings: Mapping[str, Pooling] | None = None) -> Tensor:
@@ -57,8 +58,32 @@ class StoredForm(Layered):
         check_log_mel(log_mel, self.front_end)
         given = poolings or {}
         return self.topology.walk(
-            lambda layer, read: self._output(layer, read, given.get(layer.name, mean_of_map)), log_mel, layers
+            lambda layer, read: self._output(layer, read, given.get(layer.name, pooling_of(layer))), log_mel, layers
         )
+
+
+def pooling_of(layer: Layer) -> Pooling:
+    """What a gate takes of its map: the mean of each channel, or for a response norm the mean square."""
+    return mean_square_of_map if isinstance(layer, ResponseNorm) else mean_of_map
+
+
+def gate_columns(gate: Gate, x: Tensor) -> Tensor:
+    """Map (channels, bins, frames) to (channels, frames), whose mean over frames is what `pooling_of` gives."""
+    return (x.square() if isinstance(gate, ResponseNorm) else x).mean(dim=1)
+
+
+def pool_columns(pool: Pool, x: Tensor) -> Tensor:
+    """What must be averaged over time to pool a map, (channels, bins, frames) to (..., frames)."""
+    return x.mean(dim=1) if isinstance(pool, MeanPool) else torch.stack([x, x.square()])
+
+
+def pooled(pool: Pool, mean: Tensor) -> Tensor:
+    """The pooled vector (1, values), given the mean over time of `pool_columns`."""
+    if isinstance(pool, MeanPool):
+        return mean[None]
+    means, mean_squares = mean
+    variance = (mean_squares - means.square()).clamp_(min=0)
+    return pooled_statistics(means[None], variance[None])
 
 
 def check_log_mel(log_mel: Tensor, front_end: FrontEnd) -> None:

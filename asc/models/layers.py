@@ -16,6 +16,11 @@ def mean_of_map(x: Tensor) -> Tensor:
     return x.mean(dim=(2, 3))
 
 
+def mean_square_of_map(x: Tensor) -> Tensor:
+    """The mean square of each channel of a map, (batch, channels, bins, frames) to (batch, channels)."""
+    return x.square().mean(dim=(2, 3))
+
+
 class SqueezeExcite(nn.Module):
     """Scales each channel by a gate computed from its mean (Hu et al. 2017, https://arxiv.org/abs/1709.01507).
 
@@ -70,11 +75,59 @@ class StoredNorm(nn.Module):
         return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias)
 
 
-def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Weight (shape of the convolution's) and bias (outputs,) with the batch norm's running statistics folded in."""
+def folded(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight (shape of the layer's) and bias (outputs,) with the batch norm's running statistics folded in."""
     assert norm.running_var is not None and norm.running_mean is not None
     factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    return conv.weight * factor.view(-1, 1, 1, 1), norm.bias - norm.running_mean * factor
+    return layer.weight * factor.view(-1, *[1] * (layer.weight.dim() - 1)), norm.bias - norm.running_mean * factor
+
+
+class ResponseNorm(nn.Module):
+    """Global response normalisation, then ReLU (Woo et al. 2023, https://arxiv.org/abs/2301.00808).
+
+    Norms are root mean squares, so they do not depend on the length of the clip; only the ratio of norms counts.
+    """
+
+    SMALLEST = 1e-12
+    """Added to mean squares, so that a channel that is zero has a gradient."""
+    OFFSET = 1e-6
+    """Added to the mean of the norms."""
+
+    def __init__(self) -> None:
+        """Begin as a ReLU: weight and bias are zero."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor, pooling: Pooling = mean_square_of_map) -> Tensor:
+        """(batch, channels, bins, frames) to the same shape, in float.
+
+        `pooling` gives the mean squares (batch, channels): those of x, or of a longer sound that x is a part of.
+        """
+        norms = torch.sqrt(pooling(x) + self.SMALLEST)
+        relative = norms / (norms.mean(dim=1, keepdim=True) + self.OFFSET)
+        return torch.relu(x * (1 + self.weight * relative)[:, :, None, None] + self.bias)
+
+
+class AveragePool(nn.Module):
+    """The mean over windows of 3 x 3 values, zero padding included."""
+
+    def __init__(self, stride: tuple[int, int]) -> None:
+        """`stride` is (frequency, time)."""
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, bins, frames) to (batch, channels, ceil(bins / stride), ceil(frames / stride))."""
+        return functional.avg_pool2d(x, 3, self.stride, 1)
+
+
+class MeanPool(nn.Module):
+    """The mean over bins and frames."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, bins, frames) to (batch, channels)."""
+        return mean_of_map(x)
 
 
 class StatisticsPool(nn.Module):

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from asc.config.experiment import FrontEnd, Storage
 from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
-from asc.models.fake_quantised import ActivationQuantiser, ConvBnRelu, QuantConv1x1, QuantLinear
-from asc.models.float_layers import FloatConv1x1, FloatConvBnRelu, FloatLinear, NoGrid
+from asc.models.fake_quantised import ActivationQuantiser, ConvBn, QuantConv1x1, QuantLinear, QuantMapLinear
+from asc.models.float_layers import FloatConv1x1, FloatConvBn, FloatLinear, FloatMapLinear, NoGrid
 from asc.models.layered import Layered, check_log_mel
-from asc.models.layers import SqueezeExcite, StatisticsPool, channels_last
+from asc.models.layers import AveragePool, ResponseNorm, SqueezeExcite, StatisticsPool, channels_last
 from asc.models.workers import Workers
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -26,14 +26,17 @@ from asc.topology.topology import Topology
 class Layers:
     """The module classes that a network is built of; both sets take the same arguments."""
 
-    conv_bn_relu: type[ConvBnRelu] | type[FloatConvBnRelu]
+    conv_bn: type[ConvBn] | type[FloatConvBn]
     conv1x1: type[QuantConv1x1] | type[FloatConv1x1]
     linear: type[QuantLinear] | type[FloatLinear]
+    map_linear: type[QuantMapLinear] | type[FloatMapLinear]
     grid: type[ActivationQuantiser] | type[NoGrid]
 
 
-QUANTISED = Layers(conv_bn_relu=ConvBnRelu, conv1x1=QuantConv1x1, linear=QuantLinear, grid=ActivationQuantiser)
-FLOAT = Layers(conv_bn_relu=FloatConvBnRelu, conv1x1=FloatConv1x1, linear=FloatLinear, grid=NoGrid)
+QUANTISED = Layers(
+    conv_bn=ConvBn, conv1x1=QuantConv1x1, linear=QuantLinear, map_linear=QuantMapLinear, grid=ActivationQuantiser
+)
+FLOAT = Layers(conv_bn=FloatConvBn, conv1x1=FloatConv1x1, linear=FloatLinear, map_linear=FloatMapLinear, grid=NoGrid)
 
 
 class Network(Layered):
@@ -70,9 +73,13 @@ class Network(Layered):
         match layer:
             case kinds.Input():
                 y = channels_last(self.grid_of(layer.name)(*read))
-            case kinds.ConvNormRelu() | kinds.Projection() | kinds.Dense():
+            case kinds.Dense(over_map=True):
+                y = self.module_of(layer)(*read, self.grid_of(layer.reads[0]))
+            case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
                 y = self.module_of(layer)(*read, self.grid_of(layer.reads[0]).scale)
-            case kinds.SqueezeExcite() | kinds.StatisticsPool():
+            case kinds.MeanPool():
+                y = read[0]  # the layer after it is trained over the map
+            case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.AveragePool() | kinds.StatisticsPool():
                 y = self.grid_of(layer.name)(self.module_of(layer)(*read))
             case kinds.Add():
                 y = self.grid_of(layer.name)(read[0] + read[1])
@@ -124,14 +131,25 @@ class Network(Layered):
 def _built(layer: kinds.Layer, modules: Layers, *, nonnegative: bool) -> Iterator[tuple[str, nn.Module]]:
     """The modules of a layer by name; a convolution or linear layer holds its own grid."""
     match layer:
-        case kinds.ConvNormRelu(name=name, inputs=inputs, outputs=outputs, kernel=kernel, stride=stride):
-            yield name, modules.conv_bn_relu(inputs, outputs, kernel=kernel, stride=stride, groups=layer.groups)
+        case kinds.ConvNorm(name=name, inputs=inputs, outputs=outputs, kernel=kernel, stride=stride):
+            yield (
+                name,
+                modules.conv_bn(inputs, outputs, kernel=kernel, stride=stride, groups=layer.groups, relu=layer.relu),
+            )
         case kinds.Projection(name=name, inputs=inputs, outputs=outputs, stride=stride):
             yield name, modules.conv1x1(inputs, outputs, stride=stride)
         case kinds.Dense(name=name, inputs=inputs, outputs=outputs):
-            yield name, modules.linear(inputs, outputs)
+            yield name, (modules.map_linear if layer.over_map else modules.linear)(inputs, outputs)
         case kinds.SqueezeExcite(name=name, channels=channels, bottleneck=bottleneck):
             yield name, SqueezeExcite(channels, bottleneck, norm=BatchNorm1d(bottleneck))
+            yield layer.grid, modules.grid(nonnegative=nonnegative)
+        case kinds.ResponseNorm(name=name):
+            yield name, ResponseNorm()
+            yield layer.grid, modules.grid(nonnegative=nonnegative)
+        case kinds.AveragePool(name=name, stride=stride):
+            yield name, AveragePool(stride)
+            yield layer.grid, modules.grid(nonnegative=nonnegative)
+        case kinds.MeanPool():
             yield layer.grid, modules.grid(nonnegative=nonnegative)
         case kinds.StatisticsPool(name=name):
             yield name, StatisticsPool()

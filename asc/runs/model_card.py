@@ -18,6 +18,7 @@ from asc.evaluation.caveats import of_own_figures
 from asc.model_file.model_info import ModelInfo
 from asc.runs.journal import RunRecord
 from asc.size.law import Cost, cost
+from asc.topology.describe import kind_of
 
 EXPORTS = "## Exports"
 
@@ -87,7 +88,8 @@ def _what(info: ModelInfo, terms: Terms, size: Cost, origin: Origin) -> Iterator
     yield f"# {escaped(origin.run or 'A model of asc')}"
     yield (
         f"Tells {len(info.labels)} classes of {terms.sounds} apart: {escaped(', '.join(info.labels))}. {storage} "
-        f"residual network of {size.stored.nonzero_bytes:,} bytes, in a file of {size.stored.file_bytes:,}, made with "
+        f"{kind_of(info.experiment.architecture)} of {size.stored.nonzero_bytes:,} bytes, in a file of "
+        f"{size.stored.file_bytes:,}, made with "
         f"asc{best}."
     )
 

@@ -28,7 +28,7 @@ from asc.runs.journal import (
 )
 from asc.search.repair import Budget, Candidate, repair
 from asc.search.rungs import Rungs
-from asc.search.sampler import Handle, Sampler, Told
+from asc.search.sampler import Handle, Told, sampler_of
 from asc.search.settings import MOST_REFUSALS, SearchSettings
 from asc.size.rules import counted_bytes
 from asc.topology.describe import short_name
@@ -58,7 +58,7 @@ class Conductor:
         self.journal, self.record = journal, fold(journal.entries)
         journal.listeners.insert(0, lambda entry: add(self.record, entry))
         self._space, self._settings, self._base, self._budget = space, settings, base, budget
-        self._sampler = Sampler(space, seed=settings.seed, trials=settings.trials)
+        self._sampler = sampler_of(space, seed=settings.seed, trials=settings.trials)
         self._rungs = Rungs(
             epochs_per_cycle=base.schedule.epochs_per_cycle,
             epochs=base.schedule.epochs,
@@ -311,7 +311,7 @@ class Conductor:
                 case TrialAsked() as event:
                     self._replay_asked(event)
                 case PointRefused() as event if event.point:
-                    self._sampler.skip()
+                    self._sampler.skip(event.point)
                     twin = self.record.trials[event.twin] if event.twin in ended and event.twin else None
                     self._sampler.tell(self._sampler.begin(event.point), _told(twin) if twin else Told(usable=False))
                 case RungReached() as event:
@@ -324,9 +324,9 @@ class Conductor:
 
     def _replay_asked(self, asked: TrialAsked) -> None:
         self._configs[_hash(asked.config)] = asked.trial
-        if not asked.reference:
-            self._sampler.skip()
         if asked.point is not None:
+            if not asked.reference:
+                self._sampler.skip(asked.point)
             self._handles[asked.trial] = self._sampler.begin(asked.point)
 
     def _settle(self, name: str) -> bool:

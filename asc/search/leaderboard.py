@@ -70,7 +70,8 @@ def write(rows: Sequence[Row], folder: Path) -> None:
     write_bytes(folder / LEADERBOARD_JSON, json.dumps(as_json(rows), indent=1).encode())
     text = io.StringIO()
     flat = [{**{k: v for k, v in dataclasses.asdict(row).items() if k != "config"}, **row.config} for row in rows]
-    writer = csv.DictWriter(text, fieldnames=list(flat[0]) if flat else ["rank"], lineterminator="\n")
+    columns = list(dict.fromkeys(key for row in flat for key in row))  # families have other keys
+    writer = csv.DictWriter(text, fieldnames=columns or ["rank"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
     write_bytes(folder / LEADERBOARD_CSV, text.getvalue().encode())

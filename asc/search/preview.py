@@ -59,7 +59,12 @@ def plan_search(settings: SearchSettings, space: Space, reference: Experiment | 
     Raises:
         InputError: the data, rule, recipe or space is wrong, or no network of the space is within the budget.
     """
-    budget = Budget(rule=rule(settings.rule), kilobytes=settings.budget_kb)
+    budget = Budget(
+        rule=rule(settings.rule),
+        kilobytes=settings.budget_kb,
+        max_mmacs_per_s=settings.max_mmacs_per_s,
+        max_ram_kb=settings.max_ram_kb,
+    )
     for key in space.sampled:
         if key.startswith(_SHARED):
             raise InputError(f"space {space.name} samples {key}, which all trials must share: give it one value")
@@ -89,7 +94,7 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
     """
     for key, parameter in space.sampled.items():
         for bound in () if isinstance(parameter, Choice) else (parameter.low, parameter.high):
-            repair(base, space, {key: bound}, budget)
+            repair(base, space, space.point_with(key, bound), budget)
     within = drawn(base, space, budget)
     if not within:
         raise InputError(_impossible(base, space, budget))
@@ -134,7 +139,7 @@ def describe(plan: SearchPlan) -> str:
     flat = plan.base.flat()
     lines = [
         f"space {plan.space.name}, budget {plan.budget.kilobytes:g} KB under {plan.budget.rule.name} "
-        f"({plan.budget.rule.summary})",
+        f"({plan.budget.rule.summary}){_limits(plan.budget)}",
         f"data {plan.settings.data} ({', '.join(f'{count} {split}' for split, count in clips.items())} clips)",
         *(f"  {key}: {_describe(parameter)}" for key, parameter in plan.space.sampled.items()),
         "all trials: " + ", ".join(f"{key} {flat.get(key, value)}" for key, value in plan.space.settings.items()),
@@ -166,6 +171,12 @@ def _describe(parameter: Parameter) -> str:
             return " | ".join(str(list(o) if isinstance(o, tuple) else o) for o in parameter.options)
 
 
+def _limits(budget: Budget) -> str:
+    """The limits beside the bytes that were given, as the end of a line."""
+    macs = "" if budget.max_mmacs_per_s is None else f", at most {budget.max_mmacs_per_s:g} MMAC per second of audio"
+    return macs + ("" if budget.max_ram_kb is None else f", at most {budget.max_ram_kb:g} KB of activations for 10 s")
+
+
 def _impossible(base: Experiment, space: Space, budget: Budget) -> str:
     """The error message if no point fits, with the fewest bytes and MACs of the narrowest networks drawn."""
     rng = random.Random(0)
@@ -175,10 +186,14 @@ def _impossible(base: Experiment, space: Space, budget: Budget) -> str:
         costs.append(cost(narrowest(base, values)))
     smallest = min(counted_bytes(budget.rule, size.stored) for size in costs)
     allowed = limit_bytes(budget.rule, budget.kilobytes)
-    limit = budget.rule.macs_per_second_limit
+    limit, ram = budget.most_mmacs_per_s, budget.max_ram_kb
     fewest = min(size.macs_per_second for size in costs) / 1e6
-    macs = f" and {fewest:.1f} MMAC per second (allowed: {limit / 1e6:g})" if limit else ""
+    least = min(size.peak_activation_bytes for size in costs) / 1024
+    macs = f" and {fewest:.1f} MMAC per second (allowed: {limit:g})" if limit else ""
+    activations = f" and {least:.0f} KB of activations (allowed: {ram:g})" if ram else ""
+    options = ["--budget-kb", *(["--max-mmacs-per-s"] if limit else []), *(["--max-ram-kb"] if ram else [])]
     return (
         f"no network of space {space.name} fits {budget.kilobytes:g} KB ({allowed:,} bytes) under {budget.rule.name}: "
-        f"the smallest found takes {smallest:,} bytes{macs}; give a larger --budget-kb or another --space"
+        f"the smallest found takes {smallest:,} bytes{macs}{activations}; give a larger {' or '.join(options)}, or "
+        "another --space"
     )

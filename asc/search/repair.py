@@ -8,25 +8,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
-from asc.config.experiment import Experiment, method_for
-from asc.config.space import Space
+from asc.config.experiment import Architecture, Experiment, Family, method_for
+from asc.config.space import FAMILY, Space
 from asc.results import CalibrationMethod
 from asc.size.law import Cost, cost
 from asc.size.rules import Rule, fits
-from asc.topology.describe import drawn, narrowings
+from asc.topology.describe import drawn, narrowed, narrowings
 from asc.typed import Scalar, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """A rule and a size limit in KB, each of the rule's own unit (1,024 or 1,000 bytes)."""
+    """The hard limits of a search: a rule and a size in KB, each of the rule's own unit (1,024 or 1,000 bytes).
+
+    `max_mmacs_per_s` limits the MACs on one second of audio in millions, beside the rule's own limit. `max_ram_kb`
+    limits the peak activation memory on 10 s of audio, in KB of 1,024 bytes. None means no limit.
+    """
 
     rule: Rule
     kilobytes: float
+    max_mmacs_per_s: float | None = None
+    max_ram_kb: float | None = None
 
     def holds(self, size: Cost) -> bool:
-        """Whether a network of this cost is within the budget and within the rule's limit on MACs, if it has one."""
-        return fits(self.rule, size, self.kilobytes)
+        """Whether a network of this cost is within all limits."""
+        return (
+            fits(self.rule, size, self.kilobytes)
+            and (self.max_mmacs_per_s is None or size.macs_per_second <= self.max_mmacs_per_s * 1e6)
+            and (self.max_ram_kb is None or size.peak_activation_bytes <= self.max_ram_kb * 1024)
+        )
+
+    @property
+    def most_mmacs_per_s(self) -> float | None:
+        """The tightest limit on millions of MACs per second of audio, the rule's included."""
+        of_rule = self.rule.macs_per_second_limit
+        limits = [self.max_mmacs_per_s, None if of_rule is None else of_rule / 1e6]
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +67,7 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
     valid counts as a repair.
     """
     values = space.values(point)
+    base = of_family(base, values)
     as_drawn = drawn(base.architecture, values)
     others = {key: value for key, value in values.items() if not key.startswith(tuple(as_drawn))}
     others |= calibration_of(base, values)
@@ -57,8 +75,7 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
     widest = base.updated({**others, **candidates[0]})
 
     def sized(changes: Mapping[str, Value]) -> Candidate:
-        changed = {key.removeprefix("architecture."): value for key, value in changes.items()}
-        experiment = replace(widest, architecture=replace(widest.architecture, **changed))  # type: ignore[arg-type]
+        experiment = replace(widest, architecture=narrowed(widest.architecture, changes))
         return Candidate(
             experiment=experiment,
             cost=cost(experiment),
@@ -73,9 +90,19 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
 
 def narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
     """The config of the narrowest network of a point, which is given by its config values."""
+    base = of_family(base, values)
     *_, last = narrowings(base.architecture, values)
     others = {key: value for key, value in values.items() if not key.startswith(tuple(last))}
     return base.updated({**others, **last, **calibration_of(base, values)})
+
+
+def of_family(base: Experiment, values: Mapping[str, Value]) -> Experiment:
+    """The base with the family of a point, if the point names another one; its keys then begin with their defaults."""
+    family = values.get(FAMILY, base.architecture.family)
+    if family == base.architecture.family:
+        return base
+    architecture = Architecture(family=cast(Family, family), classes=base.architecture.classes)
+    return replace(base, architecture=architecture)
 
 
 def calibration_of(base: Experiment, values: Mapping[str, Value]) -> dict[str, Value]:

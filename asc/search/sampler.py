@@ -20,7 +20,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 
-from asc.config.space import Choice, FloatRange, IntRange, Parameter, Space, encoded
+from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Space, encoded
 from asc.typed import Scalar
 
 Handle = int
@@ -77,6 +77,59 @@ class _Model(TPESampler):
         return self._space
 
 
+class FamilySampler:
+    """Samples a space of several families: first a family, then a point of it, each by a `Sampler` of its own.
+
+    So the points of a family are modelled by results of that family alone. In one study, TPE would rank the families'
+    points together, and a family with no point among the best would be sampled at random.
+    """
+
+    def __init__(self, space: Space, *, seed: int, trials: int) -> None:
+        """Start without results (see `Sampler`)."""
+        choice = Space(name=space.name, text="", parameters={FAMILY: space.parameters[FAMILY]})
+        self._choice = Sampler(choice, seed=seed, trials=trials)
+        self._of = {
+            family: Sampler(space.of_family(family), seed=seed, trials=trials // len(space.families))
+            for family in space.families
+        }
+        self._handles: dict[Handle, tuple[Handle, str, Handle]] = {}
+        self._points = 0
+
+    def skip(self, point: Mapping[str, Scalar]) -> None:
+        """Count the suggestion of a point that an earlier process made."""
+        self._choice.skip(point)
+        self._of[str(point[FAMILY])].skip(point)
+
+    def ask(self) -> tuple[Handle, dict[str, Scalar]]:
+        """Suggest the next point; return its handle for `tell`, and the point."""
+        outer, chosen = self._choice.ask()
+        family = str(chosen[FAMILY])
+        inner, point = self._of[family].ask()
+        return self._entered(outer, family, inner), {**chosen, **point}
+
+    def begin(self, point: Mapping[str, Scalar]) -> Handle:
+        """Return a handle for a given point: the reference, or a point that an earlier process drew."""
+        family = str(point[FAMILY])
+        rest = {key: value for key, value in point.items() if key != FAMILY}
+        return self._entered(self._choice.begin({FAMILY: family}), family, self._of[family].begin(rest))
+
+    def tell(self, handle: Handle, told: Told) -> None:
+        """Record the result of a point; its handle is no longer valid afterwards."""
+        outer, family, inner = self._handles.pop(handle)
+        self._choice.tell(outer, told)
+        self._of[family].tell(inner, told)
+
+    def _entered(self, outer: Handle, family: str, inner: Handle) -> Handle:
+        handle, self._points = self._points, self._points + 1
+        self._handles[handle] = outer, family, inner
+        return handle
+
+
+def sampler_of(space: Space, *, seed: int, trials: int) -> "Sampler | FamilySampler":
+    """The sampler for a space of one family or of several."""
+    return (FamilySampler if space.families else Sampler)(space, seed=seed, trials=trials)
+
+
 class Sampler:
     """Asks Optuna for points and tells it their results. A point's handle is its number in the order of asking."""
 
@@ -91,8 +144,8 @@ class Sampler:
         self._study: optuna.Study | None = None  # made when a point is drawn
         self._trials: dict[Handle, optuna.Trial] = {}
 
-    def skip(self) -> None:
-        """Count a suggestion that an earlier process made, so that the next one gets the right seed."""
+    def skip(self, point: Mapping[str, Scalar]) -> None:
+        """Count the suggestion of a point that an earlier process made, so that the next one gets the right seed."""
         self._drawn += 1
 
     def ask(self) -> tuple[Handle, dict[str, Scalar]]:

@@ -50,6 +50,8 @@ class SearchSettings:
     epochs_per_cycle: int | None = None
     device_irs: str | None = None
     group_from: str | None = None
+    max_mmacs_per_s: float | None = None
+    max_ram_kb: float | None = None
     calibrate: CalibrationMethod | None = None
     address: str | None = None
     mlflow_uri: str | None = None
@@ -57,7 +59,10 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for key in ("budget_kb", "trials", "max_concurrent", "workers_per_trial", "cpus_per_trial", "time_budget_min"):
+        for key in (
+            *("budget_kb", "max_mmacs_per_s", "max_ram_kb", "trials", "max_concurrent"),
+            *("workers_per_trial", "cpus_per_trial", "time_budget_min"),
+        ):
             value = getattr(self, key)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(f"--{key.replace('_', '-')} must be a number above 0, got {value}")

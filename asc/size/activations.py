@@ -11,11 +11,14 @@ from asc.topology.describe import topology_of
 from asc.topology.layers import (
     LOG_MEL,
     Add,
-    ConvNormRelu,
+    AveragePool,
+    ConvNorm,
     Dense,
     Input,
     Layer,
+    MeanPool,
     Projection,
+    ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
 )
@@ -82,7 +85,7 @@ def activation_steps(experiment: Experiment, *, seconds: float = 10.0) -> tuple[
     - A tensor is live from the operation that writes it to the last one that reads it. The input of a skip stays live
       until the skip, which runs after the SE, has read it.
     - An element takes 1 byte in quantised parts and 4 in float parts. The float parts are the log-mel input, everything
-      inside SE (dequantised input, pooled, bottleneck and gate vectors, scaled output), the statistics pooling
+      inside SE (dequantised input, pooled, bottleneck and gate vectors, scaled output) and response norms, pooling
       (dequantised input, output) and the logits. With 16-bit storage everything is float, since it computes in 32 bits.
     - Nothing is done in place, so an operation holds its inputs and its output at the same time.
     - Convolution, batch norm, ReLU and requantisation are one operation. The addition of the skip is one operation too.
@@ -155,12 +158,12 @@ def _operations(
     """The operations of a layer that reads these tensors; the last one writes the layer's output."""
     name, shape, width = layer.name, shapes[layer.name], 1 if quantised else FLOAT_BYTES
     match layer:
-        case ConvNormRelu() | Projection() | Dense() | Add():
+        case ConvNorm() | Projection() | Dense() | Add():
             yield _Operation(name, shape, width, reads)
         case Input():
             if quantised:
                 yield _Operation(name, shape, width, reads)
-        case SqueezeExcite() | StatisticsPool():
+        case SqueezeExcite() | ResponseNorm() | StatisticsPool() | MeanPool() | AveragePool():
             if quantised:
                 yield _Operation(f"{name}.dequantise", shapes[layer.reads[0]], FLOAT_BYTES, reads)
                 reads = (f"{name}.dequantise",)
@@ -168,6 +171,9 @@ def _operations(
             if isinstance(layer, SqueezeExcite):
                 yield from _gate(layer, *reads)
                 last, reads = f"{name}.scale", (*reads, f"{name}.sigmoid")
+            if isinstance(layer, ResponseNorm):
+                yield _Operation(f"{name}.norms", (layer.channels,), FLOAT_BYTES, reads)
+                last, reads = f"{name}.scale", (*reads, f"{name}.norms")
             yield _Operation(last, shape, FLOAT_BYTES, reads)
             if quantised:
                 yield _Operation(layer.grid, shape, width, (last,))

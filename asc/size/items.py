@@ -10,6 +10,7 @@ ItemKind = Literal[
     "batch_norm",
     "se",
     "se_batch_norm",
+    "response_norm",
     "activation_scale",
     "activation_zero_point",
 ]

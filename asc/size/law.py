@@ -19,11 +19,14 @@ from asc.size.stored_items import StoredAs, stored_items
 from asc.topology.describe import topology_of
 from asc.topology.layers import (
     Add,
-    ConvNormRelu,
+    AveragePool,
+    ConvNorm,
     Dense,
     Input,
     Layer,
+    MeanPool,
     Projection,
+    ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
 )
@@ -93,7 +96,7 @@ def pruned_counts(items: Sequence[Item], prune_ratio: float) -> dict[int, int]:
 def macs(experiment: Experiment, *, seconds: float = 1.0) -> int:
     """Multiply-accumulates of all convolutions and linear layers (SE included) on `seconds` of audio.
 
-    Biases, batch norm, pooling and the scaling by SE are not counted.
+    Biases, norms, pooling and the scaling by SE are not counted.
 
     Raises:
         InputError: `seconds` is shorter than one frame.
@@ -104,19 +107,20 @@ def macs(experiment: Experiment, *, seconds: float = 1.0) -> int:
 def macs_of(topology: Topology, frames: int) -> int:
     """`macs` for a topology and a number of log-mel frames."""
     shapes = topology.shapes(frames)
-    return sum(_macs(layer, shapes[layer.name]) for layer in topology.layers)
+    last_map = shapes[topology.pool.reads[0]]
+    return sum(_macs(layer, shapes[layer.name], last_map) for layer in topology.layers)
 
 
-def _macs(layer: Layer, shape: Shape) -> int:
-    """Multiply-accumulates of a layer whose output has this shape."""
+def _macs(layer: Layer, shape: Shape, last_map: Shape) -> int:
+    """Multiply-accumulates of a layer whose output has this shape; `last_map` is that of the map that is pooled."""
     match layer:
-        case ConvNormRelu() | Projection():
+        case ConvNorm() | Projection():
             return layer.weights * prod(shape[1:])
         case Dense():
-            return layer.weights
+            return layer.weights * (prod(last_map[1:]) if layer.over_map else 1)
         case SqueezeExcite():
             return 2 * layer.channels * layer.bottleneck
-        case Input() | Add() | StatisticsPool():
+        case Input() | ResponseNorm() | Add() | AveragePool() | StatisticsPool() | MeanPool():
             return 0
         case _:
             assert_never(layer)

@@ -1,8 +1,9 @@
 """Named accounting rules: what counts towards a size limit, and whether a network meets it.
 
 The rules are those of the DCASE challenge, task 1, "low-complexity acoustic scene classification":
-https://dcase.community/challenge2021/task-acoustic-scene-classification (1 KB = 1,024 bytes), and of 2022 and 2024
-(1 KB = 1,000 bytes, at most 30 million MACs on one second of audio). `file` is ours: what `ls -l` shows.
+https://dcase.community/challenge2021/task-acoustic-scene-classification (1 KB = 1,024 bytes), and of 2022, 2024 and
+2025 (1 KB = 1,000 bytes, at most 30 million MACs on one second of audio). 2025 counts as 2024 did; it also names the
+device of each clip at test time. `file` is ours: what `ls -l` shows.
 """
 
 import math
@@ -13,7 +14,7 @@ from asc.errors import InputError
 from asc.results import StoredSize
 from asc.size.law import Cost
 
-RuleName = Literal["dcase2021", "dcase2022", "dcase2024", "file"]
+RuleName = Literal["dcase2021", "dcase2022", "dcase2024", "dcase2025", "file"]
 Counts = Literal["bytes_of_nonzero", "all_as_int8", "bytes_of_all", "bytes_of_file"]
 
 
@@ -49,6 +50,13 @@ RULES: tuple[Rule, ...] = (
         counts="bytes_of_all",
         macs_per_second_limit=30_000_000,
         summary="all parameters x their bytes; 1 KB is 1,000 bytes; 30 MMAC per second of audio",
+    ),
+    Rule(
+        name="dcase2025",
+        unit_bytes=1000,
+        counts="bytes_of_all",
+        macs_per_second_limit=30_000_000,
+        summary="as dcase2024: all parameters x their bytes; 1 KB is 1,000 bytes; 30 MMAC per second of audio",
     ),
     Rule(
         name="file",

@@ -11,11 +11,14 @@ from asc.size.items import Item
 from asc.topology.describe import topology_of
 from asc.topology.layers import (
     Add,
-    ConvNormRelu,
+    AveragePool,
+    ConvNorm,
     Dense,
     Input,
     Layer,
+    MeanPool,
     Projection,
+    ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
 )
@@ -45,13 +48,15 @@ def items_of(topology: Topology, storage: Storage, stored_as: StoredAs = "asc") 
 
 def _int8_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
     match layer:
-        case ConvNormRelu() | Projection() | Dense():
+        case ConvNorm() | Projection() | Dense():
             yield Item(f"{layer.name}.weight", "weight", layer.weights, 1, prunable=True)
             yield Item(f"{layer.name}.bias", "bias", layer.outputs, 4)
             yield Item(f"{layer.name}.weight_scale", "weight_scale", layer.outputs, 8 if stored_as == "report" else 4)
         case SqueezeExcite():
             yield from _se_items(layer, FLOAT_BYTES)
-        case Input() | Add() | StatisticsPool():
+        case ResponseNorm():
+            yield from _response_norm_items(layer, FLOAT_BYTES)
+        case Input() | Add() | AveragePool() | StatisticsPool() | MeanPool():
             pass
         case _:
             assert_never(layer)
@@ -61,19 +66,26 @@ def _int8_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
 
 def _float16_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
     match layer:
-        case ConvNormRelu(name=name, outputs=outputs) if stored_as == "report":
+        case ConvNorm(name=name, outputs=outputs) if stored_as == "report":
             yield Item(f"{name}.weight", "weight", layer.weights, FLOAT16_BYTES, prunable=True)
             for value in _BATCH_NORM:
                 yield Item(f"{name}.norm.{value}", "batch_norm", outputs, FLOAT16_BYTES)
-        case ConvNormRelu() | Projection() | Dense():
+        case ConvNorm() | Projection() | Dense():
             yield Item(f"{layer.name}.weight", "weight", layer.weights, FLOAT16_BYTES, prunable=True)
             yield Item(f"{layer.name}.bias", "bias", layer.outputs, FLOAT16_BYTES)
         case SqueezeExcite():
             yield from _se_items(layer, FLOAT16_BYTES)
-        case Input() | Add() | StatisticsPool():
+        case ResponseNorm():
+            yield from _response_norm_items(layer, FLOAT16_BYTES)
+        case Input() | Add() | AveragePool() | StatisticsPool() | MeanPool():
             pass
         case _:
             assert_never(layer)
+
+
+def _response_norm_items(layer: ResponseNorm, bytes_each: int) -> Iterator[Item]:
+    yield Item(f"{layer.name}.weight", "response_norm", 1, bytes_each)
+    yield Item(f"{layer.name}.bias", "response_norm", 1, bytes_each)
 
 
 def _se_items(layer: SqueezeExcite, bytes_each: int) -> Iterator[Item]:

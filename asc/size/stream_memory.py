@@ -43,7 +43,7 @@ def kept_bytes(experiment: Experiment, *, window_s: float, every_s: float) -> in
     The sums are over time: of the log-mel bands, of each SE's input channels, of the last map and of its squares.
     """
     topology, bands = topology_of(experiment), experiment.front_end.mel_bands
-    (statistics,) = topology.shapes(1)[topology.pool.name]
+    (statistics,) = topology.shapes(1)[topology.pool.name]  # as many as the values whose means over time they need
     sums = bands + sum(gate.channels for gate in topology.gates) + statistics
     frames = kept_frames(experiment, window_s=window_s, every_s=every_s)
     return FLOAT_BYTES * bands * frames + SUM_BYTES * sums * (round(window_s / every_s) + 1)

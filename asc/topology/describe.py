@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from asc.config.experiment import Architecture, Experiment
-from asc.topology import resnet_se
+from asc.topology import cp_mobile, resnet_se
 from asc.topology.topology import Topology
 from asc.typed import Value
 
@@ -20,9 +20,20 @@ def describe(architecture: Architecture, bins: int) -> Topology:
     match architecture.family:
         case "resnet_se":
             return Topology(layers=tuple(resnet_se.layers(architecture, bins)), bins=bins)
+        case "cp_mobile":
+            return Topology(layers=tuple(cp_mobile.layers(architecture, bins)), bins=bins)
 
 
-NARROWED = (resnet_se.WIDTHS,)
+def kind_of(architecture: Architecture) -> str:
+    """What a network of the family is called, after "an 8-bit" or "a 16-bit"."""
+    match architecture.family:
+        case "resnet_se":
+            return "residual network"
+        case "cp_mobile":
+            return "CP-Mobile network"
+
+
+NARROWED = (resnet_se.WIDTHS, cp_mobile.BASE)
 """The config keys that make a network narrower, for all families."""
 
 
@@ -31,6 +42,8 @@ def short_name(architecture: Architecture) -> str:
     match architecture.family:
         case "resnet_se":
             return resnet_se.short_name(architecture)
+        case "cp_mobile":
+            return cp_mobile.short_name(architecture)
 
 
 def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
@@ -41,6 +54,17 @@ def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict
     match base.family:
         case "resnet_se":
             return resnet_se.narrowings(base, values)
+        case "cp_mobile":
+            return cp_mobile.narrowings(base, values)
+
+
+def narrowed(architecture: Architecture, changes: Mapping[str, Value]) -> Architecture:
+    """A network with the values of one of its `narrowings`, much faster than by `Experiment.updated`."""
+    match architecture.family:
+        case "resnet_se":
+            return resnet_se.narrowed(architecture, changes)
+        case "cp_mobile":
+            return cp_mobile.narrowed(architecture, changes)
 
 
 def drawn(base: Architecture, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -48,3 +72,5 @@ def drawn(base: Architecture, values: Mapping[str, Value]) -> dict[str, Value]:
     match base.family:
         case "resnet_se":
             return {resnet_se.WIDTHS: resnet_se.drawn_widths(base, values)}
+        case "cp_mobile":
+            return cp_mobile.drawn(base, values)

@@ -60,8 +60,8 @@ class Input(_GridOfItsName):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConvNormRelu(_GridWithin):
-    """Convolution, batch norm, ReLU; `kernel` and `stride` are (bins, frames).
+class ConvNorm(_GridWithin):
+    """Convolution, batch norm and, with `relu`, a ReLU; `kernel` and `stride` are (bins, frames).
 
     Kernels are odd, with zero padding of half their size. Output sizes round up: ceil(bins / stride).
     """
@@ -73,6 +73,7 @@ class ConvNormRelu(_GridWithin):
     kernel: tuple[int, int] = (3, 3)
     stride: tuple[int, int] = (1, 1)
     groups: int = 1
+    relu: bool = True
 
     @property
     def weights(self) -> int:
@@ -118,6 +119,36 @@ class Add(_GridOfItsName):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AveragePool(_GridBeside):
+    """The mean over windows of 3 x 3 values; `stride` is (bins, frames), sizes round up. Zero padding counts."""
+
+    name: str
+    reads: tuple[str, ...]
+    stride: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseNorm(_GridBeside):
+    """Global response normalisation, then ReLU: channels that respond strongly to the clip are amplified, in float.
+
+    ReLU(gamma x n + beta + x), where n is a channel's L2 norm over the map, divided by the mean of the norms; gamma and
+    beta are single numbers. Woo et al. 2023, https://arxiv.org/abs/2301.00808, as CP-Mobile has it.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    channels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanPool(_GridBeside):
+    """Mean over bins and frames for each channel: a float vector (channels,)."""
+
+    name: str
+    reads: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsPool(_GridBeside):
     """Mean and standard deviation over time for each channel and bin: a float vector (2 x channels x bins,)."""
 
@@ -127,12 +158,17 @@ class StatisticsPool(_GridBeside):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dense(_GridWithin):
-    """Linear layer with a bias, (inputs,) to (outputs,)."""
+    """Linear layer with a bias, (inputs,) to (outputs,).
+
+    With `over_map` it is defined, trained and counted as a 1x1 convolution with batch norm before a `MeanPool`. All of
+    these are linear, so the stored forms pool first, with the norm folded: the same logits at a fraction of the work.
+    """
 
     name: str
     reads: tuple[str, ...]
     inputs: int
     outputs: int
+    over_map: bool = False
 
     @property
     def weights(self) -> int:
@@ -140,4 +176,10 @@ class Dense(_GridWithin):
         return self.inputs * self.outputs
 
 
-Layer = Input | ConvNormRelu | Projection | SqueezeExcite | Add | StatisticsPool | Dense
+Layer = (
+    Input | ConvNorm | Projection | SqueezeExcite | ResponseNorm | Add | AveragePool | StatisticsPool | MeanPool | Dense
+)
+Gate = SqueezeExcite | ResponseNorm
+"""The kinds that scale channels by a statistic of the whole map, which a stream must carry."""
+Pool = StatisticsPool | MeanPool
+"""The kinds that end the time axis."""

@@ -6,11 +6,12 @@ and strided, the second grouped), then SE, and, in every block but the first, a 
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from asc.config.experiment import Architecture
 from asc.topology.layers import (
     Add,
-    ConvNormRelu,
+    ConvNorm,
     Dense,
     Input,
     Layer,
@@ -29,7 +30,7 @@ def layers(architecture: Architecture, bins: int) -> Iterator[Layer]:
     """The layers in execution order, for log-mel of `bins` bins."""
     channels = architecture.widths[0]
     yield Input(name="input")
-    yield ConvNormRelu(name=_STEM, reads=("input",), inputs=1, outputs=channels)
+    yield ConvNorm(name=_STEM, reads=("input",), inputs=1, outputs=channels)
     reads, number = _STEM, 0
     for stage, depth in enumerate(architecture.depths):
         for _ in range(depth):
@@ -46,8 +47,8 @@ def _block(architecture: Architecture, stage: int, number: int, reads: str, inpu
     name, width = f"blocks.{number}", architecture.widths[stage]
     stride = architecture.frequency_strides[number], architecture.time_strides[number]
     conv1, conv2, se, skip = (f"{name}.{part}" for part in ("conv1", "conv2", "se", "skip"))
-    yield ConvNormRelu(name=conv1, reads=(reads,), inputs=inputs, outputs=width, stride=stride)
-    yield ConvNormRelu(name=conv2, reads=(conv1,), inputs=width, outputs=width, groups=architecture.cardinality)
+    yield ConvNorm(name=conv1, reads=(reads,), inputs=inputs, outputs=width, stride=stride)
+    yield ConvNorm(name=conv2, reads=(conv1,), inputs=width, outputs=width, groups=architecture.cardinality)
     yield SqueezeExcite(name=se, reads=(conv2,), channels=width, bottleneck=architecture.se_bottlenecks[stage])
     if number > 0:
         yield Projection(name=skip, reads=(reads,), inputs=inputs, outputs=width, stride=stride)
@@ -73,6 +74,11 @@ def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict
         if scaled not in seen:
             seen.add(scaled)
             yield {WIDTHS: scaled}
+
+
+def narrowed(architecture: Architecture, changes: Mapping[str, Value]) -> Architecture:
+    """The architecture with the widths of one of its narrowings."""
+    return replace(architecture, widths=changes[WIDTHS])  # type: ignore[arg-type]
 
 
 def short_name(architecture: Architecture) -> str:

@@ -11,11 +11,16 @@ from typing import TypeVar, assert_never
 from asc.topology.layers import (
     LOG_MEL,
     Add,
-    ConvNormRelu,
+    AveragePool,
+    ConvNorm,
     Dense,
+    Gate,
     Input,
     Layer,
+    MeanPool,
+    Pool,
     Projection,
+    ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
 )
@@ -79,9 +84,9 @@ class Topology:
         return last
 
     @cached_property
-    def pool(self) -> StatisticsPool:
+    def pool(self) -> Pool:
         """The layer that pools over time: its statistics are what the classifier reads."""
-        (found,) = (layer for layer in self.layers if isinstance(layer, StatisticsPool))
+        (found,) = (layer for layer in self.layers if isinstance(layer, Pool))
         return found
 
     @cached_property
@@ -95,9 +100,9 @@ class Topology:
         return self.shapes(1)[self.pool.reads[0]][0]
 
     @cached_property
-    def gates(self) -> tuple[SqueezeExcite, ...]:
-        """The SE layers, which take means over time inside the network, in order."""
-        return tuple(layer for layer in self.layers if isinstance(layer, SqueezeExcite))
+    def gates(self) -> tuple[Gate, ...]:
+        """The layers that take means over time inside the network, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Gate))
 
     def shapes(self, frames: int) -> dict[str, Shape]:
         """The output shape of each layer for `frames` frames of log-mel, and that of the log-mel itself."""
@@ -130,9 +135,12 @@ class Topology:
         found: set[str] = set()
         for layer in self.layers:
             match layer:
-                case ConvNormRelu():
+                case ResponseNorm():
                     found.add(layer.name)
-                case SqueezeExcite() | Add():
+                case ConvNorm():
+                    if layer.relu:
+                        found.add(layer.name)
+                case SqueezeExcite() | Add() | AveragePool() | MeanPool():
                     if found.issuperset(layer.reads):
                         found.add(layer.name)
                 case Input() | Projection() | StatisticsPool() | Dense():
@@ -145,11 +153,16 @@ class Topology:
 def shape_after(layer: Layer, shape: Shape) -> Shape:
     """The shape of a layer's output, given the shape of what it reads (equal shapes if it reads two)."""
     match layer:
-        case Input() | SqueezeExcite() | Add():
+        case Input() | SqueezeExcite() | ResponseNorm() | Add():
             return shape
-        case ConvNormRelu() | Projection():
+        case ConvNorm() | Projection():
             _, bins, frames = shape
             return layer.outputs, -(-bins // layer.stride[0]), -(-frames // layer.stride[1])
+        case AveragePool():
+            channels, bins, frames = shape
+            return channels, -(-bins // layer.stride[0]), -(-frames // layer.stride[1])
+        case MeanPool():
+            return (shape[0],)
         case StatisticsPool():
             channels, bins, _ = shape
             return (2 * channels * bins,)
@@ -162,11 +175,13 @@ def shape_after(layer: Layer, shape: Shape) -> Shape:
 def _window(layer: Layer) -> tuple[int, int]:
     """Kernel size and stride in time, in frames of the layer's input."""
     match layer:
-        case ConvNormRelu():
+        case ConvNorm():
             return layer.kernel[1], layer.stride[1]
         case Projection():
             return 1, layer.stride[1]
-        case Input() | SqueezeExcite() | Add() | StatisticsPool() | Dense():
+        case AveragePool():
+            return 3, layer.stride[1]
+        case Input() | SqueezeExcite() | ResponseNorm() | Add() | StatisticsPool() | MeanPool() | Dense():
             return 1, 1
         case _:
             assert_never(layer)

@@ -192,6 +192,8 @@ OTHER_VALUES: Mapping[str, Mapping[str, Value]] = {
         for kind in ("frequency", "time")
         for block in range(6)
     },
+    "front_end.mel_scale": {"front_end.mel_scale": "htk"},
+    "front_end.normalisation": {"front_end.normalisation": "none"},
     "architecture.cardinality": {"architecture.cardinality": 8},
     "architecture.classes": {"architecture.classes": 3},
     "compression.storage": {"compression.storage": "float16"},
@@ -253,7 +255,7 @@ def test_every_field_changes_the_fingerprint() -> None:
         ),
         (
             "schema = 2\n[architecture]\nfamily = 'vgg'",
-            "my.toml: architecture.family must be one of resnet_se, got 'vgg'",
+            "my.toml: architecture.family must be one of resnet_se, cp_mobile, got 'vgg'",
         ),
         ("schema = 2\n[schedule]\nbatch_size = 1", "my.toml: schedule.batch_size must be at least 2"),
     ],

@@ -199,7 +199,7 @@ def test_a_different_number_of_stages_has_no_point(space: Space) -> None:
         ),
         (
             '"architecture.family" = { choices = ["vgg"] }',
-            "my.toml: architecture.family: choices must be one of resnet_se, got 'vgg'",
+            "my.toml: architecture.family: choices must be one of resnet_se, cp_mobile, got 'vgg'",
         ),
         (
             '"architecture.cardinality" = 4',
@@ -257,3 +257,72 @@ def test_the_error_says_what_kind_of_file_was_given(tmp_path: Path) -> None:
         load_space(str(model))
     with pytest.raises(InputError, match="config.toml is the config of one network.*give it as --recipe"):
         load_space(str(config))
+
+
+FAMILIES = """
+schema = 1
+[parameters]
+"architecture.family" = { choices = ["resnet_se", "cp_mobile"] }
+"augment.crop_s" = { choices = [1.0, 2.0] }
+[families.resnet_se]
+"architecture.widths.0" = { low = 4, high = 16, step = 4 }
+[families.cp_mobile]
+"architecture.cp_mobile.base_channels" = { low = 8, high = 32, step = 8 }
+"architecture.cp_mobile.kernel" = { choices = [5] }
+"""
+
+
+def test_a_point_has_the_keys_of_its_family_alone() -> None:
+    space = parse_space(FAMILIES, source="my.toml", name="my")
+    shared = {"architecture.family", "augment.crop_s"}
+    own = {
+        "resnet_se": {"architecture.widths.0"},
+        "cp_mobile": {"architecture.cp_mobile.base_channels"},
+    }
+    points = [space.sample(random.Random(seed)) for seed in range(40)]
+    assert {point["architecture.family"] for point in points} == set(own)
+    for point in points:
+        family = str(point["architecture.family"])
+        assert set(point) == shared | own[family]
+        experiment = Experiment().updated(space.values(point))
+        assert experiment.architecture.family == family and space.point_of(experiment) == point
+        assert experiment.architecture.cp_mobile.kernel == (5 if family == "cp_mobile" else 3), (
+            "a setting of the family"
+        )
+    assert set(space.sampled) == shared.union(*own.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("[families.resnet_se]", "[families.vgg]", "tables for the families vgg, cp_mobile, but the choices"),
+        (
+            '"architecture.widths.0"',
+            '"architecture.cp_mobile.depths.0"',
+            "architecture.cp_mobile.depths.0 is a key of the family cp_mobile, not of resnet_se",
+        ),
+        (
+            '"augment.crop_s" = { choices = [1.0, 2.0] }',
+            '"architecture.cardinality" = { choices = [2, 4] }',
+            "is a key of the family resnet_se alone: move it to [families.resnet_se]",
+        ),
+        (
+            '"architecture.cp_mobile.kernel" = { choices = [5] }',
+            '"augment.crop_s" = { choices = [1.0] }',
+            "augment.crop_s is in [parameters] and in [families.cp_mobile]",
+        ),
+    ],
+)
+def test_keys_in_the_wrong_table_are_refused_in_one_line(old: str, new: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=r"^my.toml: ") as error:
+        parse_space(FAMILIES.replace(old, new, 1), source="my.toml", name="my")
+    assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_key_of_a_family_that_is_not_drawn_is_refused() -> None:
+    text = 'schema = 1\n[parameters]\n"architecture.cp_mobile.kernel" = { choices = [3, 5] }\n'
+    with pytest.raises(InputError, match="is a key of the family cp_mobile, not of resnet_se"):
+        parse_space(text, source="my.toml", name="my")
+    several = 'schema = 1\n[parameters]\n"architecture.family" = { choices = ["resnet_se", "cp_mobile"] }\n'
+    with pytest.raises(InputError, match=r"give a table \[families.NAME\] for each"):
+        parse_space(several, source="my.toml", name="my")

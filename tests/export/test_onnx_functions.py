@@ -3,7 +3,7 @@
 from asc.config.experiment import Experiment
 from asc.export.onnx_functions import Call, Part, functions_of, parts_of
 from asc.topology.describe import topology_of
-from asc.topology.layers import Add, ConvNormRelu, Dense, Input, Layer, SqueezeExcite, StatisticsPool
+from asc.topology.layers import Add, ConvNorm, Dense, Input, Layer, SqueezeExcite, StatisticsPool
 from asc.topology.topology import Topology
 
 
@@ -17,8 +17,8 @@ def chain(*middle: Layer) -> Topology:
     return Topology(layers=(*layers, Dense(name="dense", reads=("pool",), inputs=8, outputs=2)), bins=1)
 
 
-def conv(name: str, reads: str, *, inputs: int = 4, **options: object) -> ConvNormRelu:
-    return ConvNormRelu(name=name, reads=(reads,), inputs=inputs, outputs=4, **options)  # type: ignore[arg-type]
+def conv(name: str, reads: str, *, inputs: int = 4, **options: object) -> ConvNorm:
+    return ConvNorm(name=name, reads=(reads,), inputs=inputs, outputs=4, **options)  # type: ignore[arg-type]
 
 
 def test_the_blocks_of_the_reference_are_one_function_that_calls_another() -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from asc.models.fake_quantised import (
     ActivationQuantiser,
-    ConvBnRelu,
+    ConvBn,
     QuantConv1x1,
     QuantLinear,
     fake_quantise_weight,
@@ -112,7 +112,7 @@ def test_weights_equal_torchs_operator_and_pass_the_gradient(shape):
 
 def layer_with_statistics(groups=2):
     torch.manual_seed(3)
-    layer = ConvBnRelu(4, 6, stride=(2, 1), groups=groups)
+    layer = ConvBn(4, 6, stride=(2, 1), groups=groups)
     with torch.no_grad():
         layer.norm.running_mean.copy_(torch.randn(6))
         layer.norm.running_var.copy_(torch.rand(6) + 0.5)
@@ -195,7 +195,7 @@ def test_a_projection_trains_at_any_width_and_equals_the_strided_convolution(cha
 
 
 def test_convolutions_pad_with_exact_zeros():
-    layer = ConvBnRelu(1, 1).eval()
+    layer = ConvBn(1, 1).eval()
     with torch.no_grad():
         layer.conv.weight.fill_(1.0)
         layer.norm.running_var.fill_(1.0 - layer.norm.eps)

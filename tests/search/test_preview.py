@@ -38,6 +38,16 @@ def test_an_impossible_budget_names_the_smallest_size(idlab128: Space) -> None:
         preview(base, idlab128, Budget(rule=rule("dcase2021"), kilobytes=0.25))
 
 
+def test_limits_that_nothing_fits_are_named_with_what_the_smallest_takes(idlab128: Space) -> None:
+    base = load_experiment("qat_8b").updated(idlab128.settings)
+    budget = Budget(rule=rule("dcase2021"), kilobytes=128, max_mmacs_per_s=0.01, max_ram_kb=5)
+    with pytest.raises(InputError) as error:
+        preview(base, idlab128, budget)
+    said = str(error.value)
+    assert "MMAC per second (allowed: 0.01)" in said and "KB of activations (allowed: 5)" in said
+    assert "give a larger --budget-kb or --max-mmacs-per-s or --max-ram-kb, or another --space" in said
+
+
 def test_a_bound_that_no_config_allows_is_refused_at_once() -> None:
     text = 'schema = 1\n[parameters]\n"augment.crop_s" = { low = 0.01, high = 3.0 }\n'
     space = parse_space(text, source="test", name="short")

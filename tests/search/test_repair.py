@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from asc.config.experiment import Experiment
+from asc.config.experiment import Architecture, CpMobile, Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space, parse_space
 from asc.search.repair import Budget, repair
@@ -57,6 +57,39 @@ def test_the_reference_fits_128_kb_and_is_narrowed_for_less(space: Space) -> Non
     assert narrow is not None and narrow.repaired
     assert all(width % 4 == 0 for width in narrow.experiment.architecture.widths)
     assert narrow.cost.stored.size_bytes <= 32 * 1024
+
+
+def test_a_point_of_another_family_keeps_nothing_of_the_base_but_its_classes() -> None:
+    space = load_space("families128")
+    other = base(space).updated({"architecture.widths": [8, 8], "architecture.classes": 4})
+    point = {"architecture.family": "cp_mobile", "architecture.cp_mobile.base_channels": 16}
+    found = repair(other, space, point, Budget(rule=rule("dcase2021"), kilobytes=128))
+    assert found is not None
+    expected = Architecture(family="cp_mobile", classes=4, cp_mobile=CpMobile(base_channels=16))
+    assert found.experiment.architecture == expected
+    assert not [key for key in found.experiment.flat() if "widths" in key]
+    assert Experiment.from_flat(found.experiment.flat()) == found.experiment
+
+
+@pytest.mark.parametrize("name", ["idlab128", "families128"])
+def test_macs_and_memory_are_hard_limits_too(name: str) -> None:
+    space = load_space(name)
+    free = Budget(rule=rule("dcase2021"), kilobytes=128)
+    tight = Budget(rule=rule("dcase2021"), kilobytes=128, max_mmacs_per_s=20, max_ram_kb=2000)
+    rng, narrower = random.Random(2), 0
+    for _ in range(100):
+        point = space.sample(rng)
+        wide, narrow = (repair(base(space), space, point, budget) for budget in (free, tight))
+        assert wide is not None
+        if narrow is None:
+            continue
+        assert narrow.cost.macs_per_second <= 20_000_000
+        assert narrow.cost.peak_activation_bytes <= 2000 * 1024
+        assert narrow.cost.stored.parameters <= wide.cost.stored.parameters
+        narrower += narrow.cost.stored.parameters < wide.cost.stored.parameters
+    assert narrower > 10
+    both = Budget(rule=rule("dcase2024"), kilobytes=128, max_mmacs_per_s=40)
+    assert both.most_mmacs_per_s == 30 and tight.most_mmacs_per_s == 20 and free.most_mmacs_per_s is None
 
 
 def test_nothing_fits_a_quarter_of_a_kilobyte(space: Space) -> None:

@@ -1,10 +1,12 @@
 """The sampler with real Optuna: reproducible, resumable, and told every outcome correctly."""
 
+from collections.abc import Mapping
+
 import pytest
 from optuna.trial import TrialState
 
 from asc.config.space import Space, load_space
-from asc.search.sampler import Sampler, Told
+from asc.search.sampler import FamilySampler, Sampler, Told, sampler_of
 from asc.typed import Scalar
 
 
@@ -24,7 +26,7 @@ def run(sampler: Sampler, count: int) -> list[dict[str, Scalar]]:
 def replayed(told: list[tuple[dict[str, Scalar], Told]]) -> Sampler:
     sampler = Sampler(space(), seed=3, trials=30)
     for point, outcome in told:
-        sampler.skip()
+        sampler.skip(point)
         sampler.tell(sampler.begin(point), outcome)
     return sampler
 
@@ -85,3 +87,45 @@ def test_outcomes_become_optuna_states() -> None:
     assert Told(log_losses={3: 1.0}).state == TrialState.PRUNED
     assert Told().state == TrialState.PRUNED
     assert Told(usable=False, value=1.0).state == TrialState.FAIL
+
+
+def families() -> Space:
+    return load_space("families128")
+
+
+def loss_of(point: Mapping[str, Scalar]) -> float:
+    """CP-Mobile is better, with 40 base channels and an expansion of 3."""
+    if point["architecture.family"] == "resnet_se":
+        return 1 + abs(int(point["architecture.widths.0"]) - 32) / 32
+    off = abs(int(point["architecture.cp_mobile.base_channels"]) - 40) / 40
+    return off + (point["architecture.cp_mobile.expansion_rate"] != 3.0)
+
+
+def test_the_keys_of_a_family_are_not_sampled_at_random() -> None:
+    sampler, points = sampler_of(families(), seed=1, trials=60), []
+    for _ in range(60):
+        handle, point = sampler.ask()
+        sampler.tell(handle, Told(value=loss_of(point)))
+        points.append(point)
+    late = points[30:]
+    better = [point for point in late if point["architecture.family"] == "cp_mobile"]
+    assert len(better) > 20, "half of them would be chance"
+    near = [p for p in better if loss_of(p) <= 0.2]
+    assert len(near) > len(better) / 2, "3 of 32 would be chance"
+
+
+def test_a_replayed_sampler_of_families_continues_like_an_uninterrupted_one() -> None:
+    def run_of(sampler: Sampler | FamilySampler, count: int) -> list[dict[str, Scalar]]:
+        found = []
+        for _ in range(count):
+            handle, point = sampler.ask()
+            sampler.tell(handle, Told(value=loss_of(point)))
+            found.append(point)
+        return found
+
+    whole = run_of(sampler_of(families(), seed=2, trials=30), 20)
+    resumed = sampler_of(families(), seed=2, trials=30)
+    for point in whole[:11]:
+        resumed.skip(point)
+        resumed.tell(resumed.begin(point), Told(value=loss_of(point)))
+    assert run_of(resumed, 9) == whole[11:]

@@ -1,14 +1,18 @@
 """Topologies outside the families of asc: random kernels, strides, groups, gates, skips and branches."""
 
 import random
+from dataclasses import replace
 
 from asc.topology.layers import (
     Add,
-    ConvNormRelu,
+    AveragePool,
+    ConvNorm,
     Dense,
     Input,
     Layer,
+    MeanPool,
     Projection,
+    ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
 )
@@ -18,29 +22,31 @@ KERNELS = ((1, 1), (3, 3), (1, 3), (5, 1), (3, 5))
 
 
 def random_topology(seed: int, *, bins: int = 16, classes: int = 4) -> Topology:
-    """A network of up to four stages, each one of three kinds, for log-mel input of `bins` bands."""
+    """A network of up to four stages, each of a random kind, for log-mel input of `bins` bands.
+
+    From seed 100 on there are inverted blocks with response norms too, and half of the networks pool by a mean.
+    """
     rng = random.Random(seed)
+    stages = (_plain, _gated, _branched) if seed < 100 else (_inverted, _inverted, _branched)
+    means = seed >= 100 and seed % 2 == 0
     layers: list[Layer] = [Input(name="input")]
     name, channels, number = "input", 1, 0
     for _ in range(rng.randint(1, 4)):
         outputs, drawn = 4 * rng.randint(1, 3), rng.random()
-        stage = rng.choice((_plain, _gated, _branched))
+        stage = rng.choice(stages)
         for _ in range(rng.choice((1, 1, 3))):  # some stages are repeated
             layers += stage(random.Random(drawn), f"stage.{number}", name, channels, outputs)
             name, channels, number = layers[-1].name, outputs, number + 1
-    layers.append(StatisticsPool(name="pool", reads=(name,)))
-    shape = Topology(layers=(*layers, _classifier(1, classes)), bins=bins).shapes(8)["pool"]
-    return Topology(layers=(*layers, _classifier(shape[0], classes)), bins=bins)
+    layers.append(MeanPool(name="pool", reads=(name,)) if means else StatisticsPool(name="pool", reads=(name,)))
+    dense = Dense(name="dense", reads=("pool",), inputs=1, outputs=classes, over_map=means)
+    shape = Topology(layers=(*layers, dense), bins=bins).shapes(8)["pool"]
+    return Topology(layers=(*layers, replace(dense, inputs=shape[0])), bins=bins)
 
 
-def _classifier(inputs: int, classes: int) -> Dense:
-    return Dense(name="dense", reads=("pool",), inputs=inputs, outputs=classes)
-
-
-def _conv(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> ConvNormRelu:
+def _conv(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> ConvNorm:
     groups = rng.choice([count for count in (1, 2, 4) if inputs % count == outputs % count == 0])
     stride = rng.choice(((1, 1), (2, 1), (1, 2), (2, 2)))
-    return ConvNormRelu(
+    return ConvNorm(
         name=name,
         reads=(reads,),
         inputs=inputs,
@@ -64,13 +70,32 @@ def _gated(rng: random.Random, name: str, reads: str, inputs: int, outputs: int)
 def _branched(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> list[Layer]:
     """A convolution, gated or not, in parallel with a projection or another convolution, and their sum."""
     one, *gate = (_gated if rng.random() < 0.5 else _plain)(rng, name, reads, inputs, outputs)
-    assert isinstance(one, ConvNormRelu)
+    assert isinstance(one, ConvNorm)
     other: Layer
     if rng.random() < 0.5:
         other = Projection(name=f"{name}.skip", reads=(reads,), inputs=inputs, outputs=outputs, stride=one.stride)
     else:
-        other = ConvNormRelu(
+        other = ConvNorm(
             name=f"{name}.other", reads=(reads,), inputs=inputs, outputs=outputs, stride=one.stride, kernel=(3, 3)
         )
     last = gate[-1].name if gate else one.name
     return [one, *gate, other, Add(name=f"{name}.add", reads=(last, other.name))]
+
+
+def _inverted(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> list[Layer]:
+    """An inverted residual block: expansion, depthwise convolution, projection, a shortcut, and a response norm."""
+    inner, stride = inputs * rng.randint(1, 3), rng.choice(((1, 1), (2, 1), (1, 2), (2, 2)))
+    expand, depthwise, project, pool, add = (f"{name}.{part}" for part in ("expand", "deep", "project", "pool", "add"))
+    layers: list[Layer] = [
+        ConvNorm(name=expand, reads=(reads,), inputs=inputs, outputs=inner, kernel=(1, 1)),
+        ConvNorm(name=depthwise, reads=(expand,), inputs=inner, outputs=inner, stride=stride, groups=inner),
+        ConvNorm(name=project, reads=(depthwise,), inputs=inner, outputs=outputs, kernel=(1, 1), relu=False),
+    ]
+    normed = project
+    if inputs == outputs:
+        if stride != (1, 1):
+            layers.append(AveragePool(name=pool, reads=(reads,), stride=stride))
+            reads = pool
+        layers.append(Add(name=add, reads=(project, reads)))
+        normed = add
+    return [*layers, ResponseNorm(name=f"{name}.norm", reads=(normed,), channels=outputs)]

@@ -7,7 +7,7 @@ import pytest
 
 from asc.config.experiment import Architecture, Experiment
 from asc.topology.describe import describe, topology_of
-from asc.topology.layers import LOG_MEL, Add, ConvNormRelu, Dense, Input, Layer, Projection, StatisticsPool
+from asc.topology.layers import LOG_MEL, Add, ConvNorm, Dense, Input, Layer, Projection, StatisticsPool
 from asc.topology.topology import Topology
 
 SMALL = Architecture(
@@ -31,7 +31,7 @@ def test_the_reference_matches_the_report() -> None:
     widths = [(layer.inputs, layer.outputs) for layer in topology.layers if isinstance(layer, Projection)]
     assert widths == [(24, 24), (24, 24), (24, 48), (48, 48), (48, 48)], "only the first block has no skip"
     assert [gate.bottleneck for gate in topology.gates] == [4, 4, 4, 8, 8, 8]
-    assert topology.by_name["blocks.3.conv2"] == ConvNormRelu(
+    assert topology.by_name["blocks.3.conv2"] == ConvNorm(
         name="blocks.3.conv2", reads=("blocks.3.conv1",), inputs=48, outputs=48, groups=4
     )
 
