@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import fcntl
 import json
 import logging
 import os
@@ -140,7 +141,28 @@ def joint(
     tiny_experiment: Experiment,
 ) -> Joint:
     """Run three real processes that train together over loopback; the data set is already packed."""
-    folder = tmp_path_factory.mktemp("joint")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "joint"
+    with folder.with_suffix(".lock").open("a") as lock:  # one of pytest's own workers does it for all
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            _train_jointly(folder, tiny_csv, tiny_cache, tiny_experiment)
+
+    def found(name: str) -> Any:
+        return json.loads((folder / f"{name}.json").read_text())
+
+    return Joint(
+        folder=folder,
+        three=[found(f"three-{rank}") for rank in range(3)],
+        two=[found(f"two-{rank}") for rank in range(2)],
+        alone=found("alone"),
+        two_then_one=found("two_then_one"),
+        parts=[load_file(folder / f"parts-{rank}.safetensors") for rank in range(2)],
+    )
+
+
+def _train_jointly(folder: Path, tiny_csv: Path, tiny_cache: Path, tiny_experiment: Experiment) -> None:
+    folder.mkdir()
     (folder / "tiny.toml").write_text(tiny_experiment.to_toml())
     script = Path(__file__).parent / "support" / "joint_work.py"
     arguments = [str(folder), str(tiny_csv), str(tiny_cache), str(folder / "tiny.toml")]
@@ -154,18 +176,6 @@ def joint(
     finally:
         for process in processes:
             process.kill()
-
-    def found(name: str) -> Any:
-        return json.loads((folder / f"{name}.json").read_text())
-
-    return Joint(
-        folder=folder,
-        three=[found(f"three-{rank}") for rank in range(3)],
-        two=[found(f"two-{rank}") for rank in range(2)],
-        alone=found("alone"),
-        two_then_one=found("two_then_one"),
-        parts=[load_file(folder / f"parts-{rank}.safetensors") for rank in range(2)],
-    )
 
 
 @pytest.fixture
