@@ -146,7 +146,9 @@ def joint(
     with folder.with_suffix(".lock").open("a") as lock:  # one of pytest's own workers does it for all
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            _train_jointly(folder, tiny_csv, tiny_cache, tiny_experiment)
+            unfinished = folder.with_name(f"joint-{os.getpid()}")
+            _train_jointly(unfinished, tiny_csv, tiny_cache, tiny_experiment)
+            unfinished.rename(folder)
 
     def found(name: str) -> Any:
         return json.loads((folder / f"{name}.json").read_text())

@@ -164,6 +164,14 @@ FAMILY_KEYS: Mapping[Family, tuple[str, ...]] = {
 """The keys of `Architecture` that only one family reads."""
 
 
+def family_of(key: str) -> str | None:
+    """The family that alone has a dotted config key, or None if all have it."""
+    section, _, rest = key.partition(".")
+    name = rest.partition(".")[0]
+    owners = (family for family, keys in FAMILY_KEYS.items() if section == "architecture" and name in keys)
+    return next(owners, None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """What the network is built of: `family`, `classes`, and the keys of the family.
@@ -345,7 +353,15 @@ class Experiment:
             InputError: a key is unknown, or a value has the wrong type, is out of range or does not fit the others.
         """
         tree = dataclasses.asdict(self)
+        family = values.get("architecture.family", self.architecture.family)
+        if family != self.architecture.family:  # nothing of the old family's keys stays
+            tree["architecture"] = {**dataclasses.asdict(Architecture()), "classes": self.architecture.classes}
         for key, value in values.items():
+            owner = family_of(key)
+            _require(
+                owner in (None, family),
+                f"{key} is a key of the family {owner}, but architecture.family is {family}: leave it out",
+            )
             assign(tree, key, value)
         return build(type(self), tree)
 

@@ -2,7 +2,8 @@
 
 The rule for a new config key: give it a default that changes nothing, and add no line here. `_FIRST_KEYS` are the keys
 that the schema began with. Any other key is left out of fingerprints, checkpoints and model files while it has its
-default. So files that were written before a key was added keep their fingerprint and their meaning. `SCHEMA` changes
+default, also in the table of a family. So files that were written before a key was added keep their fingerprint and
+their meaning. `SCHEMA` changes
 only if the meaning of a key changes; files of the old schema must then still be read or migrated.
 
 A model must load even if it was trained with options that this version lacks: in the sections that only training reads
@@ -53,10 +54,21 @@ def without_defaults(tree: Mapping[str, Any], default: Mapping[str, Any]) -> dic
                 kept[section] = value
             continue
         first = _FIRST_KEYS.get(section, ())
-        table = {key: v for key, v in value.items() if key in first or v != default[section][key]}
+        table = {
+            key: _changed(v, default[section][key]) if key not in first else v
+            for key, v in value.items()
+            if key in first or v != default[section][key]
+        }
         if table:
             kept[section] = table
     return kept
+
+
+def _changed(value: Any, default: Any) -> Any:
+    """A value, or of a nested table (the keys of one family) only what differs from its defaults."""
+    if not isinstance(value, dict):
+        return value
+    return {key: v for key, v in value.items() if v != default[key]}
 
 
 def readable(tree: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asc.config.experiment import FAMILY_KEYS, Experiment
+from asc.config.experiment import Experiment, family_of
 from asc.errors import InputError
 from asc.launchers import search_spaces
 from asc.typed import Scalar, Value, assign, build, typed, unknown_key
@@ -86,6 +86,10 @@ class Space:
             found |= self.of_family(family).sampled
         return found
 
+    def each(self) -> "list[Space]":
+        """This space, or if it has several families the space of each."""
+        return [self.of_family(family) for family in self.families] or [self]
+
     def of_family(self, family: str) -> "Space":
         """The space of one family: what all families share, and its own keys; `architecture.family` is a setting."""
         parameters = {**self.parameters, **self.families.get(family, {}), FAMILY: Choice(options=(family,))}
@@ -99,15 +103,6 @@ class Space:
             return {}
         space = self.of_family(str(point[FAMILY]))
         return {**space.settings, **space.values({key: v for key, v in point.items() if key in space.sampled})}
-
-    def point_with(self, key: str, value: Scalar) -> dict[str, Scalar]:
-        """A point that gives one key; where only one family has the key, it gives the family too."""
-        family = next((name for name, keys in self.families.items() if key in keys), None)
-        families = self.parameters.get(FAMILY)
-        if family is None and self.families and key != FAMILY:
-            assert isinstance(families, Choice)
-            family = str(families.options[0])
-        return {key: value} if family is None else {FAMILY: family, key: value}
 
     def point_of(self, experiment: Experiment) -> dict[str, Scalar] | None:
         """The point of an experiment, or None if one of its values lies outside the space."""
@@ -142,7 +137,7 @@ def encoded(value: Value) -> Scalar:
 
 
 def load_space(name_or_path: str) -> Space:
-    """Load a shipped space by name (`quick`, `idlab128`) or any space by path.
+    """Load a shipped space by name (`quick`, `idlab128`, `families128`) or any space by path.
 
     Raises:
         InputError: no such space or file, not TOML, an unknown key, a value of the wrong type, or an empty range.
@@ -222,6 +217,8 @@ def parse_space(text: str, *, source: str, name: str) -> Space:
         parameters = {key: _parameter(key, table) for key, table in tables.items()}
         families = _families(tree.get("families", {}), parameters)
         _check_families(parameters, families)
+        if len(families) == 1:
+            parameters, families = {**parameters, **next(iter(families.values()))}, {}
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
     return Space(name=name, text=text, parameters=parameters, families=families)
@@ -255,29 +252,28 @@ def _check_families(parameters: Mapping[str, Parameter], families: Mapping[str, 
     """Check that no key belongs to a family that is not drawn with it.
 
     Raises:
-        InputError: a key of another family.
+        InputError: a key of another family, or keys of two families without a table for each.
     """
-    given = parameters.get(FAMILY)
-    options = (
-        [str(option) for option in given.options] if isinstance(given, Choice) else [Experiment().architecture.family]
-    )
-    tables = families or {options[0]: parameters}
-    for family, table in tables.items():
+    for family, table in families.items():
         for key in table:
-            owner = family_of(key)
-            if owner is not None and owner != family:
-                raise InputError(f"{key} is a key of the family {owner}, not of {family}: move it or leave it out")
-    for key in parameters if families else ():
-        if (owner := family_of(key)) is not None:
+            if family_of(key) not in (None, family):
+                raise _not_of(key, family)
+    given = parameters.get(FAMILY)
+    owned = {key: owner for key in parameters if (owner := family_of(key)) is not None}
+    for key, owner in owned.items():
+        if families:
             raise InputError(f"{key} is a key of the family {owner} alone: move it to [families.{owner}]")
+        if isinstance(given, Choice) and owner != given.options[0]:
+            raise _not_of(key, given.options[0])
+    if len(owners := sorted(set(owned.values()))) > 1:
+        raise InputError(
+            f"there are keys of the families {' and '.join(owners)}: list both as choices of {FAMILY}, and give each a "
+            "table [families.NAME]"
+        )
 
 
-def family_of(key: str) -> str | None:
-    """The family that alone has a dotted key, or None if all have it."""
-    section, _, rest = key.partition(".")
-    name = rest.partition(".")[0]
-    owners = (family for family, keys in FAMILY_KEYS.items() if section == "architecture" and name in keys)
-    return next(owners, None)
+def _not_of(key: str, family: Value) -> InputError:
+    return InputError(f"{key} is a key of the family {family_of(key)}, not of {family}: move it or leave it out")
 
 
 def _parameter(key: str, table: Any) -> Parameter:

@@ -47,6 +47,7 @@ from asc.inference.waveforms import check_level
 from asc.models.layered import gate_columns, pool_columns, pooled
 from asc.results import Prediction
 from asc.size.stream_memory import kept_frames, lag_steps
+from asc.topology.layers import ResponseNorm
 
 SHORTEST_STEP_S = 0.1
 # For a network of 128 kB, a window of an hour keeps 0.35 GB (0.9 GB with the shortest step). The network runs over
@@ -171,7 +172,9 @@ class Follower:
     def _gate_means(self, number: int, pieces: Sequence["_Piece"], begin: int, x: Tensor) -> Tensor:
         """Update a gate's sums from its input (1, channels, bins, columns); return its window means (1, channels)."""
         self._settle(number, pieces, begin, gate_columns(self._gates[number - 1], x[0]).double())
-        return self._totals[number].mean.float()[None]
+        mean = self._totals[number].mean.float()[None]
+        # Pieces are added to totals and taken off again, so a mean square may come out slightly below zero.
+        return mean.clamp_min(0) if isinstance(self._gates[number - 1], ResponseNorm) else mean
 
     def _settle(self, number: int, pieces: Sequence["_Piece"], begin: int, values: Tensor) -> None:
         """Replace the sums of pieces by sums over values (..., columns), and update the totals."""

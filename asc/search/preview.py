@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from asc.config.data_choice import DataChoice
-from asc.config.experiment import Experiment
-from asc.config.space import Choice, FloatRange, IntRange, Parameter, Space
+from asc.config.experiment import Experiment, family_of
+from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Space
 from asc.data.manifest import Manifest, load_manifest
 from asc.errors import InputError
 from asc.launchers import command
@@ -18,8 +18,9 @@ from asc.model_file.model_info import DataIdentity
 from asc.runs.training_run import open_data
 from asc.search.repair import Budget, Candidate, narrowest, repair
 from asc.search.settings import SearchSettings
-from asc.size.law import cost
+from asc.size.law import Cost, cost
 from asc.size.rules import counted_bytes, limit_bytes, rule
+from asc.typed import Scalar
 
 _POINTS = 500
 # Trials that differ in these could not be compared: rungs are at the ends of cycles, and the data set the classes.
@@ -65,15 +66,20 @@ def plan_search(settings: SearchSettings, space: Space, reference: Experiment | 
         max_mmacs_per_s=settings.max_mmacs_per_s,
         max_ram_kb=settings.max_ram_kb,
     )
-    for key in space.sampled:
-        if key.startswith(_SHARED):
-            raise InputError(f"space {space.name} samples {key}, which all trials must share: give it one value")
+    _check_shared(space)
     checked = settings.reference(space, classes=10) if reference is None else reference
-    if checked.calibration.fit_on == "test" or "calibration.fit_on" in space.sampled:
+    if checked.calibration.fit_on == "test" or "calibration.fit_on" in _varied(space):
         raise InputError(
             "calibration.fit_on is test, but a search never opens the test fold: use "
             f"{command('train')} --calibrate-on-test"
         )
+    family = checked.architecture.family
+    for key in () if space.families else space.sampled:
+        if family_of(key) not in (None, family):
+            raise InputError(
+                f"space {space.name} has {key}, a key of the family {family_of(key)}, but the reference is of the "
+                f"family {family}: give a --space of that family or of several, such as families128"
+            )
     manifest = load_manifest(settings.choice)
     base = settings.reference(space, classes=len(manifest.labels)) if reference is None else reference
     return SearchPlan(
@@ -92,12 +98,20 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
     Raises:
         InputError: no point is within the budget even at its narrowest, or a bound of the space is out of range.
     """
-    for key, parameter in space.sampled.items():
-        for bound in () if isinstance(parameter, Choice) else (parameter.low, parameter.high):
-            repair(base, space, space.point_with(key, bound), budget)
+    for one in space.each():
+        of_family: dict[str, Scalar] = {FAMILY: str(one.settings[FAMILY])} if space.families else {}
+        for key, parameter in one.sampled.items():
+            for bound in () if isinstance(parameter, Choice) else (parameter.low, parameter.high):
+                _bound_checked(base, space, {**of_family, key: bound}, budget)
     within = drawn(base, space, budget)
     if not within:
         raise InputError(_impossible(base, space, budget))
+    for family in space.families:
+        if not any(candidate.experiment.architecture.family == family for candidate in within):
+            raise InputError(
+                f"no network of the family {family} in space {space.name} is within the limits: leave it out, or give "
+                "larger ones"
+            )
     sizes = sorted(counted_bytes(budget.rule, candidate.cost.stored) for candidate in within)
     return Preview(
         points=_POINTS,
@@ -108,6 +122,36 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
         largest_bytes=sizes[-1],
         mean_macs_per_second=sum(candidate.cost.macs_per_second for candidate in within) / len(within),
     )
+
+
+def _check_shared(space: Space) -> None:
+    """Check that all trials have the keys that they must share.
+
+    Raises:
+        InputError: one of them is sampled, or belongs to one family.
+    """
+    for key in _varied(space):
+        if key.startswith(_SHARED):
+            raise InputError(
+                f"space {space.name} samples {key}, which all trials must share: give it one value, in [parameters]"
+            )
+
+
+def _varied(space: Space) -> list[str]:
+    """The keys in which trials may differ: what is sampled, and all that only one family has."""
+    return [*space.sampled, *(key for table in space.families.values() for key in table)]
+
+
+def _bound_checked(base: Experiment, space: Space, point: dict[str, Scalar], budget: Budget) -> None:
+    """Build the network of a point at a bound of the space.
+
+    Raises:
+        InputError: no config may have the value.
+    """
+    try:
+        repair(base, space, point, budget)
+    except InputError as error:
+        raise InputError(f"space {space.name}: {error}") from error
 
 
 def drawn(base: Experiment, space: Space, budget: Budget) -> list[Candidate]:
@@ -156,6 +200,8 @@ def as_json(plan: SearchPlan, span: tuple[float, float]) -> dict[str, Any]:
         "space": plan.space.name,
         "budget_kb": plan.budget.kilobytes,
         "rule": plan.budget.rule.name,
+        "max_mmacs_per_s": plan.budget.max_mmacs_per_s,
+        "max_ram_kb": plan.budget.max_ram_kb,
         **dataclasses.asdict(plan.preview),
         "minutes": span,
     }
@@ -178,22 +224,28 @@ def _limits(budget: Budget) -> str:
 
 
 def _impossible(base: Experiment, space: Space, budget: Budget) -> str:
-    """The error message if no point fits, with the fewest bytes and MACs of the narrowest networks drawn."""
+    """The error message if no point fits, with what the narrowest network takes that comes nearest to the limits."""
     rng = random.Random(0)
-    costs = []
-    for _ in range(_POINTS):
-        values = space.values(space.sample(rng))
-        costs.append(cost(narrowest(base, values)))
-    smallest = min(counted_bytes(budget.rule, size.stored) for size in costs)
-    allowed = limit_bytes(budget.rule, budget.kilobytes)
+    costs = [cost(narrowest(base, space.values(space.sample(rng)))) for _ in range(_POINTS)]
+    nearest = min(costs, key=lambda size: max(_shares(size, budget).values()))
+    counted, shares = counted_bytes(budget.rule, nearest.stored), _shares(nearest, budget)
     limit, ram = budget.most_mmacs_per_s, budget.max_ram_kb
-    fewest = min(size.macs_per_second for size in costs) / 1e6
-    least = min(size.peak_activation_bytes for size in costs) / 1024
-    macs = f" and {fewest:.1f} MMAC per second (allowed: {limit:g})" if limit else ""
-    activations = f" and {least:.0f} KB of activations (allowed: {ram:g})" if ram else ""
-    options = ["--budget-kb", *(["--max-mmacs-per-s"] if limit else []), *(["--max-ram-kb"] if ram else [])]
+    macs = f" and {nearest.macs_per_second / 1e6:.2f} MMAC per second (allowed: {limit:g})" if limit else ""
+    memory = f" and {nearest.peak_activation_bytes / 1024:.0f} KB of activations (allowed: {ram:g})" if ram else ""
+    broken = " or ".join(option for option, share in shares.items() if share > 1)
     return (
-        f"no network of space {space.name} fits {budget.kilobytes:g} KB ({allowed:,} bytes) under {budget.rule.name}: "
-        f"the smallest found takes {smallest:,} bytes{macs}{activations}; give a larger {' or '.join(options)}, or "
-        "another --space"
+        f"no network of space {space.name} fits {budget.kilobytes:g} KB "
+        f"({limit_bytes(budget.rule, budget.kilobytes):,} bytes) under {budget.rule.name}: the smallest found takes "
+        f"{counted:,} bytes{macs}{memory}; give a larger {broken}, or another --space"
     )
+
+
+def _shares(size: Cost, budget: Budget) -> dict[str, float]:
+    """How much of each limit a network takes, by the option that sets the limit; above 1 it is over."""
+    shares = {"--budget-kb": counted_bytes(budget.rule, size.stored) / limit_bytes(budget.rule, budget.kilobytes)}
+    if (limit := budget.most_mmacs_per_s) is not None:
+        option = "--max-mmacs-per-s" if limit == budget.max_mmacs_per_s else "limit on MACs (another --rule)"
+        shares[option] = size.macs_per_second / (limit * 1e6)
+    if budget.max_ram_kb is not None:
+        shares["--max-ram-kb"] = size.peak_activation_bytes / (budget.max_ram_kb * 1024)
+    return shares

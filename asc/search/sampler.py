@@ -87,10 +87,12 @@ class FamilySampler:
     def __init__(self, space: Space, *, seed: int, trials: int) -> None:
         """Start without results (see `Sampler`)."""
         choice = Space(name=space.name, text="", parameters={FAMILY: space.parameters[FAMILY]})
-        self._choice = Sampler(choice, seed=seed, trials=trials)
+        self._choice = Sampler(choice, seed=seed, trials=trials, stream=(1,))
         self._of = {
-            family: Sampler(space.of_family(family), seed=seed, trials=trials // len(space.families))
-            for family in space.families
+            family: Sampler(
+                space.of_family(family), seed=seed, trials=trials // len(space.families), stream=(2, number)
+            )
+            for number, family in enumerate(space.families)
         }
         self._handles: dict[Handle, tuple[Handle, str, Handle]] = {}
         self._points = 0
@@ -133,10 +135,14 @@ def sampler_of(space: Space, *, seed: int, trials: int) -> "Sampler | FamilySamp
 class Sampler:
     """Asks Optuna for points and tells it their results. A point's handle is its number in the order of asking."""
 
-    def __init__(self, space: Space, *, seed: int, trials: int) -> None:
-        """Start without results. The first third of the trials (two to ten) is random, to give TPE points to model."""
+    def __init__(self, space: Space, *, seed: int, trials: int, stream: tuple[int, ...] = ()) -> None:
+        """Start without results. The first third of the trials (two to ten) is random, to give TPE points to model.
+
+        Samplers of different streams draw independently of each other.
+        """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._distributions = {key: _distribution(parameter) for key, parameter in space.sampled.items()}
+        self._stream = stream
         self._seed, self._startup = seed, min(10, max(2, trials // 3))
         self._drawn, self._points = 0, 0
         self._open: dict[Handle, Mapping[str, Scalar]] = {}
@@ -151,7 +157,7 @@ class Sampler:
     def ask(self) -> tuple[Handle, dict[str, Scalar]]:
         """Suggest the next point; return its handle for `tell`, and the point."""
         study = self.study()
-        seed = int(np.random.SeedSequence((self._seed, self._drawn)).generate_state(1)[0])
+        seed = int(np.random.SeedSequence((self._seed, *self._stream, self._drawn)).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.sampler = _Model(self._distributions, seed=seed, startup=self._startup)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asc.config.experiment import Architecture, Augment, Compression, Experiment, FrontEnd, Schedule
+from asc.config.experiment import Architecture, Augment, Compression, CpMobile, Experiment, FrontEnd, Schedule
 from asc.config.recipes.loading import experiment_from, load_experiment, parse_assignment, recipe_names
 from asc.errors import InputError
 from asc.typed import Value, leaves
@@ -222,6 +222,24 @@ def test_a_key_added_later_is_omitted_at_its_default() -> None:
     assert changed.tree()["front_end"]["noise_steps"] == 2.0
     assert Experiment.from_flat(dict(leaves(changed.tree()))) == changed
     assert Experiment.from_flat(dict(leaves(Experiment().tree()))) == Experiment()
+
+
+def test_the_keys_of_a_family_are_kept_only_where_they_differ_from_their_defaults() -> None:
+    cp_mobile = Experiment().updated({"architecture.family": "cp_mobile"})
+    assert "cp_mobile" not in cp_mobile.tree()["architecture"]
+    larger = cp_mobile.updated({"architecture.cp_mobile.base_channels": 40})
+    assert larger.tree()["architecture"]["cp_mobile"] == {"base_channels": 40}
+    assert Experiment.of_model(larger.tree()) == larger == Experiment.from_toml(larger.to_toml())
+    assert len({Experiment().fingerprint, cp_mobile.fingerprint, larger.fingerprint}) == 3
+
+
+def test_another_family_keeps_no_key_of_the_old_one_and_has_no_use_for_them() -> None:
+    narrow = Experiment().updated({"architecture.widths": [8, 16], "architecture.classes": 4})
+    changed = narrow.updated({"architecture.family": "cp_mobile", "architecture.cp_mobile.kernel": 5})
+    assert changed.architecture == Architecture(family="cp_mobile", classes=4, cp_mobile=CpMobile(kernel=5))
+    for experiment, key in ((narrow, "architecture.cp_mobile.kernel"), (changed, "architecture.widths.0")):
+        with pytest.raises(InputError, match=f"{key} is a key of the family .*: leave it out"):
+            experiment.updated({key: 5})
 
 
 def test_every_field_changes_the_fingerprint() -> None:

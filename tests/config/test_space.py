@@ -320,9 +320,25 @@ def test_keys_in_the_wrong_table_are_refused_in_one_line(old: str, new: str, sen
 
 
 def test_a_key_of_a_family_that_is_not_drawn_is_refused() -> None:
-    text = 'schema = 1\n[parameters]\n"architecture.cp_mobile.kernel" = { choices = [3, 5] }\n'
+    text = (
+        'schema = 1\n[parameters]\n"architecture.cp_mobile.kernel" = { choices = [3, 5] }\n'
+        '"architecture.family" = { choices = ["resnet_se"] }\n'
+    )
     with pytest.raises(InputError, match="is a key of the family cp_mobile, not of resnet_se"):
         parse_space(text, source="my.toml", name="my")
+    mixed = text.replace(
+        '"architecture.family" = { choices = ["resnet_se"] }', '"architecture.cardinality" = { choices = [2] }'
+    )
+    with pytest.raises(InputError, match="there are keys of the families cp_mobile and resnet_se"):
+        parse_space(mixed, source="my.toml", name="my")
     several = 'schema = 1\n[parameters]\n"architecture.family" = { choices = ["resnet_se", "cp_mobile"] }\n'
     with pytest.raises(InputError, match=r"give a table \[families.NAME\] for each"):
         parse_space(several, source="my.toml", name="my")
+
+
+def test_a_table_of_the_only_family_is_as_good_as_the_common_one() -> None:
+    text = FAMILIES.replace('["resnet_se", "cp_mobile"]', '["cp_mobile"]')
+    text = text[: text.index("[families.resnet_se]")] + text[text.index("[families.cp_mobile]") :]
+    space = parse_space(text, source="my.toml", name="my")
+    assert not space.families and space.settings["architecture.family"] == "cp_mobile"
+    assert set(space.sampled) == {"augment.crop_s", "architecture.cp_mobile.base_channels"}

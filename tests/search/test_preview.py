@@ -45,7 +45,7 @@ def test_limits_that_nothing_fits_are_named_with_what_the_smallest_takes(idlab12
         preview(base, idlab128, budget)
     said = str(error.value)
     assert "MMAC per second (allowed: 0.01)" in said and "KB of activations (allowed: 5)" in said
-    assert "give a larger --budget-kb or --max-mmacs-per-s or --max-ram-kb, or another --space" in said
+    assert "give a larger --max-mmacs-per-s or --max-ram-kb, or another --space" in said
 
 
 def test_a_bound_that_no_config_allows_is_refused_at_once() -> None:
@@ -65,3 +65,38 @@ def test_wrong_data_is_refused(settings: SearchSettings) -> None:
 
     with pytest.raises(InputError, match="nowhere"):
         plan_search(dataclasses.replace(settings, data="folder:nowhere"), load_space("quick"))
+
+
+FAMILIES = """
+schema = 1
+[parameters]
+"architecture.family" = { choices = ["resnet_se", "cp_mobile"] }
+[families.resnet_se]
+"architecture.widths.0" = { low = 4, high = 16, step = 4 }
+[families.cp_mobile]
+"architecture.cp_mobile.base_channels" = { low = 8, high = 32, step = 8 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('"schedule.cycles" = { choices = [2] }', "samples schedule.cycles, which all trials must share"),
+        ('"calibration.fit_on" = { choices = ["test"] }', "a search never opens the test fold"),
+        ('"schedule.weight_decay" = { low = -1.0, high = 1.0 }', "space my: schedule.weight_decay must be"),
+    ],
+)
+def test_keys_of_one_family_are_checked_as_those_of_all(settings: SearchSettings, line: str, sentence: str) -> None:
+    for table in ("[families.resnet_se]", "[families.cp_mobile]"):
+        space = parse_space(FAMILIES.replace(table, f"{table}\n{line}"), source="my.toml", name="my")
+        with pytest.raises(InputError, match=sentence):
+            plan_search(settings, space)
+
+
+def test_a_reference_of_another_family_than_the_space_is_refused(settings: SearchSettings) -> None:
+    import dataclasses
+
+    other = dataclasses.replace(settings, recipe="cp_mobile_dcase2024")
+    with pytest.raises(InputError, match="a key of the family resnet_se, but the reference is of the family cp_mobile"):
+        plan_search(other, load_space("quick"))
+    assert plan_search(other, load_space("families128")).base.architecture.family == "cp_mobile"
