@@ -1,4 +1,4 @@
-"""A network as a LiteRT (TensorFlow Lite) file, in signed 8 bits except for SE and pooling, which are in float.
+"""A network as a LiteRT (TensorFlow Lite) file, in signed 8 bits; SE, response norms and pooling are in float.
 
 It takes clips of one length. Input and output are int8 on the stored grids. Needs the extra `litert`.
 https://ai.google.dev/edge/litert/conversion

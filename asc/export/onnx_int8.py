@@ -4,8 +4,8 @@ https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html: a
 their scale is a product, which onnxruntime computes when it loads the file. The int8 weights, with a scale for each
 output channel, are written 128 higher, as uint8 with a zero point of 128. In onnxruntime and OpenVINO, products of
 uint8 and int8 overflow on x86 processors without VNNI; those of uint8 and uint8 never do (`asc.export.saturating`).
-A zero point of 0 is left out, since 0 is the default. There is no ReLU: the quantiser after it clamps. SE and the
-statistics pooling are in float; the norm of an SE bottleneck is folded into the layer after it. The dense layer is a
+A zero point of 0 is left out, since 0 is the default. There is no ReLU: the quantiser after it clamps. SE, response
+norms and pooling are in float; the norm of an SE bottleneck is folded into the layer after it. The dense layer is a
 convolution as high as its map, so that one function serves every layer.
 """
 

@@ -1,11 +1,11 @@
 """What the ONNX graphs of both storages share: the statistics pooling, and layers written as convolutions."""
 
-from typing import Any
+from typing import Any, assert_never
 
 from torch import Tensor
 
 from asc.export.onnx_graph import Graph
-from asc.topology.layers import ConvNorm, Dense, Pool, Projection, StatisticsPool
+from asc.topology.layers import ConvNorm, Dense, MeanPool, Pool, Projection, StatisticsPool
 from asc.topology.topology import Topology
 
 OPSET = 13
@@ -32,7 +32,13 @@ def padding(layer: ConvNorm | Projection | Dense) -> list[int]:
 
 def pooled(graph: Graph, pool: Pool, x: str) -> str:
     """Add the nodes of a pooling layer: (batch, channels, bins, frames) to a map of one frame."""
-    return statistics(graph, x) if isinstance(pool, StatisticsPool) else graph.node("GlobalAveragePool", x)
+    match pool:
+        case StatisticsPool():
+            return statistics(graph, x)
+        case MeanPool():
+            return graph.node("GlobalAveragePool", x)
+        case _:
+            assert_never(pool)
 
 
 def dense_kernel(weight: Tensor, topology: Topology) -> Tensor:

@@ -1,7 +1,8 @@
 """Predictions for a stream over a sliding window. The cost per second of audio does not depend on the window length.
 
 The window is kept as pieces, one per step (for example a second). For every piece, the sums behind all means are kept:
-sums of the log-mel, of the inputs of the SE gates, of the last map and of its squares. At every step
+sums of the log-mel, of the inputs of SE gates, of the squared inputs of response norms, and of the last map (for a
+pooling of statistics, of its squares too). At every step
 
 1. the log-mel frames of a new piece are computed (`asc.inference.listening`), and the sums of the piece that has left
    the window are subtracted from the totals;
@@ -11,11 +12,11 @@ sums of the log-mel, of the inputs of the SE gates, of the last map and of its s
    in time, so that strided layers see the same frames in every run;
 3. the network runs again over the two pieces that were run longest ago, so that pieces follow the changing window (a
    short window, of about three steps, has fewer such pieces and costs less);
-4. the means and deviations for the last layer are computed from the totals of the last map.
+4. the statistics for the last layer are computed from the totals of the last map.
 
-The front end's mean subtraction and the gates use means over the whole window, from the current totals. So a label at
-second t is about the window that ends at t, without delay. It approximates `Model.predict` on the window's audio, with
-these differences:
+The gates, and the front end if it subtracts means, use means over the whole window, from the current totals. So a label
+at second t is about the window that ends at t, without delay. It approximates `Model.predict` on the window's audio,
+with these differences:
 
 - A piece keeps the means of the window in which it was last run; `predict` uses the means of the current window for all
   of it. This causes most of the difference while and just after the sound changes within a window. A very different

@@ -68,7 +68,7 @@ class HalfNet(StoredForm):
     def last_map(self, log_mel: Tensor, poolings: Mapping[str, Pooling] | None = None) -> Tensor:
         """Log-mel as for `forward` to the map (batch, channels, bins, frames) that is pooled over time.
 
-        If the log-mel are part of something longer, `poolings` replace the SE layers' own means over time, by the names
+        If the log-mel are part of something longer, `poolings` replace the gates' own means over the map, by the names
         of `Topology.gates` (`asc.inference.stream`).
 
         Raises:

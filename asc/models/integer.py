@@ -2,7 +2,8 @@
 
 Integers are held in float tensors. float32 is exact as long as no sum can reach 2^24, which is checked for each layer.
 Otherwise float64 is used, and always on a GPU, whose float32 convolutions may use TF32 or Winograd. Layers pass on
-*steps*: 8-bit integers minus the zero point, so that zero padding is exact. SE and statistics pooling are in float.
+*steps*: 8-bit integers minus the zero point, so that zero padding is exact. SE, response norms
+and pooling are in float.
 """
 
 from collections.abc import Iterator, Mapping
@@ -149,7 +150,7 @@ class IntegerNet(StoredForm):
     def last_map(self, log_mel: Tensor, poolings: Mapping[str, Pooling] | None = None) -> Tensor:
         """Log-mel as for `forward` to the map (batch, channels, bins, frames) that is pooled over time, in float.
 
-        If the log-mel are part of something longer, `poolings` replace the SE layers' own means over time, by the names
+        If the log-mel are part of something longer, `poolings` replace the gates' own means over the map, by the names
         of `Topology.gates` (`asc.inference.stream`).
 
         Raises:

@@ -1,7 +1,7 @@
 """Base classes of all forms of a network: modules under the names of the layers of their topology."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from asc.config.experiment import FrontEnd
 from asc.errors import InputError
 from asc.models.layers import Pooling, mean_of_map, mean_square_of_map, pooled_statistics
-from asc.topology.layers import Gate, Layer, MeanPool, Pool, ResponseNorm
+from asc.topology.layers import Gate, Layer, MeanPool, Pool, ResponseNorm, SqueezeExcite, StatisticsPool
 from asc.topology.topology import Topology
 
 
@@ -64,26 +64,42 @@ class StoredForm(Layered):
 
 def pooling_of(layer: Layer) -> Pooling:
     """What a gate takes of its map: the mean of each channel, or for a response norm the mean square."""
-    return mean_square_of_map if isinstance(layer, ResponseNorm) else mean_of_map
+    return mean_square_of_map if isinstance(layer, ResponseNorm) else mean_of_map  # other layers have no use for it
 
 
 def gate_columns(gate: Gate, x: Tensor) -> Tensor:
     """Map (channels, bins, frames) to (channels, frames), whose mean over frames is what `pooling_of` gives."""
-    return (x.square() if isinstance(gate, ResponseNorm) else x).mean(dim=1)
+    match gate:
+        case SqueezeExcite():
+            return x.mean(dim=1)
+        case ResponseNorm():
+            return x.square().mean(dim=1)
+        case _:
+            assert_never(gate)
 
 
 def pool_columns(pool: Pool, x: Tensor) -> Tensor:
     """What must be averaged over time to pool a map, (channels, bins, frames) to (..., frames)."""
-    return x.mean(dim=1) if isinstance(pool, MeanPool) else torch.stack([x, x.square()])
+    match pool:
+        case MeanPool():
+            return x.mean(dim=1)
+        case StatisticsPool():
+            return torch.stack([x, x.square()])
+        case _:
+            assert_never(pool)
 
 
 def pooled(pool: Pool, mean: Tensor) -> Tensor:
     """The pooled vector (1, values), given the mean over time of `pool_columns`."""
-    if isinstance(pool, MeanPool):
-        return mean[None]
-    means, mean_squares = mean
-    variance = (mean_squares - means.square()).clamp_(min=0)
-    return pooled_statistics(means[None], variance[None])
+    match pool:
+        case MeanPool():
+            return mean[None]
+        case StatisticsPool():
+            means, mean_squares = mean
+            variance = (mean_squares - means.square()).clamp_(min=0)
+            return pooled_statistics(means[None], variance[None])
+        case _:
+            assert_never(pool)
 
 
 def check_log_mel(log_mel: Tensor, front_end: FrontEnd) -> None:

@@ -1,7 +1,7 @@
 """The network in training, built from its topology.
 
-A network that will be stored in 8 bits trains fake-quantised, with SE and statistics pooling in float (report,
-section 4). One that will be stored in 16 bits trains entirely in float.
+A network that will be stored in 8 bits trains fake-quantised, with SE, response norms and pooling in
+float (report, section 4). One that will be stored in 16 bits trains entirely in float.
 """
 
 from collections.abc import Iterator

@@ -40,7 +40,8 @@ def kept_frames(experiment: Experiment, *, window_s: float, every_s: float) -> i
 def kept_bytes(experiment: Experiment, *, window_s: float, every_s: float) -> int:
     """Bytes kept between steps: log-mel frames (float32) and, for each piece and for the window, sums (float64).
 
-    The sums are over time: of the log-mel bands, of each SE's input channels, of the last map and of its squares.
+    The sums are over time: of the log-mel bands, of the input channels of each SE layer and response norm, and of the
+    last map (for a pooling of statistics, of its squares too).
     """
     topology, bands = topology_of(experiment), experiment.front_end.mel_bands
     (statistics,) = topology.shapes(1)[topology.pool.name]  # as many as the values whose means over time they need

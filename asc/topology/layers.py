@@ -131,8 +131,9 @@ class AveragePool(_GridBeside):
 class ResponseNorm(_GridBeside):
     """Global response normalisation, then ReLU: channels that respond strongly to the clip are amplified, in float.
 
-    ReLU(gamma x n + beta + x), where n is a channel's L2 norm over the map, divided by the mean of the norms; gamma and
-    beta are single numbers. Woo et al. 2023, https://arxiv.org/abs/2301.00808, as CP-Mobile has it.
+    The output is ReLU(map * (1 + gamma * n) + beta), where n is a channel's root mean square over the map, divided by
+    the mean of these over the channels; gamma and beta are single numbers. Woo et al. 2023,
+    https://arxiv.org/abs/2301.00808, as CP-Mobile has it.
     """
 
     name: str

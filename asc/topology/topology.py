@@ -101,7 +101,7 @@ class Topology:
 
     @cached_property
     def gates(self) -> tuple[Gate, ...]:
-        """The layers that take means over time inside the network, in order."""
+        """The layers that take means over the map (of values or of squares) inside the network, in order."""
         return tuple(layer for layer in self.layers if isinstance(layer, Gate))
 
     def shapes(self, frames: int) -> dict[str, Shape]:
@@ -121,7 +121,7 @@ class Topology:
 
     @cached_property
     def reach_frames(self) -> int:
-        """How many log-mel frames to either side a frame of the last map depends on, not counting SE gates."""
+        """How many log-mel frames to either side a frame of the last map depends on, not counting gates."""
         reach = {LOG_MEL: 0}
         for layer in self.before_pool:
             source = layer.reads[0]

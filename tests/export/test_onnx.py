@@ -66,6 +66,14 @@ def test_the_compact_reference_with_its_labels_and_front_end_is_within_128_kib()
     assert len(build_onnx(network, info, source="waveform")) <= 137 * 1024
 
 
+def test_the_baseline_of_dcase_2024_takes_at_most_4000_bytes_beyond_its_numbers() -> None:
+    experiment = load_experiment("cp_mobile_dcase2024")
+    network = stored_network(experiment, frames=24)
+    numbers = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    assert numbers == 119_612
+    assert len(build_onnx(network, model_info(experiment), source="log_mel", compact=True)) <= numbers + 4_000
+
+
 @pytest.mark.parametrize("storage", ["int8", "float16"])
 def test_a_single_block_and_a_depthwise_convolution_agree(storage: Storage) -> None:
     architecture = Architecture(

@@ -67,7 +67,7 @@ def test_a_killed_and_resumed_search_gives_exactly_the_same_results(bench: Bench
     assert listening(bench.mark) and all(loopback(address) for address in listening(bench.mark))
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    code, _, err = ended(bench.start("--resume", "killed"))
+    code, _, err = ended(bench.start("--resume", "killed", fresh=True))
     assert code == 0, err
     for name in ("leaderboard.csv", "leaderboard.json"):
         assert (run / name).read_text() == (bench.run("whole") / name).read_text()

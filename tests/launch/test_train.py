@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -35,12 +37,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experiment
     return folder
 
 
-def start(script: str, folder: Path, cache: Path, *options: str) -> Forked:
+def start(script: str, folder: Path, cache: Path, *options: str, fresh: bool = False) -> subprocess.Popen[str] | Forked:
+    """Start a script, forked or as a fresh process."""
     environment = {**os.environ, "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    return Forked([str(ROOT / "launch" / script), *options], cwd=folder, env=environment)
+    command = [str(ROOT / "launch" / script), *options]
+    if not fresh:
+        return Forked(command, cwd=folder, env=environment)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, *command], cwd=folder, env=environment, text=True, **pipes)
 
 
-def answer(process: Forked) -> dict[str, object]:
+def answer(process: subprocess.Popen[str] | Forked) -> dict[str, object]:
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     tree: dict[str, object] = json.loads(out)
@@ -49,7 +56,9 @@ def answer(process: Forked) -> dict[str, object]:
 
 def test_a_killed_and_resumed_training_saves_the_same_network(folder: Path, tiny_csv: Path, tiny_cache: Path) -> None:
     options = ("--config", "tiny.toml", "--data", f"csv:{tiny_csv}", "--set", "schedule.batch_size=4", "--json")
-    whole = answer(start("train.py", folder, tiny_cache, *options, "--name", "whole", "--epochs-per-cycle", "10"))
+    whole = answer(
+        start("train.py", folder, tiny_cache, *options, "--name", "whole", "--epochs-per-cycle", "10", fresh=True)
+    )
     process = start("train.py", folder, tiny_cache, *options, "--name", "killed", "--epochs-per-cycle", "10")
     journal = folder / "runs" / "killed" / "journal.jsonl"
     deadline = time.monotonic() + PATIENCE_S
@@ -67,7 +76,7 @@ def test_a_killed_and_resumed_training_saves_the_same_network(folder: Path, tiny
     assert sorted(p.name for p in (folder / "runs" / "killed").iterdir() if p.suffix == ".safetensors") == []
 
     model = "runs/whole/best/model.safetensors"
-    valid = answer(start("evaluate.py", folder, tiny_cache, model, "--split", "valid", "--json"))
+    valid = answer(start("evaluate.py", folder, tiny_cache, model, "--split", "valid", "--json", fresh=True))
     assert valid["log_loss"] == whole["evaluation"]["log_loss"]  # type: ignore[index]
     test = answer(
         start("evaluate.py", folder, tiny_cache, model, "--data", f"csv:{tiny_csv}", "--split", "test", "--json")

@@ -38,6 +38,7 @@ schema = 1
 """
 
 
+_INHERITED = dict(os.environ)
 Process = subprocess.Popen[str] | Forked
 
 
@@ -67,7 +68,8 @@ class Bench:
     def _launch(self, script: str, *options: str, fresh: bool = False) -> Process:
         within = [str(ROOT / "tests" / "support" / "faulty_ray.py"), self.fault] if self.fault else []
         command = [*within, str(ROOT / "launch" / script), *options, "--storage", self.storage]
-        fresh = fresh or any(name.startswith(("RAY_", "PYTHON")) for name in self.environment.keys() - os.environ)
+        changed = self.environment.items() - _INHERITED.items()
+        fresh = fresh or any(name.startswith(("RAY_", "PYTHON")) for name, _ in changed)
         if not fresh:
             return Forked(command, cwd=self.folder, env=self.environment)
         return subprocess.Popen(
@@ -87,8 +89,8 @@ class Bench:
         return self.start(*common, "--budget-kb", "4", "--json", *alone, *options, fresh=fresh)
 
     def track(self, name: str, uri: str) -> Process:
-        """Start launch/track.py for a search."""
-        return self._launch("track.py", name, "--mlflow-uri", uri)
+        """Start launch/track.py for a search, in a fresh process."""
+        return self._launch("track.py", name, "--mlflow-uri", uri, fresh=True)
 
     def sent(self, name: str, said: str, uri: str | None = None) -> None:
         """Send what is left for MLflow if a search asked for it at its end (`said`)."""

@@ -45,6 +45,29 @@ def figures(heard: list[EpochMetrics]) -> list[tuple[float, ...]]:
     return [(m.epoch, m.learning_rate, m.train_loss, m.valid_log_loss, m.valid_accuracy) for m in heard]
 
 
+@pytest.mark.parametrize(
+    ("storage", "ratio", "method"), [("int8", 0.0, "multinomial"), ("float16", 0.5, "temperature")]
+)
+def test_cp_mobile_is_trained_pruned_calibrated_and_stored_at_its_predicted_size(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path, storage: str, ratio: float, method: str
+) -> None:
+    experiment = tiny_experiment.updated(
+        {
+            "architecture.family": "cp_mobile",
+            "architecture.cp_mobile.base_channels": 16,
+            "compression.storage": storage,
+            "compression.prune_ratio": ratio,
+            "calibration.method": method,
+        }
+    )
+    end, _ = run(experiment, tiny_dataset, tmp_path)
+    assert isinstance(end, Completed) and end.calibration is not None and end.stored == cost(experiment).stored
+    network, info = load_model(tmp_path / MODEL_FILE)
+    assert info.experiment == experiment
+    logits = network(torch.randn(3, 1, experiment.front_end.mel_bands, 40, generator=torch.Generator().manual_seed(0)))
+    assert logits.shape == (3, 4) and bool(torch.isfinite(logits).all())
+
+
 def test_a_training_resumed_after_three_epochs_equals_an_uninterrupted_one(
     tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
