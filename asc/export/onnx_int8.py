@@ -94,7 +94,8 @@ def _write(
     sink: Sink, layer: _Inner, read: list[_Steps], names: dict[str, str], *, stride: list[int] | str, output: str = ""
 ) -> _Steps:
     """Add the nodes of a layer; `names` are those of its numbers, where a zero point may be missing."""
-    step, zero = names["scale"], names.get("zero", "")
+    own = read[0] if isinstance(layer, AveragePool) else _Steps("", names["scale"], names.get("zero", ""))
+    step, zero = own.step, own.zero
     match layer:
         case ConvNorm() | Projection() | Dense():
             x, groups = read[0], layer.groups if isinstance(layer, ConvNorm) else 1

@@ -146,7 +146,9 @@ def _members(layer: Layer, place: int) -> Iterator[Member]:
             keys = ("reduce.weight", "reduce.bias", "expand.weight", "expand.bias")
         case ResponseNorm():
             keys = ("norm.weight", "norm.bias")
-        case Input() | Add() | AveragePool() | StatisticsPool() | MeanPool():
+        case AveragePool():
+            return  # it is on the grid of its input
+        case Input() | Add() | StatisticsPool() | MeanPool():
             keys = ()
         case _:
             assert_never(layer)

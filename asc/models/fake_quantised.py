@@ -87,6 +87,10 @@ class ActivationQuantiser(nn.Module):
             self._follow(*self.batch_range(x.detach()))
         else:
             self.require_range()
+        return self.on_grid(x)
+
+    def on_grid(self, x: Tensor) -> Tensor:
+        """Put values of any shape on the grid, whose range stays as it is."""
         on_grid: Tensor = _OnGrid.apply(x, self.scale, None if self.nonnegative else self.zero_point)  # type: ignore[no-untyped-call]
         return on_grid
 

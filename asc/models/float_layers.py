@@ -25,6 +25,10 @@ class NoGrid(nn.Module):
         """Return x, of any shape, unchanged."""
         return x
 
+    def on_grid(self, x: Tensor) -> Tensor:
+        """Return x, of any shape, unchanged."""
+        return x
+
 
 class FloatConvBn(nn.Module):
     """Convolution, batch norm and, with `relu`, a ReLU."""

@@ -173,7 +173,7 @@ class IntegerNet(StoredForm):
                 one, other = (self._real(name, values) for name, values in zip(layer.reads, read, strict=True))
                 steps = self.grid_of(layer.name)(one + other)
             case kinds.AveragePool():
-                steps = self.grid_of(layer.name)(self.module_of(layer)(self._real(layer.reads[0], *read)))
+                steps = self.grid_of(layer.name).settle(self.module_of(layer)(*read))
             case kinds.StatisticsPool() | kinds.MeanPool():
                 steps = self._pooled(self.module_of(layer)(self._real(layer.reads[0], *read)))
             case _:
@@ -242,7 +242,6 @@ def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
             yield layer.grid, IntegerQuantiser()
         case kinds.AveragePool():
             yield layer.name, AveragePool(layer.stride)
-            yield layer.grid, IntegerQuantiser()
         case kinds.MeanPool():
             yield layer.name, MeanPool()
             yield layer.grid, IntegerQuantiser()

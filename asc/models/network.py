@@ -79,7 +79,9 @@ class Network(Layered):
                 y = self.module_of(layer)(*read, self.grid_of(layer.reads[0]).scale)
             case kinds.MeanPool():
                 y = read[0]  # the layer after it is trained over the map
-            case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.AveragePool() | kinds.StatisticsPool():
+            case kinds.AveragePool():
+                y = self.grid_of(layer.name).on_grid(self.module_of(layer)(*read))
+            case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.StatisticsPool():
                 y = self.grid_of(layer.name)(self.module_of(layer)(*read))
             case kinds.Add():
                 y = self.grid_of(layer.name)(read[0] + read[1])
@@ -148,7 +150,6 @@ def _built(layer: kinds.Layer, modules: Layers, *, nonnegative: bool) -> Iterato
             yield layer.grid, modules.grid(nonnegative=nonnegative)
         case kinds.AveragePool(name=name, stride=stride):
             yield name, AveragePool(stride)
-            yield layer.grid, modules.grid(nonnegative=nonnegative)
         case kinds.MeanPool():
             yield layer.grid, modules.grid(nonnegative=nonnegative)
         case kinds.StatisticsPool(name=name):

@@ -56,7 +56,9 @@ def _int8_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
             yield from _se_items(layer, FLOAT_BYTES)
         case ResponseNorm():
             yield from _response_norm_items(layer, FLOAT_BYTES)
-        case Input() | Add() | AveragePool() | StatisticsPool() | MeanPool():
+        case AveragePool():
+            return  # its grid is stored with the layer that it reads
+        case Input() | Add() | StatisticsPool() | MeanPool():
             pass
         case _:
             assert_never(layer)

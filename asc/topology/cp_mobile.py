@@ -35,18 +35,19 @@ def layers(architecture: Architecture, bins: int) -> Iterator[Layer]:
     yield Input(name="input")
     yield ConvNorm(name="stem.0", reads=("input",), inputs=1, outputs=stem // 4, stride=(2, 2))
     yield ConvNorm(name="stem.1", reads=("stem.0",), inputs=stem // 4, outputs=stem, stride=(2, 2))
-    reads, channels, number = "stem.1", stem, 0
+    reads, grid, channels, number = "stem.1", "stem.1.output", stem, 0
     for width, depth in zip(widths, config.depths, strict=True):
         for _ in range(depth):
-            for layer in _block(config, number, reads, channels, width):
+            for layer in _block(config, number, reads, grid, channels, width):
                 yield layer
-            reads, channels = layer.name, width
+            reads, grid, channels = layer.name, layer.grid, width
             number += 1
     yield MeanPool(name=_POOL, reads=(reads,))
     yield Dense(name="dense", reads=(_POOL,), inputs=channels, outputs=architecture.classes, over_map=True)
 
 
-def _block(config: CpMobile, number: int, reads: str, inputs: int, outputs: int) -> Iterator[Layer]:
+def _block(config: CpMobile, number: int, reads: str, grid: str, inputs: int, outputs: int) -> Iterator[Layer]:
+    """The layers of a block; `grid` is that of the layer that it reads."""
     name, inner = f"blocks.{number}", divisible(inputs * config.expansion_rate)
     stride = config.frequency_strides[number], config.time_strides[number]
     expand, depthwise, project, shortcut = (f"{name}.{part}" for part in ("expand", "depthwise", "project", "shortcut"))
@@ -59,7 +60,7 @@ def _block(config: CpMobile, number: int, reads: str, inputs: int, outputs: int)
     normed = project
     if inputs == outputs:
         if stride != (1, 1):
-            yield AveragePool(name=shortcut, reads=(reads,), stride=stride)
+            yield AveragePool(name=shortcut, reads=(reads,), stride=stride, grid=grid)
             reads = shortcut
         normed = f"{name}.add"
         yield Add(name=normed, reads=(project, reads))

@@ -119,12 +119,17 @@ class Add(_GridOfItsName):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AveragePool(_GridBeside):
-    """The mean over windows of 3 x 3 values; `stride` is (bins, frames), sizes round up. Zero padding counts."""
+class AveragePool:
+    """The mean over windows of 3 x 3 values; `stride` is (bins, frames), sizes round up. Zero padding counts.
+
+    In 8 bits the mean is rounded to the grid of its input, `grid`, as in the integer kernels of most runtimes. With a
+    grid of its own, LiteRT would round it to that of the input first, and then again.
+    """
 
     name: str
     reads: tuple[str, ...]
     stride: tuple[int, int]
+    grid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,8 @@ def random_topology(seed: int, *, bins: int = 16, classes: int = 4) -> Topology:
         for _ in range(rng.choice((1, 1, 3))):  # some stages are repeated
             layers += stage(random.Random(drawn), f"stage.{number}", name, channels, outputs)
             name, channels, number = layers[-1].name, outputs, number + 1
+    grids = {layer.name: layer.grid for layer in layers}
+    layers = [replace(x, grid=grids[x.reads[0]]) if isinstance(x, AveragePool) else x for x in layers]
     layers.append(MeanPool(name="pool", reads=(name,)) if means else StatisticsPool(name="pool", reads=(name,)))
     dense = Dense(name="dense", reads=("pool",), inputs=1, outputs=classes, over_map=means)
     shape = Topology(layers=(*layers, dense), bins=bins).shapes(8)["pool"]
@@ -94,7 +96,7 @@ def _inverted(rng: random.Random, name: str, reads: str, inputs: int, outputs: i
     normed = project
     if inputs == outputs:
         if stride != (1, 1):
-            layers.append(AveragePool(name=pool, reads=(reads,), stride=stride))
+            layers.append(AveragePool(name=pool, reads=(reads,), stride=stride, grid=""))
             reads = pool
         layers.append(Add(name=add, reads=(project, reads)))
         normed = add
