@@ -122,8 +122,8 @@ class Add(_GridOfItsName):
 class AveragePool:
     """The mean over windows of 3 x 3 values; `stride` is (bins, frames), sizes round up. Zero padding counts.
 
-    In 8 bits the mean is rounded to the grid of its input, `grid`, as in the integer kernels of most runtimes. With a
-    grid of its own, LiteRT would round it to that of the input first, and then again.
+    In 8 bits the mean is rounded to the grid of its input, `grid`, as in the integer kernels of most runtimes. With one
+    of its own, LiteRT's converter would put the input on that grid first, and clip it.
     """
 
     name: str

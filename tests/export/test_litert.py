@@ -127,3 +127,20 @@ def test_a_file_agrees_within_one_step_and_has_the_stored_scales_and_zero_points
         assert float(((found - stored_logits) / network.dense.output.scale).abs().max()) < 1.01
         seen |= set(stored_logits.flatten().tolist())
     assert len(seen) > 5
+
+
+def test_cp_mobile_agrees_within_one_step(tiny_experiment: Experiment, tiny_dataset: Dataset) -> None:
+    """Its average pools must not clip their input (findings/litert_average_pool.sh); trained, so that norms differ."""
+    changes = {"architecture.family": "cp_mobile", "architecture.cp_mobile.base_channels": 16}
+    network = trained(tiny_experiment.updated(changes), tiny_dataset, storage="int8")
+    assert isinstance(network, IntegerNet)
+    session = LitertSession(build_litert(network, frames=50))
+    assert {"AVERAGE_POOL_2D", "DEPTHWISE_CONV_2D", "SQRT"} <= set(session.operators)
+    log_mels, seen = LogMel(network.front_end), set()
+    for clip in tiny_dataset.indices("valid"):
+        waveform = torch.from_numpy(fitted(tiny_dataset.waveform(int(clip)), 4000, 4000)[None])
+        log_mel = log_mels(waveform)
+        stored_logits, found = network(log_mel), torch.from_numpy(session.logits(log_mel.numpy()))
+        assert float(((found - stored_logits) / network.classifier.output.scale).abs().max()) < 1.01
+        seen |= set(stored_logits.flatten().tolist())
+    assert len(seen) > 5
