@@ -44,7 +44,7 @@ def disk_is_full(error: OSError) -> bool:
 
 
 def machine_fault(error: BaseException) -> str | None:
-    """One sentence on the fault of the machine behind an error and what to do; None if the machine is not at fault."""
+    """If the machine caused an error: one sentence that says how, and what to do. Otherwise None."""
     if _is_of_memory(error):
         return f"there is no memory left{_detail(error)}: end other programs, or use a machine with more memory"
     if not isinstance(error, OSError) or error.errno is None:

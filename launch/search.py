@@ -7,9 +7,14 @@ python launch/search.py --resume NAME
 
 from contextlib import ExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 from asc.console import cli, tables
 from asc.search.options import SearchOptions
+
+if TYPE_CHECKING:
+    from asc.search.disk import Need
+    from asc.search.preview import SearchPlan
 
 
 def main(options: SearchOptions) -> int:
@@ -36,12 +41,7 @@ def main(options: SearchOptions) -> int:
     output.notes(plan.manifest.takes)
     output.result(disk.describe(wanted, plan, cache=cache, storage=options.storage))
     if options.dry_run:
-        from asc.search import duration
-
-        span = duration.minutes(plan)
-        output.result(duration.estimate(plan, span))
-        output.json({**preview.as_json(plan, span), "disk": disk.as_json(wanted)})
-        return cli.DONE
+        return _dry_run(plan, wanted, output)
     with packing(output.progress) as bar:
         data = preview.pack(plan, cache, bar)
 
@@ -81,6 +81,16 @@ def main(options: SearchOptions) -> int:
     if ending == "interrupted":
         return cli.INTERRUPTED
     return cli.DONE if summary.best is not None else finish.without_network(summary)
+
+
+def _dry_run(plan: "SearchPlan", wanted: "Need", output: cli.Output) -> int:
+    """Print how long the search may take and what it needs; return the exit code."""
+    from asc.search import disk, duration, preview
+
+    span = duration.minutes(plan)
+    output.result(duration.estimate(plan, span))
+    output.json({**preview.as_json(plan, span), "disk": disk.as_json(wanted)})
+    return cli.DONE
 
 
 if __name__ == "__main__":

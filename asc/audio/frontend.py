@@ -136,7 +136,7 @@ def _mel_of_noise(front_end: FrontEnd, filters: torch.Tensor) -> torch.Tensor:
 
 
 def _band_groups(filters: torch.Tensor) -> list[tuple[slice, slice]]:
-    """Slices (bands, bins) of a few blocks outside of which the filters (bins, bands) are zero.
+    """Split the filters (bins, bands) into blocks, returned as slices (bands, bins); all others are zero.
 
     Most of the matrix is zero; four blocks avoid three quarters of the multiplications.
     """

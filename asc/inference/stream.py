@@ -1,8 +1,8 @@
 """Predictions for a stream over a sliding window. The cost per second of audio does not depend on the window length.
 
-The window is kept as pieces, one per step (for example a second). For every piece, the sums behind all means are kept:
-sums of the log-mel, of the inputs of SE gates, of the squared inputs of response norms, and of the last map (for a
-pooling of statistics, of its squares too). At every step
+The window is kept as pieces, one per step (for example a second). Each piece keeps the sums that all means are computed
+from: sums of the log-mel, of the inputs of SE gates, of the squared inputs of response norms, and of the last map (for
+a pooling of statistics, of its squares too). At every step
 
 1. the log-mel frames of a new piece are computed (`asc.inference.listening`), and the sums of the piece that has left
    the window are subtracted from the totals;
