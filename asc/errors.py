@@ -66,3 +66,13 @@ def _is_of_memory(error: BaseException) -> bool:
 def _detail(error: BaseException) -> str:
     said = " ".join(str(error).split())
     return f" ({said if len(said) <= 120 else f'{said[:117]}...'})" if said else ""
+
+
+def require(condition: bool, message: str) -> None:
+    """Check a condition on the user's input.
+
+    Raises:
+        InputError: it does not hold; its text is `message`.
+    """
+    if not condition:
+        raise InputError(message)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from asc.config.experiment import FrontEnd
+from asc.config.front_end import FrontEnd
 from asc.console import cli
 from asc.launchers import command
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from asc.config.experiment import Experiment, family_of
+from asc.config.architecture import family_of
+from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment, recipe_names
 from asc.config.space import FAMILY, Choice, Space, load_space
 from asc.search.repair import Budget, repair

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from asc.audio.level import LARGEST
 from asc.audio.torchaudio_compat import melscale_fbanks
-from asc.config.experiment import FrontEnd
+from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 
 # Spectra computed at a time. On a CPU, portions of about 10 MB are 2 to 3 times faster than a whole batch. (Measured:

@@ -7,7 +7,6 @@ default must change nothing. Dotted keys reach into tuples: `architecture.widths
 """
 
 import dataclasses
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,82 +14,14 @@ from typing import Any, Literal, Self
 
 import tomli_w
 
+from asc.config.architecture import FAMILY_KEYS, Architecture, family_of
 from asc.config.fingerprint import SCHEMA, fingerprint, readable, without_defaults
-from asc.errors import InputError
+from asc.config.front_end import FrontEnd
+from asc.errors import InputError, require
 from asc.results import CalibrationMethod
 from asc.typed import Scalar, Value, assign, build, leaves, nested, widen
 
 Storage = Literal["int8", "float16"]
-MelScale = Literal["slaney", "htk"]
-Normalisation = Literal["mean_over_time", "none"]
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise InputError(message)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrontEnd:
-    """Log-mel filter bank energies (report, section 2.2).
-
-    `noise_steps` is a noise floor inside the logarithm: the expected mel energies of white noise are added to those of
-    the clip. The value is the noise's root mean square in 16-bit steps, with the clip's peak at full scale; 0 adds
-    none. Without a floor, a network can come to depend on what lies below the last bit of its audio.
-
-    `normalisation` says what is taken off at the end: the mean over time of each band, or nothing.
-    """
-
-    sample_rate_hz: int = 44_100
-    window_s: float = 0.030
-    hop_s: float = 0.010
-    dft_points: int = 4096
-    mel_bands: int = 128
-    log_offset: float = 1e-5
-    noise_steps: float = 0.0
-    mel_scale: MelScale = "slaney"
-    normalisation: Normalisation = "mean_over_time"
-
-    def __post_init__(self) -> None:
-        """Check ranges, that the window fits the DFT and that the hop is at least one sample."""
-        widen(self)
-        for key, least, most in (
-            ("sample_rate_hz", 1_000, 768_000),
-            ("dft_points", 16, 65_536),
-            ("mel_bands", 8, 1_024),
-        ):
-            value = getattr(self, key)
-            _require(least <= value <= most, f"front_end.{key} must lie between {least:,} and {most:,}, got {value}")
-        _require(self.log_offset > 0, f"front_end.log_offset must be above 0, got {self.log_offset}")
-        _require(
-            0 <= self.noise_steps <= 1_000,
-            f"front_end.noise_steps must lie between 0 (no noise floor) and 1,000, got {self.noise_steps}",
-        )
-        _require(self.hop_samples >= 1, f"front_end.hop_s must be at least one sample, got {self.hop_s}")
-        _require(
-            1 <= self.window_samples <= self.dft_points,
-            f"front_end.window_s is {self.window_samples} samples, but front_end.dft_points is {self.dft_points}: "
-            "the window must not be longer than the DFT",
-        )
-
-    @property
-    def window_samples(self) -> int:
-        """Length of the Hann window in samples."""
-        return round(self.window_s * self.sample_rate_hz)
-
-    @property
-    def hop_samples(self) -> int:
-        """Distance between two frames in samples."""
-        return round(self.hop_s * self.sample_rate_hz)
-
-    def frames(self, seconds: float) -> int:
-        """Number of frames of a clip of `seconds`: frames are centred and the last is dropped, so one per hop.
-
-        Raises:
-            InputError: the length is not a finite number.
-        """
-        _require(math.isfinite(seconds), f"the length of the audio must be a number of seconds, got {seconds}")
-        return int(round(seconds * self.sample_rate_hz)) // self.hop_samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,121 +35,15 @@ class Augment:
     def __post_init__(self) -> None:
         """Check ranges."""
         widen(self)
-        _require(self.crop_s >= 0.1, f"augment.crop_s must be at least 0.1 s, got {self.crop_s}")
-        _require(
+        require(self.crop_s >= 0.1, f"augment.crop_s must be at least 0.1 s, got {self.crop_s}")
+        require(
             len(self.speed_factors) >= 1, "augment.speed_factors must name at least one factor (1.0 changes nothing)"
         )
-        _require(
+        require(
             all(0.5 <= factor <= 2.0 for factor in self.speed_factors),
             f"augment.speed_factors must lie between 0.5 and 2, got {list(self.speed_factors)}",
         )
-        _require(self.mixup_alpha >= 0, f"augment.mixup_alpha must be 0 (no mixup) or more, got {self.mixup_alpha}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CpMobile:
-    """CP-Mobile; the defaults are the DCASE 2024 and 2025 baseline (see `asc.topology.cp_mobile`).
-
-    Stage n (from 0) has base_channels x channels_multiplier^n channels, and blocks expand theirs by expansion_rate.
-    Both are rounded to multiples of 8. Each block has its strides. `kernel` is the size of the depthwise convolutions.
-    """
-
-    base_channels: int = 32
-    channels_multiplier: float = 1.8
-    expansion_rate: float = 2.1
-    depths: tuple[int, ...] = (3, 2, 1)
-    frequency_strides: tuple[int, ...] = (1, 1, 1, 2, 1, 1)
-    time_strides: tuple[int, ...] = (1, 1, 2, 1, 1, 1)
-    kernel: int = 3
-
-    def __post_init__(self) -> None:
-        """Check ranges and that the values fit together."""
-        widen(self)
-        name = "architecture.cp_mobile"
-        _require(
-            8 <= self.base_channels <= 4096,
-            f"{name}.base_channels must lie between 8 and 4,096, got {self.base_channels}",
-        )
-        for key in ("channels_multiplier", "expansion_rate"):
-            value = getattr(self, key)
-            _require(1 <= value <= 16, f"{name}.{key} must lie between 1 and 16, got {value}")
-        _require(
-            len(self.depths) >= 1 and min(self.depths) >= 1,
-            f"{name}.depths must hold values of at least 1, got {list(self.depths)}",
-        )
-        for key in ("frequency_strides", "time_strides"):
-            strides = getattr(self, key)
-            _require(
-                len(strides) == sum(self.depths),
-                f"{name}.{key} has {len(strides)} values, but {name}.depths has {sum(self.depths)} blocks",
-            )
-            _require(all(1 <= s <= 8 for s in strides), f"{name}.{key} must lie between 1 and 8, got {list(strides)}")
-        _require(self.kernel in (3, 5, 7), f"{name}.kernel must be 3, 5 or 7, got {self.kernel}")
-
-
-Family = Literal["resnet_se", "cp_mobile"]
-FAMILY_KEYS: Mapping[Family, tuple[str, ...]] = {
-    "resnet_se": ("widths", "depths", "se_bottlenecks", "frequency_strides", "time_strides", "cardinality"),
-    "cp_mobile": ("cp_mobile",),
-}
-"""The keys of `Architecture` that only one family reads."""
-
-
-def family_of(key: str) -> str | None:
-    """The family that alone has a dotted config key, or None if all have it."""
-    section, _, rest = key.partition(".")
-    name = rest.partition(".")[0]
-    owners = (family for family, keys in FAMILY_KEYS.items() if section == "architecture" and name in keys)
-    return next(owners, None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """What the network is built of: `family`, `classes`, and the keys of the family.
-
-    `cp_mobile` is the family of that name. All other keys are those of `resnet_se`, the residual network with
-    squeeze-and-excitation (report, section 2.3): each stage has a width (channels), a depth (double conv blocks) and an
-    SE bottleneck, and each block has its strides.
-    """
-
-    family: Family = "resnet_se"
-    widths: tuple[int, ...] = (24, 48)
-    depths: tuple[int, ...] = (3, 3)
-    se_bottlenecks: tuple[int, ...] = (4, 8)
-    frequency_strides: tuple[int, ...] = (2, 2, 1, 2, 1, 1)
-    time_strides: tuple[int, ...] = (2, 2, 1, 2, 1, 1)
-    cardinality: int = 4
-    classes: int = 10
-    cp_mobile: CpMobile = CpMobile()
-
-    def __post_init__(self) -> None:
-        """Check ranges and that the values fit together."""
-        for key in ("depths", "se_bottlenecks"):
-            count = len(getattr(self, key))
-            _require(
-                count == len(self.widths),
-                f"architecture.{key} has {count} stages, but architecture.widths has {len(self.widths)}",
-            )
-        for key in ("frequency_strides", "time_strides"):
-            strides = getattr(self, key)
-            _require(
-                len(strides) == sum(self.depths),
-                f"architecture.{key} has {len(strides)} values, but architecture.depths has {sum(self.depths)} blocks",
-            )
-            _require(
-                all(1 <= s <= 8 for s in strides), f"architecture.{key} must lie between 1 and 8, got {list(strides)}"
-            )
-        for key in ("widths", "depths", "se_bottlenecks"):
-            _require(
-                len(getattr(self, key)) >= 1 and min(getattr(self, key)) >= 1,
-                f"architecture.{key} must hold values of at least 1, got {list(getattr(self, key))}",
-            )
-        _require(self.cardinality >= 1, f"architecture.cardinality must be at least 1, got {self.cardinality}")
-        _require(
-            all(width % self.cardinality == 0 for width in self.widths),
-            f"architecture.widths {list(self.widths)} must be multiples of architecture.cardinality {self.cardinality}",
-        )
-        _require(self.classes >= 2, f"architecture.classes must be at least 2, got {self.classes}")
+        require(self.mixup_alpha >= 0, f"augment.mixup_alpha must be 0 (no mixup) or more, got {self.mixup_alpha}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,11 +62,11 @@ class Compression:
     def __post_init__(self) -> None:
         """Check ranges."""
         widen(self)
-        _require(
+        require(
             0 <= self.prune_ratio < 1,
             f"compression.prune_ratio must be at least 0 (no pruning) and below 1, got {self.prune_ratio}",
         )
-        _require(
+        require(
             0 <= self.freeze_share < 1,
             f"compression.freeze_share is a share of the last cycle: it must be at least 0 and below 1, "
             f"got {self.freeze_share}",
@@ -283,14 +108,14 @@ class Schedule:
         """Check ranges."""
         widen(self)
         for key in ("cycles", "epochs_per_cycle", "batch_size"):
-            _require(getattr(self, key) >= 1, f"schedule.{key} must be at least 1, got {getattr(self, key)}")
-        _require(self.batch_size >= 2, f"schedule.batch_size must be at least 2 (batch norm), got {self.batch_size}")
-        _require(
+            require(getattr(self, key) >= 1, f"schedule.{key} must be at least 1, got {getattr(self, key)}")
+        require(self.batch_size >= 2, f"schedule.batch_size must be at least 2 (batch norm), got {self.batch_size}")
+        require(
             0 < self.learning_rate_min <= self.learning_rate_max,
             f"schedule.learning_rate_min {self.learning_rate_min} must be above 0 and at most "
             f"schedule.learning_rate_max {self.learning_rate_max}",
         )
-        _require(self.weight_decay >= 0, f"schedule.weight_decay must be 0 or more, got {self.weight_decay}")
+        require(self.weight_decay >= 0, f"schedule.weight_decay must be 0 or more, got {self.weight_decay}")
 
     @property
     def epochs(self) -> int:
@@ -312,14 +137,14 @@ class Experiment:
 
     def __post_init__(self) -> None:
         """Check the seed, and values of different sections against each other."""
-        _require(0 <= self.seed < 2**63, f"seed must be at least 0 and below 2^63, got {self.seed}")
+        require(0 <= self.seed < 2**63, f"seed must be at least 0 and below 2^63, got {self.seed}")
         pruned, method = self.compression.prune_ratio > 0, self.calibration.method
-        _require(
+        require(
             not pruned or self.schedule.cycles >= 2,
             f"compression.prune_ratio {self.compression.prune_ratio} prunes after the first cycle, so at least one "
             f"more cycle must follow: set schedule.cycles to 2 or more, got {self.schedule.cycles}",
         )
-        _require(
+        require(
             method == method_for(method, self.compression.prune_ratio),
             f"calibration.method {method} would undo the zeros of a pruned network: use temperature, which keeps them",
         )
@@ -358,7 +183,7 @@ class Experiment:
             tree["architecture"] = {**dataclasses.asdict(Architecture()), "classes": self.architecture.classes}
         for key, value in values.items():
             owner = family_of(key)
-            _require(
+            require(
                 owner in (None, family),
                 f"{key} is a key of the family {owner}, but architecture.family is {family}: leave it out",
             )

@@ -27,7 +27,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asc.config.experiment import Experiment, family_of
+from asc.config.architecture import family_of
+from asc.config.experiment import Experiment
 from asc.errors import InputError
 from asc.launchers import search_spaces
 from asc.typed import Scalar, Value, assign, build, typed, unknown_key

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asc.audio.frontend import LogMel
-from asc.config.experiment import FrontEnd
+from asc.config.front_end import FrontEnd
 from asc.data.dataset import Dataset, open_dataset
 from asc.data.manifest import load_manifest
 from asc.errors import InputError

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from asc.audio.frontend import noise_magnitude
 from asc.audio.level import LARGEST
-from asc.config.experiment import FrontEnd
+from asc.config.front_end import FrontEnd
 from asc.export.onnx_graph import Graph
 
 _FLOAT, _DOUBLE = 1, 11

@@ -2,7 +2,9 @@
 
 import torch
 
-from asc.config.experiment import Architecture, FrontEnd, Storage
+from asc.config.architecture import Architecture
+from asc.config.experiment import Storage
+from asc.config.front_end import FrontEnd
 from asc.models.network import Network
 from asc.topology.describe import describe
 from asc.topology.topology import Topology

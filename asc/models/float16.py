@@ -10,7 +10,7 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor, nn
 
-from asc.config.experiment import FrontEnd
+from asc.config.front_end import FrontEnd
 from asc.models.layered import StoredForm
 from asc.models.layers import (
     AveragePool,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc.config.experiment import FrontEnd
+from asc.config.front_end import FrontEnd
 from asc.models.layered import StoredForm
 from asc.models.layers import (
     STEPS,

@@ -6,7 +6,7 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor, nn
 
-from asc.config.experiment import FrontEnd
+from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.models.layers import Pooling, mean_of_map, mean_square_of_map, pooled_statistics
 from asc.topology.layers import Gate, Layer, MeanPool, Pool, ResponseNorm, SqueezeExcite, StatisticsPool

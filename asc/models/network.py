@@ -11,7 +11,8 @@ from typing import Self, assert_never
 import torch
 from torch import Tensor, nn
 
-from asc.config.experiment import FrontEnd, Storage
+from asc.config.experiment import Storage
+from asc.config.front_end import FrontEnd
 from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.fake_quantised import ActivationQuantiser, ConvBn, QuantConv1x1, QuantLinear, QuantMapLinear
 from asc.models.float_layers import FloatConv1x1, FloatConvBn, FloatLinear, FloatMapLinear, NoGrid

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asc.config.architecture import family_of
 from asc.config.data_choice import DataChoice
-from asc.config.experiment import Experiment, family_of
+from asc.config.experiment import Experiment
 from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Space
 from asc.data.manifest import Manifest, load_manifest
 from asc.errors import InputError

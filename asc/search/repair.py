@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
-from asc.config.experiment import Architecture, Experiment, Family, method_for
+from asc.config.architecture import Architecture, Family
+from asc.config.experiment import Experiment, method_for
 from asc.config.space import FAMILY, Space
 from asc.results import CalibrationMethod
 from asc.size.law import Cost, cost

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple, assert_never
 
-from asc.config.experiment import Experiment, FrontEnd, Storage
+from asc.config.experiment import Experiment, Storage
+from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.topology.describe import topology_of
 from asc.topology.layers import (

@@ -10,7 +10,7 @@ response normalisation and ReLU. The classifier is a 1x1 convolution before the 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from asc.config.experiment import Architecture, CpMobile
+from asc.config.architecture import Architecture, CpMobile
 from asc.topology.layers import (
     Add,
     AveragePool,

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from asc.config.experiment import Architecture, Experiment
+from asc.config.architecture import Architecture
+from asc.config.experiment import Experiment
 from asc.topology import cp_mobile, resnet_se
 from asc.topology.topology import Topology
 from asc.typed import Value

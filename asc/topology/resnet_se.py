@@ -8,7 +8,7 @@ and strided, the second grouped), then SE, and, in every block but the first, a 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from asc.config.experiment import Architecture
+from asc.config.architecture import Architecture
 from asc.topology.layers import (
     Add,
     ConvNorm,

@@ -5,7 +5,7 @@ import torch
 
 from asc.audio.frontend import LogMel
 from asc.audio.level import quantise
-from asc.config.experiment import FrontEnd
+from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 
 RNG_SEED = 20_21

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from asc.audio.frontend import LogMel
 from asc.config.data_choice import DataChoice
-from asc.config.experiment import FrontEnd
+from asc.config.front_end import FrontEnd
 from asc.data.dataset import Dataset, default_cache, open_dataset
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asc.config.experiment import Architecture, Augment, Compression, CpMobile, Experiment, FrontEnd, Schedule
+from asc.config.architecture import Architecture, CpMobile
+from asc.config.experiment import Augment, Compression, Experiment, Schedule
+from asc.config.front_end import FrontEnd
 from asc.config.recipes.loading import experiment_from, load_experiment, parse_assignment, recipe_names
 from asc.errors import InputError
 from asc.typed import Value, leaves

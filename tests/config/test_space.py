@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from asc.config.experiment import Architecture, Experiment
+from asc.config.architecture import Architecture
+from asc.config.experiment import Experiment
 from asc.config.space import Choice, FloatRange, IntRange, Space, encoded, load_space, parse_space
 from asc.errors import InputError
 

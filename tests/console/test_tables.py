@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from asc.config.experiment import Architecture, Experiment
+from asc.config.architecture import Architecture
+from asc.config.experiment import Experiment
 from asc.console import tables
 from asc.results import Evaluation, GroupFigures
 from asc.size.law import Cost, cost

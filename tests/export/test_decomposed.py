@@ -7,7 +7,9 @@ import torch
 from tiny_networks import trained
 
 from asc.audio.frontend import LogMel
-from asc.config.experiment import Architecture, Experiment, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.experiment import Experiment
+from asc.config.front_end import FrontEnd
 from asc.data.dataset import Dataset
 from asc.export.decomposed import Converter, DecomposedNet
 from asc.models.build import build_network

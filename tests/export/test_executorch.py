@@ -34,7 +34,8 @@ def test_a_program_agrees_within_one_step_at_any_length(tiny_experiment: Experim
 
 FRESH = """
 import torch
-from asc.config.experiment import Architecture, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.front_end import FrontEnd
 from asc.export.executorch import ExecutorchSession, build_executorch
 from asc.models.build import build_network
 from asc.models.conversion import to_integer

@@ -11,7 +11,9 @@ import torch
 from tiny_networks import trained
 
 from asc.audio.frontend import LogMel
-from asc.config.experiment import Architecture, Experiment, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.experiment import Experiment
+from asc.config.front_end import FrontEnd
 from asc.data.dataset import Dataset
 from asc.export.clips import fitted
 from asc.export.litert import Kernels, LitertSession, build_litert
@@ -88,7 +90,8 @@ def test_micro_agrees_with_the_reference_kernels_within_the_planned_memory(
 
 FRESH = """
 import torch
-from asc.config.experiment import Architecture, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.front_end import FrontEnd
 from asc.export.litert import LitertSession, build_litert
 from asc.models.build import build_network
 from asc.models.conversion import to_integer

@@ -17,7 +17,9 @@ from onnx_networks import SMALL, assert_agreement, log_mels, model_info, stored_
 
 from asc.audio.frontend import LogMel
 from asc.audio.level import quantise
-from asc.config.experiment import Architecture, Compression, Experiment, FrontEnd, Storage
+from asc.config.architecture import Architecture
+from asc.config.experiment import Compression, Experiment, Storage
+from asc.config.front_end import FrontEnd
 from asc.config.recipes.loading import load_experiment, recipe_names
 from asc.export.onnx import OnnxSession, Source, build_onnx
 from asc.models.integer import IntegerNet

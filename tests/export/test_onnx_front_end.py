@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from asc.audio.frontend import LogMel
 from asc.audio.level import quantise
-from asc.config.experiment import FrontEnd
+from asc.config.front_end import FrontEnd
 from asc.export.onnx import OnnxSession
 from asc.export.onnx_front_end import add_front_end
 from asc.export.onnx_graph import Graph

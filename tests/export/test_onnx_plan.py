@@ -13,7 +13,9 @@ import pytest
 from onnx import inliner
 from onnx_networks import SMALL, log_mels, model_info, stored_network
 
-from asc.config.experiment import Architecture, Compression, Experiment, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.experiment import Compression, Experiment
+from asc.config.front_end import FrontEnd
 from asc.export.onnx import build_onnx
 from asc.size.activations import FLOAT_BYTES, Tensor, activation_steps
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from asc.audio.frontend import LogMel
 from asc.audio.level import quantise
 from asc.audio.sound import resampled
-from asc.config.experiment import FrontEnd
+from asc.config.front_end import FrontEnd
 from asc.inference.listening import Listener
 
 FRONT_END = FrontEnd(sample_rate_hz=8000, dft_points=512, mel_bands=16)

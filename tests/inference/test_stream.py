@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 import asc
 from asc.audio.level import quantise
 from asc.audio.level_notes import level_note
-from asc.config.experiment import Architecture, Experiment, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.experiment import Experiment
+from asc.config.front_end import FrontEnd
 from asc.data.dataset import Dataset
 from asc.errors import InputError
 from asc.inference.predict import Model

@@ -2,7 +2,8 @@
 
 import torch
 
-from asc.config.experiment import Architecture, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.front_end import FrontEnd
 from asc.models.build import build_network
 
 SMALL = Architecture(widths=(4, 8), depths=(1, 1), se_bottlenecks=(2, 2), frequency_strides=(2, 2), time_strides=(2, 1))

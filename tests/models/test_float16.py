@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from asc.config.experiment import Architecture, Compression, Experiment, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.experiment import Compression, Experiment
+from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.models.conversion import to_half

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from asc.config.experiment import Architecture, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.models.conversion import to_integer

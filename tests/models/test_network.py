@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from asc.config.experiment import Architecture, Experiment, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.experiment import Experiment
+from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.models.conversion import to_integer

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from asc.config.experiment import Architecture, CpMobile, Experiment
+from asc.config.architecture import Architecture, CpMobile
+from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space, parse_space
 from asc.search.repair import Budget, repair

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from asc.config.experiment import Architecture, Compression, Experiment, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.experiment import Compression, Experiment
+from asc.config.front_end import FrontEnd
 from asc.config.recipes.loading import load_experiment
 from asc.errors import InputError
 from asc.size.activations import Tensor, activation_steps, peak_bytes

@@ -4,7 +4,9 @@ import random
 
 import pytest
 
-from asc.config.experiment import Architecture, Compression, Experiment, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.experiment import Compression, Experiment
+from asc.config.front_end import FrontEnd
 from asc.config.recipes.loading import load_experiment, recipe_names
 from asc.size.activations import Step, Tensor, activation_steps
 from asc.size.arena import ALIGNMENT, arena

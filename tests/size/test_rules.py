@@ -2,7 +2,9 @@
 
 import pytest
 
-from asc.config.experiment import Architecture, Experiment, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.experiment import Experiment
+from asc.config.front_end import FrontEnd
 from asc.config.recipes.loading import load_experiment
 from asc.errors import InputError
 from asc.results import StoredSize

@@ -22,7 +22,8 @@ from torch.nn.functional import cross_entropy
 import asc.training.train
 from asc.audio.frontend import LogMel
 from asc.config.data_choice import DataChoice
-from asc.config.experiment import Experiment, FrontEnd
+from asc.config.experiment import Experiment
+from asc.config.front_end import FrontEnd
 from asc.data.dataset import Dataset, open_dataset
 from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.build import build_network

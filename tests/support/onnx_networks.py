@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 from onnx import inliner, numpy_helper
 from torch import Tensor
 
+from asc.config.architecture import Architecture
 from asc.config.data_choice import DataChoice
-from asc.config.experiment import Architecture, Experiment, FrontEnd
+from asc.config.experiment import Experiment
+from asc.config.front_end import FrontEnd
 from asc.model_file.model_info import DataIdentity, ModelInfo, longest
 from asc.models.build import build_network
 from asc.models.conversion import to_stored

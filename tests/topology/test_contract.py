@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
-from asc.config.experiment import Architecture, Experiment, FrontEnd, Storage
+from asc.config.architecture import Architecture
+from asc.config.experiment import Experiment, Storage
+from asc.config.front_end import FrontEnd
 from asc.export.decomposed import CONVERTERS, DecomposedNet
 from asc.export.onnx import OnnxSession, build_onnx
 from asc.models.build import build

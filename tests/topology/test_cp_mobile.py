@@ -2,7 +2,7 @@
 
 import pytest
 
-from asc.config.experiment import Architecture, CpMobile
+from asc.config.architecture import Architecture, CpMobile
 from asc.size.law import macs_of
 from asc.topology.cp_mobile import divisible, narrowings
 from asc.topology.describe import describe

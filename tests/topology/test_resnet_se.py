@@ -1,6 +1,6 @@
 """How the residual network is named and narrowed."""
 
-from asc.config.experiment import Architecture
+from asc.config.architecture import Architecture
 from asc.topology.describe import narrowings, short_name
 from asc.typed import Value
 

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from asc.config.experiment import Architecture, Experiment
+from asc.config.architecture import Architecture
+from asc.config.experiment import Experiment
 from asc.topology.describe import describe, topology_of
 from asc.topology.layers import LOG_MEL, Add, ConvNorm, Dense, Input, Layer, Projection, StatisticsPool
 from asc.topology.topology import Topology

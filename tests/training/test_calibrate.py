@@ -11,7 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from torch.nn import functional
 
-from asc.config.experiment import Architecture, Experiment, FrontEnd
+from asc.config.architecture import Architecture
+from asc.config.experiment import Experiment
+from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.models.conversion import to_integer
