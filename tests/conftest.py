@@ -25,8 +25,9 @@ from safetensors.torch import load_file
 from threadpoolctl import threadpool_limits
 
 from asc.config.architecture import Architecture
+from asc.config.augment import Augment
 from asc.config.data_choice import DataChoice
-from asc.config.experiment import Augment, Experiment, Schedule
+from asc.config.experiment import Experiment, Schedule
 from asc.config.front_end import FrontEnd
 from asc.data.dataset import Dataset, open_dataset
 from asc.results import Signal

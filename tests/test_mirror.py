@@ -12,6 +12,7 @@ ELSEWHERE = {
     "audio/pcm_lengths": "data/test_sound_files, inference/test_pcm: placeholder lengths",
     "command": "test_wheel: the console command",
     "config/architecture": "config/test_experiment, topology/",
+    "config/augment": "config/test_experiment",
     "config/data_choice": "data/test_manifest: what --data names",
     "config/front_end": "config/test_experiment, audio/test_frontend",
     "config/recipes/loading": "config/test_experiment: recipes, files, overrides",

@@ -1,7 +1,10 @@
 """The choice of data: one description that runs, searches, workers and model files share."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
+
+from asc.errors import InputError
 
 Part = Literal["development", "all"]
 
@@ -14,7 +17,8 @@ class DataChoice:
     splits from the other clips. `device_irs` is a folder of impulse responses that simulate several recording devices
     (`asc.data.devices`). With `part` "all", as for a final model, every clip is trained on and none is held out.
     `group_from` is a regular expression that finds a clip's group in its path, for sets that do not name groups
-    (`asc.data.grouping`).
+    (`asc.data.grouping`). `augment_irs` is a folder of impulse responses for `augment.impulse_response_p`; without it,
+    those of `device_irs` are taken.
     """
 
     spec: str
@@ -23,3 +27,19 @@ class DataChoice:
     device_irs: str | None = field(default=None, kw_only=True)
     part: Part = field(default="development", kw_only=True)
     group_from: str | None = field(default=None, kw_only=True)
+    augment_irs: str | None = field(default=None, kw_only=True)
+
+    @property
+    def response_bank(self) -> Path:
+        """The folder of the impulse responses that training may put on clips.
+
+        Raises:
+            InputError: none was given.
+        """
+        named = self.augment_irs or self.device_irs
+        if named is None:
+            raise InputError(
+                "augment.impulse_response_p is above 0, so training needs impulse responses of microphones: "
+                "give their folder as --augment-irs DIR, or set augment.impulse_response_p=0"
+            )
+        return Path(named).expanduser()

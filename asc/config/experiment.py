@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 import tomli_w
 
 from asc.config.architecture import FAMILY_KEYS, Architecture, family_of
+from asc.config.augment import Augment
 from asc.config.fingerprint import SCHEMA, fingerprint, readable, without_defaults
 from asc.config.front_end import FrontEnd
 from asc.errors import InputError, require
@@ -22,28 +23,6 @@ from asc.results import CalibrationMethod
 from asc.typed import Scalar, Value, assign, build, leaves, nested, widen
 
 Storage = Literal["int8", "float16"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Augment:
-    """Augmentation in the time domain, on the fly (report, section 2.1)."""
-
-    crop_s: float = 3.0
-    speed_factors: tuple[float, ...] = (0.85, 1.0, 1.15)
-    mixup_alpha: float = 0.2
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        widen(self)
-        require(self.crop_s >= 0.1, f"augment.crop_s must be at least 0.1 s, got {self.crop_s}")
-        require(
-            len(self.speed_factors) >= 1, "augment.speed_factors must name at least one factor (1.0 changes nothing)"
-        )
-        require(
-            all(0.5 <= factor <= 2.0 for factor in self.speed_factors),
-            f"augment.speed_factors must lie between 0.5 and 2, got {list(self.speed_factors)}",
-        )
-        require(self.mixup_alpha >= 0, f"augment.mixup_alpha must be 0 (no mixup) or more, got {self.mixup_alpha}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,8 @@ class DataOptions:
     """Random seed for drawing the validation and calibration clips."""
     device_irs: Annotated[str | None, option("DIR")] = None
     """Microphone impulse responses (MicIRP), which turn data of one device into data of nine, three in test only."""
+    augment_irs: Annotated[str | None, option("DIR")] = None
+    """Impulse responses for augment.impulse_response_p; by default those of --device-irs."""
     group_from: Annotated[str | None, option("REGEX")] = None
     """Keep files of the same source in one split, for folder:DIR and csv:FILE without groups: the parentheses in this
     regular expression capture the source's name, as '/(\\d+-\\d+)-' captures 1-17808 in dog/1-17808-A.ogg."""
@@ -58,4 +60,5 @@ class DataOptions:
             device_irs=self.device_irs,
             part=self.split,
             group_from=self.group_from,
+            augment_irs=self.augment_irs,
         )

@@ -44,9 +44,17 @@ class Response:
         """
         from scipy.signal import oaconvolve  # takes a second to import; only packing needs it
 
-        impulse, peak = _loaded(self, sample_rate_hz)
+        impulse, peak = self.impulse(sample_rate_hz)
         whole = oaconvolve(sound.astype(np.float64), impulse)
         return np.asarray(whole[peak : peak + len(sound)], dtype=np.float32)
+
+    def impulse(self, sample_rate_hz: int) -> tuple[NDArray[np.float64], int]:
+        """The response at a rate, scaled to unit gain for pink noise, (samples,), and the index of its highest peak.
+
+        Raises:
+            AudioProblem: the file was changed since it was checked and is no longer usable.
+        """
+        return _loaded(self, sample_rate_hz)
 
 
 def read_response(path: Path, *, device: str) -> Response:

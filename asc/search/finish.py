@@ -205,6 +205,7 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
     data = f"--data {shlex.quote(settings.data)}"
     fold = f" --fold {settings.fold}" if settings.fold != 1 else ""
     data += f" --device-irs {shlex.quote(settings.device_irs)}" if settings.device_irs else ""
+    data += f" --augment-irs {shlex.quote(settings.augment_irs)}" if settings.augment_irs else ""
     groups = f" --group-from {shlex.quote(settings.group_from)}" if settings.group_from else ""
     data_seed = f" --data-seed {settings.data_seed}" if settings.data_seed else ""
     if summary.ending != "finished":

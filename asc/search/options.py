@@ -45,6 +45,8 @@ class SearchOptions:
     """Seed that draws the validation and calibration clips (default 0)."""
     device_irs: Annotated[str | None, cli.option("DIR")] = None
     """Microphone impulse responses (MicIRP): simulate nine devices from data of one, three of them only in test."""
+    augment_irs: Annotated[str | None, cli.option("DIR")] = None
+    """Impulse responses for augment.impulse_response_p; by default those of --device-irs."""
     group_from: Annotated[str | None, cli.option("REGEX")] = None
     """Keeps files of one source in one split, for folder:DIR and csv:FILE without groups: the parentheses of this
     regular expression match the name of the source, as in '/(\\d+-\\d+)-' for dog/1-17808-A.ogg."""

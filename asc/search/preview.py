@@ -12,6 +12,7 @@ from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Space
 from asc.data.manifest import Manifest, load_manifest
+from asc.data.response_bank import read_bank
 from asc.errors import InputError
 from asc.launchers import command
 from asc.model_file.artefact import check_room
@@ -171,10 +172,16 @@ def pack(plan: SearchPlan, cache: Path, progress: Callable[[int, int], None]) ->
     open_data(choice, plan.base, cache, progress)
     scheme, colon, place = choice.spec.partition(":")
     spec = f"{scheme}:{Path(place).resolve()}" if colon and scheme != "synthetic" else choice.spec
-    irs = None if choice.device_irs is None else str(Path(choice.device_irs).expanduser().resolve())
-    found = dataclasses.replace(choice, spec=spec, device_irs=irs)
+    if plan.base.augment.impulse_response_p > 0 or "augment.impulse_response_p" in plan.space.sampled:
+        read_bank(choice.response_bank)
+    irs, bank = (_absolute(folder) for folder in (choice.device_irs, choice.augment_irs))
+    found = dataclasses.replace(choice, spec=spec, device_irs=irs, augment_irs=bank)
     check_room(plan.base, plan.manifest.labels, DataIdentity(choice=found, digest=plan.manifest.digest))
     return found
+
+
+def _absolute(folder: str | None) -> str | None:
+    return None if folder is None else str(Path(folder).expanduser().resolve())
 
 
 def describe(plan: SearchPlan) -> str:

@@ -49,6 +49,7 @@ class SearchSettings:
     cycles: int | None = None
     epochs_per_cycle: int | None = None
     device_irs: str | None = None
+    augment_irs: str | None = None
     group_from: str | None = None
     max_mmacs_per_s: float | None = None
     max_ram_kb: float | None = None
@@ -137,6 +138,7 @@ class SearchSettings:
             data_seed=self.data_seed,
             device_irs=self.device_irs,
             group_from=self.group_from,
+            augment_irs=self.augment_irs,
         )
 
     def scalars(self) -> dict[str, Scalar]:

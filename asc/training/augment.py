@@ -1,12 +1,13 @@
 """Augmentation in the time domain: random crops, speed changes and additive mixup, batched on the training device.
 
 Report (IDLab, DCASE 2021 task 1a), section 2.1; mixup is Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), speed
-perturbation Ko et al. 2015. A clip's augmentation is a pure function of (seed, epoch, clip index), decided in a
-`BatchPlan` before any audio is read. So the crops stay the same after resuming, with other batch sizes and with several
-workers. A worker's part of a batch is also a plan; its rows equal those of the whole batch bit for bit.
+perturbation Ko et al. 2015. `asc.training.augmentations` has further changes, which are off by default. A clip's
+augmentation is a pure function of (seed, epoch, clip index), decided in a `BatchPlan` before any audio is read. So the
+crops stay the same after resuming, with other batch sizes and with several workers. A worker's part of a batch is also
+a plan; its rows equal those of the whole batch bit for bit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -18,9 +19,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from asc.audio.torchaudio_compat import resample
-from asc.config.experiment import Augment
+from asc.config.augment import Augment
+from asc.data.devices import REFERENCE_DEVICE
+from asc.data.impulse_response import Response
 from asc.errors import InputError
 from asc.models.workers import Workers
+from asc.training.augmentations.draws import Draw, Uniform, drawn
+from asc.training.augmentations.waveforms import WaveformChanges
 
 # Speed factors become fractions in lowest terms (1.15 is 23/20), because resampling costs more with larger terms.
 # Multiples of 0.001 are exact; finer factors are rounded to the nearest fraction with such a denominator.
@@ -31,8 +36,8 @@ _LARGEST_DENOMINATOR = 1000
 class BatchPlan:
     """A training batch before its audio is read: arrays of shape (batch,), with one value per row.
 
-    If several workers share the batch (`part`), partners outside a worker's rows are appended to `clip`, `start` and
-    `speed`, which are then longer.
+    If several workers share the batch (`part`), partners outside a worker's rows are appended to `clip`, `start`,
+    `speed` and `drawn`, which are then longer.
     """
 
     clip: NDArray[np.int64]
@@ -45,6 +50,8 @@ class BatchPlan:
     """Mixup's lambda: the clip's own share, from 0 to 1; its partner has the rest."""
     partner: NDArray[np.int64]
     """Position in `clip` of the clip that is mixed in."""
+    drawn: Mapping[Draw, Uniform]
+    """The random numbers of the augmentations that are switched on; of maps, only those of the first rows count."""
 
     def __len__(self) -> int:
         """Number of rows that are trained on."""
@@ -64,6 +71,7 @@ class BatchPlan:
             speed=self.speed[read],
             weight=self.weight[rows],
             partner=position[np.searchsorted(read, partner, sorter=position)],
+            drawn={draw: uniform[read] for draw, uniform in self.drawn.items()},
         )
 
 
@@ -83,25 +91,45 @@ class Clips(Protocol):
     def target(self, i: int) -> int:
         """Return the class number of clip i."""
 
+    def device(self, i: int) -> str:
+        """Return the device that recorded clip i."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadedBatch:
-    """The unprocessed crops of a plan, on the CPU: waveform (clips, crop samples) float32, target (clips,) int64."""
+    """The unprocessed crops of a plan, on the CPU: waveform (clips, crop samples) float32, target (clips,) int64.
+
+    `reference` (clips,) says which clips are of the reference device.
+    """
 
     plan: BatchPlan
     waveform: Tensor
     target: Tensor
+    reference: NDArray[np.bool_]
 
 
 class Batcher:
     """Turns plans into batches in two steps: `load` reads (in any thread), `transform` computes on the device."""
 
-    def __init__(self, clips: Clips, augment: Augment, sample_rate_hz: int, device: torch.device) -> None:
-        """Prepare to make batches of `clips`, which have this sample rate."""
+    def __init__(
+        self,
+        clips: Clips,
+        augment: Augment,
+        sample_rate_hz: int,
+        device: torch.device,
+        responses: Sequence[Response] = (),
+    ) -> None:
+        """Prepare to make batches of `clips`, which have this sample rate.
+
+        `responses` are the microphones for `augment.impulse_response_p`.
+        """
         self._clips = clips
         self._augment = augment
         self._crop_samples = round(augment.crop_s * sample_rate_hz)
         self._device = device
+        self._changes = WaveformChanges(
+            augment, sample_rate_hz=sample_rate_hz, samples=self._crop_samples, responses=responses
+        )
 
     def load(self, plan: BatchPlan) -> LoadedBatch:
         """Read the crops of a plan; clips shorter than a crop are padded with zeros at the end."""
@@ -110,15 +138,17 @@ class Batcher:
             start, count = crop_bounds(self._clips.samples(clip), fraction, self._crop_samples)
             row[:count] = self._clips.waveform(clip, start, count)
         target = torch.tensor([self._clips.target(clip) for clip in plan.clip.tolist()])
-        return LoadedBatch(plan=plan, waveform=torch.from_numpy(waveform), target=target)
+        reference = np.array([self._clips.device(clip) == REFERENCE_DEVICE for clip in plan.clip.tolist()])
+        return LoadedBatch(plan=plan, waveform=torch.from_numpy(waveform), target=target, reference=reference)
 
     def transform(self, loaded: LoadedBatch) -> tuple[Tensor, Tensor]:
-        """Change speed, then mix up: return waveforms (batch, crop samples) and soft targets (batch, classes).
+        """Change speed and whatever else is switched on, then mix up.
 
-        Both are float32, on the device.
+        Returns waveforms (batch, crop samples) and soft targets (batch, classes), both float32, on the device.
         """
         plan = loaded.plan
         waveform = change_speed(loaded.waveform.to(self._device), plan.speed, speed_factors=self._augment.speed_factors)
+        waveform = self._changes.apply(waveform, plan.drawn, loaded.reference)
         target = functional.one_hot(loaded.target.to(self._device), len(self._clips.labels)).float()
         return mixup(waveform, target, weight=plan.weight, partner=plan.partner)
 
@@ -144,6 +174,7 @@ def plan_epoch(
         np.random.Generator(np.random.Philox(stream)) for stream in np.random.SeedSequence((seed, epoch)).spawn(4)
     )
     count = int(clips.max()) + 1
+    others = drawn(augment, seed=seed, epoch=epoch, count=count)
     factors, alpha = len(augment.speed_factors), augment.mixup_alpha
     starts = crop.random(count)
     speeds = (speed.random(count) * factors).astype(np.int64)
@@ -156,6 +187,7 @@ def plan_epoch(
             speed=speeds[batch],
             weight=weights[batch],
             partner=(np.arange(len(batch)) + 1) % len(batch),
+            drawn={draw: uniform[batch] for draw, uniform in others.items()},
         )
         for batch in _batches(shuffled, batch_size)
     ]

@@ -27,6 +27,8 @@ from torch.optim.lr_scheduler import CyclicLR
 from asc.audio.frontend import LogMel
 from asc.config.experiment import Experiment, Schedule
 from asc.data.dataset import Dataset
+from asc.data.impulse_response import Response
+from asc.data.response_bank import read_bank
 from asc.errors import InputError, machine_fault
 from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import check_room, save_model
@@ -41,6 +43,7 @@ from asc.run_files import BEST_EPOCH, LAST_EPOCH, MODEL_FILE
 from asc.size.stored_items import stored_items
 from asc.training import prune
 from asc.training.augment import Batcher, BatchPlan, plan_epoch
+from asc.training.augmentations.maps import changed_maps
 from asc.training.compress import calibrated, check_items, compressed
 from asc.typed import build
 
@@ -166,7 +169,13 @@ class _Run:
             optimizer=optimizer,
             scheduler=cyclic(optimizer, schedule, steps),
             log_mel=LogMel(experiment.front_end).to(device),
-            batcher=Batcher(dataset, experiment.augment, experiment.front_end.sample_rate_hz, device),
+            batcher=Batcher(
+                dataset,
+                experiment.augment,
+                experiment.front_end.sample_rate_hz,
+                device,
+                responses=_responses(experiment, dataset),
+            ),
             validator=Evaluator(dataset, "valid", experiment.front_end, device, workers=workers),
         )
         if (folder / LAST_EPOCH).is_file():
@@ -211,14 +220,15 @@ class _Run:
         total = torch.zeros((), device=self.device)
         self.network.train()
         parts = [plan.part(self.workers.share(len(plan))) for plan in plans]
-        for plan, (waveforms, targets) in zip(plans, _ahead(self.batcher, parts), strict=True):
+        for plan, part, (waveforms, targets) in zip(plans, parts, _ahead(self.batcher, parts), strict=True):
             sharing = self.workers.share(len(plan))
             if self.workers.count > 1:
                 self.network.share(sharing)
             if step >= frozen_from:
                 self.network.freeze_batch_norm()
                 self.network.freeze_observers()
-            losses = nn.functional.cross_entropy(self.trained(self.log_mel(waveforms)), targets, reduction="sum")
+            maps = changed_maps(self.log_mel(waveforms), self.experiment, part.drawn, rows=len(plan), workers=sharing)
+            losses = nn.functional.cross_entropy(self.trained(maps), targets, reduction="sum")
             # Scaled so that the average over workers is the loss of the whole batch, and likewise for the gradients.
             loss = losses / len(plan) * sharing.count
             self.optimizer.zero_grad(set_to_none=True)
@@ -345,6 +355,13 @@ def _averaging(network: nn.Module) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # renamed in torch 2.13; torch 2.11 lacks the new name
         return DistributedDataParallel(network, broadcast_buffers=False)
+
+
+def _responses(experiment: Experiment, dataset: Dataset) -> tuple[Response, ...]:
+    """The microphones that training puts on clips of the reference device; none if the config does not ask for any."""
+    if experiment.augment.impulse_response_p == 0:
+        return ()
+    return read_bank(dataset.manifest.choice.response_bank)
 
 
 def _plans(experiment: Experiment, dataset: Dataset, *, epoch: int) -> list[BatchPlan]:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asc.config.architecture import Architecture, CpMobile
-from asc.config.experiment import Augment, Compression, Experiment, Schedule
+from asc.config.augment import Augment
+from asc.config.experiment import Compression, Experiment, Schedule
 from asc.config.front_end import FrontEnd
 from asc.config.recipes.loading import experiment_from, load_experiment, parse_assignment, recipe_names
 from asc.errors import InputError
@@ -183,6 +184,17 @@ OTHER_VALUES: Mapping[str, Mapping[str, Value]] = {
     "augment.speed_factors.1": {"augment.speed_factors.1": 1.01},
     "augment.speed_factors.2": {"augment.speed_factors.2": 1.16},
     "augment.mixup_alpha": {"augment.mixup_alpha": 0.0},
+    "augment.impulse_response_p": {"augment.impulse_response_p": 0.5},
+    "augment.soft_clip_p": {"augment.soft_clip_p": 0.5},
+    "augment.soft_clip_db": {"augment.soft_clip_db": 20.0},
+    "augment.band_limit_p": {"augment.band_limit_p": 0.5},
+    "augment.band_limit_hz": {"augment.band_limit_hz": 3400.0},
+    "augment.level_jitter_db": {"augment.level_jitter_db": 6.0},
+    "augment.roll_s": {"augment.roll_s": 0.1},
+    "augment.freq_mixstyle_p": {"augment.freq_mixstyle_p": 0.4},
+    "augment.freq_mixstyle_alpha": {"augment.freq_mixstyle_alpha": 0.4},
+    "augment.frequency_mask_bands": {"augment.frequency_mask_bands": 48},
+    "augment.time_mask_s": {"augment.time_mask_s": 0.1},
     "architecture.widths.0": {"architecture.widths.0": 28},
     "architecture.widths.1": {"architecture.widths.1": 52},
     "architecture.depths.0": {"architecture.depths": (2, 4)},

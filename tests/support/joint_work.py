@@ -35,7 +35,14 @@ from asc.typed import Value
 
 Found = dict[str, Any]
 ONE_STEP = {"schedule.batch_size": 1000}
-SHORT = {"schedule.cycles": 3, "schedule.epochs_per_cycle": 1}
+SHORT: dict[str, Value] = {
+    "schedule.cycles": 3,
+    "schedule.epochs_per_cycle": 1,
+    "augment.roll_s": 0.05,
+    "augment.freq_mixstyle_p": 0.6,
+    "augment.frequency_mask_bands": 4,
+    "augment.time_mask_s": 0.05,
+}
 PRUNED: dict[str, Value] = {"compression.storage": "float16", "compression.prune_ratio": 0.4}
 GENTLE = {"schedule.learning_rate_max": 1e-3}
 WILD = {**ONE_STEP, "schedule.learning_rate_max": 1e30, "schedule.learning_rate_min": 1e29}

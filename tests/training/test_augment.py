@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from asc.audio.torchaudio_compat import torchaudio
-from asc.config.experiment import Augment
+from asc.config.augment import Augment
 from asc.errors import InputError
 from asc.models.workers import Workers
 from asc.training.augment import Batcher, BatchPlan, change_speed, crop_bounds, mixup, plan_epoch
@@ -55,6 +55,9 @@ class InMemory:
 
     def target(self, i: int) -> int:
         return i % 2
+
+    def device(self, i: int) -> str:
+        return "ab"[i // 2 % 2]
 
 
 # Random draws.

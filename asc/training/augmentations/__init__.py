@@ -1,0 +1,1 @@
+"""Augmentations for robustness, a module each; all are off in the report's recipes."""
