@@ -18,7 +18,8 @@ class DataChoice:
     (`asc.data.devices`). With `part` "all", as for a final model, every clip is trained on and none is held out.
     `group_from` is a regular expression that finds a clip's group in its path, for sets that do not name groups
     (`asc.data.grouping`). `augment_irs` is a folder of impulse responses for `augment.impulse_response_p`; without it,
-    those of `device_irs` are taken.
+    those of `device_irs` are taken. `holdout_devices` names training devices, separated by commas, that are kept out of
+    training for validation (`asc.data.devices`).
     """
 
     spec: str
@@ -28,6 +29,12 @@ class DataChoice:
     part: Part = field(default="development", kw_only=True)
     group_from: str | None = field(default=None, kw_only=True)
     augment_irs: str | None = field(default=None, kw_only=True)
+    holdout_devices: str | None = field(default=None, kw_only=True)
+
+    @property
+    def holdout(self) -> tuple[str, ...]:
+        """The devices that are kept out of training for validation."""
+        return tuple(name.strip() for name in (self.holdout_devices or "").split(",") if name.strip())
 
     @property
     def response_bank(self) -> Path:

@@ -45,6 +45,9 @@ class DataOptions:
     """Microphone impulse responses (MicIRP), which turn data of one device into data of nine, three in test only."""
     augment_irs: Annotated[str | None, option("DIR")] = None
     """Impulse responses for augment.impulse_response_p; by default those of --device-irs."""
+    holdout_devices: Annotated[str | None, option("NAMES")] = None
+    """Keep these devices out of training, as s2,s3, and validate and calibrate on them alone: so that validation says
+    what devices will say that were never heard."""
     group_from: Annotated[str | None, option("REGEX")] = None
     """Keep files of the same source in one split, for folder:DIR and csv:FILE without groups: the parentheses in this
     regular expression capture the source's name, as '/(\\d+-\\d+)-' captures 1-17808 in dog/1-17808-A.ogg."""
@@ -61,4 +64,5 @@ class DataOptions:
             part=self.split,
             group_from=self.group_from,
             augment_irs=self.augment_irs,
+            holdout_devices=self.holdout_devices,
         )

@@ -13,6 +13,8 @@ The protocol follows TAU Urban Acoustic Scenes 2020 Mobile (Heittola et al. 2020
    the clips of each label are put in hashed order and spread evenly over one list of the split. Each device in turn
    takes the next stretch of that list.
 4. test: every clip goes through all nine devices.
+   With `--holdout-devices`, some of `b c s1 s2 s3` occur in valid and calibration only: there, every clip goes through
+   each of them and through no other device.
 5. Audio: every clip, including device a's, is convolved with its device's response (`asc.data.impulse_response`).
    No compression and no noise are added.
 
@@ -24,7 +26,7 @@ import hashlib
 import os
 import tomllib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -95,10 +97,13 @@ def check_one_device(rows: Sequence[Row], *, source: str) -> None:
         )
 
 
-def device_copies(clips: Sequence[tuple[str, str, Split]], *, data_seed: int) -> tuple[tuple[int, str], ...]:
+def device_copies(
+    clips: Sequence[tuple[str, str, Split]], *, data_seed: int, holdout: Sequence[str] = ()
+) -> tuple[tuple[int, str], ...]:
     """Decide which clips are heard through which devices.
 
     Takes (path, label, split) per clip and returns (clip index, device) per copy, sorted by clip, then as `DEVICES`.
+    The devices of `holdout` are kept for valid and calibration.
     """
     devices = [{REFERENCE_DEVICE} if split != "test" else set(DEVICES) for _, _, split in clips]
     for split in LEARNING_SPLITS:
@@ -109,7 +114,28 @@ def device_copies(clips: Sequence[tuple[str, str, Split]], *, data_seed: int) ->
         for place, device in enumerate(TRAINING_DEVICES):
             for number in stretches[place * share : (place + 1) * share]:
                 devices[number].add(device)
+    for number, (_, _, split) in enumerate(clips):
+        if holdout and split == "train":
+            devices[number] -= set(holdout)
+        elif holdout and split != "test":
+            devices[number] = set(holdout)
     return tuple((number, name) for number, heard in enumerate(devices) for name in DEVICES if name in heard)
+
+
+def check_holdout(holdout: Sequence[str], devices: Iterable[str], *, source: str) -> None:
+    """Check the devices of `--holdout-devices` against those that training could hear.
+
+    Raises:
+        InputError: one is no device of the training part, or none would be left for training.
+    """
+    there = sorted(set(devices))
+    if unknown := sorted(set(holdout) - set(there)):
+        raise InputError(
+            f"--holdout-devices {', '.join(unknown)}: {source} has no such device in its training part; "
+            f"it has {', '.join(there)}"
+        )
+    if set(there) <= set(holdout):
+        raise InputError(f"--holdout-devices names all devices of {source}: leave at least one for training")
 
 
 def _spread(names: Sequence[tuple[str, str, int]], data_seed: int) -> list[int]:

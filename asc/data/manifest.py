@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asc.config.data_choice import DataChoice
-from asc.data.devices import check_one_device, device_copies, read_devices
+from asc.data.devices import TRAINING_DEVICES, check_holdout, check_one_device, device_copies, read_devices
 from asc.data.grouping import grouped, shared_stems
 from asc.data.impulse_response import Response
 from asc.data.readers import passed_over, read_csv, read_esc10, read_folder
 from asc.data.rows import UNKNOWN_DEVICE, Row, Unlabelled
-from asc.data.splits import check_groups, split_rows
+from asc.data.splits import LEARNING_SPLITS, check_groups, split_rows
 from asc.data.synthetic.synthetic import Synthetic, parse_synthetic
 from asc.data.tau import read_tau
 from asc.errors import InputError, some
@@ -115,6 +115,8 @@ def load_manifest(choice: DataChoice) -> Manifest:
         return _unlabelled(choice, source, rows)
     if choice.group_from is not None:
         rows = grouped(rows, choice.group_from, source=choice.spec)
+    if choice.holdout and choice.part == "all":
+        raise InputError("--split all trains on every clip: leave --holdout-devices out")
     splits = split_rows(rows, source=choice.spec, fold=choice.fold, data_seed=choice.data_seed, part=choice.part)
     clips = tuple(
         Clip(path=row.path, label=row.label, device=row.device, group=row.group, split=split)
@@ -124,7 +126,10 @@ def load_manifest(choice: DataChoice) -> Manifest:
     if choice.device_irs is not None:
         check_one_device(rows, source=choice.spec)
         responses = read_devices(Path(choice.device_irs).expanduser())
-        clips = _through_devices(clips, rows, data_seed=choice.data_seed)
+        check_holdout(choice.holdout, TRAINING_DEVICES, source="--device-irs")
+        clips = _through_devices(clips, rows, choice)
+    elif choice.holdout:
+        clips = _without_holdout(clips, choice)
     return Manifest(
         choice=choice,
         labels=tuple(sorted({row.label for row in rows})),
@@ -136,9 +141,26 @@ def load_manifest(choice: DataChoice) -> Manifest:
     )
 
 
-def _through_devices(clips: Sequence[Clip], rows: Sequence[Row], *, data_seed: int) -> tuple[Clip, ...]:
+def _without_holdout(clips: Sequence[Clip], choice: DataChoice) -> tuple[Clip, ...]:
+    """Of a set with devices of its own: train without the held-out devices, valid and calibration on them alone."""
+    learning = [clip for clip in clips if clip.split != "test"]
+    check_holdout(choice.holdout, (clip.device for clip in learning), source=choice.spec)
+    kept = tuple(
+        clip for clip in clips if clip.split == "test" or (clip.device in choice.holdout) == (clip.split != "train")
+    )
+    for split in LEARNING_SPLITS:
+        labels = {clip.label for clip in kept if clip.split == split}
+        if absent := sorted({str(clip.label) for clip in learning} - {str(label) for label in labels}):
+            raise InputError(
+                f"{choice.spec} with --holdout-devices {choice.holdout_devices} has no clip of {some(absent)} in "
+                f"{split}: hold out other devices"
+            )
+    return kept
+
+
+def _through_devices(clips: Sequence[Clip], rows: Sequence[Row], choice: DataChoice) -> tuple[Clip, ...]:
     names = [(row.path, row.label, clip.split) for row, clip in zip(rows, clips, strict=True)]
-    copies = device_copies(names, data_seed=data_seed)
+    copies = device_copies(names, data_seed=choice.data_seed, holdout=choice.holdout)
     return tuple(
         replace(clips[number], path=f"{clips[number].path}@{device}", device=device, copy_of=clips[number].path)
         for number, device in copies
@@ -150,6 +172,8 @@ def _unlabelled(choice: DataChoice, source: Path | Synthetic, rows: Unlabelled) 
         raise InputError(f"{choice.spec} has no labels and already has devices: leave --device-irs out")
     if choice.group_from is not None:
         raise InputError(f"{choice.spec} has no labels and so no splits: leave --group-from out")
+    if choice.holdout:
+        raise InputError(f"{choice.spec} has no labels and so no splits: leave --holdout-devices out")
     clips = (Clip(path=path, label=None, device=UNKNOWN_DEVICE, group=path, split="test") for path in rows.paths)
     return Manifest(choice=choice, labels=rows.labels, clips=tuple(clips), source=source)
 

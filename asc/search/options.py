@@ -47,6 +47,9 @@ class SearchOptions:
     """Microphone impulse responses (MicIRP): simulate nine devices from data of one, three of them only in test."""
     augment_irs: Annotated[str | None, cli.option("DIR")] = None
     """Impulse responses for augment.impulse_response_p; by default those of --device-irs."""
+    holdout_devices: Annotated[str | None, cli.option("NAMES")] = None
+    """Keep these devices out of training, as s2,s3, and validate and calibrate on them alone: so that the search ranks
+    networks by devices that they never heard."""
     group_from: Annotated[str | None, cli.option("REGEX")] = None
     """Keeps files of one source in one split, for folder:DIR and csv:FILE without groups: the parentheses of this
     regular expression match the name of the source, as in '/(\\d+-\\d+)-' for dog/1-17808-A.ogg."""

@@ -50,6 +50,7 @@ class SearchSettings:
     epochs_per_cycle: int | None = None
     device_irs: str | None = None
     augment_irs: str | None = None
+    holdout_devices: str | None = None
     group_from: str | None = None
     max_mmacs_per_s: float | None = None
     max_ram_kb: float | None = None
@@ -139,6 +140,7 @@ class SearchSettings:
             device_irs=self.device_irs,
             group_from=self.group_from,
             augment_irs=self.augment_irs,
+            holdout_devices=self.holdout_devices,
         )
 
     def scalars(self) -> dict[str, Scalar]:

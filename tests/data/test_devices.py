@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from asc.audio.audio_file import decode
 from asc.audio.sound import resampled
-from asc.config.data_choice import DataChoice
+from asc.config.data_choice import DataChoice, Part
 from asc.data.devices import DEVICES, TRAINING_DEVICES, UNSEEN_DEVICES, device_copies, device_list, read_devices
 from asc.data.manifest import Clip, Manifest, load_manifest
+from asc.data.splits import LEARNING_SPLITS
 from asc.data.store import open_store
 from asc.errors import InputError
 from asc.results import Split
@@ -276,3 +277,45 @@ def test_every_listed_file_is_in_the_collection() -> None:
     lines = (REAL / "micirp" / "meta.csv").read_text().splitlines()
     assert {device.file for device in device_list().values()} <= {line.split(",")[0] for line in lines}
     assert [response.device for response in read_devices(REAL / "micirp")] == list(DEVICES)
+
+
+def test_held_out_devices_are_validated_on_alone_and_never_trained_on(spec: str, irs: Path) -> None:
+    plain = load_manifest(DataChoice(spec, device_irs=str(irs)))
+    held = load_manifest(DataChoice(spec, device_irs=str(irs), holdout_devices="s2, s3"))
+    devices = {split: Counter(c.device for c in held.clips if c.split == split) for split in LEARNING_SPLITS}
+    originals = {split: {c.copy_of for c in plain.clips if c.split == split} for split in LEARNING_SPLITS}
+    assert set(devices["train"]) == {"a", "b", "c", "s1"}
+    for split in ("valid", "calibration"):
+        assert devices[split] == dict.fromkeys(("s2", "s3"), len(originals[split]))
+    assert [c for c in held.clips if c.split == "test"] == [c for c in plain.clips if c.split == "test"]
+    assert held.digest != plain.digest
+
+
+def test_devices_of_the_set_itself_can_be_held_out(tmp_path: Path) -> None:
+    lines = ["filename,label,device,group,split"]
+    for number in range(48):
+        split = ("train", "valid", "calibration", "test")[number // 2 % 4]
+        lines.append(f"{number}.wav,{'xy'[number % 2]},{'pq'[number // 8 % 2]},g{number},{split}")
+        soundfile.write(tmp_path / f"{number}.wav", np.full(2000, 0.1), RATE_HZ)
+    (tmp_path / "set.csv").write_text("\n".join(lines))
+    held = load_manifest(DataChoice(f"csv:{tmp_path / 'set.csv'}", holdout_devices="q"))
+    found = {(c.split, c.device) for c in held.clips}
+    assert found == {("train", "p"), ("valid", "q"), ("calibration", "q"), ("test", "p"), ("test", "q")}
+
+
+@pytest.mark.parametrize(
+    ("holdout", "part", "sentence"),
+    [
+        (
+            "s9",
+            "development",
+            "--holdout-devices s9: --device-irs has no such device in its training part; it has b, c",
+        ),
+        ("s4", "development", "--holdout-devices s4: --device-irs has no such device"),
+        ("b,c,s1,s2,s3", "development", "names all devices of --device-irs: leave at least one for training"),
+        ("s2", "all", "--split all trains on every clip: leave --holdout-devices out"),
+    ],
+)
+def test_wrong_devices_are_refused(spec: str, irs: Path, holdout: str, part: Part, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        load_manifest(DataChoice(spec, device_irs=str(irs), holdout_devices=holdout, part=part))

@@ -17,6 +17,7 @@ from patience import PATIENCE_S
 
 from asc.config.experiment import Experiment
 from asc.inference.predict import load
+from asc.models.stored import StoredNet
 from asc.runs.journal import EpochDone, TrialEnded, TrialRetried, read_journal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,8 +40,18 @@ def test_a_config_gives_the_same_experiment(name: str) -> None:
 def test_a_model_gives_the_same_probabilities(name: str) -> None:
     model = load(WRITTEN / f"{name}.safetensors")
     assert model.info.experiment == Experiment.from_toml((WRITTEN / f"{name}.toml").read_text())
-    said = model.predict(clip(), 8000).probabilities
-    np.testing.assert_allclose(said, EXPECTED[name]["probabilities"], atol=1e-3)
+    said = np.asarray(model.predict(clip(), 8000).probabilities)
+    moved = np.log(said) - np.log(EXPECTED[name]["probabilities"])
+    assert np.ptp(moved) <= allowed(model.network), "further apart than the last bit of a log-mel value explains"
+
+
+def allowed(network: StoredNet) -> float:
+    """How far logits may move against each other on another processor: log-mel differs in its last bit there.
+
+    In 8 bits a value in the network may then be rounded the other way, so every logit may move by one step, up or down.
+    """
+    state = network.state_dict()
+    return 2.01 * float(state["dense.output.scale"]) if "dense.output.scale" in state else 1e-3
 
 
 def test_a_search_resumes_from_its_journal_and_checkpoint(tmp_path: Path, tiny_csv: Path, tiny_cache: Path) -> None:
