@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Adam
 from torch.optim.lr_scheduler import CyclicLR
 
 from asc.audio.frontend import LogMel
@@ -42,6 +41,7 @@ from asc.results import Completed, Diverged, EpochMetrics, OnEpoch, Signal, Stop
 from asc.run_files import BEST_EPOCH, LAST_EPOCH, MODEL_FILE
 from asc.size.stored_items import stored_items
 from asc.training import prune
+from asc.training.adam import Adam
 from asc.training.augment import Batcher, BatchPlan, plan_epoch
 from asc.training.augmentations.maps import changed_maps
 from asc.training.compress import calibrated, check_items, compressed
