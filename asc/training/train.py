@@ -42,6 +42,7 @@ from asc.size.stored_items import stored_items
 from asc.training import prune
 from asc.training.augment import Batcher, BatchPlan, plan_epoch
 from asc.training.compress import calibrated, check_items, compressed
+from asc.training.memory import kept_memory
 from asc.typed import build
 
 
@@ -76,7 +77,7 @@ def train(
             f"{len(dataset.labels)} labels: set architecture.classes={len(dataset.labels)}"
         )
     check_room(experiment, tuple(dataset.labels), _identity(dataset))
-    with _deterministic():
+    with _deterministic(), kept_memory():
         return _to_the_end(_Run.start(experiment, dataset, folder, device, workers), on_epoch)
 
 
