@@ -45,6 +45,7 @@ from asc.training.adam import Adam
 from asc.training.augment import Batcher, BatchPlan, plan_epoch
 from asc.training.augmentations.maps import changed_maps
 from asc.training.compress import calibrated, check_items, compressed
+from asc.training.memory import kept_memory
 from asc.typed import build
 
 
@@ -79,7 +80,7 @@ def train(
             f"{len(dataset.labels)} labels: set architecture.classes={len(dataset.labels)}"
         )
     check_room(experiment, tuple(dataset.labels), _identity(dataset))
-    with _deterministic():
+    with _deterministic(), kept_memory():
         return _to_the_end(_Run.start(experiment, dataset, folder, device, workers), on_epoch)
 
 
