@@ -14,7 +14,7 @@ from asc.search.repair import Budget, repair
 from asc.size.law import cost
 from asc.size.rules import fits, rule
 from asc.topology.cp_mobile import BASE
-from asc.topology.describe import NARROWED
+from asc.topology.describe import NARROWED, fitted
 from asc.topology.resnet_se import WIDTHS
 
 SPACES = sorted(path.stem for path in (Path(__file__).parents[1] / "search_spaces").glob("*.toml"))
@@ -28,7 +28,7 @@ def space(request: pytest.FixtureRequest) -> Space:
 
 
 def test_the_spaces_named_in_the_design_are_shipped() -> None:
-    assert {"quick", "idlab128", "families128"} <= set(SPACES)
+    assert {"quick", "idlab128", "grown128", "families128"} <= set(SPACES)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -59,7 +59,8 @@ def test_every_sampled_point_builds_and_fits_after_repair(space: Space) -> None:
         assert candidate.cost == cost(candidate.experiment)
         assert candidate.cost.stored.nonzero_bytes <= 131_072
         assert Experiment.from_flat(json.loads(json.dumps(candidate.experiment.flat()))) == candidate.experiment
-        kept = {key: value for key, value in space.values(point).items() if not key.startswith(NARROWED)}
+        values = fitted(base.architecture, space.values(point))
+        kept = {key: value for key, value in values.items() if not key.startswith(NARROWED)}
         narrowed = {WIDTHS: architecture.widths, BASE: architecture.cp_mobile.base_channels}
         own = {key: value for key, value in narrowed.items() if family_of(key) == architecture.family}
         assert candidate.experiment == base.updated({**kept, **own})
@@ -82,10 +83,20 @@ def test_the_reference_fits_with_the_settings_of_the_space(space: Space) -> None
     assert candidate is not None and not candidate.repaired
 
 
-def test_the_reference_recipe_is_a_point_of_idlab128() -> None:
-    space, reference = load_space("idlab128"), load_experiment("qat_8b")
+@pytest.mark.parametrize("name", ["idlab128", "grown128"])
+def test_the_reference_recipe_is_a_point_of_the_spaces_around_it(name: str) -> None:
+    space, reference = load_space(name), load_experiment("qat_8b")
     point = space.point_of(reference)
     assert point is not None
     candidate = repair(reference, space, point, BUDGET)
     assert candidate is not None and not candidate.repaired
     assert candidate.experiment == reference
+
+
+def test_grown128_searches_all_that_idlab128_does_and_draws_every_depth() -> None:
+    grown, narrower = load_space("grown128"), load_space("idlab128")
+    assert {key: grown.parameters[key] for key in narrower.parameters} == narrower.parameters
+    base, rng = load_experiment("qat_8b"), random.Random(1)
+    found = [repair(base, grown, grown.sample(rng), BUDGET) for _ in range(200)]
+    depths = {candidate.experiment.architecture.depths for candidate in found if candidate is not None}
+    assert depths == {(one, other) for one in range(1, 5) for other in range(1, 5)}

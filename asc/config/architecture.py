@@ -50,8 +50,23 @@ class CpMobile:
 
 
 Family = Literal["resnet_se", "cp_mobile"]
+Kernel = Literal["3x3", "1x3+3x1"]
+SeStages = Literal["all", "last", "none"]
+ResidualNormPlaces = Literal["none", "stages"]
 FAMILY_KEYS: Mapping[Family, tuple[str, ...]] = {
-    "resnet_se": ("widths", "depths", "se_bottlenecks", "frequency_strides", "time_strides", "cardinality"),
+    "resnet_se": (
+        "widths",
+        "depths",
+        "se_bottlenecks",
+        "frequency_strides",
+        "time_strides",
+        "cardinality",
+        "kernel",
+        "stem_kernel",
+        "se_stages",
+        "residual_norm",
+        "residual_norm_lambda",
+    ),
     "cp_mobile": ("cp_mobile",),
 }
 """The keys of `Architecture` that only one family reads."""
@@ -71,7 +86,13 @@ class Architecture:
 
     `cp_mobile` is the family of that name. All other keys are those of `resnet_se`, the residual network with
     squeeze-and-excitation (report, section 2.3): each stage has a width (channels), a depth (double conv blocks) and an
-    SE bottleneck, and each block has its strides.
+    SE bottleneck, and each block has its strides. These were added to the report's network:
+
+    - `kernel`: "3x3", or "1x3+3x1", a pair of convolutions (bins x frames) in place of each one of 3x3 in a block.
+    - `stem_kernel`: the input convolution is 3x3 or 5x5.
+    - `se_stages`: the stages that have SE. A bottleneck of a stage without SE has no effect.
+    - `residual_norm`: "stages" puts a residual normalisation after the input convolution and after each stage;
+      `residual_norm_lambda` is the factor of its shortcut.
     """
 
     family: Family = "resnet_se"
@@ -83,9 +104,15 @@ class Architecture:
     cardinality: int = 4
     classes: int = 10
     cp_mobile: CpMobile = CpMobile()
+    kernel: Kernel = "3x3"
+    stem_kernel: int = 3
+    se_stages: SeStages = "all"
+    residual_norm: ResidualNormPlaces = "none"
+    residual_norm_lambda: float = 0.1
 
     def __post_init__(self) -> None:
         """Check ranges and that the values fit together."""
+        widen(self)
         for key in ("depths", "se_bottlenecks"):
             count = len(getattr(self, key))
             require(
@@ -110,5 +137,10 @@ class Architecture:
         require(
             all(width % self.cardinality == 0 for width in self.widths),
             f"architecture.widths {list(self.widths)} must be multiples of architecture.cardinality {self.cardinality}",
+        )
+        require(self.stem_kernel in (3, 5), f"architecture.stem_kernel must be 3 or 5, got {self.stem_kernel}")
+        require(
+            0 <= self.residual_norm_lambda <= 1,
+            f"architecture.residual_norm_lambda must lie between 0 and 1, got {self.residual_norm_lambda}",
         )
         require(self.classes >= 2, f"architecture.classes must be at least 2, got {self.classes}")

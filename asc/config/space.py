@@ -9,6 +9,9 @@
 
 A list of one choice is a setting of the whole search: it is not sampled, and the reference (trial 0) has it too.
 
+The depths of stages may be drawn stage by stage (`architecture.depths.0`). Strides are then listed for the blocks of
+the reference: a shallower stage takes its first ones, and blocks beyond the list have stride 1 (`resnet_se.fitted`).
+
 A space of several families of networks lists them as choices of `architecture.family`, and has a table for each:
 
     [families.cp_mobile]
@@ -138,7 +141,7 @@ def encoded(value: Value) -> Scalar:
 
 
 def load_space(name_or_path: str) -> Space:
-    """Load a shipped space by name (`quick`, `idlab128`, `families128`) or any space by path.
+    """Load a shipped space by name (`quick`, `idlab128`, `grown128`, `families128`) or any space by path.
 
     Raises:
         InputError: no such space or file, not TOML, an unknown key, a value of the wrong type, or an empty range.

@@ -11,7 +11,7 @@ from torch import Tensor
 from asc.export.onnx_functions import Call, functions_of, parts_of, stride_of
 from asc.export.onnx_graph import Graph
 from asc.export.onnx_parts import WINDOW, dense_kernel, padding, pooled
-from asc.export.onnx_text import HEAD, OUTPUT, RESPONSE, STRIDE, FunctionText, Sink
+from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink, norms_of
 from asc.models.conversion import to_float16
 from asc.models.float16 import HalfNet
 from asc.topology.layers import (
@@ -25,6 +25,7 @@ from asc.topology.layers import (
     MeanPool,
     Pool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -38,14 +39,14 @@ L <s, g, p> (x, half_weight, half_bias) => (y) {{
 }}"""
 _NO_PADS = [0, 0, 0, 0]
 _NORM = ("weight", "bias", "running_mean", "running_var")
-_Inner = ConvNorm | Projection | Dense | SqueezeExcite | ResponseNorm | Add | AveragePool
+_Inner = ConvNorm | Projection | Dense | SqueezeExcite | ResponseNorm | ResidualNorm | Add | AveragePool
 
 
 def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> None:
     """Add nodes from the value `log_mel` (batch, 1, bands, frames) to the value `logits` (batch, classes)."""
     parts, classifier = parts_of(network.topology), network.topology.classifier
     functions = functions_of(parts)
-    own = {"L": _LAYER} | ({"R": RESPONSE} if any(isinstance(x, ResponseNorm) for x in network.topology.layers) else {})
+    own = {"L": _LAYER, **norms_of(network.topology)}
     graph.functions(*own.values(), *(_function(call, [*own, *functions]) for call in functions.values()))
     written = {LOG_MEL: log_mel}
     # Pooling and classifier are written together, so that the classifier's numbers come before pooling's constant.
@@ -89,6 +90,8 @@ def _write(
         case ResponseNorm():
             weight, bias = (sink.node("Cast", name, to=1) for name in stored)
             return sink.node("Relu", sink.node("R", read[0], weight, bias), output=output)
+        case ResidualNorm():
+            return sink.node("N", read[0], output=output, l=layer.shortcut)
         case AveragePool():
             return sink.node("AveragePool", read[0], output=output, strides=stride, **WINDOW)
         case Add():
@@ -131,7 +134,7 @@ def _names(layer: Layer) -> tuple[str, ...]:
         case SqueezeExcite():
             linear = [f"{part}_{name}" for part in ("reduce", "expand") for name in ("weight", "bias")]
             return (*linear[:2], *(f"norm_{name}" for name in _NORM), *linear[2:])
-        case Input() | Add() | AveragePool() | StatisticsPool() | MeanPool():
+        case Input() | ResidualNorm() | Add() | AveragePool() | StatisticsPool() | MeanPool():
             return ()
         case _:
             assert_never(layer)

@@ -11,11 +11,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asc.topology.layers import AveragePool, ConvNorm, Dense, Layer, Projection, ResponseNorm, SqueezeExcite
+from asc.topology.layers import (
+    AveragePool,
+    ConvNorm,
+    Dense,
+    Layer,
+    Projection,
+    ResidualNorm,
+    ResponseNorm,
+    SqueezeExcite,
+)
 from asc.topology.topology import Topology
 
 _CHAINS, _SEGMENTS = "BCDEFGH", "STUVWXYZ"
-_INNER = ConvNorm | Projection | SqueezeExcite | ResponseNorm
+_INNER = ConvNorm | Projection | SqueezeExcite | ResponseNorm | ResidualNorm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +131,22 @@ def _signature(layers: Sequence[Layer], topology: Topology) -> tuple[Any, ...]:
                 tuple(places.get(name, -1) for name in layer.reads),
                 layer.name in topology.nonnegative,
                 None if outside in layer.reads and len(outer) <= 1 else stride_of(layer),
-                (layer.kernel, layer.groups) if isinstance(layer, ConvNorm) else None,
+                _fixed(layer),
             )
             for layer in layers
         ),
     )
+
+
+def _fixed(layer: Layer) -> tuple[Any, ...] | None:
+    """Return what of a layer is written into a function as it is."""
+    match layer:
+        case ConvNorm():
+            return layer.kernel, layer.groups
+        case ResidualNorm():
+            return (layer.shortcut,)
+        case _:
+            return None
 
 
 def _lengths(layer: Layer) -> tuple[int, ...]:

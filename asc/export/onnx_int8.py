@@ -17,7 +17,7 @@ from asc.export.onnx_graph import Graph
 from asc.export.onnx_numbers import WEIGHT_ZERO, Numbers
 from asc.export.onnx_parameters import Parameter, created, parameters
 from asc.export.onnx_parts import WINDOW, padding, pooled
-from asc.export.onnx_text import HEAD, OUTPUT, RESPONSE, STRIDE, FunctionText, Sink
+from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink, norms_of
 from asc.models.integer import IntegerNet
 from asc.topology.layers import (
     LOG_MEL,
@@ -29,6 +29,7 @@ from asc.topology.layers import (
     Layer,
     Pool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
 )
@@ -48,7 +49,7 @@ L <s, g, p>
 }}"""
 
 
-_Inner = ConvNorm | Projection | Dense | SqueezeExcite | ResponseNorm | Add | AveragePool
+_Inner = ConvNorm | Projection | Dense | SqueezeExcite | ResponseNorm | ResidualNorm | Add | AveragePool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def add_int8(graph: Graph, network: IntegerNet, log_mel: str, logits: str) -> No
     """Add nodes from the value `log_mel` (batch, 1, bands, frames) to the value `logits` (batch, classes)."""
     topology, parts = network.topology, parts_of(network.topology)
     functions = functions_of(parts)
-    own = {"L": _LAYER} | ({"R": RESPONSE} if any(isinstance(x, ResponseNorm) for x in topology.layers) else {})
+    own = {"L": _LAYER, **norms_of(topology)}
     graph.functions(*own.values(), *(_function(call, topology, [*own, *functions]) for call in functions.values()))
     numbers = Numbers(network)
     written = {LOG_MEL: _Steps(log_mel, "", "")}
@@ -117,6 +118,8 @@ def _write(
             real = sink.node("Mul", x_real, sink.node("Sigmoid", expanded))
         case ResponseNorm():
             real = sink.node("R", _real(sink, read[0]), names["norm.weight"], names["norm.bias"])
+        case ResidualNorm():
+            real = sink.node("N", _real(sink, read[0]), l=layer.shortcut)
         case AveragePool():
             real = sink.node("AveragePool", _real(sink, read[0]), strides=stride, **WINDOW)
         case Add():

@@ -20,6 +20,7 @@ from asc.topology.layers import (
     Layer,
     MeanPool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -82,7 +83,7 @@ class Numbers:
             case ResponseNorm():
                 module = self._network.module_of(layer)
                 return {"norm.weight": module.weight.numpy(), "norm.bias": module.bias.numpy()}
-            case Input() | Add() | AveragePool() | StatisticsPool() | MeanPool():
+            case Input() | ResidualNorm() | Add() | AveragePool() | StatisticsPool() | MeanPool():
                 return {}
             case _:
                 assert_never(layer)

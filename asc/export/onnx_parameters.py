@@ -20,6 +20,7 @@ from asc.topology.layers import (
     Layer,
     MeanPool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -148,7 +149,7 @@ def _members(layer: Layer, place: int) -> Iterator[Member]:
             keys = ("norm.weight", "norm.bias")
         case AveragePool():
             return  # it is on the grid of its input
-        case Input() | Add() | StatisticsPool() | MeanPool():
+        case Input() | ResidualNorm() | Add() | StatisticsPool() | MeanPool():
             keys = ()
         case _:
             assert_never(layer)

@@ -16,12 +16,11 @@ from asc.models.layers import (
     AveragePool,
     MeanPool,
     Pooling,
-    ResponseNorm,
-    SqueezeExcite,
     StatisticsPool,
     StoredNorm,
     channels_last,
     every,
+    gate_module,
 )
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -87,7 +86,7 @@ class HalfNet(StoredForm):
                 y = torch.relu_(y) if layer.relu else y
             case kinds.Projection():
                 y = self.module_of(layer)(every(read[0], layer.stride))
-            case kinds.SqueezeExcite() | kinds.ResponseNorm():
+            case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
                 y = self.module_of(layer)(*read, pooling)
             case kinds.AveragePool() | kinds.StatisticsPool() | kinds.MeanPool() | kinds.Dense():
                 y = self.module_of(layer)(*read)
@@ -119,10 +118,8 @@ def _built(layer: kinds.Layer) -> nn.Module | None:
             return nn.Conv2d(layer.inputs, layer.outputs, kernel, layer.stride, padding, groups=layer.groups)
         case kinds.Projection():
             return nn.Conv2d(layer.inputs, layer.outputs, 1)
-        case kinds.SqueezeExcite():
-            return SqueezeExcite(layer.channels, layer.bottleneck, norm=StoredNorm(layer.bottleneck))
-        case kinds.ResponseNorm():
-            return ResponseNorm()
+        case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
+            return gate_module(layer, StoredNorm)
         case kinds.AveragePool():
             return AveragePool(layer.stride)
         case kinds.MeanPool():

@@ -1,7 +1,7 @@
 """The network in training, built from its topology.
 
-A network that will be stored in 8 bits trains fake-quantised, with SE, response norms and pooling in
-float (report, section 4). One that will be stored in 16 bits trains entirely in float.
+A network that will be stored in 8 bits trains fake-quantised, with SE, response norms, residual norms and pooling
+in float (report, section 4). One that will be stored in 16 bits trains entirely in float.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.fake_quantised import ActivationQuantiser, ConvBn, QuantConv1x1, QuantLinear, QuantMapLinear
 from asc.models.float_layers import FloatConv1x1, FloatConvBn, FloatLinear, FloatMapLinear, NoGrid
 from asc.models.layered import Layered, check_log_mel
-from asc.models.layers import AveragePool, ResponseNorm, SqueezeExcite, StatisticsPool, channels_last
+from asc.models.layers import AveragePool, StatisticsPool, channels_last, gate_module
 from asc.models.workers import Workers
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -82,7 +82,7 @@ class Network(Layered):
                 y = read[0]  # the layer after it is trained over the map
             case kinds.AveragePool():
                 y = self.grid_of(layer.name).on_grid(self.module_of(layer)(*read))
-            case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.StatisticsPool():
+            case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm() | kinds.StatisticsPool():
                 y = self.grid_of(layer.name)(self.module_of(layer)(*read))
             case kinds.Add():
                 y = self.grid_of(layer.name)(read[0] + read[1])
@@ -143,11 +143,8 @@ def _built(layer: kinds.Layer, modules: Layers, *, nonnegative: bool) -> Iterato
             yield name, modules.conv1x1(inputs, outputs, stride=stride)
         case kinds.Dense(name=name, inputs=inputs, outputs=outputs):
             yield name, (modules.map_linear if layer.over_map else modules.linear)(inputs, outputs)
-        case kinds.SqueezeExcite(name=name, channels=channels, bottleneck=bottleneck):
-            yield name, SqueezeExcite(channels, bottleneck, norm=BatchNorm1d(bottleneck))
-            yield layer.grid, modules.grid(nonnegative=nonnegative)
-        case kinds.ResponseNorm(name=name):
-            yield name, ResponseNorm()
+        case kinds.SqueezeExcite(name=name) | kinds.ResponseNorm(name=name) | kinds.ResidualNorm(name=name):
+            yield name, gate_module(layer, BatchNorm1d)
             yield layer.grid, modules.grid(nonnegative=nonnegative)
         case kinds.AveragePool(name=name, stride=stride):
             yield name, AveragePool(stride)

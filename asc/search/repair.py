@@ -14,7 +14,7 @@ from asc.config.space import FAMILY, Space
 from asc.results import CalibrationMethod
 from asc.size.law import Cost, cost
 from asc.size.rules import Rule, fits
-from asc.topology.describe import drawn, narrowed, narrowings
+from asc.topology.describe import drawn, fitted, narrowed, narrowings
 from asc.typed import Scalar, Value
 
 
@@ -69,6 +69,7 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
     """
     values = space.values(point)
     base = of_family(base, values)
+    values = fitted(base.architecture, values)
     as_drawn = drawn(base.architecture, values)
     others = {key: value for key, value in values.items() if not key.startswith(tuple(as_drawn))}
     others |= calibration_of(base, values)
@@ -92,6 +93,7 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
 def narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
     """The config of the narrowest network of a point, which is given by its config values."""
     base = of_family(base, values)
+    values = fitted(base.architecture, values)
     *_, last = narrowings(base.architecture, values)
     others = {key: value for key, value in values.items() if not key.startswith(tuple(last))}
     return base.updated({**others, **last, **calibration_of(base, values)})

@@ -26,6 +26,7 @@ from asc.topology.layers import (
     Layer,
     MeanPool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -120,7 +121,7 @@ def _macs(layer: Layer, shape: Shape, last_map: Shape) -> int:
             return layer.weights * (prod(last_map[1:]) if layer.over_map else 1)
         case SqueezeExcite():
             return 2 * layer.channels * layer.bottleneck
-        case Input() | ResponseNorm() | Add() | AveragePool() | StatisticsPool() | MeanPool():
+        case Input() | ResponseNorm() | ResidualNorm() | Add() | AveragePool() | StatisticsPool() | MeanPool():
             return 0
         case _:
             assert_never(layer)

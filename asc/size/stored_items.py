@@ -18,6 +18,7 @@ from asc.topology.layers import (
     Layer,
     MeanPool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -58,7 +59,7 @@ def _int8_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
             yield from _response_norm_items(layer, FLOAT_BYTES)
         case AveragePool():
             return  # its grid is stored with the layer that it reads
-        case Input() | Add() | StatisticsPool() | MeanPool():
+        case Input() | ResidualNorm() | Add() | StatisticsPool() | MeanPool():
             pass
         case _:
             assert_never(layer)
@@ -79,7 +80,7 @@ def _float16_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
             yield from _se_items(layer, FLOAT16_BYTES)
         case ResponseNorm():
             yield from _response_norm_items(layer, FLOAT16_BYTES)
-        case Input() | Add() | AveragePool() | StatisticsPool() | MeanPool():
+        case Input() | ResidualNorm() | Add() | AveragePool() | StatisticsPool() | MeanPool():
             pass
         case _:
             assert_never(layer)

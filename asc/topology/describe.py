@@ -29,7 +29,7 @@ def kind_of(architecture: Architecture) -> str:
     """What a network of the family is called, after "an 8-bit" or "a 16-bit"."""
     match architecture.family:
         case "resnet_se":
-            return "residual network"
+            return resnet_se.kind(architecture)
         case "cp_mobile":
             return "CP-Mobile network"
 
@@ -45,6 +45,19 @@ def short_name(architecture: Architecture) -> str:
             return resnet_se.short_name(architecture)
         case "cp_mobile":
             return cp_mobile.short_name(architecture)
+
+
+def fitted(base: Architecture, values: Mapping[str, Value]) -> dict[str, Value]:
+    """The config values of a point, made to fit together where they are drawn one by one; `base` as in `narrowings`.
+
+    Raises:
+        InputError: they cannot be made to fit.
+    """
+    match base.family:
+        case "resnet_se":
+            return resnet_se.fitted(base, values)
+        case "cp_mobile":
+            return dict(values)
 
 
 def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict[str, Value]]:

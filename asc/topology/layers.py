@@ -147,6 +147,20 @@ class ResponseNorm(_GridBeside):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResidualNorm(_GridBeside):
+    """Residual normalisation: a part of the map is added to the map normalised in frequency; in float, no weights.
+
+    The output is shortcut * map + (map - mean) / sqrt(variance + 1e-5), with mean and variance per clip and bin, over
+    channels and frames. `shortcut` is the paper's lambda, a fixed number. Kim et al. 2021,
+    https://arxiv.org/abs/2111.06531 (section 3.2, lambda 0.1).
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    shortcut: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeanPool(_GridBeside):
     """Mean over bins and frames for each channel: a float vector (channels,)."""
 
@@ -183,9 +197,19 @@ class Dense(_GridWithin):
 
 
 Layer = (
-    Input | ConvNorm | Projection | SqueezeExcite | ResponseNorm | Add | AveragePool | StatisticsPool | MeanPool | Dense
+    Input
+    | ConvNorm
+    | Projection
+    | SqueezeExcite
+    | ResponseNorm
+    | ResidualNorm
+    | Add
+    | AveragePool
+    | StatisticsPool
+    | MeanPool
+    | Dense
 )
-Gate = SqueezeExcite | ResponseNorm
-"""The kinds that scale channels by a statistic of the whole map, which a stream must carry."""
+Gate = SqueezeExcite | ResponseNorm | ResidualNorm
+"""The kinds that scale a map by statistics of the whole map, which a stream must carry."""
 Pool = StatisticsPool | MeanPool
 """The kinds that end the time axis."""

@@ -72,7 +72,7 @@ def test_a_point_of_another_family_keeps_nothing_of_the_base_but_its_classes() -
     assert Experiment.from_flat(found.experiment.flat()) == found.experiment
 
 
-@pytest.mark.parametrize("name", ["idlab128", "families128"])
+@pytest.mark.parametrize("name", ["idlab128", "grown128", "families128"])
 def test_macs_and_memory_are_hard_limits_too(name: str) -> None:
     space = load_space(name)
     free = Budget(rule=rule("dcase2021"), kilobytes=128)

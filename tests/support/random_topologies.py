@@ -12,6 +12,7 @@ from asc.topology.layers import (
     Layer,
     MeanPool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -24,10 +25,11 @@ KERNELS = ((1, 1), (3, 3), (1, 3), (5, 1), (3, 5))
 def random_topology(seed: int, *, bins: int = 16, classes: int = 4) -> Topology:
     """A network of up to four stages, each of a random kind, for log-mel input of `bins` bands.
 
-    From seed 100 on there are inverted blocks with response norms too, and half of the networks pool by a mean.
+    From seed 100 on there are inverted blocks with response norms too, and half of the networks pool by a mean. From
+    seed 200 on there are residual norms.
     """
     rng = random.Random(seed)
-    stages = (_plain, _gated, _branched) if seed < 100 else (_inverted, _inverted, _branched)
+    stages = _STAGES[seed // 100]
     means = seed >= 100 and seed % 2 == 0
     layers: list[Layer] = [Input(name="input")]
     name, channels, number = "input", 1, 0
@@ -101,3 +103,13 @@ def _inverted(rng: random.Random, name: str, reads: str, inputs: int, outputs: i
         layers.append(Add(name=add, reads=(project, reads)))
         normed = add
     return [*layers, ResponseNorm(name=f"{name}.norm", reads=(normed,), channels=outputs)]
+
+
+def _normed(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> list[Layer]:
+    """Any other stage, and a residual norm after it."""
+    layers = rng.choice((_plain, _gated, _branched))(rng, name, reads, inputs, outputs)
+    shortcut = rng.choice((0.0, 0.1, 0.5))
+    return [*layers, ResidualNorm(name=f"{name}.residual", reads=(layers[-1].name,), shortcut=shortcut)]
+
+
+_STAGES = ((_plain, _gated, _branched), (_inverted, _inverted, _branched), (_normed, _normed, _inverted))
