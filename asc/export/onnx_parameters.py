@@ -14,6 +14,7 @@ from asc.export.onnx_text import FunctionText
 from asc.topology.layers import (
     Add,
     AveragePool,
+    BandNorm,
     ConvNorm,
     Dense,
     Input,
@@ -148,7 +149,7 @@ def _members(layer: Layer, place: int) -> Iterator[Member]:
             keys = ("norm.weight", "norm.bias")
         case AveragePool():
             return  # it is on the grid of its input
-        case Input() | Add() | StatisticsPool() | MeanPool():
+        case BandNorm() | Input() | Add() | StatisticsPool() | MeanPool():
             keys = ()
         case _:
             assert_never(layer)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from asc.config.front_end import FrontEnd
 from asc.models.layered import StoredForm
 from asc.models.layers import (
-    AveragePool,
     MeanPool,
     Pooling,
     ResponseNorm,
@@ -22,6 +21,7 @@ from asc.models.layers import (
     StoredNorm,
     channels_last,
     every,
+    gridless,
 )
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -89,7 +89,7 @@ class HalfNet(StoredForm):
                 y = self.module_of(layer)(every(read[0], layer.stride))
             case kinds.SqueezeExcite() | kinds.ResponseNorm():
                 y = self.module_of(layer)(*read, pooling)
-            case kinds.AveragePool() | kinds.StatisticsPool() | kinds.MeanPool() | kinds.Dense():
+            case kinds.BandNorm() | kinds.AveragePool() | kinds.StatisticsPool() | kinds.MeanPool() | kinds.Dense():
                 y = self.module_of(layer)(*read)
             case kinds.Add():
                 y = read[0] + read[1]
@@ -123,8 +123,8 @@ def _built(layer: kinds.Layer) -> nn.Module | None:
             return SqueezeExcite(layer.channels, layer.bottleneck, norm=StoredNorm(layer.bottleneck))
         case kinds.ResponseNorm():
             return ResponseNorm()
-        case kinds.AveragePool():
-            return AveragePool(layer.stride)
+        case kinds.BandNorm() | kinds.AveragePool():
+            return gridless(layer)
         case kinds.MeanPool():
             return MeanPool()
         case kinds.StatisticsPool():

@@ -17,7 +17,6 @@ from asc.config.front_end import FrontEnd
 from asc.models.layered import StoredForm
 from asc.models.layers import (
     STEPS,
-    AveragePool,
     MeanPool,
     Pooling,
     ResponseNorm,
@@ -26,6 +25,7 @@ from asc.models.layers import (
     StoredNorm,
     channels_last,
     every,
+    gridless,
 )
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -163,6 +163,8 @@ class IntegerNet(StoredForm):
         """The output steps of a layer, given the steps that it reads."""
         steps: Tensor
         match layer:
+            case kinds.BandNorm():
+                steps = self.module_of(layer)(*read)  # still log-mel, not steps
             case kinds.Input():
                 steps = channels_last(self.grid_of(layer.name)(*read))
             case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
@@ -240,8 +242,8 @@ def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
         case kinds.ResponseNorm():
             yield layer.name, ResponseNorm()
             yield layer.grid, IntegerQuantiser()
-        case kinds.AveragePool():
-            yield layer.name, AveragePool(layer.stride)
+        case kinds.BandNorm() | kinds.AveragePool():
+            yield layer.name, gridless(layer)
         case kinds.MeanPool():
             yield layer.name, MeanPool()
             yield layer.grid, IntegerQuantiser()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.models.layers import Pooling, mean_of_map, mean_square_of_map, pooled_statistics
-from asc.topology.layers import Gate, Layer, MeanPool, Pool, ResponseNorm, SqueezeExcite, StatisticsPool
+from asc.topology.layers import BandNorm, Gate, Layer, MeanPool, Pool, ResponseNorm, SqueezeExcite, StatisticsPool
 from asc.topology.topology import Topology
 
 
@@ -38,7 +38,9 @@ class Layered(nn.Module):
 
     def grid_of(self, name: str) -> Any:
         """The output grid of the layer with this name."""
-        return self.get_submodule(self.topology.by_name[name].grid)
+        layer = self.topology.by_name[name]
+        assert not isinstance(layer, BandNorm), f"the output of {name} is on no grid"
+        return self.get_submodule(layer.grid)
 
     @property
     def classifier(self) -> Any:

@@ -7,12 +7,13 @@ from typing import NamedTuple, assert_never
 
 from asc.config.experiment import Experiment, Storage
 from asc.config.front_end import FrontEnd
-from asc.errors import InputError
+from asc.errors import Infeasible
 from asc.topology.describe import topology_of
 from asc.topology.layers import (
     LOG_MEL,
     Add,
     AveragePool,
+    BandNorm,
     ConvNorm,
     Dense,
     Input,
@@ -71,11 +72,11 @@ def features(front_end: FrontEnd, seconds: float) -> int:
     """Number of log-mel frames in `seconds` of audio.
 
     Raises:
-        InputError: `seconds` is shorter than one frame.
+        Infeasible: `seconds` is shorter than one frame.
     """
     frames = front_end.frames(seconds)
     if frames < 1:
-        raise InputError(f"{seconds} s of audio are too short: give at least {front_end.hop_s} s (front_end.hop_s)")
+        raise Infeasible(f"{seconds} s of audio are too short: give at least {front_end.hop_s} s (front_end.hop_s)")
     return frames
 
 
@@ -85,7 +86,8 @@ def activation_steps(experiment: Experiment, *, seconds: float = 10.0) -> tuple[
     The convention:
     - A tensor is live from the operation that writes it to the last one that reads it. The input of a skip stays live
       until the skip, which runs after the SE, has read it.
-    - An element takes 1 byte in quantised parts and 4 in float parts. The float parts are the log-mel input, everything
+    - An element takes 1 byte in quantised parts and 4 in float parts. The float parts are the log-mel input (also after
+      a band norm), everything
       inside SE (dequantised input, pooled, bottleneck and gate vectors, scaled output) and response norms, the pooling
       before the last layer (dequantised input, output) and the logits. With 16-bit storage everything is float, since
       it computes in 32 bits.
@@ -160,6 +162,8 @@ def _operations(
     """The operations of a layer that reads these tensors; the last one writes the layer's output."""
     name, shape, width = layer.name, shapes[layer.name], 1 if quantised else FLOAT_BYTES
     match layer:
+        case BandNorm():
+            yield _Operation(name, shape, FLOAT_BYTES, reads)
         case ConvNorm() | Projection() | Dense() | Add() | AveragePool():
             yield _Operation(name, shape, width, reads)
         case Input():

@@ -41,6 +41,7 @@ from asc.run_files import BEST_EPOCH, LAST_EPOCH, MODEL_FILE
 from asc.size.stored_items import stored_items
 from asc.training import prune
 from asc.training.augment import Batcher, BatchPlan, plan_epoch
+from asc.training.band_statistics import measure_bands
 from asc.training.compress import calibrated, check_items, compressed
 from asc.typed import build
 
@@ -173,6 +174,8 @@ class _Run:
             run.restore()
         if not workers.agree(len(run.history)):
             raise RuntimeError(f"workers see different checkpoints in {folder}: give a folder that all of them share")
+        if not run.history:  # else they are in the checkpoint
+            measure_bands(network, dataset, run.log_mel, workers)
         return run
 
     def epoch(self) -> EpochMetrics | None:
