@@ -31,6 +31,10 @@ class InputError(ValueError):
     """Wrong input by the user. The message is one sentence: the file or key, what is wrong, what to do."""
 
 
+class Infeasible(InputError):
+    """Values of a config that are allowed one by one, but not together; a search passes over such a point."""
+
+
 def some(names: Iterable[str], at_most: int = NAMED_AT_MOST) -> str:
     """The first `at_most` names, joined for a sentence, and the number of the others."""
     every = list(names)
@@ -76,3 +80,13 @@ def require(condition: bool, message: str) -> None:
     """
     if not condition:
         raise InputError(message)
+
+
+def require_together(condition: bool, message: str) -> None:
+    """Check that values of different keys can be combined.
+
+    Raises:
+        Infeasible: they cannot; its text is `message`.
+    """
+    if not condition:
+        raise Infeasible(message)

@@ -23,7 +23,7 @@ def main(options: SearchOptions) -> int:
     from asc.console.progress import packing
     from asc.data.dataset import default_cache
     from asc.runs.bucket import runs_folder
-    from asc.search import disk, opening, preview
+    from asc.search import disk, duration, opening, preview
     from asc.search.cluster import environment
     from asc.tracking.address import check_uri
 
@@ -40,6 +40,8 @@ def main(options: SearchOptions) -> int:
     output.result(preview.describe(plan))
     output.notes(plan.manifest.takes)
     output.result(disk.describe(wanted, plan, cache=cache, storage=options.storage))
+    if wanted.rates_to_pack:
+        output.result(duration.packing(plan, wanted.rates_to_pack))
     if options.dry_run:
         return _dry_run(plan, wanted, output)
     with packing(output.progress) as bar:

@@ -22,6 +22,8 @@ from asc.errors import InputError
 _FRAMES_AT_ONCE_CPU = 1_024
 _FRAMES_AT_ONCE = 16_384
 _BAND_GROUPS = 4
+VARIANCE_FLOOR = 1e-5
+"""Added to the variance over time in a residual normalisation, as in a batch norm."""
 
 
 class LogMel(nn.Module):
@@ -38,18 +40,24 @@ class LogMel(nn.Module):
         self._groups = _band_groups(filters)
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Waveforms to log-mel energies, minus their mean over time unless `normalisation` is "none".
+        """Waveforms to log-mel energies, normalised by clip if `normalisation` says so.
 
         (batch, samples) float32 with full scale 1, to (batch, 1, mel_bands, samples // hop_samples) float32, natural
-        logarithm.
+        logarithm. `per_band` is not applied here, but by the first layer of the network.
 
         Raises:
             InputError: the waveforms are shorter than one hop, so there is no frame.
         """
         log_mel = self.log_mel(waveform)
-        if self.front_end.normalisation == "none":
-            return log_mel
-        return log_mel - log_mel.mean(dim=-1, keepdim=True)
+        match self.front_end.normalisation:
+            case "mean_over_time":
+                return log_mel - log_mel.mean(dim=-1, keepdim=True)
+            case "residual":
+                mean = log_mel.mean(dim=-1, keepdim=True)
+                variance = (log_mel - mean).square().mean(dim=-1, keepdim=True)
+                return residual(log_mel, mean, variance, self.front_end.residual_lambda)
+            case "none" | "per_band":
+                return log_mel
 
     def log_mel(self, waveform: torch.Tensor, peak: torch.Tensor | None = None) -> torch.Tensor:
         """log(mel + floor) of waveforms (batch, samples), as (batch, 1, mel_bands, samples // hop_samples).
@@ -100,6 +108,14 @@ class LogMel(nn.Module):
         magnitudes = (squares[..., 0] + squares[..., 1]).sqrt_()
         filters = cast(torch.Tensor, self.filters)
         return torch.cat([magnitudes[..., bins] @ filters[bins, bands] for bands, bins in self._groups], dim=-1)
+
+
+def residual(x: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor, weight: float) -> torch.Tensor:
+    """Residual normalisation: weight * x + (x - mean) / sqrt(variance + eps), for shapes that broadcast.
+
+    Kim et al. 2021, https://arxiv.org/abs/2111.06531, section 2.2, where the weight is called lambda.
+    """
+    return weight * x + (x - mean) / torch.sqrt(variance + VARIANCE_FLOOR)
 
 
 def _mel_filters(front_end: FrontEnd) -> torch.Tensor:

@@ -18,7 +18,7 @@ from asc.config.architecture import FAMILY_KEYS, Architecture, family_of
 from asc.config.augment import Augment
 from asc.config.fingerprint import SCHEMA, fingerprint, readable, without_defaults
 from asc.config.front_end import FrontEnd
-from asc.errors import InputError, require
+from asc.errors import InputError, require, require_together
 from asc.results import CalibrationMethod
 from asc.typed import Scalar, Value, assign, build, leaves, nested, widen
 
@@ -117,6 +117,11 @@ class Experiment:
     def __post_init__(self) -> None:
         """Check the seed, and values of different sections against each other."""
         require(0 <= self.seed < 2**63, f"seed must be at least 0 and below 2^63, got {self.seed}")
+        require_together(
+            self.front_end.frames(self.augment.crop_s) >= 1,
+            f"augment.crop_s {self.augment.crop_s} is shorter than front_end.hop_s {self.front_end.hop_s}: a crop must "
+            "have at least one frame",
+        )
         pruned, method = self.compression.prune_ratio > 0, self.calibration.method
         require(
             not pruned or self.schedule.cycles >= 2,

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from asc.errors import require
+from asc.errors import require, require_together
 from asc.typed import widen
 
 MelScale = Literal["slaney", "htk"]
-Normalisation = Literal["mean_over_time", "none"]
+Normalisation = Literal["mean_over_time", "none", "per_band", "residual"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,14 @@ class FrontEnd:
     the clip. The value is the noise's root mean square in 16-bit steps, with the clip's peak at full scale; 0 adds
     none. Without a floor, a network can come to depend on what lies below the last bit of its audio.
 
-    `normalisation` says what is taken off at the end: the mean over time of each band, or nothing.
+    `normalisation` says what happens to each band at the end:
+
+    - `mean_over_time`: the clip's mean over time is taken off.
+    - `none`: nothing.
+    - `per_band`: the mean over all training clips is taken off, and the rest is divided by the standard deviation over
+      them. Both are measured once before training and stored with the network, as its first layer.
+    - `residual`: x becomes `residual_lambda` * x + (x - mean) / sqrt(variance + eps), with the clip's mean and variance
+      over time (residual normalisation: Kim et al. 2021, https://arxiv.org/abs/2111.06531).
     """
 
     sample_rate_hz: int = 44_100
@@ -31,6 +38,7 @@ class FrontEnd:
     noise_steps: float = 0.0
     mel_scale: MelScale = "slaney"
     normalisation: Normalisation = "mean_over_time"
+    residual_lambda: float = 0.1
 
     def __post_init__(self) -> None:
         """Check ranges, that the window fits the DFT and that the hop is at least one sample."""
@@ -47,8 +55,12 @@ class FrontEnd:
             0 <= self.noise_steps <= 1_000,
             f"front_end.noise_steps must lie between 0 (no noise floor) and 1,000, got {self.noise_steps}",
         )
-        require(self.hop_samples >= 1, f"front_end.hop_s must be at least one sample, got {self.hop_s}")
         require(
+            0 <= self.residual_lambda <= 10,
+            f"front_end.residual_lambda must lie between 0 and 10, got {self.residual_lambda}",
+        )
+        require_together(self.hop_samples >= 1, f"front_end.hop_s must be at least one sample, got {self.hop_s}")
+        require_together(
             1 <= self.window_samples <= self.dft_points,
             f"front_end.window_s is {self.window_samples} samples, but front_end.dft_points is {self.dft_points}: "
             "the window must not be longer than the DFT",

@@ -141,7 +141,7 @@ def encoded(value: Value) -> Scalar:
 
 
 def load_space(name_or_path: str) -> Space:
-    """Load a shipped space by name (`quick`, `idlab128`, `grown128`, `families128`) or any space by path.
+    """Load a shipped space by name (`quick`, `idlab128`, `grown128`, ...) or any space by path.
 
     Raises:
         InputError: no such space or file, not TOML, an unknown key, a value of the wrong type, or an empty range.

@@ -15,6 +15,7 @@ from asc.size.law import Cost
 from asc.size.rules import RULES, Rule, counted_bytes, fits, limit_bytes, why_not
 
 _KINDS = {
+    "band_norm": "means and deviations of the bands",
     "weight": "weights",
     "bias": "biases",
     "weight_scale": "weight scales, one per output channel",

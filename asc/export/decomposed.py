@@ -15,7 +15,7 @@ from torch.nn import functional
 from asc.models.fake_quantised import WEIGHT_STEPS
 from asc.models.integer import IntegerLayer, IntegerNet, IntegerQuantiser
 from asc.models.layered import Layered
-from asc.models.layers import STEPS, ResidualNorm, ResponseNorm, SqueezeExcite, folded_expand
+from asc.models.layers import STEPS, BandNorm, ResidualNorm, ResponseNorm, SqueezeExcite, folded_expand
 from asc.topology import layers as kinds
 
 Converter = Literal["executorch", "litert"]
@@ -130,7 +130,7 @@ class Residual(nn.Module):
 
 
 class DecomposedNet(Layered):
-    """Maps float log-mel to float logits on the last layer's grid; every layer lies between Q/DQ pairs."""
+    """Maps float log-mel to float logits on the last layer's grid; after a band norm, layers lie between Q/DQ pairs."""
 
     def __init__(self, stored: IntegerNet, *, converter: Converter) -> None:
         """Build from the stored form, as the converter needs it: LiteRT's takes float weights, ExecuTorch's int8."""
@@ -141,7 +141,8 @@ class DecomposedNet(Layered):
             module = _built(stored, layer, float_weights=converter == "litert")
             if module is not None:
                 self.attach(layer.name, module)
-            self.attach(layer.grid, Grid(stored.grid_of(layer.name)))
+            if not isinstance(layer, kinds.BandNorm):
+                self.attach(layer.grid, Grid(stored.grid_of(layer.name)))
         self.eval()
 
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -152,6 +153,8 @@ class DecomposedNet(Layered):
         """Return a layer's output as int8 steps, given those of the layers that it reads."""
         y: Tensor
         match layer:
+            case kinds.BandNorm():
+                return self.module_of(layer)(*read)  # type: ignore[no-any-return]  # still log-mel
             case kinds.Input():
                 y = read[0]
             case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
@@ -203,6 +206,8 @@ def shortest_frames(network: IntegerNet) -> int:
 def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn.Module | None:
     """Return the module of a layer that has parameters, without its output grid; None for other layers."""
     match layer:
+        case kinds.BandNorm():
+            return _band_norm(stored.module_of(layer))
         case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
             scale = stored.grid_of(layer.reads[0]).scale
             relu = isinstance(layer, kinds.ConvNorm) and layer.relu
@@ -217,6 +222,12 @@ def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn
             return None
         case _:
             assert_never(layer)
+
+
+def _band_norm(stored: BandNorm) -> BandNorm:
+    norm = BandNorm(len(stored.mean))
+    norm.load_state_dict(stored.state_dict())
+    return norm
 
 
 def _operators() -> Any:

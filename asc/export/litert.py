@@ -1,6 +1,7 @@
 """A network as a LiteRT (TensorFlow Lite) file, in signed 8 bits; SE, response norms and pooling are in float.
 
-It takes clips of one length. Input and output are int8 on the stored grids. Needs the extra `litert`.
+It takes clips of one length. Input and output are int8 on the stored grids; a network that begins with a `BandNorm`
+takes float32 log-mel instead. Needs the extra `litert`.
 https://ai.google.dev/edge/litert/conversion
 """
 
@@ -23,7 +24,7 @@ _STEPS = np.iinfo(np.int8)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorGrid:
-    """Shape and grid of an input or output: value = scale x (step - zero point)."""
+    """Shape and grid of an input or output: value = scale x (step - zero point); float32 if the scale is 0."""
 
     name: str
     shape: tuple[int, ...]
@@ -33,10 +34,14 @@ class TensorGrid:
     @property
     def text(self) -> str:
         """The grid in words."""
+        if self.scale == 0:
+            return f"float32 {self.shape}"
         return f"int8 {self.shape}, value = {self.scale!r} * (step - ({self.zero_point}))"
 
-    def steps(self, values: NDArray[np.float32]) -> NDArray[np.int8]:
-        """Quantise float32 values (any shape) to the nearest int8 steps, clamped."""
+    def steps(self, values: NDArray[np.float32]) -> NDArray[np.int8] | NDArray[np.float32]:
+        """Quantise float32 values (any shape) to the nearest int8 steps, clamped; a float32 tensor takes the values."""
+        if self.scale == 0:
+            return values
         found = np.rint(values * np.float32(1 / np.float32(self.scale))) + self.zero_point
         steps: NDArray[np.int8] = np.clip(found, _STEPS.min, _STEPS.max).astype(np.int8)
         return steps
@@ -48,7 +53,10 @@ class TensorGrid:
 
 
 def build_litert(network: IntegerNet, *, frames: int) -> bytes:
-    """Return the .tflite file of a network: int8 log-mel (1, 1, mel_bands, frames) to int8 logits (1, classes)."""
+    """Return the .tflite file of a network: log-mel (1, 1, mel_bands, frames) to int8 logits (1, classes).
+
+    The log-mel is int8, or float32 if the network begins with a `BandNorm`.
+    """
     example = (torch.zeros(1, 1, network.front_end.mel_bands, frames),)
     module = DecomposedNet(network, converter="litert")
     with quiet():

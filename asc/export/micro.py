@@ -38,4 +38,6 @@ class MicroSession:
 
 def _grid(name: str, details: dict[str, Any]) -> TensorGrid:
     grid, shape = details["quantization_parameters"], tuple(int(size) for size in details["shape"])
+    if len(grid["scales"]) == 0:
+        return TensorGrid(name=name, shape=shape, scale=0.0, zero_point=0)  # float32
     return TensorGrid(name=name, shape=shape, scale=float(grid["scales"][0]), zero_point=int(grid["zero_points"][0]))

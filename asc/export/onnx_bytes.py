@@ -124,6 +124,8 @@ def _role(tensor: TensorProto, node: NodeProto, place: int) -> str | None:
             return "weights" if half else "SE weights and biases"
         case "Conv", 2:
             return "biases" if half else "SE weights and biases"
+        case (("Sub" | "Div"), 1) if tensor.dims:
+            return "means and deviations of the bands"
         case "BatchNormalization", _:
             return "SE bottleneck batch norm"
         case _:

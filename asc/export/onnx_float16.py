@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asc.export.onnx_functions import Call, functions_of, parts_of, stride_of
 from asc.export.onnx_graph import Graph
-from asc.export.onnx_parts import WINDOW, dense_kernel, padding, pooled
+from asc.export.onnx_parts import WINDOW, dense_kernel, padding, pooled, standardised
 from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink, norms_of
 from asc.models.conversion import to_float16
 from asc.models.float16 import HalfNet
@@ -18,6 +18,7 @@ from asc.topology.layers import (
     LOG_MEL,
     Add,
     AveragePool,
+    BandNorm,
     ConvNorm,
     Dense,
     Input,
@@ -58,8 +59,11 @@ def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> No
         elif isinstance(part, Pool):
             stored = _constants(graph, network, classifier)
             y = _write(graph, classifier, [pooled(graph, part, written[part.reads[0]])], stored, stride=[1, 1])
+        elif isinstance(part, BandNorm):
+            mean, deviation = (graph.node("Cast", name, to=1) for name in _constants(graph, network, part))
+            y = standardised(graph, log_mel, mean, deviation)
         elif isinstance(part, Input):
-            y = log_mel
+            y = written[part.reads[0]]
         else:
             stored = _constants(graph, network, part)
             y = _write(graph, part, [written[name] for name in part.reads], stored, stride=_stride(part))
@@ -115,7 +119,7 @@ def _function(call: Call, functions: list[str]) -> str:
             stride = STRIDE if call.strides_by_attribute(part) else list(part.stride)
             written[inner.name] = text.node(part.function, written[part.reads], *names, output=output, s=stride)
         else:
-            assert not isinstance(part, Input | Pool), "a network has only one of them"
+            assert not isinstance(part, BandNorm | Input | Pool), "a network has only one of them"
             stride = STRIDE if call.strides_by_attribute(part) else _stride(part)
             read = [written[name] for name in part.reads]
             written[part.name] = _write(text, part, read, stored[part.name], stride=stride, output=output)
@@ -129,6 +133,8 @@ def _stride(layer: Layer) -> list[int]:
 def _names(layer: Layer) -> tuple[str, ...]:
     """Return the names of a layer's numbers, in order."""
     match layer:
+        case BandNorm():
+            return ("mean", "deviation")
         case ConvNorm() | Projection() | Dense() | ResponseNorm():
             return ("weight", "bias")
         case SqueezeExcite():
@@ -153,7 +159,9 @@ def _constants(graph: Graph, network: HalfNet, layer: Layer) -> list[str]:
 
 
 def _kernel(network: HalfNet, layer: Layer, values: Tensor) -> Tensor:
-    """Reshape a matrix to the kernel of a convolution; return other numbers unchanged."""
+    """Reshape a matrix to the kernel of a convolution, and a value per band to a column; leave others unchanged."""
+    if isinstance(layer, BandNorm):
+        return values[:, None]
     if values.dim() != 2:
         return values
     return dense_kernel(values, network.topology) if isinstance(layer, Dense) else values[:, :, None, None]

@@ -14,7 +14,7 @@ all matrices from a few numbers when the file is loaded (constant folding), so t
 import math
 from dataclasses import dataclass
 
-from asc.audio.frontend import noise_magnitude
+from asc.audio.frontend import VARIANCE_FLOOR, noise_magnitude
 from asc.audio.level import LARGEST
 from asc.config.front_end import FrontEnd
 from asc.export.onnx_graph import Graph
@@ -62,9 +62,22 @@ def add_front_end(graph: Graph, front_end: FrontEnd, waveform: str) -> str:
         mel = graph.node("Add", mel, _noise(graph, front_end, filters, step))
     log_mel = graph.node("Log", graph.node("Add", mel, graph.number(front_end.log_offset)))
     bands_first = graph.node("Transpose", log_mel, perm=[0, 1, 3, 2])
-    if front_end.normalisation == "none":
-        return bands_first
-    return graph.node("Sub", bands_first, graph.node("ReduceMean", bands_first, axes=[3]))
+    match front_end.normalisation:
+        case "mean_over_time":
+            return graph.node("Sub", bands_first, graph.node("ReduceMean", bands_first, axes=[3]))
+        case "residual":
+            return _residual(graph, bands_first, front_end.residual_lambda)
+        case "none" | "per_band":  # the network's first layer normalises per band
+            return bands_first
+
+
+def _residual(graph: Graph, x: str, weight: float) -> str:
+    """Return log-mel (batch, 1, bands, frames) after `asc.audio.frontend.residual`, with its own mean and variance."""
+    centred = graph.node("Sub", x, graph.node("ReduceMean", x, axes=[3]))
+    variance = graph.node("ReduceMean", graph.node("Mul", centred, centred), axes=[3])
+    deviation = graph.node("Sqrt", graph.node("Add", variance, graph.number(VARIANCE_FLOOR)))
+    scaled = graph.node("Mul", x, graph.number(weight))
+    return graph.node("Add", scaled, graph.node("Div", centred, deviation))
 
 
 def _rounded(graph: Graph, waveform: str) -> tuple[str, str]:

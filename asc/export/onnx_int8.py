@@ -16,13 +16,14 @@ from asc.export.onnx_functions import Call, functions_of, parts_of, stride_of
 from asc.export.onnx_graph import Graph
 from asc.export.onnx_numbers import WEIGHT_ZERO, Numbers
 from asc.export.onnx_parameters import Parameter, created, parameters
-from asc.export.onnx_parts import WINDOW, padding, pooled
+from asc.export.onnx_parts import WINDOW, padding, pooled, standardised
 from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink, norms_of
 from asc.models.integer import IntegerNet
 from asc.topology.layers import (
     LOG_MEL,
     Add,
     AveragePool,
+    BandNorm,
     ConvNorm,
     Dense,
     Input,
@@ -81,6 +82,8 @@ def _main(graph: Graph, numbers: Numbers, layer: Layer, read: list[_Steps]) -> _
     """Add a layer outside functions."""
     real = pooled(graph, layer, _real(graph, read[0])) if isinstance(layer, Pool) else read[0].values
     names = {key: graph.constant(f"{layer.name}.{key}", values) for key, values in numbers.of(layer).items()}
+    if isinstance(layer, BandNorm):
+        return _Steps(standardised(graph, real, names["mean"], names["deviation"]), "", "")
     if isinstance(layer, Input | Pool):
         step, zero = names["scale"], names.get("zero", "")
         return _Steps(graph.node("QuantizeLinear", real, step, zero), step, zero)
@@ -186,5 +189,5 @@ def _body(text: FunctionText, call: Call, topology: Topology, identifiers: dict[
         else:
             stride = STRIDE if outer else _stride(part)
             read = [written[name] for name in part.reads]
-            assert not isinstance(part, Input | Pool), "a network has only one of them"
+            assert not isinstance(part, BandNorm | Input | Pool), "a network has only one of them"
             written[part.name] = _write(text, part, read, names, stride=stride, output=output)

@@ -14,6 +14,7 @@ from asc.models.layers import folded_expand
 from asc.topology.layers import (
     Add,
     AveragePool,
+    BandNorm,
     ConvNorm,
     Dense,
     Input,
@@ -34,7 +35,7 @@ class Numbers:
     """The numbers of a network by layer and key.
 
     A convolution or dense layer has `weight`, `weight_scale` and `bias`; SE has weights and biases of its two linear
-    layers. Every layer has the `scale` of its grid, and its `zero` point unless that is 0.
+    layers. Every layer on a grid has its `scale`, and its `zero` point unless that is 0.
     """
 
     def __init__(self, network: IntegerNet) -> None:
@@ -48,6 +49,8 @@ class Numbers:
         """
         if isinstance(layer, AveragePool):
             return {}  # it is on the grid of its input
+        if isinstance(layer, BandNorm):
+            return self._own(layer)  # it is on no grid
         grid = self._network.grid_of(layer.name)
         numbers = {**self._own(layer), "scale": grid.scale.numpy()}
         zero_point = int(grid.zero_point)
@@ -64,6 +67,9 @@ class Numbers:
 
     def _own(self, layer: Layer) -> dict[str, Array]:
         match layer:
+            case BandNorm():
+                module = self._network.module_of(layer)
+                return {"mean": module.mean[:, None].numpy(), "deviation": module.deviation[:, None].numpy()}
             case ConvNorm() | Projection() | Dense():
                 module = self._network.module_of(layer)
                 weight = module.weight

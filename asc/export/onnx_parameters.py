@@ -14,6 +14,7 @@ from asc.export.onnx_text import FunctionText
 from asc.topology.layers import (
     Add,
     AveragePool,
+    BandNorm,
     ConvNorm,
     Dense,
     Input,
@@ -149,7 +150,7 @@ def _members(layer: Layer, place: int) -> Iterator[Member]:
             keys = ("norm.weight", "norm.bias")
         case AveragePool():
             return  # it is on the grid of its input
-        case Input() | ResidualNorm() | Add() | StatisticsPool() | MeanPool():
+        case BandNorm() | Input() | ResidualNorm() | Add() | StatisticsPool() | MeanPool():
             keys = ()
         case _:
             assert_never(layer)

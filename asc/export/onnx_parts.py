@@ -24,6 +24,11 @@ def statistics(graph: Graph, x: str) -> str:
     return graph.node("Concat", mean, deviation, axis=1)
 
 
+def standardised(graph: Graph, log_mel: str, mean: str, deviation: str) -> str:
+    """Add a band norm to log-mel (batch, 1, bands, frames); the mean and deviation are float32 (bands, 1)."""
+    return graph.node("Div", graph.node("Sub", log_mel, mean), deviation)
+
+
 def padding(layer: ConvNorm | Projection | Dense) -> list[int]:
     """Return the zero padding (top, left, bottom, right) of a layer that is written as a convolution."""
     rows, columns = layer.kernel if isinstance(layer, ConvNorm) else (1, 1)

@@ -14,9 +14,9 @@ norms and their squares, and of the last map (for a pooling of statistics, of it
    short window, of about three steps, has fewer such pieces and costs less);
 4. the statistics for the last layer are computed from the totals of the last map.
 
-The gates, and the front end if it subtracts means, use means over the whole window, from the current totals. So a label
-at second t is about the window that ends at t, without delay. It approximates `Model.predict` on the window's audio,
-with these differences:
+The gates, and the front end if it normalises by clip, use means over the whole window, from the current totals. So a
+label at second t is about the window that ends at t, without delay. It approximates `Model.predict` on the window's
+audio, with these differences:
 
 - A piece keeps the means of the window in which it was last run; `predict` uses the means of the current window for all
   of it. This causes most of the difference while and just after the sound changes within a window. A very different
@@ -40,7 +40,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asc.audio.frontend import residual
 from asc.audio.level_notes import level_note
+from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.inference.listening import Listener
 from asc.inference.predict import Model
@@ -84,7 +86,7 @@ class Follower:
         self._most = _steps(window_s, every_s)
         # One stride per summed quantity: log-mel, the inputs of the gates, the last map (and its squares).
         self._gates, self._pool = topology.gates, topology.pool
-        self._subtracts_mean = front_end.normalisation == "mean_over_time"
+        self._front_end = front_end
         self._last_stride = topology.time_strides[topology.pool.name]
         self._strides = [1, *(topology.time_strides[gate.name] for gate in self._gates), self._last_stride]
         if front_end.frames(every_s) < 1 or front_end.frames(window_s) < self._last_stride:
@@ -138,7 +140,8 @@ class Follower:
             gone = self._pieces.popleft()
             self._totals = [total - sums for total, sums in zip(self._totals, gone.sums, strict=True)]
         newest = [self._pieces[-number] for number in range(min(self._lag + 1, len(self._pieces)), 0, -1)]
-        self._settle(0, newest, newest[0].start, self._frames.get(newest[0].start, newest[-1].stop))
+        log_mel = self._frames.get(newest[0].start, newest[-1].stop)
+        self._settle(0, newest, newest[0].start, _front_end_columns(self._front_end, log_mel))
         self._run(newest)
         for piece in [self._longest_waiting() for _ in range(RUN_AGAIN)]:
             if piece is not None:
@@ -159,9 +162,8 @@ class Follower:
     def _run(self, pieces: Sequence["_Piece"]) -> None:
         """Run the network over neighbouring pieces, with the current means of the window."""
         begin = max(0, pieces[0].start - self._reach) // self._last_stride * self._last_stride
-        log_mel = self._frames.get(begin, min(pieces[-1].stop + self._reach, self._frames.stop))
-        if self._subtracts_mean:
-            log_mel = log_mel - self._totals[0].mean.float()[:, None]
+        frames = self._frames.get(begin, min(pieces[-1].stop + self._reach, self._frames.stop))
+        log_mel = _normalised(self._front_end, frames, self._totals[0].mean)
         poolings = {
             gate.name: partial(self._gate_statistics, number, pieces, begin)
             for number, gate in enumerate(self._gates, start=1)
@@ -265,6 +267,30 @@ class _Frames:
     def get(self, start: int, stop: int) -> Tensor:
         """Return a view of frames, (bands, stop - start)."""
         return self._data[:, start - self._first : stop - self._first]
+
+
+def _front_end_columns(front_end: FrontEnd, log_mel: Tensor) -> Tensor:
+    """Map log-mel (bands, frames) to (..., frames), whose mean over the window is what `_normalised` needs."""
+    match front_end.normalisation:
+        case "residual":
+            exact = log_mel.double()  # the variance is a difference of squares
+            return torch.stack([exact, exact.square()])
+        case "mean_over_time" | "none" | "per_band":
+            return log_mel
+
+
+def _normalised(front_end: FrontEnd, log_mel: Tensor, mean: Tensor) -> Tensor:
+    """Normalise log-mel (bands, frames) as `LogMel` does, given the window's mean of `_front_end_columns`, float64."""
+    match front_end.normalisation:
+        case "mean_over_time":
+            return log_mel - mean.float()[:, None]
+        case "residual":
+            of_bands, of_squares = mean
+            variance = (of_squares - of_bands.square()).clamp_min(0)
+            means, variances = (values.float()[:, None] for values in (of_bands, variance))
+            return residual(log_mel, means, variances, front_end.residual_lambda)
+        case "none" | "per_band":
+            return log_mel
 
 
 def _steps(window_s: float, every_s: float) -> int:

@@ -6,13 +6,13 @@ from asc.config.architecture import Architecture
 from asc.config.experiment import Storage
 from asc.config.front_end import FrontEnd
 from asc.models.network import Network
-from asc.topology.describe import describe
+from asc.topology.describe import for_front_end
 from asc.topology.topology import Topology
 
 
 def build_network(architecture: Architecture, front_end: FrontEnd, *, seed: int, storage: Storage = "int8") -> Network:
     """The untrained network of a config (see `build`)."""
-    return build(describe(architecture, front_end.mel_bands), front_end, seed=seed, storage=storage)
+    return build(for_front_end(architecture, front_end), front_end, seed=seed, storage=storage)
 
 
 def build(topology: Topology, front_end: FrontEnd, *, seed: int, storage: Storage) -> Network:

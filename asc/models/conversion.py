@@ -12,7 +12,7 @@ from asc.models.fake_quantised import ActivationQuantiser
 from asc.models.float16 import HalfNet
 from asc.models.float_layers import FloatConv1x1, FloatConvBn, FloatLinear, FloatMapLinear
 from asc.models.integer import IntegerNet
-from asc.models.layers import ResponseNorm, SqueezeExcite, folded
+from asc.models.layers import BandNorm, ResponseNorm, SqueezeExcite, folded
 from asc.models.network import Network
 from asc.models.stored import StoredNet
 from asc.topology.layers import ConvNorm, Dense, Projection
@@ -51,7 +51,7 @@ def _integer_state(network: Network) -> Iterator[tuple[str, Tensor]]:
             module.require_range()
             yield f"{name}.scale", module.scale
             yield f"{name}.zero_point", module.zero_point
-        elif isinstance(module, SqueezeExcite | ResponseNorm):
+        elif isinstance(module, BandNorm | SqueezeExcite | ResponseNorm):
             for key, value in module.state_dict(prefix=f"{name}.").items():
                 if not key.endswith("num_batches_tracked"):
                     yield key, value
@@ -92,7 +92,7 @@ def _half_state(network: Network) -> Iterator[tuple[str, Tensor]]:
                 assert isinstance(inner, nn.Conv2d | nn.Linear) and inner.bias is not None
                 yield f"{name}.weight", inner.weight
                 yield f"{name}.bias", inner.bias
-            case SqueezeExcite() | ResponseNorm():
+            case BandNorm() | SqueezeExcite() | ResponseNorm():
                 for key, value in module.state_dict(prefix=f"{name}.").items():
                     if not key.endswith("num_batches_tracked"):
                         yield key, value

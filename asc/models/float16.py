@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from asc.config.front_end import FrontEnd
 from asc.models.layered import StoredForm
 from asc.models.layers import (
-    AveragePool,
     MeanPool,
     Pooling,
     StatisticsPool,
@@ -21,6 +20,7 @@ from asc.models.layers import (
     channels_last,
     every,
     gate_module,
+    gridless,
 )
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -88,7 +88,7 @@ class HalfNet(StoredForm):
                 y = self.module_of(layer)(every(read[0], layer.stride))
             case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
                 y = self.module_of(layer)(*read, pooling)
-            case kinds.AveragePool() | kinds.StatisticsPool() | kinds.MeanPool() | kinds.Dense():
+            case kinds.BandNorm() | kinds.AveragePool() | kinds.StatisticsPool() | kinds.MeanPool() | kinds.Dense():
                 y = self.module_of(layer)(*read)
             case kinds.Add():
                 y = read[0] + read[1]
@@ -120,8 +120,8 @@ def _built(layer: kinds.Layer) -> nn.Module | None:
             return nn.Conv2d(layer.inputs, layer.outputs, 1)
         case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
             return gate_module(layer, StoredNorm)
-        case kinds.AveragePool():
-            return AveragePool(layer.stride)
+        case kinds.BandNorm() | kinds.AveragePool():
+            return gridless(layer)
         case kinds.MeanPool():
             return MeanPool()
         case kinds.StatisticsPool():

@@ -17,7 +17,6 @@ from asc.config.front_end import FrontEnd
 from asc.models.layered import StoredForm
 from asc.models.layers import (
     STEPS,
-    AveragePool,
     MeanPool,
     Pooling,
     StatisticsPool,
@@ -25,6 +24,7 @@ from asc.models.layers import (
     channels_last,
     every,
     gate_module,
+    gridless,
 )
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -162,6 +162,8 @@ class IntegerNet(StoredForm):
         """The output steps of a layer, given the steps that it reads."""
         steps: Tensor
         match layer:
+            case kinds.BandNorm():
+                steps = self.module_of(layer)(*read)  # still log-mel, not steps
             case kinds.Input():
                 steps = channels_last(self.grid_of(layer.name)(*read))
             case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
@@ -236,8 +238,8 @@ def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
         case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
             yield layer.name, gate_module(layer, StoredNorm)
             yield layer.grid, IntegerQuantiser()
-        case kinds.AveragePool():
-            yield layer.name, AveragePool(layer.stride)
+        case kinds.BandNorm() | kinds.AveragePool():
+            yield layer.name, gridless(layer)
         case kinds.MeanPool():
             yield layer.name, MeanPool()
             yield layer.grid, IntegerQuantiser()

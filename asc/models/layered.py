@@ -10,6 +10,7 @@ from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.models.layers import Pooling, mean_of_map, mean_square_of_map, moments_of_bins, pooled_statistics
 from asc.topology.layers import (
+    BandNorm,
     Gate,
     Layer,
     MeanPool,
@@ -47,7 +48,9 @@ class Layered(nn.Module):
 
     def grid_of(self, name: str) -> Any:
         """The output grid of the layer with this name."""
-        return self.get_submodule(self.topology.by_name[name].grid)
+        layer = self.topology.by_name[name]
+        assert not isinstance(layer, BandNorm), f"the output of {name} is on no grid"
+        return self.get_submodule(layer.grid)
 
     @property
     def classifier(self) -> Any:

@@ -24,6 +24,23 @@ def mean_square_of_map(x: Tensor) -> Tensor:
     return x.square().mean(dim=(2, 3))
 
 
+class BandNorm(nn.Module):
+    """Standardises the bands of a log-mel map with a stored mean and standard deviation of each."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, bins: int) -> None:
+        """Begin without effect: means of 0 and deviations of 1."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(bins))
+        self.register_buffer("deviation", torch.ones(bins))
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """(batch, 1, bins, frames) to the same shape."""
+        return (log_mel - self.mean[:, None]) / self.deviation[:, None]
+
+
 class SqueezeExcite(nn.Module):
     """Scales each channel by a gate computed from its mean (Hu et al. 2017, https://arxiv.org/abs/1709.01507).
 
@@ -166,6 +183,11 @@ class AveragePool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, bins, frames) to (batch, channels, ceil(bins / stride), ceil(frames / stride))."""
         return functional.avg_pool2d(x, 3, self.stride, 1)
+
+
+def gridless(layer: kinds.BandNorm | kinds.AveragePool) -> nn.Module:
+    """The module of a layer that has no grid of its own; every form of a network has the same."""
+    return BandNorm(layer.bins) if isinstance(layer, kinds.BandNorm) else AveragePool(layer.stride)
 
 
 class MeanPool(nn.Module):

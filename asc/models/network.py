@@ -17,7 +17,7 @@ from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.fake_quantised import ActivationQuantiser, ConvBn, QuantConv1x1, QuantLinear, QuantMapLinear
 from asc.models.float_layers import FloatConv1x1, FloatConvBn, FloatLinear, FloatMapLinear, NoGrid
 from asc.models.layered import Layered, check_log_mel
-from asc.models.layers import AveragePool, StatisticsPool, channels_last, gate_module
+from asc.models.layers import StatisticsPool, channels_last, gate_module, gridless
 from asc.models.workers import Workers
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -72,6 +72,8 @@ class Network(Layered):
         """The output of a layer on its grid, given the tensors that it reads."""
         y: Tensor
         match layer:
+            case kinds.BandNorm():
+                y = self.module_of(layer)(*read)
             case kinds.Input():
                 y = channels_last(self.grid_of(layer.name)(*read))
             case kinds.Dense(over_map=True):
@@ -146,8 +148,8 @@ def _built(layer: kinds.Layer, modules: Layers, *, nonnegative: bool) -> Iterato
         case kinds.SqueezeExcite(name=name) | kinds.ResponseNorm(name=name) | kinds.ResidualNorm(name=name):
             yield name, gate_module(layer, BatchNorm1d)
             yield layer.grid, modules.grid(nonnegative=nonnegative)
-        case kinds.AveragePool(name=name, stride=stride):
-            yield name, AveragePool(stride)
+        case kinds.BandNorm() | kinds.AveragePool():
+            yield layer.name, gridless(layer)
         case kinds.MeanPool():
             yield layer.grid, modules.grid(nonnegative=nonnegative)
         case kinds.StatisticsPool(name=name):

@@ -26,7 +26,7 @@ from asc.runs.journal import (
     add,
     fold,
 )
-from asc.search.repair import Budget, Candidate, repair
+from asc.search.repair import Budget, Candidate, infeasible, repair
 from asc.search.rungs import Rungs
 from asc.search.sampler import Handle, Told, sampler_of
 from asc.search.settings import MOST_REFUSALS, SearchSettings
@@ -264,7 +264,8 @@ class Conductor:
             if twin is not None:
                 reason, told = f"the same network and training as {twin.asked.trial}", _told(twin)
             else:
-                reason, told = "it does not fit the budget at any width", Told(usable=False)
+                why = infeasible(self._base, self._space, point)
+                reason, told = why or "it does not fit the budget at any width", Told(usable=False)
             self.journal.append(PointRefused(point=point, reason=reason, twin=twin.asked.trial if twin else None))
             self._sampler.tell(handle, told)
         return None

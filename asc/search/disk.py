@@ -1,9 +1,10 @@
 """An upper bound on the disk space of a search, computed from its configs before it starts, and a check for room.
 
-The bound has three parts: the packed audio in the cache; the checkpoints of the trials that run at the same time; and
-what is kept of every trial, namely its model, its lines in the journal and the leaderboards, and its rows in MLflow's
-database. The sizes of checkpoints and models are those of the largest network that the space and the budget allow. The
-other figures were measured on searches of 4 to 12 trials with 24 to 240 epochs in all, and are rounded up:
+The bound has three parts: the packed audio in the cache, at every sample rate that a trial may have; the checkpoints of
+the trials that run at the same time; and what is kept of every trial, namely its model, its lines in the journal and
+the leaderboards, and its rows in MLflow's database. The sizes of checkpoints and models are those of the largest
+network that the space and the budget allow. The other figures were measured on searches of 4 to 12 trials with 24 to
+240 epochs in all, and are rounded up:
 
 - the journal: 302 to 307 bytes per epoch; 500 bytes per trial, plus twice its config
 - MLflow's database: 0.95 MB empty, 16.3 KB per trial with a config of 37 keys, 1.4 KB per epoch; up to 0.2 MB for
@@ -21,6 +22,7 @@ import random
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from asc.config.experiment import Experiment
 from asc.config.space import FloatRange, IntRange
@@ -47,22 +49,31 @@ _REGISTERED = 500_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """Upper bounds in bytes: the packed audio, the files that exist only while the search runs, and what is kept."""
+    """Upper bounds in bytes: the packed audio, the files that exist only while the search runs, and what is kept.
+
+    `audio_bytes` are those of all sample rates, of which `packed_bytes` are there; `rates_to_pack` are the others.
+    """
 
     audio_bytes: int
-    audio_there: bool
+    packed_bytes: int
+    rates_to_pack: tuple[int, ...]
     running_bytes: int
     kept_bytes: int
 
     @property
+    def unpacked_bytes(self) -> int:
+        """Bytes of the audio that must still be packed."""
+        return self.audio_bytes - self.packed_bytes
+
+    @property
     def total_bytes(self) -> int:
         """The sum; audio that is already packed needs no more room."""
-        return self.running_bytes + self.kept_bytes + (0 if self.audio_there else self.audio_bytes)
+        return self.running_bytes + self.kept_bytes + self.unpacked_bytes
 
 
 def need(plan: SearchPlan, cache: Path, *, ended: int = 0) -> Need:
     """What a search still needs, when `ended` of its trials ended in an earlier process."""
-    audio = store_size(plan.manifest, sample_rate_hz=plan.base.front_end.sample_rate_hz, cache=cache)
+    stores = {rate: store_size(plan.manifest, sample_rate_hz=rate, cache=cache) for rate in plan.sample_rates_hz}
     largest, scale = _largest(plan)
     last, best = _checkpoint_bytes(largest.experiment)
     model = round(scale * _model_bytes(plan, largest))
@@ -71,8 +82,9 @@ def need(plan: SearchPlan, cache: Path, *, ended: int = 0) -> Need:
     at_a_time = min(plan.settings.max_concurrent, trials) * (round(scale * (2 * last + best)) + model)
     kept = trials * (model + _trial_bytes(plan)) + 5 * model + _refused_bytes(plan, trials) + len(plan.space.text)
     return Need(
-        audio_bytes=audio.size_bytes,
-        audio_there=audio.there,
+        audio_bytes=sum(store.size_bytes for store in stores.values()),
+        packed_bytes=sum(store.size_bytes for store in stores.values() if store.there),
+        rates_to_pack=tuple(rate for rate, store in stores.items() if not store.there),
         running_bytes=at_a_time + trials * _TUNE_TRIAL,
         kept_bytes=kept + (_MLFLOW + _REGISTERED if _own_database(plan) else 0),
     )
@@ -80,14 +92,16 @@ def need(plan: SearchPlan, cache: Path, *, ended: int = 0) -> Need:
 
 def describe(found: Need, plan: SearchPlan, *, cache: Path, storage: str) -> str:
     """The need in one printed line."""
-    audio, where = _size(found.audio_bytes), f"{cache}{'' if plan.settings.local else ' of each node'}"
-    packed = f"; the {audio} of audio in {where} are packed already"
+    where = f"{cache}{'' if plan.settings.local else ' of each node'}"
+    rates = f" at {len(plan.sample_rates_hz)} sample rates" if len(plan.sample_rates_hz) > 1 else ""
+    to_pack = f"{_size(found.unpacked_bytes)} of packed audio{rates} in {where}, "
+    packed = f"; the {_size(found.packed_bytes)} of audio in {where} are packed already"
     return (
         f"disk: at most {_size(found.total_bytes)}: "
-        f"{'' if found.audio_there else f'{audio} of packed audio in {where}, '}"
+        f"{to_pack if found.rates_to_pack else ''}"
         f"{_size(found.running_bytes)} while it runs (checkpoints of {plan.settings.max_concurrent} trials at a time) "
         f"and {_size(found.kept_bytes)} kept in {storage} (a model of each trial, journal, tracking)"
-        f"{packed if found.audio_there else ''}"
+        f"{packed if found.packed_bytes else ''}"
     )
 
 
@@ -98,8 +112,7 @@ def check_room(found: Need, *, cache: Path, storage: Path) -> None:
         InputError: one of them does not.
     """
     wanted: dict[int, tuple[Path, int]] = {}
-    audio = 0 if found.audio_there else found.audio_bytes
-    for folder, size in ((storage, found.running_bytes + found.kept_bytes), (cache, audio)):
+    for folder, size in ((storage, found.running_bytes + found.kept_bytes), (cache, found.unpacked_bytes)):
         place = next(place for place in (folder.resolve(), *folder.resolve().parents) if place.exists())
         before = wanted.get(place.stat().st_dev, (place, 0))
         wanted[place.stat().st_dev] = (before[0], before[1] + size)
@@ -112,9 +125,9 @@ def check_room(found: Need, *, cache: Path, storage: Path) -> None:
             )
 
 
-def as_json(found: Need) -> dict[str, int | bool]:
-    """The figures as one JSON object, in bytes."""
-    return {**dataclasses.asdict(found), "total_bytes": found.total_bytes}
+def as_json(found: Need) -> dict[str, Any]:
+    """The figures as one JSON object, in bytes; `audio_there` says that all audio is packed already."""
+    return {**dataclasses.asdict(found), "audio_there": not found.rates_to_pack, "total_bytes": found.total_bytes}
 
 
 def _largest(plan: SearchPlan) -> tuple[Candidate, float]:

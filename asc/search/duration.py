@@ -1,18 +1,23 @@
-"""Estimates how long a search will take here, from one timed training step; nothing is trained."""
+"""Estimates how long a search and its packing will take here, from a training step and some clips that are timed."""
 
+import contextlib
+import os
 import time
+from collections.abc import Sequence
 
 import torch
 
 from asc.audio.frontend import LogMel
 from asc.config.experiment import Experiment
-from asc.data.sources import sources_of
+from asc.data.sources import Source, sources_of
+from asc.errors import AudioProblem
 from asc.models.build import build_network
 from asc.models.network import Network
 from asc.search.preview import SearchPlan
 from asc.size.law import cost
 
 _CLIPS_MEASURED = 50
+_CLIPS_DECODED = 8
 
 
 def estimate(plan: SearchPlan, span: tuple[float, float]) -> str:
@@ -37,6 +42,43 @@ def minutes(plan: SearchPlan) -> tuple[float, float]:
     rounds = plan.settings.trials / plan.settings.max_concurrent
     whole = rounds * base.schedule.epochs * epoch_s / 60
     return whole / 2, whole
+
+
+def packing_seconds(plan: SearchPlan, rates_hz: Sequence[int]) -> float:
+    """Estimate the seconds to pack all clips at these sample rates here, from a few clips that are decoded.
+
+    Clips that cannot be used count as nothing: packing names them all.
+    """
+    sources, cores = sources_of(plan.manifest), len(os.sched_getaffinity(0))
+    chosen = sources[:: max(1, len(sources) // _CLIPS_DECODED)][:_CLIPS_DECODED]
+    return sum(_decoding_seconds(chosen, rate_hz) for rate_hz in rates_hz) * len(sources) / max(1, len(chosen)) / cores
+
+
+def packing(plan: SearchPlan, rates_hz: Sequence[int]) -> str:
+    """Text to print: at which sample rates the audio must be packed first, and how long that may take."""
+    where = "on this machine" if plan.settings.local else "on each machine that does not share the cache"
+    rates = " and ".join(f"{rate:,}" for rate in rates_hz)
+    seconds = max(1, round(packing_seconds(plan, rates_hz)))
+    return f"packing {len(plan.manifest.clips):,} clips at {rates} Hz: about {seconds} s, once {where}"
+
+
+def _decoding_seconds(sources: Sequence[Source], rate_hz: int) -> float:
+    """Seconds to decode these sources at a rate, by one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        _decode(sources[:1], rate_hz)  # imports and caches are not timed
+        started = time.perf_counter()
+        _decode(sources, rate_hz)
+        return time.perf_counter() - started
+    finally:
+        torch.set_num_threads(before)
+
+
+def _decode(sources: Sequence[Source], rate_hz: int) -> None:
+    for source in sources:
+        with contextlib.suppress(AudioProblem):
+            source.heard(rate_hz)
 
 
 def _valid_seconds(plan: SearchPlan) -> float:

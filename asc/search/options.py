@@ -34,7 +34,7 @@ class SearchOptions:
     max_ram_kb: Annotated[float | None, cli.option("KB")] = None
     """At most this peak activation memory for a clip of 10 s, in KB of 1,024 bytes."""
     space: Annotated[str | None, _Name] = None
-    """The search space: quick (default), idlab128, grown128, families128, or a TOML file."""
+    """The search space: quick (default), idlab128, grown128, robust128, front128, families128, or a TOML file."""
     recipe: Annotated[str | None, _Name] = None
     """The reference: it is trial 0, and its values apply where the space gives none (default qat_8b)."""
     data: Annotated[str | None, cli.option("SPEC")] = None

@@ -11,6 +11,7 @@ from asc.config.architecture import family_of
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Space
+from asc.data.dataset import open_dataset
 from asc.data.manifest import Manifest, load_manifest
 from asc.data.response_bank import read_bank
 from asc.errors import InputError
@@ -18,7 +19,7 @@ from asc.launchers import command
 from asc.model_file.artefact import check_room
 from asc.model_file.model_info import DataIdentity
 from asc.runs.training_run import open_data
-from asc.search.repair import Budget, Candidate, narrowest, repair
+from asc.search.repair import Budget, Candidate, infeasible, narrowest, repair
 from asc.search.settings import SearchSettings
 from asc.size.law import Cost, cost
 from asc.size.rules import counted_bytes, limit_bytes, rule
@@ -26,16 +27,22 @@ from asc.typed import Scalar
 
 _POINTS = 500
 # Trials that differ in these could not be compared: rungs are at the ends of cycles, and the data set the classes.
-_SHARED = ("schedule.cycles", "schedule.epochs_per_cycle", "architecture.classes", "front_end.sample_rate_hz", "seed")
+_SHARED = ("schedule.cycles", "schedule.epochs_per_cycle", "architecture.classes", "seed")
+_RATE = "front_end.sample_rate_hz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """Statistics of drawn points: shares that fit as drawn and after repair; sizes and MACs after repair."""
+    """Statistics of drawn points: shares that fit as drawn and after repair; sizes and MACs after repair.
+
+    `infeasible_share` counts the points whose values do not go together; `infeasible_example` says why one of them is.
+    """
 
     points: int
     fit_share: float
     repairable_share: float
+    infeasible_share: float
+    infeasible_example: str | None
     smallest_bytes: int
     median_bytes: int
     largest_bytes: int
@@ -52,6 +59,13 @@ class SearchPlan:
     base: Experiment
     manifest: Manifest
     preview: Preview
+
+    @property
+    def sample_rates_hz(self) -> tuple[int, ...]:
+        """The sample rates that a trial may have, that of the reference first; the audio is packed once for each."""
+        drawn = (one.parameters.get(_RATE) for one in self.space.each())
+        options = [rate for parameter in drawn if isinstance(parameter, Choice) for rate in parameter.options]
+        return tuple(dict.fromkeys([self.base.front_end.sample_rate_hz, *options]))  # type: ignore[list-item]
 
 
 def plan_search(settings: SearchSettings, space: Space, reference: Experiment | None = None) -> SearchPlan:
@@ -105,7 +119,13 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
         for key, parameter in one.sampled.items():
             for bound in () if isinstance(parameter, Choice) else (parameter.low, parameter.high):
                 _bound_checked(base, space, {**of_family, key: bound}, budget)
-    within = drawn(base, space, budget)
+    points = _points(space)
+    found = [repair(base, space, point, budget) for point in points]
+    within = [candidate for candidate in found if candidate is not None]
+    refused = [point for point, candidate in zip(points, found, strict=True) if candidate is None]
+    unfit = [why for point in refused if (why := infeasible(base, space, point)) is not None]
+    if len(unfit) == len(points):
+        raise InputError(f"no point of space {space.name} is a config, for example because {unfit[0]}")
     if not within:
         raise InputError(_impossible(base, space, budget))
     for family in space.families:
@@ -119,6 +139,8 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
         points=_POINTS,
         fit_share=sum(not candidate.narrowed for candidate in within) / _POINTS,
         repairable_share=len(within) / _POINTS,
+        infeasible_share=len(unfit) / _POINTS,
+        infeasible_example=unfit[0] if unfit else None,
         smallest_bytes=sizes[0],
         median_bytes=sizes[len(sizes) // 2],
         largest_bytes=sizes[-1],
@@ -132,6 +154,12 @@ def _check_shared(space: Space) -> None:
     Raises:
         InputError: one of them is sampled, or belongs to one family.
     """
+    for one in space.each():
+        if not isinstance(one.parameters.get(_RATE, Choice(options=())), Choice):
+            raise InputError(
+                f"space {space.name} has a range for {_RATE}, but the audio is packed once for each rate: list the "
+                "rates as choices"
+            )
     for key in _varied(space):
         if key.startswith(_SHARED):
             raise InputError(
@@ -158,18 +186,24 @@ def _bound_checked(base: Experiment, space: Space, point: dict[str, Scalar], bud
 
 def drawn(base: Experiment, space: Space, budget: Budget) -> list[Candidate]:
     """The repaired points that are within the budget, out of a fixed random draw (always the same seed)."""
-    rng = random.Random(0)
-    candidates = [repair(base, space, space.sample(rng), budget) for _ in range(_POINTS)]
+    candidates = [repair(base, space, point, budget) for point in _points(space)]
     return [candidate for candidate in candidates if candidate is not None]
 
 
+def _points(space: Space) -> list[dict[str, Scalar]]:
+    rng = random.Random(0)
+    return [space.sample(rng) for _ in range(_POINTS)]
+
+
 def pack(plan: SearchPlan, cache: Path, progress: Callable[[int, int], None]) -> DataChoice:
-    """Pack the audio if it is not packed yet; return the data choice with absolute paths for workers.
+    """Pack the audio at each rate, if it is not packed yet; return the data choice with absolute paths for workers.
 
     Raises as `open_data` does; InputError if the model file's header has no room for the labels and the data choice.
     """
     choice = plan.settings.choice
     open_data(choice, plan.base, cache, progress)
+    for rate_hz in plan.sample_rates_hz[1:]:
+        open_dataset(choice, sample_rate_hz=rate_hz, cache=cache, progress=progress)
     scheme, colon, place = choice.spec.partition(":")
     spec = f"{scheme}:{Path(place).resolve()}" if colon and scheme != "synthetic" else choice.spec
     if plan.base.augment.impulse_response_p > 0 or "augment.impulse_response_p" in plan.space.sampled:
@@ -198,6 +232,11 @@ def describe(plan: SearchPlan) -> str:
         f"of {found.points} points drawn {found.fit_share:.0%} fit as they are and {found.repairable_share:.0%} with "
         f"narrower layers; sizes {found.smallest_bytes / unit:.1f} to {found.largest_bytes / unit:.1f} KB, "
         f"half of them above {found.median_bytes / unit:.1f} KB",
+        *(
+            [f"{found.infeasible_share:.0%} of them cannot be, for example because {found.infeasible_example}"]
+            if found.infeasible_share
+            else []
+        ),
     ]
     return "\n".join(lines)
 
@@ -233,8 +272,8 @@ def _limits(budget: Budget) -> str:
 
 def _impossible(base: Experiment, space: Space, budget: Budget) -> str:
     """The error message if no point fits, with what the narrowest network takes that comes nearest to the limits."""
-    rng = random.Random(0)
-    costs = [cost(narrowest(base, space.values(space.sample(rng)))) for _ in range(_POINTS)]
+    feasible = [point for point in _points(space) if infeasible(base, space, point) is None]
+    costs = [cost(narrowest(base, space.values(point))) for point in feasible]
     nearest = min(costs, key=lambda size: max(_shares(size, budget).values()))
     counted, shares = counted_bytes(budget.rule, nearest.stored), _shares(nearest, budget)
     limit, ram = budget.most_mmacs_per_s, budget.max_ram_kb

@@ -11,6 +11,7 @@ from typing import cast
 from asc.config.architecture import Architecture, Family
 from asc.config.experiment import Experiment, method_for
 from asc.config.space import FAMILY, Space
+from asc.errors import Infeasible
 from asc.results import CalibrationMethod
 from asc.size.law import Cost, cost
 from asc.size.rules import Rule, fits
@@ -62,11 +63,35 @@ class Candidate:
 
 
 def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: Budget) -> Candidate | None:
-    """The config of a point with the widest network that fits, or None if even the narrowest does not fit.
+    """The config of a point with the widest network that fits, or None if the point cannot become a trial.
 
-    A drawn point may not be a valid network: its widths may not be multiples of the cardinality, for example. Making it
-    valid counts as a repair.
+    It cannot if even the narrowest network does not fit, or if its values do not go together (`infeasible`). A drawn
+    point may not be a valid network: its widths may not be multiples of the cardinality, for example. Making it valid
+    counts as a repair.
+
+    Raises:
+        InputError: no config may have one of the values.
     """
+    try:
+        return _widest(base, space, point, budget)
+    except Infeasible:
+        return None
+
+
+def infeasible(base: Experiment, space: Space, point: Mapping[str, Scalar]) -> str | None:
+    """Why the values of a point do not go together, whatever the widths, or None if they do.
+
+    A window longer than its DFT is an example.
+    """
+    try:
+        cost(narrowest(base, space.values(point)))
+    except Infeasible as problem:
+        return str(problem)
+    return None
+
+
+def _widest(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: Budget) -> Candidate | None:
+    """As `repair`, but raises Infeasible if the values do not go together."""
     values = space.values(point)
     base = of_family(base, values)
     values = fitted(base.architecture, values)
@@ -91,7 +116,11 @@ def repair(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: 
 
 
 def narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
-    """The config of the narrowest network of a point, which is given by its config values."""
+    """The config of the narrowest network of a point, which is given by its config values.
+
+    Raises:
+        Infeasible: the values do not go together.
+    """
     base = of_family(base, values)
     values = fitted(base.architecture, values)
     *_, last = narrowings(base.architecture, values)

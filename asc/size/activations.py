@@ -7,17 +7,20 @@ from typing import NamedTuple, assert_never
 
 from asc.config.experiment import Experiment, Storage
 from asc.config.front_end import FrontEnd
-from asc.errors import InputError
+from asc.errors import Infeasible
 from asc.topology.describe import topology_of
 from asc.topology.layers import (
     LOG_MEL,
     Add,
     AveragePool,
+    BandNorm,
     ConvNorm,
     Dense,
+    Gate,
     Input,
     Layer,
     MeanPool,
+    Pool,
     Projection,
     ResidualNorm,
     ResponseNorm,
@@ -72,11 +75,11 @@ def features(front_end: FrontEnd, seconds: float) -> int:
     """Number of log-mel frames in `seconds` of audio.
 
     Raises:
-        InputError: `seconds` is shorter than one frame.
+        Infeasible: `seconds` is shorter than one frame.
     """
     frames = front_end.frames(seconds)
     if frames < 1:
-        raise InputError(f"{seconds} s of audio are too short: give at least {front_end.hop_s} s (front_end.hop_s)")
+        raise Infeasible(f"{seconds} s of audio are too short: give at least {front_end.hop_s} s (front_end.hop_s)")
     return frames
 
 
@@ -86,10 +89,10 @@ def activation_steps(experiment: Experiment, *, seconds: float = 10.0) -> tuple[
     The convention:
     - A tensor is live from the operation that writes it to the last one that reads it. The input of a skip stays live
       until the skip, which runs after the SE, has read it.
-    - An element takes 1 byte in quantised parts and 4 in float parts. The float parts are the log-mel input, everything
-      inside SE (dequantised input, pooled, bottleneck and gate vectors, scaled output), response norms and residual
-      norms, the pooling before the last layer (dequantised input, output) and the logits. With 16-bit storage
-      everything is float, since it computes in 32 bits.
+    - An element takes 1 byte in quantised parts and 4 in float parts. The float parts are the log-mel input (also after
+      a band norm), everything inside SE (dequantised input, pooled, bottleneck and gate vectors, scaled output),
+      response norms and residual norms, the pooling before the last layer (dequantised input, output) and the logits.
+      With 16-bit storage everything is float, since it computes in 32 bits.
     - Nothing is done in place, so an operation holds its inputs and its output at the same time.
     - Convolution, batch norm, ReLU and requantisation are one operation. The addition of the skip is one operation too.
     - Weights, accumulators and other scratch inside an operation are not counted.
@@ -161,30 +164,45 @@ def _operations(
     """The operations of a layer that reads these tensors; the last one writes the layer's output."""
     name, shape, width = layer.name, shapes[layer.name], 1 if quantised else FLOAT_BYTES
     match layer:
+        case BandNorm():
+            yield _Operation(name, shape, FLOAT_BYTES, reads)
         case ConvNorm() | Projection() | Dense() | Add() | AveragePool():
             yield _Operation(name, shape, width, reads)
         case Input():
             if quantised:
                 yield _Operation(name, shape, width, reads)
         case SqueezeExcite() | ResponseNorm() | ResidualNorm() | StatisticsPool() | MeanPool():
-            if quantised:
-                yield _Operation(f"{name}.dequantise", shapes[layer.reads[0]], FLOAT_BYTES, reads)
-                reads = (f"{name}.dequantise",)
-            last = name
-            if isinstance(layer, SqueezeExcite):
-                yield from _gate(layer, *reads)
-                last, reads = f"{name}.scale", (*reads, f"{name}.sigmoid")
-            if isinstance(layer, ResponseNorm):
-                yield _Operation(f"{name}.norms", (layer.channels,), FLOAT_BYTES, reads)
-                last, reads = f"{name}.scale", (*reads, f"{name}.norms")
-            if isinstance(layer, ResidualNorm):
-                yield _Operation(f"{name}.moments", (2, shape[1]), FLOAT_BYTES, reads)
-                last, reads = f"{name}.scale", (*reads, f"{name}.moments")
-            yield _Operation(last, shape, FLOAT_BYTES, reads)
-            if quantised:
-                yield _Operation(layer.grid, shape, width, (last,))
+            yield from _in_float(layer, reads, shapes, quantised)
         case _:
             assert_never(layer)
+
+
+def _in_float(
+    layer: Gate | Pool, reads: tuple[str, ...], shapes: Mapping[str, Shape], quantised: bool
+) -> Iterator[_Operation]:
+    """The operations of a layer that computes in float: a gate has statistics of the map first."""
+    name, shape = layer.name, shapes[layer.name]
+    if quantised:
+        yield _Operation(f"{name}.dequantise", shapes[layer.reads[0]], FLOAT_BYTES, reads)
+        reads = (f"{name}.dequantise",)
+    last = name
+    match layer:
+        case SqueezeExcite():
+            yield from _gate(layer, *reads)
+            last, reads = f"{name}.scale", (*reads, f"{name}.sigmoid")
+        case ResponseNorm():
+            yield _Operation(f"{name}.norms", (layer.channels,), FLOAT_BYTES, reads)
+            last, reads = f"{name}.scale", (*reads, f"{name}.norms")
+        case ResidualNorm():
+            yield _Operation(f"{name}.moments", (2, shape[1]), FLOAT_BYTES, reads)
+            last, reads = f"{name}.scale", (*reads, f"{name}.moments")
+        case StatisticsPool() | MeanPool():
+            pass
+        case _:
+            assert_never(layer)
+    yield _Operation(last, shape, FLOAT_BYTES, reads)
+    if quantised:
+        yield _Operation(layer.grid, shape, 1, (last,))
 
 
 def _gate(layer: SqueezeExcite, x: str) -> Iterator[_Operation]:

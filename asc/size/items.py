@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 ItemKind = Literal[
+    "band_norm",
     "weight",
     "bias",
     "weight_scale",

@@ -20,6 +20,7 @@ from asc.topology.describe import topology_of
 from asc.topology.layers import (
     Add,
     AveragePool,
+    BandNorm,
     ConvNorm,
     Dense,
     Input,
@@ -121,7 +122,9 @@ def _macs(layer: Layer, shape: Shape, last_map: Shape) -> int:
             return layer.weights * (prod(last_map[1:]) if layer.over_map else 1)
         case SqueezeExcite():
             return 2 * layer.channels * layer.bottleneck
-        case Input() | ResponseNorm() | ResidualNorm() | Add() | AveragePool() | StatisticsPool() | MeanPool():
+        case BandNorm() | Input() | ResponseNorm() | ResidualNorm():
+            return 0
+        case Add() | AveragePool() | StatisticsPool() | MeanPool():
             return 0
         case _:
             assert_never(layer)

@@ -12,6 +12,7 @@ from asc.topology.describe import topology_of
 from asc.topology.layers import (
     Add,
     AveragePool,
+    BandNorm,
     ConvNorm,
     Dense,
     Input,
@@ -49,6 +50,9 @@ def items_of(topology: Topology, storage: Storage, stored_as: StoredAs = "asc") 
 
 def _int8_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
     match layer:
+        case BandNorm():
+            yield from _band_norm_items(layer, FLOAT_BYTES)
+            return  # it has no grid
         case ConvNorm() | Projection() | Dense():
             yield Item(f"{layer.name}.weight", "weight", layer.weights, 1, prunable=True)
             yield Item(f"{layer.name}.bias", "bias", layer.outputs, 4)
@@ -69,6 +73,8 @@ def _int8_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
 
 def _float16_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
     match layer:
+        case BandNorm():
+            yield from _band_norm_items(layer, FLOAT16_BYTES)
         case ConvNorm(name=name, outputs=outputs) if stored_as == "report":
             yield Item(f"{name}.weight", "weight", layer.weights, FLOAT16_BYTES, prunable=True)
             for value in _BATCH_NORM:
@@ -84,6 +90,11 @@ def _float16_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
             pass
         case _:
             assert_never(layer)
+
+
+def _band_norm_items(layer: BandNorm, bytes_each: int) -> Iterator[Item]:
+    yield Item(f"{layer.name}.mean", "band_norm", layer.bins, bytes_each)
+    yield Item(f"{layer.name}.deviation", "band_norm", layer.bins, bytes_each)
 
 
 def _response_norm_items(layer: ResponseNorm, bytes_each: int) -> Iterator[Item]:

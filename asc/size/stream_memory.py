@@ -43,14 +43,15 @@ def kept_frames(experiment: Experiment, *, window_s: float, every_s: float) -> i
 def kept_bytes(experiment: Experiment, *, window_s: float, every_s: float) -> int:
     """Bytes kept between steps: log-mel frames (float32) and, for each piece and for the window, sums (float64).
 
-    The sums are over time: of the log-mel bands, of the input channels of each SE layer and response norm, of the input
-    bins of each residual norm and of their squares, and of the last map (for a pooling of statistics, of its squares
-    too).
+    The sums are over time: of the log-mel bands (for a residual normalisation, of their squares too), of the input
+    channels of each SE layer and response norm, of the input bins of each residual norm and of their squares, and of
+    the last map (for a pooling of statistics, of its squares too).
     """
     topology, bands = topology_of(experiment), experiment.front_end.mel_bands
     shapes = topology.shapes(1)
     (statistics,) = shapes[topology.pool.name]  # as many as the values whose means over time they need
-    sums = bands + sum(_gate_sums(gate, shapes[gate.name]) for gate in topology.gates) + statistics
+    of_bands = 2 * bands if experiment.front_end.normalisation == "residual" else bands
+    sums = of_bands + sum(_gate_sums(gate, shapes[gate.name]) for gate in topology.gates) + statistics
     frames = kept_frames(experiment, window_s=window_s, every_s=every_s)
     return FLOAT_BYTES * bands * frames + SUM_BYTES * sums * (round(window_s / every_s) + 1)
 

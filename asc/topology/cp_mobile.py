@@ -40,6 +40,7 @@ def layers(architecture: Architecture, bins: int) -> Iterator[Layer]:
         for _ in range(depth):
             for layer in _block(config, number, reads, grid, channels, width):
                 yield layer
+            assert isinstance(layer, ResponseNorm), "every block ends with one"
             reads, grid, channels = layer.name, layer.grid, width
             number += 1
     yield MeanPool(name=_POOL, reads=(reads,))

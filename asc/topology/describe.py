@@ -1,28 +1,47 @@
 """From a config to the description of its network: the only module that distinguishes families."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from asc.config.architecture import Architecture
 from asc.config.experiment import Experiment
+from asc.config.front_end import FrontEnd
 from asc.topology import cp_mobile, resnet_se
+from asc.topology.layers import LOG_MEL, BandNorm, Layer
 from asc.topology.topology import Topology
 from asc.typed import Value
 
 
 def topology_of(experiment: Experiment) -> Topology:
     """The topology of an experiment's network."""
-    return describe(experiment.architecture, experiment.front_end.mel_bands)
+    return for_front_end(experiment.architecture, experiment.front_end)
+
+
+def for_front_end(architecture: Architecture, front_end: FrontEnd) -> Topology:
+    """The topology of a network that reads the log-mel of this front end."""
+    return describe(architecture, front_end.mel_bands, standardised=front_end.normalisation == "per_band")
 
 
 @lru_cache(maxsize=16)  # a description cannot change, and the size law asks for it several times
-def describe(architecture: Architecture, bins: int) -> Topology:
-    """The topology of a network that reads log-mel of `bins` bins."""
+def describe(architecture: Architecture, bins: int, *, standardised: bool = False) -> Topology:
+    """The topology of a network that reads log-mel of `bins` bins; `standardised` puts a `BandNorm` in front of it."""
+    layers = _layers(architecture, bins)
+    return Topology(layers=tuple(_standardised(layers, bins) if standardised else layers), bins=bins)
+
+
+def _standardised(layers: Iterable[Layer], bins: int) -> Iterator[Layer]:
+    yield (norm := BandNorm(name="bands", bins=bins))
+    for layer in layers:
+        yield replace(layer, reads=tuple(norm.name if name == LOG_MEL else name for name in layer.reads))
+
+
+def _layers(architecture: Architecture, bins: int) -> Iterator[Layer]:
     match architecture.family:
         case "resnet_se":
-            return Topology(layers=tuple(resnet_se.layers(architecture, bins)), bins=bins)
+            return resnet_se.layers(architecture, bins)
         case "cp_mobile":
-            return Topology(layers=tuple(cp_mobile.layers(architecture, bins)), bins=bins)
+            return cp_mobile.layers(architecture, bins)
 
 
 def kind_of(architecture: Architecture) -> str:

@@ -1,7 +1,8 @@
 """The kinds of layers: their names, their sizes, and the layers that each one reads.
 
 A layer's `name` is the prefix of its tensors in a state_dict; `reads` names the layers whose outputs it takes. In 8
-bits the output of every layer lies on a quantisation grid, whose scale and zero point are stored under `grid`. Maps
+bits the output of every layer but a `BandNorm` lies on a quantisation grid, whose scale and zero point are stored under
+`grid`. Maps
 have the shape (channels, bins, frames), vectors (values,). A reader is an exhaustive `match` over `Layer`, which mypy
 checks: add a new kind here, and mypy lists the readers that must handle it.
 """
@@ -49,6 +50,19 @@ class _GridBeside:
     def grid(self: _Named) -> str:
         """Where the grid of the output is stored."""
         return f"{self.name}_output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandNorm:
+    """Standardises each of `bins` bands in float: minus the mean, divided by the standard deviation.
+
+    Both are measured on the training clips before training (`front_end.normalisation = "per_band"`). It reads the
+    log-mel, so there is no grid before it, and none after it: that is the next layer, the `Input`.
+    """
+
+    name: str
+    bins: int
+    reads: tuple[str, ...] = (LOG_MEL,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +211,8 @@ class Dense(_GridWithin):
 
 
 Layer = (
-    Input
+    BandNorm
+    | Input
     | ConvNorm
     | Projection
     | SqueezeExcite

@@ -142,7 +142,7 @@ def _strides(base: Architecture, key: str, values: Mapping[str, Value], depths: 
         f"{key} has {len(whole)} values, but {DEPTHS} of the reference has {sum(base.depths)} blocks: where depths are "
         "drawn, list strides for the blocks of the reference",
     )
-    listed = [int(values.get(f"{key}.{block}", stride)) for block, stride in enumerate(whole)]  # type: ignore[arg-type]
+    listed = [int(values.get(f"{key}.{block}", stride)) for block, stride in enumerate(whole)]
     found: list[int] = []
     for stop, length, depth in zip(accumulate(base.depths), base.depths, depths, strict=True):
         found += [*listed[stop - length : stop], *[1] * depth][:depth]

@@ -12,6 +12,7 @@ from asc.topology.layers import (
     LOG_MEL,
     Add,
     AveragePool,
+    BandNorm,
     ConvNorm,
     Dense,
     Gate,
@@ -144,7 +145,7 @@ class Topology:
                 case SqueezeExcite() | Add() | AveragePool() | MeanPool():
                     if found.issuperset(layer.reads):
                         found.add(layer.name)
-                case Input() | Projection() | ResidualNorm() | StatisticsPool() | Dense():
+                case BandNorm() | Input() | Projection() | ResidualNorm() | StatisticsPool() | Dense():
                     pass
                 case _:
                     assert_never(layer)
@@ -154,7 +155,7 @@ class Topology:
 def shape_after(layer: Layer, shape: Shape) -> Shape:
     """The shape of a layer's output, given the shape of what it reads (equal shapes if it reads two)."""
     match layer:
-        case Input() | SqueezeExcite() | ResponseNorm() | ResidualNorm() | Add():
+        case BandNorm() | Input() | SqueezeExcite() | ResponseNorm() | ResidualNorm() | Add():
             return shape
         case ConvNorm() | Projection():
             _, bins, frames = shape
@@ -182,7 +183,7 @@ def _window(layer: Layer) -> tuple[int, int]:
             return 1, layer.stride[1]
         case AveragePool():
             return 3, layer.stride[1]
-        case Input() | SqueezeExcite() | ResponseNorm() | ResidualNorm() | Add():
+        case BandNorm() | Input() | SqueezeExcite() | ResponseNorm() | ResidualNorm() | Add():
             return 1, 1
         case StatisticsPool() | MeanPool() | Dense():
             return 1, 1

@@ -44,6 +44,7 @@ from asc.training import prune
 from asc.training.adam import Adam
 from asc.training.augment import Batcher, BatchPlan, plan_epoch
 from asc.training.augmentations.maps import changed_maps
+from asc.training.band_statistics import measure_bands
 from asc.training.compress import calibrated, check_items, compressed
 from asc.training.memory import kept_memory
 from asc.typed import build
@@ -183,6 +184,8 @@ class _Run:
             run.restore()
         if not workers.agree(len(run.history)):
             raise RuntimeError(f"workers see different checkpoints in {folder}: give a folder that all of them share")
+        if not run.history:  # else they are in the checkpoint
+            measure_bands(network, dataset, run.log_mel, workers)
         return run
 
     def epoch(self) -> EpochMetrics | None:

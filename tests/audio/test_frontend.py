@@ -128,6 +128,25 @@ def test_forward_removes_each_clips_mean_over_time():
     assert log_mel(waveform).mean(dim=-1).abs().max() < 1e-5
 
 
+def test_a_residual_normalisation_adds_a_share_of_the_input_to_the_standardised_bands():
+    """Against the formula of the paper, in double precision; a silent clip, whose variance is 0, stays finite."""
+    front_end = FrontEnd(normalisation="residual", residual_lambda=0.3)
+    log_mel = LogMel(front_end)
+    waveform = torch.from_numpy(_noise(3 * 30_000, 0.01).astype(np.float32)).view(3, -1)
+    plain = log_mel.log_mel(waveform).double().numpy()
+    mean, deviation = plain.mean(axis=-1, keepdims=True), np.sqrt(plain.var(axis=-1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(log_mel(waveform).numpy(), 0.3 * plain + (plain - mean) / deviation, atol=1e-4, rtol=0)
+    silent = torch.zeros(1, 30_000)
+    torch.testing.assert_close(log_mel(silent), 0.3 * log_mel.log_mel(silent), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("normalisation", ["none", "per_band"])
+def test_log_mel_stays_as_it_is_if_the_clip_is_not_normalised(normalisation):
+    log_mel = LogMel(FrontEnd(normalisation=normalisation))
+    waveform = torch.from_numpy(_noise(30_000, 0.01).astype(np.float32))[None]
+    assert torch.equal(log_mel(waveform), log_mel.log_mel(waveform))
+
+
 @pytest.mark.parametrize("samples", [441, 442, 881, 882, 1322, 1323, 4095, 44_099, 44_100, 44_101, 441_007])
 def test_frames_are_whole_hops_and_short_clips_equal_librosa(samples):
     waveform = _noise(samples, 0.01)

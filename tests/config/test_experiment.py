@@ -12,7 +12,7 @@ from asc.config.augment import Augment
 from asc.config.experiment import Compression, Experiment, Schedule
 from asc.config.front_end import FrontEnd
 from asc.config.recipes.loading import experiment_from, load_experiment, parse_assignment, recipe_names
-from asc.errors import InputError
+from asc.errors import Infeasible, InputError
 from asc.typed import Value, leaves
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -25,7 +25,7 @@ def front_ends(draw: st.DrawFn) -> FrontEnd:
     return FrontEnd(
         sample_rate_hz=rate_hz,
         window_s=window / rate_hz,
-        hop_s=draw(st.integers(1, 4096)) / rate_hz,
+        hop_s=draw(st.integers(1, min(4096, rate_hz // 10))) / rate_hz,  # the shortest crop is 0.1 s
         dft_points=draw(st.integers(max(16, window), 8192)),
         mel_bands=draw(st.integers(8, 512)),
         log_offset=draw(st.floats(1e-12, 1e3)),
@@ -208,6 +208,7 @@ OTHER_VALUES: Mapping[str, Mapping[str, Value]] = {
     },
     "front_end.mel_scale": {"front_end.mel_scale": "htk"},
     "front_end.normalisation": {"front_end.normalisation": "none"},
+    "front_end.residual_lambda": {"front_end.residual_lambda": 0.2},
     "architecture.cardinality": {"architecture.cardinality": 8},
     "architecture.kernel": {"architecture.kernel": "1x3+3x1"},
     "architecture.stem_kernel": {"architecture.stem_kernel": 5},
@@ -261,6 +262,17 @@ def test_another_family_keeps_no_key_of_the_old_one_and_has_no_use_for_them() ->
             experiment.updated({key: 5})
 
 
+def test_values_that_are_allowed_one_by_one_are_told_from_those_that_never_are() -> None:
+    """A search passes over the first kind and refuses a space with the second."""
+    base = Experiment()
+    for changes in ({"front_end.window_s": 0.1}, {"front_end.hop_s": 1e-6}, {"front_end.hop_s": 4.0}):
+        with pytest.raises(Infeasible):
+            base.updated(changes)
+    with pytest.raises(InputError) as caught:
+        base.updated({"front_end.mel_bands": 7})
+    assert not isinstance(caught.value, Infeasible)
+
+
 def test_every_field_changes_the_fingerprint() -> None:
     base = Experiment()
     assert set(OTHER_VALUES) | ONLY_ONE_VALUE == set(base.flat()), "a new field needs a line here"
@@ -312,9 +324,11 @@ def test_a_wrong_file_is_refused_in_one_line(text: str, sentence: str) -> None:
         ({"front_end.hop_s": 1e-6}, "front_end.hop_s must be at least one sample"),
         ({"front_end.sample_rate_hz": 999}, "front_end.sample_rate_hz must lie between 1,000 and 768,000"),
         ({"front_end.mel_bands": 7}, "front_end.mel_bands must lie between 8 and 1,024"),
+        ({"front_end.residual_lambda": -0.1}, "front_end.residual_lambda must lie between 0 and 10"),
         ({"front_end.log_offset": 0}, "front_end.log_offset must be above 0"),
         ({"front_end.noise_steps": -0.5}, "front_end.noise_steps must lie between 0 (no noise floor) and 1,000"),
         ({"augment.crop_s": 0.09}, "augment.crop_s must be at least 0.1 s"),
+        ({"front_end.hop_s": 4.0}, "augment.crop_s 3.0 is shorter than front_end.hop_s 4.0"),
         ({"augment.speed_factors": []}, "augment.speed_factors must name at least one"),
         ({"augment.speed_factors.1": 2.1}, "augment.speed_factors must lie between 0.5 and 2"),
         ({"augment.mixup_alpha": -0.1}, "augment.mixup_alpha must be 0"),

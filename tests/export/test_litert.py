@@ -60,6 +60,21 @@ def test_all_kernels_run_the_reference_network(
     assert max(off) < (1.01 if kernels == "XNNPACK" else 4.01)
 
 
+def test_a_network_that_standardises_its_bands_takes_float_log_mel(
+    tiny_experiment: Experiment, tiny_dataset: Dataset
+) -> None:
+    network = trained(
+        tiny_experiment.updated({"front_end.normalisation": "per_band"}), tiny_dataset, storage="int8", steps=10
+    )
+    assert isinstance(network, IntegerNet)
+    session, log_mel = LitertSession(build_litert(network, frames=50)), LogMel(network.front_end)
+    assert session.input.text == "float32 (1, 1, 16, 50)"
+    for clip in tiny_dataset.indices("valid")[:8]:
+        x = log_mel(torch.from_numpy(fitted(tiny_dataset.waveform(int(clip)), 4000, 4000))[None])
+        off = (torch.from_numpy(session.logits(x.numpy())) - network(x)).abs().max()
+        assert float(off) < 1.01 * float(network.classifier.output.scale)
+
+
 def test_squeeze_and_excitation_dequantises_a_map_once_and_does_not_transpose_it(one_second: bytes) -> None:
     found = LitertSession(one_second, "reference")._interpreter._get_ops_details()
     (first, second) = [operator for operator in found if operator["op_name"] == "MUL"][:2]

@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from onnx_networks import SMALL, model_info, stored_network
 
-from asc.config.experiment import Compression, Experiment
+from asc.config.experiment import Compression, Experiment, Storage
 from asc.export.onnx import Source, build_onnx, byte_account
 from asc.export.onnx_bytes import ByteAccount
 from asc.size.stored_items import stored_items
@@ -66,6 +66,15 @@ def test_float16_bytes_equal_the_size_law(compact: bool) -> None:
     assert stored_bytes(account) == predicted(HALF, "weight", "bias", "se", "se_batch_norm")
     stored = {row.name: row.size_bytes for row in account.rows if row.stored}
     assert stored["SE bottleneck batch norm"] == predicted(HALF, "se_batch_norm")
+
+
+@pytest.mark.parametrize("storage", ["int8", "float16"])
+def test_the_numbers_of_a_band_norm_are_the_networks(storage: Storage) -> None:
+    front_end = dataclasses.replace(SMALL.front_end, normalisation="per_band")
+    experiment = dataclasses.replace(SMALL, front_end=front_end, compression=Compression(storage=storage))
+    account = byte_account(build_onnx(stored_network(experiment), model_info(experiment), source="waveform"))
+    stored = {row.name: row.size_bytes for row in account.rows if row.stored}
+    assert stored["means and deviations of the bands"] == predicted(experiment, "band_norm") > 0
 
 
 def test_longer_labels_change_only_their_own_row() -> None:

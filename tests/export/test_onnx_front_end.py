@@ -36,6 +36,12 @@ FRONT_ENDS = {
         mel_scale="htk",
         normalisation="none",
     ),
+    "residual normalisation": FrontEnd(
+        sample_rate_hz=8000, dft_points=256, mel_bands=16, normalisation="residual", residual_lambda=0.25
+    ),
+    "standardised by the network": FrontEnd(
+        sample_rate_hz=8000, dft_points=256, mel_bands=16, normalisation="per_band"
+    ),
     "lowest rate": FrontEnd(sample_rate_hz=1000, dft_points=30, mel_bands=8),
 }
 

@@ -69,6 +69,25 @@ def cp_mobile(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experim
     return asc.load(folder / MODEL_FILE)
 
 
+@pytest.fixture(scope="module", params=["residual", "per_band"])
+def normalised(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_experiment: Experiment,
+    tiny_dataset: Dataset,
+) -> Model:
+    """A network that was trained on the tiny set with another normalisation of its bands."""
+    changes = {
+        "front_end.normalisation": request.param,
+        "schedule.epochs_per_cycle": 6,
+        "augment.mixup_alpha": 0.0,
+        "augment.speed_factors": [1.0],
+    }
+    folder, cpu = tmp_path_factory.mktemp("normalised"), torch.device("cpu")
+    train(tiny_experiment.updated(changes), tiny_dataset, folder=folder, on_epoch=lambda _: Signal.CONTINUE, device=cpu)
+    return asc.load(folder / MODEL_FILE)
+
+
 def scene(label: str, seed: int, seconds: float = 10.0) -> NDArray[np.float32]:
     """Chirps of a class of the tiny set that come and go in drifting noise; (samples,), full scale 1."""
     random = np.random.default_rng([LABELS.index(label), seed])
@@ -128,6 +147,21 @@ def test_a_stream_through_response_norms_agrees_with_predict_on_the_window(cp_mo
     distances = [apart(heard, there) for heard, there in zip(said, expected, strict=True)]
     assert sum(heard.label == there.label for heard, there in zip(said, expected, strict=True)) >= 11
     assert np.mean(distances) < 0.01 and max(distances) < 0.04
+
+
+def test_a_stream_through_other_normalisations_agrees_with_predict_on_the_window(normalised: Model) -> None:
+    """A residual normalisation carries the mean and the mean square of each band over the window."""
+    first = Follower(normalised, RATE_HZ).feed(scene("up_fast", 1, 1.0))[0]
+    assert from_predict(first, scene("up_fast", 1, 1.0), normalised) < 1e-5
+    scenes = [scene(label, seed) for label in LABELS for seed in range(3)]
+    said = [Follower(normalised, RATE_HZ).feed(sound)[-1].prediction for sound in scenes]
+    expected = [normalised.predict(sound, RATE_HZ) for sound in scenes]
+    assert max(apart(one, expected[0]) for one in expected) > 0.1, "constant predictions would prove nothing"
+    distances = [apart(heard, there) for heard, there in zip(said, expected, strict=True)]
+    assert np.mean(distances) < 0.04 and max(distances) < 0.2
+    steady = noise(0, 14)
+    for heard in Follower(normalised, RATE_HZ).feed(steady)[9:]:
+        assert from_predict(heard, steady, normalised) < 0.01
 
 
 @pytest.mark.parametrize("every_s", [1.0, 0.25])

@@ -110,6 +110,17 @@ def test_a_search_tries_the_reference_first_and_stays_within_the_budget(tmp_path
     assert all(e.epoch in (2, 4) for t in trials for e in t.rungs), "rungs are at the ends of cycles"
 
 
+def test_points_that_cannot_be_are_refused_and_the_search_goes_on(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 12, load_space("front128"))
+    run_out(lead)
+    record = lead.record
+    assert len(record.trials) == 12
+    refused = [event for entry in lead.journal.entries if isinstance(event := entry.event, PointRefused)]
+    reasons = {event.reason for event in refused if event.twin is None}
+    assert reasons and all(reason.startswith("front_end.window_s is 8192 samples, but") for reason in reasons)
+    assert len({trial.asked.config["front_end.normalisation"] for trial in record.trials.values()}) > 1
+
+
 def test_a_search_interrupted_at_random_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     whole = conductor(tmp_path / "whole", 10)
     run_out(whole)

@@ -16,7 +16,7 @@ from asc.data.store import store_size
 from asc.errors import InputError
 from asc.results import EpochMetrics, Signal
 from asc.search.disk import Need, check_room, describe, need
-from asc.search.preview import SearchPlan, plan_search, preview
+from asc.search.preview import SearchPlan, pack, plan_search, preview
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
@@ -98,24 +98,51 @@ def test_packed_audio_takes_the_predicted_space_once(tmp_path: Path, tiny_csv: P
 
 def test_the_description_names_the_folders_and_says_if_audio_is_already_packed(planned: SearchPlan) -> None:
     made = other(planned, max_concurrent=2)
-    found = Need(audio_bytes=2_000_000, audio_there=False, running_bytes=3_000_000, kept_bytes=4_000_000_000)
+    found = Need(
+        audio_bytes=2_000_000,
+        packed_bytes=0,
+        rates_to_pack=(8000,),
+        running_bytes=3_000_000,
+        kept_bytes=4_000_000_000,
+    )
     said = describe(found, made, cache=Path("/cache"), storage="s3://bucket/x")
     assert said == (
         "disk: at most 4.0 GB: 2.0 MB of packed audio in /cache, 3.0 MB while it runs (checkpoints of 2 trials at a "
         "time) and 4.0 GB kept in s3://bucket/x (a model of each trial, journal, tracking)"
     )
-    there = dataclasses.replace(found, audio_there=True, kept_bytes=1_000_000)
+    there = dataclasses.replace(found, packed_bytes=2_000_000, rates_to_pack=(), kept_bytes=1_000_000)
     said = describe(there, made, cache=Path("/cache"), storage="runs")
     assert said.startswith("disk: at most 4.0 MB: 3.0 MB while")
     assert said.endswith("; the 2.0 MB of audio in /cache are packed already")
 
 
 def test_too_little_space_is_an_error_with_folder_and_sizes(tmp_path: Path) -> None:
-    check_room(Need(audio_bytes=1, audio_there=False, running_bytes=1, kept_bytes=1), cache=tmp_path, storage=tmp_path)
-    audio = Need(audio_bytes=10**18, audio_there=False, running_bytes=1, kept_bytes=1)
+    little = Need(audio_bytes=1, packed_bytes=0, rates_to_pack=(8000,), running_bytes=1, kept_bytes=1)
+    check_room(little, cache=tmp_path, storage=tmp_path)
+    audio = dataclasses.replace(little, audio_bytes=10**18)
     with pytest.raises(InputError, match=r"needs up to 1000000000.0 GB, but .* has .* free: make room there"):
         check_room(audio, cache=tmp_path / "not" / "yet", storage=tmp_path)
-    check_room(dataclasses.replace(audio, audio_there=True), cache=tmp_path, storage=tmp_path)
+    there = dataclasses.replace(audio, packed_bytes=10**18, rates_to_pack=())
+    check_room(there, cache=tmp_path, storage=tmp_path)
+
+
+def test_each_sample_rate_that_may_be_drawn_needs_a_store_until_it_is_packed(
+    tmp_path: Path, planned: SearchPlan, tiny_csv: Path
+) -> None:
+    text = ONE_NETWORK + '"front_end.sample_rate_hz" = { choices = [8000, 6000] }\n'
+    made = dataclasses.replace(planned, space=parse_space(text, source="test", name="two"))
+    empty = need(made, tmp_path)
+    assert empty.rates_to_pack == (8000, 6000) and empty.packed_bytes == 0
+    said = describe(empty, made, cache=Path("/cache"), storage="runs")
+    assert "of packed audio at 2 sample rates in /cache, " in said and "already" not in said
+    open_dataset(DataChoice(f"csv:{tiny_csv}"), sample_rate_hz=8000, cache=tmp_path)
+    half = need(made, tmp_path)
+    assert half.rates_to_pack == (6000,) and half.total_bytes == empty.total_bytes - half.packed_bytes
+    assert half.unpacked_bytes == pytest.approx(half.packed_bytes * 6 / 8, rel=0.05)
+    said = describe(half, made, cache=Path("/cache"), storage="runs")
+    assert "of packed audio" in said and said.endswith("of audio in /cache are packed already")
+    pack(made, tmp_path, lambda done, total: None)
+    assert need(made, tmp_path).rates_to_pack == () and len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(("classes", "kilobytes", "share"), [(5, 1.0, 0.02), (2, 0.95, 0.05)])

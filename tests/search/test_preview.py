@@ -7,7 +7,7 @@ import pytest
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space, parse_space
 from asc.errors import InputError
-from asc.search.preview import plan_search, preview
+from asc.search.preview import describe, plan_search, preview
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
 from asc.size.law import cost
@@ -53,6 +53,62 @@ def test_a_bound_that_no_config_allows_is_refused_at_once() -> None:
     space = parse_space(text, source="test", name="short")
     with pytest.raises(InputError, match="augment.crop_s"):
         preview(load_experiment("qat_8b"), space, Budget(rule=rule("dcase2021"), kilobytes=128))
+
+
+RATES = """schema = 1
+[parameters]
+"front_end.window_s" = { choices = [0.03, 0.09, 0.12] }
+"front_end.sample_rate_hz" = { choices = [16000, 32000, 44100] }
+"""
+
+
+def test_points_that_cannot_be_are_counted_and_one_of_them_is_explained(settings: SearchSettings) -> None:
+    """At 4,096 DFT points, 0.12 s are too long at 44.1 kHz only: a ninth of the points."""
+    plan = plan_search(settings, parse_space(RATES, source="test", name="rates"))
+    assert plan.preview.infeasible_share == pytest.approx(1 / 9, abs=0.05)
+    assert plan.preview.repairable_share == 1 - plan.preview.infeasible_share
+    assert "window_s is 5292 samples" in (plan.preview.infeasible_example or "")
+    assert "of them cannot be, for example because front_end.window_s is 5292" in describe(plan)
+    assert plan.sample_rates_hz == (44_100, 16_000, 32_000), "the reference's first"
+
+
+def test_a_space_without_such_points_says_nothing_of_them(settings: SearchSettings) -> None:
+    plan = plan_search(settings, load_space("quick"))
+    assert plan.preview.infeasible_share == 0 and "cannot be" not in describe(plan)
+    assert plan.sample_rates_hz == (44_100,)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('"front_end.window_s" = { choices = [0.2, 0.3] }', "no point of space my is a config, for example because"),
+        ('"front_end.sample_rate_hz" = { low = 8000, high = 48000 }', "list the rates as choices"),
+    ],
+)
+def test_a_space_without_a_front_end_or_with_too_many_is_refused(
+    settings: SearchSettings, line: str, sentence: str
+) -> None:
+    space = parse_space(f"schema = 1\n[parameters]\n{line}\n", source="my.toml", name="my")
+    with pytest.raises(InputError, match=sentence):
+        plan_search(settings, space)
+
+
+def test_a_rule_under_which_no_front_end_fits_is_refused_in_one_sentence(settings: SearchSettings) -> None:
+    """Frames every 0.2 or 0.4 ms: even the narrowest network computes more than 30 MMAC a second."""
+    import dataclasses
+
+    text = """schema = 1
+[parameters]
+"front_end.hop_s" = { choices = [0.0002, 0.0004] }
+"front_end.window_s" = { choices = [0.03, 0.1] }
+"architecture.widths.0" = { low = 4, high = 24, step = 4 }
+"""
+    limited = dataclasses.replace(settings, rule="dcase2025")
+    with pytest.raises(InputError) as caught:
+        plan_search(limited, parse_space(text, source="my.toml", name="my"))
+    said = str(caught.value)
+    assert said.startswith("no network of space my fits 128 KB") and "\n" not in said
+    assert "MMAC per second (allowed: 30); give a larger limit on MACs (another --rule), or another --space" in said
 
 
 def test_a_plan_has_its_data_and_their_classes(settings: SearchSettings) -> None:

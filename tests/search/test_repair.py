@@ -9,7 +9,8 @@ from asc.config.architecture import Architecture, CpMobile
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space, parse_space
-from asc.search.repair import Budget, repair
+from asc.errors import InputError
+from asc.search.repair import Budget, infeasible, repair
 from asc.search.settings import SearchSettings
 from asc.size.law import cost
 from asc.size.rules import RULES, counted_bytes, limit_bytes, rule
@@ -91,6 +92,23 @@ def test_macs_and_memory_are_hard_limits_too(name: str) -> None:
     assert narrower > 10
     both = Budget(rule=rule("dcase2024"), kilobytes=128, max_mmacs_per_s=40)
     assert both.most_mmacs_per_s == 30 and tight.most_mmacs_per_s == 20 and free.most_mmacs_per_s is None
+
+
+def test_a_window_longer_than_its_dft_is_no_trial_and_says_why() -> None:
+    space = load_space("front128")
+    short, budget = base(space), Budget(rule=rule("dcase2021"), kilobytes=128)
+    point = {**space.sample(random.Random(0)), "front_end.window_s": 0.1857596, "front_end.dft_points": 8192}
+    assert infeasible(short, space, point) is None and repair(short, space, point, budget) is not None
+    point |= {"front_end.dft_points": 4096}
+    assert repair(short, space, point, budget) is None
+    assert (infeasible(short, space, point) or "").startswith("front_end.window_s is 8192 samples, but")
+
+
+def test_a_value_that_no_config_may_have_is_an_error(space: Space) -> None:
+    text = 'schema = 1\n[parameters]\n"front_end.mel_bands" = { choices = [4, 128] }\n'
+    wrong = parse_space(text, source="test", name="wrong")
+    with pytest.raises(InputError, match="front_end.mel_bands must lie between"):
+        repair(base(space), wrong, {"front_end.mel_bands": 4}, Budget(rule=rule("dcase2021"), kilobytes=128))
 
 
 def test_nothing_fits_a_quarter_of_a_kilobyte(space: Space) -> None:

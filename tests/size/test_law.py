@@ -50,6 +50,17 @@ def test_reference_totals(stored_as, size_bytes):
     assert len({item.name for item in reference.items}) == len(reference.items)
 
 
+@pytest.mark.parametrize(("storage", "each"), [("int8", 4), ("float16", 2)])
+def test_standardised_bands_cost_two_numbers_each_and_other_normalisations_none(storage, each):
+    plain = REFERENCE.updated({"compression.storage": storage})
+    sizes = {
+        name: cost(plain.updated({"front_end.normalisation": name})).stored.size_bytes
+        for name in ("mean_over_time", "none", "residual", "per_band")
+    }
+    assert sizes["none"] == sizes["residual"] == sizes["mean_over_time"]
+    assert sizes["per_band"] - sizes["none"] == 2 * 128 * each
+
+
 def test_system_4_is_within_one_thousandth_of_the_report():
     """Section 4.1 gives 62,390 non-zero parameters in 121.86 KB; the reading that fits best (FACTS) has 62,410."""
     network = load_experiment("16b_prune")

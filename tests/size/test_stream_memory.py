@@ -1,5 +1,6 @@
 """The memory of a stream as computed from the config, against a stream that runs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,19 @@ def model(tiny_model: Path) -> Model:
 def test_run_lengths_and_kept_bytes_match_the_prediction(
     model: Model, window_s: float, every_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    check(model, window_s, every_s, monkeypatch)
+
+
+def test_a_residual_normalisation_keeps_squares_too(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    residual = model.info.experiment.updated({"front_end.normalisation": "residual"})
+    check(Model(model.network, replace(model.info, experiment=residual)), 3.0, 0.5, monkeypatch)
+    more = kept_bytes(residual, window_s=3.0, every_s=0.5) - kept_bytes(
+        model.info.experiment, window_s=3.0, every_s=0.5
+    )
+    assert more == 8 * 16 * 7, "the squares of 16 bands in 6 pieces and in the window"
+
+
+def check(model: Model, window_s: float, every_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     architecture, front_end = model.info.experiment.architecture, model.info.experiment.front_end
     last_map, seen = model.network.last_map, []
 

@@ -44,6 +44,7 @@ SHORT: dict[str, Value] = {
     "augment.time_mask_s": 0.05,
 }
 PRUNED: dict[str, Value] = {"compression.storage": "float16", "compression.prune_ratio": 0.4}
+STANDARDISED: dict[str, Value] = {"front_end.normalisation": "per_band"}
 GENTLE = {"schedule.learning_rate_max": 1e-3}
 WILD = {**ONE_STEP, "schedule.learning_rate_max": 1e30, "schedule.learning_rate_min": 1e29}
 
@@ -94,7 +95,7 @@ def few_rows(trainer: "Trainer", tiny: Experiment) -> Found:
 def trainings(trainer: "Trainer", tiny: Experiment) -> Found:
     """Train short runs: in float64, where rounding does not matter, in float32, where it may, and one that diverges."""
     return {
-        "int8": trainer.run("int8", tiny.updated(SHORT), stop_after=3, double=True),
+        "int8": trainer.run("int8", tiny.updated({**SHORT, **STANDARDISED}), stop_after=3, double=True),
         "float16": trainer.run("float16", tiny.updated({**SHORT, **PRUNED}), stop_after=3, double=True),
         "single": trainer.run("single", tiny.updated({**SHORT, **PRUNED, **GENTLE})),
         "wild": trainer.run("wild", tiny.updated(WILD)),

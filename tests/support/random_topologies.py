@@ -6,6 +6,7 @@ from dataclasses import replace
 from asc.topology.layers import (
     Add,
     AveragePool,
+    BandNorm,
     ConvNorm,
     Dense,
     Input,
@@ -26,12 +27,14 @@ def random_topology(seed: int, *, bins: int = 16, classes: int = 4) -> Topology:
     """A network of up to four stages, each of a random kind, for log-mel input of `bins` bands.
 
     From seed 100 on there are inverted blocks with response norms too, and half of the networks pool by a mean. From
-    seed 200 on there are residual norms.
+    seed 200 on there are residual norms, and they begin with a band norm.
     """
     rng = random.Random(seed)
     stages = _STAGES[seed // 100]
     means = seed >= 100 and seed % 2 == 0
     layers: list[Layer] = [Input(name="input")]
+    if seed >= 200:
+        layers = [BandNorm(name="bands", bins=bins), Input(name="input", reads=("bands",))]
     name, channels, number = "input", 1, 0
     for _ in range(rng.randint(1, 4)):
         outputs, drawn = 4 * rng.randint(1, 3), rng.random()
@@ -39,7 +42,7 @@ def random_topology(seed: int, *, bins: int = 16, classes: int = 4) -> Topology:
         for _ in range(rng.choice((1, 1, 3))):  # some stages are repeated
             layers += stage(random.Random(drawn), f"stage.{number}", name, channels, outputs)
             name, channels, number = layers[-1].name, outputs, number + 1
-    grids = {layer.name: layer.grid for layer in layers}
+    grids = {layer.name: layer.grid for layer in layers if not isinstance(layer, BandNorm)}
     layers = [replace(x, grid=grids[x.reads[0]]) if isinstance(x, AveragePool) else x for x in layers]
     layers.append(MeanPool(name="pool", reads=(name,)) if means else StatisticsPool(name="pool", reads=(name,)))
     dense = Dense(name="dense", reads=("pool",), inputs=1, outputs=classes, over_map=means)

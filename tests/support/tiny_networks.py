@@ -11,6 +11,8 @@ from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.models.conversion import to_stored
 from asc.models.stored import StoredNet
+from asc.models.workers import ALONE
+from asc.training.band_statistics import measure_bands
 
 CROP_SAMPLES = 4000
 
@@ -20,6 +22,7 @@ def trained(experiment: Experiment, dataset: Dataset, *, storage: Storage, steps
     network = build_network(experiment.architecture, experiment.front_end, seed=3, storage=storage).train()
     log_mel, clips = LogMel(experiment.front_end), dataset.indices("train")
     waveforms = torch.stack([torch.from_numpy(dataset.waveform(int(clip), 0, CROP_SAMPLES)) for clip in clips])
+    measure_bands(network, dataset, log_mel, ALONE)
     features, targets = log_mel(waveforms), torch.tensor([dataset.target(int(clip)) for clip in clips])
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)

@@ -21,6 +21,7 @@ from asc.models.build import build
 from asc.models.conversion import to_stored
 from asc.models.integer import IntegerNet
 from asc.models.layered import pooling_of
+from asc.models.layers import BandNorm
 from asc.models.network import Network
 from asc.models.stored import StoredNet
 from asc.size.activations import steps_of
@@ -39,6 +40,10 @@ FRAMES = 37
 def networks(seed: int, storage: Storage) -> tuple[Network, StoredNet]:
     """Return a network in eval mode, its batch norms and ranges set by 4 batches, and its stored form."""
     network = build(random_topology(seed), FRONT_END, seed=seed, storage=storage).train()
+    for module in network.modules():
+        if isinstance(module, BandNorm):
+            module.mean.copy_(torch.linspace(-2, 1, 16))
+            module.deviation.copy_(torch.linspace(0.5, 4, 16))
     for batch in range(4):
         network(log_mels(batch))
     network.eval()

@@ -8,7 +8,7 @@ import pytest
 from asc.config.architecture import Architecture
 from asc.config.experiment import Experiment
 from asc.topology.describe import describe, topology_of
-from asc.topology.layers import LOG_MEL, Add, ConvNorm, Dense, Input, Layer, Projection, StatisticsPool
+from asc.topology.layers import LOG_MEL, Add, BandNorm, ConvNorm, Dense, Input, Layer, Projection, StatisticsPool
 from asc.topology.topology import Topology
 
 SMALL = Architecture(
@@ -60,6 +60,14 @@ def test_which_layers_have_nonnegative_outputs() -> None:
     topology = describe(SMALL, 9)
     signed = {"input", "blocks.1.skip", "blocks.1.add", "blocks.2.skip", "blocks.2.add", "pool", "dense"}
     assert topology.nonnegative == {layer.name for layer in topology.layers} - signed
+
+
+@pytest.mark.parametrize("family", ["resnet_se", "cp_mobile"])
+def test_bands_are_standardised_in_front_of_any_family(family: str) -> None:
+    plain = Experiment().updated({"architecture.family": family})
+    bands, first, *rest = topology_of(plain.updated({"front_end.normalisation": "per_band"})).layers
+    assert bands == BandNorm(name="bands", bins=128) and first == Input(name="input", reads=("bands",))
+    assert (Input(name="input"), *rest) == topology_of(plain).layers
 
 
 def test_a_walk_gives_each_layer_its_inputs() -> None:

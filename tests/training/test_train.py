@@ -68,9 +68,11 @@ def test_cp_mobile_is_trained_pruned_calibrated_and_stored_at_its_predicted_size
     assert logits.shape == (3, 4) and bool(torch.isfinite(logits).all())
 
 
+@pytest.mark.parametrize("normalisation", ["mean_over_time", "per_band"])
 def test_a_training_resumed_after_three_epochs_equals_an_uninterrupted_one(
-    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path, normalisation: str
 ) -> None:
+    tiny_experiment = tiny_experiment.updated({"front_end.normalisation": normalisation})
     whole, heard = run(tiny_experiment, tiny_dataset, tmp_path / "whole")
     stopped, _ = run(tiny_experiment, tiny_dataset, tmp_path / "parts", stop_after=3)
     assert stopped == Stopped(epoch=3)
