@@ -69,6 +69,21 @@ def cp_mobile(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experim
     return asc.load(folder / MODEL_FILE)
 
 
+@pytest.fixture(scope="module")
+def residual(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: Experiment, tiny_dataset: Dataset) -> Model:
+    """The tiny network with residual norms, trained on the tiny set."""
+    changes = {
+        "architecture.residual_norm": "stages",
+        "architecture.se_stages": "last",
+        "schedule.epochs_per_cycle": 6,
+        "augment.mixup_alpha": 0.0,
+        "augment.speed_factors": [1.0],
+    }
+    folder, cpu = tmp_path_factory.mktemp("residual"), torch.device("cpu")
+    train(tiny_experiment.updated(changes), tiny_dataset, folder=folder, on_epoch=lambda _: Signal.CONTINUE, device=cpu)
+    return asc.load(folder / MODEL_FILE)
+
+
 def scene(label: str, seed: int, seconds: float = 10.0) -> NDArray[np.float32]:
     """Chirps of a class of the tiny set that come and go in drifting noise; (samples,), full scale 1."""
     random = np.random.default_rng([LABELS.index(label), seed])
@@ -130,6 +145,20 @@ def test_a_stream_through_response_norms_agrees_with_predict_on_the_window(cp_mo
     assert np.mean(distances) < 0.01 and max(distances) < 0.04
 
 
+def test_a_stream_through_residual_norms_agrees_with_predict_on_the_window(residual: Model) -> None:
+    """Mean and variance of each bin over the window are carried as sums of values and of squares.
+
+    Measured: all 12 labels agree; the mean distance is 0.010, the largest 0.024.
+    """
+    scenes = [scene(label, seed) for label in LABELS for seed in range(3)]
+    said = [Follower(residual, RATE_HZ).feed(sound)[-1].prediction for sound in scenes]
+    expected = [residual.predict(sound, RATE_HZ) for sound in scenes]
+    assert len({there.label for there in expected}) >= 2
+    distances = [apart(heard, there) for heard, there in zip(said, expected, strict=True)]
+    assert sum(heard.label == there.label for heard, there in zip(said, expected, strict=True)) >= 11
+    assert np.mean(distances) < 0.02 and max(distances) < 0.05
+
+
 @pytest.mark.parametrize("every_s", [1.0, 0.25])
 def test_pieces_are_seamless(half: Model, monkeypatch: pytest.MonkeyPatch, every_s: float) -> None:
     """With fixed gates and a constant mean, the pieces together equal one run over the whole stream."""
@@ -148,16 +177,16 @@ def test_pieces_are_seamless(half: Model, monkeypatch: pytest.MonkeyPatch, every
 
 
 @pytest.mark.parametrize("every_s", [0.3, 1.0, 2.0])
-def test_the_first_step_equals_predict(model: Model, half: Model, every_s: float) -> None:
+def test_the_first_step_equals_predict(model: Model, half: Model, residual: Model, every_s: float) -> None:
     sound = scene("up_fast", 1, 2.0)
-    for any_model in (model, half):
+    for any_model in (model, half, residual):
         heard = Follower(any_model, RATE_HZ, window_s=5 * every_s, every_s=every_s).feed(sound)[0]
         assert heard.time_s == every_s and from_predict(heard, sound, any_model) < 1e-6
 
 
-def test_a_steady_sound_gives_what_predict_gives(model: Model, half: Model) -> None:
+def test_a_steady_sound_gives_what_predict_gives(model: Model, half: Model, residual: Model) -> None:
     sound = noise(0, 30)
-    for any_model in (model, half):
+    for any_model in (model, half, residual):
         for heard in Follower(any_model, RATE_HZ).feed(sound)[9:]:
             assert from_predict(heard, sound, any_model) < 0.01
 
