@@ -42,14 +42,14 @@ def layers(architecture: Architecture, bins: int) -> Iterator[Layer]:
     channels, kernel = architecture.widths[0], (architecture.stem_kernel, architecture.stem_kernel)
     yield Input(name="input")
     yield ConvNorm(name=_STEM, reads=("input",), inputs=1, outputs=channels, kernel=kernel)
-    reads, number = (yield from _normed(architecture, 0, _STEM)), 0
+    reads, number = (yield from _normed(architecture, "stem_norm", _STEM)), 0
     for stage, depth in enumerate(architecture.depths):
         for _ in range(depth):
             reads = yield from _block(architecture, stage, number, reads, channels)
             channels = architecture.widths[stage]
             bins = -(-bins // architecture.frequency_strides[number])
             number += 1
-        reads = yield from _normed(architecture, stage + 1, reads)
+        reads = yield from _normed(architecture, f"blocks.{number - 1}.norm", reads)
     yield StatisticsPool(name=_POOL, reads=(reads,))
     yield Dense(name="dense", reads=(_POOL,), inputs=2 * channels * bins, outputs=architecture.classes)
 
@@ -58,14 +58,13 @@ _Part = Generator[Layer, None, str]
 """Yields layers, and returns the name of the last one."""
 
 
-def _normed(architecture: Architecture, place: int, reads: str) -> _Part:
-    """The residual norm after the stem (place 0) or a stage (from 1), if there is one."""
+def _normed(architecture: Architecture, name: str, reads: str) -> _Part:
+    """The residual norm after the stem or a stage, if there is one."""
     match architecture.residual_norm:
         case "none":
             return reads
         case "stages":
-            name, shortcut = f"norms.{place}", architecture.residual_norm_lambda
-            yield ResidualNorm(name=name, reads=(reads,), shortcut=shortcut)
+            yield ResidualNorm(name=name, reads=(reads,), shortcut=architecture.residual_norm_lambda)
             return name
 
 

@@ -162,3 +162,23 @@ def test_cp_mobile_agrees_within_one_step(tiny_experiment: Experiment, tiny_data
         assert float(((found - stored_logits) / network.classifier.output.scale).abs().max()) < 1.01
         seen |= set(stored_logits.flatten().tolist())
     assert len(seen) > 5
+
+
+def test_a_grown_network_agrees_within_one_step(tiny_experiment: Experiment, tiny_dataset: Dataset) -> None:
+    """The means of residual norms must not be rounded to the grid of their maps."""
+    changes = {
+        "architecture.kernel": "1x3+3x1",
+        "architecture.stem_kernel": 5,
+        "architecture.se_stages": "last",
+        "architecture.residual_norm": "stages",
+    }
+    network = trained(tiny_experiment.updated(changes), tiny_dataset, storage="int8")
+    assert isinstance(network, IntegerNet)
+    session = LitertSession(build_litert(network, frames=50))
+    log_mels, seen = LogMel(network.front_end), set()
+    for clip in tiny_dataset.indices("valid"):
+        log_mel = log_mels(torch.from_numpy(fitted(tiny_dataset.waveform(int(clip)), 4000, 4000)[None]))
+        stored_logits, found = network(log_mel), torch.from_numpy(session.logits(log_mel.numpy()))
+        assert float(((found - stored_logits) / network.classifier.output.scale).abs().max()) < 1.01
+        seen |= set(stored_logits.flatten().tolist())
+    assert len(seen) > 5

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from onnx_networks import stored_network
 
 import asc
 from asc.config.experiment import Experiment
@@ -15,9 +16,14 @@ from asc.inference.stream import Follower
 from asc.size.stream_memory import kept_bytes, kept_frames, longest_run_frames
 
 
-@pytest.fixture(scope="module")
-def model(tiny_model: Path) -> Model:
-    return asc.load(tiny_model)
+@pytest.fixture(scope="module", params=["none", "stages"])
+def model(tiny_model: Path, request: pytest.FixtureRequest) -> Model:
+    """The tiny model, or an untrained one of its sizes with residual norms."""
+    loaded = asc.load(tiny_model)
+    if request.param == "none":
+        return loaded
+    experiment = loaded.info.experiment.updated({"architecture.residual_norm": request.param})
+    return Model(stored_network(experiment), replace(loaded.info, experiment=experiment))
 
 
 @pytest.mark.parametrize(("window_s", "every_s"), [(4.0, 1.0), (3.0, 0.5), (1.0, 0.1)])

@@ -3,6 +3,8 @@
 import random
 from dataclasses import replace
 
+from asc.config.architecture import Architecture
+from asc.topology.describe import describe
 from asc.topology.layers import (
     Add,
     AveragePool,
@@ -27,9 +29,12 @@ def random_topology(seed: int, *, bins: int = 16, classes: int = 4) -> Topology:
     """A network of up to four stages, each of a random kind, for log-mel input of `bins` bands.
 
     From seed 100 on there are inverted blocks with response norms too, and half of the networks pool by a mean. From
-    seed 200 on there are residual norms, and they begin with a band norm.
+    seed 200 on there are residual norms, and they begin with a band norm. From seed 300 on the networks are grown ones
+    of the report's family.
     """
     rng = random.Random(seed)
+    if seed >= 300:
+        return describe(_grown(rng, classes), bins)
     stages = _STAGES[seed // 100]
     means = seed >= 100 and seed % 2 == 0
     layers: list[Layer] = [Input(name="input")]
@@ -48,6 +53,26 @@ def random_topology(seed: int, *, bins: int = 16, classes: int = 4) -> Topology:
     dense = Dense(name="dense", reads=("pool",), inputs=1, outputs=classes, over_map=means)
     shape = Topology(layers=(*layers, dense), bins=bins).shapes(8)["pool"]
     return Topology(layers=(*layers, replace(dense, inputs=shape[0])), bins=bins)
+
+
+def _grown(rng: random.Random, classes: int) -> Architecture:
+    """The report's network with a random choice of all that it may grow."""
+    depths = rng.randint(1, 3), rng.randint(1, 3)
+    strides = [tuple(rng.choice((1, 1, 2)) for _ in range(sum(depths))) for _ in range(2)]
+    return Architecture(
+        widths=(4 * rng.randint(1, 3), 4 * rng.randint(1, 3)),
+        depths=depths,
+        se_bottlenecks=(2, 3),
+        frequency_strides=strides[0],
+        time_strides=strides[1],
+        cardinality=rng.choice((1, 2, 4)),
+        classes=classes,
+        kernel=rng.choice(("3x3", "1x3+3x1")),
+        stem_kernel=rng.choice((3, 5)),
+        se_stages=rng.choice(("all", "last", "none")),
+        residual_norm=rng.choice(("none", "stages", "stages")),
+        residual_norm_lambda=rng.choice((0.0, 0.1, 0.3)),
+    )
 
 
 def _conv(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> ConvNorm:

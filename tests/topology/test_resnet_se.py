@@ -90,13 +90,13 @@ def test_residual_norms_stand_after_the_stem_and_each_stage() -> None:
     topology = describe(Architecture(residual_norm="stages", residual_norm_lambda=0.2), 128)
     norms = [layer for layer in topology.layers if isinstance(layer, ResidualNorm)]
     assert [(norm.name, *norm.reads) for norm in norms] == [
-        ("norms.0", "stem"),
-        ("norms.1", "blocks.2.add"),
-        ("norms.2", "blocks.5.add"),
+        ("stem_norm", "stem"),
+        ("blocks.2.norm", "blocks.2.add"),
+        ("blocks.5.norm", "blocks.5.add"),
     ]
     assert {norm.shortcut for norm in norms} == {0.2}
-    assert topology.by_name["blocks.0.conv1"].reads == ("norms.0",)
-    assert topology.pool.reads == ("norms.2",)
+    assert topology.by_name["blocks.0.conv1"].reads == ("stem_norm",)
+    assert topology.pool.reads == ("blocks.5.norm",)
 
 
 @pytest.mark.parametrize(
