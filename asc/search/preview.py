@@ -233,7 +233,7 @@ def describe(plan: SearchPlan) -> str:
         f"narrower layers; sizes {found.smallest_bytes / unit:.1f} to {found.largest_bytes / unit:.1f} KB, "
         f"half of them above {found.median_bytes / unit:.1f} KB",
         *(
-            [f"{found.infeasible_share:.0%} of them cannot be, for example because {found.infeasible_example}"]
+            [f"{found.infeasible_share:.0%} have values that do not go together, such as: {found.infeasible_example}"]
             if found.infeasible_share
             else []
         ),

@@ -32,7 +32,7 @@ def test_the_cost_of_packing_is_said_and_paid_once_for_each_rate(drawn: Bench) -
     assert code == 0, err
     assert json.loads(out)["disk"]["rates_to_pack"] == [8000, 6000]
     assert "packing 96 clips at 8,000 and 6,000 Hz: about " in err and "of packed audio at 2 sample rates" in err
-    assert "cannot be, for example because front_end.window_s is 640 samples, but front_end.dft_points is 512" in err
+    assert "do not go together, such as: front_end.window_s is 640 samples, but front_end.dft_points is 512" in err
 
     code, out, err = ended(drawn.search("rates", "--trials", "3", "--max-concurrent", "2", "--seed", "1"))
     assert code == 0, err
