@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from asc.models.batch_norm import BatchNorm2d
 from asc.models.layers import STEPS, every, folded
+from asc.models.pieces import pieces
 from asc.models.workers import ALONE, Workers
 
 WEIGHT_STEPS = 127
@@ -24,29 +25,48 @@ _SMALLEST_SCALE = 2.0**-23
 class _OnGrid(torch.autograd.Function):
     """Rounds to the nearest grid point; the gradient is 1 within the grid and 0 where the value was clamped.
 
-    It makes four vectorised passes, which take less than half the time of `torch.fake_quantize_per_tensor_affine` on a
-    CPU.
+    On a CPU it takes less than a quarter of the time of `torch.fake_quantize_per_tensor_affine`, because it goes over
+    the map piece by piece: each piece stays in the cache from one operation to the next. What the backward pass needs
+    is one byte a value.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor | None) -> Tensor:
-        steps = torch.mul(x, scale.reciprocal()).round_()
-        if zero_point is not None:
-            steps.add_(zero_point)
-        ctx.save_for_backward(steps)
-        inside = steps.clamp(0, STEPS) if ctx.needs_input_grad[0] else steps.clamp_(0, STEPS)
-        if zero_point is not None:
-            inside.sub_(zero_point)
-        return inside.mul_(scale)
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor | None, in_place: bool) -> Tensor:
+        on_grid = x if in_place else torch.empty_like(x)
+        if in_place:
+            ctx.mark_dirty(x)
+        if ctx.needs_input_grad[0]:
+            within = torch.empty_like(x, dtype=torch.bool)
+            ctx.save_for_backward(within)
+            for values, result, inside in pieces(x, on_grid, within):
+                steps = _steps(values, scale, zero_point)
+                inside.copy_(steps.eq_(torch.clamp(steps, 0, STEPS, out=result)))
+                _values(result, scale, zero_point)
+        else:
+            for values, result in pieces(x, on_grid):
+                torch.clamp(_steps(values, scale, zero_point), 0, STEPS, out=result)
+                _values(result, scale, zero_point)
+        return on_grid
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (steps,) = ctx.saved_tensors
-        # One pass for "zero unless 0 <= steps <= 255": hardtanh's own backward, with limits half a step wider. The
-        # result has the layout of the steps, because batch norm's backward is several times slower if layouts differ.
-        gradient = torch.empty_like(steps)
-        torch.ops.aten.hardtanh_backward.grad_input(gradients[0], steps, -0.5, STEPS + 0.5, grad_input=gradient)
-        return gradient, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (within,) = ctx.saved_tensors
+        # It has the layout of the values, because batch norm's backward is several times slower if layouts differ.
+        gradient = torch.empty_like(within, dtype=gradients[0].dtype)
+        for result, inside, given in pieces(gradient, within, gradients[0]):
+            result.copy_(inside.view(torch.uint8)).mul_(given)
+        return gradient, None, None, None
+
+
+def _steps(x: Tensor, scale: Tensor, zero_point: Tensor | None) -> Tensor:
+    """Values of any shape in rounded steps, not yet clamped."""
+    steps = torch.mul(x, scale.reciprocal()).round_()
+    return steps if zero_point is None else steps.add_(zero_point)
+
+
+def _values(steps: Tensor, scale: Tensor, zero_point: Tensor | None) -> Tensor:
+    """The values of steps of any shape, in place."""
+    return (steps if zero_point is None else steps.sub_(zero_point)).mul_(scale)
 
 
 class ActivationQuantiser(nn.Module):
@@ -77,8 +97,10 @@ class ActivationQuantiser(nn.Module):
         self.register_buffer("scale", torch.tensor(1.0))
         self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, in_place: bool = False) -> Tensor:
         """Put values of any shape on the grid. In training mode, first update the range unless it is frozen.
+
+        With `in_place`, x itself is changed. That is right where nothing else reads x, not even a backward pass.
 
         Raises:
             RuntimeError: there is no range yet, because no batch was seen in training mode.
@@ -87,11 +109,12 @@ class ActivationQuantiser(nn.Module):
             self._follow(*self.batch_range(x.detach()))
         else:
             self.require_range()
-        return self.on_grid(x)
+        return self.on_grid(x, in_place=in_place)
 
-    def on_grid(self, x: Tensor) -> Tensor:
+    def on_grid(self, x: Tensor, *, in_place: bool = False) -> Tensor:
         """Put values of any shape on the grid, whose range stays as it is."""
-        on_grid: Tensor = _OnGrid.apply(x, self.scale, None if self.nonnegative else self.zero_point)  # type: ignore[no-untyped-call]
+        zero_point = None if self.nonnegative else self.zero_point
+        on_grid: Tensor = _OnGrid.apply(x, self.scale, zero_point, in_place)  # type: ignore[no-untyped-call]
         return on_grid
 
     def batch_range(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -241,7 +264,7 @@ class ConvBn(nn.Module):
         else:
             weight, bias = self.stored(input_scale).dequantised(input_scale)
             y = _convolve(self.conv, x, weight, bias)
-        quantised: Tensor = self.output(y)
+        quantised: Tensor = self.output(y, in_place=True)
         return quantised
 
     def stored(self, input_scale: Tensor) -> StoredIntegers:
@@ -267,7 +290,7 @@ class QuantConv1x1(nn.Module):
         else:
             weight, bias = self.stored(input_scale).dequantised(input_scale)
             y = _convolve(self.conv, x, weight, bias)
-        quantised: Tensor = self.output(y)
+        quantised: Tensor = self.output(y, in_place=True)
         return quantised
 
     def stored(self, input_scale: Tensor) -> StoredIntegers:

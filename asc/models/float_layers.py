@@ -21,7 +21,7 @@ class NoGrid(nn.Module):
         super().__init__()
         self.register_buffer("scale", torch.tensor(1.0), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, in_place: bool = False) -> Tensor:
         """Return x, of any shape, unchanged."""
         return x
 

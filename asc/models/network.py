@@ -84,10 +84,12 @@ class Network(Layered):
                 y = read[0]  # the layer after it is trained over the map
             case kinds.AveragePool():
                 y = self.grid_of(layer.name).on_grid(self.module_of(layer)(*read))
-            case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm() | kinds.StatisticsPool():
+            case kinds.SqueezeExcite():
+                y = self.grid_of(layer.name)(self.module_of(layer)(*read), in_place=True)
+            case kinds.ResponseNorm() | kinds.ResidualNorm() | kinds.StatisticsPool():
                 y = self.grid_of(layer.name)(self.module_of(layer)(*read))
             case kinds.Add():
-                y = self.grid_of(layer.name)(read[0] + read[1])
+                y = self.grid_of(layer.name)(read[0] + read[1], in_place=True)
             case _:
                 assert_never(layer)
         return y

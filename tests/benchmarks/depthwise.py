@@ -2,12 +2,11 @@
 
     python tests/benchmarks/depthwise.py [--batch N] [--crop-s S] [--threads N] [--turns N] [--json]
 
-Training must read x and write y; then read the gradient of y and x, and write that of x: five passes over maps, three
-of them reads. `bound` is the time of `copy_` per byte, times the bytes of these five passes; weights are too few to
-count.
-Rows: the whole of torch's own path, by layout; its three parts; and the gradient of x as a convolution with flipped
-kernels, which exists for stride 1. Memory that is freed is kept, as in training, so that no row pays for fresh pages.
-Rows take turns, and the fastest turn of each counts: CPU time with one thread, wall time with more.
+Training must read x and write y; then read the gradient of y and x, and write that of x: five passes over maps, two of
+them of the size of y. `bound` is the time of `copy_` per byte, times the bytes of these passes; weights are too few to
+count. Rows: the whole of torch's own path, by layout; its three parts; and the gradient of x as a convolution with
+flipped kernels, which exists for stride 1. Memory that is freed is kept, as in training, so that no row pays for fresh
+pages. Rows take turns, and the fastest turn of each counts: CPU time with one thread, wall time with more.
 """
 
 import argparse

@@ -27,14 +27,14 @@ TAU_CLIPS = 13_962
 RATE_HZ, CLIP_S, LABELS, CLIPS_PER_PLACE = 44_100, 10, 10, 3
 
 
-def generate(folder: Path, clips: int) -> Path:
+def generate(folder: Path, clips: int, *, clips_per_place: int = CLIPS_PER_PLACE) -> Path:
     """Write a CSV set of noise; the content of the clips does not affect the cost of an epoch."""
     rng = np.random.default_rng(0)
     with (folder / "set.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["filename", "label", "group", "split"])
         for number in range(clips):
-            label, place = number % LABELS, number // (LABELS * CLIPS_PER_PLACE)
+            label, place = number % LABELS, number // (LABELS * clips_per_place)
             noise = 0.003 * rng.standard_normal(RATE_HZ * CLIP_S).astype(np.float32)
             soundfile.write(folder / f"{number}.wav", noise, RATE_HZ, subtype="PCM_24")
             rows.writerow([f"{number}.wav", f"scene{label}", f"{label}-{place}", "train"])

@@ -16,6 +16,7 @@ from asc.models.fake_quantised import (
     weight_scale,
 )
 from asc.models.layers import every, folded
+from asc.models.pieces import PER_THREAD
 
 SCALE = torch.tensor(0.05)
 
@@ -50,6 +51,35 @@ def test_values_and_gradients_equal_torchs_operator(offset, spread, nonnegative,
     assert clear.mean() > 0.99
     torch.testing.assert_close(quantiser(x) * clear, by_torch(x, quantiser) * clear)
     assert torch.equal(x.grad * clear, theirs.grad * clear)
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_large_maps_are_the_same_in_pieces_whole_and_in_place(nonnegative, layout):
+    x = randn(3, 5, 200, 70).contiguous(memory_format=layout)
+    gradient = randn(3, 5, 200, 70, seed=1)
+    quantiser = ActivationQuantiser(nonnegative=nonnegative)
+    quantiser(x * 0.7)
+    quantiser.observing = False
+    assert x.numel() > PER_THREAD * torch.get_num_threads()
+    found = []
+    for source, in_place in ((x, False), (x, True), (x[:, :, ::2], False), (x[:, :, 1::2], True)):
+        values = source.clone(memory_format=torch.preserve_format).requires_grad_()
+        y = quantiser(values * 1, in_place=in_place)
+        y.backward(gradient[:, :, : y.shape[2]])
+        found.append((y.detach(), values.grad))
+    assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+    assert torch.equal(found[2][0], found[0][0][:, :, ::2]) and torch.equal(found[3][0], found[0][0][:, :, 1::2])
+    limits = 0 if nonnegative else quantiser.low, quantiser.high
+    within = (x > limits[0] - quantiser.scale / 2) & (x < limits[1] + quantiser.scale / 2)
+    assert float((found[0][1] == gradient * within).float().mean()) > 0.999
+
+
+def test_in_place_is_refused_where_a_backward_pass_needs_the_values():
+    quantiser = ActivationQuantiser(nonnegative=True)
+    y = torch.relu(randn(50).requires_grad_())
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        quantiser(y, in_place=True).sum().backward()
 
 
 def test_a_nonnegative_quantiser_also_acts_as_a_relu():

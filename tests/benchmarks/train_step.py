@@ -1,0 +1,237 @@
+"""Milliseconds a crop of each part of a training step, and the whole over a bare float32 step of the same network.
+
+    python tests/benchmarks/train_step.py [--recipe NAME ...] [--crop-s S] [--batch N] [--threads N] [--turns N]
+        [--against COMMIT] [--json]
+
+The whole step is fake-quantised: read and crop, speed, mixup, log-mel, forward, backward, optimiser. The audio is noise
+in a real packed store. `bare` is forward, backward and Adam of the float32 network on ready-made features, in
+channels_last; `bare, fresh` is the same without the memory that training keeps (`asc.training.memory`), as a plain
+script has it.
+Parts and networks take turns, and the fastest turn of each row counts: CPU time with one thread, wall time with more.
+With `--against`, a second process runs this file on another commit's code; the two take turns, and their ratio is
+printed. The commit needs the interface of this one; what it lacks of `asc.training.memory` is left out.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tau_epoch import generate
+from torch import Tensor
+from torch.nn import functional
+
+from asc.audio.frontend import LogMel
+from asc.config.data_choice import DataChoice
+from asc.config.experiment import Experiment
+from asc.config.recipes.loading import load_experiment
+from asc.data.dataset import Dataset, open_dataset
+from asc.models.build import build_network
+from asc.models.network import Network
+from asc.training.augment import Batcher, change_speed, mixup, plan_epoch
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = ("qat_8b", "cp_mobile_dcase2024")
+Clock = Callable[[], float]
+Times = dict[str, float]
+
+
+def kept() -> AbstractContextManager[None]:
+    """Training's own treatment of memory, if the measured commit has one."""
+    try:
+        from asc.training.memory import kept_memory
+    except ImportError:
+        return contextlib.nullcontext()
+    return kept_memory()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A network and its optimiser."""
+
+    network: Network
+    optimizer: torch.optim.Adam
+
+    @classmethod
+    def of(cls, experiment: Experiment, *, quantised: bool) -> "Trained":
+        """An untrained network in training mode, without regard to the storage of the experiment."""
+        network = build_network(
+            experiment.architecture, experiment.front_end, seed=0, storage="int8" if quantised else "float16"
+        ).train()
+        return cls(network=network, optimizer=torch.optim.Adam(network.parameters(), lr=1e-3))
+
+    def step(self, features: Tensor, targets: Tensor, clock: Clock) -> Times:
+        """Seconds of the three parts of a step."""
+        marks = [clock()]
+        loss = functional.cross_entropy(self.network(features), targets)
+        marks.append(clock())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        marks.append(clock())
+        self.optimizer.step()
+        marks.append(clock())
+        return dict(zip(("forward", "backward", "optimiser"), _differences(marks), strict=True))
+
+
+def _differences(marks: list[float]) -> list[float]:
+    return [after - before for before, after in zip(marks, marks[1:], strict=False)]
+
+
+class Whole:
+    """The whole quantised step, part by part."""
+
+    def __init__(self, experiment: Experiment, dataset: Dataset, clock: Clock) -> None:
+        self.experiment, self.dataset, self.clock = experiment, dataset, clock
+        self.plan = plan_epoch(
+            dataset.indices("train"),
+            seed=0,
+            epoch=0,
+            batch_size=experiment.schedule.batch_size,
+            augment=experiment.augment,
+        )[0]
+        self.batcher = Batcher(dataset, experiment.augment, experiment.front_end.sample_rate_hz, torch.device("cpu"))
+        self.log_mel = LogMel(experiment.front_end)
+        self.trained = Trained.of(experiment, quantised=True)
+
+    def prepared(self) -> tuple[Tensor, Tensor, Times]:
+        """Features and targets of a batch, and the seconds that each part took."""
+        marks = [self.clock()]
+        loaded = self.batcher.load(self.plan)
+        marks.append(self.clock())
+        waveform = change_speed(loaded.waveform, self.plan.speed, speed_factors=self.experiment.augment.speed_factors)
+        marks.append(self.clock())
+        targets = functional.one_hot(loaded.target, len(self.dataset.labels)).float()
+        waveform, targets = mixup(waveform, targets, weight=self.plan.weight, partner=self.plan.partner)
+        marks.append(self.clock())
+        features = self.log_mel(waveform)
+        marks.append(self.clock())
+        parts = ("read and crop", "speed", "mixup", "log-mel")
+        return features, targets, dict(zip(parts, _differences(marks), strict=True))
+
+    def step(self) -> Times:
+        """Seconds of each part."""
+        features, targets, times = self.prepared()
+        return times | self.trained.step(features, targets, self.clock)
+
+
+def measured(experiment: Experiment, dataset: Dataset, turns: int, clock: Clock) -> Times:
+    """Milliseconds a crop of every part, of the whole, of `bare` and of `bare, fresh`."""
+    whole, bare = Whole(experiment, dataset, clock), Trained.of(experiment, quantised=False)
+    features, targets, _ = whole.prepared()
+    found: dict[str, list[float]] = {}
+
+    def note(times: Times, name: str) -> None:
+        found.setdefault(name, []).append(sum(times.values()))
+
+    for _ in range(turns):
+        bare.step(features, targets, clock)
+        note(bare.step(features, targets, clock), "bare, fresh")
+        with kept():
+            for _ in range(2):  # the first takes the pages
+                counted, plain = whole.step(), bare.step(features, targets, clock)
+        note(plain, "bare")
+        note(counted, "whole")
+        for name, seconds in counted.items():
+            note({name: seconds}, name)
+    crops = len(whole.plan)
+    return {name: 1000 * min(values) / crops for name, values in found.items()}
+
+
+def configured(recipe: str, options: argparse.Namespace) -> Experiment:
+    """The recipe with the crop and batch of the options and the classes of the noise."""
+    experiment = load_experiment(recipe)
+    return dataclasses.replace(
+        experiment,
+        augment=dataclasses.replace(experiment.augment, crop_s=options.crop_s),
+        schedule=dataclasses.replace(experiment.schedule, batch_size=options.batch),
+    )
+
+
+def here(options: argparse.Namespace) -> dict[str, Times]:
+    """Measure this process's code."""
+    torch.set_num_threads(options.threads)
+    clock = time.process_time if options.threads == 1 else time.perf_counter
+    found = {}
+    with tempfile.TemporaryDirectory() as name:
+        choice = DataChoice(f"csv:{generate(Path(name), max(60, 2 * options.batch), clips_per_place=1)}")
+        for recipe in options.recipe:
+            experiment = configured(recipe, options)
+            rate_hz = experiment.front_end.sample_rate_hz
+            dataset = open_dataset(choice, sample_rate_hz=rate_hz, cache=Path(name) / "cache", splits=("train",))
+            found[recipe] = measured(experiment, dataset, options.turns, clock)
+    return found
+
+
+def both(options: argparse.Namespace) -> tuple[dict[str, Times], dict[str, Times]]:
+    """Measure the working tree and a commit in turn, twice each; the fastest of each row counts."""
+    arguments = ["--crop-s", options.crop_s, "--batch", options.batch, "--threads", options.threads]
+    arguments += ["--turns", options.turns, "--json", "--recipe", *options.recipe]
+    with tempfile.TemporaryDirectory() as name:
+        tree = Path(name) / "tree"
+        git = ["git", "-C", str(ROOT), "worktree"]
+        subprocess.run([*git, "add", "--detach", str(tree), options.against], check=True, stdout=sys.stderr)
+        try:
+            runs = [_elsewhere(code, arguments) for _ in range(2) for code in (ROOT, tree)]
+        finally:
+            subprocess.run([*git, "remove", "--force", str(tree)], check=True)
+    return _fastest(runs[0], runs[2]), _fastest(runs[1], runs[3])
+
+
+def _elsewhere(code: Path, arguments: list[Any]) -> dict[str, Times]:
+    command = [sys.executable, str(Path(__file__)), *map(str, arguments)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(code)})
+    times: dict[str, Times] = json.loads(done.stdout)["ms_a_crop"]
+    return times
+
+
+def _fastest(one: dict[str, Times], other: dict[str, Times]) -> dict[str, Times]:
+    return {recipe: {name: min(ms, other[recipe][name]) for name, ms in times.items()} for recipe, times in one.items()}
+
+
+def ratios(times: Times) -> Times:
+    """The named ratios of one network."""
+    return {
+        "whole_over_bare": times["whole"] / times["bare"],
+        "whole_over_bare_fresh": times["whole"] / times["bare, fresh"],
+    }
+
+
+def main() -> None:
+    """Measure and print a table, or one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", nargs="+", default=list(RECIPES), metavar="NAME")
+    parser.add_argument("--crop-s", type=float, default=3.0)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--against", metavar="COMMIT")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    found, before = both(options) if options.against else (here(options), None)
+    named = {recipe: ratios(times) for recipe, times in found.items()}
+    if before is not None:
+        for recipe, times in found.items():
+            named[recipe] |= {"whole_over_before": times["whole"] / before[recipe]["whole"]}
+    if options.json:
+        print(json.dumps({"ms_a_crop": found, "before": before, "ratios": named}))
+        return
+    for recipe, times in found.items():
+        print(f"{recipe}: ms a crop of {options.crop_s:g} s, batches of {options.batch}, {options.threads} thread(s)")
+        for name, ms in times.items():
+            print(f"    {name:16s} {ms:8.2f}" + ("" if before is None else f"   before {before[recipe][name]:8.2f}"))
+        print("    " + ", ".join(f"{name} {ratio:.2f}" for name, ratio in named[recipe].items()))
+
+
+if __name__ == "__main__":
+    main()
