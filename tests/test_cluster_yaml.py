@@ -18,7 +18,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "cluster.yaml").read_text("utf-8")
 CODE = "\n".join(line for line in TEXT.splitlines() if not line.lstrip().startswith("#"))
-README = (ROOT / "README.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "cluster.md").read_text("utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LISTS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
 PINNED = {"ray", "torch", "torchaudio", "optuna", "mlflow"}
@@ -153,7 +153,7 @@ def test_pinned_versions_are_allowed_by_the_project() -> None:
         assert allowed[name].contains(version), f"{name} {version} is not within {allowed[name]}"
     (extra,) = re.findall(r'-e "\$HOME/asc\[(\w+)\]"', install)
     assert any(Requirement(r).name == "boto3" for r in PROJECT["optional-dependencies"][extra])
-    assert f"rayVersion: '{pins['ray']}'" in README
+    assert f"rayVersion: '{pins['ray']}'" in PAGE
 
 
 def test_files_that_pip_and_a_search_need_are_copied() -> None:
@@ -245,7 +245,7 @@ def test_a_bucket_that_cannot_be_listed_stops_the_set_up(
 
 
 def test_the_kuberay_manifest_requires_the_token() -> None:
-    (block,) = re.findall(r"((?:^    .*\n|^\n)*^    kind: RayJob\n(?:^    .*\n|^\n)*)", README, flags=re.MULTILINE)
+    (block,) = re.findall(r"((?:^    .*\n|^\n)*^    kind: RayJob\n(?:^    .*\n|^\n)*)", PAGE, flags=re.MULTILINE)
     manifest = yaml.safe_load(block)
     cluster = manifest["spec"]["rayClusterSpec"]
     assert manifest["apiVersion"] == "ray.io/v1" and cluster["authOptions"] == {"mode": "token"}

@@ -155,7 +155,7 @@ def next_step(found: Sequence[Record], folder: Path) -> str:
     file, source = folder / found[-1].file, found[-1].source
     match found[-1].format:
         case "onnx":
-            return f'onnxruntime.InferenceSession("{file}").run(None, {{"{source}": ...}}) gives logits: see README.md'
+            return f'onnxruntime.InferenceSession("{file}").run(None, {{"{source}": ...}}) gives logits: docs/deploy.md'
         case "executorch":
             return f'executorch.runtime.Runtime.get().load_program("{file}").load_method("forward").execute([log_mel])'
         case "litert":

@@ -127,14 +127,14 @@ def test_a_server_that_rejects_the_host_name_gets_advice_on_allowed_hosts() -> N
 def test_the_allowed_hosts_option_lets_a_real_server_be_reached_by_another_name(
     script, server: Server, own_server: Server, eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
-    """Start the installed server with its defaults first, then with the option that the message and the README give."""
+    """Start the installed server with its defaults first, then with the option that the message and the page give."""
     script.started()
     server.start()
     eventually(server.answers)
     refused = send_journal(script.folder, uri=server.uri_by_another_name).problem
     assert refused is not None and "answers 403 (Invalid Host header" in refused, refused
     option, value = shlex.split(refused[refused.index("--allowed-hosts") :])
-    (documented,) = set(re.findall(r"--allowed-hosts '([^']*)'", (ROOT / "README.md").read_text("utf-8")))
+    (documented,) = set(re.findall(r"--allowed-hosts '([^']*)'", (ROOT / "docs" / "mlflow.md").read_text("utf-8")))
     assert value == documented.replace("mlflow:5000", f"127.1:{server.port}")
 
     own_server.start(option, documented.replace("mlflow:5000", f"127.1:{own_server.port}"))

@@ -229,7 +229,7 @@ def test_the_registered_name_is_valid_in_mlflow(database: str, run: str, name: s
 
 
 class Served:
-    """`mlflow models serve` on loopback, as in the README."""
+    """`mlflow models serve` on loopback, as in docs/mlflow.md."""
 
     def __init__(self, uri: str, folder: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
