@@ -11,11 +11,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asc.topology.layers import AveragePool, ConvNorm, Dense, Layer, Projection, ResponseNorm, SqueezeExcite
+from asc.topology.layers import (
+    AveragePool,
+    ConvNorm,
+    Dense,
+    FrequencyMean,
+    Layer,
+    MaxPool,
+    Projection,
+    ResponseNorm,
+    SqueezeExcite,
+    SubSpectralConv,
+    Swish,
+)
 from asc.topology.topology import Topology
 
 _CHAINS, _SEGMENTS = "BCDEFGH", "STUVWXYZ"
-_INNER = ConvNorm | Projection | SqueezeExcite | ResponseNorm
+_INNER = ConvNorm | SubSpectralConv | Projection | SqueezeExcite | ResponseNorm | Swish | FrequencyMean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +79,7 @@ def flat(parts: Sequence[Part]) -> Iterator[Layer]:
 
 def stride_of(layer: Layer) -> tuple[int, int] | None:
     """Return the stride (bins, frames) of a layer, or None if it has none."""
-    return layer.stride if isinstance(layer, ConvNorm | Projection | AveragePool) else None
+    return layer.stride if isinstance(layer, ConvNorm | SubSpectralConv | Projection | AveragePool) else None
 
 
 def parts_of(topology: Topology) -> tuple[Part, ...]:
@@ -122,11 +134,24 @@ def _signature(layers: Sequence[Layer], topology: Topology) -> tuple[Any, ...]:
                 tuple(places.get(name, -1) for name in layer.reads),
                 layer.name in topology.nonnegative,
                 None if outside in layer.reads and len(outer) <= 1 else stride_of(layer),
-                (layer.kernel, layer.groups) if isinstance(layer, ConvNorm) else None,
+                _fixed(layer),
             )
             for layer in layers
         ),
     )
+
+
+def _fixed(layer: Layer) -> tuple[Any, ...] | None:
+    """Return the attributes of a layer that are written into a function."""
+    match layer:
+        case ConvNorm():
+            return layer.kernel, layer.groups, layer.dilation, layer.pads_bins, layer.norm
+        case SubSpectralConv():
+            return layer.kernel, layer.channels, layer.bands
+        case MaxPool():
+            return (layer.stride,)
+        case _:
+            return None
 
 
 def _lengths(layer: Layer) -> tuple[int, ...]:

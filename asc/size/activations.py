@@ -15,13 +15,17 @@ from asc.topology.layers import (
     AveragePool,
     ConvNorm,
     Dense,
+    FrequencyMean,
     Input,
     Layer,
+    MaxPool,
     MeanPool,
     Projection,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
+    SubSpectralConv,
+    Swish,
 )
 from asc.topology.topology import Shape, Topology
 
@@ -160,7 +164,9 @@ def _operations(
     """The operations of a layer that reads these tensors; the last one writes the layer's output."""
     name, shape, width = layer.name, shapes[layer.name], 1 if quantised else FLOAT_BYTES
     match layer:
-        case ConvNorm() | Projection() | Dense() | Add() | AveragePool():
+        case ConvNorm() | SubSpectralConv() | Projection() | Dense() | Add() | AveragePool() | MaxPool():
+            yield _Operation(name, shape, width, reads)
+        case Swish() | FrequencyMean():
             yield _Operation(name, shape, width, reads)
         case Input():
             if quantised:

@@ -8,6 +8,7 @@ ItemKind = Literal[
     "bias",
     "weight_scale",
     "batch_norm",
+    "band_norm",
     "se",
     "se_batch_norm",
     "response_norm",

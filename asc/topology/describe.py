@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from asc.config.architecture import Architecture
 from asc.config.experiment import Experiment
-from asc.topology import cp_mobile, resnet_se
+from asc.topology import bc_resnet, cp_mobile, resnet_se
 from asc.topology.topology import Topology
 from asc.typed import Value
 
@@ -23,6 +23,8 @@ def describe(architecture: Architecture, bins: int) -> Topology:
             return Topology(layers=tuple(resnet_se.layers(architecture, bins)), bins=bins)
         case "cp_mobile":
             return Topology(layers=tuple(cp_mobile.layers(architecture, bins)), bins=bins)
+        case "bc_resnet":
+            return Topology(layers=tuple(bc_resnet.layers(architecture, bins)), bins=bins)
 
 
 def kind_of(architecture: Architecture) -> str:
@@ -32,9 +34,11 @@ def kind_of(architecture: Architecture) -> str:
             return "residual network"
         case "cp_mobile":
             return "CP-Mobile network"
+        case "bc_resnet":
+            return "BC-ResNet"
 
 
-NARROWED = (resnet_se.WIDTHS, cp_mobile.BASE)
+NARROWED = (resnet_se.WIDTHS, cp_mobile.BASE, bc_resnet.BASE)
 """The config keys that make a network narrower, for all families."""
 
 
@@ -45,6 +49,8 @@ def short_name(architecture: Architecture) -> str:
             return resnet_se.short_name(architecture)
         case "cp_mobile":
             return cp_mobile.short_name(architecture)
+        case "bc_resnet":
+            return bc_resnet.short_name(architecture)
 
 
 def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
@@ -57,6 +63,8 @@ def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict
             return resnet_se.narrowings(base, values)
         case "cp_mobile":
             return cp_mobile.narrowings(base, values)
+        case "bc_resnet":
+            return bc_resnet.narrowings(base, values)
 
 
 def narrowed(architecture: Architecture, changes: Mapping[str, Value]) -> Architecture:
@@ -66,6 +74,8 @@ def narrowed(architecture: Architecture, changes: Mapping[str, Value]) -> Archit
             return resnet_se.narrowed(architecture, changes)
         case "cp_mobile":
             return cp_mobile.narrowed(architecture, changes)
+        case "bc_resnet":
+            return bc_resnet.narrowed(architecture, changes)
 
 
 def drawn(base: Architecture, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -75,3 +85,5 @@ def drawn(base: Architecture, values: Mapping[str, Value]) -> dict[str, Value]:
             return {resnet_se.WIDTHS: resnet_se.drawn_widths(base, values)}
         case "cp_mobile":
             return cp_mobile.drawn(base, values)
+        case "bc_resnet":
+            return bc_resnet.drawn(base, values)

@@ -1,22 +1,28 @@
 """Topologies outside the families of asc: random kernels, strides, groups, gates, skips and branches."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 
 from asc.topology.layers import (
+    LOG_MEL,
     Add,
     AveragePool,
     ConvNorm,
     Dense,
+    FrequencyMean,
     Input,
     Layer,
+    MaxPool,
     MeanPool,
     Projection,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
+    SubSpectralConv,
+    Swish,
 )
-from asc.topology.topology import Topology
+from asc.topology.topology import Shape, Topology, shape_after
 
 KERNELS = ((1, 1), (3, 3), (1, 3), (5, 1), (3, 5))
 
@@ -24,10 +30,12 @@ KERNELS = ((1, 1), (3, 3), (1, 3), (5, 1), (3, 5))
 def random_topology(seed: int, *, bins: int = 16, classes: int = 4) -> Topology:
     """A network of up to four stages, each of a random kind, for log-mel input of `bins` bands.
 
-    From seed 100 on there are inverted blocks with response norms too, and half of the networks pool by a mean.
+    From seed 100 on there are inverted blocks with response norms too, from 200 on broadcasted residual blocks instead;
+    half of these networks pool by a mean.
     """
     rng = random.Random(seed)
-    stages = (_plain, _gated, _branched) if seed < 100 else (_inverted, _inverted, _branched)
+    families = ((_plain, _gated, _branched), (_inverted, _inverted, _branched), (_broadcast, _broadcast, _plain))
+    stages = families[seed // 100]
     means = seed >= 100 and seed % 2 == 0
     layers: list[Layer] = [Input(name="input")]
     name, channels, number = "input", 1, 0
@@ -37,12 +45,32 @@ def random_topology(seed: int, *, bins: int = 16, classes: int = 4) -> Topology:
         for _ in range(rng.choice((1, 1, 3))):  # some stages are repeated
             layers += stage(random.Random(drawn), f"stage.{number}", name, channels, outputs)
             name, channels, number = layers[-1].name, outputs, number + 1
-    grids = {layer.name: layer.grid for layer in layers}
-    layers = [replace(x, grid=grids[x.reads[0]]) if isinstance(x, AveragePool) else x for x in layers]
+    layers = list(_fitting(layers, bins))
     layers.append(MeanPool(name="pool", reads=(name,)) if means else StatisticsPool(name="pool", reads=(name,)))
-    dense = Dense(name="dense", reads=("pool",), inputs=1, outputs=classes, over_map=means)
+    dense = Dense(
+        name="dense", reads=("pool",), inputs=1, outputs=classes, over_map=means and (seed < 200 or seed % 4 == 0)
+    )
     shape = Topology(layers=(*layers, dense), bins=bins).shapes(8)["pool"]
     return Topology(layers=(*layers, replace(dense, inputs=shape[0])), bins=bins)
+
+
+def _fitting(layers: list[Layer], bins: int) -> Iterator[Layer]:
+    """The layers, where pools are on the grid of their input, bands divide the bins, and no map loses its last bin."""
+    shapes: dict[str, Shape] = {LOG_MEL: (1, bins, 8)}
+    grids: dict[str, str] = {}
+    for layer in layers:
+        shape = shapes[layer.reads[0]]
+        match layer:
+            case AveragePool() | MaxPool():
+                layer = replace(layer, grid=grids[layer.reads[0]])
+            case SubSpectralConv() if shape[1] % layer.bands:
+                layer = replace(layer, bands=1)
+            case ConvNorm(pads_bins=False) if shape[1] < layer.kernel[0]:
+                layer = replace(layer, kernel=(1, layer.kernel[1]))
+            case _:
+                pass
+        shapes[layer.name], grids[layer.name] = shape_after(layer, shape), layer.grid
+        yield layer
 
 
 def _conv(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> ConvNorm:
@@ -101,3 +129,39 @@ def _inverted(rng: random.Random, name: str, reads: str, inputs: int, outputs: i
         layers.append(Add(name=add, reads=(project, reads)))
         normed = add
     return [*layers, ResponseNorm(name=f"{name}.norm", reads=(normed,), channels=outputs)]
+
+
+def _broadcast(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> list[Layer]:
+    """A broadcasted residual block after a convolution that is unpadded in frequency, and before a max pool."""
+    names = ("change", "map", "mean", "time", "swish", "mix", "add", "pool")
+    change, over_map, mean, time, swish, mix, add, pool = (f"{name}.{part}" for part in names)
+    layers: list[Layer] = [
+        ConvNorm(name=change, reads=(reads,), inputs=inputs, outputs=outputs, pads_bins=False, dilation=(1, 2)),
+        SubSpectralConv(name=over_map, reads=(change,), channels=outputs, bands=2),
+        FrequencyMean(name=mean, reads=(over_map,)),
+        ConvNorm(
+            name=time,
+            reads=(mean,),
+            inputs=outputs,
+            outputs=outputs,
+            kernel=(1, 3),
+            groups=outputs,
+            relu=False,
+            dilation=(1, rng.choice((1, 2, 4))),
+        ),
+        Swish(name=swish, reads=(time,)),
+        ConvNorm(
+            name=mix,
+            reads=(swish,),
+            inputs=outputs,
+            outputs=outputs,
+            kernel=(1, 1),
+            relu=False,
+            norm=rng.random() < 0.5,
+        ),
+    ]
+    terms = (over_map, mix, change) if rng.random() < 0.5 else (over_map, mix)
+    layers.append(Add(name=add, reads=terms, relu=rng.random() < 0.7))
+    if rng.random() < 0.5:
+        layers.append(MaxPool(name=pool, reads=(add,), stride=rng.choice(((2, 2), (1, 3), (2, 1))), grid=""))
+    return layers
