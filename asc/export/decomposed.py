@@ -15,7 +15,7 @@ from torch.nn import functional
 from asc.models.fake_quantised import WEIGHT_STEPS
 from asc.models.integer import IntegerLayer, IntegerNet, IntegerQuantiser, IntegerSubSpectral
 from asc.models.layered import Layered, parameterless
-from asc.models.layers import STEPS, ResponseNorm, SqueezeExcite, folded_expand, over_bands, sum_of
+from asc.models.layers import STEPS, ResidualNorm, ResponseNorm, SqueezeExcite, folded_expand, over_bands, sum_of
 from asc.topology import layers as kinds
 
 Converter = Literal["executorch", "litert"]
@@ -136,6 +136,21 @@ class Response(nn.Module):
         return torch.relu(x * (relative * self.weight + 1.0) + self.bias)
 
 
+class Residual(nn.Module):
+    """Residual normalisation in float."""
+
+    def __init__(self, stored: ResidualNorm) -> None:
+        """Copy the factor of the shortcut."""
+        super().__init__()
+        self.shortcut = stored.shortcut
+
+    def forward(self, x: Tensor, again: Tensor) -> Tensor:
+        """Map (batch, channels, bins, frames) float32, given twice, to the same shape."""
+        from_mean = again - again.mean(dim=(1, 3), keepdim=True)
+        variance = (from_mean * from_mean).mean(dim=(1, 3), keepdim=True)
+        return x * self.shortcut + from_mean * torch.rsqrt(variance + ResidualNorm.SMALLEST)
+
+
 class DecomposedNet(Layered):
     """Maps float log-mel to float logits on the last layer's grid; every layer lies between Q/DQ pairs."""
 
@@ -166,7 +181,7 @@ class DecomposedNet(Layered):
             case kinds.SqueezeExcite():
                 gate = self.module_of(layer)(self._real(layer.reads[0], *read))
                 y = self._real(layer.reads[0], *read) * gate
-            case kinds.ResponseNorm():
+            case kinds.ResponseNorm() | kinds.ResidualNorm():
                 y = self.module_of(layer)(self._real(layer.reads[0], *read), self._real(layer.reads[0], *read))
             case kinds.AveragePool() | kinds.MaxPool() | kinds.Swish() | kinds.FrequencyMean():
                 y = parameterless(layer)(self._real(layer.reads[0], *read))
@@ -222,6 +237,8 @@ def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn
             return Gate(stored.module_of(layer))
         case kinds.ResponseNorm():
             return Response(stored.module_of(layer))
+        case kinds.ResidualNorm():
+            return Residual(stored.module_of(layer))
         case kinds.Input() | kinds.Add() | kinds.Swish() | kinds.FrequencyMean() | kinds.AveragePool():
             return None
         case kinds.MaxPool() | kinds.StatisticsPool() | kinds.MeanPool():

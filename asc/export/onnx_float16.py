@@ -12,7 +12,7 @@ from asc.export.onnx_alike import BY_BAND, Simple, convolution, settings, simple
 from asc.export.onnx_functions import Call, functions_of, parts_of, stride_of
 from asc.export.onnx_graph import Graph
 from asc.export.onnx_parts import WINDOW, dense_kernel, pooled
-from asc.export.onnx_text import HEAD, OUTPUT, RESPONSE, STRIDE, FunctionText, Sink
+from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink, norms_of
 from asc.models.conversion import to_float16
 from asc.models.float16 import HalfNet
 from asc.topology.layers import (
@@ -28,6 +28,7 @@ from asc.topology.layers import (
     MeanPool,
     Pool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -47,14 +48,16 @@ P <s, g, p, b> (real_x, half_weight, half_scale, half_shift) => (y) {{
 }}"""
 _NO_PADS = [0, 0, 0, 0]
 _NORM = ("weight", "bias", "running_mean", "running_var")
-_Inner = ConvNorm | SubSpectralConv | Projection | Dense | SqueezeExcite | ResponseNorm | AveragePool | Simple
+_Inner = (
+    ConvNorm | SubSpectralConv | Projection | Dense | SqueezeExcite | ResponseNorm | ResidualNorm | AveragePool | Simple
+)
 
 
 def _layer(topology: Topology, *, bias: bool) -> str:
-    """Return the text of the function `L` of convolutions with a bias, or `N` of those without."""
+    """Return the text of the function `L` of convolutions with a bias, or `M` of those without."""
     attributes, conv = convolution(topology, "x, weight, bias" if bias else "x, weight")
     return f"""{HEAD}
-{"L" if bias else "N"} <{attributes}> (x, half_weight{", half_bias" if bias else ""}) => (y) {{
+{"L" if bias else "M"} <{attributes}> (x, half_weight{", half_bias" if bias else ""}) => (y) {{
     weight = Cast <to = 1> (half_weight)
     {"bias = Cast <to = 1> (half_bias)" if bias else ""}
     y = {conv}
@@ -65,12 +68,10 @@ def _own_functions(topology: Topology) -> dict[str, str]:
     """Return the texts of the functions that write single layers of a network, by name."""
     found = {"L": _layer(topology, bias=True)}
     if any(isinstance(layer, ConvNorm) and not has_bias(layer) for layer in topology.layers):
-        found["N"] = _layer(topology, bias=False)
+        found["M"] = _layer(topology, bias=False)
     if any(isinstance(layer, SubSpectralConv) for layer in topology.layers):
         found["P"] = _SUB_SPECTRAL
-    if any(isinstance(layer, ResponseNorm) for layer in topology.layers):
-        found["R"] = RESPONSE
-    return found
+    return {**found, **norms_of(topology)}
 
 
 def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> None:
@@ -112,14 +113,13 @@ def _write(
     """Add the nodes of a layer whose numbers are named `stored`, and return the name of its output."""
     match layer:
         case ConvNorm():
-            function, attributes = "L" if has_bias(layer) else "N", settings(layer, topology, stride)
+            function, attributes = "L" if has_bias(layer) else "M", settings(layer, topology, stride)
             if not layer.relu:
                 return sink.node(function, read[0], *stored, output=output, **attributes)
             return sink.node("Relu", sink.node(function, read[0], *stored, **attributes), output=output)
-        case SubSpectralConv():
-            return sink.node("P", read[0], *stored, output=output, **settings(layer, topology, stride))
-        case Projection() | Dense():
-            return sink.node("L", read[0], *stored, output=output, **settings(layer, topology, stride))
+        case SubSpectralConv() | Projection() | Dense():
+            function = "P" if isinstance(layer, SubSpectralConv) else "L"
+            return sink.node(function, read[0], *stored, output=output, **settings(layer, topology, stride))
         case SqueezeExcite():
             reduce, norm, expand = stored[:2], stored[2:-2], stored[-2:]
             reduced = sink.node(
@@ -131,6 +131,8 @@ def _write(
         case ResponseNorm():
             weight, bias = (sink.node("Cast", name, to=1) for name in stored)
             return sink.node("Relu", sink.node("R", read[0], weight, bias), output=output)
+        case ResidualNorm():
+            return sink.node("N", read[0], output=output, l=layer.shortcut)
         case AveragePool():
             return sink.node("AveragePool", read[0], output=output, strides=stride, **WINDOW)
         case Add(relu=True):
@@ -179,7 +181,9 @@ def _names(layer: Layer) -> tuple[str, ...]:
         case SqueezeExcite():
             linear = [f"{part}_{name}" for part in ("reduce", "expand") for name in ("weight", "bias")]
             return (*linear[:2], *(f"norm_{name}" for name in _NORM), *linear[2:])
-        case Input() | Add() | Swish() | FrequencyMean() | AveragePool() | MaxPool() | StatisticsPool() | MeanPool():
+        case Input() | ResidualNorm() | Add() | Swish() | FrequencyMean() | AveragePool() | MaxPool():
+            return ()
+        case StatisticsPool() | MeanPool():
             return ()
         case _:
             assert_never(layer)

@@ -19,6 +19,7 @@ from asc.topology.layers import (
     Layer,
     MaxPool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     SubSpectralConv,
@@ -27,7 +28,7 @@ from asc.topology.layers import (
 from asc.topology.topology import Topology
 
 _CHAINS, _SEGMENTS = "BCDEFGH", "STUVWXYZ"
-_INNER = ConvNorm | SubSpectralConv | Projection | SqueezeExcite | ResponseNorm | Swish | FrequencyMean
+_INNER = ConvNorm | SubSpectralConv | Projection | SqueezeExcite | ResponseNorm | ResidualNorm | Swish | FrequencyMean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +151,8 @@ def _fixed(layer: Layer) -> tuple[Any, ...] | None:
             return layer.kernel, layer.channels, layer.bands
         case MaxPool():
             return (layer.stride,)
+        case ResidualNorm():
+            return (layer.shortcut,)
         case _:
             return None
 

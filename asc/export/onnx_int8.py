@@ -19,7 +19,7 @@ from asc.export.onnx_graph import Graph
 from asc.export.onnx_numbers import WEIGHT_ZERO, Numbers
 from asc.export.onnx_parameters import Parameter, created, parameters
 from asc.export.onnx_parts import WINDOW, pooled
-from asc.export.onnx_text import HEAD, OUTPUT, RESPONSE, STRIDE, FunctionText, Sink
+from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink, norms_of
 from asc.models.integer import IntegerNet
 from asc.topology.layers import (
     LOG_MEL,
@@ -33,6 +33,7 @@ from asc.topology.layers import (
     MaxPool,
     Pool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     SubSpectralConv,
@@ -41,7 +42,9 @@ from asc.topology.layers import (
 )
 from asc.topology.topology import Topology
 
-_Inner = ConvNorm | SubSpectralConv | Projection | Dense | SqueezeExcite | ResponseNorm | AveragePool | Simple
+_Inner = (
+    ConvNorm | SubSpectralConv | Projection | Dense | SqueezeExcite | ResponseNorm | ResidualNorm | AveragePool | Simple
+)
 
 _SUB_SPECTRAL = f"""{HEAD}
 P <s, g, p, b> (x, x_step, weight, scale, shift, y_step, x_zero, y_zero) => (y) {{
@@ -54,14 +57,14 @@ P <s, g, p, b> (x, x_step, weight, scale, shift, y_step, x_zero, y_zero) => (y) 
 
 
 def _layer(topology: Topology, *, bias: bool) -> str:
-    """Return the text of the function `L` of convolutions with a bias, or `N` of those without."""
+    """Return the text of the function `L` of convolutions with a bias, or `M` of those without."""
     conv_inputs = "real_x, real_weight, real_bias" if bias else "real_x, real_weight"
     attributes, conv = convolution(topology, conv_inputs)
     dequantised_bias = """bias_step = Mul (x_step, weight_step)
     real_bias = DequantizeLinear <axis = 0> (bias, bias_step)
     """
     return f"""{HEAD}
-{"L" if bias else "N"} <{attributes}>
+{"L" if bias else "M"} <{attributes}>
 (x, x_step, weight, weight_step, {"bias, " if bias else ""}y_step, x_zero, y_zero) => (y) {{
     real_x = DequantizeLinear (x, x_step, x_zero)
     channels = Shape (weight_step)
@@ -76,12 +79,10 @@ def _own_functions(topology: Topology) -> dict[str, str]:
     """Return the texts of the functions that write single layers of a network, by name."""
     found = {"L": _layer(topology, bias=True)}
     if any(isinstance(layer, ConvNorm) and not has_bias(layer) for layer in topology.layers):
-        found["N"] = _layer(topology, bias=False)
+        found["M"] = _layer(topology, bias=False)
     if any(isinstance(layer, SubSpectralConv) for layer in topology.layers):
         found["P"] = _SUB_SPECTRAL
-    if any(isinstance(layer, ResponseNorm) for layer in topology.layers):
-        found["R"] = RESPONSE
-    return found
+    return {**found, **norms_of(topology)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def _write(
             x = read[0]
             keys = ("weight", "band_scale", "band_shift", "weight_scale", "bias")
             stored = [names[key] for key in keys if key in names]
-            function = "P" if isinstance(layer, SubSpectralConv) else "L" if has_bias(layer) else "N"
+            function = "P" if isinstance(layer, SubSpectralConv) else "L" if has_bias(layer) else "M"
             inputs = (x.values, x.step, *stored, step, x.zero, zero)
             y = sink.node(function, *inputs, output=output, **settings(layer, topology, stride))
             return _Steps(y, step, zero)
@@ -154,6 +155,8 @@ def _write(
             real = sink.node("Mul", x_real, sink.node("Sigmoid", expanded))
         case ResponseNorm():
             real = sink.node("R", _real(sink, read[0]), names["norm.weight"], names["norm.bias"])
+        case ResidualNorm():
+            real = sink.node("N", _real(sink, read[0]), l=layer.shortcut)
         case AveragePool():
             real = sink.node("AveragePool", _real(sink, read[0]), strides=stride, **WINDOW)
         case Add() | Swish() | FrequencyMean() | MaxPool():

@@ -22,6 +22,7 @@ from asc.topology.layers import (
     MaxPool,
     MeanPool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -91,7 +92,7 @@ class Numbers:
             case ResponseNorm():
                 module = self._network.module_of(layer)
                 return {"norm.weight": module.weight.numpy(), "norm.bias": module.bias.numpy()}
-            case Input() | Add() | Swish() | FrequencyMean() | AveragePool() | MaxPool():
+            case Input() | ResidualNorm() | Add() | Swish() | FrequencyMean() | AveragePool() | MaxPool():
                 return {}
             case StatisticsPool() | MeanPool():
                 return {}

@@ -22,6 +22,7 @@ from asc.topology.layers import (
     MaxPool,
     MeanPool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -157,7 +158,7 @@ def _members(layer: Layer, place: int) -> Iterator[Member]:
             keys = ("norm.weight", "norm.bias")
         case AveragePool() | MaxPool():
             return  # it is on the grid of its input
-        case Input() | Add() | Swish() | FrequencyMean() | StatisticsPool() | MeanPool():
+        case Input() | ResidualNorm() | Add() | Swish() | FrequencyMean() | StatisticsPool() | MeanPool():
             keys = ()
         case _:
             assert_never(layer)

@@ -8,7 +8,9 @@ from typing import Any, Final, Protocol
 
 from asc.export.onnx_graph import DOMAIN
 from asc.export.onnx_parts import OPSET
-from asc.models.layers import ResponseNorm
+from asc.models import layers
+from asc.topology.layers import ResidualNorm, ResponseNorm
+from asc.topology.topology import Topology
 
 STRIDE: Final = "@s"
 """An attribute's value that refers to the function's own attribute `s`."""
@@ -16,10 +18,10 @@ OUTPUT = "y"
 HEAD = f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}, "{DOMAIN}": 1]>'
 
 
-RESPONSE: Final = f"""{HEAD}
+_RESPONSE: Final = f"""{HEAD}
 R (x, weight, bias) => (y) {{
-    smallest = Constant <value = float {{{ResponseNorm.SMALLEST}}}> ()
-    offset = Constant <value = float {{{ResponseNorm.OFFSET}}}> ()
+    smallest = Constant <value = float {{{layers.ResponseNorm.SMALLEST}}}> ()
+    offset = Constant <value = float {{{layers.ResponseNorm.OFFSET}}}> ()
     one = Constant <value = float {{1}}> ()
     square = Mul (x, x)
     mean_square = GlobalAveragePool (square)
@@ -34,6 +36,32 @@ R (x, weight, bias) => (y) {{
     y = Add (scaled, bias)
 }}"""
 """Global response normalisation without its ReLU, as function `R`."""
+
+_RESIDUAL: Final = f"""{HEAD}
+N <l> (x) => (y) {{
+    smallest = Constant <value = float {{{layers.ResidualNorm.SMALLEST}}}> ()
+    shortcut = Constant <value_float: float = @l> ()
+    mean = ReduceMean <axes = [1, 3]> (x)
+    from_mean = Sub (x, mean)
+    square = Mul (from_mean, from_mean)
+    variance = ReduceMean <axes = [1, 3]> (square)
+    above_zero = Add (variance, smallest)
+    deviation = Sqrt (above_zero)
+    normalised = Div (from_mean, deviation)
+    kept = Mul (x, shortcut)
+    y = Add (kept, normalised)
+}}"""
+"""Residual normalisation with the factor `l` of its shortcut, as function `N`."""
+
+
+def norms_of(topology: Topology) -> dict[str, str]:
+    """The texts of the functions that the norms of a network need, by name."""
+    texts = {}
+    if any(isinstance(layer, ResponseNorm) for layer in topology.layers):
+        texts["R"] = _RESPONSE
+    if any(isinstance(layer, ResidualNorm) for layer in topology.layers):
+        texts["N"] = _RESIDUAL
+    return texts
 
 
 class Sink(Protocol):

@@ -1,8 +1,8 @@
 """Predictions for a stream over a sliding window. The cost per second of audio does not depend on the window length.
 
 The window is kept as pieces, one per step (for example a second). Each piece keeps the sums that all means are computed
-from: sums of the log-mel, of the inputs of SE gates, of the squared inputs of response norms, and of the last map (for
-a pooling of statistics, of its squares too). At every step
+from: sums of the log-mel, of the inputs of SE gates, of the squared inputs of response norms, of the inputs of residual
+norms and their squares, and of the last map (for a pooling of statistics, of its squares too). At every step
 
 1. the log-mel frames of a new piece are computed (`asc.inference.listening`), and the sums of the piece that has left
    the window are subtracted from the totals;
@@ -45,10 +45,9 @@ from asc.errors import InputError
 from asc.inference.listening import Listener
 from asc.inference.predict import Model
 from asc.inference.waveforms import check_level
-from asc.models.layered import gate_columns, pool_columns, pooled
+from asc.models.layered import gate_columns, gate_statistics, pool_columns, pooled
 from asc.results import Prediction
 from asc.size.stream_memory import kept_frames, lag_steps
-from asc.topology.layers import ResponseNorm
 
 SHORTEST_STEP_S = 0.1
 # For a network of 128 kB, a window of an hour keeps 0.35 GB (0.9 GB with the shortest step). The network runs over
@@ -164,18 +163,17 @@ class Follower:
         if self._subtracts_mean:
             log_mel = log_mel - self._totals[0].mean.float()[:, None]
         poolings = {
-            gate.name: partial(self._gate_means, number, pieces, begin)
+            gate.name: partial(self._gate_statistics, number, pieces, begin)
             for number, gate in enumerate(self._gates, start=1)
         }
         last = self._model.network.last_map(log_mel[None, None], poolings)[0].double()
         self._settle(-1, pieces, begin, pool_columns(self._pool, last))
 
-    def _gate_means(self, number: int, pieces: Sequence["_Piece"], begin: int, x: Tensor) -> Tensor:
-        """Update a gate's sums from its input (1, channels, bins, columns); return its window means (1, channels)."""
-        self._settle(number, pieces, begin, gate_columns(self._gates[number - 1], x[0]).double())
-        mean = self._totals[number].mean.float()[None]
-        # Pieces are added to totals and taken off again, so a mean square may come out slightly below zero.
-        return mean.clamp_min(0) if isinstance(self._gates[number - 1], ResponseNorm) else mean
+    def _gate_statistics(self, number: int, pieces: Sequence["_Piece"], begin: int, x: Tensor) -> Tensor:
+        """Update a gate's sums from its input (1, channels, bins, columns); return its statistics of the window."""
+        gate = self._gates[number - 1]
+        self._settle(number, pieces, begin, gate_columns(gate, x[0]).double())
+        return gate_statistics(gate, self._totals[number].mean)
 
     def _settle(self, number: int, pieces: Sequence["_Piece"], begin: int, values: Tensor) -> None:
         """Replace the sums of pieces by sums over values (..., columns), and update the totals."""

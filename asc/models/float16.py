@@ -15,11 +15,10 @@ from asc.config.front_end import FrontEnd
 from asc.models.layered import StoredForm, conv_of, parameterless
 from asc.models.layers import (
     Pooling,
-    ResponseNorm,
-    SqueezeExcite,
     StoredNorm,
     channels_last,
     every,
+    gate_module,
     over_bands,
     sum_of,
 )
@@ -87,7 +86,7 @@ class HalfNet(StoredForm):
                 y = torch.relu_(y) if layer.relu else y
             case kinds.Projection():
                 y = self.module_of(layer)(every(read[0], layer.stride))
-            case kinds.SqueezeExcite() | kinds.ResponseNorm():
+            case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
                 y = self.module_of(layer)(*read, pooling)
             case kinds.SubSpectralConv() | kinds.AveragePool() | kinds.MaxPool() | kinds.Swish():
                 y = self.module_of(layer)(*read)
@@ -122,10 +121,8 @@ def _built(layer: kinds.Layer) -> nn.Module | None:
             return _SubSpectral(layer)
         case kinds.Projection():
             return nn.Conv2d(layer.inputs, layer.outputs, 1)
-        case kinds.SqueezeExcite():
-            return SqueezeExcite(layer.channels, layer.bottleneck, norm=StoredNorm(layer.bottleneck))
-        case kinds.ResponseNorm():
-            return ResponseNorm()
+        case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
+            return gate_module(layer, StoredNorm)
         case kinds.AveragePool() | kinds.MaxPool() | kinds.Swish():
             return parameterless(layer)
         case kinds.FrequencyMean() | kinds.MeanPool() | kinds.StatisticsPool():

@@ -2,8 +2,8 @@
 
 Integers are held in float tensors. float32 is exact as long as no sum can reach 2^24, which is checked for each layer.
 Otherwise float64 is used, and always on a GPU, whose float32 convolutions may use TF32 or Winograd. Layers pass on
-*steps*: 8-bit integers minus the zero point, so that zero padding is exact. SE, response norms
-and pooling are in float. The factors and offsets of a sub-spectral norm are float too, but they act on integer sums.
+*steps*: 8-bit integers minus the zero point, so that zero padding is exact. SE, response norms, residual norms and
+pooling are in float. The factors and offsets of a sub-spectral norm are float too, but they act on integer sums.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,11 +18,10 @@ from asc.models.layered import StoredForm, parameterless
 from asc.models.layers import (
     STEPS,
     Pooling,
-    ResponseNorm,
-    SqueezeExcite,
     StoredNorm,
     channels_last,
     every,
+    gate_module,
     over_bands,
     sum_of,
 )
@@ -211,7 +210,7 @@ class IntegerNet(StoredForm):
                 steps = channels_last(self.grid_of(layer.name)(*read))
             case kinds.ConvNorm() | kinds.SubSpectralConv() | kinds.Projection() | kinds.Dense():
                 steps = self.module_of(layer)(*read, self.grid_of(layer.reads[0]).scale)
-            case kinds.SqueezeExcite() | kinds.ResponseNorm():
+            case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
                 steps = self.grid_of(layer.name)(self.module_of(layer)(self._real(layer.reads[0], *read), pooling))
             case kinds.Add():
                 terms = tuple(self._real(name, values) for name, values in zip(layer.reads, read, strict=True))
@@ -293,11 +292,8 @@ def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
             yield layer.name, IntegerLayer((layer.outputs, layer.inputs, 1, 1), stride=layer.stride)
         case kinds.Dense():
             yield layer.name, IntegerLayer((layer.outputs, layer.inputs))
-        case kinds.SqueezeExcite():
-            yield layer.name, SqueezeExcite(layer.channels, layer.bottleneck, norm=StoredNorm(layer.bottleneck))
-            yield layer.grid, IntegerQuantiser()
-        case kinds.ResponseNorm():
-            yield layer.name, ResponseNorm()
+        case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
+            yield layer.name, gate_module(layer, StoredNorm)
             yield layer.grid, IntegerQuantiser()
         case kinds.AveragePool() | kinds.MaxPool():
             yield layer.name, parameterless(layer)

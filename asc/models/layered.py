@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.models import layers as modules
-from asc.models.layers import Pooling, mean_of_map, mean_square_of_map, pooled_statistics
+from asc.models.layers import Pooling, mean_of_map, mean_square_of_map, moments_of_bins, pooled_statistics
 from asc.topology.layers import (
     AveragePool,
     ConvNorm,
@@ -19,6 +19,7 @@ from asc.topology.layers import (
     MaxPool,
     MeanPool,
     Pool,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -113,17 +114,46 @@ def parameterless(layer: Parameterless) -> nn.Module:
 
 
 def pooling_of(layer: Layer) -> Pooling:
-    """What a gate takes of its map: the mean of each channel, or for a response norm the mean square."""
-    return mean_square_of_map if isinstance(layer, ResponseNorm) else mean_of_map  # other layers have no use for it
+    """What a gate takes of its map.
+
+    That is the mean of each channel, for a response norm the mean square, for a residual norm mean and variance by bin.
+    """
+    match layer:
+        case ResponseNorm():
+            return mean_square_of_map
+        case ResidualNorm():
+            return moments_of_bins
+        case _:  # layers other than gates have no use for it
+            return mean_of_map
 
 
 def gate_columns(gate: Gate, x: Tensor) -> Tensor:
-    """Map (channels, bins, frames) to (channels, frames), whose mean over frames is what `pooling_of` gives."""
+    """Map (channels, bins, frames) to (..., frames): what must be averaged over time for `gate_statistics`."""
     match gate:
         case SqueezeExcite():
             return x.mean(dim=1)
         case ResponseNorm():
             return x.square().mean(dim=1)
+        case ResidualNorm():
+            exact = x.double()
+            return torch.stack([exact.mean(dim=0), exact.square().mean(dim=0)])
+        case _:
+            assert_never(gate)
+
+
+def gate_statistics(gate: Gate, mean: Tensor) -> Tensor:
+    """What `pooling_of` gives for one clip (1, ...), float32, from the mean over time of `gate_columns`, float64.
+
+    A stream adds to sums and takes off again, so a square or a variance may come out slightly below zero.
+    """
+    match gate:
+        case SqueezeExcite():
+            return mean.float()[None]
+        case ResponseNorm():
+            return mean.float()[None].clamp_min(0)
+        case ResidualNorm():
+            means, mean_squares = mean
+            return torch.stack([means, (mean_squares - means.square()).clamp_min(0)]).float()[None]
         case _:
             assert_never(gate)
 

@@ -1,10 +1,13 @@
 """The float parts of the network, shared by training and the stored forms."""
 
 from collections.abc import Callable
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from asc.topology import layers as kinds
 
 Pooling = Callable[[Tensor], Tensor]
 
@@ -113,6 +116,49 @@ class ResponseNorm(nn.Module):
         norms = torch.sqrt(pooling(x) + self.SMALLEST)
         relative = norms / (norms.mean(dim=1, keepdim=True) + self.OFFSET)
         return torch.relu(x * (1 + self.weight * relative)[:, :, None, None] + self.bias)
+
+
+def moments_of_bins(x: Tensor) -> Tensor:
+    """Mean and variance of each bin over channels and frames: (batch, channels, bins, frames) to (batch, 2, bins)."""
+    mean = x.mean(dim=(1, 3), keepdim=True)
+    return torch.stack([mean[:, 0, :, 0], (x - mean).square().mean(dim=(1, 3))], dim=1)
+
+
+class ResidualNorm(nn.Module):
+    """Residual normalisation: a fixed part of a map, added to the map normalised per clip and bin; no weights.
+
+    Kim et al. 2021, https://arxiv.org/abs/2111.06531, section 3.2. Microphones differ in how they colour frequencies.
+    The normalised map has little of that left; the shortcut keeps what else it said.
+    """
+
+    SMALLEST = 1e-5
+    """Added to variances."""
+
+    def __init__(self, shortcut: float) -> None:
+        """`shortcut` is the factor of the map as it is, lambda in the paper."""
+        super().__init__()
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor, pooling: Pooling = moments_of_bins) -> Tensor:
+        """(batch, channels, bins, frames) to the same shape, in float.
+
+        `pooling` gives means and variances (batch, 2, bins): those of x, or of a longer sound that x is a part of.
+        """
+        mean, variance = pooling(x)[:, :, None, :, None].unbind(1)
+        return x * self.shortcut + (x - mean) * torch.rsqrt(variance + self.SMALLEST)
+
+
+def gate_module(gate: kinds.Gate, norm: Callable[[int], nn.Module]) -> nn.Module:
+    """The module of a gate; `norm` builds the batch norm of an SE bottleneck, given its width."""
+    match gate:
+        case kinds.SqueezeExcite(channels=channels, bottleneck=bottleneck):
+            return SqueezeExcite(channels, bottleneck, norm=norm(bottleneck))
+        case kinds.ResponseNorm():
+            return ResponseNorm()
+        case kinds.ResidualNorm(shortcut=shortcut):
+            return ResidualNorm(shortcut)
+        case _:
+            assert_never(gate)
 
 
 class AveragePool(nn.Module):

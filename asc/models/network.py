@@ -1,7 +1,7 @@
 """The network in training, built from its topology.
 
-A network that will be stored in 8 bits trains fake-quantised, with SE, response norms and pooling in
-float (report, section 4). One that will be stored in 16 bits trains entirely in float.
+A network that will be stored in 8 bits trains fake-quantised, with SE, response norms, residual norms and pooling
+in float (report, section 4). One that will be stored in 16 bits trains entirely in float.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ from asc.models.float_layers import (
     NoGrid,
 )
 from asc.models.layered import Layered, check_log_mel, conv_of, parameterless
-from asc.models.layers import ResponseNorm, SqueezeExcite, channels_last, sum_of
+from asc.models.layers import channels_last, gate_module, sum_of
 from asc.models.workers import Workers
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -113,7 +113,7 @@ class Network(Layered):
                 y = self.grid_of(layer.name).on_grid(self.module_of(layer)(*read))
             case kinds.Swish() | kinds.FrequencyMean() | kinds.StatisticsPool() | kinds.MeanPool():
                 y = self.grid_of(layer.name)(self.module_of(layer)(*read))
-            case kinds.SqueezeExcite() | kinds.ResponseNorm():
+            case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
                 y = self.grid_of(layer.name)(self.module_of(layer)(*read))
             case kinds.Add():
                 y = self.grid_of(layer.name)(sum_of(read, relu=layer.relu))
@@ -173,11 +173,8 @@ def _built(layer: kinds.Layer, modules: Layers, *, nonnegative: bool) -> Iterato
             yield name, modules.conv1x1(inputs, outputs, stride=stride)
         case kinds.Dense(name=name, inputs=inputs, outputs=outputs):
             yield name, (modules.map_linear if layer.over_map else modules.linear)(inputs, outputs)
-        case kinds.SqueezeExcite(name=name, channels=channels, bottleneck=bottleneck):
-            yield name, SqueezeExcite(channels, bottleneck, norm=BatchNorm1d(bottleneck))
-            yield layer.grid, modules.grid(nonnegative=nonnegative)
-        case kinds.ResponseNorm(name=name):
-            yield name, ResponseNorm()
+        case kinds.SqueezeExcite(name=name) | kinds.ResponseNorm(name=name) | kinds.ResidualNorm(name=name):
+            yield name, gate_module(layer, BatchNorm1d)
             yield layer.grid, modules.grid(nonnegative=nonnegative)
         case kinds.AveragePool() | kinds.MaxPool():
             yield layer.name, parameterless(layer)

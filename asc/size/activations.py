@@ -21,6 +21,7 @@ from asc.topology.layers import (
     MaxPool,
     MeanPool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -90,9 +91,9 @@ def activation_steps(experiment: Experiment, *, seconds: float = 10.0) -> tuple[
     - A tensor is live from the operation that writes it to the last one that reads it. The input of a skip stays live
       until the skip, which runs after the SE, has read it.
     - An element takes 1 byte in quantised parts and 4 in float parts. The float parts are the log-mel input, everything
-      inside SE (dequantised input, pooled, bottleneck and gate vectors, scaled output) and response norms, the pooling
-      before the last layer (dequantised input, output) and the logits. With 16-bit storage everything is float, since
-      it computes in 32 bits.
+      inside SE (dequantised input, pooled, bottleneck and gate vectors, scaled output), response norms and residual
+      norms, the pooling before the last layer (dequantised input, output) and the logits. With 16-bit storage
+      everything is float, since it computes in 32 bits.
     - Nothing is done in place, so an operation holds its inputs and its output at the same time.
     - Convolution, batch norm, ReLU and requantisation are one operation. The addition of the skip is one operation too.
     - Weights, accumulators and other scratch inside an operation are not counted.
@@ -164,14 +165,22 @@ def _operations(
     """The operations of a layer that reads these tensors; the last one writes the layer's output."""
     name, shape, width = layer.name, shapes[layer.name], 1 if quantised else FLOAT_BYTES
     match layer:
-        case ConvNorm() | SubSpectralConv() | Projection() | Dense() | Add() | AveragePool() | MaxPool():
-            yield _Operation(name, shape, width, reads)
-        case Swish() | FrequencyMean():
+        case (
+            ConvNorm()
+            | SubSpectralConv()
+            | Projection()
+            | Dense()
+            | Add()
+            | Swish()
+            | FrequencyMean()
+            | AveragePool()
+            | MaxPool()
+        ):
             yield _Operation(name, shape, width, reads)
         case Input():
             if quantised:
                 yield _Operation(name, shape, width, reads)
-        case SqueezeExcite() | ResponseNorm() | StatisticsPool() | MeanPool():
+        case SqueezeExcite() | ResponseNorm() | ResidualNorm() | StatisticsPool() | MeanPool():
             if quantised:
                 yield _Operation(f"{name}.dequantise", shapes[layer.reads[0]], FLOAT_BYTES, reads)
                 reads = (f"{name}.dequantise",)
@@ -182,6 +191,9 @@ def _operations(
             if isinstance(layer, ResponseNorm):
                 yield _Operation(f"{name}.norms", (layer.channels,), FLOAT_BYTES, reads)
                 last, reads = f"{name}.scale", (*reads, f"{name}.norms")
+            if isinstance(layer, ResidualNorm):
+                yield _Operation(f"{name}.moments", (2, shape[1]), FLOAT_BYTES, reads)
+                last, reads = f"{name}.scale", (*reads, f"{name}.moments")
             yield _Operation(last, shape, FLOAT_BYTES, reads)
             if quantised:
                 yield _Operation(layer.grid, shape, width, (last,))

@@ -28,6 +28,7 @@ from asc.topology.layers import (
     MaxPool,
     MeanPool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -126,7 +127,7 @@ def _macs(layer: Layer, shape: Shape, last_map: Shape) -> int:
             return 2 * layer.channels * layer.bottleneck
         case Input() | ResponseNorm() | Add() | Swish() | FrequencyMean() | AveragePool() | MaxPool():
             return 0
-        case StatisticsPool() | MeanPool():
+        case ResidualNorm() | StatisticsPool() | MeanPool():
             return 0
         case _:
             assert_never(layer)

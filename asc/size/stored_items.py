@@ -20,6 +20,7 @@ from asc.topology.layers import (
     MaxPool,
     MeanPool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -66,7 +67,7 @@ def _int8_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
             yield from _response_norm_items(layer, FLOAT_BYTES)
         case AveragePool() | MaxPool():
             return  # its grid is stored with the layer that it reads
-        case Input() | Add() | Swish() | FrequencyMean() | StatisticsPool() | MeanPool():
+        case Input() | ResidualNorm() | Add() | Swish() | FrequencyMean() | StatisticsPool() | MeanPool():
             pass
         case _:
             assert_never(layer)
@@ -90,7 +91,9 @@ def _float16_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
             yield from _se_items(layer, FLOAT16_BYTES)
         case ResponseNorm():
             yield from _response_norm_items(layer, FLOAT16_BYTES)
-        case Input() | Add() | Swish() | FrequencyMean() | AveragePool() | MaxPool() | StatisticsPool() | MeanPool():
+        case Input() | ResidualNorm() | Add() | Swish() | FrequencyMean() | AveragePool() | MaxPool():
+            pass
+        case StatisticsPool() | MeanPool():
             pass
         case _:
             assert_never(layer)

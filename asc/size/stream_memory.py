@@ -5,10 +5,13 @@ the network over pieces of `every_s`.
 """
 
 import math
+from typing import assert_never
 
 from asc.config.experiment import Experiment
 from asc.size.activations import FLOAT_BYTES
 from asc.topology.describe import topology_of
+from asc.topology.layers import Gate, ResidualNorm, ResponseNorm, SqueezeExcite
+from asc.topology.topology import Shape
 
 SUM_BYTES = 8
 """Bytes of one sum, a float64."""
@@ -40,11 +43,25 @@ def kept_frames(experiment: Experiment, *, window_s: float, every_s: float) -> i
 def kept_bytes(experiment: Experiment, *, window_s: float, every_s: float) -> int:
     """Bytes kept between steps: log-mel frames (float32) and, for each piece and for the window, sums (float64).
 
-    The sums are over time: of the log-mel bands, of the input channels of each SE layer and response norm, and of the
-    last map (for a pooling of statistics, of its squares too).
+    The sums are over time: of the log-mel bands, of the input channels of each SE layer and response norm, of the input
+    bins of each residual norm and of their squares, and of the last map (for a pooling of statistics, of its squares
+    too).
     """
     topology, bands = topology_of(experiment), experiment.front_end.mel_bands
-    (statistics,) = topology.shapes(1)[topology.pool.name]  # as many as the values whose means over time they need
-    sums = bands + sum(gate.channels for gate in topology.gates) + statistics
+    shapes = topology.shapes(1)
+    (statistics,) = shapes[topology.pool.name]  # as many as the values whose means over time they need
+    sums = bands + sum(_gate_sums(gate, shapes[gate.name]) for gate in topology.gates) + statistics
     frames = kept_frames(experiment, window_s=window_s, every_s=every_s)
     return FLOAT_BYTES * bands * frames + SUM_BYTES * sums * (round(window_s / every_s) + 1)
+
+
+def _gate_sums(gate: Gate, shape: Shape) -> int:
+    """The number of values whose sums over time a gate needs, given the shape of its map."""
+    channels, bins, _ = shape
+    match gate:
+        case SqueezeExcite() | ResponseNorm():
+            return channels
+        case ResidualNorm():
+            return 2 * bins
+        case _:
+            assert_never(gate)

@@ -25,6 +25,7 @@ from asc.topology.layers import (
     Layer,
     MaxPool,
     MeanPool,
+    ResidualNorm,
     SubSpectralConv,
     Swish,
 )
@@ -46,10 +47,12 @@ def layers(architecture: Architecture, bins: int) -> Iterator[Layer]:
     config = architecture.bc_resnet
     layer: Layer = Input(name="input")
     yield layer
+    if config.residual_norm != "none":
+        yield (layer := ResidualNorm(name="input_norm", reads=("input",), shortcut=config.shortcut))
     channels, block = 2 * config.base_channels, 0
     layer = stem = ConvNorm(
         name="stem",
-        reads=("input",),
+        reads=(layer.name,),
         inputs=1,
         outputs=channels,
         kernel=(_KERNEL, _KERNEL),
@@ -66,6 +69,8 @@ def layers(architecture: Architecture, bins: int) -> Iterator[Layer]:
             yield from added
             layer = added[-1]
             channels, block = width, block + 1
+        if config.residual_norm == "stages":
+            yield (layer := ResidualNorm(name=f"norms.{stage}", reads=(layer.name,), shortcut=config.shortcut))
         if pool > 1:
             yield (layer := MaxPool(name=f"pools.{stage}", reads=(layer.name,), stride=(pool, pool), grid=layer.grid))
             bins = -(-bins // pool)

@@ -41,7 +41,7 @@ class _GridWithin:
 
 
 class _GridBeside:
-    """The output's grid is stored next to the layer, because the layer's module computes in float."""
+    """The output's grid is stored next to the layer, because the layer has a module of its own without a grid."""
 
     __slots__ = ()
 
@@ -164,7 +164,7 @@ class Add(_GridOfItsName):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swish(_GridOfItsName):
+class Swish(_GridBeside):
     """x times sigmoid(x) for each value; in 8 bits a table of 256 entries. https://arxiv.org/abs/1710.05941."""
 
     name: str
@@ -172,7 +172,7 @@ class Swish(_GridOfItsName):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FrequencyMean(_GridOfItsName):
+class FrequencyMean(_GridBeside):
     """The mean over bins, (channels, bins, frames) to (channels, 1, frames); in 8 bits from exact integer sums."""
 
     name: str
@@ -221,6 +221,20 @@ class ResponseNorm(_GridBeside):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResidualNorm(_GridBeside):
+    """Residual normalisation: a part of the map is added to the map normalised in frequency; in float, no weights.
+
+    The output is shortcut * map + (map - mean) / sqrt(variance + 1e-5), with mean and variance per clip and bin, over
+    channels and frames. `shortcut` is the paper's lambda, a fixed number. Kim et al. 2021,
+    https://arxiv.org/abs/2111.06531 (section 3.2, lambda 0.1).
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    shortcut: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeanPool(_GridBeside):
     """Mean over bins and frames for each channel: a float vector (channels,)."""
 
@@ -263,6 +277,7 @@ Layer = (
     | Projection
     | SqueezeExcite
     | ResponseNorm
+    | ResidualNorm
     | Add
     | Swish
     | FrequencyMean
@@ -272,8 +287,8 @@ Layer = (
     | MeanPool
     | Dense
 )
-Gate = SqueezeExcite | ResponseNorm
-"""The kinds that scale channels by a statistic of the whole map, which a stream must carry."""
+Gate = SqueezeExcite | ResponseNorm | ResidualNorm
+"""The kinds that scale a map by statistics of the whole map, which a stream must carry."""
 Pool = StatisticsPool | MeanPool
 """The kinds that end the time axis."""
 

@@ -22,6 +22,7 @@ from asc.topology.layers import (
     MeanPool,
     Pool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -150,7 +151,7 @@ class Topology:
                 case SqueezeExcite() | Swish() | FrequencyMean() | AveragePool() | MaxPool() | MeanPool():
                     if found.issuperset(layer.reads):
                         found.add(layer.name)
-                case Input() | SubSpectralConv() | Projection() | StatisticsPool() | Dense():
+                case Input() | SubSpectralConv() | Projection() | ResidualNorm() | StatisticsPool() | Dense():
                     pass
                 case _:
                     assert_never(layer)
@@ -160,7 +161,7 @@ class Topology:
 def shape_after(layer: Layer, shape: Shape) -> Shape:
     """The shape of a layer's output, given the shape of what it reads first."""
     match layer:
-        case Input() | SqueezeExcite() | ResponseNorm() | Add() | Swish():
+        case Input() | SqueezeExcite() | ResponseNorm() | ResidualNorm() | Add() | Swish():
             return shape
         case ConvNorm() | Projection():
             _, bins, frames = shape
@@ -196,7 +197,7 @@ def _window(layer: Layer) -> tuple[int, int]:
             return 1, layer.stride[1]
         case AveragePool():
             return 3, layer.stride[1]
-        case Input() | SqueezeExcite() | ResponseNorm() | Add() | Swish() | FrequencyMean():
+        case Input() | SqueezeExcite() | ResponseNorm() | ResidualNorm() | Add() | Swish() | FrequencyMean():
             return 1, 1
         case StatisticsPool() | MeanPool() | Dense():
             return 1, 1

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from asc.models.layers import SqueezeExcite, StatisticsPool, StoredNorm, channels_last, folded_expand
+from asc.models.layers import ResidualNorm, SqueezeExcite, StatisticsPool, StoredNorm, channels_last, folded_expand
 
 
 def test_statistics_pool_equals_numpy_with_means_before_deviations():
@@ -21,6 +21,20 @@ def test_statistics_pool_is_precise_for_an_hour_with_a_large_offset():
     deviations = StatisticsPool()(x)[0, 2:]
     expected = (x.double().var(dim=3, correction=0) + 1e-5).sqrt().flatten()
     torch.testing.assert_close(deviations.double(), expected, rtol=1e-4, atol=0)
+
+
+def test_residual_norm_equals_numpy_by_clip_and_bin() -> None:
+    x = 5 + torch.randn(2, 3, 4, 50, generator=torch.Generator().manual_seed(0))
+    exact = x.double().numpy()
+    mean, variance = exact.mean(axis=(1, 3), keepdims=True), exact.var(axis=(1, 3), keepdims=True)
+    expected = 0.1 * exact + (exact - mean) / np.sqrt(variance + 1e-5)
+    np.testing.assert_allclose(ResidualNorm(0.1)(x).numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_residual_norm_without_its_shortcut_undoes_a_gain_and_an_offset_per_bin() -> None:
+    x = torch.randn(2, 3, 4, 50, generator=torch.Generator().manual_seed(0))
+    coloured = x * torch.tensor([0.5, 1.0, 2.0, 4.0])[:, None] + torch.arange(4)[:, None]
+    torch.testing.assert_close(ResidualNorm(0.0)(coloured), ResidualNorm(0.0)(x), rtol=0, atol=1e-4)
 
 
 def test_squeeze_excite_gates_each_channel():

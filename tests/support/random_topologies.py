@@ -16,6 +16,7 @@ from asc.topology.layers import (
     MaxPool,
     MeanPool,
     Projection,
+    ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
@@ -30,12 +31,11 @@ KERNELS = ((1, 1), (3, 3), (1, 3), (5, 1), (3, 5))
 def random_topology(seed: int, *, bins: int = 16, classes: int = 4) -> Topology:
     """A network of up to four stages, each of a random kind, for log-mel input of `bins` bands.
 
-    From seed 100 on there are inverted blocks with response norms too, from 200 on broadcasted residual blocks instead;
-    half of these networks pool by a mean.
+    From seed 100 on there are inverted blocks with response norms too, from 200 on residual norms, from 300 on
+    broadcasted residual blocks; half of these networks pool by a mean.
     """
     rng = random.Random(seed)
-    families = ((_plain, _gated, _branched), (_inverted, _inverted, _branched), (_broadcast, _broadcast, _plain))
-    stages = families[seed // 100]
+    stages = _STAGES[seed // 100]
     means = seed >= 100 and seed % 2 == 0
     layers: list[Layer] = [Input(name="input")]
     name, channels, number = "input", 1, 0
@@ -48,7 +48,7 @@ def random_topology(seed: int, *, bins: int = 16, classes: int = 4) -> Topology:
     layers = list(_fitting(layers, bins))
     layers.append(MeanPool(name="pool", reads=(name,)) if means else StatisticsPool(name="pool", reads=(name,)))
     dense = Dense(
-        name="dense", reads=("pool",), inputs=1, outputs=classes, over_map=means and (seed < 200 or seed % 4 == 0)
+        name="dense", reads=("pool",), inputs=1, outputs=classes, over_map=means and (seed < 300 or seed % 4 == 0)
     )
     shape = Topology(layers=(*layers, dense), bins=bins).shapes(8)["pool"]
     return Topology(layers=(*layers, replace(dense, inputs=shape[0])), bins=bins)
@@ -165,3 +165,18 @@ def _broadcast(rng: random.Random, name: str, reads: str, inputs: int, outputs: 
     if rng.random() < 0.5:
         layers.append(MaxPool(name=pool, reads=(add,), stride=rng.choice(((2, 2), (1, 3), (2, 1))), grid=""))
     return layers
+
+
+def _normed(rng: random.Random, name: str, reads: str, inputs: int, outputs: int) -> list[Layer]:
+    """Any other stage, and a residual norm after it."""
+    layers = rng.choice((_plain, _gated, _branched))(rng, name, reads, inputs, outputs)
+    shortcut = rng.choice((0.0, 0.1, 0.5))
+    return [*layers, ResidualNorm(name=f"{name}.residual", reads=(layers[-1].name,), shortcut=shortcut)]
+
+
+_STAGES = (
+    (_plain, _gated, _branched),
+    (_inverted, _inverted, _branched),
+    (_normed, _normed, _inverted),
+    (_broadcast, _broadcast, _plain),
+)

@@ -1,6 +1,6 @@
 """All code that reads a topology must agree, on random networks outside the shipped families."""
 
-from functools import cache
+from functools import cache, partial
 from typing import get_args
 
 import numpy as np
@@ -20,6 +20,7 @@ from asc.export.onnx import OnnxSession, build_onnx
 from asc.models.build import build
 from asc.models.conversion import to_stored
 from asc.models.integer import IntegerNet
+from asc.models.layered import pooling_of
 from asc.models.network import Network
 from asc.models.stored import StoredNet
 from asc.size.activations import steps_of
@@ -28,7 +29,8 @@ from asc.size.stored_items import items_of
 from asc.topology.layers import Gate, Layer
 from asc.training.prune import smallest
 
-SEEDS = (*range(1, 12), 100, 101, 102, *range(104, 109), *range(200, 208))  # the logits of 103 hardly differ
+# 103 and some from 300 on are left out, because their logits hardly differ.
+SEEDS = (*range(1, 12), 100, 101, 102, *range(104, 109), *range(200, 208), 303, 304, 305, *range(307, 314))
 STORAGES: tuple[Storage, ...] = ("int8", "float16")
 FRONT_END = FrontEnd(sample_rate_hz=8000, dft_points=256, mel_bands=16)
 FRAMES = 37
@@ -51,6 +53,11 @@ def log_mels(seed: int, clips: int = 8) -> Tensor:
     return (noise + 3 * torch.randn(clips, 1, 16, 1, generator=generator)) * torch.rand(
         clips, 1, 1, 1, generator=generator
     )
+
+
+def fixed_statistics(gate: Gate, x: Tensor) -> Tensor:
+    """Statistics of ones in the shape that a gate takes, whatever its map."""
+    return torch.ones_like(pooling_of(gate)(x))
 
 
 every = pytest.mark.parametrize("seed", SEEDS)
@@ -125,7 +132,7 @@ def test_a_frame_outside_the_reach_changes_nothing(seed: int) -> None:
     reach, stride = topology.reach_frames, topology.time_strides[topology.pool.name]
     frames = 2 * (reach + stride) + 1
     middle = frames // 2 // stride * stride
-    fixed = {gate.name: lambda x: torch.ones(len(x), x.shape[1]) for gate in topology.gates}
+    fixed = {gate.name: partial(fixed_statistics, gate) for gate in topology.gates}
     log_mel = torch.randn(1, 1, 16, frames, generator=torch.Generator().manual_seed(seed))
     whole = stored.last_map(log_mel, fixed)[..., middle // stride]
     for offset in (-reach - 1, reach + 1):
