@@ -32,6 +32,7 @@ ELSEWHERE = {
     "errors": "console/test_cli: system errors as one sentence",
     "export/formats": "export/test_job, launch/test_export",
     "export/micro": "export/test_litert, if tflite-micro is installed",
+    "export/onnx_alike": "export/test_onnx, topology/test_contract",
     "export/onnx_flat": "export/test_onnx: both kinds of file agree",
     "export/onnx_float16": "export/test_onnx, topology/test_contract",
     "export/onnx_int8": "export/test_onnx, topology/test_contract",

@@ -13,7 +13,7 @@ from asc.config.space import FAMILY, Choice, Space, load_space
 from asc.search.repair import Budget, infeasible, repair
 from asc.size.law import cost
 from asc.size.rules import fits, rule
-from asc.topology.cp_mobile import BASE
+from asc.topology import bc_resnet, cp_mobile
 from asc.topology.describe import NARROWED, fitted
 from asc.topology.resnet_se import WIDTHS
 
@@ -65,7 +65,11 @@ def test_every_sampled_point_builds_and_fits_after_repair(space: Space) -> None:
         assert Experiment.from_flat(json.loads(json.dumps(candidate.experiment.flat()))) == candidate.experiment
         values = fitted(base.architecture, space.values(point))
         kept = {key: value for key, value in values.items() if not key.startswith(NARROWED)}
-        narrowed = {WIDTHS: architecture.widths, BASE: architecture.cp_mobile.base_channels}
+        narrowed = {
+            WIDTHS: architecture.widths,
+            cp_mobile.BASE: architecture.cp_mobile.base_channels,
+            bc_resnet.BASE: architecture.bc_resnet.base_channels,
+        }
         own = {key: value for key, value in narrowed.items() if family_of(key) == architecture.family}
         assert candidate.experiment == base.updated({**kept, **own})
     assert passed_over < POINTS / 4

@@ -7,6 +7,10 @@ from typing import Literal
 from asc.errors import require
 from asc.typed import widen
 
+BcHead = Literal["scene", "keyword"]
+BcNorm = Literal["sub_spectral", "batch"]
+BcResidualNorm = Literal["none", "input", "stages"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpMobile:
@@ -49,7 +53,59 @@ class CpMobile:
         require(self.kernel in (3, 5, 7), f"{name}.kernel must be 3, 5 or 7, got {self.kernel}")
 
 
-Family = Literal["resnet_se", "cp_mobile"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BcResNet:
+    """BC-ResNet; the defaults are BC-ResNet-ASC (see `asc.topology.bc_resnet`).
+
+    Stage n (from 0) has base_channels x (1 + n / 2) channels, the stem twice the base channels. Each stage has a depth
+    (blocks), a stride in frequency (of its first block), a dilation in time, and the size of the max pool after it (1:
+    no pool). `stem_strides` are (frequency, time). The norm of the depthwise convolutions over frequency is a batch
+    norm or sub-spectral, with `bands` bands. `residual_norm` says where residual normalisation stands: nowhere, at the
+    input, or at the input and after each stage; `shortcut` is the share of the input that it adds.
+    """
+
+    base_channels: int = 80
+    head: BcHead = "scene"
+    stem_strides: tuple[int, ...] = (2, 2)
+    depths: tuple[int, ...] = (2, 2, 2, 3)
+    frequency_strides: tuple[int, ...] = (1, 1, 1, 1)
+    dilations: tuple[int, ...] = (1, 1, 1, 1)
+    pools: tuple[int, ...] = (2, 2, 1, 1)
+    norm: BcNorm = "sub_spectral"
+    bands: int = 4
+    residual_norm: BcResidualNorm = "stages"
+    shortcut: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check ranges and that the values fit together."""
+        widen(self)
+        name = "architecture.bc_resnet"
+        require(
+            4 <= self.base_channels <= 4096,
+            f"{name}.base_channels must lie between 4 and 4,096, got {self.base_channels}",
+        )
+        require(
+            len(self.depths) >= 1 and min(self.depths) >= 1,
+            f"{name}.depths must hold values of at least 1, got {list(self.depths)}",
+        )
+        require(
+            len(self.stem_strides) == 2 and all(1 <= s <= 8 for s in self.stem_strides),
+            f"{name}.stem_strides must be two values between 1 and 8, got {list(self.stem_strides)}",
+        )
+        for key, most in (("frequency_strides", 8), ("dilations", 64), ("pools", 8)):
+            values = getattr(self, key)
+            require(
+                len(values) == len(self.depths),
+                f"{name}.{key} has {len(values)} values, but {name}.depths has {len(self.depths)} stages",
+            )
+            require(
+                all(1 <= v <= most for v in values), f"{name}.{key} must lie between 1 and {most}, got {list(values)}"
+            )
+        require(1 <= self.bands <= 64, f"{name}.bands must lie between 1 and 64, got {self.bands}")
+        require(0 <= self.shortcut <= 1, f"{name}.shortcut must lie between 0 and 1, got {self.shortcut}")
+
+
+Family = Literal["resnet_se", "cp_mobile", "bc_resnet"]
 Kernel = Literal["3x3", "1x3+3x1"]
 SeStages = Literal["all", "last", "none"]
 ResidualNormPlaces = Literal["none", "stages"]
@@ -68,6 +124,7 @@ FAMILY_KEYS: Mapping[Family, tuple[str, ...]] = {
         "residual_norm_lambda",
     ),
     "cp_mobile": ("cp_mobile",),
+    "bc_resnet": ("bc_resnet",),
 }
 """The keys of `Architecture` that only one family reads."""
 
@@ -84,9 +141,9 @@ def family_of(key: str) -> str | None:
 class Architecture:
     """What the network is built of: `family`, `classes`, and the keys of the family.
 
-    `cp_mobile` is the family of that name. All other keys are those of `resnet_se`, the residual network with
-    squeeze-and-excitation (report, section 2.3): each stage has a width (channels), a depth (double conv blocks) and an
-    SE bottleneck, and each block has its strides. These were added to the report's network:
+    `cp_mobile` and `bc_resnet` are the families of these names. All other keys are those of `resnet_se`, the residual
+    network with squeeze-and-excitation (report, section 2.3): each stage has a width (channels), a depth (double conv
+    blocks) and an SE bottleneck, and each block has its strides. These were added to the report's network:
 
     - `kernel`: "3x3", or "1x3+3x1", a pair of convolutions (bins x frames) in place of each one of 3x3 in a block.
     - `stem_kernel`: the input convolution is 3x3 or 5x5.
@@ -109,6 +166,7 @@ class Architecture:
     se_stages: SeStages = "all"
     residual_norm: ResidualNormPlaces = "none"
     residual_norm_lambda: float = 0.1
+    bc_resnet: BcResNet = BcResNet()
 
     def __post_init__(self) -> None:
         """Check ranges and that the values fit together."""

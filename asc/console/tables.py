@@ -23,6 +23,7 @@ _KINDS = {
     "se": "SE weights and biases",
     "se_batch_norm": "SE bottleneck batch norm",
     "response_norm": "response norms",
+    "sub_spectral_norm": "sub-spectral norms",
     "activation_scale": "activation scales",
     "activation_zero_point": "activation zero points",
 }

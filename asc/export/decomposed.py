@@ -13,9 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.models.fake_quantised import WEIGHT_STEPS
-from asc.models.integer import IntegerLayer, IntegerNet, IntegerQuantiser
-from asc.models.layered import Layered
-from asc.models.layers import STEPS, BandNorm, ResidualNorm, ResponseNorm, SqueezeExcite, folded_expand
+from asc.models.integer import IntegerLayer, IntegerNet, IntegerQuantiser, IntegerSubSpectral
+from asc.models.layered import Layered, parameterless
+from asc.models.layers import (
+    STEPS,
+    BandNorm,
+    ResidualNorm,
+    ResponseNorm,
+    SqueezeExcite,
+    folded_expand,
+    over_bands,
+    sum_of,
+)
 from asc.topology import layers as kinds
 
 Converter = Literal["executorch", "litert"]
@@ -52,18 +61,19 @@ class Layer(nn.Module):
     weight: Tensor
     weight_scale: Tensor
     zero_points: Tensor
-    bias: Tensor
+    bias: Tensor | None
 
     def __init__(self, stored: IntegerLayer, input_scale: Tensor, *, relu: bool, float_weights: bool) -> None:
         """Take the stored layer; a stored bias is in steps of `input_scale` (of the input's grid) x weight scale."""
         super().__init__()
         weight, bias = stored.real(input_scale.double())
         self.relu, self._float_weights = relu, float_weights
-        self._stride, self._groups = stored.stride, stored.groups
+        self._stride, self._padding, self._dilation = stored.stride, stored.padding, stored.dilation
+        self._groups = stored.groups
         self.register_buffer("weight", weight.float() if float_weights else stored.weight.clone())
         self.register_buffer("weight_scale", stored.weight_scale.clone())
         self.register_buffer("zero_points", torch.zeros(len(bias), dtype=torch.int64))
-        self.bias = nn.Parameter(bias.float(), requires_grad=False)
+        self.bias = None if stored.bias is None else nn.Parameter(bias.float(), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map dequantised float32 (batch, inputs, ...) to float32 (batch, outputs, ...), not yet quantised."""
@@ -75,9 +85,30 @@ class Layer(nn.Module):
         if weight.dim() == 2:
             y = functional.linear(x, weight, self.bias)
         else:
-            padding = weight.shape[2] // 2, weight.shape[3] // 2
-            y = functional.conv2d(x, weight, self.bias, self._stride, padding, 1, self._groups)
+            y = functional.conv2d(x, weight, self.bias, self._stride, self._padding, self._dilation, self._groups)
         return torch.relu(y) if self.relu else y
+
+
+class SubSpectral(nn.Module):
+    """A depthwise convolution whose outputs get a factor and an offset for each channel and band, in float."""
+
+    weight: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, stored: IntegerSubSpectral, *, bins: int) -> None:
+        """Take the stored layer; `bins` is the number of bins of its output."""
+        super().__init__()
+        channels = len(stored.weight)
+        self._stride, self._padding = stored.stride, stored.padding
+        self.register_buffer("weight", stored.weight.float())
+        self.register_buffer("scale", over_bands(stored.band_scale, channels, bins))
+        self.register_buffer("shift", over_bands(stored.band_shift, channels, bins))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map dequantised float32 (batch, channels, bins, frames) to float32 of the strided shape."""
+        sums = functional.conv2d(x, self.weight, None, self._stride, self._padding, 1, len(self.weight))
+        return sums * self.scale + self.shift
 
 
 class Gate(nn.Module):
@@ -157,19 +188,20 @@ class DecomposedNet(Layered):
                 return self.module_of(layer)(*read)  # type: ignore[no-any-return]  # still log-mel
             case kinds.Input():
                 y = read[0]
-            case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
+            case kinds.ConvNorm() | kinds.SubSpectralConv() | kinds.Projection() | kinds.Dense():
                 y = self.module_of(layer)(self._real(layer.reads[0], *read))
             case kinds.SqueezeExcite():
                 gate = self.module_of(layer)(self._real(layer.reads[0], *read))
                 y = self._real(layer.reads[0], *read) * gate
             case kinds.ResponseNorm() | kinds.ResidualNorm():
                 y = self.module_of(layer)(self._real(layer.reads[0], *read), self._real(layer.reads[0], *read))
-            case kinds.AveragePool():
-                y = functional.avg_pool2d(self._real(layer.reads[0], *read), 3, layer.stride, 1)
+            case kinds.AveragePool() | kinds.MaxPool() | kinds.Swish() | kinds.FrequencyMean():
+                y = parameterless(layer)(self._real(layer.reads[0], *read))
             case kinds.MeanPool():
                 y = functional.adaptive_avg_pool2d(self._real(layer.reads[0], *read), 1).flatten(1)
             case kinds.Add():
-                y = self._real(layer.reads[0], read[0]) + self._real(layer.reads[1], read[1])
+                terms = tuple(self._real(name, steps) for name, steps in zip(layer.reads, read, strict=True))
+                y = sum_of(terms, relu=layer.relu)
             case kinds.StatisticsPool():
                 y = torch.cat([self._mean(layer.reads[0], *read), self._deviation(layer.reads[0], *read)], dim=1)
             case _:
@@ -212,13 +244,18 @@ def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn
             scale = stored.grid_of(layer.reads[0]).scale
             relu = isinstance(layer, kinds.ConvNorm) and layer.relu
             return Layer(stored.module_of(layer), scale, relu=relu, float_weights=float_weights)
+        case kinds.SubSpectralConv():
+            _, bins, _ = stored.topology.shapes(1)[layer.name]
+            return SubSpectral(stored.module_of(layer), bins=bins)
         case kinds.SqueezeExcite():
             return Gate(stored.module_of(layer))
         case kinds.ResponseNorm():
             return Response(stored.module_of(layer))
         case kinds.ResidualNorm():
             return Residual(stored.module_of(layer))
-        case kinds.Input() | kinds.Add() | kinds.AveragePool() | kinds.StatisticsPool() | kinds.MeanPool():
+        case kinds.Input() | kinds.Add() | kinds.Swish() | kinds.FrequencyMean() | kinds.AveragePool():
+            return None
+        case kinds.MaxPool() | kinds.StatisticsPool() | kinds.MeanPool():
             return None
         case _:
             assert_never(layer)

@@ -4,13 +4,14 @@ onnxruntime casts when it loads the file (constant folding), so the casts cost n
 holds exactly the stored numbers: batch norms of SE bottlenecks are not folded, because products would need rounding.
 """
 
-from typing import Any, assert_never
+from typing import assert_never
 
 from torch import Tensor
 
+from asc.export.onnx_alike import BY_BAND, Simple, convolution, settings, simple
 from asc.export.onnx_functions import Call, functions_of, parts_of, stride_of
 from asc.export.onnx_graph import Graph
-from asc.export.onnx_parts import WINDOW, dense_kernel, padding, pooled, standardised
+from asc.export.onnx_parts import WINDOW, dense_kernel, pooled, standardised
 from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink, norms_of
 from asc.models.conversion import to_float16
 from asc.models.float16 import HalfNet
@@ -21,8 +22,10 @@ from asc.topology.layers import (
     BandNorm,
     ConvNorm,
     Dense,
+    FrequencyMean,
     Input,
     Layer,
+    MaxPool,
     MeanPool,
     Pool,
     Projection,
@@ -30,25 +33,54 @@ from asc.topology.layers import (
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
+    SubSpectralConv,
+    Swish,
+    has_bias,
 )
+from asc.topology.topology import Topology
 
-_LAYER = f"""{HEAD}
-L <s, g, p> (x, half_weight, half_bias) => (y) {{
-    weight = Cast <to = 1> (half_weight)
-    bias = Cast <to = 1> (half_bias)
-    y = Conv <strides: ints = @s, group: int = @g, pads: ints = @p> (x, weight, bias)
+_SUB_SPECTRAL = f"""{HEAD}
+P <s, g, p, b> (real_x, half_weight, half_scale, half_shift) => (y) {{
+    real_weight = Cast <to = 1> (half_weight)
+    scale = Cast <to = 1> (half_scale)
+    shift = Cast <to = 1> (half_shift)
+    {BY_BAND}
+    y = Reshape (shifted, shape)
 }}"""
 _NO_PADS = [0, 0, 0, 0]
 _NORM = ("weight", "bias", "running_mean", "running_var")
-_Inner = ConvNorm | Projection | Dense | SqueezeExcite | ResponseNorm | ResidualNorm | Add | AveragePool
+_Inner = (
+    ConvNorm | SubSpectralConv | Projection | Dense | SqueezeExcite | ResponseNorm | ResidualNorm | AveragePool | Simple
+)
+
+
+def _layer(topology: Topology, *, bias: bool) -> str:
+    """Return the text of the function `L` of convolutions with a bias, or `M` of those without."""
+    attributes, conv = convolution(topology, "x, weight, bias" if bias else "x, weight")
+    return f"""{HEAD}
+{"L" if bias else "M"} <{attributes}> (x, half_weight{", half_bias" if bias else ""}) => (y) {{
+    weight = Cast <to = 1> (half_weight)
+    {"bias = Cast <to = 1> (half_bias)" if bias else ""}
+    y = {conv}
+}}"""
+
+
+def _own_functions(topology: Topology) -> dict[str, str]:
+    """Return the texts of the functions that write single layers of a network, by name."""
+    found = {"L": _layer(topology, bias=True)}
+    if any(isinstance(layer, ConvNorm) and not has_bias(layer) for layer in topology.layers):
+        found["M"] = _layer(topology, bias=False)
+    if any(isinstance(layer, SubSpectralConv) for layer in topology.layers):
+        found["P"] = _SUB_SPECTRAL
+    return {**found, **norms_of(topology)}
 
 
 def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> None:
     """Add nodes from the value `log_mel` (batch, 1, bands, frames) to the value `logits` (batch, classes)."""
     parts, classifier = parts_of(network.topology), network.topology.classifier
     functions = functions_of(parts)
-    own = {"L": _LAYER, **norms_of(network.topology)}
-    graph.functions(*own.values(), *(_function(call, [*own, *functions]) for call in functions.values()))
+    topology, own = network.topology, _own_functions(network.topology)
+    graph.functions(*own.values(), *(_function(call, topology, [*own, *functions]) for call in functions.values()))
     written = {LOG_MEL: log_mel}
     # Pooling and classifier are written together, so that the classifier's numbers come before pooling's constant.
     for part in parts[:-1]:
@@ -58,7 +90,8 @@ def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> No
             y = graph.node(part.function, written[part.reads], *stored, s=list(part.stride))
         elif isinstance(part, Pool):
             stored = _constants(graph, network, classifier)
-            y = _write(graph, classifier, [pooled(graph, part, written[part.reads[0]])], stored, stride=[1, 1])
+            x = pooled(graph, part, written[part.reads[0]])
+            y = _write(graph, classifier, [x], stored, topology, stride=[1, 1])
         elif isinstance(part, BandNorm):
             mean, deviation = (graph.node("Cast", name, to=1) for name in _constants(graph, network, part))
             y = standardised(graph, log_mel, mean, deviation)
@@ -66,23 +99,31 @@ def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> No
             y = written[part.reads[0]]
         else:
             stored = _constants(graph, network, part)
-            y = _write(graph, part, [written[name] for name in part.reads], stored, stride=_stride(part))
+            y = _write(graph, part, [written[name] for name in part.reads], stored, topology, stride=_stride(part))
         written[layer.name] = y
     graph.node("Flatten", y, output=logits)
 
 
 def _write(
-    sink: Sink, layer: _Inner, read: list[str], stored: list[str], *, stride: list[int] | str, output: str = ""
+    sink: Sink,
+    layer: _Inner,
+    read: list[str],
+    stored: list[str],
+    topology: Topology,
+    *,
+    stride: list[int] | str,
+    output: str = "",
 ) -> str:
     """Add the nodes of a layer whose numbers are named `stored`, and return the name of its output."""
     match layer:
         case ConvNorm():
-            settings: dict[str, Any] = {"s": stride, "g": layer.groups, "p": padding(layer)}
+            function, attributes = "L" if has_bias(layer) else "M", settings(layer, topology, stride)
             if not layer.relu:
-                return sink.node("L", read[0], *stored, output=output, **settings)
-            return sink.node("Relu", sink.node("L", read[0], *stored, **settings), output=output)
-        case Projection() | Dense():
-            return sink.node("L", read[0], *stored, output=output, s=stride, g=1, p=padding(layer))
+                return sink.node(function, read[0], *stored, output=output, **attributes)
+            return sink.node("Relu", sink.node(function, read[0], *stored, **attributes), output=output)
+        case SubSpectralConv() | Projection() | Dense():
+            function = "P" if isinstance(layer, SubSpectralConv) else "L"
+            return sink.node(function, read[0], *stored, output=output, **settings(layer, topology, stride))
         case SqueezeExcite():
             reduce, norm, expand = stored[:2], stored[2:-2], stored[-2:]
             reduced = sink.node(
@@ -98,13 +139,15 @@ def _write(
             return sink.node("N", read[0], output=output, l=layer.shortcut)
         case AveragePool():
             return sink.node("AveragePool", read[0], output=output, strides=stride, **WINDOW)
-        case Add():
-            return sink.node("Add", *read, output=output)
+        case Add(relu=True):
+            return sink.node("Relu", simple(sink, layer, read), output=output)
+        case Add() | Swish() | FrequencyMean() | MaxPool():
+            return simple(sink, layer, read, output)
         case _:
             assert_never(layer)
 
 
-def _function(call: Call, functions: list[str]) -> str:
+def _function(call: Call, topology: Topology, functions: list[str]) -> str:
     """Return the text of the function that this call calls."""
     stored = {layer.name: [f"{name}_{place}" for name in _names(layer)] for place, layer in enumerate(call.layers)}
     text = FunctionText(
@@ -122,7 +165,7 @@ def _function(call: Call, functions: list[str]) -> str:
             assert not isinstance(part, BandNorm | Input | Pool), "a network has only one of them"
             stride = STRIDE if call.strides_by_attribute(part) else _stride(part)
             read = [written[name] for name in part.reads]
-            written[part.name] = _write(text, part, read, stored[part.name], stride=stride, output=output)
+            written[part.name] = _write(text, part, read, stored[part.name], topology, stride=stride, output=output)
     return text.text()
 
 
@@ -135,12 +178,18 @@ def _names(layer: Layer) -> tuple[str, ...]:
     match layer:
         case BandNorm():
             return ("mean", "deviation")
+        case ConvNorm() if not has_bias(layer):
+            return ("weight",)
         case ConvNorm() | Projection() | Dense() | ResponseNorm():
             return ("weight", "bias")
+        case SubSpectralConv():
+            return ("weight", "band_scale", "band_shift")
         case SqueezeExcite():
             linear = [f"{part}_{name}" for part in ("reduce", "expand") for name in ("weight", "bias")]
             return (*linear[:2], *(f"norm_{name}" for name in _NORM), *linear[2:])
-        case Input() | ResidualNorm() | Add() | AveragePool() | StatisticsPool() | MeanPool():
+        case Input() | ResidualNorm() | Add() | Swish() | FrequencyMean() | AveragePool() | MaxPool():
+            return ()
+        case StatisticsPool() | MeanPool():
             return ()
         case _:
             assert_never(layer)
@@ -159,9 +208,11 @@ def _constants(graph: Graph, network: HalfNet, layer: Layer) -> list[str]:
 
 
 def _kernel(network: HalfNet, layer: Layer, values: Tensor) -> Tensor:
-    """Reshape a matrix to the kernel of a convolution, and a value per band to a column; leave others unchanged."""
+    """Reshape a matrix to the kernel of a convolution, and values of bands to (bands, 1) or (channels, bands, 1)."""
     if isinstance(layer, BandNorm):
         return values[:, None]
+    if isinstance(layer, SubSpectralConv) and values.dim() == 1:
+        return values.view(layer.channels, -1, 1)
     if values.dim() != 2:
         return values
     return dense_kernel(values, network.topology) if isinstance(layer, Dense) else values[:, :, None, None]

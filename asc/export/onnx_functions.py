@@ -15,16 +15,20 @@ from asc.topology.layers import (
     AveragePool,
     ConvNorm,
     Dense,
+    FrequencyMean,
     Layer,
+    MaxPool,
     Projection,
     ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
+    SubSpectralConv,
+    Swish,
 )
 from asc.topology.topology import Topology
 
 _CHAINS, _SEGMENTS = "BCDEFGH", "STUVWXYZ"
-_INNER = ConvNorm | Projection | SqueezeExcite | ResponseNorm | ResidualNorm
+_INNER = ConvNorm | SubSpectralConv | Projection | SqueezeExcite | ResponseNorm | ResidualNorm | Swish | FrequencyMean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ def flat(parts: Sequence[Part]) -> Iterator[Layer]:
 
 def stride_of(layer: Layer) -> tuple[int, int] | None:
     """Return the stride (bins, frames) of a layer, or None if it has none."""
-    return layer.stride if isinstance(layer, ConvNorm | Projection | AveragePool) else None
+    return layer.stride if isinstance(layer, ConvNorm | SubSpectralConv | Projection | AveragePool) else None
 
 
 def parts_of(topology: Topology) -> tuple[Part, ...]:
@@ -139,10 +143,14 @@ def _signature(layers: Sequence[Layer], topology: Topology) -> tuple[Any, ...]:
 
 
 def _fixed(layer: Layer) -> tuple[Any, ...] | None:
-    """Return what of a layer is written into a function as it is."""
+    """Return the attributes of a layer that are written into a function."""
     match layer:
         case ConvNorm():
-            return layer.kernel, layer.groups
+            return layer.kernel, layer.groups, layer.dilation, layer.pads_bins, layer.norm
+        case SubSpectralConv():
+            return layer.kernel, layer.channels, layer.bands
+        case MaxPool():
+            return (layer.stride,)
         case ResidualNorm():
             return (layer.shortcut,)
         case _:

@@ -6,17 +6,19 @@ output channel, are written 128 higher, as uint8 with a zero point of 128. In on
 uint8 and int8 overflow on x86 processors without VNNI; those of uint8 and uint8 never do (`asc.export.saturating`).
 A zero point of 0 is left out, since 0 is the default. There is no ReLU: the quantiser after it clamps. SE, response
 norms and pooling are in float; the norm of an SE bottleneck is folded into the layer after it. The dense layer is a
-convolution as high as its map, so that one function serves every layer.
+convolution as high as its map, so that one function serves every layer. A sub-spectral convolution runs in float, on
+the values of its input's grid, because its factors differ between bands.
 """
 
 from dataclasses import dataclass
 from typing import assert_never
 
+from asc.export.onnx_alike import BY_BAND, Simple, convolution, settings, simple
 from asc.export.onnx_functions import Call, functions_of, parts_of, stride_of
 from asc.export.onnx_graph import Graph
 from asc.export.onnx_numbers import WEIGHT_ZERO, Numbers
 from asc.export.onnx_parameters import Parameter, created, parameters
-from asc.export.onnx_parts import WINDOW, padding, pooled, standardised
+from asc.export.onnx_parts import WINDOW, pooled, standardised
 from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink, norms_of
 from asc.models.integer import IntegerNet
 from asc.topology.layers import (
@@ -26,31 +28,62 @@ from asc.topology.layers import (
     BandNorm,
     ConvNorm,
     Dense,
+    FrequencyMean,
     Input,
     Layer,
+    MaxPool,
     Pool,
     Projection,
     ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
+    SubSpectralConv,
+    Swish,
+    has_bias,
 )
 from asc.topology.topology import Topology
 
-_LAYER = f"""{HEAD}
-L <s, g, p>
-(x, x_step, weight, weight_step, bias, y_step, x_zero, y_zero) => (y) {{
+_Inner = (
+    ConvNorm | SubSpectralConv | Projection | Dense | SqueezeExcite | ResponseNorm | ResidualNorm | AveragePool | Simple
+)
+
+_SUB_SPECTRAL = f"""{HEAD}
+P <s, g, p, b> (x, x_step, weight, scale, shift, y_step, x_zero, y_zero) => (y) {{
     real_x = DequantizeLinear (x, x_step, x_zero)
-    channels = Shape (weight_step)
-    weight_zero = ConstantOfShape <value: tensor = uint8[1] {{{WEIGHT_ZERO}}}> (channels)
-    real_weight = DequantizeLinear <axis = 0> (weight, weight_step, weight_zero)
-    bias_step = Mul (x_step, weight_step)
-    real_bias = DequantizeLinear <axis = 0> (bias, bias_step)
-    real_y = Conv <strides: ints = @s, group: int = @g, pads: ints = @p> (real_x, real_weight, real_bias)
+    real_weight = Cast <to = 1> (weight)
+    {BY_BAND}
+    real_y = Reshape (shifted, shape)
     y = QuantizeLinear (real_y, y_step, y_zero)
 }}"""
 
 
-_Inner = ConvNorm | Projection | Dense | SqueezeExcite | ResponseNorm | ResidualNorm | Add | AveragePool
+def _layer(topology: Topology, *, bias: bool) -> str:
+    """Return the text of the function `L` of convolutions with a bias, or `M` of those without."""
+    conv_inputs = "real_x, real_weight, real_bias" if bias else "real_x, real_weight"
+    attributes, conv = convolution(topology, conv_inputs)
+    dequantised_bias = """bias_step = Mul (x_step, weight_step)
+    real_bias = DequantizeLinear <axis = 0> (bias, bias_step)
+    """
+    return f"""{HEAD}
+{"L" if bias else "M"} <{attributes}>
+(x, x_step, weight, weight_step, {"bias, " if bias else ""}y_step, x_zero, y_zero) => (y) {{
+    real_x = DequantizeLinear (x, x_step, x_zero)
+    channels = Shape (weight_step)
+    weight_zero = ConstantOfShape <value: tensor = uint8[1] {{{WEIGHT_ZERO}}}> (channels)
+    real_weight = DequantizeLinear <axis = 0> (weight, weight_step, weight_zero)
+    {dequantised_bias if bias else ""}real_y = {conv}
+    y = QuantizeLinear (real_y, y_step, y_zero)
+}}"""
+
+
+def _own_functions(topology: Topology) -> dict[str, str]:
+    """Return the texts of the functions that write single layers of a network, by name."""
+    found = {"L": _layer(topology, bias=True)}
+    if any(isinstance(layer, ConvNorm) and not has_bias(layer) for layer in topology.layers):
+        found["M"] = _layer(topology, bias=False)
+    if any(isinstance(layer, SubSpectralConv) for layer in topology.layers):
+        found["P"] = _SUB_SPECTRAL
+    return {**found, **norms_of(topology)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +99,7 @@ def add_int8(graph: Graph, network: IntegerNet, log_mel: str, logits: str) -> No
     """Add nodes from the value `log_mel` (batch, 1, bands, frames) to the value `logits` (batch, classes)."""
     topology, parts = network.topology, parts_of(network.topology)
     functions = functions_of(parts)
-    own = {"L": _LAYER, **norms_of(topology)}
+    own = _own_functions(topology)
     graph.functions(*own.values(), *(_function(call, topology, [*own, *functions]) for call in functions.values()))
     numbers = Numbers(network)
     written = {LOG_MEL: _Steps(log_mel, "", "")}
@@ -74,11 +107,11 @@ def add_int8(graph: Graph, network: IntegerNet, log_mel: str, logits: str) -> No
         if isinstance(part, Call):
             written[part.layers[-1].name] = _call(graph, numbers, part, written[part.reads], topology)
         else:
-            written[part.name] = _main(graph, numbers, part, [written[name] for name in part.reads])
+            written[part.name] = _main(graph, numbers, part, [written[name] for name in part.reads], topology)
     graph.node("Flatten", _real(graph, written[topology.classifier.name]), output=logits)
 
 
-def _main(graph: Graph, numbers: Numbers, layer: Layer, read: list[_Steps]) -> _Steps:
+def _main(graph: Graph, numbers: Numbers, layer: Layer, read: list[_Steps], topology: Topology) -> _Steps:
     """Add a layer outside functions."""
     real = pooled(graph, layer, _real(graph, read[0])) if isinstance(layer, Pool) else read[0].values
     names = {key: graph.constant(f"{layer.name}.{key}", values) for key, values in numbers.of(layer).items()}
@@ -87,7 +120,7 @@ def _main(graph: Graph, numbers: Numbers, layer: Layer, read: list[_Steps]) -> _
     if isinstance(layer, Input | Pool):
         step, zero = names["scale"], names.get("zero", "")
         return _Steps(graph.node("QuantizeLinear", real, step, zero), step, zero)
-    return _write(graph, layer, read, names, stride=_stride(layer))
+    return _write(graph, layer, read, names, topology, stride=_stride(layer))
 
 
 def _stride(layer: Layer) -> list[int]:
@@ -95,22 +128,26 @@ def _stride(layer: Layer) -> list[int]:
 
 
 def _write(
-    sink: Sink, layer: _Inner, read: list[_Steps], names: dict[str, str], *, stride: list[int] | str, output: str = ""
+    sink: Sink,
+    layer: _Inner,
+    read: list[_Steps],
+    names: dict[str, str],
+    topology: Topology,
+    *,
+    stride: list[int] | str,
+    output: str = "",
 ) -> _Steps:
     """Add the nodes of a layer; `names` are those of its numbers, where a zero point may be missing."""
-    own = read[0] if isinstance(layer, AveragePool) else _Steps("", names["scale"], names.get("zero", ""))
+    own = read[0] if isinstance(layer, AveragePool | MaxPool) else _Steps("", names["scale"], names.get("zero", ""))
     step, zero = own.step, own.zero
     match layer:
-        case ConvNorm() | Projection() | Dense():
-            x, groups = read[0], layer.groups if isinstance(layer, ConvNorm) else 1
-            stored = (names["weight"], names["weight_scale"], names["bias"])
-            y = sink.node(
-                *("L", x.values, x.step, *stored, step, x.zero, zero),
-                output=output,
-                s=stride,
-                g=groups,
-                p=padding(layer),
-            )
+        case ConvNorm() | SubSpectralConv() | Projection() | Dense():
+            x = read[0]
+            keys = ("weight", "band_scale", "band_shift", "weight_scale", "bias")
+            stored = [names[key] for key in keys if key in names]
+            function = "P" if isinstance(layer, SubSpectralConv) else "L" if has_bias(layer) else "M"
+            inputs = (x.values, x.step, *stored, step, x.zero, zero)
+            y = sink.node(function, *inputs, output=output, **settings(layer, topology, stride))
             return _Steps(y, step, zero)
         case SqueezeExcite():
             x_real = _real(sink, read[0])
@@ -125,8 +162,8 @@ def _write(
             real = sink.node("N", _real(sink, read[0]), l=layer.shortcut)
         case AveragePool():
             real = sink.node("AveragePool", _real(sink, read[0]), strides=stride, **WINDOW)
-        case Add():
-            real = sink.node("Add", *(_real(sink, x) for x in read))
+        case Add() | Swish() | FrequencyMean() | MaxPool():
+            real = simple(sink, layer, [_real(sink, x) for x in read])
         case _:
             assert_never(layer)
     return _Steps(sink.node("QuantizeLinear", real, step, zero, output=output), step, zero)
@@ -190,4 +227,4 @@ def _body(text: FunctionText, call: Call, topology: Topology, identifiers: dict[
             stride = STRIDE if outer else _stride(part)
             read = [written[name] for name in part.reads]
             assert not isinstance(part, BandNorm | Input | Pool), "a network has only one of them"
-            written[part.name] = _write(text, part, read, names, stride=stride, output=output)
+            written[part.name] = _write(text, part, read, names, topology, stride=stride, output=output)

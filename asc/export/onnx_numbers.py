@@ -17,14 +17,18 @@ from asc.topology.layers import (
     BandNorm,
     ConvNorm,
     Dense,
+    FrequencyMean,
     Input,
     Layer,
+    MaxPool,
     MeanPool,
     Projection,
     ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
+    SubSpectralConv,
+    Swish,
 )
 
 WEIGHT_ZERO = 128
@@ -34,8 +38,8 @@ Array = NDArray[Any]
 class Numbers:
     """The numbers of a network by layer and key.
 
-    A convolution or dense layer has `weight`, `weight_scale` and `bias`; SE has weights and biases of its two linear
-    layers. Every layer on a grid has its `scale`, and its `zero` point unless that is 0.
+    A convolution or dense layer has `weight`, `weight_scale` and (unless it has none) `bias`; SE has weights and biases
+    of its two linear layers. Every layer on a grid has its `scale`, and its `zero` point unless that is 0.
     """
 
     def __init__(self, network: IntegerNet) -> None:
@@ -47,7 +51,7 @@ class Numbers:
 
         Weights are uint8 (outputs, inputs of a group, rows, columns), scales float32, biases int32; SE's are float32.
         """
-        if isinstance(layer, AveragePool):
+        if isinstance(layer, AveragePool | MaxPool):
             return {}  # it is on the grid of its input
         if isinstance(layer, BandNorm):
             return self._own(layer)  # it is on no grid
@@ -75,8 +79,13 @@ class Numbers:
                 weight = module.weight
                 if isinstance(layer, Dense):
                     weight = dense_kernel(weight, self._network.topology)
-                scale, bias = module.weight_scale.numpy(), module.bias.numpy()
-                return {"weight": raised(weight), "weight_scale": scale, "bias": bias}
+                numbers = {"weight": raised(weight), "weight_scale": module.weight_scale.numpy()}
+                return numbers if module.bias is None else {**numbers, "bias": module.bias.numpy()}
+            case SubSpectralConv(channels=channels):
+                module = self._network.module_of(layer)
+                scale, shift = (values.view(channels, -1, 1) for values in (module.band_scale, module.band_shift))
+                # Signed, for they are not factors of an integer convolution.
+                return {"weight": module.weight.numpy(), "band_scale": scale.numpy(), "band_shift": shift.numpy()}
             case SqueezeExcite():
                 module = self._network.module_of(layer)
                 weight, bias = folded_expand(module)
@@ -89,7 +98,9 @@ class Numbers:
             case ResponseNorm():
                 module = self._network.module_of(layer)
                 return {"norm.weight": module.weight.numpy(), "norm.bias": module.bias.numpy()}
-            case Input() | ResidualNorm() | Add() | AveragePool() | StatisticsPool() | MeanPool():
+            case Input() | ResidualNorm() | Add() | Swish() | FrequencyMean() | AveragePool() | MaxPool():
+                return {}
+            case StatisticsPool() | MeanPool():
                 return {}
             case _:
                 assert_never(layer)

@@ -17,14 +17,19 @@ from asc.topology.layers import (
     BandNorm,
     ConvNorm,
     Dense,
+    FrequencyMean,
     Input,
     Layer,
+    MaxPool,
     MeanPool,
     Projection,
     ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
+    SubSpectralConv,
+    Swish,
+    has_bias,
 )
 from asc.topology.topology import Topology
 
@@ -32,6 +37,8 @@ Key = Literal[
     "weight",
     "weight_scale",
     "bias",
+    "band_scale",
+    "band_shift",
     "reduce.weight",
     "reduce.bias",
     "expand.weight",
@@ -134,7 +141,7 @@ def _packed(members: Sequence[Member], last: Layer) -> Iterator[Parameter]:
     for number, group in enumerate([*(group for _, group in groups), inner]):
         if group:
             yield Parameter(identifier=f"packed_{number}", members=tuple(group)) if len(group) > 1 else _alone(group[0])
-    rest = ("reduce.weight", "reduce.bias", "expand.weight", "norm.weight", "norm.bias")
+    rest = ("reduce.weight", "reduce.bias", "expand.weight", "norm.weight", "norm.bias", "band_scale", "band_shift")
     yield from (_alone(member) for member in members if member.key in rest)
     yield from (_alone(member) for member in members if member.key == "scale" and member.layer == last)
 
@@ -143,14 +150,16 @@ def _members(layer: Layer, place: int) -> Iterator[Member]:
     keys: tuple[Key, ...]
     match layer:
         case ConvNorm() | Projection() | Dense():
-            keys = ("weight", "weight_scale", "bias")
+            keys = ("weight", "weight_scale", "bias") if has_bias(layer) else ("weight", "weight_scale")
+        case SubSpectralConv():
+            keys = ("weight", "band_scale", "band_shift")
         case SqueezeExcite():
             keys = ("reduce.weight", "reduce.bias", "expand.weight", "expand.bias")
         case ResponseNorm():
             keys = ("norm.weight", "norm.bias")
-        case AveragePool():
+        case AveragePool() | MaxPool():
             return  # it is on the grid of its input
-        case BandNorm() | Input() | ResidualNorm() | Add() | StatisticsPool() | MeanPool():
+        case BandNorm() | Input() | ResidualNorm() | Add() | Swish() | FrequencyMean() | StatisticsPool() | MeanPool():
             keys = ()
         case _:
             assert_never(layer)

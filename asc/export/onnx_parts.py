@@ -5,7 +5,7 @@ from typing import Any, assert_never
 from torch import Tensor
 
 from asc.export.onnx_graph import Graph
-from asc.topology.layers import ConvNorm, Dense, MeanPool, Pool, Projection, StatisticsPool
+from asc.topology.layers import ConvNorm, Dense, MeanPool, Pool, Projection, StatisticsPool, SubSpectralConv
 from asc.topology.topology import Topology
 
 OPSET = 13
@@ -29,10 +29,10 @@ def standardised(graph: Graph, log_mel: str, mean: str, deviation: str) -> str:
     return graph.node("Div", graph.node("Sub", log_mel, mean), deviation)
 
 
-def padding(layer: ConvNorm | Projection | Dense) -> list[int]:
+def padding(layer: ConvNorm | SubSpectralConv | Projection | Dense) -> list[int]:
     """Return the zero padding (top, left, bottom, right) of a layer that is written as a convolution."""
-    rows, columns = layer.kernel if isinstance(layer, ConvNorm) else (1, 1)
-    return [rows // 2, columns // 2, rows // 2, columns // 2]
+    rows, columns = layer.padding if isinstance(layer, ConvNorm | SubSpectralConv) else (0, 0)
+    return [rows, columns, rows, columns]
 
 
 def pooled(graph: Graph, pool: Pool, x: str) -> str:

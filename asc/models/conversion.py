@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from asc.models.fake_quantised import ActivationQuantiser
 from asc.models.float16 import HalfNet
-from asc.models.float_layers import FloatConv1x1, FloatConvBn, FloatLinear, FloatMapLinear
+from asc.models.float_layers import FloatConv1x1, FloatConvBn, FloatLinear, FloatMapLinear, FloatSubSpectral
 from asc.models.integer import IntegerNet
-from asc.models.layers import BandNorm, ResponseNorm, SqueezeExcite, folded
+from asc.models.layers import BandNorm, ResponseNorm, SqueezeExcite, affine, folded
 from asc.models.network import Network
 from asc.models.stored import StoredNet
-from asc.topology.layers import ConvNorm, Dense, Projection
+from asc.topology.layers import ConvNorm, Dense, Projection, SubSpectralConv, has_bias
 
 
 def to_stored(network: Network) -> StoredNet:
@@ -60,8 +60,14 @@ def _integer_state(network: Network) -> Iterator[tuple[str, Tensor]]:
             module = network.module_of(layer)
             stored = module.stored(network.grid_of(layer.reads[0]).scale)
             yield f"{layer.name}.weight", stored.weight
-            yield f"{layer.name}.bias", stored.bias
+            if has_bias(layer):
+                yield f"{layer.name}.bias", stored.bias
             yield f"{layer.name}.weight_scale", stored.weight_scale
+        elif isinstance(layer, SubSpectralConv):
+            bands = network.module_of(layer).stored()
+            yield f"{layer.name}.weight", bands.weight
+            yield f"{layer.name}.band_scale", bands.scale
+            yield f"{layer.name}.band_shift", bands.shift
 
 
 def to_half(network: Network) -> HalfNet:
@@ -80,8 +86,15 @@ def to_half(network: Network) -> HalfNet:
 def _half_state(network: Network) -> Iterator[tuple[str, Tensor]]:
     for name, module in network.named_modules():
         match module:
-            case FloatConvBn():
-                weight, bias = folded(module.conv, module.norm)
+            case FloatConvBn(norm=None):
+                yield f"{name}.weight", module.conv.weight
+            case FloatSubSpectral():
+                scale, shift = affine(module.norm)
+                yield f"{name}.weight", module.conv.weight
+                yield f"{name}.band_scale", scale
+                yield f"{name}.band_shift", shift
+            case FloatConvBn(norm=nn.BatchNorm2d() as norm):
+                weight, bias = folded(module.conv, norm)
                 yield f"{name}.weight", weight
                 yield f"{name}.bias", bias
             case FloatMapLinear():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.models.batch_norm import BatchNorm2d
-from asc.models.layers import STEPS, every, folded
+from asc.models.layers import STEPS, affine, every, folded, in_bands
 from asc.models.pieces import pieces
 from asc.models.workers import ALONE, Workers
 
@@ -225,30 +225,20 @@ def _per_output(values: Tensor, weight: Tensor) -> Tensor:
 
 
 class ConvBn(nn.Module):
-    """Convolution, batch norm and, with `relu`, a ReLU as one quantised layer.
+    """Convolution, with `norm` batch norm, and with `relu` a ReLU, as one quantised layer.
 
-    The stored weight and bias include the batch norm.
+    The stored weight and bias include the batch norm; without one, no bias is stored.
 
     In training the convolution's own weight is quantised. The grid of the folded weight, w gamma / sigma, is the same
     one scaled by |gamma| / sigma per channel. So the result equals that of torch's fused `ConvBnReLU2d`, which scales,
     quantises and divides back, but no division is needed (https://docs.pytorch.org/docs/stable/quantization.html).
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        kernel: tuple[int, int] = (3, 3),
-        stride: tuple[int, int] = (1, 1),
-        groups: int = 1,
-        relu: bool = True,
-    ) -> None:
-        """`kernel`, of odd sizes, and `stride` are (frequency, time)."""
+    def __init__(self, conv: nn.Conv2d, *, relu: bool = True, norm: bool = True) -> None:
+        """`conv` has no bias."""
         super().__init__()
-        padding = kernel[0] // 2, kernel[1] // 2
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
-        self.norm = BatchNorm2d(outputs)
+        self.conv = conv
+        self.norm = BatchNorm2d(conv.out_channels) if norm else None
         self.output = ActivationQuantiser(nonnegative=relu)
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
@@ -256,20 +246,70 @@ class ConvBn(nn.Module):
 
         `input_scale`, (), is the scale of x's grid; it decides how the bias is rounded in eval mode.
         """
-        if self.norm.training:
-            y = self.norm(_convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None))
-        elif self.training:
-            weight, bias = folded(self.conv, self.norm)
-            y = _convolve(self.conv, x, fake_quantise_weight(weight), bias)
-        else:
+        bias: Tensor | None
+        if not self.training:
             weight, bias = self.stored(input_scale).dequantised(input_scale)
             y = _convolve(self.conv, x, weight, bias)
+        elif self.norm is None:
+            y = _convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None)
+        elif self.norm.training:
+            y = self.norm(_convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None))
+        else:
+            weight, bias = folded(self.conv, self.norm)
+            y = _convolve(self.conv, x, fake_quantise_weight(weight), bias)
         quantised: Tensor = self.output(y, in_place=True)
         return quantised
 
     def stored(self, input_scale: Tensor) -> StoredIntegers:
-        """This layer's stored integers, given the step of its input's grid."""
+        """This layer's stored integers, given the step of its input's grid; without a norm the bias is zero."""
+        if self.norm is None:
+            return store(self.conv.weight, torch.zeros_like(self.conv.weight[:, 0, 0, 0]), input_scale)
         return store(*folded(self.conv, self.norm), input_scale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBands:
+    """What a sub-spectral layer stores: int8 weight (channels, 1, rows, columns), and floats (channels x bands,).
+
+    An output is accumulator x input scale x `scale` + `shift`.
+    """
+
+    weight: Tensor
+    scale: Tensor
+    shift: Tensor
+
+
+class SubSpectral(nn.Module):
+    """Depthwise convolution and sub-spectral norm as one quantised layer.
+
+    The norm is never folded into the weights, because they are the same for all bands.
+    """
+
+    def __init__(self, channels: int, bands: int, *, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
+        """`kernel`, of odd sizes, and `stride` are (frequency, time)."""
+        super().__init__()
+        padding = kernel[0] // 2, kernel[1] // 2
+        self.bands = bands
+        self.conv = nn.Conv2d(channels, channels, kernel, stride, padding, groups=channels, bias=False)
+        self.norm = BatchNorm2d(channels * bands)
+        self.output = ActivationQuantiser()
+
+    def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
+        """(batch, channels, bins, frames) to (batch, channels, ceil(bins / stride), ceil(frames / stride)), on a grid.
+
+        In every mode the weights are on the grid of `weight_scale`, as they are stored.
+        """
+        y = _convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None)
+        quantised: Tensor = self.output(self.norm(in_bands(y, self.bands)).reshape(y.shape))
+        return quantised
+
+    def stored(self) -> StoredBands:
+        """What is stored of this layer."""
+        step = weight_scale(self.conv.weight)
+        scale, shift = affine(self.norm)
+        steps = torch.mul(self.conv.weight.detach(), _per_output(step.reciprocal(), self.conv.weight)).round_()
+        scale = scale.view(len(step), -1) * step[:, None]
+        return StoredBands(weight=steps.to(torch.int8), scale=scale.flatten(), shift=shift)
 
 
 class QuantConv1x1(nn.Module):

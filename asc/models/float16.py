@@ -9,18 +9,19 @@ from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from asc.config.front_end import FrontEnd
-from asc.models.layered import StoredForm
+from asc.models.layered import StoredForm, conv_of, parameterless
 from asc.models.layers import (
-    MeanPool,
+    BandNorm,
     Pooling,
-    StatisticsPool,
     StoredNorm,
     channels_last,
     every,
     gate_module,
-    gridless,
+    over_bands,
+    sum_of,
 )
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -88,10 +89,12 @@ class HalfNet(StoredForm):
                 y = self.module_of(layer)(every(read[0], layer.stride))
             case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
                 y = self.module_of(layer)(*read, pooling)
-            case kinds.BandNorm() | kinds.AveragePool() | kinds.StatisticsPool() | kinds.MeanPool() | kinds.Dense():
+            case kinds.BandNorm() | kinds.SubSpectralConv() | kinds.AveragePool() | kinds.MaxPool() | kinds.Swish():
+                y = self.module_of(layer)(*read)
+            case kinds.FrequencyMean() | kinds.StatisticsPool() | kinds.MeanPool() | kinds.Dense():
                 y = self.module_of(layer)(*read)
             case kinds.Add():
-                y = read[0] + read[1]
+                y = sum_of(read, relu=layer.relu)
             case _:
                 assert_never(layer)
         return y
@@ -113,25 +116,48 @@ class HalfNet(StoredForm):
 def _built(layer: kinds.Layer) -> nn.Module | None:
     """The module of a layer, if it has one."""
     match layer:
-        case kinds.ConvNorm(kernel=kernel):
-            padding = kernel[0] // 2, kernel[1] // 2
-            return nn.Conv2d(layer.inputs, layer.outputs, kernel, layer.stride, padding, groups=layer.groups)
+        case kinds.ConvNorm():
+            return conv_of(layer, bias=layer.norm)
+        case kinds.SubSpectralConv():
+            return _SubSpectral(layer)
         case kinds.Projection():
             return nn.Conv2d(layer.inputs, layer.outputs, 1)
         case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
             return gate_module(layer, StoredNorm)
-        case kinds.BandNorm() | kinds.AveragePool():
-            return gridless(layer)
-        case kinds.MeanPool():
-            return MeanPool()
-        case kinds.StatisticsPool():
-            return StatisticsPool()
+        case kinds.BandNorm():
+            return BandNorm(layer.bins)
+        case kinds.AveragePool() | kinds.MaxPool() | kinds.Swish():
+            return parameterless(layer)
+        case kinds.FrequencyMean() | kinds.MeanPool() | kinds.StatisticsPool():
+            return parameterless(layer)
         case kinds.Dense():
             return nn.Linear(layer.inputs, layer.outputs)
         case kinds.Input() | kinds.Add():
             return None
         case _:
             assert_never(layer)
+
+
+class _SubSpectral(nn.Module):
+    """Depthwise convolution, then a factor and an offset for each channel and band."""
+
+    band_scale: Tensor
+    band_shift: Tensor
+
+    def __init__(self, layer: kinds.SubSpectralConv) -> None:
+        """Build the tensors; their values come from a state_dict."""
+        super().__init__()
+        self._layer = layer
+        self.weight = nn.Parameter(torch.zeros(layer.channels, 1, *layer.kernel))
+        self.register_buffer("band_scale", torch.ones(layer.normed))
+        self.register_buffer("band_shift", torch.zeros(layer.normed))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, bins, frames) to the strided shape."""
+        layer = self._layer
+        y = functional.conv2d(x, self.weight, None, layer.stride, layer.padding, 1, layer.channels)
+        scale, shift = (over_bands(values, *y.shape[1:3]) for values in (self.band_scale, self.band_shift))
+        return y.mul_(scale).add_(shift)
 
 
 def _as_float16(module: nn.Module, state: dict[str, Any], prefix: str, local_metadata: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.models.batch_norm import BatchNorm2d
-from asc.models.layers import every
+from asc.models.layers import every, in_bands
 
 
 class NoGrid(nn.Module):
@@ -31,30 +31,39 @@ class NoGrid(nn.Module):
 
 
 class FloatConvBn(nn.Module):
-    """Convolution, batch norm and, with `relu`, a ReLU."""
+    """Convolution, with `norm` batch norm, and with `relu` a ReLU."""
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        kernel: tuple[int, int] = (3, 3),
-        stride: tuple[int, int] = (1, 1),
-        groups: int = 1,
-        relu: bool = True,
-    ) -> None:
-        """`kernel`, of odd sizes, and `stride` are (frequency, time)."""
+    def __init__(self, conv: nn.Conv2d, *, relu: bool = True, norm: bool = True) -> None:
+        """`conv` has no bias."""
         super().__init__()
-        padding = kernel[0] // 2, kernel[1] // 2
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
-        self.norm = BatchNorm2d(outputs)
+        self.conv = conv
+        self.norm = BatchNorm2d(conv.out_channels) if norm else None
         self.output = NoGrid()
         self.relu = relu
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
         """(batch, inputs, bins, frames) to (batch, outputs, ceil(bins / stride), ceil(frames / stride))."""
-        y: Tensor = self.norm(self.conv(x))
+        y: Tensor = self.conv(x)
+        y = self.norm(y) if self.norm is not None else y
         return torch.relu_(y) if self.relu else y
+
+
+class FloatSubSpectral(nn.Module):
+    """Depthwise convolution and sub-spectral norm."""
+
+    def __init__(self, channels: int, bands: int, *, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
+        """`kernel`, of odd sizes, and `stride` are (frequency, time)."""
+        super().__init__()
+        padding = kernel[0] // 2, kernel[1] // 2
+        self.bands = bands
+        self.conv = nn.Conv2d(channels, channels, kernel, stride, padding, groups=channels, bias=False)
+        self.norm = BatchNorm2d(channels * bands)
+        self.output = NoGrid()
+
+    def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
+        """(batch, channels, bins, frames) to (batch, channels, ceil(bins / stride), ceil(frames / stride))."""
+        y: Tensor = self.conv(x)
+        return self.norm(in_bands(y, self.bands)).reshape(y.shape)  # type: ignore[no-any-return]
 
 
 class FloatConv1x1(nn.Module):

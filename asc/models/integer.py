@@ -3,7 +3,7 @@
 Integers are held in float tensors. float32 is exact as long as no sum can reach 2^24, which is checked for each layer.
 Otherwise float64 is used, and always on a GPU, whose float32 convolutions may use TF32 or Winograd. Layers pass on
 *steps*: 8-bit integers minus the zero point, so that zero padding is exact. SE, response norms, residual norms and
-pooling are in float.
+pooling are in float. The factors and offsets of a sub-spectral norm are float too, but they act on integer sums.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.config.front_end import FrontEnd
-from asc.models.layered import StoredForm
+from asc.models.layered import StoredForm, parameterless
 from asc.models.layers import (
     STEPS,
-    MeanPool,
+    BandNorm,
     Pooling,
-    StatisticsPool,
     StoredNorm,
     channels_last,
     every,
     gate_module,
-    gridless,
+    over_bands,
+    sum_of,
 )
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -65,16 +65,25 @@ class IntegerLayer(nn.Module):
     """
 
     weight: Tensor
-    bias: Tensor
+    bias: Tensor | None
     weight_scale: Tensor
 
-    def __init__(self, shape: tuple[int, ...], *, stride: tuple[int, int] = (1, 1), groups: int = 1) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int] = (0, 0),
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
         """`shape` is the weight's: (outputs, inputs / groups, rows, columns), or (outputs, inputs) if linear."""
         super().__init__()
-        self.stride = stride
+        self.stride, self.padding, self.dilation = stride, padding, dilation
         self.groups = groups
         self.register_buffer("weight", torch.zeros(shape, dtype=torch.int8))
-        self.register_buffer("bias", torch.zeros(shape[0], dtype=torch.int32))
+        self.register_buffer("bias", torch.zeros(shape[0], dtype=torch.int32) if bias else None)
         self.register_buffer("weight_scale", torch.ones(shape[0]))
         self.output = IntegerQuantiser()
 
@@ -90,24 +99,60 @@ class IntegerLayer(nn.Module):
     def accumulate(self, steps: Tensor) -> Tensor:
         """Input steps (batch, inputs, ...) to accumulators (batch, outputs, ...): exact sums, in float32 or float64."""
         dtype = torch.float64 if steps.is_cuda or self.largest_sum() >= EXACT_IN_FLOAT32 else torch.float32
-        bias = self.bias.to(dtype)
+        bias = None if self.bias is None else self.bias.to(dtype)
         if self.weight.dim() == 2:
             return functional.linear(steps.to(dtype), self.weight.to(dtype), bias)
         weight = self.weight.to(dtype, memory_format=torch.channels_last)
         rows, columns = self.weight.shape[2:]
         if rows == columns == 1:
             return functional.conv2d(every(steps.to(dtype), self.stride), weight, bias, groups=self.groups)
-        return functional.conv2d(steps.to(dtype), weight, bias, self.stride, (rows // 2, columns // 2), 1, self.groups)
+        return functional.conv2d(steps.to(dtype), weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def real(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
         """Dequantised float64 weight (shape as stored) and bias (outputs,), given the scale () of the input's grid."""
         scale = self.weight_scale.double()
-        return self.weight.double() * scale.view(-1, *[1] * (self.weight.dim() - 1)), self.bias * scale * input_scale
+        bias = torch.zeros_like(scale) if self.bias is None else self.bias * scale * input_scale
+        return self.weight.double() * scale.view(-1, *[1] * (self.weight.dim() - 1)), bias
 
     def largest_sum(self) -> int:
         """An upper bound on the magnitude of any partial sum, whatever the input."""
-        magnitudes = self.weight.to(torch.int64).abs().flatten(1).sum(1) * STEPS + self.bias.to(torch.int64).abs()
-        return int(magnitudes.max())
+        magnitudes = self.weight.to(torch.int64).abs().flatten(1).sum(1) * STEPS
+        return int((magnitudes if self.bias is None else magnitudes + self.bias.to(torch.int64).abs()).max())
+
+
+class IntegerSubSpectral(nn.Module):
+    """A depthwise convolution with int8 weights, and float factors and offsets for each channel and band.
+
+    Sums are exact in float32: a kernel has at most 25 products, below 2^20.
+    """
+
+    weight: Tensor
+    band_scale: Tensor
+    band_shift: Tensor
+
+    def __init__(self, channels: int, bands: int, *, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
+        """`kernel`, of odd sizes, and `stride` are (frequency, time)."""
+        super().__init__()
+        self.stride, self.padding = stride, (kernel[0] // 2, kernel[1] // 2)
+        self.register_buffer("weight", torch.zeros(channels, 1, *kernel, dtype=torch.int8))
+        self.register_buffer("band_scale", torch.ones(channels * bands))
+        self.register_buffer("band_shift", torch.zeros(channels * bands))
+        self.output = IntegerQuantiser()
+
+    def forward(self, steps: Tensor, input_scale: Tensor) -> Tensor:
+        """Input steps (batch, channels, bins, frames) to output steps of the strided shape.
+
+        output = sums x (factor x input scale / output scale) + offset / output scale, in float32.
+        """
+        channels = len(self.weight)
+        dtype = torch.float64 if steps.is_cuda else torch.float32
+        weight = self.weight.to(dtype, memory_format=torch.channels_last)
+        sums = functional.conv2d(steps.to(dtype), weight, None, self.stride, self.padding, 1, channels)
+        sums = sums.round_().to(torch.float32)
+        factor = (self.band_scale.double() * input_scale.double() / self.output.scale.double()).float()
+        shift = (self.band_shift.double() / self.output.scale.double()).float()
+        bins = sums.shape[2]
+        return self.output.settle(sums.mul_(over_bands(factor, channels, bins)).add_(over_bands(shift, channels, bins)))
 
 
 class IntegerNet(StoredForm):
@@ -166,17 +211,20 @@ class IntegerNet(StoredForm):
                 steps = self.module_of(layer)(*read)  # still log-mel, not steps
             case kinds.Input():
                 steps = channels_last(self.grid_of(layer.name)(*read))
-            case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
+            case kinds.ConvNorm() | kinds.SubSpectralConv() | kinds.Projection() | kinds.Dense():
                 steps = self.module_of(layer)(*read, self.grid_of(layer.reads[0]).scale)
             case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
                 steps = self.grid_of(layer.name)(self.module_of(layer)(self._real(layer.reads[0], *read), pooling))
             case kinds.Add():
-                one, other = (self._real(name, values) for name, values in zip(layer.reads, read, strict=True))
-                steps = self.grid_of(layer.name)(one + other)
-            case kinds.AveragePool():
+                terms = tuple(self._real(name, values) for name, values in zip(layer.reads, read, strict=True))
+                steps = self.grid_of(layer.name)(sum_of(terms, relu=layer.relu))
+            case kinds.FrequencyMean():
+                mean = self.module_of(layer)(*read)  # of integers, whose sum is exact
+                steps = self.grid_of(layer.name)(self._real(layer.reads[0], mean))
+            case kinds.AveragePool() | kinds.MaxPool():
                 steps = self.grid_of(layer.name).settle(self.module_of(layer)(*read))
-            case kinds.StatisticsPool() | kinds.MeanPool():
-                steps = self._pooled(self.module_of(layer)(self._real(layer.reads[0], *read)))
+            case kinds.Swish() | kinds.StatisticsPool() | kinds.MeanPool():
+                steps = self.grid_of(layer.name)(self.module_of(layer)(self._real(layer.reads[0], *read)))
             case _:
                 assert_never(layer)
         return steps
@@ -230,7 +278,19 @@ def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
     match layer:
         case kinds.ConvNorm():
             shape = layer.outputs, layer.inputs // layer.groups, *layer.kernel
-            yield layer.name, IntegerLayer(shape, stride=layer.stride, groups=layer.groups)
+            yield (
+                layer.name,
+                IntegerLayer(
+                    shape,
+                    stride=layer.stride,
+                    padding=layer.padding,
+                    dilation=layer.dilation,
+                    groups=layer.groups,
+                    bias=layer.norm,
+                ),
+            )
+        case kinds.SubSpectralConv(channels=channels, bands=bands, kernel=kernel, stride=stride):
+            yield layer.name, IntegerSubSpectral(channels, bands, kernel=kernel, stride=stride)
         case kinds.Projection():
             yield layer.name, IntegerLayer((layer.outputs, layer.inputs, 1, 1), stride=layer.stride)
         case kinds.Dense():
@@ -238,13 +298,12 @@ def _built(layer: kinds.Layer) -> Iterator[tuple[str, nn.Module]]:
         case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
             yield layer.name, gate_module(layer, StoredNorm)
             yield layer.grid, IntegerQuantiser()
-        case kinds.BandNorm() | kinds.AveragePool():
-            yield layer.name, gridless(layer)
-        case kinds.MeanPool():
-            yield layer.name, MeanPool()
-            yield layer.grid, IntegerQuantiser()
-        case kinds.StatisticsPool():
-            yield layer.name, StatisticsPool()
+        case kinds.BandNorm():
+            yield layer.name, BandNorm(layer.bins)
+        case kinds.AveragePool() | kinds.MaxPool():
+            yield layer.name, parameterless(layer)
+        case kinds.MeanPool() | kinds.StatisticsPool() | kinds.Swish() | kinds.FrequencyMean():
+            yield layer.name, parameterless(layer)
             yield layer.grid, IntegerQuantiser()
         case kinds.Input() | kinds.Add():
             yield layer.grid, IntegerQuantiser()

@@ -8,17 +8,23 @@ from torch import Tensor, nn
 
 from asc.config.front_end import FrontEnd
 from asc.errors import InputError
+from asc.models import layers as modules
 from asc.models.layers import Pooling, mean_of_map, mean_square_of_map, moments_of_bins, pooled_statistics
 from asc.topology.layers import (
+    AveragePool,
     BandNorm,
+    ConvNorm,
+    FrequencyMean,
     Gate,
     Layer,
+    MaxPool,
     MeanPool,
     Pool,
     ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
+    Swish,
 )
 from asc.topology.topology import Topology
 
@@ -72,6 +78,42 @@ class StoredForm(Layered):
         return self.topology.walk(
             lambda layer, read: self._output(layer, read, given.get(layer.name, pooling_of(layer))), log_mel, layers
         )
+
+
+def conv_of(layer: ConvNorm, *, bias: bool) -> nn.Conv2d:
+    """The convolution of a layer, untrained."""
+    return nn.Conv2d(
+        layer.inputs,
+        layer.outputs,
+        layer.kernel,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        layer.groups,
+        bias=bias,
+    )
+
+
+Parameterless = AveragePool | MaxPool | Swish | FrequencyMean | MeanPool | StatisticsPool
+
+
+def parameterless(layer: Parameterless) -> nn.Module:
+    """The module of a layer that has no numbers of its own, the same in all forms."""
+    match layer:
+        case AveragePool():
+            return modules.AveragePool(layer.stride)
+        case MaxPool():
+            return modules.MaxPool(layer.stride)
+        case Swish():
+            return nn.SiLU()
+        case FrequencyMean():
+            return modules.FrequencyMean()
+        case MeanPool():
+            return modules.MeanPool()
+        case StatisticsPool():
+            return modules.StatisticsPool()
+        case _:
+            assert_never(layer)
 
 
 def pooling_of(layer: Layer) -> Pooling:

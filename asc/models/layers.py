@@ -97,9 +97,15 @@ class StoredNorm(nn.Module):
 
 def folded(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Weight (shape of the layer's) and bias (outputs,) with the batch norm's running statistics folded in."""
+    factor, bias = affine(norm)
+    return layer.weight * factor.view(-1, *[1] * (layer.weight.dim() - 1)), bias
+
+
+def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Factor and offset, both (channels,), that a batch norm applies with its running statistics."""
     assert norm.running_var is not None and norm.running_mean is not None
     factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    return layer.weight * factor.view(-1, *[1] * (layer.weight.dim() - 1)), norm.bias - norm.running_mean * factor
+    return factor, norm.bias - norm.running_mean * factor
 
 
 class ResponseNorm(nn.Module):
@@ -185,9 +191,45 @@ class AveragePool(nn.Module):
         return functional.avg_pool2d(x, 3, self.stride, 1)
 
 
-def gridless(layer: kinds.BandNorm | kinds.AveragePool) -> nn.Module:
-    """The module of a layer that has no grid of its own; every form of a network has the same."""
-    return BandNorm(layer.bins) if isinstance(layer, kinds.BandNorm) else AveragePool(layer.stride)
+def sum_of(maps: tuple[Tensor, ...], *, relu: bool) -> Tensor:
+    """The sum of maps from first to last, with or without ReLU; all but the first may have one bin, added to each."""
+    total = maps[0]
+    for more in maps[1:]:
+        total = total + more
+    return torch.relu(total) if relu else total
+
+
+def in_bands(x: Tensor, bands: int) -> Tensor:
+    """(batch, channels, bins, frames) to (batch, channels x bands, bins / bands, frames): bands become channels."""
+    batch, channels, bins, frames = x.shape
+    return x.reshape(batch, channels * bands, bins // bands, frames)
+
+
+def over_bands(values: Tensor, channels: int, bins: int) -> Tensor:
+    """A value per channel and band, (channels x bands,), to one per channel and bin, (1, channels, bins, 1)."""
+    per_band = values.view(channels, -1)
+    return per_band.repeat_interleave(bins // per_band.shape[1], dim=1)[None, :, :, None]
+
+
+class MaxPool(nn.Module):
+    """The maximum over windows side by side."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        """`size` is that of a window, (frequency, time)."""
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, bins, frames) to (batch, channels, ceil(bins / size), ceil(frames / size))."""
+        return functional.max_pool2d(x, self.size, ceil_mode=True)
+
+
+class FrequencyMean(nn.Module):
+    """The mean over bins."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, bins, frames) to (batch, channels, 1, frames)."""
+        return x.mean(dim=2, keepdim=True)
 
 
 class MeanPool(nn.Module):

@@ -14,10 +14,24 @@ from torch import Tensor, nn
 from asc.config.experiment import Storage
 from asc.config.front_end import FrontEnd
 from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
-from asc.models.fake_quantised import ActivationQuantiser, ConvBn, QuantConv1x1, QuantLinear, QuantMapLinear
-from asc.models.float_layers import FloatConv1x1, FloatConvBn, FloatLinear, FloatMapLinear, NoGrid
-from asc.models.layered import Layered, check_log_mel
-from asc.models.layers import StatisticsPool, channels_last, gate_module, gridless
+from asc.models.fake_quantised import (
+    ActivationQuantiser,
+    ConvBn,
+    QuantConv1x1,
+    QuantLinear,
+    QuantMapLinear,
+    SubSpectral,
+)
+from asc.models.float_layers import (
+    FloatConv1x1,
+    FloatConvBn,
+    FloatLinear,
+    FloatMapLinear,
+    FloatSubSpectral,
+    NoGrid,
+)
+from asc.models.layered import Layered, check_log_mel, conv_of, parameterless
+from asc.models.layers import BandNorm, channels_last, gate_module, sum_of
 from asc.models.workers import Workers
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
@@ -28,6 +42,7 @@ class Layers:
     """The module classes that a network is built of; both sets take the same arguments."""
 
     conv_bn: type[ConvBn] | type[FloatConvBn]
+    sub_spectral: type[SubSpectral] | type[FloatSubSpectral]
     conv1x1: type[QuantConv1x1] | type[FloatConv1x1]
     linear: type[QuantLinear] | type[FloatLinear]
     map_linear: type[QuantMapLinear] | type[FloatMapLinear]
@@ -35,9 +50,21 @@ class Layers:
 
 
 QUANTISED = Layers(
-    conv_bn=ConvBn, conv1x1=QuantConv1x1, linear=QuantLinear, map_linear=QuantMapLinear, grid=ActivationQuantiser
+    conv_bn=ConvBn,
+    sub_spectral=SubSpectral,
+    conv1x1=QuantConv1x1,
+    linear=QuantLinear,
+    map_linear=QuantMapLinear,
+    grid=ActivationQuantiser,
 )
-FLOAT = Layers(conv_bn=FloatConvBn, conv1x1=FloatConv1x1, linear=FloatLinear, map_linear=FloatMapLinear, grid=NoGrid)
+FLOAT = Layers(
+    conv_bn=FloatConvBn,
+    sub_spectral=FloatSubSpectral,
+    conv1x1=FloatConv1x1,
+    linear=FloatLinear,
+    map_linear=FloatMapLinear,
+    grid=NoGrid,
+)
 
 
 class Network(Layered):
@@ -72,24 +99,25 @@ class Network(Layered):
         """The output of a layer on its grid, given the tensors that it reads."""
         y: Tensor
         match layer:
-            case kinds.BandNorm():
-                y = self.module_of(layer)(*read)
             case kinds.Input():
                 y = channels_last(self.grid_of(layer.name)(*read))
             case kinds.Dense(over_map=True):
                 y = self.module_of(layer)(*read, self.grid_of(layer.reads[0]))
-            case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
+            case kinds.ConvNorm() | kinds.SubSpectralConv() | kinds.Projection() | kinds.Dense():
                 y = self.module_of(layer)(*read, self.grid_of(layer.reads[0]).scale)
-            case kinds.MeanPool():
-                y = read[0]  # the layer after it is trained over the map
+            case kinds.MeanPool() if self.topology.classifier.over_map:
+                y = read[0]  # the classifier is trained over the map
+            case kinds.BandNorm() | kinds.MaxPool():
+                y = self.module_of(layer)(*read)  # on no grid, or on that of its input
             case kinds.AveragePool():
                 y = self.grid_of(layer.name).on_grid(self.module_of(layer)(*read))
-            case kinds.SqueezeExcite():
-                y = self.grid_of(layer.name)(self.module_of(layer)(*read), in_place=True)
-            case kinds.ResponseNorm() | kinds.ResidualNorm() | kinds.StatisticsPool():
+            case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm() | kinds.Swish():
+                y = self.module_of(layer)(*read)
+                y = self.grid_of(layer.name)(y, in_place=isinstance(layer, kinds.SqueezeExcite))
+            case kinds.FrequencyMean() | kinds.StatisticsPool() | kinds.MeanPool():
                 y = self.grid_of(layer.name)(self.module_of(layer)(*read))
-            case kinds.Add():
-                y = self.grid_of(layer.name)(read[0] + read[1], in_place=True)
+            case kinds.Add():  # the backward pass of ReLU needs its output
+                y = self.grid_of(layer.name)(sum_of(read, relu=layer.relu), in_place=not layer.relu)
             case _:
                 assert_never(layer)
         return y
@@ -138,11 +166,10 @@ class Network(Layered):
 def _built(layer: kinds.Layer, modules: Layers, *, nonnegative: bool) -> Iterator[tuple[str, nn.Module]]:
     """The modules of a layer by name; a convolution or linear layer holds its own grid."""
     match layer:
-        case kinds.ConvNorm(name=name, inputs=inputs, outputs=outputs, kernel=kernel, stride=stride):
-            yield (
-                name,
-                modules.conv_bn(inputs, outputs, kernel=kernel, stride=stride, groups=layer.groups, relu=layer.relu),
-            )
+        case kinds.ConvNorm(name=name):
+            yield name, modules.conv_bn(conv_of(layer, bias=False), relu=layer.relu, norm=layer.norm)
+        case kinds.SubSpectralConv(name=name, channels=channels, bands=bands, kernel=kernel, stride=stride):
+            yield name, modules.sub_spectral(channels, bands, kernel=kernel, stride=stride)
         case kinds.Projection(name=name, inputs=inputs, outputs=outputs, stride=stride):
             yield name, modules.conv1x1(inputs, outputs, stride=stride)
         case kinds.Dense(name=name, inputs=inputs, outputs=outputs):
@@ -150,12 +177,12 @@ def _built(layer: kinds.Layer, modules: Layers, *, nonnegative: bool) -> Iterato
         case kinds.SqueezeExcite(name=name) | kinds.ResponseNorm(name=name) | kinds.ResidualNorm(name=name):
             yield name, gate_module(layer, BatchNorm1d)
             yield layer.grid, modules.grid(nonnegative=nonnegative)
-        case kinds.BandNorm() | kinds.AveragePool():
-            yield layer.name, gridless(layer)
-        case kinds.MeanPool():
-            yield layer.grid, modules.grid(nonnegative=nonnegative)
-        case kinds.StatisticsPool(name=name):
-            yield name, StatisticsPool()
+        case kinds.BandNorm():
+            yield layer.name, BandNorm(layer.bins)
+        case kinds.AveragePool() | kinds.MaxPool():
+            yield layer.name, parameterless(layer)
+        case kinds.MeanPool() | kinds.StatisticsPool() | kinds.Swish() | kinds.FrequencyMean():
+            yield layer.name, parameterless(layer)
             yield layer.grid, modules.grid(nonnegative=nonnegative)
         case kinds.Input() | kinds.Add():
             yield layer.grid, modules.grid(nonnegative=nonnegative)

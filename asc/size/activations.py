@@ -16,9 +16,11 @@ from asc.topology.layers import (
     BandNorm,
     ConvNorm,
     Dense,
+    FrequencyMean,
     Gate,
     Input,
     Layer,
+    MaxPool,
     MeanPool,
     Pool,
     Projection,
@@ -26,6 +28,8 @@ from asc.topology.layers import (
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
+    SubSpectralConv,
+    Swish,
 )
 from asc.topology.topology import Shape, Topology
 
@@ -166,7 +170,17 @@ def _operations(
     match layer:
         case BandNorm():
             yield _Operation(name, shape, FLOAT_BYTES, reads)
-        case ConvNorm() | Projection() | Dense() | Add() | AveragePool():
+        case (
+            ConvNorm()
+            | SubSpectralConv()
+            | Projection()
+            | Dense()
+            | Add()
+            | Swish()
+            | FrequencyMean()
+            | AveragePool()
+            | MaxPool()
+        ):
             yield _Operation(name, shape, width, reads)
         case Input():
             if quantised:

@@ -9,6 +9,7 @@ ItemKind = Literal[
     "bias",
     "weight_scale",
     "batch_norm",
+    "sub_spectral_norm",
     "se",
     "se_batch_norm",
     "response_norm",

@@ -23,14 +23,18 @@ from asc.topology.layers import (
     BandNorm,
     ConvNorm,
     Dense,
+    FrequencyMean,
     Input,
     Layer,
+    MaxPool,
     MeanPool,
     Projection,
     ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
+    SubSpectralConv,
+    Swish,
 )
 from asc.topology.topology import Shape, Topology
 
@@ -116,15 +120,15 @@ def macs_of(topology: Topology, frames: int) -> int:
 def _macs(layer: Layer, shape: Shape, last_map: Shape) -> int:
     """Multiply-accumulates of a layer whose output has this shape; `last_map` is that of the map that is pooled."""
     match layer:
-        case ConvNorm() | Projection():
+        case ConvNorm() | SubSpectralConv() | Projection():
             return layer.weights * prod(shape[1:])
         case Dense():
             return layer.weights * (prod(last_map[1:]) if layer.over_map else 1)
         case SqueezeExcite():
             return 2 * layer.channels * layer.bottleneck
-        case BandNorm() | Input() | ResponseNorm() | ResidualNorm():
+        case BandNorm() | Input() | ResponseNorm() | Add() | Swish() | FrequencyMean() | AveragePool() | MaxPool():
             return 0
-        case Add() | AveragePool() | StatisticsPool() | MeanPool():
+        case ResidualNorm() | StatisticsPool() | MeanPool():
             return 0
         case _:
             assert_never(layer)

@@ -15,14 +15,19 @@ from asc.topology.layers import (
     BandNorm,
     ConvNorm,
     Dense,
+    FrequencyMean,
     Input,
     Layer,
+    MaxPool,
     MeanPool,
     Projection,
     ResidualNorm,
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
+    SubSpectralConv,
+    Swish,
+    has_bias,
 )
 from asc.topology.topology import Topology
 
@@ -55,15 +60,18 @@ def _int8_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
             return  # it has no grid
         case ConvNorm() | Projection() | Dense():
             yield Item(f"{layer.name}.weight", "weight", layer.weights, 1, prunable=True)
-            yield Item(f"{layer.name}.bias", "bias", layer.outputs, 4)
+            if has_bias(layer):
+                yield Item(f"{layer.name}.bias", "bias", layer.outputs, 4)
             yield Item(f"{layer.name}.weight_scale", "weight_scale", layer.outputs, 8 if stored_as == "report" else 4)
+        case SubSpectralConv():
+            yield from _sub_spectral_items(layer, 1, FLOAT_BYTES)
         case SqueezeExcite():
             yield from _se_items(layer, FLOAT_BYTES)
         case ResponseNorm():
             yield from _response_norm_items(layer, FLOAT_BYTES)
-        case AveragePool():
+        case AveragePool() | MaxPool():
             return  # its grid is stored with the layer that it reads
-        case Input() | ResidualNorm() | Add() | StatisticsPool() | MeanPool():
+        case Input() | ResidualNorm() | Add() | Swish() | FrequencyMean() | StatisticsPool() | MeanPool():
             pass
         case _:
             assert_never(layer)
@@ -75,18 +83,31 @@ def _float16_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
     match layer:
         case BandNorm():
             yield from _band_norm_items(layer, FLOAT16_BYTES)
-        case ConvNorm(name=name, outputs=outputs) if stored_as == "report":
+        case ConvNorm(name=name, outputs=outputs, norm=True) if stored_as == "report":
             yield Item(f"{name}.weight", "weight", layer.weights, FLOAT16_BYTES, prunable=True)
             for value in _BATCH_NORM:
                 yield Item(f"{name}.norm.{value}", "batch_norm", outputs, FLOAT16_BYTES)
         case ConvNorm() | Projection() | Dense():
             yield Item(f"{layer.name}.weight", "weight", layer.weights, FLOAT16_BYTES, prunable=True)
-            yield Item(f"{layer.name}.bias", "bias", layer.outputs, FLOAT16_BYTES)
+            if has_bias(layer):
+                yield Item(f"{layer.name}.bias", "bias", layer.outputs, FLOAT16_BYTES)
+        case SubSpectralConv():
+            yield from _sub_spectral_items(layer, FLOAT16_BYTES, FLOAT16_BYTES)
         case SqueezeExcite():
             yield from _se_items(layer, FLOAT16_BYTES)
         case ResponseNorm():
             yield from _response_norm_items(layer, FLOAT16_BYTES)
-        case Input() | ResidualNorm() | Add() | AveragePool() | StatisticsPool() | MeanPool():
+        case (
+            Input()
+            | ResidualNorm()
+            | Add()
+            | Swish()
+            | FrequencyMean()
+            | AveragePool()
+            | MaxPool()
+            | StatisticsPool()
+            | MeanPool()
+        ):
             pass
         case _:
             assert_never(layer)
@@ -95,6 +116,12 @@ def _float16_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:
 def _band_norm_items(layer: BandNorm, bytes_each: int) -> Iterator[Item]:
     yield Item(f"{layer.name}.mean", "band_norm", layer.bins, bytes_each)
     yield Item(f"{layer.name}.deviation", "band_norm", layer.bins, bytes_each)
+
+
+def _sub_spectral_items(layer: SubSpectralConv, weight_bytes: int, bytes_each: int) -> Iterator[Item]:
+    yield Item(f"{layer.name}.weight", "weight", layer.weights, weight_bytes, prunable=True)
+    yield Item(f"{layer.name}.band_scale", "sub_spectral_norm", layer.normed, bytes_each)
+    yield Item(f"{layer.name}.band_shift", "sub_spectral_norm", layer.normed, bytes_each)
 
 
 def _response_norm_items(layer: ResponseNorm, bytes_each: int) -> Iterator[Item]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from asc.config.architecture import Architecture
 from asc.config.experiment import Experiment
 from asc.config.front_end import FrontEnd
-from asc.topology import cp_mobile, resnet_se
+from asc.topology import bc_resnet, cp_mobile, resnet_se
 from asc.topology.layers import LOG_MEL, BandNorm, Layer
 from asc.topology.topology import Topology
 from asc.typed import Value
@@ -42,6 +42,8 @@ def _layers(architecture: Architecture, bins: int) -> Iterator[Layer]:
             return resnet_se.layers(architecture, bins)
         case "cp_mobile":
             return cp_mobile.layers(architecture, bins)
+        case "bc_resnet":
+            return bc_resnet.layers(architecture, bins)
 
 
 def kind_of(architecture: Architecture) -> str:
@@ -51,9 +53,11 @@ def kind_of(architecture: Architecture) -> str:
             return resnet_se.kind(architecture)
         case "cp_mobile":
             return "CP-Mobile network"
+        case "bc_resnet":
+            return "BC-ResNet"
 
 
-NARROWED = (resnet_se.WIDTHS, cp_mobile.BASE)
+NARROWED = (resnet_se.WIDTHS, cp_mobile.BASE, bc_resnet.BASE)
 """The config keys that make a network narrower, for all families."""
 
 
@@ -64,6 +68,8 @@ def short_name(architecture: Architecture) -> str:
             return resnet_se.short_name(architecture)
         case "cp_mobile":
             return cp_mobile.short_name(architecture)
+        case "bc_resnet":
+            return bc_resnet.short_name(architecture)
 
 
 def fitted(base: Architecture, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -75,7 +81,7 @@ def fitted(base: Architecture, values: Mapping[str, Value]) -> dict[str, Value]:
     match base.family:
         case "resnet_se":
             return resnet_se.fitted(base, values)
-        case "cp_mobile":
+        case "cp_mobile" | "bc_resnet":
             return dict(values)
 
 
@@ -89,6 +95,8 @@ def narrowings(base: Architecture, values: Mapping[str, Value]) -> Iterator[dict
             return resnet_se.narrowings(base, values)
         case "cp_mobile":
             return cp_mobile.narrowings(base, values)
+        case "bc_resnet":
+            return bc_resnet.narrowings(base, values)
 
 
 def narrowed(architecture: Architecture, changes: Mapping[str, Value]) -> Architecture:
@@ -98,6 +106,8 @@ def narrowed(architecture: Architecture, changes: Mapping[str, Value]) -> Archit
             return resnet_se.narrowed(architecture, changes)
         case "cp_mobile":
             return cp_mobile.narrowed(architecture, changes)
+        case "bc_resnet":
+            return bc_resnet.narrowed(architecture, changes)
 
 
 def drawn(base: Architecture, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -107,3 +117,5 @@ def drawn(base: Architecture, values: Mapping[str, Value]) -> dict[str, Value]:
             return {resnet_se.WIDTHS: resnet_se.drawn_widths(base, values)}
         case "cp_mobile":
             return cp_mobile.drawn(base, values)
+        case "bc_resnet":
+            return bc_resnet.drawn(base, values)

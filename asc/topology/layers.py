@@ -42,7 +42,7 @@ class _GridWithin:
 
 
 class _GridBeside:
-    """The output's grid is stored next to the layer, because the layer's module computes in float."""
+    """The output's grid is stored next to the layer, because the layer has a module of its own without a grid."""
 
     __slots__ = ()
 
@@ -75,9 +75,11 @@ class Input(_GridOfItsName):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvNorm(_GridWithin):
-    """Convolution, batch norm and, with `relu`, a ReLU; `kernel` and `stride` are (bins, frames).
+    """Convolution, batch norm and, with `relu`, a ReLU; `kernel`, `stride` and `dilation` are (bins, frames).
 
-    Kernels are odd, with zero padding of half their size. Output sizes round up: ceil(bins / stride).
+    Kernels are odd, with zero padding of half their size. Output sizes round up: ceil(bins / stride). Without
+    `pads_bins` there is no padding in frequency, so `kernel[0] - 1` bins are lost. Without `norm` there is neither a
+    batch norm nor a bias.
     """
 
     name: str
@@ -88,11 +90,53 @@ class ConvNorm(_GridWithin):
     stride: tuple[int, int] = (1, 1)
     groups: int = 1
     relu: bool = True
+    dilation: tuple[int, int] = (1, 1)
+    pads_bins: bool = True
+    norm: bool = True
 
     @property
     def weights(self) -> int:
         """Number of weights: outputs x (inputs / groups) x rows x columns."""
         return self.kernel[0] * self.kernel[1] * self.inputs // self.groups * self.outputs
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Zero padding (bins, frames) on each side."""
+        rows, columns = (d * (k // 2) for d, k in zip(self.dilation, self.kernel, strict=True))
+        return rows if self.pads_bins else 0, columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubSpectralConv(_GridWithin):
+    """Depthwise convolution and sub-spectral norm: a batch norm for each of `bands` equal bands of bins; no ReLU.
+
+    The norm cannot be folded into the weights, which all bands share. The stored forms hold a factor and an offset for
+    each channel and band. In 8 bits these turn the integer sums of the convolution into values on the output's grid:
+    a requantisation that differs between bands. `kernel` and `stride` as for `ConvNorm`. Chang et al. 2021,
+    https://arxiv.org/abs/2103.13620.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    channels: int
+    bands: int
+    kernel: tuple[int, int] = (3, 1)
+    stride: tuple[int, int] = (1, 1)
+
+    @property
+    def weights(self) -> int:
+        """Number of weights: channels x rows x columns."""
+        return self.kernel[0] * self.kernel[1] * self.channels
+
+    @property
+    def normed(self) -> int:
+        """Number of channels and bands that are normalised, each by itself."""
+        return self.channels * self.bands
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Zero padding (bins, frames) on each side."""
+        return self.kernel[0] // 2, self.kernel[1] // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +170,24 @@ class SqueezeExcite(_GridBeside):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add(_GridOfItsName):
-    """The sum of two maps of equal shape."""
+    """The sum of maps and, with `relu`, a ReLU. The first has the shape of the sum; others may have a single bin."""
+
+    name: str
+    reads: tuple[str, ...]
+    relu: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swish(_GridBeside):
+    """x times sigmoid(x) for each value; in 8 bits a table of 256 entries. https://arxiv.org/abs/1710.05941."""
+
+    name: str
+    reads: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrequencyMean(_GridBeside):
+    """The mean over bins, (channels, bins, frames) to (channels, 1, frames); in 8 bits from exact integer sums."""
 
     name: str
     reads: tuple[str, ...]
@@ -138,6 +199,19 @@ class AveragePool:
 
     In 8 bits the mean is rounded to the grid of its input, `grid`, as in the integer kernels of most runtimes. With one
     of its own, LiteRT's converter would put the input on that grid first, and clip it.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    stride: tuple[int, int]
+    grid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxPool:
+    """The maximum over windows as large as `stride`, (bins, frames). Sizes round up, so the last window may be cut.
+
+    In 8 bits the maximum of steps is exact, so the output is on the grid of its input, `grid`.
     """
 
     name: str
@@ -210,21 +284,31 @@ class Dense(_GridWithin):
         return self.inputs * self.outputs
 
 
-Layer = (
-    BandNorm
-    | Input
+OnGrid = (
+    Input
     | ConvNorm
+    | SubSpectralConv
     | Projection
     | SqueezeExcite
     | ResponseNorm
     | ResidualNorm
     | Add
+    | Swish
+    | FrequencyMean
     | AveragePool
+    | MaxPool
     | StatisticsPool
     | MeanPool
     | Dense
 )
+"""The kinds whose output lies on a grid in 8 bits."""
+Layer = BandNorm | OnGrid
 Gate = SqueezeExcite | ResponseNorm | ResidualNorm
 """The kinds that scale a map by statistics of the whole map, which a stream must carry."""
 Pool = StatisticsPool | MeanPool
 """The kinds that end the time axis."""
+
+
+def has_bias(layer: ConvNorm | Projection | Dense) -> bool:
+    """Whether the stored layer has a bias, into which the offset of a batch norm is folded."""
+    return layer.norm if isinstance(layer, ConvNorm) else True

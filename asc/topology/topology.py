@@ -15,9 +15,11 @@ from asc.topology.layers import (
     BandNorm,
     ConvNorm,
     Dense,
+    FrequencyMean,
     Gate,
     Input,
     Layer,
+    MaxPool,
     MeanPool,
     Pool,
     Projection,
@@ -25,6 +27,8 @@ from asc.topology.layers import (
     ResponseNorm,
     SqueezeExcite,
     StatisticsPool,
+    SubSpectralConv,
+    Swish,
 )
 
 Value = TypeVar("Value")
@@ -142,10 +146,21 @@ class Topology:
                 case ConvNorm():
                     if layer.relu:
                         found.add(layer.name)
-                case SqueezeExcite() | Add() | AveragePool() | MeanPool():
+                case Add():
+                    if layer.relu or found.issuperset(layer.reads):
+                        found.add(layer.name)
+                case SqueezeExcite() | Swish() | FrequencyMean() | AveragePool() | MaxPool() | MeanPool():
                     if found.issuperset(layer.reads):
                         found.add(layer.name)
-                case BandNorm() | Input() | Projection() | ResidualNorm() | StatisticsPool() | Dense():
+                case (
+                    BandNorm()
+                    | Input()
+                    | SubSpectralConv()
+                    | Projection()
+                    | ResidualNorm()
+                    | StatisticsPool()
+                    | Dense()
+                ):
                     pass
                 case _:
                     assert_never(layer)
@@ -153,14 +168,18 @@ class Topology:
 
 
 def shape_after(layer: Layer, shape: Shape) -> Shape:
-    """The shape of a layer's output, given the shape of what it reads (equal shapes if it reads two)."""
+    """The shape of a layer's output, given the shape of what it reads first."""
     match layer:
-        case BandNorm() | Input() | SqueezeExcite() | ResponseNorm() | ResidualNorm() | Add():
+        case BandNorm() | Input() | SqueezeExcite() | ResponseNorm() | ResidualNorm() | Add() | Swish():
             return shape
         case ConvNorm() | Projection():
             _, bins, frames = shape
+            if isinstance(layer, ConvNorm) and not layer.pads_bins:
+                bins -= layer.kernel[0] - 1
             return layer.outputs, -(-bins // layer.stride[0]), -(-frames // layer.stride[1])
-        case AveragePool():
+        case FrequencyMean():
+            return shape[0], 1, shape[2]
+        case SubSpectralConv() | AveragePool() | MaxPool():
             channels, bins, frames = shape
             return channels, -(-bins // layer.stride[0]), -(-frames // layer.stride[1])
         case MeanPool():
@@ -175,15 +194,21 @@ def shape_after(layer: Layer, shape: Shape) -> Shape:
 
 
 def _window(layer: Layer) -> tuple[int, int]:
-    """Kernel size and stride in time, in frames of the layer's input."""
+    """Size of the window (with dilation) and stride in time, in frames of the layer's input."""
     match layer:
         case ConvNorm():
+            return (layer.kernel[1] - 1) * layer.dilation[1] + 1, layer.stride[1]
+        case SubSpectralConv():
             return layer.kernel[1], layer.stride[1]
+        case MaxPool():
+            return 2 * layer.stride[1] - 1, layer.stride[1]  # it begins at the frame itself
         case Projection():
             return 1, layer.stride[1]
         case AveragePool():
             return 3, layer.stride[1]
-        case BandNorm() | Input() | SqueezeExcite() | ResponseNorm() | ResidualNorm() | Add():
+        case (
+            BandNorm() | Input() | SqueezeExcite() | ResponseNorm() | ResidualNorm() | Add() | Swish() | FrequencyMean()
+        ):
             return 1, 1
         case StatisticsPool() | MeanPool() | Dense():
             return 1, 1

@@ -265,6 +265,7 @@ def _fuse_integer(fused: IntegerNet, factors: Array, raw_logits: Array) -> None:
     weight, bias = fuse_linear(factors, *layer.real(input_scale))
     stored = store(weight.float(), bias.float(), input_scale)
     layer.weight.copy_(stored.weight)
+    assert layer.bias is not None, "a classifier has a bias"
     layer.bias.copy_(stored.bias)
     layer.weight_scale.copy_(stored.weight_scale)
     observer = ActivationQuantiser()

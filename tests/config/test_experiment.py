@@ -304,7 +304,7 @@ def test_every_field_changes_the_fingerprint() -> None:
         ),
         (
             "schema = 2\n[architecture]\nfamily = 'vgg'",
-            "my.toml: architecture.family must be one of resnet_se, cp_mobile, got 'vgg'",
+            "my.toml: architecture.family must be one of resnet_se, cp_mobile, bc_resnet, got 'vgg'",
         ),
         ("schema = 2\n[schedule]\nbatch_size = 1", "my.toml: schedule.batch_size must be at least 2"),
     ],

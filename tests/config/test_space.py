@@ -200,7 +200,7 @@ def test_a_different_number_of_stages_has_no_point(space: Space) -> None:
         ),
         (
             '"architecture.family" = { choices = ["vgg"] }',
-            "my.toml: architecture.family: choices must be one of resnet_se, cp_mobile, got 'vgg'",
+            "my.toml: architecture.family: choices must be one of resnet_se, cp_mobile, bc_resnet, got 'vgg'",
         ),
         (
             '"architecture.cardinality" = 4',

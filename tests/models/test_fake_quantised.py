@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional
 
 from asc.models.fake_quantised import (
@@ -142,7 +143,7 @@ def test_weights_equal_torchs_operator_and_pass_the_gradient(shape):
 
 def layer_with_statistics(groups=2):
     torch.manual_seed(3)
-    layer = ConvBn(4, 6, stride=(2, 1), groups=groups)
+    layer = ConvBn(nn.Conv2d(4, 6, 3, (2, 1), 1, groups=groups, bias=False))
     with torch.no_grad():
         layer.norm.running_mean.copy_(torch.randn(6))
         layer.norm.running_var.copy_(torch.rand(6) + 0.5)
@@ -225,7 +226,7 @@ def test_a_projection_trains_at_any_width_and_equals_the_strided_convolution(cha
 
 
 def test_convolutions_pad_with_exact_zeros():
-    layer = ConvBn(1, 1).eval()
+    layer = ConvBn(nn.Conv2d(1, 1, 3, padding=1, bias=False)).eval()
     with torch.no_grad():
         layer.conv.weight.fill_(1.0)
         layer.norm.running_var.fill_(1.0 - layer.norm.eps)

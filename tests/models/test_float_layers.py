@@ -11,7 +11,7 @@ ONE = torch.tensor(1.0)
 
 
 def test_convolution_batch_norm_and_relu_equal_torch() -> None:
-    layer = FloatConvBn(6, 8, stride=(2, 1), groups=2).train()
+    layer = FloatConvBn(nn.Conv2d(6, 8, 3, (2, 1), 1, groups=2, bias=False)).train()
     x = torch.randn(3, 6, 9, 11)
     twin = nn.Sequential(nn.Conv2d(6, 8, 3, (2, 1), padding=1, groups=2, bias=False), nn.BatchNorm2d(8), nn.ReLU())
     twin[0].weight = layer.conv.weight
