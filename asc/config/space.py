@@ -97,13 +97,19 @@ class Space:
         return Space(name=self.name, text=self.text, parameters=parameters)
 
     def values(self, point: Mapping[str, Scalar]) -> dict[str, Value]:
-        """The config values of a point, in which lists are JSON text because samplers handle scalars only."""
+        """The config values of a point, in which lists are JSON text because samplers handle scalars only.
+
+        With them come the settings of the point's family. Those of all families are in the reference, where options of
+        the command line may have changed them.
+        """
         if not self.families:
             return {key: _decoded(self.sampled[key], value) for key, value in point.items()}
         if FAMILY not in point:  # the reference
             return {}
-        space = self.of_family(str(point[FAMILY]))
-        return {**space.settings, **space.values({key: v for key, v in point.items() if key in space.sampled})}
+        family = str(point[FAMILY])
+        space, own = self.of_family(family), {*self.families[family], FAMILY}
+        settings = {key: value for key, value in space.settings.items() if key in own}
+        return {**settings, **space.values({key: v for key, v in point.items() if key in space.sampled})}
 
     def point_of(self, experiment: Experiment) -> dict[str, Scalar] | None:
         """The point of an experiment, or None if one of its values lies outside the space."""
