@@ -38,7 +38,7 @@ class SearchOptions:
     recipe: Annotated[str | None, _Name] = None
     """The reference: it is trial 0, and its values apply where the space gives none (default qat_8b)."""
     data: Annotated[str | None, cli.option("SPEC")] = None
-    """synthetic (default), tau2020:DIR, tau2022:DIR, esc10:DIR, csv:FILE or folder:DIR."""
+    """synthetic (default), tau2020:DIR, tau2022:DIR, tau2025:DIR, esc10:DIR, csv:FILE or folder:DIR."""
     fold: Annotated[int | None, _Number] = None
     """The test fold, which the search never sees (default 1)."""
     data_seed: Annotated[int | None, _Number] = None
