@@ -12,13 +12,12 @@ from asc.config.recipes.loading import load_experiment, recipe_names
 from asc.config.space import FAMILY, Choice, Space, load_space
 from asc.search.repair import Budget, repair
 from asc.size.law import cost
-from asc.size.rules import fits, rule
+from asc.size.rules import fits, rule, why_not
 from asc.topology.cp_mobile import BASE
 from asc.topology.describe import NARROWED
 from asc.topology.resnet_se import WIDTHS
 
 SPACES = sorted(path.stem for path in (Path(__file__).parents[1] / "search_spaces").glob("*.toml"))
-BUDGET = Budget(rule=rule("dcase2021"), kilobytes=128)
 POINTS = 150
 
 
@@ -27,8 +26,12 @@ def space(request: pytest.FixtureRequest) -> Space:
     return load_space(request.param)
 
 
+def budget_of(space: Space) -> Budget:
+    return Budget(rule=rule(space.rule or "dcase2021"), kilobytes=128)
+
+
 def test_the_spaces_named_in_the_design_are_shipped() -> None:
-    assert {"quick", "idlab128", "families128"} <= set(SPACES)
+    assert {"quick", "idlab128", "families128", "dcase2025"} <= set(SPACES)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -53,11 +56,12 @@ def test_every_sampled_point_builds_and_fits_after_repair(space: Space) -> None:
     rng = random.Random(0)
     for _ in range(POINTS):
         point = space.sample(rng)
-        candidate = repair(base, space, point, BUDGET)
+        candidate = repair(base, space, point, budget_of(space))
         assert candidate is not None, f"{point} cannot be repaired"
         architecture = candidate.experiment.architecture
         assert candidate.cost == cost(candidate.experiment)
         assert candidate.cost.stored.nonzero_bytes <= 131_072
+        assert why_not(budget_of(space).rule, candidate.cost) is None
         assert Experiment.from_flat(json.loads(json.dumps(candidate.experiment.flat()))) == candidate.experiment
         kept = {key: value for key, value in space.values(point).items() if not key.startswith(NARROWED)}
         narrowed = {WIDTHS: architecture.widths, BASE: architecture.cp_mobile.base_channels}
@@ -78,14 +82,32 @@ def test_every_option_of_every_choice_is_a_valid_config(space: Space) -> None:
 
 def test_the_reference_fits_with_the_settings_of_the_space(space: Space) -> None:
     reference = load_experiment("qat_8b").updated(space.settings)
-    candidate = repair(reference, space, {}, BUDGET)
+    candidate = repair(reference, space, {}, Budget(rule=rule("dcase2021"), kilobytes=128))
     assert candidate is not None and not candidate.repaired
+
+
+def test_the_space_of_dcase2025_has_its_limits_and_its_baseline() -> None:
+    space, baseline = load_space("dcase2025"), load_experiment("cp_mobile_dcase2024")
+    assert space.rule == "dcase2025" and space.settings["augment.crop_s"] == 1.0
+    assert {family_of(key) for one in space.each() for key in one.sampled} == {None, *space.families}
+    reference = baseline.updated(space.settings)
+    point = space.point_of(reference)
+    assert point is not None
+    candidate = repair(reference, space, point, budget_of(space))
+    assert candidate is not None and not candidate.repaired and candidate.experiment == reference
+    rng = random.Random(1)
+    found = [repair(reference, space, space.sample(rng), budget_of(space)) for _ in range(POINTS)]
+    sizes = [each.cost for each in found if each is not None]
+    assert len(sizes) == POINTS
+    assert max(size.stored.size_bytes for size in sizes) <= 128_000
+    assert max(size.macs_per_second for size in sizes) <= 30_000_000
+    assert sum(each is not None and each.narrowed for each in found) > POINTS / 4, "the limits must matter"
 
 
 def test_the_reference_recipe_is_a_point_of_idlab128() -> None:
     space, reference = load_space("idlab128"), load_experiment("qat_8b")
     point = space.point_of(reference)
     assert point is not None
-    candidate = repair(reference, space, point, BUDGET)
+    candidate = repair(reference, space, point, budget_of(space))
     assert candidate is not None and not candidate.repaired
     assert candidate.experiment == reference

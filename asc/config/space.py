@@ -15,6 +15,9 @@ A space of several families of networks lists them as choices of `architecture.f
     "architecture.cp_mobile.base_channels" = { low = 8, high = 64, step = 8 }
 
 The keys of a family are sampled only for points of that family.
+
+A space that is made for one accounting rule names it: `rule = "dcase2025"`. A search then counts by it unless told
+otherwise.
 """
 
 import json
@@ -35,6 +38,7 @@ from asc.typed import Scalar, Value, assign, build, typed, unknown_key
 
 SCHEMA = 1
 FAMILY = "architecture.family"
+_TABLES = ("schema", "rule", "parameters", "families")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +71,16 @@ Parameter = IntRange | FloatRange | Choice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """Parameters by dotted key. A point holds one scalar per sampled key; `values` turns it into config values."""
+    """Parameters by dotted key. A point holds one scalar per sampled key; `values` turns it into config values.
+
+    `rule` is the accounting rule that the space is made for, or None.
+    """
 
     name: str
     text: str
     parameters: Mapping[str, Parameter]
     families: Mapping[str, Mapping[str, Parameter]] = field(default_factory=dict)
+    rule: str | None = None
 
     @property
     def settings(self) -> dict[str, Value]:
@@ -144,7 +152,7 @@ def encoded(value: Value) -> Scalar:
 
 
 def load_space(name_or_path: str) -> Space:
-    """Load a shipped space by name (`quick`, `idlab128`, `families128`) or any space by path.
+    """Load a shipped space by name (`quick`, `idlab128`, `families128`, `dcase2025`) or any space by path.
 
     Raises:
         InputError: no such space or file, not TOML, an unknown key, a value of the wrong type, or an empty range.
@@ -210,12 +218,15 @@ def parse_space(text: str, *, source: str, name: str) -> Space:
         raise InputError(f"{source} is not valid TOML: {error}") from error
     try:
         for key in tree:
-            if key not in ("schema", "parameters", "families"):
-                raise InputError(unknown_key(key, ["schema", "parameters", "families"]))
+            if key not in _TABLES:
+                raise InputError(unknown_key(key, _TABLES))
         if tree.get("schema") != SCHEMA:
             raise InputError(
                 f"schema is {tree.get('schema')!r}, but this asc reads schema {SCHEMA}: set `schema = {SCHEMA}`"
             )
+        rule = tree.get("rule")
+        if not isinstance(rule, str | None):
+            raise InputError(f'rule is {rule!r}: write the name of an accounting rule, such as "dcase2025"')
         tables = tree.get("parameters")
         if not isinstance(tables, dict) or not tables:
             raise InputError(
@@ -228,7 +239,7 @@ def parse_space(text: str, *, source: str, name: str) -> Space:
             parameters, families = {**parameters, **next(iter(families.values()))}, {}
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
-    return Space(name=name, text=text, parameters=parameters, families=families)
+    return Space(name=name, text=text, parameters=parameters, families=families, rule=rule)
 
 
 def _families(tables: Any, parameters: Mapping[str, Parameter]) -> dict[str, dict[str, Parameter]]:
