@@ -28,10 +28,20 @@ class Download:
     """
 
     name: Annotated[
-        Literal["tau2020", "tau2022", "tau2020-eval", "tau2021-eval", "tau2022-eval", "tau2023-eval"],
+        Literal[
+            "tau2020",
+            "tau2022",
+            "tau2025",
+            "tau2020-eval",
+            "tau2021-eval",
+            "tau2022-eval",
+            "tau2023-eval",
+            "tau2025-eval",
+        ],
         tyro.conf.Positional,
     ]
-    """TAU Urban Acoustic Scenes Mobile of this year; a development set is 27 GB, an evaluation set 9 to 13 GB."""
+    """TAU Urban Acoustic Scenes Mobile of this year; a development set is 27 GB, an evaluation set 9 to 21 GB. tau2025
+    is tau2022 and the list of the 25 % of its training clips that DCASE 2025 allows."""
     to: Annotated[Path, cli.option("DIR")]
     """Folder in which to create the set's folder. Archives that are already in DIR/archives are used."""
     keep_archives: bool = False
@@ -54,7 +64,8 @@ class Verify:
     """
 
     spec: Annotated[str, tyro.conf.Positional, cli.option("SPEC")]
-    """tau2020:DIR or tau2022:DIR (DIR may be an evaluation set's folder), esc10:DIR, csv:FILE or folder:DIR."""
+    """tau2020:DIR, tau2022:DIR or tau2025:DIR (DIR may be an evaluation set's folder), esc10:DIR, csv:FILE or
+    folder:DIR."""
     group_from: Annotated[str | None, cli.option("REGEX")] = None
     """As for training; it is checked against the file names."""
     json: bool = False
@@ -66,7 +77,7 @@ class Pack:
     """Decode a data set into the store that training reads, which the first training would otherwise do."""
 
     spec: Annotated[str, tyro.conf.Positional, cli.option("SPEC")]
-    """synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR or tau2022:DIR."""
+    """synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR, tau2022:DIR or tau2025:DIR."""
     split: Literal["development", "all"] = "development"
     """all: include the clips that only a final model trains on (in TAU, those in neither fold), in a separate store."""
     device_irs: Annotated[str | None, cli.option("DIR")] = None
@@ -108,8 +119,9 @@ def download(options: Download, output: cli.Output) -> int:
     from asc.console.progress import transfers
     from asc.data.download import download as downloading
     from asc.data.download.packages import package_set
+    from asc.data.download.record import listed
 
-    packages = package_set(options.name)
+    packages = listed(package_set(options.name))
     plan = downloading.plan_download(packages, options.to, keep_archives=options.keep_archives)
     output.result(f"{packages.title} ({packages.licence})")
     output.result(plan.describe())

@@ -12,13 +12,12 @@ from asc.config.recipes.loading import load_experiment, recipe_names
 from asc.config.space import FAMILY, Choice, Space, load_space
 from asc.search.repair import Budget, infeasible, repair
 from asc.size.law import cost
-from asc.size.rules import fits, rule
+from asc.size.rules import fits, rule, why_not
 from asc.topology import bc_resnet, cp_mobile
 from asc.topology.describe import NARROWED, fitted
 from asc.topology.resnet_se import WIDTHS
 
 SPACES = sorted(path.stem for path in (Path(__file__).parents[1] / "search_spaces").glob("*.toml"))
-BUDGET = Budget(rule=rule("dcase2021"), kilobytes=128)
 POINTS = 150
 
 
@@ -27,8 +26,12 @@ def space(request: pytest.FixtureRequest) -> Space:
     return load_space(request.param)
 
 
+def budget_of(space: Space) -> Budget:
+    return Budget(rule=rule(space.rule or "dcase2021"), kilobytes=128)
+
+
 def test_the_spaces_named_in_the_design_are_shipped() -> None:
-    assert {"quick", "idlab128", "grown128", "robust128", "front128", "families128"} <= set(SPACES)
+    assert {"quick", "idlab128", "grown128", "robust128", "front128", "families128", "dcase2025"} <= set(SPACES)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -54,7 +57,7 @@ def test_every_sampled_point_builds_and_fits_after_repair(space: Space) -> None:
     passed_over = 0
     for _ in range(POINTS):
         point = space.sample(rng)
-        candidate = repair(base, space, point, BUDGET)
+        candidate = repair(base, space, point, budget_of(space))
         if candidate is None:
             assert infeasible(base, space, point), f"{point} cannot be repaired"
             passed_over += 1
@@ -62,6 +65,7 @@ def test_every_sampled_point_builds_and_fits_after_repair(space: Space) -> None:
         architecture = candidate.experiment.architecture
         assert candidate.cost == cost(candidate.experiment)
         assert candidate.cost.stored.nonzero_bytes <= 131_072
+        assert why_not(budget_of(space).rule, candidate.cost) is None
         assert Experiment.from_flat(json.loads(json.dumps(candidate.experiment.flat()))) == candidate.experiment
         values = fitted(base.architecture, space.values(point))
         kept = {key: value for key, value in values.items() if not key.startswith(NARROWED)}
@@ -89,8 +93,26 @@ def test_every_option_of_every_choice_is_a_valid_config(space: Space) -> None:
 
 def test_the_reference_fits_with_the_settings_of_the_space(space: Space) -> None:
     reference = load_experiment("qat_8b").updated(space.settings)
-    candidate = repair(reference, space, {}, BUDGET)
+    candidate = repair(reference, space, {}, Budget(rule=rule("dcase2021"), kilobytes=128))
     assert candidate is not None and not candidate.repaired
+
+
+def test_the_space_of_dcase2025_has_its_limits_and_its_baseline() -> None:
+    space, baseline = load_space("dcase2025"), load_experiment("cp_mobile_dcase2024")
+    assert space.rule == "dcase2025" and space.settings["augment.crop_s"] == 1.0
+    assert {family_of(key) for one in space.each() for key in one.sampled} == {None, *space.families}
+    reference = baseline.updated(space.settings)
+    point = space.point_of(reference)
+    assert point is not None
+    candidate = repair(reference, space, point, budget_of(space))
+    assert candidate is not None and not candidate.repaired and candidate.experiment == reference
+    rng = random.Random(1)
+    found = [repair(reference, space, space.sample(rng), budget_of(space)) for _ in range(POINTS)]
+    sizes = [each.cost for each in found if each is not None]
+    assert len(sizes) == POINTS
+    assert max(size.stored.size_bytes for size in sizes) <= 128_000
+    assert max(size.macs_per_second for size in sizes) <= 30_000_000
+    assert sum(each is not None and each.narrowed for each in found) > POINTS / 4, "the limits must matter"
 
 
 @pytest.mark.parametrize("name", ["idlab128", "grown128"])
@@ -98,7 +120,7 @@ def test_the_reference_recipe_is_a_point_of_the_spaces_around_it(name: str) -> N
     space, reference = load_space(name), load_experiment("qat_8b")
     point = space.point_of(reference)
     assert point is not None
-    candidate = repair(reference, space, point, BUDGET)
+    candidate = repair(reference, space, point, budget_of(space))
     assert candidate is not None and not candidate.repaired
     assert candidate.experiment == reference
 
@@ -107,6 +129,6 @@ def test_grown128_searches_all_that_idlab128_does_and_draws_every_depth() -> Non
     grown, narrower = load_space("grown128"), load_space("idlab128")
     assert {key: grown.parameters[key] for key in narrower.parameters} == narrower.parameters
     base, rng = load_experiment("qat_8b"), random.Random(1)
-    found = [repair(base, grown, grown.sample(rng), BUDGET) for _ in range(200)]
+    found = [repair(base, grown, grown.sample(rng), budget_of(grown)) for _ in range(200)]
     depths = {candidate.experiment.architecture.depths for candidate in found if candidate is not None}
     assert depths == {(one, other) for one in range(1, 5) for other in range(1, 5)}

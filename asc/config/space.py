@@ -18,6 +18,9 @@ A space of several families of networks lists them as choices of `architecture.f
     "architecture.cp_mobile.base_channels" = { low = 8, high = 64, step = 8 }
 
 The keys of a family are sampled only for points of that family.
+
+A space that is made for one accounting rule names it: `rule = "dcase2025"`. A search then counts by it unless told
+otherwise.
 """
 
 import json
@@ -38,6 +41,7 @@ from asc.typed import Scalar, Value, assign, build, typed, unknown_key
 
 SCHEMA = 1
 FAMILY = "architecture.family"
+_TABLES = ("schema", "rule", "parameters", "families")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +74,16 @@ Parameter = IntRange | FloatRange | Choice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """Parameters by dotted key. A point holds one scalar per sampled key; `values` turns it into config values."""
+    """Parameters by dotted key. A point holds one scalar per sampled key; `values` turns it into config values.
+
+    `rule` is the accounting rule that the space is made for, or None.
+    """
 
     name: str
     text: str
     parameters: Mapping[str, Parameter]
     families: Mapping[str, Mapping[str, Parameter]] = field(default_factory=dict)
+    rule: str | None = None
 
     @property
     def settings(self) -> dict[str, Value]:
@@ -100,13 +108,19 @@ class Space:
         return Space(name=self.name, text=self.text, parameters=parameters)
 
     def values(self, point: Mapping[str, Scalar]) -> dict[str, Value]:
-        """The config values of a point, in which lists are JSON text because samplers handle scalars only."""
+        """The config values of a point, in which lists are JSON text because samplers handle scalars only.
+
+        With them come the settings of the point's family. Those of all families are in the reference, where options of
+        the command line may have changed them.
+        """
         if not self.families:
             return {key: _decoded(self.sampled[key], value) for key, value in point.items()}
         if FAMILY not in point:  # the reference
             return {}
-        space = self.of_family(str(point[FAMILY]))
-        return {**space.settings, **space.values({key: v for key, v in point.items() if key in space.sampled})}
+        family = str(point[FAMILY])
+        space, own = self.of_family(family), {*self.families[family], FAMILY}
+        settings = {key: value for key, value in space.settings.items() if key in own}
+        return {**settings, **space.values({key: v for key, v in point.items() if key in space.sampled})}
 
     def point_of(self, experiment: Experiment) -> dict[str, Scalar] | None:
         """The point of an experiment, or None if one of its values lies outside the space."""
@@ -207,12 +221,15 @@ def parse_space(text: str, *, source: str, name: str) -> Space:
         raise InputError(f"{source} is not valid TOML: {error}") from error
     try:
         for key in tree:
-            if key not in ("schema", "parameters", "families"):
-                raise InputError(unknown_key(key, ["schema", "parameters", "families"]))
+            if key not in _TABLES:
+                raise InputError(unknown_key(key, _TABLES))
         if tree.get("schema") != SCHEMA:
             raise InputError(
                 f"schema is {tree.get('schema')!r}, but this asc reads schema {SCHEMA}: set `schema = {SCHEMA}`"
             )
+        rule = tree.get("rule")
+        if not isinstance(rule, str | None):
+            raise InputError(f'rule is {rule!r}: write the name of an accounting rule, such as "dcase2025"')
         tables = tree.get("parameters")
         if not isinstance(tables, dict) or not tables:
             raise InputError(
@@ -225,7 +242,7 @@ def parse_space(text: str, *, source: str, name: str) -> Space:
             parameters, families = {**parameters, **next(iter(families.values()))}, {}
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
-    return Space(name=name, text=text, parameters=parameters, families=families)
+    return Space(name=name, text=text, parameters=parameters, families=families, rule=rule)
 
 
 def _families(tables: Any, parameters: Mapping[str, Parameter]) -> dict[str, dict[str, Parameter]]:

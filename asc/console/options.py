@@ -36,7 +36,7 @@ class DataOptions:
     """A data set, and the options that decide its clips and splits."""
 
     data: Annotated[str, option("SPEC")] = "synthetic"
-    """synthetic (the default), tau2020:DIR, tau2022:DIR, esc10:DIR, csv:FILE or folder:DIR."""
+    """synthetic (the default), tau2020:DIR, tau2022:DIR, tau2025:DIR, esc10:DIR, csv:FILE or folder:DIR."""
     fold: int = 1
     """The test fold, which training never sees, for data that have folds."""
     data_seed: int = 0

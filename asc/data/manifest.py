@@ -17,11 +17,11 @@ from asc.data.readers import passed_over, read_csv, read_esc10, read_folder
 from asc.data.rows import UNKNOWN_DEVICE, Row, Unlabelled
 from asc.data.splits import LEARNING_SPLITS, check_groups, split_rows
 from asc.data.synthetic.synthetic import Synthetic, parse_synthetic
-from asc.data.tau import read_tau
+from asc.data.tau import EDITIONS, read_tau
 from asc.errors import InputError, some
 from asc.results import Split
 
-SCHEMES = "synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR or tau2022:DIR"
+SCHEMES = "synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR, tau2022:DIR or tau2025:DIR"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,14 +174,18 @@ def _unlabelled(choice: DataChoice, source: Path | Synthetic, rows: Unlabelled) 
         raise InputError(f"{choice.spec} has no labels and so no splits: leave --group-from out")
     if choice.holdout:
         raise InputError(f"{choice.spec} has no labels and so no splits: leave --holdout-devices out")
-    clips = (Clip(path=path, label=None, device=UNKNOWN_DEVICE, group=path, split="test") for path in rows.paths)
-    return Manifest(choice=choice, labels=rows.labels, clips=tuple(clips), source=source)
+    devices = rows.devices or (UNKNOWN_DEVICE,) * len(rows.paths)
+    clips = tuple(
+        Clip(path=path, label=None, device=device, group=path, split="test")
+        for path, device in zip(rows.paths, devices, strict=True)
+    )
+    return Manifest(choice=choice, labels=rows.labels, clips=clips, source=source)
 
 
 def _read(choice: DataChoice) -> tuple[Path | Synthetic, tuple[Row, ...] | Unlabelled]:
     spec = choice.spec
     scheme, _, place = spec.partition(":")
-    if scheme in ("esc10", "csv", "folder", "tau2020", "tau2022") and not place:
+    if scheme in ("esc10", "csv", "folder", *EDITIONS) and not place:
         raise InputError(f"data {spec} has no path: write {SCHEMES}")
     path = Path(place).expanduser()
     match scheme:
@@ -194,7 +198,7 @@ def _read(choice: DataChoice) -> tuple[Path | Synthetic, tuple[Row, ...] | Unlab
             return path.parent, read_csv(path)
         case "folder":
             return path, read_folder(path)
-        case "tau2020" | "tau2022":
+        case "tau2020" | "tau2022" | "tau2025":
             return read_tau(path, scheme, part=choice.part)
         case _:
             raise InputError(f"data {spec} is of an unknown kind: write {SCHEMES}")

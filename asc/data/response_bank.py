@@ -10,7 +10,8 @@ from pathlib import Path
 
 from asc.data.devices import REFERENCE_DEVICE, UNSEEN_DEVICES, device_list
 from asc.data.impulse_response import Response, read_response
-from asc.errors import AudioProblem, InputError
+from asc.data.manifest import Manifest
+from asc.errors import AudioProblem, InputError, some
 
 
 def read_bank(folder: Path) -> tuple[Response, ...]:
@@ -29,6 +30,20 @@ def read_bank(folder: Path) -> tuple[Response, ...]:
             "or set augment.impulse_response_p=0"
         )
     return tuple(_read(path) for path in paths)
+
+
+def check_reference(manifest: Manifest) -> None:
+    """Check that training hears the reference device, whose clips alone are changed.
+
+    Raises:
+        InputError: it does not.
+    """
+    heard = sorted({clip.device for clip in manifest.clips if clip.split == "train"})
+    if REFERENCE_DEVICE not in heard:
+        raise InputError(
+            f"augment.impulse_response_p changes clips of device {REFERENCE_DEVICE} alone, and the training clips of "
+            f"{manifest.spec} are of {some(heard)}: name the devices, or set augment.impulse_response_p=0"
+        )
 
 
 def makers() -> dict[str, tuple[str, ...]]:

@@ -24,7 +24,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlabelled:
-    """The recordings of an unlabelled set, such as a challenge evaluation set. `labels` are all possible labels."""
+    """The recordings of an unlabelled set, such as a challenge evaluation set. `labels` are all possible labels.
+
+    `devices` has the device of each recording, or nothing if they are unknown.
+    """
 
     paths: tuple[str, ...]
     labels: tuple[str, ...]
+    devices: tuple[str, ...] = ()

@@ -1,15 +1,19 @@
-"""TAU Urban Acoustic Scenes 2020 Mobile and 2022 Mobile (Heittola, Mesaros, Virtanen 2020, https://arxiv.org/abs/2005.14623).
+"""TAU Urban Acoustic Scenes Mobile of 2020, 2022 and 2025 (Heittola, Mesaros, Virtanen 2020, https://arxiv.org/abs/2005.14623).
 
 Development sets: https://zenodo.org/records/3819968 (10 s clips) and https://zenodo.org/records/6337421 (the same audio
 in clips of 1 s). `meta.csv` lists all clips with scene, location and device; `evaluation_setup/` lists the official
 training and test clips. Both are tab-separated. Evaluation sets have file names only. A clip's name repeats its data:
 `audio/SCENE-CITY-LOCATION-SEGMENT-DEVICE.wav`; in 2022 the second within the segment comes before the device.
+
+`tau2025` is the data of DCASE 2025 (https://arxiv.org/abs/2505.01747): the clips of 2022, and a list of a quarter of
+the training clips, `split_setup/split25.csv` from https://github.com/CPJKU/dcase2024_task1_baseline. The other training
+clips are in no part. The evaluation set also names the device of each clip.
 """
 
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,17 +25,22 @@ from asc.errors import InputError, some
 from asc.launchers import command
 from asc.results import Split
 
-Edition = Literal["tau2020", "tau2022"]
-EDITIONS: tuple[Edition, ...] = ("tau2020", "tau2022")
+Edition = Literal["tau2020", "tau2022", "tau2025"]
+EDITIONS: tuple[Edition, ...] = ("tau2020", "tau2022", "tau2025")
 SCENES = (
     *("airport", "bus", "metro", "metro_station", "park"),
     *("public_square", "shopping_mall", "street_pedestrian", "street_traffic", "tram"),
 )
 _META = "meta.csv"
 _TRAIN, _TEST, _EVALUATE = (f"evaluation_setup/fold1_{name}.csv" for name in ("train", "test", "evaluate"))
-_NAME = {
-    "tau2020": re.compile(r"audio/([^-/]+)-([^-/]+-[^-/]+)-[^-/]+-([^-/]+)\.wav"),
-    "tau2022": re.compile(r"audio/([^-/]+)-([^-/]+-[^-/]+)-[^-/]+-[^-/]+-([^-/]+)\.wav"),
+SPLIT25 = "split_setup/split25.csv"
+_OF_10_S = re.compile(r"audio/([^-/]+)-([^-/]+-[^-/]+)-[^-/]+-([^-/]+)\.wav")
+_OF_1_S = re.compile(r"audio/([^-/]+)-([^-/]+-[^-/]+)-[^-/]+-[^-/]+-([^-/]+)\.wav")
+_NAME: Mapping[Edition, re.Pattern[str]] = {"tau2020": _OF_10_S, "tau2022": _OF_1_S, "tau2025": _OF_1_S}
+_ROOT: Mapping[Edition, str] = {
+    "tau2020": "TAU-urban-acoustic-scenes-2020-mobile-development",
+    "tau2022": "TAU-urban-acoustic-scenes-2022-mobile-development",
+    "tau2025": "TAU-urban-acoustic-scenes-2022-mobile-development",
 }
 _UNLABELLED_NAME = re.compile(r"audio/[^/]+\.wav")
 
@@ -53,12 +62,13 @@ class Metadata:
     """The metadata of a TAU folder; `problems` lists every fault found.
 
     `rows` has every clip of a development set; `given` is None for clips in neither train nor test. An evaluation set
-    has `unlabelled` instead.
+    has `unlabelled` instead, and that of 2025 also the device of each clip.
     """
 
     root: Path
     rows: tuple[Row, ...] = ()
     unlabelled: tuple[str, ...] = ()
+    unlabelled_devices: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -70,7 +80,8 @@ class Metadata:
 def read_tau(folder: Path, edition: Edition, *, part: Part) -> tuple[Path, tuple[Row, ...] | Unlabelled]:
     """Read the root and rows of a TAU folder: train and test clips, and with part "all" those in neither.
 
-    The clips of an evaluation set are `Unlabelled`, whatever the part.
+    DCASE 2025 lets a system be trained on its training clips alone, so `tau2025` has no clips in neither. The clips of
+    an evaluation set are `Unlabelled`, whatever the part.
 
     Raises:
         InputError: there is no TAU set, its metadata are missing or inconsistent, or audio files are missing.
@@ -80,7 +91,7 @@ def read_tau(folder: Path, edition: Edition, *, part: Part) -> tuple[Path, tuple
         first, *more = metadata.problems
         hint = f" ({len(more)} more: {command('data')} verify {edition}:{folder})" if more else ""
         raise InputError(f"{first}{hint}")
-    rows = tuple(row for row in metadata.rows if row.given or part == "all")
+    rows = tuple(row for row in metadata.rows if row.given or (part == "all" and edition != "tau2025"))
     there = audio_files(metadata.root)
     paths = metadata.unlabelled or tuple(row.path for row in rows)
     absent = [path for path in paths if path not in there]
@@ -89,7 +100,9 @@ def read_tau(folder: Path, edition: Edition, *, part: Part) -> tuple[Path, tuple
             f"{metadata.root} lacks {len(absent):,} of {len(paths):,} listed audio files, fetch them again with "
             f"{command('data')} download: {some(absent)}"
         )
-    return metadata.root, Unlabelled(paths=paths, labels=SCENES) if metadata.unlabelled else rows
+    if metadata.unlabelled:
+        return metadata.root, Unlabelled(paths=paths, labels=SCENES, devices=metadata.unlabelled_devices)
+    return metadata.root, rows
 
 
 def find_root(folder: Path, edition: Edition) -> Path:
@@ -98,7 +111,7 @@ def find_root(folder: Path, edition: Edition) -> Path:
     Raises:
         InputError: neither folder has metadata.
     """
-    unpacked = folder / f"TAU-urban-acoustic-scenes-{edition.removeprefix('tau')}-mobile-development"
+    unpacked = folder / _ROOT[edition]
     for root in (folder, unpacked):
         if (root / _META).exists() or (root / "evaluation_setup").is_dir():
             return root
@@ -131,11 +144,7 @@ def read_metadata(root: Path, edition: Edition) -> Metadata:
     """Read and check the metadata of a TAU set, but not its audio. Faults are returned, not raised."""
     problems: list[Problem] = []
     if not (root / _META).exists() and not (root / _TRAIN).exists():
-        names = tuple(cells["filename"] for cells in _cells(root / _TEST, ("filename",), problems))
-        _complain(problems, root / _TEST, "more than once, keep one row of each", _twice(names))
-        odd = [name for name in names if not _UNLABELLED_NAME.fullmatch(name)]
-        _complain(problems, root / _TEST, "not named audio/NAME.wav, correct the names", odd)
-        return Metadata(root=root, unlabelled=names, problems=tuple(problems))
+        return _read_unlabelled(root, edition)
     meta = _cells(root / _META, ("filename", "scene_label", "identifier", "source_label"), problems)
     label_of = {cells["filename"]: cells["scene_label"] for cells in meta}
     if meta:
@@ -143,6 +152,8 @@ def read_metadata(root: Path, edition: Edition) -> Metadata:
     given: dict[str, Split] = dict.fromkeys(_test_part(root, label_of, problems), "test")
     train = _part(root / _TRAIN, label_of, problems)
     _complain(problems, root / _TRAIN, f"that {_TEST} lists too, drop them from one", [n for n in train if n in given])
+    if edition == "tau2025":
+        train = _split25(root / SPLIT25, label_of, train, problems)
     given |= dict.fromkeys(train, "train")
     rows = tuple(
         Row(
@@ -160,6 +171,18 @@ def read_metadata(root: Path, edition: Edition) -> Metadata:
         sentence = f"{root} has {len(shared)} location(s) in both training and test, fetch it again"
         problems.append(Problem(sentence, tuple(shared)))
     return Metadata(root=root, rows=rows, problems=tuple(problems))
+
+
+def _read_unlabelled(root: Path, edition: Edition) -> Metadata:
+    problems: list[Problem] = []
+    columns = ("filename", "device_id") if edition == "tau2025" else ("filename",)
+    listed = _cells(root / _TEST, columns, problems)
+    names = tuple(cells["filename"] for cells in listed)
+    _complain(problems, root / _TEST, "more than once, keep one row of each", _twice(names))
+    odd = [name for name in names if not _UNLABELLED_NAME.fullmatch(name)]
+    _complain(problems, root / _TEST, "not named audio/NAME.wav, correct the names", odd)
+    devices = tuple(cells["device_id"] for cells in listed) if edition == "tau2025" else ()
+    return Metadata(root=root, unlabelled=names, unlabelled_devices=devices, problems=tuple(problems))
 
 
 def _cells(file: Path, columns: Sequence[str], problems: list[Problem]) -> list[dict[str, str]]:
@@ -180,7 +203,7 @@ def _cells(file: Path, columns: Sequence[str], problems: list[Problem]) -> list[
 
 def _check_meta(file: Path, edition: Edition, meta: Sequence[dict[str, str]], problems: list[Problem]) -> None:
     _complain(problems, file, "more than once, keep one row of each", _twice(cells["filename"] for cells in meta))
-    other = next(name for name in EDITIONS if name != edition)
+    other: Edition = "tau2022" if edition == "tau2020" else "tau2020"
     matches = [(cells, _NAME[edition].fullmatch(cells["filename"])) for cells in meta]
     odd = [cells["filename"] for cells, match in matches if match is None]
     if odd and all(_NAME[other].fullmatch(name) for name in odd):
@@ -224,6 +247,24 @@ def _part(
         wrong = [c["filename"] for c in rows if label_of.get(c["filename"], c["scene_label"]) != c["scene_label"]]
         _complain(problems, file, f"with another scene than in {_META}, correct the rows", wrong)
     return names
+
+
+def _split25(file: Path, label_of: dict[str, str], train: Sequence[str], problems: list[Problem]) -> tuple[str, ...]:
+    """Read the 25 % split: clips of the training part, in whole segments of 10 s."""
+    names = _part(file, label_of, problems, columns=("filename",))
+    chosen, official = frozenset(names), frozenset(train)
+    others = [name for name in names if name in label_of and name not in official]
+    _complain(problems, file, f"that {_TRAIN} does not have, fetch the list again", others)
+    halves = {_segment(name) for name in official - chosen} & {_segment(name) for name in chosen}
+    cut = [name for name in names if _segment(name) in halves]
+    _complain(problems, file, "of segments that it lists in part only, fetch the list again", cut)
+    return names
+
+
+def _segment(name: str) -> tuple[str, str]:
+    """The 10 s that a clip of 1 s was cut from: its name without the second, and the device."""
+    rest, _, device = name.rpartition("-")
+    return rest.rpartition("-")[0], device
 
 
 def _twice(names: Iterable[str]) -> list[str]:

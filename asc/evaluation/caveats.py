@@ -141,10 +141,10 @@ def of_calibration(report: CalibrationReport) -> str:
 def _is_its_own(info: ModelInfo, choice: DataChoice) -> bool:
     """Whether a model was trained on clips of a set.
 
-    Both TAU sets are cut from the same recordings, a copy of a set has its digest, and a set with other metadata may
+    All TAU sets are cut from the same recordings, a copy of a set has its digest, and a set with other metadata may
     list the same files. If the training data no longer exist, shared files cannot be found, and only a note can warn.
     """
-    own, tau = info.data.choice, ("tau2020:", "tau2022:")
+    own, tau = info.data.choice, ("tau2020:", "tau2022:", "tau2025:")
     if _same_set(choice.spec, own.spec) or (choice.spec.startswith(tau) and own.spec.startswith(tau)):
         return True
     copy = _manifest(dataclasses.replace(own, spec=choice.spec))

@@ -63,7 +63,8 @@ def opened(options: SearchOptions) -> Opening:
         InputError: one of them is wrong, or the run to resume does not exist.
     """
     if options.resume is None:
-        return Opening(settings=options.settings(), space=load_space(options.space or "quick"))
+        space = load_space(options.space or "quick")
+        return Opening(settings=options.settings(space.rule), space=space)
     for name in ("space", "name"):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} cannot change on --resume {options.resume}: leave it out")

@@ -27,18 +27,19 @@ class SearchOptions:
     budget_kb: Annotated[float | None, cli.option("KB")] = None
     """The size limit, in KB as the rule defines them (default 128)."""
     rule: Annotated[str | None, _Name] = None
-    """How bytes are counted: dcase2021 (default), dcase2022, dcase2024, dcase2025, or file (the size of the model
-    file)."""
+    """How bytes are counted: dcase2021 (default, unless the space names another), dcase2022, dcase2024, dcase2025, or
+    file (the size of the model file)."""
     max_mmacs_per_s: Annotated[float | None, cli.option("M")] = None
     """At most this many million multiply-accumulates per second of audio, beside the limit of the rule."""
     max_ram_kb: Annotated[float | None, cli.option("KB")] = None
     """At most this peak activation memory for a clip of 10 s, in KB of 1,024 bytes."""
     space: Annotated[str | None, _Name] = None
-    """The search space: quick (default), idlab128, grown128, robust128, front128, families128, or a TOML file."""
+    """The search space: quick (default), idlab128, grown128, front128, robust128, families128, dcase2025, or a TOML
+    file."""
     recipe: Annotated[str | None, _Name] = None
     """The reference: it is trial 0, and its values apply where the space gives none (default qat_8b)."""
     data: Annotated[str | None, cli.option("SPEC")] = None
-    """synthetic (default), tau2020:DIR, tau2022:DIR, esc10:DIR, csv:FILE or folder:DIR."""
+    """synthetic (default), tau2020:DIR, tau2022:DIR, tau2025:DIR, esc10:DIR, csv:FILE or folder:DIR."""
     fold: Annotated[int | None, _Number] = None
     """The test fold, which the search never sees (default 1)."""
     data_seed: Annotated[int | None, _Number] = None
@@ -101,14 +102,14 @@ class SearchOptions:
         values = {key: getattr(self, key) for key in keys if hasattr(self, key)}
         return {key: value for key, value in values.items() if value is not None}
 
-    def settings(self) -> SearchSettings:
-        """The settings of a new search, defaults filled in."""
+    def settings(self, rule: str | None = None) -> SearchSettings:
+        """The settings of a new search, defaults filled in; `rule` is the one that the space names."""
         cores = len(os.sched_getaffinity(0))
         workers = self.workers_per_trial or 1
         concurrent = self.max_concurrent or max(1, min(cores // workers, 4))
         defaults: dict[str, Scalar] = {
             "budget_kb": 128.0,
-            "rule": "dcase2021",
+            "rule": rule or "dcase2021",
             "recipe": "qat_8b",
             "data": "synthetic",
             "fold": 1,

@@ -13,7 +13,7 @@ from asc.config.experiment import Experiment
 from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Space
 from asc.data.dataset import open_dataset
 from asc.data.manifest import Manifest, load_manifest
-from asc.data.response_bank import read_bank
+from asc.data.response_bank import check_reference, read_bank
 from asc.errors import InputError
 from asc.launchers import command
 from asc.model_file.artefact import check_room
@@ -207,6 +207,7 @@ def pack(plan: SearchPlan, cache: Path, progress: Callable[[int, int], None]) ->
     scheme, colon, place = choice.spec.partition(":")
     spec = f"{scheme}:{Path(place).resolve()}" if colon and scheme != "synthetic" else choice.spec
     if plan.base.augment.impulse_response_p > 0 or "augment.impulse_response_p" in plan.space.sampled:
+        check_reference(plan.manifest)
         read_bank(choice.response_bank)
     irs, bank = (_absolute(folder) for folder in (choice.device_irs, choice.augment_irs))
     found = dataclasses.replace(choice, spec=spec, device_irs=irs, augment_irs=bank)

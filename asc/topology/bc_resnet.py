@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from asc.config.architecture import Architecture, BcResNet
-from asc.errors import require
+from asc.errors import require_together
 from asc.topology.layers import (
     Add,
     ConvNorm,
@@ -108,7 +108,7 @@ def _block(
 def _over_frequency(config: BcResNet, name: str, reads: str, width: int, stride: int, bins: int) -> OnGrid:
     match config.norm:
         case "sub_spectral":
-            require(
+            require_together(
                 bins % config.bands == 0,
                 f"{NAME}.bands is {config.bands}, but {name} has {bins} bins, which cannot be divided into as many "
                 "equal bands: change the bands, the strides and pools, or front_end.mel_bands",

@@ -27,7 +27,7 @@ from asc.audio.frontend import LogMel
 from asc.config.experiment import Experiment, Schedule
 from asc.data.dataset import Dataset
 from asc.data.impulse_response import Response
-from asc.data.response_bank import read_bank
+from asc.data.response_bank import check_reference, read_bank
 from asc.errors import InputError, machine_fault
 from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import check_room, save_model
@@ -365,6 +365,7 @@ def _responses(experiment: Experiment, dataset: Dataset) -> tuple[Response, ...]
     """The microphones that training puts on clips of the reference device; none if the config does not ask for any."""
     if experiment.augment.impulse_response_p == 0:
         return ()
+    check_reference(dataset.manifest)
     return read_bank(dataset.manifest.choice.response_bank)
 
 

@@ -226,6 +226,7 @@ def test_a_wrong_parameter_is_refused_in_one_line(line: str, sentence: str) -> N
         ("schema = 1", "my.toml: there is no [parameters] table"),
         ("schema = 1\n[parameters]", "my.toml: there is no [parameters] table"),
         ("schema = 1\nparameters = 3", "my.toml: there is no [parameters] table"),
+        ("schema = 1\nrule = 2025", "my.toml: rule is 2025: write the name of an accounting rule"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(text: str, sentence: str) -> None:
@@ -233,6 +234,11 @@ def test_a_wrong_file_is_refused_in_one_line(text: str, sentence: str) -> None:
         parse_space(text, source="my.toml", name="my")
     assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
+
+
+def test_a_space_may_name_its_rule(space: Space) -> None:
+    named = parse_space(TEXT.replace("schema = 1", 'schema = 1\nrule = "dcase2025"'), source="my.toml", name="my")
+    assert named.rule == "dcase2025" and space.rule is None and named.parameters == space.parameters
 
 
 def test_a_space_is_found_by_name_or_path(tmp_path: Path) -> None:

@@ -207,7 +207,9 @@ def test_a_wrong_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["tau:somewhere", "esc10", "csv:", "tau2020:", "", "wav"])
 def test_an_unknown_kind_lists_all_kinds(spec: str) -> None:
-    with pytest.raises(InputError, match="synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR or tau2022:DIR"):
+    with pytest.raises(
+        InputError, match="synthetic, esc10:DIR, csv:FILE, folder:DIR, tau2020:DIR, tau2022:DIR or tau2025:DIR"
+    ):
         load_manifest(DataChoice(spec))
 
 

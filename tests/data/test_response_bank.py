@@ -9,7 +9,8 @@ import soundfile
 
 from asc.config.data_choice import DataChoice
 from asc.data.devices import UNSEEN_DEVICES, device_list
-from asc.data.response_bank import makers, of_unseen_makers, read_bank
+from asc.data.manifest import Clip, Manifest
+from asc.data.response_bank import check_reference, makers, of_unseen_makers, read_bank
 from asc.errors import InputError
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "micirp"
@@ -62,6 +63,15 @@ def test_what_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
         read_bank(tmp_path)
     with pytest.raises(InputError, match="give their folder as --augment-irs DIR, or set"):
         _ = DataChoice("synthetic").response_bank
+
+
+def test_data_without_the_reference_device_are_refused() -> None:
+    clips = tuple(Clip(path=p, label=p, device="phone", group=p, split="train") for p in "xy")
+    manifest = Manifest(choice=DataChoice("folder:D"), labels=("x", "y"), clips=clips)
+    with pytest.raises(InputError, match="device a alone, and the training clips of folder:D are of phone: name the"):
+        check_reference(manifest)
+    heard = Clip(path="z", label="x", device="a", group="z", split="train")
+    check_reference(Manifest(choice=manifest.choice, labels=("x", "y"), clips=(*clips, heard)))
 
 
 def test_the_bank_is_that_of_the_devices_unless_another_is_given(tmp_path: Path) -> None:

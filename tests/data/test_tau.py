@@ -1,4 +1,4 @@
-"""TAU 2020 and 2022 Mobile: published counts on the real metadata, and faults in a made-up tree."""
+"""TAU Mobile of 2020, 2022 and 2025: published counts on the real metadata, and faults in a made-up tree."""
 
 import shutil
 from collections import Counter, defaultdict
@@ -8,7 +8,7 @@ import pytest
 
 from asc.config.data_choice import DataChoice
 from asc.data.manifest import Manifest, load_manifest
-from asc.data.tau import SCENES, Edition, read_metadata, some
+from asc.data.tau import SCENES, SPLIT25, Edition, read_metadata, some
 from asc.errors import InputError
 
 REAL_META = Path(__file__).parents[3] / "shared" / "data" / "tau2020_meta"
@@ -241,6 +241,106 @@ def test_an_evaluation_set_has_only_names(tmp_path: Path) -> None:
     (tmp_path / TEST).write_text("\n".join([*lines, "../x.wav", lines[-1]]))
     with pytest.raises(InputError, match=r"more than once, keep one row of each: audio/11.wav \(1 more"):
         load_manifest(DataChoice(f"tau2020:{tmp_path}"))
+
+
+def made25(root: Path) -> Path:
+    """A tree of TAU 2022 with two seconds of each segment, and a 25 % split that has places 0 to 2 of 0 to 3."""
+    made(root, edition="tau2022")
+    for file in (META, TRAIN, TEST, EVALUATE):
+        head, *lines = (root / file).read_text().splitlines()
+        lines += [line.replace("-0-", "-1-") for line in lines]
+        (root / file).write_text("\n".join([head, *lines]) + "\n")
+    for path in read_metadata(root, "tau2022").paths:
+        (root / path).touch()
+    (root / "split_setup").mkdir()
+    head, *train = (root / TRAIN).read_text().splitlines()
+    chosen = [line for line in train if not line.split("-")[2].endswith("3")]
+    (root / SPLIT25).write_text("\n".join([head, *chosen]) + "\n")
+    return root
+
+
+def test_the_25_percent_split_leaves_the_other_training_clips_out(tmp_path: Path) -> None:
+    root = made25(tmp_path / "TAU-urban-acoustic-scenes-2022-mobile-development")
+    whole, quarter = (load_manifest(DataChoice(f"{edition}:{tmp_path}")) for edition in ("tau2022", "tau2025"))
+    assert quarter.source == root and quarter.digest != whole.digest
+
+    def learning(manifest: Manifest) -> set[str]:
+        return {clip.path for clip in manifest.clips if clip.split != "test"}
+
+    assert len(learning(whole)) == 160 and len(learning(quarter)) == 120
+    assert learning(quarter) == {path for path in learning(whole) if not path.split("-")[2].endswith("3")}
+    tests = [{clip.path for clip in each.clips if clip.split == "test"} for each in (whole, quarter)]
+    assert tests[0] == tests[1] and len(tests[0]) == 40
+    everything = load_manifest(DataChoice(f"tau2025:{root}", part="all"))
+    assert {clip.path for clip in everything.clips} == learning(quarter) | tests[0], "others may not be trained on"
+
+
+OF_2 = "audio/bus-lyon-b32-7-0-a.wav"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            f"{OF_2}\tbus\n",
+            "",
+            r"lists 1 clip\(s\) of segments that it lists in part only, fetch .*7-1-a.wav$",
+        ),
+        (
+            OF_2,
+            "audio/bus-lyon-b39-7-0-a.wav",
+            r"split25.csv lists 1 clip\(s\) that meta.csv does not have, drop",
+        ),
+        (
+            OF_2,
+            "audio/bus-lyon-b35-7-0-a.wav",
+            r"lists 1 clip\(s\) that evaluation_setup/fold1_train.csv does not",
+        ),
+        (OF_2, OF_2 + "\tbus\n" + OF_2, r"split25.csv lists 1 clip\(s\) more than once"),
+        ("filename", "file", r"split25.csv has no column filename: .*tab-separated"),
+        ("\t", ",", r"split25.csv has no column filename"),
+    ],
+)
+def test_a_wrong_25_percent_split_is_refused(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    root = made25(tmp_path)
+    text = (root / SPLIT25).read_text()
+    assert old in text
+    (root / SPLIT25).write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=sentence) as caught:
+        load_manifest(DataChoice(f"tau2025:{root}"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cut_or_missing_25_percent_split_is_refused(tmp_path: Path) -> None:
+    root = made25(tmp_path)
+    content = (root / SPLIT25).read_bytes()
+    (root / SPLIT25).write_bytes(content[:-20])
+    with pytest.raises(InputError, match=r"split25.csv lists 1 clip\(s\) that meta.csv does not have"):
+        load_manifest(DataChoice(f"tau2025:{root}"))
+    (root / SPLIT25).write_bytes(b"\xff" + content)
+    with pytest.raises(InputError, match=r"split25.csv is not UTF-8 text"):
+        load_manifest(DataChoice(f"tau2025:{root}"))
+    (root / SPLIT25).unlink()
+    with pytest.raises(InputError, match=r"split_setup/split25.csv is missing: fetch the metadata again with"):
+        load_manifest(DataChoice(f"tau2025:{root}"))
+    with pytest.raises(InputError, match=r"names its clips like tau2020: write tau2020:"):
+        load_manifest(DataChoice(f"tau2025:{made(tmp_path / 'other')}"))
+
+
+def test_the_evaluation_set_of_2025_names_devices(tmp_path: Path) -> None:
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "evaluation_setup").mkdir()
+    devices = ("a", "s1", "unknown")
+    for number in range(3):
+        (tmp_path / "audio" / f"{number}.wav").touch()
+    lines = [f"audio/{number}.wav\t{device}" for number, device in enumerate(devices)]
+    (tmp_path / TEST).write_text("\n".join(["filename\tdevice_id", *lines]))
+    manifest = load_manifest(DataChoice(f"tau2025:{tmp_path}"))
+    assert [(clip.label, clip.split, clip.device) for clip in manifest.clips] == [(None, "test", d) for d in devices]
+    assert {clip.device for clip in load_manifest(DataChoice(f"tau2022:{tmp_path}")).clips} == {"unknown"}
+    (tmp_path / TEST).write_text("filename\naudio/0.wav\n")
+    with pytest.raises(InputError, match=r"fold1_test.csv has no column device_id: its columns are filename"):
+        load_manifest(DataChoice(f"tau2025:{tmp_path}"))
 
 
 def test_long_lists_of_names_are_shortened() -> None:

@@ -55,6 +55,12 @@ def test_a_pattern_for_groups_is_a_setting_of_the_search(tmp_path: Path) -> None
     assert "group_from" not in SearchOptions(data="folder:here").settings().scalars(), "old journals lack this key"
 
 
+def test_a_search_counts_by_the_rule_of_its_space_unless_told_otherwise(tmp_path: Path) -> None:
+    assert opened(SearchOptions(space="dcase2025", storage=tmp_path)).settings.rule == "dcase2025"
+    assert opened(SearchOptions(space="dcase2025", rule="file", storage=tmp_path)).settings.rule == "file"
+    assert opened(SearchOptions(space="idlab128", storage=tmp_path)).settings.rule == "dcase2021"
+
+
 def test_other_data_are_refused_on_resume(tmp_path: Path) -> None:
     options = SearchOptions(storage=tmp_path, name="s")
     first = opened(options)

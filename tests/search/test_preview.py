@@ -149,6 +149,30 @@ def test_keys_of_one_family_are_checked_as_those_of_all(settings: SearchSettings
             plan_search(settings, space)
 
 
+def test_a_family_that_cannot_fit_at_its_narrowest_is_named(settings: SearchSettings) -> None:
+    import dataclasses
+
+    wide = '"architecture.cp_mobile.channels_multiplier" = { choices = [16.0] }'
+    text = FAMILIES.replace("[families.cp_mobile]", f"[families.cp_mobile]\n{wide}")
+    space = parse_space(text, source="my.toml", name="my")
+    small = dataclasses.replace(settings, budget_kb=48)
+    with pytest.raises(InputError, match="no network of the family cp_mobile in space my is within the limits: leave"):
+        plan_search(small, space)
+    assert plan_search(small, space.of_family("resnet_se")).preview.repairable_share > 0
+
+
+def test_a_rule_with_macs_under_which_no_front_end_fits_is_named(settings: SearchSettings) -> None:
+    import dataclasses
+
+    hop = '"front_end.hop_s" = { choices = [0.0001, 0.0002] }'
+    space = parse_space(FAMILIES.replace("[families.resnet_se]", f"{hop}\n[families.resnet_se]"), source="f", name="my")
+    with pytest.raises(InputError) as error:
+        plan_search(dataclasses.replace(settings, rule="dcase2025"), space)
+    said = str(error.value)
+    assert said.startswith("no network of space my fits 128 KB (128,000 bytes) under dcase2025: the smallest")
+    assert "MMAC per second (allowed: 30); give a larger limit on MACs (another --rule), or another --space" in said
+
+
 def test_a_reference_of_another_family_than_the_space_is_refused(settings: SearchSettings) -> None:
     import dataclasses
 

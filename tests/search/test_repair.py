@@ -73,6 +73,16 @@ def test_a_point_of_another_family_keeps_nothing_of_the_base_but_its_classes() -
     assert Experiment.from_flat(found.experiment.flat()) == found.experiment
 
 
+def test_a_point_of_any_family_keeps_what_the_command_line_changed() -> None:
+    """Settings of the space belong to the reference, which --cycles and the like may override."""
+    space = load_space("families128")
+    assert space.settings["schedule.cycles"] == 3
+    changed = base(space).updated({"schedule.cycles": 2, "schedule.epochs_per_cycle": 4})
+    for family in space.families:
+        found = repair(changed, space, {"architecture.family": family}, Budget(rule=rule("dcase2021"), kilobytes=128))
+        assert found is not None and found.experiment.schedule == changed.schedule
+
+
 @pytest.mark.parametrize("name", ["idlab128", "grown128", "families128"])
 def test_macs_and_memory_are_hard_limits_too(name: str) -> None:
     space = load_space(name)

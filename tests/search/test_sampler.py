@@ -114,6 +114,19 @@ def test_the_keys_of_a_family_are_not_sampled_at_random() -> None:
     assert len(near) > len(better) / 2, "3 of 32 would be chance"
 
 
+def test_the_better_family_gets_most_of_the_late_points_and_the_other_a_fair_start() -> None:
+    for seed in (3, 4):
+        sampler = sampler_of(families(), seed=seed, trials=60)
+        points = []
+        for _ in range(60):
+            handle, point = sampler.ask()
+            sampler.tell(handle, Told(value=loss_of(point)))
+            points.append(point)
+        drawn = [point["architecture.family"] for point in points]
+        assert drawn[-20:].count("cp_mobile") >= 16
+        assert drawn[:10].count("resnet_se") >= 2 and drawn[:10].count("cp_mobile") >= 2
+
+
 def test_a_replayed_sampler_of_families_continues_like_an_uninterrupted_one() -> None:
     def run_of(sampler: Sampler | FamilySampler, count: int) -> list[dict[str, Scalar]]:
         found = []

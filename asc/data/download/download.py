@@ -19,8 +19,9 @@ from pathlib import Path
 import pooch
 
 from asc.data.download.archive import unpack
+from asc.data.download.clip_list import fetch_list
 from asc.data.download.fetch import Resuming, TransferBroken, TransferRefused
-from asc.data.download.packages import Package, PackageSet
+from asc.data.download.packages import ClipList, Package, PackageSet
 from asc.errors import InputError, disk_is_full
 
 Progress = Callable[[str, int, int], None]
@@ -32,15 +33,17 @@ _AGAIN = "run the same command again, it goes on where it stopped"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadPlan:
-    """What a download will do. `parts` are not unpacked yet; `fetch_bytes` come over the network.
+    """What a download will do. `parts` are not unpacked yet; `lists` are not there yet; their sizes are not published.
 
-    `unpacked_bytes` is the approximate size of the parts unpacked; `needed_bytes` is the most disk space needed.
+    `fetch_bytes` of the parts come over the network. `unpacked_bytes` is the approximate size of the parts unpacked;
+    `needed_bytes` is the most disk space needed.
     """
 
     packages: PackageSet
     folder: Path
     keep_archives: bool
     parts: tuple[Package, ...]
+    lists: tuple[ClipList, ...]
     fetch_bytes: int
     unpacked_bytes: int
     needed_bytes: int
@@ -53,11 +56,12 @@ class DownloadPlan:
 
     def describe(self) -> str:
         """Describe, as text, what is fetched and the disk space it needs."""
+        lists = "".join(f", and {each.file} to fetch" for each in self.lists)
         if not self.parts:
-            return f"all {len(self.packages.packages)} parts are unpacked in {self.root} already"
+            return f"all {len(self.packages.packages)} parts are unpacked in {self.root} already{lists}"
         return (
             f"{len(self.parts)} of {len(self.packages.packages)} parts are left: "
-            f"{self.fetch_bytes:,} bytes to fetch, about {self.unpacked_bytes:,} bytes unpacked\n"
+            f"{self.fetch_bytes:,} bytes to fetch, about {self.unpacked_bytes:,} bytes unpacked{lists}\n"
             f"the disk of {self.folder} needs about {self.needed_bytes:,} bytes free and has {self.free_bytes:,}"
         )
 
@@ -68,6 +72,7 @@ class DownloadPlan:
             "folder": str(self.root),
             "spec": f"{self.packages.spec}:{self.root}",
             "parts": [part.file for part in self.parts],
+            "lists": [each.file for each in self.lists],
             "fetch_bytes": self.fetch_bytes,
             "unpacked_bytes": self.unpacked_bytes,
             "needed_bytes": self.needed_bytes,
@@ -88,7 +93,7 @@ class DownloadPlan:
 
 
 def plan_download(packages: PackageSet, folder: Path, *, keep_archives: bool = False) -> DownloadPlan:
-    """DownloadPlan a download from what is already in `folder`, without writing anything.
+    """Plan a download from what is already in `folder`, without writing anything.
 
     Raises:
         InputError: `folder` is a file or cannot be read.
@@ -108,6 +113,7 @@ def plan_download(packages: PackageSet, folder: Path, *, keep_archives: bool = F
         folder=folder,
         keep_archives=keep_archives,
         parts=parts,
+        lists=tuple(each for each in packages.lists if f"{packages.root}/{each.file}" not in there),
         fetch_bytes=sum(missing.values()),
         unpacked_bytes=unpacked,
         needed_bytes=unpacked + archives,
@@ -122,8 +128,9 @@ def download(
     progress: Progress | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Fetch, check and unpack the parts of a plan. `url` is a mirror: the address without the archive name.
+    """Fetch, check and unpack the parts of a plan, and fetch its lists.
 
+    `url` is a mirror: the address without the archive name.
     `progress` is called with (current step, bytes done, total bytes); `wait` sleeps for some seconds between attempts.
 
     Raises:
@@ -144,6 +151,10 @@ def download(
                 _unpack(plan, part, archive, tell)
                 if not plan.keep_archives:
                     archive.unlink()
+            for each in plan.lists:
+                tell(f"fetching {each.file}", 0, 1)
+                fetch_list(each, plan.root, url=url)
+                tell(f"fetching {each.file}", 1, 1)
             if not plan.keep_archives:
                 _remove_if_empty(plan.folder / "archives")
     except OSError as error:

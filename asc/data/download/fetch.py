@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import requests
 
-_TIMEOUT_S = (20.0, 60.0)
+TIMEOUT_S = (20.0, 60.0)
 _BLOCK_BYTES = 1 << 14  # small: if the connection breaks, the current block is lost
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _TRY_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
@@ -53,7 +53,7 @@ class Resuming:
             except requests.RequestException as error:
                 if isinstance(error, ValueError):  # an address that requests cannot parse
                     raise TransferRefused(str(error)) from error
-                raise TransferBroken(f"the connection failed ({_reason(error)})") from error
+                raise TransferBroken(f"the connection failed ({reason(error)})") from error
         Path(output_file).unlink(missing_ok=True)
         try:
             os.link(self.part, output_file)
@@ -66,7 +66,7 @@ class Resuming:
     def _fetch(self, url: str) -> None:
         have = self._have_bytes()
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-        with closing(requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S)) as answer:
+        with closing(requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S)) as answer:
             start = self._start(answer, have)
             with self.part.open("ab" if start else "wb") as file:
                 self._receive(answer, file, start)
@@ -111,7 +111,7 @@ class Resuming:
             )
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return the message of the innermost cause of a failed request; the outer ones only repeat the address."""
     cause: BaseException = error
     while cause.__context__ is not None:

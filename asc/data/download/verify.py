@@ -22,14 +22,15 @@ from asc.data.download.packages import package_sets
 from asc.data.manifest import load_manifest
 from asc.data.packing import Progress
 from asc.data.synthetic.synthetic import Synthetic
-from asc.data.tau import EDITIONS, Edition, Metadata, Problem, audio_files, find_root, read_metadata
+from asc.data.tau import EDITIONS, SPLIT25, Edition, Metadata, Problem, audio_files, find_root, read_metadata
 from asc.errors import AudioProblem, InputError, some
 from asc.launchers import command
 
 _LENGTH_SHARE = 0.01
 _TAU_HZ = 44_100
-_TAU_S = {"tau2020": 10, "tau2022": 1}
+_TAU_S = {"tau2020": 10, "tau2022": 1, "tau2025": 1}
 _PUBLISHED_CLIPS = {"tau2020": (23_035, 13_962, 2_968), "tau2022": (230_350, 139_620, 29_680)}  # all, train, test
+_SPLIT25 = (0.249, 0.251)  # the share of the training clips of 2022; the list has whole segments of 10 s
 _THREADS = 8  # fixed, since they mostly wait for the disk and not for a core
 
 
@@ -93,7 +94,7 @@ def verify(spec: str, *, group_from: str | None = None, progress: Progress | Non
         root=str(metadata.root),
         listed=len(listed),
         parts=_parts(metadata),
-        devices=dict(sorted(Counter(row.device for row in metadata.rows).items())),
+        devices=_devices(metadata),
         missing=tuple(path for path in listed if path not in there),
         extra=tuple(sorted(there - set(listed))) if listed else (),
         damaged=tuple(Damaged(path=path, problem=damaged[path]) for path in present if path in damaged),
@@ -133,6 +134,11 @@ def _parts(metadata: Metadata) -> dict[str, int]:
         return {"test": len(metadata.unlabelled)}
     count = Counter(row.given or "neither" for row in metadata.rows)
     return {part: count[part] for part in ("train", "test", "neither") if count[part]}
+
+
+def _devices(metadata: Metadata) -> dict[str, int]:
+    named = metadata.unlabelled_devices or tuple(row.device for row in metadata.rows)
+    return dict(sorted(Counter(named).items()))
 
 
 def _heard(root: Path, paths: Sequence[str], progress: Progress | None) -> dict[str, Heard | AudioProblem]:
@@ -184,10 +190,19 @@ def _other_counts(metadata: Metadata, edition: Edition) -> tuple[str, ...]:
     """Note if the clip counts of a development set differ from the published ones."""
     parts = _parts(metadata)
     found = (len(set(metadata.paths)), parts.get("train", 0), parts.get("test", 0))
-    if metadata.unlabelled or found == _PUBLISHED_CLIPS[edition]:
+    clips, train, test = _PUBLISHED_CLIPS["tau2022" if edition == "tau2025" else edition]
+    if edition == "tau2025" and found[::2] == (clips, test):
+        return _other_share(found[1], train)
+    if metadata.unlabelled or found == (clips, train, test):
         return ()
-    clips, train, test = _PUBLISHED_CLIPS[edition]
     return (f"the published set lists {clips:,} clips, {train:,} of them train and {test:,} test: this one differs",)
+
+
+def _other_share(listed: int, train: int) -> tuple[str, ...]:
+    least, most = _SPLIT25
+    if least <= listed / train <= most:
+        return ()
+    return (f"{SPLIT25} lists {listed:,} of {train:,} training clips ({listed / train:.1%}), not 25 %",)
 
 
 def _unlike_published(files: Mapping[str, Heard | AudioProblem], published_s: float) -> tuple[str, ...]:
@@ -231,12 +246,12 @@ def advice(verified: Verified) -> str:
     if bad:
         steps.append(f"delete the {' and '.join(bad)} files")
     if verified.missing or verified.damaged:
-        steps.append(_fetching(Path(verified.root)))
+        steps.append(_fetching(Path(verified.root), scheme))
     return f"{found}: {', then '.join(steps)}"
 
 
-def _fetching(root: Path) -> str:
-    name = next((each.name for each in package_sets() if each.root == root.name), None)
+def _fetching(root: Path, scheme: str) -> str:
+    name = next((each.name for each in package_sets() if each.root == root.name and each.spec == scheme), None)
     if name is None or not was_downloaded(root.parent):
         return f"restore the missing files, or fetch the set with {command('data')} download"
     return f"run {command('data')} download {name} --to {root.parent}, which fetches only the parts with missing files"

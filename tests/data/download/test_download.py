@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from asc.data.download.download import ATTEMPTS, DownloadPlan, download, plan_download
-from asc.data.download.packages import Package, PackageSet, package_set, package_sets
+from asc.data.download.packages import ClipList, Package, PackageSet, package_set, package_sets
 from asc.errors import InputError
 
 PART_BYTES = 300_000
@@ -345,8 +345,25 @@ def test_an_archive_that_escapes_is_refused(packages: PackageSet, server: Any, t
     assert not (tmp_path / "evil.wav").exists() and not (tmp_path / "folder" / "set").exists()
 
 
+def test_a_list_is_fetched_beside_the_parts_and_then_kept(packages: PackageSet, server: Any, tmp_path: Path) -> None:
+    server.files["list.csv"] = b"filename\nset/audio/0.wav\n"
+    fields = {name: getattr(packages, name) for name in packages.__slots__}
+    chosen = PackageSet(**fields | {"lists": (ClipList(file="lists/list.csv", url=server.url),)})
+    first, _ = fetch(chosen, tmp_path)
+    assert first.describe().splitlines()[0].endswith("bytes unpacked, and lists/list.csv to fetch")
+    check_whole(tmp_path)
+    assert (tmp_path / "set" / "lists" / "list.csv").read_bytes() == server.files["list.csv"]
+    asked = len(server.asked)
+    second, _ = fetch(chosen, tmp_path)
+    assert second.lists == () and len(server.asked) == asked
+    (tmp_path / "set" / "lists" / "list.csv").unlink()
+    third, _ = fetch(chosen, tmp_path)
+    assert third.describe().endswith("already, and lists/list.csv to fetch")
+    assert third.as_json()["lists"] == ["lists/list.csv"] and len(server.asked) == asked + 1
+
+
 def test_the_published_sets_have_the_published_sizes() -> None:
-    sets = {each.name: each for each in package_sets()}
+    sets = {each.name: each for each in package_sets() if each.record is None and not each.lists}
     sizes = {name: (len(each.packages), each.size_bytes) for name, each in sets.items()}
     assert sizes == {
         "tau2020": (18, 27_364_817_167),
