@@ -148,8 +148,8 @@ class Architecture:
     - `kernel`: "3x3", or "1x3+3x1", a pair of convolutions (bins x frames) in place of each one of 3x3 in a block.
     - `stem_kernel`: the input convolution is 3x3 or 5x5.
     - `se_stages`: the stages that have SE. A bottleneck of a stage without SE has no effect.
-    - `residual_norm`: "stages" puts a residual normalisation after the input convolution and after each stage;
-      `residual_norm_lambda` is the factor of its shortcut.
+    - `residual_norm`: "stages" puts a residual normalisation after the input convolution and after each stage but the
+      last; `residual_norm_lambda` is the factor of its shortcut.
     """
 
     family: Family = "resnet_se"

@@ -86,17 +86,16 @@ def test_where_se_stands() -> None:
     assert none.by_name["blocks.1.add"] == Add(name="blocks.1.add", reads=("blocks.1.conv2", "blocks.1.skip"))
 
 
-def test_residual_norms_stand_after_the_stem_and_each_stage() -> None:
+def test_residual_norms_stand_after_the_stem_and_each_stage_but_the_last() -> None:
     topology = describe(Architecture(residual_norm="stages", residual_norm_lambda=0.2), 128)
     norms = [layer for layer in topology.layers if isinstance(layer, ResidualNorm)]
     assert [(norm.name, *norm.reads) for norm in norms] == [
         ("stem_norm", "stem"),
         ("blocks.2.norm", "blocks.2.add"),
-        ("blocks.5.norm", "blocks.5.add"),
     ]
     assert {norm.shortcut for norm in norms} == {0.2}
     assert topology.by_name["blocks.0.conv1"].reads == ("stem_norm",)
-    assert topology.pool.reads == ("blocks.5.norm",)
+    assert topology.pool.reads == ("blocks.5.add",)
 
 
 @pytest.mark.parametrize(
