@@ -48,6 +48,7 @@ ELSEWHERE = {
     "run_files": "names alone",
     "runs/training_run": "launch/test_train",
     "search/cluster/environment": "launch/test_search: what Ray's processes see",
+    "search/cluster/lean_node": "launch/test_search: what Ray starts",
     "search/cluster/slots": "launch/test_search_workers",
     "search/cluster/study": "launch/test_search, launch/test_search_faults",
     "search/cluster/trial": "launch/test_search, search/cluster/test_group",

@@ -8,6 +8,7 @@ https://mlflow.org/docs/latest/self-hosting/security/network/
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -19,29 +20,32 @@ from sqlalchemy.exc import SQLAlchemyError
 from asc.errors import machine_fault
 from asc.tracking.address import is_database
 
-
-def _object_store_failures() -> tuple[type[Exception], ...]:
-    """The errors of boto3, an optional package that writes files to a bucket if the server tells clients to do so."""
-    try:
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
-    except ImportError:
-        return ()
-    return Boto3Error, BotoCoreError, ClientError
-
-
-_OBJECT_STORE = _object_store_failures()
 # What MLflow's client raises if MLflow or this machine is at fault; the errors of `requests` are OSErrors.
-FAILURES: tuple[type[Exception], ...] = (
-    *(MlflowException, SQLAlchemyError, OSError, MemoryError, ModuleNotFoundError),
-    *_OBJECT_STORE,
-)
+_FAILURES = (MlflowException, SQLAlchemyError, OSError, MemoryError, ModuleNotFoundError)
 _TRANSIENT_STATUS = frozenset({408, 409, 425, 429})
 _LONGEST_REASON = 200
 _STATUS = re.compile(r"failed with error code (\d+) != \d+\. Response body: '(.*)'", re.DOTALL)
 _RETRIED = re.compile(r"too many (\d+) error responses")
 _NO_JSON = re.compile(r"not in a valid JSON format\. Response body: '(.*)'", re.DOTALL)
 _SILENT = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """The errors that MLflow's client raises if MLflow or this machine is at fault, for an `except`."""
+    return *_FAILURES, *_object_store_failures()
+
+
+def _object_store_failures() -> tuple[type[Exception], ...]:
+    """The errors of boto3, an optional package that writes files to a bucket if the server tells clients to do so.
+
+    Its import takes a second, so these are none until MLflow has imported it.
+    """
+    if "boto3" not in sys.modules:
+        return ()
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return Boto3Error, BotoCoreError, ClientError
 
 
 def is_refusal(error: Exception) -> bool:
@@ -72,7 +76,7 @@ def problem(uri: str, error: Exception, *, what: str = "the events") -> str:
         return f"{what} cannot be sent to MLflow at {uri} without the package {cause.name}: install it"
     if (answer := _answer(cause)) is not None:
         return f"MLflow at {uri} {_answered(uri, *answer, what)}"
-    bucket = next((each for each in _chain(error) if isinstance(each, _OBJECT_STORE)), None)
+    bucket = next((each for each in _chain(error) if isinstance(each, _object_store_failures())), None)
     if bucket is not None:
         return f"the bucket in which MLflow at {uri} keeps files cannot be used ({_cut(str(bucket))})"
     reason = _cut(str(cause)) or type(cause).__name__

@@ -97,7 +97,7 @@ class MlflowTracker:
     def _loop(self) -> None:
         _prepare_environment()
         # Imported in the thread, because importing MLflow takes seconds.
-        from asc.tracking.failures import FAILURES, is_refusal, problem
+        from asc.tracking.failures import failures, is_refusal, problem
         from asc.tracking.shipper import Shipper
 
         shipper: Shipper | None = None
@@ -111,7 +111,7 @@ class MlflowTracker:
                 if shipper is not None:
                     self._ship(shipper)
                     self._publish(shipper)
-            except FAILURES as error:
+            except failures() as error:
                 shipper = None
                 self._problem = problem(self._uri, error)
                 self._tell_once(self._problem if is_refusal(error) else "")
@@ -134,7 +134,7 @@ class MlflowTracker:
 
     def _publish(self, shipper: "Shipper") -> None:
         """Log the best model after all events; if MLflow refuses the model, warn and do not try it again."""
-        from asc.tracking.failures import FAILURES, is_refusal, problem
+        from asc.tracking.failures import failures, is_refusal, problem
 
         best = shipper.model_to_publish()
         if best is None or best.digest in self._refused:
@@ -144,7 +144,7 @@ class MlflowTracker:
             return
         try:
             shipper.publish(best)
-        except FAILURES as error:
+        except failures() as error:
             if not is_refusal(error):
                 raise
             self._refused.add(best.digest)
@@ -183,7 +183,7 @@ def send_journal(run_folder: Path, *, uri: str) -> Shipped:
     check_uri(uri)
     read_journal(run_folder / JOURNAL)
     _prepare_environment()
-    from asc.tracking.failures import FAILURES, problem
+    from asc.tracking.failures import failures, problem
     from asc.tracking.shipper import Shipper
 
     sent, best = 0, None
@@ -195,7 +195,7 @@ def send_journal(run_folder: Path, *, uri: str) -> Shipped:
             best = shipper.model_to_publish()
             if best is not None:
                 shipper.publish(best)
-        except FAILURES as error:
+        except failures() as error:
             said = problem(uri, error, what="the events" if best is None else "the model")
             return Shipped(events=sent, pending=_pending(run_folder, uri), problem=said, model_waits=best is not None)
     return Shipped(events=sent, pending=0, problem=None)

@@ -68,7 +68,7 @@ def publish(client: MlflowClient, experiment_id: str, best: BestModel) -> str:
     """Log a model and register it, unless that is done already; return its URI, such as `models:/night/1`.
 
     Raises:
-        asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses.
+        one of asc.tracking.failures.failures(): MLflow cannot be reached, or refuses.
     """
     logged = _logged(client, experiment_id, best)
     if not best.register:

@@ -25,7 +25,7 @@ class Shipper:
         """Connect to MLflow; the journal must have at least one event.
 
         Raises:
-            asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses.
+            one of asc.tracking.failures.failures(): MLflow cannot be reached, or refuses.
             InputError: there is no journal, it is empty, or it is damaged.
         """
         self._folder = run_folder
@@ -45,7 +45,7 @@ class Shipper:
         """Send everything after the cursor, in batches; yield the number of events of each batch.
 
         Raises:
-            asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses; do not use this shipper again.
+            one of asc.tracking.failures.failures(): MLflow cannot be reached, or refuses; use this shipper no more.
         """
         pending = read_journal(self._folder / JOURNAL, self._cursor.offset)
         for start in range(0, len(pending), _BATCH_ENTRIES):
@@ -84,7 +84,7 @@ class Shipper:
         """Log the best model of the run in MLflow, and register that of a search. A second call only updates the card.
 
         Raises:
-            asc.tracking.failures.FAILURES: MLflow cannot be reached, or refuses.
+            one of asc.tracking.failures.failures(): MLflow cannot be reached, or refuses.
         """
         uri = self._store.publish(best)
         self._cursor = replace(self._cursor, model_digest=best.digest, card_digest=best.card_digest, model_uri=uri)

@@ -35,7 +35,7 @@ class _Known:
 
 
 class MlflowStore:
-    """The MLflow runs of one journal. Every method raises one of `failures.FAILURES` if it cannot write to MLflow."""
+    """The MLflow runs of one journal. Every method raises one of `failures.failures()` if it cannot write to MLflow."""
 
     def __init__(self, uri: str, run_key: str) -> None:
         """Connect, find or create the experiment, and find the existing runs."""

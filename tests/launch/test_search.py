@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from launched import refusal
-from search_bench import SPACE, Bench, assert_mlflow_agrees, assert_whole, ended, events, listening, loopback, wait_for
+from search_bench import (
+    SPACE,
+    Bench,
+    assert_mlflow_agrees,
+    assert_whole,
+    ended,
+    events,
+    listening,
+    loopback,
+    processes,
+    wait_for,
+)
 
 from asc.model_file.artefact import load_model
 from asc.runs.journal import EpochDone, fold, read_journal
@@ -65,6 +76,9 @@ def test_a_killed_and_resumed_search_gives_exactly_the_same_results(bench: Bench
 
     wait_for(in_the_middle_of_the_third_trial, process)
     assert listening(bench.mark) and all(loopback(address) for address in listening(bench.mark))
+    assert len(bench.workers()) == len(processes(bench.mark, "raylet/raylet")) == 1
+    for needless in ("log_monitor.py", "monitor.py", "dashboard/dashboard.py", "ray::IDLE"):
+        assert not processes(bench.mark, needless), needless
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     code, _, err = ended(bench.start("--resume", "killed", fresh=True))

@@ -20,6 +20,8 @@ from patience import PATIENCE_S
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback only
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_raylet_start_wait_time_s": "120",
     "RAY_health_check_initial_delay_ms": "0",
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "60000",  # a killed node refuses at once, and a slow one is not dead
@@ -73,11 +75,15 @@ def _main(cpus: list[int]) -> None:
     os.environ.update(ENVIRONMENT)
     from ray.cluster_utils import Cluster
 
+    from asc.search.cluster.lean_node import lean_nodes
+
     # No dashboard: it has a fixed port, so a second cluster on the machine would not start.
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus[0], "include_dashboard": False})
+    with lean_nodes():
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus[0], "include_dashboard": False})
 
     def add(count: int) -> int:
-        node = cluster.add_node(num_cpus=count)
+        with lean_nodes():
+            node = cluster.add_node(num_cpus=count)
         pid: int = node.all_processes["raylet"][0].process.pid
         return pid
 

@@ -15,9 +15,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Param
 from mlflow_server import Server
+from patience import PATIENCE_S
 
 from asc.tracking.content import Head, Update
-from asc.tracking.failures import FAILURES, is_refusal, problem
+from asc.tracking.failures import failures, is_refusal, problem
 from asc.tracking.mlflow import send_journal
 from asc.tracking.store import MlflowStore
 
@@ -35,7 +36,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failure(uri: str) -> Exception:
-    with pytest.raises(FAILURES) as raised:
+    with pytest.raises(failures()) as raised:
         MlflowStore(uri, "night-1")
     return raised.value
 
@@ -125,9 +126,14 @@ def test_a_server_that_rejects_the_host_name_gets_advice_on_allowed_hosts() -> N
 
 
 def test_the_allowed_hosts_option_lets_a_real_server_be_reached_by_another_name(
-    script, server: Server, own_server: Server, eventually: Callable[[Callable[[], bool]], None]
+    script,
+    server: Server,
+    own_server: Server,
+    eventually: Callable[[Callable[[], bool]], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Start the installed server with its defaults first, then with the option that the message and the page give."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(round(PATIENCE_S)))
     script.started()
     server.start()
     eventually(server.answers)
@@ -163,7 +169,7 @@ def test_an_unusable_database_is_reported_with_its_cause(tmp_path: Path, databas
     store = MlflowStore(f"{database}?timeout=0.1", "night-1")
     holder = sqlite3.connect(database.removeprefix("sqlite:///"))
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(FAILURES) as raised:
+    with pytest.raises(failures()) as raised:
         store.write([Update(head=HEAD, time_ms=2)], tmp_path)
     holder.close()
     assert "cannot be used (database is locked)" in problem(database, raised.value)
@@ -173,7 +179,7 @@ def test_a_request_that_mlflow_rejects_is_a_refusal(database: str, tmp_path: Pat
     store = MlflowStore(database, "night-1")
     store.write([Update(head=HEAD, time_ms=2, params={"a": "1"})], tmp_path)
     client = MlflowClient(database)
-    with pytest.raises(FAILURES) as raised:
+    with pytest.raises(failures()) as raised:
         client.log_batch(store.parent_run_id, params=[Param("a", "2")])
     assert is_refusal(raised.value) and "refuses the events (" in problem(database, raised.value)
 

@@ -18,6 +18,7 @@ from ray._common.utils import get_default_ray_temp_dir
 from ray.exceptions import AuthenticationError
 
 from asc.errors import InputError
+from asc.search.cluster.lean_node import lean_nodes
 from asc.search.settings import SearchSettings
 
 _ATTEMPTS = 2
@@ -53,13 +54,14 @@ def _start(settings: SearchSettings, say: Callable[[str], None]) -> None:
     for attempt in range(1, _ATTEMPTS + 1):
         before = _children().keys()
         try:
-            ray.init(
-                address="local",
-                num_cpus=settings.max_concurrent * settings.cpus_per_trial,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-            )
+            with lean_nodes():
+                ray.init(
+                    address="local",
+                    num_cpus=settings.max_concurrent * settings.cpus_per_trial,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                )
             return
         except Exception as error:  # Ray raises a plain Exception if it does not start in time
             _end(_children().keys() - before)

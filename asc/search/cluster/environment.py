@@ -19,6 +19,8 @@ _QUIET = {
     "RAY_raylet_start_wait_time_s": "120",
     # After this long without its control service Ray ends this process at once. It leaves us time to save the results.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
+    # Ray would start a process for each CPU at once, which no trial uses: Tune's workers are processes of their own.
+    "RAY_prestart_worker_first_driver": "0",
 }
 # Without this Ray's processes listen on every interface, even when it runs on one machine only.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
