@@ -158,7 +158,7 @@ def test_a_stream_through_response_norms_agrees_with_predict_on_the_window(cp_mo
     scenes = [scene(label, seed) for label in LABELS for seed in range(3)]
     said = [Follower(cp_mobile, RATE_HZ).feed(sound)[-1].prediction for sound in scenes]
     expected = [cp_mobile.predict(sound, RATE_HZ) for sound in scenes]
-    assert len({there.label for there in expected}) >= 2
+    assert max(apart(one, expected[0]) for one in expected) > 0.1, "constant predictions would prove nothing"
     distances = [apart(heard, there) for heard, there in zip(said, expected, strict=True)]
     assert sum(heard.label == there.label for heard, there in zip(said, expected, strict=True)) >= 11
     assert np.mean(distances) < 0.01 and max(distances) < 0.04
@@ -172,7 +172,7 @@ def test_a_stream_through_residual_norms_agrees_with_predict_on_the_window(resid
     scenes = [scene(label, seed) for label in LABELS for seed in range(3)]
     said = [Follower(residual, RATE_HZ).feed(sound)[-1].prediction for sound in scenes]
     expected = [residual.predict(sound, RATE_HZ) for sound in scenes]
-    assert len({there.label for there in expected}) >= 2
+    assert max(apart(one, expected[0]) for one in expected) > 0.1, "constant predictions would prove nothing"
     distances = [apart(heard, there) for heard, there in zip(said, expected, strict=True)]
     assert sum(heard.label == there.label for heard, there in zip(said, expected, strict=True)) >= 11
     assert np.mean(distances) < 0.025 and max(distances) < 0.07
