@@ -36,6 +36,7 @@ ELSEWHERE = {
     "export/onnx_int8": "export/test_onnx, topology/test_contract",
     "export/onnx_numbers": "export/test_onnx, export/test_onnx_bytes",
     "export/onnx_parameters": "export/test_onnx, topology/test_contract: packed and plain functions",
+    "export/onnx_alike": "topology/test_contract",
     "export/onnx_parts": "export/test_onnx",
     "export/onnx_text": "export/test_onnx: the functions are parsed by onnx",
     "inference/waveforms": "inference/test_predict",
