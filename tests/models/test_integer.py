@@ -12,7 +12,7 @@ from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.models.conversion import to_integer
-from asc.models.integer import EXACT_IN_FLOAT32, IntegerLayer, IntegerNet
+from asc.models.integer import EXACT_IN_FLOAT32, IntegerLayer, IntegerNet, IntegerSubSpectral
 from asc.topology.describe import describe
 
 SMALL = Architecture(
@@ -188,3 +188,25 @@ def test_a_gpu_agrees(small):
     x, _ = clips(10, 300, bands=48, classes=6, seed=6)
     integer = to_integer(small)
     assert_agreement(small, copy.deepcopy(integer).cuda()(x.cuda()).cpu(), integer(x))
+
+
+def test_a_sub_spectral_layer_gives_each_band_its_own_factor_and_offset() -> None:
+    """Against sums in integers and float64, bin by bin."""
+    generator = torch.Generator().manual_seed(4)
+    layer = IntegerSubSpectral(3, 2, kernel=(3, 1), stride=(2, 1))
+    layer.weight.copy_(torch.randint(-127, 128, (3, 1, 3, 1), generator=generator))
+    layer.band_scale.copy_(0.01 * torch.randn(6, generator=generator))
+    layer.band_shift.copy_(torch.randn(6, generator=generator))
+    layer.output.scale.fill_(0.5)
+    layer.output.zero_point.fill_(120)
+    steps = torch.randint(-100, 101, (2, 3, 8, 5), generator=generator).float()
+    found = layer(steps, torch.tensor(0.1))
+    padded = functional.pad(steps, (0, 0, 1, 1)).long()
+    for channel in range(3):
+        for bin_ in range(4):
+            window = padded[:, channel, 2 * bin_ : 2 * bin_ + 3]
+            sums = (window * layer.weight[channel, 0].long()).sum(1).double()
+            band = 2 * channel + bin_ // 2
+            real = sums * 0.1 * float(layer.band_scale[band]) + float(layer.band_shift[band])
+            expected = (real / 0.5).clamp(-120, 135)
+            assert (found[:, channel, bin_] - expected).abs().max() <= 0.5 + 1e-3

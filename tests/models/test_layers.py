@@ -4,7 +4,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from asc.models.layers import ResidualNorm, SqueezeExcite, StatisticsPool, StoredNorm, channels_last, folded_expand
+from asc.models.layers import (
+    MaxPool,
+    ResidualNorm,
+    SqueezeExcite,
+    StatisticsPool,
+    StoredNorm,
+    channels_last,
+    folded_expand,
+    in_bands,
+    over_bands,
+    sum_of,
+)
 
 
 def test_statistics_pool_equals_numpy_with_means_before_deviations():
@@ -67,3 +78,22 @@ def test_the_folded_layer_equals_norm_then_layer() -> None:
     assert weight.dtype == bias.dtype == torch.float32
     folded = torch.nn.functional.linear(bottleneck, weight.double(), bias.double())
     assert float((folded - se.expand(se.norm(bottleneck))).abs().max()) < 1e-6
+
+
+def test_values_of_bands_belong_to_neighbouring_bins() -> None:
+    x = torch.arange(12.0).view(1, 2, 6, 1)
+    assert in_bands(x, 3).flatten(2).squeeze(0).tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [10, 11]]
+    values = over_bands(torch.arange(6.0), 2, 6)
+    assert values.shape == (1, 2, 6, 1)
+    assert values.flatten().tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
+def test_a_max_pool_rounds_sizes_up_and_cuts_the_last_window() -> None:
+    x = torch.tensor([[-3.0, -2, -5, -7, -1], [-4, -9, -6, -8, -2]])[None, None]
+    assert MaxPool((2, 2))(x).tolist() == [[[[-2, -5, -1]]]]
+
+
+def test_a_sum_adds_a_map_of_one_bin_to_every_bin() -> None:
+    whole, row = torch.tensor([[1.0, -5.0], [2.0, 3.0]])[None, None], torch.tensor([[1.0, 1.0]])[None, None]
+    assert sum_of((whole, row, whole), relu=False).tolist() == [[[[3, -9], [5, 7]]]]
+    assert sum_of((whole, row, whole), relu=True).tolist() == [[[[3, 0], [5, 7]]]]
