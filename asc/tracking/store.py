@@ -5,6 +5,9 @@ only for steps after its last one. Importing this module imports MLflow, which t
 https://mlflow.org/docs/latest/api_reference/python_api/mlflow.client.html
 """
 
+import contextlib
+import fcntl
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,10 +42,9 @@ class MlflowStore:
 
     def __init__(self, uri: str, run_key: str) -> None:
         """Connect, find or create the experiment, and find the existing runs."""
-        if is_database(uri):
-            _check_database(uri)
-        self._client = MlflowClient(uri)
-        self.experiment_id = self._experiment(uri)
+        with _alone_at(uri) if is_database(uri) else contextlib.nullcontext():
+            self._client = MlflowClient(uri)
+            self.experiment_id = self._experiment(uri)
         self._runs = dict(self._found(run_key))
 
     @property
@@ -144,8 +146,11 @@ class MlflowStore:
         return str(experiment.experiment_id)
 
 
-def _check_database(uri: str) -> None:
-    """Check that a database file can be written, because MLflow would retry for 100 s if it cannot.
+@contextlib.contextmanager
+def _alone_at(uri: str) -> Iterator[None]:
+    """Let one process at a time open the database: two that create its tables at once disturb each other.
+
+    First checks that the file can be written, because MLflow would retry for 100 s if it cannot.
 
     Raises:
         OSError: the file cannot be created or written.
@@ -154,6 +159,12 @@ def _check_database(uri: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("ab"):
         pass
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _as_known(run: Run) -> _Known:

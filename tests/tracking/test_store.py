@@ -1,5 +1,7 @@
 """Writing updates to an MLflow database."""
 
+import multiprocessing
+
 from mlflow import MlflowClient
 
 from asc.tracking.content import Figure, Head, Update
@@ -14,6 +16,24 @@ def test_the_experiment_has_a_view_and_keeps_files_beside_the_database(database,
     experiment = MlflowClient(database).get_experiment_by_name("asc")
     assert experiment.artifact_location == f"file://{tmp_path}/store/mlartifacts"
     assert VIEW_TAG in experiment.tags
+
+
+def test_processes_that_open_a_new_database_at_once_do_not_disturb_each_other(database):
+    """MLflow creates its tables in steps, and a second process that finds some of them gives up."""
+    fork = multiprocessing.get_context("fork")
+    together, said = fork.Barrier(4), fork.Queue()
+
+    def open_it(number):
+        together.wait()
+        said.put(MlflowStore(database, f"night-{number}").experiment_id)
+
+    processes = [fork.Process(target=open_it, args=(number,)) for number in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    assert len({said.get() for _ in processes}) == 1
 
 
 def test_a_view_changed_by_the_user_is_kept(database):
