@@ -10,7 +10,7 @@ What may differ from the report's network (see `Architecture`):
   groups, and the stride of its own axis (Szegedy et al. 2015, https://arxiv.org/abs/1512.00567, section 3.2).
 - Residual normalisation after the stem and each stage but the last (Kim et al. 2021,
   https://arxiv.org/abs/2111.06531). Right before the pooling it would make rounding differences between the 8-bit forms
-  larger: on 24 clips of ESC-10, untrained, logits were then up to 3 steps apart, and else 1.
+  larger: on 24 clips of ESC-10, untrained, logits were then up to 3 steps apart, without it 1.
 """
 
 from collections.abc import Generator, Iterator, Mapping

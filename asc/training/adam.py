@@ -1,8 +1,8 @@
 """Adam (Kingma & Ba 2014, https://arxiv.org/abs/1412.6980), as torch has it, without torch's compiler.
 
 The methods of torch's optimisers are wrapped so that its compiler leaves them alone. The wrappers import the compiler
-(`torch._dynamo`, and sympy with it) at their first call, which takes each training process more than a second and some
-70 MB. Nothing here is compiled, so the same methods are called without their wrappers.
+(`torch._dynamo`, and sympy with it) at their first call, which takes each training process more than a second.
+Nothing here is compiled, so the same methods are called without their wrappers.
 """
 
 import inspect

@@ -2,7 +2,7 @@
 
 `ray.init` always starts a log monitor, which sends the output of workers to a driver that wants it; an autoscaler,
 which adds nodes to a cluster; and a server for a dashboard, even one without a dashboard. Together they take four
-seconds of processor time and 250 MB of memory, and no setting leaves them out (Ray 2.60). So three private methods are
+seconds of processor time, and no setting leaves them out (Ray 2.60). So three private methods are
 replaced; the version of Ray is pinned.
 """
 
