@@ -103,7 +103,7 @@ TABLES: dict[Table, tuple[System, ...]] = {
         family("cp_mobile-16b", "cp_mobile_dcase2024"),
         family("cp_mobile-8b", "cp_mobile_dcase2024", IN_8_BITS),
         family("cp_mobile-8b-mean-removed", "cp_mobile_dcase2024", IN_8_BITS, MEAN_REMOVED),
-        family("bc_resnet-8b", "bc_resnet_asc"),
+        family("bc_resnet-16b", "bc_resnet_asc"),
     ),
     "front_ends": tuple(front_end(hop, window) for window in WINDOWS for hop in (10, 20, 31)),
 }
