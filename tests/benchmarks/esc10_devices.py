@@ -70,7 +70,14 @@ def calibrated(name: str, method: str) -> System:
 
 
 REFERENCE = System(name="qat_8b")
-LIKE_THE_REFERENCE = ("augment.speed_factors=[0.85,1.0,1.15]", "augment.mixup_alpha=0.2", "schedule.weight_decay=1e-4")
+LIKE_THE_REFERENCE = (
+    "augment.speed_factors=[0.85,1.0,1.15]",
+    "augment.mixup_alpha=0.2",
+    "augment.freq_mixstyle_p=0.0",
+    "augment.frequency_mask_bands=0",
+    "augment.roll_s=0.0",
+    "schedule.weight_decay=1e-4",
+)
 IN_8_BITS = 'compression.storage="int8"'
 MEAN_REMOVED = 'front_end.normalisation="mean_over_time"'
 WINDOWS = {30: (0.030, 4096), 93: (0.0928, 4096), 186: (0.1857, 8192)}
