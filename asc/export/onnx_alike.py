@@ -1,11 +1,21 @@
 """What the ONNX graphs of both storages write alike, layer by layer: sums, swish, means over frequency, max pools."""
 
 from collections.abc import Sequence
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
 from asc.export.onnx_parts import padding
-from asc.export.onnx_text import Sink
-from asc.topology.layers import Add, ConvNorm, Dense, FrequencyMean, MaxPool, Projection, SubSpectralConv, Swish
+from asc.export.onnx_text import Sink, norms_of
+from asc.topology.layers import (
+    Add,
+    ConvNorm,
+    Dense,
+    FrequencyMean,
+    MaxPool,
+    Projection,
+    SubSpectralConv,
+    Swish,
+    has_bias,
+)
 from asc.topology.topology import Topology
 
 Simple = Add | Swish | FrequencyMean | MaxPool
@@ -52,6 +62,23 @@ def settings(
 def dilates(topology: Topology) -> bool:
     """Whether a convolution of the network is dilated; the functions of all of them then have an attribute for it."""
     return any(isinstance(layer, ConvNorm) and layer.dilation != (1, 1) for layer in topology.layers)
+
+
+def own_functions(topology: Topology, convolution_of: "Written", sub_spectral: str) -> dict[str, str]:
+    """Return the texts of the functions that write single layers of a network, by name."""
+    found = {"L": convolution_of(topology, bias=True)}
+    if any(isinstance(layer, ConvNorm) and not has_bias(layer) for layer in topology.layers):
+        found["M"] = convolution_of(topology, bias=False)
+    if any(isinstance(layer, SubSpectralConv) for layer in topology.layers):
+        found["P"] = sub_spectral
+    return {**found, **norms_of(topology)}
+
+
+class Written(Protocol):
+    """Writes the function of a storage's convolutions, with or without a bias."""
+
+    def __call__(self, topology: Topology, *, bias: bool) -> str:
+        """Return the function's text."""
 
 
 def convolution(topology: Topology, inputs: str) -> tuple[str, str]:

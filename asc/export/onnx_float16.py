@@ -8,11 +8,11 @@ from typing import assert_never
 
 from torch import Tensor
 
-from asc.export.onnx_alike import BY_BAND, Simple, convolution, settings, simple
+from asc.export.onnx_alike import BY_BAND, Simple, convolution, own_functions, settings, simple
 from asc.export.onnx_functions import Call, functions_of, parts_of, stride_of
 from asc.export.onnx_graph import Graph
 from asc.export.onnx_parts import WINDOW, dense_kernel, pooled, standardised
-from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink, norms_of
+from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink
 from asc.models.conversion import to_float16
 from asc.models.float16 import HalfNet
 from asc.topology.layers import (
@@ -65,21 +65,11 @@ def _layer(topology: Topology, *, bias: bool) -> str:
 }}"""
 
 
-def _own_functions(topology: Topology) -> dict[str, str]:
-    """Return the texts of the functions that write single layers of a network, by name."""
-    found = {"L": _layer(topology, bias=True)}
-    if any(isinstance(layer, ConvNorm) and not has_bias(layer) for layer in topology.layers):
-        found["M"] = _layer(topology, bias=False)
-    if any(isinstance(layer, SubSpectralConv) for layer in topology.layers):
-        found["P"] = _SUB_SPECTRAL
-    return {**found, **norms_of(topology)}
-
-
 def add_float16(graph: Graph, network: HalfNet, log_mel: str, logits: str) -> None:
     """Add nodes from the value `log_mel` (batch, 1, bands, frames) to the value `logits` (batch, classes)."""
     parts, classifier = parts_of(network.topology), network.topology.classifier
     functions = functions_of(parts)
-    topology, own = network.topology, _own_functions(network.topology)
+    topology, own = network.topology, own_functions(network.topology, _layer, _SUB_SPECTRAL)
     graph.functions(*own.values(), *(_function(call, topology, [*own, *functions]) for call in functions.values()))
     written = {LOG_MEL: log_mel}
     # Pooling and classifier are written together, so that the classifier's numbers come before pooling's constant.

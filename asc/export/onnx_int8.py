@@ -13,13 +13,13 @@ the values of its input's grid, because its factors differ between bands.
 from dataclasses import dataclass
 from typing import assert_never
 
-from asc.export.onnx_alike import BY_BAND, Simple, convolution, settings, simple
+from asc.export.onnx_alike import BY_BAND, Simple, convolution, own_functions, settings, simple
 from asc.export.onnx_functions import Call, functions_of, parts_of, stride_of
 from asc.export.onnx_graph import Graph
 from asc.export.onnx_numbers import WEIGHT_ZERO, Numbers
 from asc.export.onnx_parameters import Parameter, created, parameters
 from asc.export.onnx_parts import WINDOW, pooled, standardised
-from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink, norms_of
+from asc.export.onnx_text import HEAD, OUTPUT, STRIDE, FunctionText, Sink
 from asc.models.integer import IntegerNet
 from asc.topology.layers import (
     LOG_MEL,
@@ -76,16 +76,6 @@ def _layer(topology: Topology, *, bias: bool) -> str:
 }}"""
 
 
-def _own_functions(topology: Topology) -> dict[str, str]:
-    """Return the texts of the functions that write single layers of a network, by name."""
-    found = {"L": _layer(topology, bias=True)}
-    if any(isinstance(layer, ConvNorm) and not has_bias(layer) for layer in topology.layers):
-        found["M"] = _layer(topology, bias=False)
-    if any(isinstance(layer, SubSpectralConv) for layer in topology.layers):
-        found["P"] = _SUB_SPECTRAL
-    return {**found, **norms_of(topology)}
-
-
 @dataclass(frozen=True, slots=True)
 class _Steps:
     """Names of a quantised tensor, its step and its zero point, which is empty if the zero point is 0."""
@@ -99,7 +89,7 @@ def add_int8(graph: Graph, network: IntegerNet, log_mel: str, logits: str) -> No
     """Add nodes from the value `log_mel` (batch, 1, bands, frames) to the value `logits` (batch, classes)."""
     topology, parts = network.topology, parts_of(network.topology)
     functions = functions_of(parts)
-    own = _own_functions(topology)
+    own = own_functions(topology, _layer, _SUB_SPECTRAL)
     graph.functions(*own.values(), *(_function(call, topology, [*own, *functions]) for call in functions.values()))
     numbers = Numbers(network)
     written = {LOG_MEL: _Steps(log_mel, "", "")}
