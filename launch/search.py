@@ -7,6 +7,7 @@ python launch/search.py --resume NAME
 
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asc.console import cli, tables
@@ -23,7 +24,7 @@ def main(options: SearchOptions) -> int:
     from asc.console.progress import packing
     from asc.data.dataset import default_cache
     from asc.runs.bucket import runs_folder
-    from asc.search import disk, duration, opening, preview
+    from asc.search import disk, opening, preview
     from asc.search.cluster import environment
     from asc.tracking.address import check_uri
 
@@ -37,11 +38,7 @@ def main(options: SearchOptions) -> int:
     cache = (options.cache or default_cache()).resolve()
     wanted = disk.need(plan, cache, ended=opened.ended)
     disk.check_room(wanted, cache=cache, storage=runs_folder(options.storage))
-    output.result(preview.describe(plan))
-    output.notes(plan.manifest.takes)
-    output.result(disk.describe(wanted, plan, cache=cache, storage=options.storage))
-    if wanted.rates_to_pack:
-        output.result(duration.packing(plan, wanted.rates_to_pack))
+    _describe(plan, wanted, output, cache=cache, storage=options.storage)
     if options.dry_run:
         return _dry_run(plan, wanted, output)
     with packing(output.progress) as bar:
@@ -83,6 +80,17 @@ def main(options: SearchOptions) -> int:
     if ending == "interrupted":
         return cli.INTERRUPTED
     return cli.DONE if summary.best is not None else finish.without_network(summary)
+
+
+def _describe(plan: "SearchPlan", wanted: "Need", output: cli.Output, *, cache: Path, storage: str) -> None:
+    """Print the space, how it fits the budget, and what the search needs of the disk and for packing."""
+    from asc.search import disk, duration, preview
+
+    output.result(preview.describe(plan))
+    output.notes(plan.manifest.takes)
+    output.result(disk.describe(wanted, plan, cache=cache, storage=storage))
+    if wanted.rates_to_pack:
+        output.result(duration.packing(plan, wanted.rates_to_pack))
 
 
 def _dry_run(plan: "SearchPlan", wanted: "Need", output: cli.Output) -> int:
