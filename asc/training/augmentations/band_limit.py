@@ -29,7 +29,7 @@ def band_limited(
     half = sample_rate_hz / 2
     cutoff_hz = lowest_hz * max(1.0, half / lowest_hz) ** cutoff[rows]
     samples = waveform.shape[1]
-    points = 2 * samples  # zeros behind the crop, so that its end does not ring into its beginning
+    points = 2 * samples  # zeros after the crop: without them its end would wrap around to its start
     octaves = np.log2(np.maximum(np.fft.rfftfreq(points, 1 / sample_rate_hz), 1.0) / cutoff_hz[:, None])
     gain = 0.5 + 0.5 * np.cos(math.pi * np.clip(octaves / math.log2(_TRANSITION), 0, 1))
     index = torch.from_numpy(rows).to(waveform.device)

@@ -46,7 +46,7 @@ class Microphones:
 
 
 def _around_peak(impulse: NDArray[np.float64], peak: int, samples: int) -> tuple[NDArray[np.float64], int]:
-    """The part of a response up to `samples` before and behind its peak, and the peak's index in it."""
+    """Cut a response to `samples` before and after its peak; return it and the index of the peak."""
     first = max(0, peak - samples)
     return impulse[first : peak + samples], peak - first
 
