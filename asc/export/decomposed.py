@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc.models.fake_quantised import WEIGHT_STEPS
 from asc.models.integer import IntegerLayer, IntegerNet, IntegerQuantiser, IntegerSubSpectral
 from asc.models.layered import Layered, parameterless
 from asc.models.layers import (
@@ -25,6 +24,7 @@ from asc.models.layers import (
     over_bands,
     sum_of,
 )
+from asc.models.weight_grid import WEIGHT_STEPS
 from asc.topology import layers as kinds
 
 Converter = Literal["executorch", "litert"]

@@ -15,11 +15,8 @@ from torch.nn import functional
 from asc.models.batch_norm import BatchNorm2d
 from asc.models.layers import STEPS, affine, every, folded, in_bands
 from asc.models.pieces import pieces
+from asc.models.weight_grid import SMALLEST_SCALE, StoredIntegers, fake_quantise_weight, rounded, store, weight_scale
 from asc.models.workers import ALONE, Workers
-
-WEIGHT_STEPS = 127
-BIAS_STEPS = 2**30
-_SMALLEST_SCALE = 2.0**-23
 
 
 class _OnGrid(torch.autograd.Function):
@@ -156,72 +153,9 @@ class ActivationQuantiser(nn.Module):
         else:
             self.low.copy_(low)
             self.high.copy_(high)
-        self.scale.copy_(((self.high - self.low) / STEPS).clamp_(min=_SMALLEST_SCALE))
+        self.scale.copy_(((self.high - self.low) / STEPS).clamp_(min=SMALLEST_SCALE))
         if not self.nonnegative:
             self.zero_point.copy_((-self.low / self.scale).round_().clamp_(0, STEPS))
-
-
-class _PassThrough(torch.autograd.Function):
-    """Straight-through estimator: returns the second tensor, and passes the gradient to the first."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, replacement: Tensor) -> Tensor:
-        return replacement
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
-
-
-def weight_scale(weight: Tensor) -> Tensor:
-    """Per-channel scale (outputs,) of a weight (outputs, ...): the largest magnitude of a channel is 127 steps."""
-    largest = weight.detach().abs().amax(dim=tuple(range(1, weight.dim())))
-    return (largest / WEIGHT_STEPS).clamp_(min=_SMALLEST_SCALE)
-
-
-def fake_quantise_weight(weight: Tensor) -> Tensor:
-    """Weights (outputs, ...) on the grid of `weight_scale`, same shape, with a straight-through gradient.
-
-    The scale depends on the weight alone, so it never lags behind the optimiser and needs no state.
-    """
-    scale = _per_output(weight_scale(weight), weight)
-    steps = torch.mul(weight.detach(), scale.reciprocal()).round_().mul_(scale)
-    on_grid: Tensor = _PassThrough.apply(weight, steps)  # type: ignore[no-untyped-call]
-    return on_grid
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredIntegers:
-    """A layer's stored integers: int8 weight (outputs, ...), int32 bias (outputs,), float32 weight scale (outputs,).
-
-    The bias has the scale weight scale x input scale, so that it is added to the accumulator unchanged.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    weight_scale: Tensor
-
-    def dequantised(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Float weight (outputs, ...) and bias (outputs,) of the same values, in the dtype of `input_scale`, ()."""
-        weight = self.weight.to(input_scale.dtype) * _per_output(self.weight_scale, self.weight)
-        bias = self.bias.double() * self.weight_scale.double() * input_scale.double()
-        return weight, bias.to(input_scale.dtype)
-
-
-@torch.no_grad()
-def store(weight: Tensor, bias: Tensor, input_scale: Tensor) -> StoredIntegers:
-    """Round a layer's folded weight (outputs, ...) and bias (outputs,) to stored integers; `input_scale` is ().
-
-    If a channel's weights are so small that its bias would not fit 32 bits, the channel's scale is made larger.
-    """
-    scale = torch.maximum(weight_scale(weight), bias.abs() / (input_scale * BIAS_STEPS))
-    steps = torch.mul(weight, _per_output(scale.reciprocal(), weight)).round_().clamp_(-WEIGHT_STEPS, WEIGHT_STEPS)
-    bias_steps = (bias.double() / (scale.double() * input_scale.double())).round_()
-    return StoredIntegers(weight=steps.to(torch.int8), bias=bias_steps.to(torch.int32), weight_scale=scale)
-
-
-def _per_output(values: Tensor, weight: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (weight.dim() - 1))
 
 
 class ConvBn(nn.Module):
@@ -307,9 +241,8 @@ class SubSpectral(nn.Module):
         """What is stored of this layer."""
         step = weight_scale(self.conv.weight)
         scale, shift = affine(self.norm)
-        steps = torch.mul(self.conv.weight.detach(), _per_output(step.reciprocal(), self.conv.weight)).round_()
         scale = scale.view(len(step), -1) * step[:, None]
-        return StoredBands(weight=steps.to(torch.int8), scale=scale.flatten(), shift=shift)
+        return StoredBands(weight=rounded(self.conv.weight, step), scale=scale.flatten(), shift=shift)
 
 
 class QuantConv1x1(nn.Module):

@@ -95,10 +95,15 @@ class StoredNorm(nn.Module):
         return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias)
 
 
+def per_output(values: Tensor, weight: Tensor) -> Tensor:
+    """One value for each output channel, (outputs,), in a shape that multiplies a weight (outputs, ...)."""
+    return values.view(-1, *[1] * (weight.dim() - 1))
+
+
 def folded(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Weight (shape of the layer's) and bias (outputs,) with the batch norm's running statistics folded in."""
     factor, bias = affine(norm)
-    return layer.weight * factor.view(-1, *[1] * (layer.weight.dim() - 1)), bias
+    return layer.weight * per_output(factor, layer.weight), bias
 
 
 def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

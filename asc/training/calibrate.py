@@ -36,10 +36,11 @@ from torch import Tensor
 
 from asc.errors import InputError
 from asc.models.conversion import to_float16
-from asc.models.fake_quantised import ActivationQuantiser, store
+from asc.models.fake_quantised import ActivationQuantiser
 from asc.models.float16 import HalfNet
 from asc.models.integer import IntegerNet
 from asc.models.stored import StoredNet
+from asc.models.weight_grid import store
 from asc.results import CalibrationReport, Centre, Split
 from asc.training.regression import Array, Numbers, Regression, fit_factors, fit_temperature, log_softmax
 

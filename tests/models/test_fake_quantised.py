@@ -6,18 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
+from weights_by_torch import weight_by_torch
 
 from asc.models.fake_quantised import (
     ActivationQuantiser,
     ConvBn,
     QuantConv1x1,
     QuantLinear,
-    fake_quantise_weight,
-    store,
-    weight_scale,
 )
 from asc.models.layers import every, folded
 from asc.models.pieces import PER_THREAD
+from asc.models.weight_grid import weight_scale
 
 SCALE = torch.tensor(0.05)
 
@@ -28,11 +27,6 @@ def randn(*shape, seed=0):
 
 def by_torch(x, quantiser):
     return torch.fake_quantize_per_tensor_affine(x, quantiser.scale, quantiser.zero_point, 0, 255)
-
-
-def weight_by_torch(weight, scale):
-    zero = torch.zeros(len(scale), dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -127, 127)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -131,16 +125,6 @@ def test_two_workers_have_the_range_of_the_whole_batch(joint, kind, nonnegative)
             assert torch.equal(part[f"{kind}.{nonnegative}.{name}"], value)
 
 
-@pytest.mark.parametrize("shape", [(6, 3, 3, 3), (6, 5)])
-def test_weights_equal_torchs_operator_and_pass_the_gradient(shape):
-    weight = randn(*shape).requires_grad_()
-    scale = weight_scale(weight)
-    torch.testing.assert_close(scale, weight.detach().abs().flatten(1).max(dim=1).values / 127)
-    torch.testing.assert_close(fake_quantise_weight(weight), weight_by_torch(weight, scale))
-    fake_quantise_weight(weight).mul(3).sum().backward()
-    assert torch.equal(weight.grad, torch.full(shape, 3.0))
-
-
 def layer_with_statistics(groups=2):
     torch.manual_seed(3)
     layer = ConvBn(nn.Conv2d(4, 6, 3, (2, 1), 1, groups=groups, bias=False))
@@ -201,16 +185,6 @@ def test_evaluation_equals_torchs_layers_on_torchs_quantised_weights(case):
     bias = (inner.bias / step).round() * step
     y = functional.conv2d(x, weight, bias, (2, 3)) if case == "conv" else functional.linear(x, weight, bias)
     torch.testing.assert_close(layer(x, SCALE), by_torch(y, layer.output))
-
-
-def test_a_bias_far_larger_than_its_weights_fits_32_bits():
-    weight = torch.tensor([[1e-9, 2e-9], [0.0, 0.0], [0.5, -0.25]])
-    bias = torch.tensor([30.0, -200.0, 0.1])
-    stored = store(weight, bias, torch.tensor(1e-3))
-    _, back = stored.dequantised(torch.tensor(1e-3))
-    torch.testing.assert_close(back, bias, rtol=1e-6, atol=1e-4)
-    assert stored.weight.dtype == torch.int8 and stored.bias.dtype == torch.int32
-    assert stored.weight[2].tolist() == [127, -64]
 
 
 @pytest.mark.parametrize("channels", [3, 8, 12, 20])
