@@ -45,6 +45,28 @@ def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
         raise InputError(f"missing key {', '.join(missing)}") from error
 
 
+def rebuilt(instance: T, tables: Mapping[str, Any]) -> T:
+    """A copy of a dataclass whose fields of these names are built anew, as by `build`.
+
+    Raises:
+        InputError: as `build`.
+    """
+    cls: Any = type(instance)
+    hints = _hints(cls)
+    values = {name: typed(hints[name], table, name) for name, table in tables.items()}
+    return dataclasses.replace(instance, **values)  # type: ignore[type-var]
+
+
+def plain(instance: Any) -> dict[str, Any]:
+    """The nested tables of a dataclass whose values are scalars, tuples of these, or such dataclasses.
+
+    It equals `dataclasses.asdict`, but does not copy each value.
+    """
+    cls: Any = type(instance)
+    values = ((name, getattr(instance, name)) for name in _hints(cls))
+    return {name: plain(value) if dataclasses.is_dataclass(value) else value for name, value in values}
+
+
 def typed(hint: Any, value: Any, key: str) -> Any:
     """Convert `value` to the type `hint`: lists become tuples, integers become floats, tables become dataclasses.
 

@@ -6,7 +6,6 @@ default of such a key is what older files mean. Before you add a key, read the r
 default must change nothing. Dotted keys reach into tuples: `architecture.widths.1`.
 """
 
-import dataclasses
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from asc.config.fingerprint import SCHEMA, fingerprint, readable, without_defaul
 from asc.config.front_end import FrontEnd
 from asc.errors import InputError, require, require_together
 from asc.results import CalibrationMethod
-from asc.typed import Scalar, Value, assign, build, leaves, nested, widen
+from asc.typed import Scalar, Value, assign, build, leaves, nested, plain, rebuilt, widen
 
 Storage = Literal["int8", "float16"]
 
@@ -144,7 +143,7 @@ class Experiment:
 
     def _without_other_families(self) -> dict[str, Any]:
         """Nested tables without the keys of other families, unless they differ from their defaults."""
-        tree, default = dataclasses.asdict(self), dataclasses.asdict(Architecture())
+        tree, default = plain(self), plain(Architecture())
         for family, keys in FAMILY_KEYS.items():
             for key in keys if family != self.architecture.family else ():
                 if tree["architecture"][key] == default[key]:
@@ -153,7 +152,7 @@ class Experiment:
 
     def tree(self) -> dict[str, Any]:
         """Nested tables as files hold them: a key that was added later is left out if it has its default."""
-        return without_defaults(dataclasses.asdict(self), dataclasses.asdict(type(self)()))
+        return without_defaults(plain(self), plain(type(self)()))
 
     def updated(self, values: Mapping[str, Value]) -> Self:
         """A copy with new values for these dotted keys; a key names a value, a whole tuple or one element of it.
@@ -161,10 +160,10 @@ class Experiment:
         Raises:
             InputError: a key is unknown, or a value has the wrong type, is out of range or does not fit the others.
         """
-        tree = dataclasses.asdict(self)
+        tree = plain(self)
         family = values.get("architecture.family", self.architecture.family)
         if family != self.architecture.family:  # nothing of the old family's keys stays
-            tree["architecture"] = {**dataclasses.asdict(Architecture()), "classes": self.architecture.classes}
+            tree["architecture"] = {**plain(Architecture()), "classes": self.architecture.classes}
         for key, value in values.items():
             owner = family_of(key)
             require(
@@ -172,7 +171,8 @@ class Experiment:
                 f"{key} is a key of the family {owner}, but architecture.family is {family}: leave it out",
             )
             assign(tree, key, value)
-        return build(type(self), tree)
+        changed = {key.partition(".")[0] for key in values}
+        return rebuilt(self, {name: tree[name] for name in changed})
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Scalar]) -> Self:
@@ -190,7 +190,7 @@ class Experiment:
         Raises:
             InputError: as `updated`.
         """
-        return build(cls, readable(tree, dataclasses.asdict(cls())), "config.")
+        return build(cls, readable(tree, plain(cls())), "config.")
 
     def to_toml(self) -> str:
         """TOML text from which `from_toml` reads an equal experiment."""

@@ -30,6 +30,7 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class Choice:
 Parameter = IntRange | FloatRange | Choice
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Space:
     """Parameters by dotted key. A point holds one scalar per sampled key; `values` turns it into config values.
 
@@ -85,12 +86,12 @@ class Space:
     families: Mapping[str, Mapping[str, Parameter]] = field(default_factory=dict)
     rule: str | None = None
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Value]:
         """The parameters with a single choice, which every trial shares."""
         return {k: p.options[0] for k, p in self.parameters.items() if isinstance(p, Choice) and len(p.options) == 1}
 
-    @property
+    @cached_property
     def sampled(self) -> dict[str, Parameter]:
         """The parameters that a sampler chooses values for, those of all families included."""
         found = {key: p for key, p in self.parameters.items() if key not in self.settings}
@@ -104,8 +105,15 @@ class Space:
 
     def of_family(self, family: str) -> "Space":
         """The space of one family: what all families share, and its own keys; `architecture.family` is a setting."""
-        parameters = {**self.parameters, **self.families.get(family, {}), FAMILY: Choice(options=(family,))}
-        return Space(name=self.name, text=self.text, parameters=parameters)
+        return self._by_family[family]
+
+    @cached_property
+    def _by_family(self) -> dict[str, "Space"]:
+        found = {}
+        for family, own in self.families.items():
+            parameters = {**self.parameters, **own, FAMILY: Choice(options=(family,))}
+            found[family] = Space(name=self.name, text=self.text, parameters=parameters)
+        return found
 
     def values(self, point: Mapping[str, Scalar]) -> dict[str, Value]:
         """The config values of a point, in which lists are JSON text because samplers handle scalars only.

@@ -6,6 +6,7 @@ Design decision 1: the size of a network is a function of its config, so it is r
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import cast
 
 from asc.config.architecture import Architecture, Family
@@ -111,8 +112,9 @@ def _widest(base: Experiment, space: Space, point: Mapping[str, Scalar], budget:
         )
 
     # Bytes and MACs grow with each width, so bisection finds the widest network that fits.
-    place = bisect_left(candidates, True, key=lambda changes: budget.holds(sized(changes).cost))
-    return sized(candidates[place]) if place < len(candidates) else None
+    tried = cache(lambda place: sized(candidates[place]))
+    place = bisect_left(range(len(candidates)), True, key=lambda place: budget.holds(tried(place).cost))
+    return tried(place) if place < len(candidates) else None
 
 
 def narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:

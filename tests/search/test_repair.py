@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from functools import cache
 
 import pytest
 
@@ -22,8 +23,13 @@ def space() -> Space:
     return load_space("idlab128")
 
 
+@cache
+def reference() -> Experiment:
+    return load_experiment("qat_8b")
+
+
 def base(space: Space) -> Experiment:
-    return load_experiment("qat_8b").updated(space.settings)
+    return reference().updated(space.settings)
 
 
 @pytest.mark.parametrize("budget_kb", [16, 48, 128])
