@@ -42,7 +42,8 @@ def main(options: SearchOptions) -> int:
     if options.dry_run:
         return _dry_run(plan, wanted, output)
     with packing(output.progress) as bar:
-        data = preview.pack(plan, cache, bar)
+        data, notes = preview.pack(plan, cache, bar)
+    output.notes(notes)
 
     environment.prepare(local=settings.local)
     from asc.runs.mirror import mirrored

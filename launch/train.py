@@ -45,7 +45,7 @@ def main(options: TrainOptions) -> int:
     folder, held_out = journal.path.parent, dataset.manifest.held_out
     history = training_run.known_epochs(journal)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    output.notes(dataset.manifest.takes)
+    output.notes([*dataset.manifest.takes, *training_run.crop_notes(dataset, experiment.augment.crop_s)])
     output.say(f"training {folder.name} on {choice.spec}, {len(dataset.indices('train'))} clips, device {device}")
     with (
         tracked(journal, options.mlflow_uri, output.say),

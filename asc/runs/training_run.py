@@ -68,6 +68,21 @@ def open_data(
     return dataset
 
 
+def crop_notes(dataset: Dataset, crop_s: float) -> list[str]:
+    """A warning if every clip that is trained on is clearly shorter than a crop of `crop_s` seconds, or nothing.
+
+    Crops are filled up with silence, but whole clips are classified without it. Where means are taken over time, the
+    network then hears something else than it was trained on.
+    """
+    longest_s = max(dataset.samples(int(i)) for i in dataset.indices("train")) / dataset.sample_rate_hz
+    if crop_s <= 1.1 * longest_s:
+        return []
+    return [
+        f"augment.crop_s is {crop_s:g} s, but no clip is longer than {longest_s:.1f} s: crops end in silence that "
+        f"the clips do not have, so the network may learn little; make it at most {longest_s:.1f}"
+    ]
+
+
 def next_step(model: Path, choice: DataChoice) -> str:
     """One line that says what to do next with a trained model."""
     if choice.part == "all":

@@ -18,7 +18,7 @@ from asc.errors import InputError
 from asc.launchers import command
 from asc.model_file.artefact import check_room
 from asc.model_file.model_info import DataIdentity
-from asc.runs.training_run import open_data
+from asc.runs.training_run import crop_notes, open_data
 from asc.search.repair import Budget, Candidate, infeasible, narrowest, repair
 from asc.search.settings import SearchSettings
 from asc.size.law import Cost, cost
@@ -195,13 +195,15 @@ def _points(space: Space) -> list[dict[str, Scalar]]:
     return [space.sample(rng) for _ in range(_POINTS)]
 
 
-def pack(plan: SearchPlan, cache: Path, progress: Callable[[int, int], None]) -> DataChoice:
-    """Pack the audio at each rate, if it is not packed yet; return the data choice with absolute paths for workers.
+def pack(plan: SearchPlan, cache: Path, progress: Callable[[int, int], None]) -> tuple[DataChoice, list[str]]:
+    """Pack the audio at each rate, if it is not packed yet.
+
+    Returns the data choice with absolute paths for workers, and warnings about the audio.
 
     Raises as `open_data` does; InputError if the model file's header has no room for the labels and the data choice.
     """
     choice = plan.settings.choice
-    open_data(choice, plan.base, cache, progress)
+    dataset = open_data(choice, plan.base, cache, progress)
     for rate_hz in plan.sample_rates_hz[1:]:
         open_dataset(choice, sample_rate_hz=rate_hz, cache=cache, progress=progress)
     scheme, colon, place = choice.spec.partition(":")
@@ -212,7 +214,7 @@ def pack(plan: SearchPlan, cache: Path, progress: Callable[[int, int], None]) ->
     irs, bank = (_absolute(folder) for folder in (choice.device_irs, choice.augment_irs))
     found = dataclasses.replace(choice, spec=spec, device_irs=irs, augment_irs=bank)
     check_room(plan.base, plan.manifest.labels, DataIdentity(choice=found, digest=plan.manifest.digest))
-    return found
+    return found, crop_notes(dataset, plan.base.augment.crop_s)
 
 
 def _absolute(folder: str | None) -> str | None:

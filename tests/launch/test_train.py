@@ -184,3 +184,10 @@ def test_wrong_input_gives_one_sentence(
 ) -> None:
     monkeypatch.chdir(folder)
     assert named in refusal(capsys, script, *options)
+
+
+def test_a_crop_longer_than_every_clip_is_noted(tiny_dataset: Dataset) -> None:
+    longest_s = 0.7
+    assert training_run.crop_notes(tiny_dataset, 0.4) == training_run.crop_notes(tiny_dataset, longest_s) == []
+    (note,) = training_run.crop_notes(tiny_dataset, 3.0)
+    assert note.startswith("augment.crop_s is 3 s, but no clip is longer than 0.7 s")
