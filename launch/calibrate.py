@@ -24,7 +24,8 @@ class Options:
     """
 
     model: Annotated[Path, tyro.conf.Positional]
-    """A model file that is not calibrated, such as runs/NAME/best/model.safetensors."""
+    """A model that is not calibrated: a file, or the NAME of a run in runs/ (its best network), or one of its trials,
+    such as NAME/t005."""
     method: Literal["temperature", "multinomial", "one_vs_rest"] = "multinomial"
     """One factor for all logits; or 10 x 10 factors by multinomial (system 2) or one-vs-rest regression (system 3)."""
     data: Annotated[str | None, cli.option("SPEC")] = None
@@ -60,9 +61,11 @@ def main(options: Options) -> int:
     from asc.evaluation import caveats
     from asc.launchers import command
     from asc.model_file.artefact import load_model, save_model
+    from asc.runs import named
     from asc.training import recalibrate
 
     output = cli.Output(as_json=options.json)
+    options = dataclasses.replace(options, model=named.model_file(options.model))
     network, info = load_model(options.model)
     recalibrate.check_uncalibrated(info)
     recalibrate.check_target(options.target, options.model)

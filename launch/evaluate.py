@@ -4,6 +4,7 @@ python launch/evaluate.py runs/NAME/best/model.safetensors
 python launch/evaluate.py runs/NAME/best/model.safetensors --data tau2020:DIR --split test
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,7 +26,7 @@ class Options:
     """
 
     model: Annotated[Path, tyro.conf.Positional]
-    """A model file, such as runs/NAME/best/model.safetensors."""
+    """A model file, or the NAME of a run in runs/ (its best network), or one of its trials, such as NAME/t005."""
     data: Annotated[str | None, cli.option("SPEC")] = None
     """Data with the model's labels, named as in training; by default those it was trained on, with the same splits."""
     split: Literal["valid", "calibration", "test"] = "valid"
@@ -61,8 +62,10 @@ def main(options: Options) -> int:
     from asc.evaluation.evaluate import Evaluator, open_for
     from asc.model_file.artefact import load_model
     from asc.report import folder
+    from asc.runs import named
 
     output = cli.Output(as_json=options.json)
+    options = dataclasses.replace(options, model=named.model_file(options.model))
     network, info = load_model(options.model)
     with packing(output.progress) as bar:
         dataset = open_for(

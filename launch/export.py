@@ -5,6 +5,7 @@ python launch/export.py runs/NAME/best/model.safetensors --to executorch
 python launch/export.py runs/NAME/best/model.safetensors --to litert c-array --seconds 1
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,7 +26,7 @@ class Options:
     """
 
     model: Annotated[Path, tyro.conf.Positional]
-    """A model file, such as runs/NAME/best/model.safetensors."""
+    """A model file, or the NAME of a run in runs/ (its best network), or one of its trials, such as NAME/t005."""
     to: tuple[Literal["onnx", "executorch", "litert", "c-array"], ...] = ("onnx",)
     """onnx: model.onnx, which takes log-mel, and model-waveform.onnx, which has the front end inside; clips of any
     length. executorch: model.pte for XNNPACK; clips of up to --seconds. litert: model.tflite; clips of --seconds
@@ -63,8 +64,10 @@ def main(options: Options) -> int:
     from asc.export import formats, job, record
     from asc.export.clips import open_clips
     from asc.model_file.artefact import load_model
+    from asc.runs import named
 
     output = cli.Output(as_json=options.json)
+    options = dataclasses.replace(options, model=named.model_file(options.model))
     network, info = load_model(options.model)
     formats.check(options.to, network, clips=options.clips, seconds=options.seconds)
     prepare(options.folder)

@@ -32,7 +32,7 @@ class Options:
     """
 
     model: Annotated[Path, tyro.conf.Positional]
-    """A model file, such as runs/NAME/best/model.safetensors."""
+    """A model file, or the NAME of a run in runs/ (its best network), or one of its trials, such as NAME/t005."""
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional, cli.option("[PATH ...]")] = ()
     """Audio files, and folders that are searched for audio files at any depth."""
     top: int = 1
@@ -67,17 +67,18 @@ def main(options: Options) -> int:
     from asc.inference.files import predict_files
     from asc.inference.follow import follow
     from asc.inference.pcm import PcmFormat
+    from asc.runs import named
 
     require_one_task(options.paths, follow=options.follow)
     require_one_style(csv=options.csv, json=options.json, top=options.top)
-    output = cli.Output(as_json=options.json)
+    output, model = cli.Output(as_json=options.json), named.model_file(options.model)
     if not options.follow:
         printer = Printer(output, options.style, key="file", top=options.top)
-        return predict_files(asc.load(options.model), options.paths, printer)
+        return predict_files(asc.load(model), options.paths, printer)
     asked = PcmFormat(sample_rate_hz=options.rate, channels=options.channels, encoding=options.format)
     printer = Printer(output, options.style, key="time_s", top=options.top)
     stream, steps = cli.standard_input(), {"window_s": options.window, "every_s": options.every}
-    return follow(asc.load(options.model), stream, asked, printer, **steps)
+    return follow(asc.load(model), stream, asked, printer, **steps)
 
 
 if __name__ == "__main__":

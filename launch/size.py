@@ -14,6 +14,7 @@ import tyro
 
 from asc.console import cli, tables
 from asc.console.options import ConfigOptions
+from asc.runs import named
 from asc.size import memory_plan
 from asc.size.law import cost
 
@@ -38,7 +39,7 @@ class Options:
 def main(options: Options) -> int:
     """Compute the network's size and print it."""
     output = cli.Output(as_json=options.json)
-    experiment = options.network.experiment()
+    experiment = options.network.experiment(named.config)
     size = cost(
         experiment,
         stored_as=options.stored_as,

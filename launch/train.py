@@ -21,7 +21,7 @@ def main(options: TrainOptions) -> int:
     from asc.results import Completed
     from asc.run_files import BEST_FOLDER, MODEL_FILE
     from asc.runs import folder as runs
-    from asc.runs import training_run
+    from asc.runs import named, training_run
     from asc.runs.bucket import check_storage
     from asc.runs.mirror import mirrored
     from asc.tracking.address import check_uri
@@ -35,7 +35,7 @@ def main(options: TrainOptions) -> int:
         journal = training_run.open_journal(runs.run_folder(options.storage, options.resume))
         experiment, choice = training_run.resumed(journal)
     else:
-        experiment, choice = options.experiment(), options.data.choice()
+        experiment, choice = options.experiment(named.config), options.data.choice()
     with progress.packing(output.progress) as bar:
         dataset = training_run.open_data(choice, experiment, options.cache or default_cache(), bar)
     if not options.resume:

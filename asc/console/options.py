@@ -7,7 +7,7 @@ import tyro
 
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
-from asc.config.recipes.loading import experiment_from
+from asc.config.recipes.loading import OfRun, experiment_from
 from asc.console.cli import option
 from asc.model_file.model_header import experiment_in
 
@@ -19,16 +19,18 @@ class ConfigOptions:
     recipe: Annotated[str | None, option("NAME")] = None
     """A shipped recipe: qat_8b (the default), 8b_calibm, 8b_calibo or 16b_prune, the report's systems 1 to 4."""
     config: Annotated[str | None, option("FILE")] = None
-    """Use a TOML config instead of a recipe, such as a search's runs/NAME/best/config.toml, or the config stored in a
-    model file, such as runs/NAME/trials/t005/model.safetensors."""
+    """Instead of a recipe, use the config of a run in runs/: NAME (its best trial) or NAME/t005 (any trial). Or use a
+    TOML file, such as runs/NAME/best/config.toml, or the config stored in a model file."""
     overrides: Annotated[
         tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE"), tyro.conf.UseAppendAction
     ] = ()
     """Change a value of the config, such as --set architecture.cardinality=8; may be given several times."""
 
-    def experiment(self) -> Experiment:
-        """Return the config that these options specify (errors as `experiment_from`)."""
-        return experiment_from(recipe=self.recipe, config=self.config, overrides=self.overrides, of_model=experiment_in)
+    def experiment(self, of_run: OfRun) -> Experiment:
+        """Return the config that these options specify (`of_run` and errors as in `experiment_from`)."""
+        return experiment_from(
+            recipe=self.recipe, config=self.config, overrides=self.overrides, of_model=experiment_in, of_run=of_run
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

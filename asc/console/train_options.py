@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from asc.config.experiment import Experiment
+from asc.config.recipes.loading import OfRun
 from asc.console import cli
 from asc.console.options import ConfigOptions, DataOptions
 from asc.errors import InputError
@@ -49,8 +50,8 @@ class TrainOptions:
     json: bool = False
     """Print one JSON object on standard output."""
 
-    def experiment(self) -> Experiment:
-        """Return the config that these options specify.
+    def experiment(self, of_run: OfRun) -> Experiment:
+        """Return the config that these options specify; `of_run` as in `experiment_from`.
 
         Raises:
             InputError: the config is wrong, or has no calibration to fit on the test fold.
@@ -62,7 +63,9 @@ class TrainOptions:
             "seed": self.seed,
             "calibration.fit_on": "test" if self.calibrate_on_test else None,
         }
-        chosen = self.network.experiment().updated({key: value for key, value in given.items() if value is not None})
+        chosen = self.network.experiment(of_run).updated(
+            {key: value for key, value in given.items() if value is not None}
+        )
         if self.calibrate_on_test and chosen.calibration.method == "none":
             raise InputError("--calibrate-on-test: the recipe has no calibration; take 8b_calibm or 8b_calibo")
         return chosen

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from launched import launched
+from launched import launched, refusal
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from asc.config.data_choice import DataChoice
@@ -25,6 +25,7 @@ from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.models.conversion import to_integer
 from asc.results import CalibrationReport
+from asc.runs.journal import Journal, RunStarted
 
 ALL = ["confusion.png", "evaluation.json", "predictions.csv", "reliability.png", "table.md"]
 Run = Callable[..., tuple[int, str, str]]
@@ -215,3 +216,21 @@ def test_on_a_full_disk_the_figures_are_printed_and_no_file_is_left(
     assert code == 2 and "the disk is full at " in err and err.count("error:") == 1
     assert "log loss, macro" in out and "written to" not in out, "figures must be printed even if the disk is full"
     assert list((model.parent / "evaluation-valid").iterdir()) == []
+
+
+def test_a_run_and_its_trial_name_the_model(
+    stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "runs" / "alone"
+    (run / "best").mkdir(parents=True)
+    shutil.copy(stored, run / "best" / "model.safetensors")
+    Journal(run / "journal.jsonl").append(RunStarted(name="alone", kind="train", settings={}))
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    for name in ("alone", "runs/alone/t000"):
+        assert launched("evaluate.py", name, "--split", "valid", "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["log_loss"] == pytest.approx(load_model(stored)[1].evaluation.log_loss, abs=1e-4)
+        assert (run / "best" / "evaluation-valid" / "evaluation.json").is_file()
+    said = refusal(capsys, "evaluate.py", "alone/best/model", "--split", "valid")
+    assert "alone/best/model is neither a model file nor a run nor a trial: the runs in runs are alone" in said

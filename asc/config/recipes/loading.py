@@ -15,6 +15,8 @@ from asc.typed import Value
 OfModel = Callable[[Path, bytes], Experiment | None]
 """Gives the experiment of a model file from its path and bytes, or None if it is not a model file
 (`asc.model_file.model_header`)."""
+OfRun = Callable[[str], Experiment | None]
+"""Gives the experiment of a run or a trial by its name, or None if there is no such run (`asc.runs.named`)."""
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -28,11 +30,11 @@ def recipe_names() -> tuple[str, ...]:
     )
 
 
-def load_experiment(name_or_path: str, *, of_model: OfModel | None = None) -> Experiment:
-    """The experiment of a shipped recipe (`qat_8b`), of a TOML file, or, with `of_model`, of a model file.
+def load_experiment(name_or_path: str, *, of_model: OfModel | None = None, of_run: OfRun | None = None) -> Experiment:
+    """The experiment of a recipe (`qat_8b`), of a TOML file, or, with these functions, of a model file or a run.
 
     Raises:
-        InputError: neither a recipe nor a file, or the file is wrong.
+        InputError: it is none of these, or the file is wrong.
     """
     if name_or_path in recipe_names():
         text = (resources.files("asc.config.recipes") / f"{name_or_path}.toml").read_text("utf-8")
@@ -40,7 +42,9 @@ def load_experiment(name_or_path: str, *, of_model: OfModel | None = None) -> Ex
     path = Path(name_or_path)
     try:
         data = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        if of_run is not None and (known := of_run(name_or_path)) is not None:
+            return known
         if (inside := _config_in(path)) is not None:
             raise InputError(f"{path} is a folder: give {inside}") from error
         raise InputError(
@@ -63,7 +67,12 @@ def _config_in(folder: Path) -> Path | None:
 
 
 def experiment_from(
-    *, recipe: str | None, config: str | None, overrides: Sequence[str], of_model: OfModel | None = None
+    *,
+    recipe: str | None,
+    config: str | None,
+    overrides: Sequence[str],
+    of_model: OfModel | None = None,
+    of_run: OfRun | None = None,
 ) -> Experiment:
     """The experiment of command line options: a recipe (default `qat_8b`) or a file, with `KEY=VALUE` changes.
 
@@ -72,7 +81,7 @@ def experiment_from(
     """
     if recipe is not None and config is not None:
         raise InputError("give --recipe or --config, not both")
-    return load_experiment(config or recipe or "qat_8b", of_model=of_model).updated(
+    return load_experiment(config or recipe or "qat_8b", of_model=of_model, of_run=of_run).updated(
         dict(map(parse_assignment, overrides))
     )
 

@@ -1,0 +1,95 @@
+"""A model or a config by the name of its run: `NAME` is the best network of a run, `NAME/t005` one of its trials.
+
+Runs are looked for in `runs/`; a run elsewhere is named by its folder, as in `/data/runs/NAME/t005`.
+"""
+
+from pathlib import Path
+
+from asc.config.experiment import Experiment
+from asc.errors import InputError, some
+from asc.run_files import BEST_FOLDER, JOURNAL, MODEL_FILE, TRIALS_FOLDER
+from asc.runs.journal import RunRecord, fold, read_journal
+
+RUNS = Path("runs")
+
+
+def model_file(given: Path) -> Path:
+    """The model file that a command line names: a file, a run, or a trial of a run.
+
+    Raises:
+        InputError: it is none of these, or the run or the trial has no model.
+    """
+    if given.is_file():
+        return given
+    found = _run_and_trial(given)
+    if found is None:
+        raise InputError(f"{given} is neither a model file nor a run nor a trial: {_known()}")
+    folder, trial = found
+    record = fold(read_journal(folder / JOURNAL))
+    if trial is None or record.started.kind == "train":
+        file = folder / BEST_FOLDER / MODEL_FILE
+    else:
+        _check_trial(record, folder, trial)
+        file = folder / TRIALS_FOLDER / trial / MODEL_FILE
+    if not file.is_file():
+        raise InputError(f"{given} has no model file: {_why_not(record, folder, trial)}")
+    return file
+
+
+def config(given: str) -> Experiment | None:
+    """The config of a run's best trial, or of one of its trials, whether it has ended or not; None if it is no run.
+
+    Raises:
+        InputError: the run has no such trial, or no best one yet.
+    """
+    found = _run_and_trial(Path(given))
+    if found is None:
+        return None
+    folder, trial = found
+    record = fold(read_journal(folder / JOURNAL))
+    if trial is None:
+        best = record.completed()[:1] if record.started.kind == "search" else list(record.trials.values())
+        if not best:
+            raise InputError(f"no trial of {given} has completed: {_named(record, folder)}")
+        return Experiment.from_flat(best[0].asked.config)
+    _check_trial(record, folder, trial)
+    return Experiment.from_flat(record.trials[trial].asked.config)
+
+
+def _run_and_trial(given: Path) -> tuple[Path, str | None] | None:
+    """The run's folder and the name of its trial, or None for the run itself; None if there is no such run."""
+    for place in (given, RUNS / given):
+        if (place / JOURNAL).is_file():
+            return place, None
+        if (place.parent / JOURNAL).is_file():
+            return place.parent, place.name
+    return None
+
+
+def _check_trial(record: RunRecord, folder: Path, trial: str) -> None:
+    if trial not in record.trials:
+        raise InputError(f"{folder.name} has no trial {trial}: {_named(record, folder)}")
+
+
+def _why_not(record: RunRecord, folder: Path, trial: str | None) -> str:
+    if trial is None or record.started.kind == "train":
+        return "nothing has completed in it yet" if not record.completed() else f"{folder / BEST_FOLDER} was removed"
+    ended = record.trials[trial].ended
+    if ended is None:
+        return "the trial has not ended"
+    if ended.outcome != "completed":
+        return f"its outcome is {ended.outcome}; {_named(record, folder)}"
+    return f"{folder / TRIALS_FOLDER / trial} has none, or lies in a bucket or on another machine"
+
+
+def _named(record: RunRecord, folder: Path) -> str:
+    """Which trials the run has, the completed ones if there are any."""
+    completed = sorted(trial.asked.trial for trial in record.completed())
+    if completed:
+        return f"the completed trials of {folder.name} are {some(completed)}"
+    return f"the trials of {folder.name} are {some(sorted(record.trials))}" if record.trials else "it has no trials yet"
+
+
+def _known() -> str:
+    names = sorted(path.parent.name for path in RUNS.glob(f"*/{JOURNAL}"))
+    return f"the runs in {RUNS} are {some(names)}" if names else f"{RUNS} has no runs yet"

@@ -1,0 +1,118 @@
+"""Models and configs by the names of runs and trials: what is found, and what is said if nothing is."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from asc.config.experiment import Experiment
+from asc.errors import InputError
+from asc.results import OutcomeKind
+from asc.run_files import BEST_FOLDER, JOURNAL, MODEL_FILE, TRIALS_FOLDER
+from asc.runs.journal import Journal, RunStarted, TrialAsked, TrialEnded
+from asc.runs.named import config, model_file
+from asc.size.law import cost
+
+
+@pytest.fixture
+def night(tmp_path: Path, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a search: t000 and t001 have completed, t001 better, t002 was stopped, t003 has not ended."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "night"
+    for name in (f"{TRIALS_FOLDER}/t000", f"{TRIALS_FOLDER}/t001", f"{TRIALS_FOLDER}/t002", BEST_FOLDER):
+        (folder / name).mkdir(parents=True)
+    for name in (f"{TRIALS_FOLDER}/t000", f"{TRIALS_FOLDER}/t001", BEST_FOLDER):
+        (folder / name / MODEL_FILE).write_text(name)
+    journal = Journal(folder / JOURNAL)
+    journal.append(RunStarted(name="night", kind="search", settings={}))
+    outcomes: tuple[tuple[OutcomeKind | None, float | None], ...] = (
+        *(("completed", 1.5), ("completed", 0.9), ("stopped", None), (None, None)),
+    )
+    for number, (outcome, log_loss) in enumerate(outcomes):
+        asked = _asked(f"t{number:03d}", tiny_experiment.updated({"seed": number}))
+        journal.append(asked)
+        if outcome is not None:
+            ended = TrialEnded(trial=asked.trial, outcome=outcome, epochs=2, seconds=1.0, log_loss=log_loss)
+            journal.append(ended)
+    return folder
+
+
+def _asked(trial: str, experiment: Experiment) -> TrialAsked:
+    size = cost(experiment)
+    return TrialAsked(
+        trial=trial,
+        title=trial,
+        point=None,
+        config=experiment.flat(),
+        repaired=False,
+        **dataclasses.asdict(size.stored),
+        macs_per_second=size.macs_per_second,
+        peak_activation_bytes=size.peak_activation_bytes,
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "runs/"])
+def test_a_name_finds_the_best_model_and_those_of_trials(night: Path, prefix: str) -> None:
+    assert model_file(Path(f"{prefix}night")).read_text() == "best"
+    assert model_file(Path(f"{prefix}night/t000")).read_text() == "trials/t000"
+    assert model_file(night / BEST_FOLDER / MODEL_FILE) == night / BEST_FOLDER / MODEL_FILE
+    assert model_file(night).read_text() == "best"
+
+
+def test_a_name_finds_the_config_of_any_trial(night: Path, tiny_experiment: Experiment) -> None:
+    found = {name: config(name) for name in ("night", "night/t002", "runs/night/t003", "qat_8b", "no/such/place")}
+    assert found == {
+        "night": tiny_experiment.updated({"seed": 1}),
+        "night/t002": tiny_experiment.updated({"seed": 2}),
+        "runs/night/t003": tiny_experiment.updated({"seed": 3}),
+        "qat_8b": None,
+        "no/such/place": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nihgt", "nihgt is neither a model file nor a run nor a trial: the runs in runs are night"),
+        ("night/t009", "night has no trial t009: the completed trials of night are t000, t001"),
+        (
+            "night/t002",
+            "night/t002 has no model file: its outcome is stopped; the completed trials of night are t000, t001",
+        ),
+        ("night/t003", "night/t003 has no model file: the trial has not ended"),
+    ],
+)
+def test_what_has_no_model_is_named(night: Path, name: str, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        model_file(Path(name))
+    assert str(refused.value) == said
+
+
+def test_models_that_were_removed_are_named(night: Path) -> None:
+    shutil.rmtree(night / BEST_FOLDER)
+    shutil.rmtree(night / TRIALS_FOLDER)
+    with pytest.raises(InputError, match=r"^night has no model file: .*best was removed$"):
+        model_file(Path("night"))
+    with pytest.raises(InputError, match=r"t001 has none, or lies in a bucket or on another machine$"):
+        model_file(Path("night/t001"))
+    with pytest.raises(InputError, match="^night has no trial t7: the completed trials of night are t000, t001$"):
+        config("night/t7")
+
+
+def test_a_training_has_one_model_under_both_names(
+    tmp_path: Path, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "alone"
+    (folder / BEST_FOLDER).mkdir(parents=True)
+    journal = Journal(folder / JOURNAL)
+    journal.append(RunStarted(name="alone", kind="train", settings={}))
+    with pytest.raises(InputError, match="no trial of alone has completed: it has no trials yet"):
+        config("alone")
+    journal.append(_asked("t000", tiny_experiment))
+    with pytest.raises(InputError, match="^alone has no model file: nothing has completed in it yet$"):
+        model_file(Path("alone"))
+    (folder / BEST_FOLDER / MODEL_FILE).write_text("best")
+    assert model_file(Path("alone")) == model_file(Path("alone/t000")) == Path("runs/alone/best") / MODEL_FILE
+    assert config("alone") == config("alone/t000") == tiny_experiment
