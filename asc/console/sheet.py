@@ -22,7 +22,7 @@ def as_table(sheet: Sheet) -> Table:
     """Return a table for the terminal; markup in cells is shown literally."""
     table = Table(title=Text(sheet.title, style="table.title"), title_justify="left")
     for number, name in enumerate(sheet.columns):
-        table.add_column(Text(name), justify="right" if number else "left")
+        table.add_column(Text(name), justify="right" if number else "left", overflow="ellipsis" if number else "fold")
     for row in sheet.rows:
         table.add_row(*map(Text, row))
     if sheet.footer:

@@ -77,7 +77,7 @@ def open_store(manifest: Manifest, *, sample_rate_hz: int, cache: Path, progress
         InputError: files are unusable (all are named), the disk has too little space, or `cache` is not writable.
     """
     sources = sources_of(manifest)
-    folder = cache / _fingerprint(sources, sample_rate_hz)
+    folder = _folder(sources, sample_rate_hz, cache)
     index = read_index(folder)
     if index is None:
         with locked(cache / f"{folder.name}.lock"):
@@ -106,7 +106,7 @@ def store_size(manifest: Manifest, *, sample_rate_hz: int, cache: Path) -> Store
     Unusable files count as 0 bytes; packing reports them.
     """
     sources = sources_of(manifest)
-    index = read_index(cache / _fingerprint(sources, sample_rate_hz))
+    index = read_index(_folder(sources, sample_rate_hz, cache))
     if index is not None:
         samples = sum(index.samples)
     else:
@@ -118,6 +118,11 @@ def store_size(manifest: Manifest, *, sample_rate_hz: int, cache: Path) -> Store
     )
 
 
-def _fingerprint(sources: Sequence[Source], sample_rate_hz: int) -> str:
+def store_folder(manifest: Manifest, *, sample_rate_hz: int, cache: Path) -> Path:
+    """Return the folder of the store of a data set at a rate, whether it is packed or not."""
+    return _folder(sources_of(manifest), sample_rate_hz, cache)
+
+
+def _folder(sources: Sequence[Source], sample_rate_hz: int, cache: Path) -> Path:
     parts = [STORE_VERSION, sample_rate_hz, *(source.identity for source in sources)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+    return cache / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]

@@ -1,55 +1,16 @@
 """Models and configs by the names of runs and trials: what is found, and what is said if nothing is."""
 
-import dataclasses
 import shutil
 from pathlib import Path
 
 import pytest
+from journals import asked_of
 
 from asc.config.experiment import Experiment
 from asc.errors import InputError
-from asc.results import OutcomeKind
 from asc.run_files import BEST_FOLDER, JOURNAL, MODEL_FILE, TRIALS_FOLDER
-from asc.runs.journal import Journal, RunStarted, TrialAsked, TrialEnded
+from asc.runs.journal import Journal, RunStarted
 from asc.runs.named import config, model_file
-from asc.size.law import cost
-
-
-@pytest.fixture
-def night(tmp_path: Path, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a search: t000 and t001 have completed, t001 better, t002 was stopped, t003 has not ended."""
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "runs" / "night"
-    for name in (f"{TRIALS_FOLDER}/t000", f"{TRIALS_FOLDER}/t001", f"{TRIALS_FOLDER}/t002", BEST_FOLDER):
-        (folder / name).mkdir(parents=True)
-    for name in (f"{TRIALS_FOLDER}/t000", f"{TRIALS_FOLDER}/t001", BEST_FOLDER):
-        (folder / name / MODEL_FILE).write_text(name)
-    journal = Journal(folder / JOURNAL)
-    journal.append(RunStarted(name="night", kind="search", settings={}))
-    outcomes: tuple[tuple[OutcomeKind | None, float | None], ...] = (
-        *(("completed", 1.5), ("completed", 0.9), ("stopped", None), (None, None)),
-    )
-    for number, (outcome, log_loss) in enumerate(outcomes):
-        asked = _asked(f"t{number:03d}", tiny_experiment.updated({"seed": number}))
-        journal.append(asked)
-        if outcome is not None:
-            ended = TrialEnded(trial=asked.trial, outcome=outcome, epochs=2, seconds=1.0, log_loss=log_loss)
-            journal.append(ended)
-    return folder
-
-
-def _asked(trial: str, experiment: Experiment) -> TrialAsked:
-    size = cost(experiment)
-    return TrialAsked(
-        trial=trial,
-        title=trial,
-        point=None,
-        config=experiment.flat(),
-        repaired=False,
-        **dataclasses.asdict(size.stored),
-        macs_per_second=size.macs_per_second,
-        peak_activation_bytes=size.peak_activation_bytes,
-    )
 
 
 @pytest.mark.parametrize("prefix", ["", "runs/"])
@@ -110,7 +71,7 @@ def test_a_training_has_one_model_under_both_names(
     journal.append(RunStarted(name="alone", kind="train", settings={}))
     with pytest.raises(InputError, match="no trial of alone has completed: it has no trials yet"):
         config("alone")
-    journal.append(_asked("t000", tiny_experiment))
+    journal.append(asked_of("t000", tiny_experiment))
     with pytest.raises(InputError, match="^alone has no model file: nothing has completed in it yet$"):
         model_file(Path("alone"))
     (folder / BEST_FOLDER / MODEL_FILE).write_text("best")
