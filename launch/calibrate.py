@@ -11,8 +11,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from asc.config.experiment import Calibration
+from asc.config.experiment import Calibration, method_for
 from asc.console import cli, tables
+from asc.results import CalibrationMethod
+
+_WHY = {
+    "multinomial": "the default; --method temperature is a single factor, for few clips",
+    "temperature": "the network is pruned, and any other method would undo its zeros",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +32,9 @@ class Options:
     model: Annotated[Path, tyro.conf.Positional]
     """A model that is not calibrated: a file, or the NAME of a run in runs/ (its best network), or one of its trials,
     such as NAME/t005."""
-    method: Literal["temperature", "multinomial", "one_vs_rest"] = "multinomial"
-    """One factor for all logits; or 10 x 10 factors by multinomial (system 2) or one-vs-rest regression (system 3)."""
+    method: Literal["temperature", "multinomial", "one_vs_rest"] | None = None
+    """One factor for all logits; or 10 x 10 factors by multinomial (system 2) or one-vs-rest regression (system 3). By
+    default multinomial, or temperature if the network is pruned, because the others would undo its zeros."""
     data: Annotated[str | None, cli.option("SPEC")] = None
     """The data that the model was trained on, if they have moved."""
     device_irs: Annotated[str | None, cli.option("DIR")] = None
@@ -44,11 +51,14 @@ class Options:
     json: bool = False
     """Print one JSON object on standard output."""
 
-    @property
-    def target(self) -> Path:
+    def chosen(self, prune_ratio: float) -> CalibrationMethod:
+        """The method that was given, or else the one that fits a network of which this share is pruned."""
+        return self.method or method_for("multinomial", prune_ratio)
+
+    def target(self, method: str) -> Path:
         """The file to write the calibrated model to."""
         optimistic = "-optimistic" if self.calibrate_on_test else ""
-        return self.output or self.model.with_name(f"model-{self.method}{optimistic}.safetensors")
+        return self.output or self.model.with_name(f"model-{method}{optimistic}.safetensors")
 
 
 def main(options: Options) -> int:
@@ -68,8 +78,10 @@ def main(options: Options) -> int:
     options = dataclasses.replace(options, model=named.model_file(options.model))
     network, info = load_model(options.model)
     recalibrate.check_uncalibrated(info)
-    recalibrate.check_target(options.target, options.model)
-    calibration = Calibration(method=options.method, fit_on="test" if options.calibrate_on_test else "calibration")
+    method = options.chosen(info.experiment.compression.prune_ratio)
+    target = options.target(method)
+    recalibrate.check_target(target, options.model)
+    calibration = Calibration(method=method, fit_on="test" if options.calibrate_on_test else "calibration")
     choice = caveats.choice_for(info, options.data, options.device_irs, group_from=options.group_from)
     caveats.check_training_data(info, load_manifest(choice))
     with packing(output.progress) as bar:
@@ -82,14 +94,17 @@ def main(options: Options) -> int:
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     done = recalibrate.recalibrate(network.to(device), info, dataset, calibration, device)
-    save_model(options.target, done.network, done.info)
+    if options.method is None:
+        output.say(f"method {method}: {_WHY[method]}")
+    save_model(target, done.network, done.info)
     output.result(tables.recalibrated(done.before, done.tempered, done.after, done.report))
     output.result(tables.calibration_text(done.report))
-    output.result(f"stored network: {options.target}")
-    output.result(f"next: {command('evaluate')} {options.target} --split test")
+    output.result(tables.what_calibration_changes(method))
+    output.result(f"stored network: {target}")
+    output.result(f"next: {command('evaluate')} {target} --split test")
     output.json(
         {
-            "model": str(options.target),
+            "model": str(target),
             "optimistic": done.report.optimistic,
             "calibration": dataclasses.asdict(done.report),
             "valid": {

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from asc.console.evaluation_text import About, sheets
 from asc.console.sheet import Sheet, as_table
-from asc.results import CalibrationReport, Completed, Evaluation
+from asc.results import CalibrationMethod, CalibrationReport, Completed, Evaluation
 from asc.size.items import Item
 from asc.size.law import Cost
 from asc.size.rules import RULES, Rule, counted_bytes, fits, limit_bytes, why_not
@@ -125,6 +125,16 @@ def calibration_text(report: CalibrationReport) -> str:
     verdict = f"{report.method} applied" if report.applied else f"{report.method} not applied: its gain is uncertain"
     optimistic = "optimistic (calibrated on test clips, so figures on the test fold are too good): "
     return f"calibration, {optimistic if report.optimistic else ''}{verdict} (gain {gain} standard error); {found}"
+
+
+def what_calibration_changes(method: CalibrationMethod) -> str:
+    """Say what a method can change in the table above, and what it cannot."""
+    if method == "temperature":
+        return (
+            "a temperature scales all logits alike: it changes how sure the network is, not which class wins, except for "
+            "ties of 8-bit logits"
+        )
+    return f"{method} mixes the logits: it may also change which class wins"
 
 
 def recalibrated(before: Evaluation, tempered: Evaluation, after: Evaluation, report: CalibrationReport) -> Table:

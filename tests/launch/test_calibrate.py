@@ -79,6 +79,20 @@ def test_calibrating_after_training_equals_calibrating_in_training(bench: Bench)
     assert "already calibrated" in bench.refusal("calibrate.py", str(made), "--method", "temperature")
 
 
+def test_without_a_method_it_takes_what_the_network_allows_and_says_why(bench: Bench) -> None:
+    done = bench.run("calibrate.py", "plain")
+    assert done.returncode == 0 and "method multinomial: the default" in done.stderr
+    assert "it may also change which class wins" in done.stderr
+    assert json.loads(done.stdout)["model"] == "runs/plain/best/model-multinomial.safetensors"
+    bench.train("pruned", "--set", "compression.prune_ratio=0.5", "--cycles", "2")
+    done = bench.run("calibrate.py", "pruned")
+    assert done.returncode == 0 and "method temperature: the network is pruned" in done.stderr
+    assert "not which class wins" in done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["model"] == "runs/pruned/best/model-temperature.safetensors"
+    assert answer["valid"]["after"]["accuracy"] == pytest.approx(answer["valid"]["before"]["accuracy"], abs=0.1)
+
+
 def test_every_output_of_a_model_calibrated_on_test_clips_says_optimistic(bench: Bench) -> None:
     options = ("--set", "calibration.method=multinomial", "--calibrate-on-test")
     trained = bench.train("starred", *options)
