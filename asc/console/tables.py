@@ -131,7 +131,7 @@ def what_calibration_changes(method: CalibrationMethod) -> str:
     """Say what a method can change in the table above, and what it cannot."""
     if method == "temperature":
         return (
-            "a temperature scales all logits alike: it changes how sure the network is, not which class wins, except for "
+            "a temperature scales all logits alike: it changes how sure the network is, not which class wins, but for "
             "ties of 8-bit logits"
         )
     return f"{method} mixes the logits: it may also change which class wins"
