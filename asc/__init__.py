@@ -1,6 +1,6 @@
 """asc: acoustic scene classifiers that fit a hard size limit.
 
-    model = asc.load("runs/NAME/best/model.safetensors")
+    model = asc.load("NAME")  # a run in runs/; or NAME/t005, or a model file
     prediction = model.predict(waveform, sample_rate_hz)
     print(prediction.label, prediction.probability)
 
@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asc.inference.predict import Model
 
+__version__ = "0.2.0"
+
 
 def load(path: str | Path) -> "Model":
-    """Load a model file such as runs/NAME/best/model.safetensors, ready to predict.
+    """Load a model, ready to predict: a file, the name of a run in runs/ (its best network), or a trial (NAME/t005).
 
     Raises:
-        asc.errors.InputError: the file is missing, damaged, or not a model file that this asc reads.
+        asc.errors.InputError: it is none of these, or the file is damaged or not a model file that this asc reads.
     """
     from asc.inference.predict import load
+    from asc.runs.named import model_file
 
-    return load(path)
+    return load(model_file(Path(path)))

@@ -178,6 +178,8 @@ def test_importing_asc_is_light() -> None:
         "asc.inference.predict",
         "asc.inference.predict.Model",
         "asc.inference.predict.load",
+        "asc.runs.named",
+        "asc.runs.named.model_file",
     }
     code = (
         "import sys, asc; print([name for name in ('torch', 'numpy', 'asc.inference.predict') if name in sys.modules])"

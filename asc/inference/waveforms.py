@@ -26,6 +26,7 @@ from asc.errors import AudioProblem, InputError
 from asc.model_file.model_info import ModelInfo
 from asc.models.stored import StoredNet
 from asc.results import Prediction
+from asc.topology.describe import kind_of
 
 LONGEST_WHOLE_S = 30
 WINDOW_S = 10
@@ -43,6 +44,16 @@ class WaveformModel:
         self.network = network
         self.info = info
         self.log_mel = LogMel(info.experiment.front_end)
+
+    def __repr__(self) -> str:
+        """What kind of network it is, and how good on the validation clips."""
+        experiment, figures = self.info.experiment, self.info.evaluation
+        bits = 8 if experiment.compression.storage == "int8" else 16
+        return (
+            f"<asc model: {kind_of(experiment.architecture)}, {bits} bits, {len(self.labels)} classes, "
+            f"{self.sample_rate_hz:,} Hz, log loss {figures.log_loss:.3f}, accuracy {figures.accuracy:.1%} on "
+            f"{figures.split}>"
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from asc.models.build import build_network
 from asc.models.conversion import to_half, to_stored
 from asc.models.layers import SqueezeExcite
 from asc.report.predictions import submission
+from asc.runs.journal import Journal, RunStarted
 
 RATE_HZ = 8000
 
@@ -342,3 +344,27 @@ def test_a_file_that_cannot_be_used_is_named(model: Model, tmp_path: Path) -> No
 def test_a_missing_model_file_gives_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"missing\.safetensors"):
         asc.load(tmp_path / "missing.safetensors")
+
+
+def test_a_model_says_what_it_is(tiny_model: Path) -> None:
+    model = asc.load(tiny_model)
+    figures = model.info.evaluation
+    assert repr(model) == (
+        f"<asc model: residual network, 8 bits, 4 classes, 8,000 Hz, log loss "
+        f"{figures.log_loss:.3f}, accuracy {figures.accuracy:.1%} on valid>"
+    )
+
+
+def test_a_model_is_loaded_by_the_name_of_its_run(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = tmp_path / "runs" / "alone" / "best"
+    best.mkdir(parents=True)
+    (best / "model.safetensors").write_bytes(tiny_model.read_bytes())
+    Journal(best.parent / "journal.jsonl").append(RunStarted(name="alone", kind="train", settings={}))
+    monkeypatch.chdir(tmp_path)
+    assert asc.load("alone").info == asc.load(tiny_model).info
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert asc.__version__ == version("acoustic-scene-search")
