@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-Split = Literal["train", "valid", "calibration", "test"]
+# Every set has the four `SPLITS`. With part "confirmed", "confirmation" is set aside from the calibration split.
+Split = Literal["train", "valid", "calibration", "test", "confirmation"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "calibration", "test")
 
 
