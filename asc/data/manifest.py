@@ -90,6 +90,10 @@ class Manifest:
         """Whether the clips outside train are kept out of training (not so with part "all")."""
         return self.choice.part != "all" or not self.labelled
 
+    def count(self, split: Split) -> int:
+        """The number of clips in a split."""
+        return sum(clip.split == split for clip in self.clips)
+
     @property
     def digest(self) -> str:
         """Hexadecimal SHA-256 that identifies the data: the rows, the generator's parameters, the device files.
