@@ -226,7 +226,6 @@ def describe(plan: SearchPlan) -> str:
         f"space {plan.space.name}, budget {plan.budget.kilobytes:g} KB under {plan.budget.rule.name} "
         f"({plan.budget.rule.summary}){_limits(plan.budget)}",
         f"data {plan.settings.data} ({', '.join(f'{count} {split}' for split, count in clips.items())} clips)",
-        *_finals(plan),
         *(f"  {key}: {_describe(parameter)}" for key, parameter in plan.space.sampled.items()),
         "all trials: " + ", ".join(f"{key} {flat.get(key, value)}" for key, value in plan.space.settings.items()),
         f"of {found.points} points drawn {found.fit_share:.0%} fit as they are and {found.repairable_share:.0%} with "
@@ -237,6 +236,7 @@ def describe(plan: SearchPlan) -> str:
             if found.infeasible_share
             else []
         ),
+        *_finals(plan),
     ]
     return "\n".join(lines)
 
