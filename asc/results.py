@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-Split = Literal["train", "valid", "calibration", "test"]
+# Every set has the four `SPLITS`. With part "confirmed", "confirmation" is set aside from the calibration split.
+Split = Literal["train", "valid", "calibration", "test", "confirmation"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "calibration", "test")
 
 
@@ -190,11 +191,21 @@ class CalibrationReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SplitFigures:
+    """The macro log loss (nats) and accuracy (0 to 1) of a stored network on one split of `clips` clips."""
+
+    split: Split
+    clips: int
+    log_loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinalFigures:
     """A worker's result of a completed training: figures of the stored network on validation.
 
     `epochs` is the number of epochs trained. `calibrated` says whether the calibration was applied, and is None if none
-    was asked for.
+    was asked for. `confirmation` has the figures on clips that the search has not seen, if they were asked for.
     """
 
     log_loss: float
@@ -202,6 +213,7 @@ class FinalFigures:
     epochs: int
     built: "StoredSize"
     calibrated: bool | None = None
+    confirmation: SplitFigures | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ def main(options: SearchOptions) -> int:
     settings.check_machine(options.given())
     plan = preview.plan_search(settings, opened.space, opened.reference)
     cache = (options.cache or default_cache()).resolve()
-    wanted = disk.need(plan, cache, ended=opened.ended)
+    wanted = disk.need(plan, cache, ended=opened.ended, ended_finals=opened.ended_finals)
     disk.check_room(wanted, cache=cache, storage=runs_folder(options.storage))
     _describe(plan, wanted, output, cache=cache, storage=options.storage)
     if options.dry_run:
@@ -47,7 +47,7 @@ def main(options: SearchOptions) -> int:
 
     environment.prepare(local=settings.local)
     from asc.runs.mirror import mirrored
-    from asc.search import conductor, finish, leaderboard, live
+    from asc.search import conductor, finalists, finish, leaderboard, live
     from asc.search.cluster import cluster, study
     from asc.tracking.session import browse, tracked
 
@@ -72,6 +72,9 @@ def main(options: SearchOptions) -> int:
         if summary.best is not None:
             output.result(tables.size_table(summary.best_cost()))
         output.result(summary.gained())
+        if summary.finals is not None:
+            output.result(finalists.table(summary.finals))
+            output.result(finalists.sentence(summary.finals))
     output.result(f"results in {summary.folder}: {', '.join(summary.files())}")
     for purpose, command in finish.commands(summary, settings, browse(summary.folder, settings.mlflow_uri)):
         output.result(f"{purpose}:\n    " + command.replace("\n", "\n    "))

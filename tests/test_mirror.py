@@ -51,7 +51,6 @@ ELSEWHERE = {
     "search/cluster/lean_node": "launch/test_search: what Ray starts",
     "search/cluster/slots": "launch/test_search_workers",
     "search/cluster/study": "launch/test_search, launch/test_search_faults",
-    "search/cluster/trial": "launch/test_search, search/cluster/test_group",
     "search/options": "launch/test_search, search/test_settings",
     "size/items": "a dataclass: size/test_law",
     "size/stored_items": "size/test_law, models/test_network, topology/test_contract",

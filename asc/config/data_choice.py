@@ -6,7 +6,7 @@ from typing import Literal
 
 from asc.errors import InputError
 
-Part = Literal["development", "all"]
+Part = Literal["development", "confirmed", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,8 @@ class DataChoice:
 
     `fold` selects the test fold if the set has folds. `data_seed` seeds the draw of the validation and calibration
     splits from the other clips. `device_irs` is a folder of impulse responses that simulate several recording devices
-    (`asc.data.devices`). With `part` "all", as for a final model, every clip is trained on and none is held out.
+    (`asc.data.devices`). With `part` "all", as for a final model, every clip is trained on and none is held out. With
+    "confirmed", half of the calibration split is set aside to confirm the choice of a search that calibrates.
     `group_from` is a regular expression that finds a clip's group in its path, for sets that do not name groups
     (`asc.data.grouping`). `augment_irs` is a folder of impulse responses for `augment.impulse_response_p`; without it,
     those of `device_irs` are taken. `holdout_devices` names training devices, separated by commas, that are kept out of

@@ -103,10 +103,10 @@ def device_copies(
     """Decide which clips are heard through which devices.
 
     Takes (path, label, split) per clip and returns (clip index, device) per copy, sorted by clip, then as `DEVICES`.
-    The devices of `holdout` are kept for valid and calibration.
+    The devices of `holdout` are kept for valid, calibration and confirmation.
     """
     devices = [{REFERENCE_DEVICE} if split != "test" else set(DEVICES) for _, _, split in clips]
-    for split in LEARNING_SPLITS:
+    for split in (*LEARNING_SPLITS, "confirmation"):
         names = [(path, label, number) for number, (path, label, where) in enumerate(clips) if where == split]
         spread = _spread(names, data_seed)
         share = max(1, round(TAU_SHARE * len(spread)))

@@ -44,8 +44,9 @@ class Clip:
 class Manifest:
     """A data set with a split for every clip. `labels` are sorted; other modules index clips by position in `clips`.
 
-    With `choice.part` "all" no clip is in the test split, and every clip is trained on, whatever its split. In a set
-    without labels every clip is in the test split, and `labels` are all possible labels.
+    With `choice.part` "all" no clip is in the test split, and every clip is trained on, whatever its split. With
+    "confirmed" there is a fifth split, confirmation. In a set without labels every clip is in the test split, and
+    `labels` are all possible labels.
     `source` is the origin of the audio: the folder that the paths are relative to, or the synthetic generator.
     `responses` are the device responses that copies are made with, in the order of the device list.
     `passed_over` are files of a `folder:` set that were skipped. `takes` has a warning if excerpts of one recording may
@@ -88,6 +89,10 @@ class Manifest:
     def held_out(self) -> bool:
         """Whether the clips outside train are kept out of training (not so with part "all")."""
         return self.choice.part != "all" or not self.labelled
+
+    def count(self, split: Split) -> int:
+        """The number of clips in a split."""
+        return sum(clip.split == split for clip in self.clips)
 
     @property
     def digest(self) -> str:
@@ -142,13 +147,14 @@ def load_manifest(choice: DataChoice) -> Manifest:
 
 
 def _without_holdout(clips: Sequence[Clip], choice: DataChoice) -> tuple[Clip, ...]:
-    """Of a set with devices of its own: train without the held-out devices, valid and calibration on them alone."""
+    """Of a set with devices of its own: train without the held-out devices, the other learning splits on them alone."""
     learning = [clip for clip in clips if clip.split != "test"]
     check_holdout(choice.holdout, (clip.device for clip in learning), source=choice.spec)
     kept = tuple(
         clip for clip in clips if clip.split == "test" or (clip.device in choice.holdout) == (clip.split != "train")
     )
-    for split in LEARNING_SPLITS:
+    confirmed: tuple[Split, ...] = ("confirmation",) if choice.part == "confirmed" else ()
+    for split in (*LEARNING_SPLITS, *confirmed):
         labels = {clip.label for clip in kept if clip.split == split}
         if absent := sorted({str(clip.label) for clip in learning} - {str(label) for label in labels}):
             raise InputError(

@@ -1,5 +1,8 @@
 """Grouped, stratified splits: train, valid, calibration and test. No group (location) is in two splits.
 
+A search that calibrates its trials, and confirms its choice afterwards, sets half of the calibration split aside for
+that: half of the clips of every label, in whole groups, drawn as the other splits are.
+
 scikit-learn's StratifiedGroupKFold does not fit: its parts are 1/k, not 15 %, it ties the parts of all labels
 together, and importing it costs every trial process a second. Here groups are ordered by a hash of the data seed and
 their name, so splits are the same on every platform and change little when clips are added.
@@ -12,10 +15,11 @@ from collections.abc import Iterable, Sequence
 
 from asc.config.data_choice import Part
 from asc.data.rows import Row
-from asc.errors import InputError
+from asc.errors import InputError, some
 from asc.results import Split
 
 HELD_OUT_SHARE = 0.15
+CONFIRMED_SHARE = 0.5
 MADE_FOLDS = 5
 LEARNING_SPLITS: tuple[Split, ...] = ("train", "valid", "calibration")
 
@@ -27,11 +31,12 @@ def split_rows(
 
     A set with neither splits nor folds gets five test folds. If valid or calibration is not given, it is drawn from
     train: 15 % of the clips of every label, in whole groups. With `part` "all" the test clips are moved to train
-    first, so there is no test split. `source` names the set in errors.
+    first, so there is no test split. With `part` "confirmed" half of calibration becomes the confirmation split; all
+    other clips stay where they are. `source` names the set in errors.
 
     Raises:
-        InputError: the fold does not exist, a group is in two given splits or partly in the test fold, or a label does
-            not occur in each of train, valid and calibration.
+        InputError: the fold does not exist, a group is in two given splits or partly in the test fold, a label does
+            not occur in each of train, valid and calibration, or, with "confirmed", in both halves of calibration.
     """
     splits = _test_part(rows, source=source, fold=fold, data_seed=data_seed)
     if part == "all":
@@ -50,7 +55,28 @@ def split_rows(
         drawn.get(row.group, split) if split == "train" else split for row, split in zip(rows, splits, strict=True)
     )
     _check_labels(rows, result, source)
-    return result
+    return _confirmed(rows, result, data_seed=data_seed, source=source) if part == "confirmed" else result
+
+
+def _confirmed(rows: Sequence[Row], splits: Sequence[Split], *, data_seed: int, source: str) -> tuple[Split, ...]:
+    """Move half of the calibration split to the confirmation split."""
+    held = [row for row, split in zip(rows, splits, strict=True) if split == "calibration"]
+    targets = {label: CONFIRMED_SHARE * size for label, size in Counter(row.label for row in held).items()}
+    taken = _draw(held, targets, data_seed, parts_to_come=1)
+    labels = {row.label for row in held}
+    for part, found in (
+        ("confirm", {row.label for row in held if row.group in taken}),
+        ("calibrate", {row.label for row in held if row.group not in taken}),
+    ):
+        if labels != found:
+            raise InputError(
+                f"{source}: the calibration split has too few groups of {some(sorted(labels - found))} to {part} on "
+                "after it is halved for --final-top: add recordings, or search with --calibrate none, which leaves "
+                "the whole split to confirm on"
+            )
+    return tuple(
+        "confirmation" if s == "calibration" and r.group in taken else s for r, s in zip(rows, splits, strict=True)
+    )
 
 
 def check_groups(source: str, clips: Iterable[tuple[str, str, Split]]) -> None:

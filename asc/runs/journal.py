@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asc.errors import InputError
-from asc.results import EpochMetrics, OutcomeKind, StoredSize
+from asc.results import EpochMetrics, OutcomeKind, SplitFigures, StoredSize
 from asc.typed import Scalar, build
 
 
@@ -139,15 +139,64 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FinalistsChosen:
+    """The best `trials` of a search, best first; each is retrained with each of the seeds, for this schedule.
+
+    A search that is resumed with more trials may choose again; the last choice counts.
+    """
+
+    trials: tuple[str, ...]
+    seeds: tuple[int, ...]
+    cycles: int
+    epochs_per_cycle: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalAsked:
+    """A finalist will be retrained: the network of `trial` with another seed and schedule, as a training named `final`.
+
+    Its epochs, retries and end are the events of a trial with the name `final`.
+    """
+
+    final: str
+    trial: str
+    title: str
+    seed: int
+    config: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalConfirmed:
+    """The figures of a retrained finalist's stored network on clips that the search has not seen."""
+
+    final: str
+    figures: SplitFigures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
-    """The run's process ended cleanly. Both outcomes can be resumed, a finished search with more trials."""
+    """The run's process ended cleanly. Both outcomes can be resumed, a finished search with more trials.
+
+    `best` is the trial whose model is in `best/`; with finalists, it is the final.
+    """
 
     outcome: Literal["finished", "interrupted"]
     best: str | None
 
 
 Event = (
-    RunStarted | RunResumed | PointRefused | TrialAsked | EpochDone | TrialRetried | RungReached | TrialEnded | RunEnded
+    RunStarted
+    | RunResumed
+    | PointRefused
+    | TrialAsked
+    | EpochDone
+    | TrialRetried
+    | RungReached
+    | TrialEnded
+    | FinalistsChosen
+    | FinalAsked
+    | FinalConfirmed
+    | RunEnded
 )
 _KINDS: Mapping[str, type[Event]] = types.MappingProxyType({kind.__name__: kind for kind in typing.get_args(Event)})
 
@@ -292,11 +341,22 @@ class TrialRecord:
 
 
 @dataclass(slots=True, kw_only=True)
+class Final:
+    """Everything that the journal says about one retraining of a finalist: of which trial, its seed, how it went."""
+
+    trial: str
+    seed: int
+    training: TrialRecord
+    confirmed: SplitFigures | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class RunRecord:
     """A folded journal: the run's start, its trials in the order asked, and the points that became no trial.
 
-    Some values are needed at each event or twice a second, so they are updated, not recomputed: the `unfinished`
-    trials, the number of trials per outcome, and the ranking of the completed ones.
+    The finals are apart from the trials, and nothing that counts or ranks trials counts them. Some values are needed at
+    each event or twice a second, so they are updated, not recomputed: the `unfinished` trials, the number of trials per
+    outcome, and the ranking of the completed ones.
     """
 
     started: RunStarted
@@ -306,6 +366,8 @@ class RunRecord:
     unfinished: dict[str, TrialRecord] = field(default_factory=dict)
     outcomes: Counter[OutcomeKind] = field(default_factory=Counter)
     refused: list[PointRefused] = field(default_factory=list)
+    finalists: FinalistsChosen | None = None
+    finals: dict[str, Final] = field(default_factory=dict)
     ended: RunEnded | None = None
     _ranking: list[TrialRecord] = field(default_factory=list)
 
@@ -313,11 +375,39 @@ class RunRecord:
         """Completed trials, best validation log loss first; of equal ones, the earlier trial first."""
         return list(self._ranking)
 
+    def training(self, name: str) -> TrialRecord:
+        """The record of a trial, or of the training of a final.
+
+        Raises:
+            InputError: there is neither.
+        """
+        if (final := self.finals.get(name)) is not None:
+            return final.training
+        if name not in self.trials:
+            raise InputError(
+                f"the journal never asked for trial {name}: restore the file from a copy, or start a new run"
+            )
+        return self.trials[name]
+
+    def confirm(self, confirmed: FinalConfirmed) -> None:
+        """Record the figures of a final.
+
+        Raises:
+            InputError: there is no such final.
+        """
+        if confirmed.final not in self.finals:
+            raise InputError(
+                f"the journal never asked for final {confirmed.final}: restore the file from a copy, or start a new run"
+            )
+        self.finals[confirmed.final].confirmed = confirmed.figures
+
     def end(self, trial: TrialRecord, ended: TrialEnded) -> None:
-        """Record the end of a trial; a second end is ignored."""
+        """Record the end of a trial or a final; a second end is ignored."""
         if trial.ended is not None:
             return
         trial.ended = ended
+        if ended.trial in self.finals:
+            return
         del self.unfinished[trial.asked.trial]
         self.outcomes[ended.outcome] += 1
         if ended.outcome == "completed":
@@ -347,22 +437,22 @@ def add(record: RunRecord, entry: Entry) -> None:
     """Update a record with one more entry.
 
     Raises:
-        InputError: the entry is a second start, or names a trial that was never asked.
+        InputError: the entry is a second start, or names a trial or a final that was never asked.
     """
     match entry.event:
         case TrialAsked() as asked:
             trial = TrialRecord(asked=asked, asked_at_s=entry.time_s, number=len(record.trials))
             record.trials[asked.trial] = record.unfinished[asked.trial] = trial
-        case EpochDone() as done:
-            _trial(record, done.trial).epochs[done.metrics.epoch] = done.metrics
-        case RungReached() as rung:
-            _trial(record, rung.trial).rungs.append(rung)
-        case TrialRetried() as retried:
-            _trial(record, retried.trial).retries.append(retried)
-        case TrialEnded() as ended:
-            record.end(_trial(record, ended.trial), ended)
+        case EpochDone() | RungReached() | TrialRetried() | TrialEnded() as event:
+            _add_to_training(record, event)
         case PointRefused() as refused:
             record.refused.append(refused)
+        case FinalistsChosen() as chosen:
+            record.finalists = chosen
+        case FinalAsked() as final:
+            record.finals[final.final] = _final(record, final, entry.time_s)
+        case FinalConfirmed() as confirmed:
+            record.confirm(confirmed)
         case RunResumed() as resumed:
             record.resumed.append(resumed)
             record.ended = None
@@ -372,7 +462,25 @@ def add(record: RunRecord, entry: Entry) -> None:
             raise InputError("the journal starts twice: restore the file from a copy, or start a new run")
 
 
-def _trial(record: RunRecord, name: str) -> TrialRecord:
-    if name not in record.trials:
-        raise InputError(f"the journal never asked for trial {name}: restore the file from a copy, or start a new run")
-    return record.trials[name]
+def _add_to_training(record: RunRecord, event: EpochDone | RungReached | TrialRetried | TrialEnded) -> None:
+    """Update the record of a trial, or of the training of a final."""
+    training = record.training(event.trial)
+    match event:
+        case EpochDone():
+            training.epochs[event.metrics.epoch] = event.metrics
+        case RungReached():
+            training.rungs.append(event)
+        case TrialRetried():
+            training.retries.append(event)
+        case TrialEnded():
+            record.end(training, event)
+
+
+def _final(record: RunRecord, final: FinalAsked, time_s: float) -> Final:
+    """A new final; its network, and so its predicted size, is that of its trial."""
+    trial = record.training(final.trial)
+    asked = dataclasses.replace(
+        trial.asked, trial=final.final, title=final.title, point=None, config=final.config, reference=False
+    )
+    training = TrialRecord(asked=asked, asked_at_s=time_s, number=trial.number)
+    return Final(trial=final.trial, seed=final.seed, training=training)

@@ -16,6 +16,7 @@ from asc.console.tables import rules_sheet, size_sheet
 from asc.data.terms import Terms, terms_of
 from asc.evaluation.caveats import of_own_figures
 from asc.model_file.model_info import ModelInfo
+from asc.runs.finals import Finals, finals_of
 from asc.runs.journal import RunRecord
 from asc.size.law import Cost, cost
 from asc.topology.describe import kind_of
@@ -28,6 +29,7 @@ class Origin:
     """The run that a model comes from, as far as it is known.
 
     The model of a search is the best of `completed` networks, all within `budget_kb` under its accounting `rule`.
+    `finals` is given if it is the winner of the search's finals.
     """
 
     run: str | None = None
@@ -36,11 +38,12 @@ class Origin:
     budget_kb: float = 128
     rule: str | None = None
     git_commit: str | None = None
+    finals: Finals | None = None
 
 
 def origin(record: RunRecord) -> Origin:
     """The origin of a run's model, from the run's journal."""
-    started = record.started
+    started, finals = record.started, finals_of(record)
     budget_kb, rule = started.settings.get("budget_kb", Origin().budget_kb), started.settings.get("rule")
     assert isinstance(budget_kb, int | float) and isinstance(rule, str | None), "a search saves them with these types"
     return Origin(
@@ -50,6 +53,7 @@ def origin(record: RunRecord) -> Origin:
         budget_kb=budget_kb,
         rule=rule,
         git_commit=started.git_commit,
+        finals=None if finals is None or finals.winner is None else finals,
     )
 
 
@@ -91,6 +95,23 @@ def _what(info: ModelInfo, terms: Terms, size: Cost, origin: Origin) -> Iterator
         f"{kind_of(info.experiment.architecture)} of {size.stored.nonzero_bytes:,} bytes, in a file of "
         f"{size.stored.file_bytes:,}, made with "
         f"asc{best}."
+    )
+    if origin.finals is not None:
+        yield _retrained(origin.finals)
+
+
+def _retrained(finals: Finals) -> str:
+    """How the finals of a search chose this network; its own figures are those of the seed that was saved."""
+    winner, shipped = finals.winner, finals.shipped
+    assert winner is not None and shipped is not None and shipped.confirmed is not None, "see `origin`"
+    spread = "" if winner.deviation is None else f" ± {winner.deviation:.3f}"
+    best, seeds = len(finals.standings), len(finals.chosen.seeds)
+    return (
+        f"That search retrained its best {'network' if best == 1 else f'{best} networks'} with {seeds} "
+        f"seed{'s' * (seeds != 1)} each, and judged {'it' if best == 1 else 'them'} on {shipped.confirmed.clips} clips "
+        f"of locations that it had not used. The lowest mean log loss there was this network's: {winner.log_loss:.3f}"
+        f"{spread} (in the search, on validation: {winner.search_log_loss:.3f}). This file holds seed {shipped.seed}, "
+        "the best of its seeds on validation."
     )
 
 

@@ -2,11 +2,12 @@
 
 Ray's searcher, scheduler and callback (`ray_adapters.py`) only pass events on. A conductor that is given the journal of
 an interrupted search continues it: finished trials are told to a fresh study, the rungs are refilled, and unfinished
-trials are queued first (design decision 7).
+trials are queued first (design decision 7). When all trials have ended, the finals follow, if any are asked for
+(`asc.search.final`): trainings like trials, but never compared at rungs, and unknown to the sampler.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from asc.results import EpochMetrics, FinalFigures
 from asc.run_files import LAST_EPOCH, MODEL_FILE, TRIALS_FOLDER
 from asc.runs.journal import (
     EpochDone,
+    FinalConfirmed,
     Journal,
     PointRefused,
     RungReached,
@@ -26,6 +28,7 @@ from asc.runs.journal import (
     add,
     fold,
 )
+from asc.search import final
 from asc.search.repair import Budget, Candidate, infeasible, repair
 from asc.search.rungs import Rungs
 from asc.search.sampler import Handle, Told, sampler_of
@@ -41,11 +44,15 @@ _MOST_LOSSES = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """A trial for a worker: its config, and how many of its epochs are already in the journal."""
+    """A trial or a final for a worker: its config, and how many of its epochs are already in the journal.
+
+    The network of a final is also judged on the confirmation clips.
+    """
 
     trial: str
     experiment: Experiment
     journalled: int
+    final: bool = False
 
 
 class Conductor:
@@ -75,40 +82,73 @@ class Conductor:
 
     @property
     def running(self) -> tuple[str, ...]:
-        """Names of the trials that workers are training."""
+        """Names of the trials and finals that workers are training."""
         return tuple(self._names.values())
 
     @property
     def done(self) -> bool:
-        """Whether no further trial will be given out."""
-        return not self._queue and (self._exhausted or len(self.record.trials) >= self._settings.trials)
+        """Whether no further trial or final will be given out."""
+        return not self._queue and self._asked_all and not self._finals_follow(busy=self.running)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the search is done and every trial and final has ended."""
+        return self.done and not self.record.unfinished and not self._finals_follow(busy=())
+
+    @property
+    def _asked_all(self) -> bool:
+        return self._exhausted or len(self.record.trials) >= self._settings.trials
+
+    def _finals_follow(self, busy: Collection[str]) -> bool:
+        """Whether a final that is not `busy` will be trained, or may be: that is open until all trials have ended."""
+        if self._settings.final_top == 0:
+            return False
+        return bool(self.record.unfinished) or final.to_come(self.record, self._settings, busy=busy) is not None
 
     def next_trial(self, worker: str) -> Assignment | None:
-        """A trial for a worker: an unfinished one first, else a new point. None if the search is done or halted."""
+        """A trial for a worker: an unfinished one first, then a new point, then a final.
+
+        None if the search is done or halted, or if the finals must wait for trials that still run.
+        """
         if self.problem is not None:
             return None
-        if self._queue:
-            name = self._queue.pop(0)
-        elif self.done:
+        name = self._queue.pop(0) if self._queue else self._ask()
+        if name is None:
             return None
-        else:
-            found = self._ask_reference() or self._ask_sampler()
-            if found is None:
-                self._exhausted = True
-                return None
-            name = found
         self._names[worker] = name
-        asked = self.record.trials[name]
+        training = self.record.training(name)
         return Assignment(
             trial=name,
-            experiment=Experiment.from_flat(asked.asked.config),
-            journalled=max(asked.epochs, default=0),
+            experiment=Experiment.from_flat(training.asked.config),
+            journalled=max(training.epochs, default=0),
+            final=name in self.record.finals,
         )
+
+    def _ask(self) -> str | None:
+        if not self._asked_all:
+            found = self._ask_reference() or self._ask_sampler()
+            if found is not None:
+                return found
+            self._exhausted = True
+        return self._ask_final()
+
+    def _ask_final(self) -> str | None:
+        """The next final: one that an earlier process left unfinished, or a new one. None while trials run."""
+        if self._settings.final_top == 0 or self.record.unfinished:
+            return None
+        asked = final.to_come(self.record, self._settings, busy=self.running)
+        if asked is None:
+            return None
+        if (chosen := final.chosen(self.record, self._settings)) != self.record.finalists:
+            self.journal.append(chosen)
+        if asked.final not in self.record.finals:
+            self.journal.append(asked)
+        return asked.final
 
     def epoch_done(self, worker: str, metrics: EpochMetrics) -> bool:
         """Journal an epoch and return whether early stopping ends the trial here; skip an epoch already journalled."""
         name = self._names[worker]
-        trial = self.record.trials[name]
+        trial = self.record.training(name)
         if metrics.epoch in trial.epochs or trial.ended is not None:
             return trial.ended is not None
         checkpoint = self._folder(name) / LAST_EPOCH
@@ -118,8 +158,12 @@ class Conductor:
         return self._compare(name, metrics)
 
     def completed(self, worker: str, figures: FinalFigures) -> None:
-        """Journal the end of a trial that was trained to its last epoch."""
+        """Journal the end of a trial or a final that was trained to its last epoch."""
         name = self._names[worker]
+        final = self.record.finals.get(name)
+        if final is not None and final.confirmed is None:  # else a killed process has journalled it
+            assert figures.confirmation is not None, "the network of a final is judged on the confirmation clips"
+            self.journal.append(FinalConfirmed(final=name, figures=figures.confirmation))
         model = (self._folder(name) / MODEL_FILE).relative_to(self.journal.path.parent)
         self._end(
             name,
@@ -157,9 +201,9 @@ class Conductor:
     def epochs_of(self, worker: str) -> tuple[str, int] | None:
         """A worker's trial and that trial's last epoch in the journal; None if the worker has no unfinished trial."""
         name = self._names.get(worker)
-        if name is None or self.record.trials[name].ended is not None:
+        if name is None or self.record.training(name).ended is not None:
             return None
-        return name, max(self.record.trials[name].epochs, default=0)
+        return name, max(self.record.training(name).epochs, default=0)
 
     def lost(self, worker: str, reason: str, *, blame: bool = True, advice: str = "") -> bool:
         """Journal that a worker lost its trial and queue the trial next, or fail it; return whether it failed.
@@ -188,9 +232,9 @@ class Conductor:
     def failed(self, worker: str, reason: str) -> None:
         """Journal that a worker's trial failed and is not tried again."""
         name = self._names.pop(worker, None)
-        if name is None or self.record.trials[name].ended is not None:
+        if name is None or self.record.training(name).ended is not None:
             return
-        epochs = max(self.record.trials[name].epochs, default=0)
+        epochs = max(self.record.training(name).epochs, default=0)
         self._end(
             name,
             TrialEnded(trial=name, outcome="failed", epochs=epochs, seconds=self._seconds(name), reason=reason),
@@ -198,7 +242,7 @@ class Conductor:
 
     def _compare(self, name: str, metrics: EpochMetrics) -> bool:
         """If the epoch is a rung, journal how the trial compares; return whether the trial ends here."""
-        if metrics.epoch not in self._rungs.recorded:
+        if metrics.epoch not in self._rungs.recorded or name in self.record.finals:
             return False
         worse = self._rungs.stops(name, metrics.epoch, metrics.valid_log_loss)
         # The reference is never stopped, because the gain of the search is measured against it.
@@ -234,8 +278,9 @@ class Conductor:
 
     def sweep(self) -> None:
         """Remove the checkpoints of all ended trials, also those that a worker wrote after its trial was stopped."""
-        for name, trial in self.record.trials.items():
-            if trial.ended is not None:
+        finals = {name: one.training for name, one in self.record.finals.items()}
+        for name, training in {**self.record.trials, **finals}.items():
+            if training.ended is not None:
                 self._sweep(name)
 
     def _ask_reference(self) -> str | None:
@@ -317,7 +362,7 @@ class Conductor:
                     self._sampler.tell(self._sampler.begin(event.point), _told(twin) if twin else Told(usable=False))
                 case RungReached() as event:
                     self._rungs.record(event.trial, event.epoch, event.log_loss)
-                case TrialEnded() as event:
+                case TrialEnded() as event if event.trial in self.record.trials:
                     ended.add(event.trial)
                     self._tell(event.trial)
         self._queue = [name for name in list(self.record.unfinished) if not self._settle(name)]
@@ -346,7 +391,7 @@ class Conductor:
         return trial_folder(self.journal.path.parent, name)
 
     def _seconds(self, name: str) -> float:
-        return sum(metrics.seconds for metrics in self.record.trials[name].epochs.values())
+        return sum(metrics.seconds for metrics in self.record.training(name).epochs.values())
 
 
 def trial_folder(run_folder: Path, name: str) -> Path:

@@ -13,11 +13,14 @@ network that the space and the budget allow. The other figures were measured on 
 - leaderboards: 0.8 KB per trial; Ray Tune's own state, removed at the end: 28 to 32 KB per trial
 - a model file: its tensors and its header (`asc.size.file_layout`)
 
+A final takes what a trial takes, with the epochs of its own schedule.
+
 Ray's logs, under /tmp/ray, are not counted.
 """
 
 import dataclasses
 import json
+import math
 import random
 import shutil
 from dataclasses import dataclass
@@ -71,21 +74,24 @@ class Need:
         return self.running_bytes + self.kept_bytes + self.unpacked_bytes
 
 
-def need(plan: SearchPlan, cache: Path, *, ended: int = 0) -> Need:
-    """What a search still needs, when `ended` of its trials ended in an earlier process."""
+def need(plan: SearchPlan, cache: Path, *, ended: int = 0, ended_finals: int = 0) -> Need:
+    """What a search still needs, when some of its trials and finals ended in an earlier process."""
     stores = {rate: store_size(plan.manifest, sample_rate_hz=rate, cache=cache) for rate in plan.sample_rates_hz}
     largest, scale = _largest(plan)
-    last, best = _checkpoint_bytes(largest.experiment)
+    longest = _longest_schedule(plan, largest.experiment)
+    last, best = _checkpoint_bytes(longest)
     model = round(scale * _model_bytes(plan, largest))
     trials = max(0, plan.settings.trials - ended)
+    finals = max(0, plan.settings.finals - ended_finals)
     # A new file is written beside the old one before it replaces it, so the last checkpoint briefly exists twice.
-    at_a_time = min(plan.settings.max_concurrent, trials) * (round(scale * (2 * last + best)) + model)
-    kept = trials * (model + _trial_bytes(plan)) + 5 * model + _refused_bytes(plan, trials) + len(plan.space.text)
+    at_a_time = min(plan.settings.max_concurrent, max(trials, finals)) * (round(scale * (2 * last + best)) + model)
+    kept = trials * (model + _trial_bytes(plan, plan.base)) + finals * (model + _trial_bytes(plan, longest))
+    kept += 5 * model + _refused_bytes(plan, trials) + len(plan.space.text)
     return Need(
         audio_bytes=sum(store.size_bytes for store in stores.values()),
         packed_bytes=sum(store.size_bytes for store in stores.values() if store.there),
         rates_to_pack=tuple(rate for rate, store in stores.items() if not store.there),
-        running_bytes=at_a_time + trials * _TUNE_TRIAL,
+        running_bytes=at_a_time + (trials + finals) * _TUNE_TRIAL,
         kept_bytes=kept + (_MLFLOW + _REGISTERED if _own_database(plan) else 0),
     )
 
@@ -94,13 +100,14 @@ def describe(found: Need, plan: SearchPlan, *, cache: Path, storage: str) -> str
     """The need in one printed line."""
     where = f"{cache}{'' if plan.settings.local else ' of each node'}"
     rates = f" at {len(plan.sample_rates_hz)} sample rates" if len(plan.sample_rates_hz) > 1 else ""
+    models = "trial and final" if plan.settings.finals else "trial"
     to_pack = f"{_size(found.unpacked_bytes)} of packed audio{rates} in {where}, "
     packed = f"; the {_size(found.packed_bytes)} of audio in {where} are packed already"
     return (
         f"disk: at most {_size(found.total_bytes)}: "
         f"{to_pack if found.rates_to_pack else ''}"
         f"{_size(found.running_bytes)} while it runs (checkpoints of {plan.settings.max_concurrent} trials at a time) "
-        f"and {_size(found.kept_bytes)} kept in {storage} (a model of each trial, journal, tracking)"
+        f"and {_size(found.kept_bytes)} kept in {storage} (a model of each {models}, journal, tracking)"
         f"{packed if found.packed_bytes else ''}"
     )
 
@@ -172,10 +179,19 @@ def _model_bytes(plan: SearchPlan, largest: Candidate) -> int:
     return header + largest.cost.stored.size_bytes + _BLOCK
 
 
-def _trial_bytes(plan: SearchPlan) -> int:
-    """Bytes kept of a trial beside its model."""
+def _longest_schedule(plan: SearchPlan, experiment: Experiment) -> Experiment:
+    """A network with the schedule of the finals, if there are any; their checkpoints have the longest headers."""
+    settings, own = plan.settings, experiment.schedule
+    if settings.final_cycles is None or settings.final_epochs is None:
+        return experiment
+    longer = max((settings.final_cycles, settings.final_epochs), (own.cycles, own.epochs_per_cycle), key=math.prod)
+    return experiment.updated({"schedule.cycles": longer[0], "schedule.epochs_per_cycle": longer[1]})
+
+
+def _trial_bytes(plan: SearchPlan, experiment: Experiment) -> int:
+    """Bytes kept of a trial beside its model; all trials have the schedule of `experiment`."""
     config = plan.base.flat()
-    epochs = plan.base.schedule.epochs
+    epochs = experiment.schedule.epochs
     journal = _JOURNAL_TRIAL + 2 * len(json.dumps(config)) + _JOURNAL_EPOCH * epochs
     rows = _MLFLOW_TRIAL + _MLFLOW_KEY * len(config) + _MLFLOW_EPOCH * epochs if _own_database(plan) else 0
     return journal + rows + _LEADERBOARDS_TRIAL

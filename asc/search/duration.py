@@ -14,6 +14,7 @@ from asc.errors import AudioProblem
 from asc.models.build import build_network
 from asc.models.network import Network
 from asc.search.preview import SearchPlan
+from asc.search.settings import SearchSettings
 from asc.size.law import cost
 
 _CLIPS_MEASURED = 50
@@ -23,14 +24,18 @@ _CLIPS_DECODED = 8
 def estimate(plan: SearchPlan, span: tuple[float, float]) -> str:
     """Text to print: how long the search may take on this machine; `span` is from `minutes`."""
     shortest, longest = span
+    finals = f" and {plan.settings.finals} finals" if plan.settings.finals else ""
     return (
-        f"{plan.settings.trials} trials, {plan.settings.max_concurrent} at a time: about {shortest:.0f} to "
+        f"{plan.settings.trials} trials{finals}, {plan.settings.max_concurrent} at a time: about {shortest:.0f} to "
         f"{longest:.0f} minutes here, without packing and start; nothing was trained"
     )
 
 
 def minutes(plan: SearchPlan) -> tuple[float, float]:
-    """Estimate minutes from one timed step on noise: (early stopping saves half of the epochs, it saves none)."""
+    """Estimate minutes from one timed step on noise: (early stopping saves half of the epochs, it saves none).
+
+    It saves none of the finals' epochs.
+    """
     base = plan.base
     front_s, step_s, forward_s = _time_one_crop(base, plan.settings.cpus_per_trial)
     reference = cost(base).macs_per_second
@@ -41,7 +46,14 @@ def minutes(plan: SearchPlan) -> tuple[float, float]:
     epoch_s = train_clips * (front_s + step_s * scale) + valid_crops * forward_s * scale
     rounds = plan.settings.trials / plan.settings.max_concurrent
     whole = rounds * base.schedule.epochs * epoch_s / 60
-    return whole / 2, whole
+    finals = _final_epochs(plan.settings) * epoch_s / 60
+    return whole / 2 + finals, whole + finals
+
+
+def _final_epochs(settings: SearchSettings) -> float:
+    """The epochs of the finals, one after the other; those that run at the same time count once."""
+    rounds = settings.finals / max(1, min(settings.max_concurrent, settings.finals))
+    return rounds * (settings.final_cycles or 0) * (settings.final_epochs or 0)
 
 
 def packing_seconds(plan: SearchPlan, rates_hz: Sequence[int]) -> float:

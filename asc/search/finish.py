@@ -18,10 +18,12 @@ from asc.launchers import command
 from asc.model_file.tensors import write_bytes
 from asc.run_files import BEST_FOLDER, CONFIG_FILE, JOURNAL, LEADERBOARD_CSV, LEADERBOARD_JSON, MODEL_FILE
 from asc.runs.bucket import Bucket, patiently, run_bucket, storage_option
+from asc.runs.finals import Finals, finals_of
 from asc.runs.folder import publish
 from asc.runs.journal import RunEnded, TrialRecord
 from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
+from asc.search.finalists import finals_json
 from asc.search.leaderboard import Row, as_json, leaderboard, write
 from asc.search.preview import SearchPlan
 from asc.search.settings import SearchSettings, resume_command
@@ -35,7 +37,10 @@ _OF_THE_MACHINE = ("it ran out of memory", "memory ran short", "its worker proce
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The results: the ranking, and the best trial and trial 0 if completed. Bytes are counted by `rule`."""
+    """The results: the ranking, and the best trial and trial 0 if completed. Bytes are counted by `rule`.
+
+    `finals` is None without finalists. With a winner among them, that is what lies in `best/`.
+    """
 
     ending: Ending
     folder: Path
@@ -44,11 +49,18 @@ class Summary:
     trials: tuple[TrialRecord, ...]
     best: TrialRecord | None
     reference: TrialRecord | None
+    finals: Finals | None = None
+
+    @property
+    def saved(self) -> TrialRecord | None:
+        """The training whose model is in `best/`: the final that is shipped, else the best trial."""
+        shipped = None if self.finals is None else self.finals.shipped
+        return self.best if shipped is None else shipped.training
 
     def best_cost(self) -> Cost:
         """The size and compute cost of the best network."""
-        assert self.best is not None, "ask only where there is a best trial"
-        experiment = Experiment.from_flat(self.best.asked.config)
+        assert self.saved is not None, "ask only where there is a best trial"
+        experiment = Experiment.from_flat(self.saved.asked.config)
         return cost(experiment)
 
     def files(self) -> list[str]:
@@ -90,27 +102,30 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
     rows = leaderboard(record, space, rule)
     write(rows, folder)
     completed = record.completed()
-    best = completed[0] if completed else None
-    if best is not None and best.ended is not None and best.ended.model is not None:
-        try:
-            _publish(folder, best.ended.model)
-        except InputError as error:
-            conductor.journal.append(RunEnded(outcome="interrupted", best=None))
-            what = conductor.problem or str(error)
-            raise InputError(_then_resume(what, folder)) from error
-    conductor.journal.append(
-        RunEnded(outcome="finished" if ending == "finished" else "interrupted", best=best.asked.trial if best else None)
-    )
-    reference = next((trial for trial in record.trials.values() if trial.asked.reference), None)
-    return Summary(
+    summary = Summary(
         ending=ending,
         folder=folder,
         rule=rule,
         rows=rows,
         trials=tuple(record.trials.values()),
-        best=best,
-        reference=reference,
+        best=completed[0] if completed else None,
+        reference=next((trial for trial in record.trials.values() if trial.asked.reference), None),
+        finals=finals_of(record),
     )
+    saved = summary.saved
+    if saved is not None and saved.ended is not None and saved.ended.model is not None:
+        try:
+            _publish(folder, saved.ended.model)
+        except InputError as error:
+            conductor.journal.append(RunEnded(outcome="interrupted", best=None))
+            what = conductor.problem or str(error)
+            raise InputError(_then_resume(what, folder)) from error
+    conductor.journal.append(
+        RunEnded(
+            outcome="finished" if ending == "finished" else "interrupted", best=saved.asked.trial if saved else None
+        )
+    )
+    return summary
 
 
 @contextlib.contextmanager
@@ -211,11 +226,12 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
     if summary.ending != "finished":
         yield "go on with the search", resume_command(folder)
     if summary.best is not None:
-        yield (
-            "train the best with the full schedule",
-            f"{command('train')} --config {config} {data}{groups}{fold}{data_seed}{storage} --name {name} "
-            "--cycles 3 --epochs-per-cycle 120",
-        )
+        if summary.saved is summary.best:
+            yield (
+                "train the best with the full schedule",
+                f"{command('train')} --config {config} {data}{groups}{fold}{data_seed}{storage} --name {name} "
+                "--cycles 3 --epochs-per-cycle 120",
+            )
         yield "measure it on the test split, once", f"{command('evaluate')} {model} {data} --split test"
         yield "label your own audio", f"{command('predict')} {model} FILE_OR_FOLDER"
         yield "export it to another runtime", f"{command('export')} {model}"
@@ -224,7 +240,8 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
 
 def summary_json(summary: Summary, settings: SearchSettings) -> dict[str, Any]:
     """The results as one JSON object."""
-    best = summary.best.ended if summary.best else None
+    saved = summary.saved
+    best = saved.ended if saved else None
     return {
         "name": summary.folder.name,
         "folder": str(summary.folder),
@@ -232,15 +249,16 @@ def summary_json(summary: Summary, settings: SearchSettings) -> dict[str, Any]:
         "budget_kb": settings.budget_kb,
         "rule": settings.rule,
         "best": None
-        if best is None or summary.best is None
+        if best is None or saved is None
         else {
             "trial": best.trial,
             "log_loss": best.log_loss,
             "accuracy": best.accuracy,
-            "size_bytes": summary.best.asked.size_bytes,
-            "nonzero_bytes": summary.best.asked.nonzero_bytes,
-            "file_bytes": summary.best.asked.file_bytes,
+            "size_bytes": saved.asked.size_bytes,
+            "nonzero_bytes": saved.asked.nonzero_bytes,
+            "file_bytes": saved.asked.file_bytes,
             "model": str(summary.folder / BEST_FOLDER / MODEL_FILE),
         },
+        **({} if summary.finals is None else {"finalists": finals_json(summary.finals)}),
         "trials": as_json(summary.rows),
     }

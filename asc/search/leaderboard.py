@@ -7,7 +7,7 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from asc.config.space import Space
 from asc.model_file.tensors import write_bytes
 from asc.results import OutcomeKind
 from asc.run_files import LEADERBOARD_CSV, LEADERBOARD_JSON
+from asc.runs.finals import finals_of
 from asc.runs.journal import RunRecord, TrialRecord
+from asc.search.finalists import finals_json
 from asc.size.rules import Rule, counted_bytes
 from asc.topology.describe import NARROWED
 from asc.typed import Scalar
@@ -32,7 +34,7 @@ class Row:
     `outcome` is "unfinished" can be resumed. `predicted_bytes` is what the rule counts before training, from the size
     law; `counted_bytes` is what it counts on the trained network; `size_bytes` is everything stored, pruned zeros
     included. `calibrated` is None if no calibration was asked for or the trial was not completed, and False if
-    calibration did not help.
+    calibration did not help. `final` is what the retraining of a finalist has found.
     """
 
     rank: int | None
@@ -51,6 +53,7 @@ class Row:
     reference: bool
     calibrated: bool | None
     config: dict[str, Scalar]
+    final: Mapping[str, object] | None = None
 
 
 def leaderboard(record: RunRecord, space: Space, rule: Rule) -> list[Row]:
@@ -62,14 +65,16 @@ def leaderboard(record: RunRecord, space: Space, rule: Rule) -> list[Row]:
     others = [trial for trial in record.trials.values() if not trial.ended or trial.ended.outcome != "completed"]
     others.sort(key=lambda trial: (-max(trial.epochs, default=0), _last_log_loss(trial), trial.asked.trial))
     ranked: list[tuple[int | None, TrialRecord]] = [*enumerate(completed, start=1), *((None, t) for t in others)]
-    return [_row(rank, trial, list(space.sampled), rule) for rank, trial in ranked]
+    rows = [_row(rank, trial, list(space.sampled), rule) for rank, trial in ranked]
+    finals = {str(one["trial"]): one for one in finals_json(finals_of(record))}
+    return [dataclasses.replace(row, final=finals.get(row.trial)) for row in rows]
 
 
 def write(rows: Sequence[Row], folder: Path) -> None:
     """Write `leaderboard.csv` and `leaderboard.json`, each atomically."""
     write_bytes(folder / LEADERBOARD_JSON, json.dumps(as_json(rows), indent=1).encode())
     text = io.StringIO()
-    flat = [{**{k: v for k, v in dataclasses.asdict(row).items() if k != "config"}, **row.config} for row in rows]
+    flat = [{**_plain(row, without=("config", "final")), **row.config, **_final_columns(row)} for row in rows]
     columns = list(dict.fromkeys(key for row in flat for key in row))  # families have other keys
     writer = csv.DictWriter(text, fieldnames=columns or ["rank"], lineterminator="\n")
     writer.writeheader()
@@ -78,8 +83,17 @@ def write(rows: Sequence[Row], folder: Path) -> None:
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """The rows as plain dicts."""
-    return [dataclasses.asdict(row) for row in rows]
+    """The rows as plain dicts; only finalists have the key `final`."""
+    return [_plain(row, without=("final",) if row.final is None else ()) for row in rows]
+
+
+def _plain(row: Row, *, without: Collection[str]) -> dict[str, object]:
+    return {key: value for key, value in dataclasses.asdict(row).items() if key not in without}
+
+
+def _final_columns(row: Row) -> dict[str, object]:
+    """The columns of the CSV file that only finalists fill."""
+    return {f"final_{key}": value for key, value in (row.final or {}).items() if key not in ("trial", "seeds")}
 
 
 def table(rows: Sequence[Row]) -> Table:

@@ -10,7 +10,16 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from asc.console.progress import LiveLine, clock
-from asc.runs.journal import Entry, RunRecord, TrialAsked, TrialEnded, TrialRecord, TrialRetried
+from asc.runs.journal import (
+    Entry,
+    FinalAsked,
+    FinalistsChosen,
+    RunRecord,
+    TrialAsked,
+    TrialEnded,
+    TrialRecord,
+    TrialRetried,
+)
 from asc.search.settings import SearchSettings
 from asc.size.rules import Rule, counted_bytes
 
@@ -25,13 +34,22 @@ class LiveView(LiveLine):
         self._started = time.monotonic()
         self._before = self._count_done() + self._share_running()
         self._progress = Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), console=console)
-        self._bar = self._progress.add_task("", total=settings.trials)
+        self._bar = self._progress.add_task("", total=self._total())
 
     def heard(self, entry: Entry) -> None:
-        """Print a line for each trial that ends or is retried and, without a terminal, for each that begins."""
+        """Print a line for each trial that ends or is retried and, without a terminal, for each that begins.
+
+        The same goes for finals.
+        """
         match entry.event:
+            case TrialEnded() as ended if ended.trial in self._record.finals:
+                self._say(self._final_line(ended.trial))
             case TrialEnded():
                 self._say(self._ended_line(self._record.trials[entry.event.trial]))
+            case FinalistsChosen() as chosen:
+                self._say(f"        finalists, best first: {', '.join(chosen.trials)}")
+            case FinalAsked() if not self._console.is_terminal:
+                self._say(f"        {entry.event.title} begins")
             case TrialRetried() as retried:
                 self._say(f"        {retried.trial}: {retried.reason}; it resumes after epoch {retried.epoch}")
             case TrialAsked() if not self._console.is_terminal:
@@ -43,7 +61,7 @@ class LiveView(LiveLine):
     def _ended_line(self, trial: TrialRecord) -> str:
         ended = trial.ended
         assert ended is not None
-        place = f"[{self._count_done()}/{self._settings.trials}] {trial.asked.title}"
+        place = f"[{self._count_ended()}/{self._settings.trials}] {trial.asked.title}"
         match ended.outcome:
             case "completed":
                 assert ended.log_loss is not None and ended.accuracy is not None
@@ -56,6 +74,18 @@ class LiveView(LiveLine):
                 return f"{place}: {at}, {ended.seconds:.0f} s ({self._best()}; {self._time_left()})"
             case _:
                 return f"{place}: {ended.outcome}, {ended.reason}"
+
+    def _final_line(self, name: str) -> str:
+        final = self._record.finals[name]
+        ended = final.training.ended
+        assert ended is not None
+        place = f"[final {self._count_finals()}/{self._settings.finals}] {final.training.asked.title}"
+        if final.confirmed is None:
+            return f"{place}: {ended.outcome}, {ended.reason}"
+        return (
+            f"{place}: {final.confirmed.split} log loss {final.confirmed.log_loss:.3f}, accuracy "
+            f"{final.confirmed.accuracy:.1%}, {ended.seconds:.0f} s ({self._time_left()})"
+        )
 
     def _best(self) -> str:
         completed = self._record.completed()
@@ -71,14 +101,16 @@ class LiveView(LiveLine):
     def _view(self) -> Group:
         self._progress.update(
             self._bar,
+            total=self._total(),
             completed=self._count_done() + self._share_running(),
-            description=f"{self._count_done()} of {self._settings.trials} trials",
+            description=f"{self._count_ended()} of {self._settings.trials} trials"
+            + (f", {self._count_finals()} of {self._settings.finals} finals" if self._record.finalists else ""),
         )
         return Group(self._progress, Text(f"{self._best()} · {self._time_left()}"))
 
     def _time_left(self) -> str:
         elapsed = time.monotonic() - self._started
-        total = self._settings.trials
+        total = self._total()
         progress = self._count_done() + self._share_running() - self._before
         left = elapsed / progress * (total - self._before - progress) if progress > 0.05 else None
         if self._settings.time_budget_min is not None:
@@ -90,11 +122,33 @@ class LiveView(LiveLine):
         """How much of the running trials is done, in trials: two half-trained ones count 1."""
         # A copy, because the thread that draws the live line reads it while the search adds trials.
         running = list(self._record.unfinished.values())
-        return float(sum(len(trial.epochs) / self._total_epochs(trial) for trial in running))
+        finals = [one.training for one in list(self._record.finals.values()) if one.training.ended is None]
+        return float(
+            sum(len(trial.epochs) / self._total_epochs(trial) for trial in running)
+            + sum(len(training.epochs) / self._total_epochs(training) * self._weight() for training in finals)
+        )
 
     def _total_epochs(self, trial: TrialRecord) -> int:
         config = trial.asked.config
         return int(config["schedule.cycles"]) * int(config["schedule.epochs_per_cycle"])
 
-    def _count_done(self) -> int:
+    def _count_ended(self) -> int:
         return len(self._record.trials) - len(self._record.unfinished)
+
+    def _count_finals(self) -> int:
+        return sum(one.training.ended is not None for one in list(self._record.finals.values()))
+
+    def _count_done(self) -> float:
+        """How much has ended, in trials."""
+        return self._count_ended() + self._count_finals() * self._weight()
+
+    def _total(self) -> float:
+        """How much there is to do, in trials."""
+        return self._settings.trials + self._settings.finals * self._weight()
+
+    def _weight(self) -> float:
+        """How many trials have the epochs of one final; all trials have the same number."""
+        first = next(iter(list(self._record.trials.values())), None)
+        if first is None or self._settings.final_top == 0:
+            return 1.0
+        return (self._settings.final_cycles or 0) * (self._settings.final_epochs or 0) / self._total_epochs(first)

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 from asc.config.experiment import Experiment
 from asc.config.space import Space, load_space, parse_space
-from asc.errors import InputError
+from asc.errors import InputError, require
 from asc.launchers import command
 from asc.run_files import JOURNAL
 from asc.runs.folder import git_commit, new_run_folder, run_folder
 from asc.runs.journal import Journal, RunRecord, RunResumed, RunStarted, fold
+from asc.search import final
 from asc.search.options import SearchOptions
 from asc.search.preview import SearchPlan
-from asc.search.settings import RESUMABLE, SearchSettings, settings_from
+from asc.search.settings import RESUMABLE, RESUMABLE_BEFORE_FINALS, SearchSettings, settings_from
 from asc.typed import Scalar
 
 
@@ -25,14 +26,22 @@ def resumed_settings(record: RunRecord, given: Mapping[str, Scalar]) -> SearchSe
     if record.started.kind != "search":
         raise InputError(f"{record.started.name} is a training, not a search: resume it with {command('train')}")
     before = settings_from(record.started.settings, *(resumed.settings for resumed in record.resumed))
+    may_change = (*RESUMABLE, *(() if record.finals else RESUMABLE_BEFORE_FINALS))
     for key, value in given.items():
-        if key not in RESUMABLE and getattr(before, key) != value:
-            allowed = ", ".join(f"--{name.replace('_', '-')}" for name in RESUMABLE)
+        if key not in may_change and getattr(before, key) != value:
+            allowed = ", ".join(f"--{name.replace('_', '-')}" for name in may_change)
             raise InputError(
                 f"--{key.replace('_', '-')} is {getattr(before, key)} in {record.started.name} and cannot change on "
                 f"--resume: leave it out (these can change: {allowed})"
             )
-    return settings_from(before.scalars(), given)
+    require(
+        before.final_top == 0 or given.get("final_top") != 0,
+        f"--final-top is {before.final_top} in {record.started.name} and cannot be 0 on --resume: leave it out",
+    )
+    now = final.filled(settings_from(before.scalars(), given))
+    if before.final_top == 0 < now.final_top:
+        final.check_added(now, record, resumed_space(record))
+    return now
 
 
 def resumed_space(record: RunRecord) -> Space:
@@ -45,8 +54,8 @@ def resumed_space(record: RunRecord) -> Space:
 class Opening:
     """What a search starts from.
 
-    `journal` is None for a new search, which creates it only after all checks. `ended` counts the trials that had ended
-    before a resume.
+    `journal` is None for a new search, which creates it only after all checks. `ended` counts the trials, and
+    `ended_finals` the finals, that had ended before a resume.
     """
 
     settings: SearchSettings
@@ -54,6 +63,7 @@ class Opening:
     reference: Experiment | None = None
     journal: Journal | None = None
     ended: int = 0
+    ended_finals: int = 0
 
 
 def opened(options: SearchOptions) -> Opening:
@@ -64,7 +74,7 @@ def opened(options: SearchOptions) -> Opening:
     """
     if options.resume is None:
         space = load_space(options.space or "quick")
-        return Opening(settings=options.settings(space.rule), space=space)
+        return Opening(settings=final.filled(options.settings(space.rule)), space=space)
     for name in ("space", "name"):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} cannot change on --resume {options.resume}: leave it out")
@@ -77,7 +87,16 @@ def opened(options: SearchOptions) -> Opening:
         reference=None if reference is None else Experiment.from_flat(reference),
         journal=journal,
         ended=sum(trial.ended is not None for trial in record.trials.values()),
+        ended_finals=sum(one.training.ended is not None for one in record.finals.values()),
     )
+
+
+def _given(options: SearchOptions, settings: SearchSettings) -> dict[str, Scalar]:
+    """The options of a resumption; with a new --final-top, also the schedule that the recipe gives the finals."""
+    given = options.given()
+    if not any(key.startswith("final_") for key in given):
+        return given
+    return {**given, **{key: value for key, value in settings.scalars().items() if key.startswith("final_")}}
 
 
 def begun(opening: Opening, options: SearchOptions, plan: SearchPlan) -> Journal:
@@ -94,7 +113,7 @@ def begun(opening: Opening, options: SearchOptions, plan: SearchPlan) -> Journal
                 f"{plan.settings.data} is not what {options.resume} began with (files, labels or splits differ): put "
                 "the data back as they were, or start a new search"
             )
-        opening.journal.append(RunResumed(settings=options.given()))
+        opening.journal.append(RunResumed(settings=_given(options, opening.settings)))
         return opening.journal
     journal = Journal(new_run_folder(options.storage, options.run_name()) / JOURNAL)
     journal.append(

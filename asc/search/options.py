@@ -60,6 +60,15 @@ class SearchOptions:
     and all trials of a pruned recipe, use temperature: a regression would fill the zeros. Takes seconds per trial."""
     trials: Annotated[int | None, _Number] = None
     """Number of networks to try, the reference included (default 8)."""
+    final_top: Annotated[int | None, _Number] = None
+    """When all trials have ended, retrain the best N with fresh seeds and the full schedule, judge them on locations
+    that the search has not seen, and save the one with the best mean (default 0: none)."""
+    final_seeds: Annotated[int | None, _Number] = None
+    """Seeds that each of the best is retrained with (default 3)."""
+    final_cycles: Annotated[int | None, _Number] = None
+    """Learning rate cycles of that retraining (default: those of the recipe; qat_8b has 3)."""
+    final_epochs: Annotated[int | None, _Number] = None
+    """Epochs per cycle of that retraining (default: those of the recipe; qat_8b has 120)."""
     time_budget_min: Annotated[float | None, cli.option("MIN")] = None
     """Stop this process after this many minutes; --resume continues the search."""
     cycles: Annotated[int | None, _Number] = None

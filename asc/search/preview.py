@@ -2,7 +2,7 @@
 
 import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Sp
 from asc.data.dataset import open_dataset
 from asc.data.manifest import Manifest, load_manifest
 from asc.data.response_bank import check_reference, read_bank
+from asc.data.splits import LEARNING_SPLITS
 from asc.errors import InputError
 from asc.launchers import command
 from asc.model_file.artefact import check_room
 from asc.model_file.model_info import DataIdentity
 from asc.runs.training_run import crop_notes, open_data
+from asc.search import final
 from asc.search.repair import Budget, Candidate, infeasible, narrowest, repair
 from asc.search.settings import SearchSettings
 from asc.size.law import Cost, cost
@@ -84,7 +86,7 @@ def plan_search(settings: SearchSettings, space: Space, reference: Experiment | 
     )
     _check_shared(space)
     checked = settings.reference(space, classes=10) if reference is None else reference
-    if checked.calibration.fit_on == "test" or "calibration.fit_on" in _varied(space):
+    if checked.calibration.fit_on == "test" or "calibration.fit_on" in final.varied(space):
         raise InputError(
             "calibration.fit_on is test, but a search never opens the test fold: use "
             f"{command('train')} --calibrate-on-test"
@@ -96,7 +98,8 @@ def plan_search(settings: SearchSettings, space: Space, reference: Experiment | 
                 f"space {space.name} has {key}, a key of the family {family_of(key)}, but the reference is of the "
                 f"family {family}: give a --space of that family or of several, such as families128"
             )
-    manifest = load_manifest(settings.choice)
+    final.check(settings, checked, space)
+    manifest = load_manifest(final.data_choice(settings, checked, space))
     base = settings.reference(space, classes=len(manifest.labels)) if reference is None else reference
     return SearchPlan(
         settings=settings,
@@ -160,16 +163,11 @@ def _check_shared(space: Space) -> None:
                 f"space {space.name} has a range for {_RATE}, but the audio is packed once for each rate: list the "
                 "rates as choices"
             )
-    for key in _varied(space):
+    for key in final.varied(space):
         if key.startswith(_SHARED):
             raise InputError(
                 f"space {space.name} samples {key}, which all trials must share: give it one value, in [parameters]"
             )
-
-
-def _varied(space: Space) -> list[str]:
-    """The keys in which trials may differ: what is sampled, and all that only one family has."""
-    return [*space.sampled, *(key for table in space.families.values() for key in table)]
 
 
 def _bound_checked(base: Experiment, space: Space, point: dict[str, Scalar], budget: Budget) -> None:
@@ -202,7 +200,7 @@ def pack(plan: SearchPlan, cache: Path, progress: Callable[[int, int], None]) ->
 
     Raises as `open_data` does; InputError if the model file's header has no room for the labels and the data choice.
     """
-    choice = plan.settings.choice
+    choice = plan.manifest.choice
     dataset = open_data(choice, plan.base, cache, progress)
     for rate_hz in plan.sample_rates_hz[1:]:
         open_dataset(choice, sample_rate_hz=rate_hz, cache=cache, progress=progress)
@@ -224,7 +222,7 @@ def _absolute(folder: str | None) -> str | None:
 def describe(plan: SearchPlan) -> str:
     """Text to print: the space, and how it fits the budget."""
     found, unit = plan.preview, plan.budget.rule.unit_bytes
-    clips = {split: sum(c.split == split for c in plan.manifest.clips) for split in ("train", "valid", "calibration")}
+    clips = {split: plan.manifest.count(split) for split in LEARNING_SPLITS}
     flat = plan.base.flat()
     lines = [
         f"space {plan.space.name}, budget {plan.budget.kilobytes:g} KB under {plan.budget.rule.name} "
@@ -240,8 +238,21 @@ def describe(plan: SearchPlan) -> str:
             if found.infeasible_share
             else []
         ),
+        *_finals(plan),
     ]
     return "\n".join(lines)
+
+
+def _finals(plan: SearchPlan) -> Iterator[str]:
+    settings = plan.settings
+    if settings.final_top == 0:
+        return
+    split = final.confirmation_split(plan.manifest.choice)
+    yield (
+        f"then the best {settings.final_top} are retrained with {settings.final_seeds} seed"
+        f"{'s' * (settings.final_seeds != 1)} each, for {settings.final_cycles} x {settings.final_epochs} epochs, and "
+        f"judged on the {plan.manifest.count(split)} {split} clips, which the search does not use"
+    )
 
 
 def as_json(plan: SearchPlan, span: tuple[float, float]) -> dict[str, Any]:
@@ -254,7 +265,14 @@ def as_json(plan: SearchPlan, span: tuple[float, float]) -> dict[str, Any]:
         "max_ram_kb": plan.budget.max_ram_kb,
         **dataclasses.asdict(plan.preview),
         "minutes": span,
+        **({} if plan.settings.final_top == 0 else {"finals": _finals_json(plan)}),
     }
+
+
+def _finals_json(plan: SearchPlan) -> dict[str, Scalar]:
+    split = final.confirmation_split(plan.manifest.choice)
+    given = {key: value for key, value in plan.settings.scalars().items() if key.startswith("final_")}
+    return {**given, "split": split, "clips": plan.manifest.count(split)}
 
 
 def _describe(parameter: Parameter) -> str:

@@ -13,7 +13,7 @@ from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment, method_for
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space
-from asc.errors import InputError
+from asc.errors import InputError, require
 from asc.launchers import command
 from asc.model_file.model_header import experiment_in
 from asc.results import CalibrationMethod
@@ -24,8 +24,10 @@ from asc.typed import Scalar, Value, build
 MOST_REFUSALS = 500
 RESUMABLE = (
     *("trials", "time_budget_min", "max_concurrent", "workers_per_trial", "cpus_per_trial", "gpus_per_trial"),
-    *("address", "mlflow_uri"),
+    *("address", "mlflow_uri", "final_top", "final_seeds"),
 )
+# These may change too, until a final has begun: the finals of a search have one schedule.
+RESUMABLE_BEFORE_FINALS = ("final_cycles", "final_epochs")
 _CONNECT_S = 10.0
 
 
@@ -58,6 +60,10 @@ class SearchSettings:
     address: str | None = None
     mlflow_uri: str | None = None
     reduction_factor: int = 2
+    final_top: int = 0
+    final_seeds: int | None = None
+    final_cycles: int | None = None
+    final_epochs: int | None = None
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -71,6 +77,28 @@ class SearchSettings:
         if not (math.isfinite(self.gpus_per_trial) and self.gpus_per_trial >= 0):
             raise InputError(f"--gpus-per-trial must be a number of 0 or more, got {self.gpus_per_trial}")
         self._check_workers()
+        self._check_finals()
+
+    def _check_finals(self) -> None:
+        given = {key: getattr(self, key) for key in ("final_seeds", *RESUMABLE_BEFORE_FINALS)}
+        for key, value in given.items():
+            option = f"--{key.replace('_', '-')}"
+            require(value is None or value >= 1, f"{option} must be 1 or more, got {value}")
+            require(
+                value is None or self.final_top != 0,
+                f"{option} says how the best trials are retrained: give --final-top too, or leave it out",
+            )
+        require(self.final_top >= 0, f"--final-top must be 0 (no finals) or more, got {self.final_top}")
+        require(
+            self.final_top <= self.trials,
+            f"--final-top {self.final_top} is more than the {self.trials} trials of the search: give a smaller number, "
+            "or more --trials",
+        )
+
+    @property
+    def finals(self) -> int:
+        """How many finals there will be, if enough trials are trained to their end."""
+        return self.final_top * (self.final_seeds or 0)
 
     def _check_workers(self) -> None:
         workers = self.workers_per_trial
@@ -144,8 +172,9 @@ class SearchSettings:
         )
 
     def scalars(self) -> dict[str, Scalar]:
-        """The settings that are not None, for the journal."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        """The settings that are not None, for the journal; without finals, nothing about them."""
+        given = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        return {key: value for key, value in given.items() if key != "final_top" or value > 0}
 
     def reference(self, space: Space, *, classes: int) -> Experiment:
         """The config of trial 0 before repair: the recipe, overridden by the space's settings, then by the options."""

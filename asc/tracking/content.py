@@ -1,8 +1,9 @@
 """Turns each event of a journal into updates of MLflow runs.
 
 This module is pure: the same journal always gives the same updates, so sending one again changes nothing. A search
-becomes one parent run with a nested run per trial. A training becomes one run, which also takes the updates of its only
-trial.
+becomes one parent run with a nested run per trial and per final: the tag `asc.kind` tells these apart, and a final has
+metrics of its own, `confirmation_log_loss` and `confirmation_accuracy`. A training becomes one run, which also takes
+the updates of its only trial.
 """
 
 import json
@@ -12,9 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from asc.runs.finals import finals_of
 from asc.runs.journal import (
     Entry,
     EpochDone,
+    FinalAsked,
+    FinalConfirmed,
+    FinalistsChosen,
     RunEnded,
     RunRecord,
     RunResumed,
@@ -85,12 +90,14 @@ def updates(record: RunRecord, entry: Entry, run_folder: Path) -> Iterator[Updat
             yield from _resumed(record, resumed, time_ms)
         case TrialAsked() as asked:
             yield _asked(record, asked, time_ms)
+        case FinalistsChosen() | FinalAsked() | FinalConfirmed() as event:
+            yield _of_finals(record, event, time_ms)
         case EpochDone() as done:
             yield Update(
-                head=_trial_head(record, record.trials[done.trial]), time_ms=time_ms, figures=_epoch_figures(done)
+                head=_trial_head(record, record.training(done.trial)), time_ms=time_ms, figures=_epoch_figures(done)
             )
         case TrialRetried() as retried:
-            trial = record.trials[retried.trial]
+            trial = record.training(retried.trial)
             tags = {"retries": str(len(trial.retries)), "last_retry": retried.reason}
             yield Update(head=_trial_head(record, trial), time_ms=time_ms, tags=tags)
         case TrialEnded() as ended:
@@ -115,13 +122,28 @@ def _asked(record: RunRecord, asked: TrialAsked, time_ms: int) -> Update:
         "parameters": asked.parameters,
     }
     return Update(
-        head=_trial_head(record, record.trials[asked.trial]),
+        head=_trial_head(record, record.training(asked.trial)),
         time_ms=time_ms,
         params={**own, **differing},
         figures=_figures(counted, 0),
         tags={"repaired": json.dumps(asked.repaired)},
         status="RUNNING",
     )
+
+
+def _of_finals(record: RunRecord, event: FinalistsChosen | FinalAsked | FinalConfirmed, time_ms: int) -> Update:
+    match event:
+        case FinalistsChosen():
+            return Update(head=_run_head(record), time_ms=time_ms, tags={"finalists": ", ".join(event.trials)})
+        case FinalAsked():
+            return _asked(record, record.finals[event.final].training.asked, time_ms)
+        case FinalConfirmed():
+            found = {"log_loss": event.figures.log_loss, "accuracy": event.figures.accuracy}
+            return Update(
+                head=_trial_head(record, record.finals[event.final].training),
+                time_ms=time_ms,
+                figures=_figures({f"confirmation_{key}": value for key, value in found.items()}, 0),
+            )
 
 
 def _epoch_figures(done: EpochDone) -> tuple[Figure, ...]:
@@ -146,13 +168,13 @@ def _ended(record: RunRecord, ended: TrialEnded, time_ms: int, run_folder: Path)
         "built_nonzero_bytes": ended.built.nonzero_bytes if ended.built else None,
     }
     yield Update(
-        head=_trial_head(record, record.trials[ended.trial]),
+        head=_trial_head(record, record.training(ended.trial)),
         time_ms=time_ms,
         figures=_figures(values, 0),  # MLflow draws metrics that have only step 0 as bars, which compare trials
         tags=_ended_tags(ended),
         status=_trial_status(ended),
     )
-    if record.started.kind == "search":
+    if record.started.kind == "search" and ended.trial not in record.finals:
         yield _progress(record, time_ms, run_folder)
 
 
@@ -204,14 +226,24 @@ def _run_ended(record: RunRecord, ended: RunEnded, time_ms: int, run_folder: Pat
     yield Update(
         head=_run_head(record),
         time_ms=time_ms,
+        figures=_winner(record),
         tags={"outcome": outcome, "mlflow.note.content": note(record, run_folder)},
         status=status,
         with_files=ended.best is not None,
     )
 
 
+def _winner(record: RunRecord) -> tuple[Figure, ...]:
+    """The figures of the finalist that won, for the run of the whole search."""
+    finals = finals_of(record)
+    if finals is None or finals.winner is None:
+        return ()
+    return _figures({"confirmation_log_loss": finals.winner.log_loss, "winners_curse": finals.winner.curse}, 0)
+
+
 def _unfinished(record: RunRecord, status: Status, time_ms: int) -> Iterator[Update]:
-    for trial in record.unfinished.values():
+    finals = [one.training for one in record.finals.values() if one.training.ended is None]
+    for trial in (*record.unfinished.values(), *finals):
         if record.started.kind == "search":
             yield Update(head=_trial_head(record, trial), time_ms=time_ms, status=status)
 
@@ -233,11 +265,13 @@ def _run_head(record: RunRecord) -> Head:
 def _trial_head(record: RunRecord, trial: TrialRecord) -> Head:
     if record.started.kind == "train":
         return _run_head(record)
+    final = record.finals.get(trial.asked.trial)
+    kind = {"asc.kind": "trial"} if final is None else {"asc.kind": "final", "asc.final_of": final.trial}
     return Head(
         trial=trial.asked.trial,
         name=trial.asked.title,
         start_ms=_ms(trial.asked_at_s),
-        tags={**_shared_tags(record), "asc.kind": "trial", TRIAL_TAG: trial.asked.trial},
+        tags={**_shared_tags(record), **kind, TRIAL_TAG: trial.asked.trial},
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from asc.launchers import command
 from asc.runs.bucket import storage_option
+from asc.runs.finals import Standing, finals_of
 from asc.runs.journal import RunRecord, TrialRecord
 
 # MLflow keeps 8,000 characters of a tag; servers before 3.0 kept 5,000.
@@ -13,7 +14,10 @@ _SPACE_CHARACTERS = 3000
 
 def note(record: RunRecord, run_folder: Path) -> str:
     """The text for a run as its journal stands; paths are absolute only if `run_folder` is."""
-    parts = [_progress(record), _best(record), _commands(record, run_folder), _space(record.started.space)]
+    parts = [
+        *(_progress(record), _best(record), _finals(record)),
+        *(_commands(record, run_folder), _space(record.started.space)),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -50,6 +54,29 @@ def _row(trial: TrialRecord, *, final: bool) -> str:
         f"| {trial.asked.title}{mark} | {'' if log_loss is None else f'{log_loss:.3f}'} "
         f"| {'' if accuracy is None else f'{accuracy:.1%}'} "
         f"| {trial.asked.nonzero_bytes:,} | {trial.asked.macs_per_second / 1e6:.1f} |"
+    )
+
+
+def _finals(record: RunRecord) -> str:
+    """The finalists, best first, once one of their finals is trained."""
+    finals = finals_of(record)
+    standings = [] if finals is None else [one for one in finals.standings if one.finals]
+    if finals is None or not standings:
+        return ""
+    return "\n".join(
+        [
+            f"| finalist{'' if finals.complete else ' (not all are trained yet)'} | search | confirmation | curse |",
+            "|---|---|---|---|",
+            *map(_finalist, standings),
+        ]
+    )
+
+
+def _finalist(standing: Standing) -> str:
+    assert standing.log_loss is not None and standing.curse is not None, "one of its finals is trained"
+    return (
+        f"| {standing.trial.asked.title} | {standing.search_log_loss:.3f} | {standing.log_loss:.3f} "
+        f"| {standing.curse:+.3f} |"
     )
 
 

@@ -110,3 +110,28 @@ def test_impossible_splits_are_refused() -> None:
     given_splits = [Row(path="p", label="x", device="a", group="p", given="train")]
     with pytest.raises(InputError, match="set has fixed splits and so only fold 1: fold 2 does not exist"):
         split(given_splits, fold=2)
+
+
+def test_half_of_every_label_of_calibration_is_set_aside_to_confirm_and_nothing_else_moves() -> None:
+    rows = rows_of({"x": [4] * 40, "y": [1] * 160, "z": [3, 2, 1] * 30})
+    plain = split(rows)
+    confirmed = split_rows(rows, source="set", fold=1, data_seed=0, part="confirmed")
+    moved = [(a, b) for a, b in zip(plain, confirmed, strict=True) if a != b]
+    assert set(moved) == {("calibration", "confirmation")}
+    where = defaultdict(set)
+    for row, name in zip(rows, confirmed, strict=True):
+        where[row.group].add(name)
+    assert all(len(names) == 1 for names in where.values())
+    for label in "xyz":
+        count = Counter(name for row, name in zip(rows, confirmed, strict=True) if row.label == label)
+        assert count["confirmation"] == pytest.approx(count["calibration"], abs=4)
+    again = split_rows(rows[::-1], source="set", fold=1, data_seed=0, part="confirmed")
+    assert again[::-1] == confirmed, "the order of the rows does not matter"
+    assert split_rows(rows, source="set", fold=1, data_seed=1, part="confirmed") != confirmed
+
+
+def test_a_calibration_split_with_one_group_of_a_label_cannot_be_halved() -> None:
+    rows = rows_of({"x": [4] * 40, "y": [4] * 5})
+    assert "calibration" in split(rows)
+    with pytest.raises(InputError, match=r"set: the calibration split has too few groups of y to calibrate on after"):
+        split_rows(rows, source="set", fold=1, data_seed=0, part="confirmed")

@@ -16,11 +16,14 @@ import pytest
 
 from asc.config.experiment import Experiment
 from asc.errors import InputError
-from asc.results import EpochMetrics
+from asc.results import EpochMetrics, SplitFigures
 from asc.runs.journal import (
     Entry,
     EpochDone,
     Event,
+    FinalAsked,
+    FinalConfirmed,
+    FinalistsChosen,
     Journal,
     PointRefused,
     RunEnded,
@@ -80,6 +83,11 @@ EVENTS: tuple[Event, ...] = (
     RungReached(trial="t000", epoch=4, log_loss=1.25, stopped=True),
     ended("t000", 1.5),
     TrialEnded(trial="t001", outcome="failed", epochs=0, seconds=0.0, reason="RuntimeError: out of memory\nand more"),
+    FinalistsChosen(trials=("t000", "t001"), seeds=(1, 2), cycles=3, epochs_per_cycle=120),
+    FinalAsked(final="t000-seed1", trial="t000", title="t000-seed1 w24", seed=1, config={"seed": 1}),
+    FinalConfirmed(
+        final="t000-seed1", figures=SplitFigures(split="calibration", clips=24, log_loss=1.25, accuracy=0.5)
+    ),
     RunEnded(outcome="interrupted", best=None),
     RunEnded(outcome="finished", best="t000"),
 )
@@ -298,6 +306,22 @@ def test_completed_trials_are_sorted_by_log_loss_then_by_number(path: Path) -> N
     assert [trial.asked.trial for trial in fold(entries).completed()] == ["t1001", "t999", "t1000"]
 
 
+def test_a_journal_folds_finals_apart_from_trials(path: Path) -> None:
+    chosen, final, confirmed = EVENTS[-5:-2]
+    assert isinstance(final, FinalAsked) and isinstance(confirmed, FinalConfirmed)
+    entries = write(path, STARTED, asked("t000"), ended("t000", 1.5), chosen, final, epoch("t000-seed1", 1), confirmed)
+    record = fold(entries)
+    assert record.finalists == chosen and list(record.trials) == ["t000"] and not record.unfinished
+    (found,) = record.finals.values()
+    assert (found.trial, found.seed, found.confirmed) == ("t000", 1, confirmed.figures)
+    assert found.training is record.training("t000-seed1") and sorted(found.training.epochs) == [1]
+    assert found.training.asked.config == {"seed": 1} and found.training.asked_at_s == entries[4].time_s
+    assert found.training.asked.predicted == record.trials["t000"].asked.predicted
+    add(record, Entry(time_s=0.0, event=ended("t000-seed1", 1.0), end_offset=0))
+    assert found.training.ended == ended("t000-seed1", 1.0)
+    assert record.outcomes == {"completed": 1} and record.completed() == [record.trials["t000"]]
+
+
 @pytest.mark.parametrize(
     ("events", "sentence"),
     [
@@ -307,6 +331,8 @@ def test_completed_trials_are_sorted_by_log_loss_then_by_number(path: Path) -> N
         ([STARTED, epoch("t7", 1)], "the journal never asked for trial t7"),
         ([STARTED, ended("t7", 1.0)], "the journal never asked for trial t7"),
         ([STARTED, RungReached(trial="t7", epoch=1, log_loss=1.0, stopped=False)], "never asked for trial t7"),
+        ([STARTED, EVENTS[-4]], "never asked for trial t000"),
+        ([STARTED, asked("t000-seed1"), EVENTS[-3]], "never asked for final t000-seed1"),
     ],
 )
 def test_an_inconsistent_journal_is_refused(events: list[Event], sentence: str) -> None:

@@ -14,7 +14,17 @@ from asc.results import EpochMetrics
 from asc.run_files import JOURNAL
 from asc.runs.bucket import Bucket, StorageError, bucket_of, check_storage
 from asc.runs.folder import new_run_folder, run_folder
-from asc.runs.journal import EpochDone, Journal, RunEnded, RunStarted, TrialAsked, TrialEnded, fold, read_journal
+from asc.runs.journal import (
+    EpochDone,
+    FinalAsked,
+    Journal,
+    RunEnded,
+    RunStarted,
+    TrialAsked,
+    TrialEnded,
+    fold,
+    read_journal,
+)
 from asc.runs.mirror import Mirror, mirrored
 
 CHECKPOINTS = ("last.safetensors", "best.safetensors")
@@ -124,6 +134,22 @@ def test_a_running_search_is_mirrored_and_checkpoints_of_ended_trials_are_remove
         *("trials/t000/model.safetensors", "trials/t002/model.safetensors"),
         *(f"trials/t002/{name}" for name in CHECKPOINTS),
     }
+
+
+def test_the_model_and_the_checkpoints_of_an_unfinished_final_are_kept(journal: Journal, bucket: Bucket) -> None:
+    upload_checkpoints(bucket, "t000-seed1", "model.safetensors")
+    upload_checkpoints(bucket, "t000-seed2")
+    upload_checkpoints(bucket, "t000-seed3")
+    journal.append(asked("t000"))
+    journal.append(ended("t000"))
+    for seed in (1, 2):
+        name = f"t000-seed{seed}"
+        journal.append(FinalAsked(final=name, trial="t000", title=name, seed=seed, config={}))
+    journal.append(ended("t000-seed1"))
+    with mirrored(journal, print):
+        pass
+    kept = {name for name in bucket.sizes() if name.startswith("trials/")}
+    assert kept == {"trials/t000-seed1/model.safetensors", *(f"trials/t000-seed2/{name}" for name in CHECKPOINTS)}
 
 
 def test_the_best_checkpoint_is_uploaded_before_the_last_and_both_are_removed_with_the_local_ones(

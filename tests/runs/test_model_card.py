@@ -13,8 +13,18 @@ from asc.model_file.artefact import save_model
 from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.models.conversion import to_integer
-from asc.results import CalibrationReport, Evaluation, GroupFigures, Interval, Intervals
-from asc.runs.journal import Entry, RunStarted, TrialAsked, TrialEnded, fold
+from asc.results import CalibrationReport, Evaluation, GroupFigures, Interval, Intervals, SplitFigures
+from asc.runs.journal import (
+    Entry,
+    Event,
+    FinalAsked,
+    FinalConfirmed,
+    FinalistsChosen,
+    RunStarted,
+    TrialAsked,
+    TrialEnded,
+    fold,
+)
 from asc.runs.model_card import Origin, model_card, origin, with_exports
 from asc.size.law import cost
 from asc.size.rules import RULES
@@ -213,6 +223,38 @@ def test_the_origin_is_read_from_the_journal() -> None:
     )
     training = replace(started, kind="train", settings={"data": "synthetic"})
     assert origin(fold([Entry(time_s=0.0, event=training, end_offset=0)])).budget_kb == 128
+
+
+def test_the_card_of_a_winner_says_how_the_finals_chose_it(info: ModelInfo) -> None:
+    settings = {"budget_kb": 64.0, "rule": "dcase2024"}
+    started = RunStarted(name="night", kind="search", settings=settings)
+    sizes = ("parameters", "size_bytes", "nonzero_parameters", "nonzero_bytes", "file_bytes", "macs_per_second")
+    counts = dict.fromkeys((*sizes, "peak_activation_bytes"), 1)
+    asked = TrialAsked(trial="t000", title="t000", point=None, config={}, repaired=False, **counts)
+    events: list[Event] = [
+        started,
+        asked,
+        TrialEnded(trial="t000", outcome="completed", epochs=1, seconds=1.0, log_loss=1.0),
+    ]
+    events.append(FinalistsChosen(trials=("t000",), seeds=(1, 2), cycles=3, epochs_per_cycle=120))
+    for seed in (1, 2):
+        name, log_loss = f"t000-seed{seed}", 1.0 + 0.2 * seed
+        figures = SplitFigures(split="calibration", clips=24, log_loss=log_loss, accuracy=0.5)
+        assert "retrained" not in model_card(info, told(events)), "not before all finals have ended"
+        events.append(FinalAsked(final=name, trial="t000", title=name, seed=seed, config={}))
+        events.append(FinalConfirmed(final=name, figures=figures))
+        events.append(TrialEnded(trial=name, outcome="completed", epochs=1, seconds=1.0, log_loss=log_loss))
+    card = model_card(info, told(events))
+    assert (
+        "That search retrained its best network with 2 seeds each, and judged it on 24 clips of locations that it had "
+        "not used. The lowest mean log loss there was this network's: 1.300 ± 0.141 (in the search, on validation: "
+        "1.000). This file holds seed 1, the best of its seeds on validation."
+    ) in card
+
+
+def told(events: list[Event]) -> Origin:
+    """The origin that a journal of these events tells of."""
+    return origin(fold([Entry(time_s=0.0, event=event, end_offset=0) for event in events]))
 
 
 def test_the_same_file_gives_the_same_text(info: ModelInfo) -> None:

@@ -7,9 +7,20 @@ import pytest
 
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space
-from asc.results import EpochMetrics, StoredSize
+from asc.results import EpochMetrics, SplitFigures, StoredSize
 from asc.runs.journal import EpochDone as Epoch
-from asc.runs.journal import Event, Journal, PointRefused, RungReached, RunStarted, TrialAsked, TrialEnded
+from asc.runs.journal import (
+    Event,
+    FinalAsked,
+    FinalConfirmed,
+    FinalistsChosen,
+    Journal,
+    PointRefused,
+    RungReached,
+    RunStarted,
+    TrialAsked,
+    TrialEnded,
+)
 from asc.search.settings import SearchSettings
 
 BUILT = StoredSize(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7, file_bytes=9)
@@ -100,6 +111,24 @@ def story(settings: SearchSettings) -> list[Event]:
         asked("t005", 28),
         epoch("t005", 1, 1.9),
     ]
+
+
+@pytest.fixture
+def finals() -> list[Event]:
+    """Events after those of `story`: both completed trials are retrained with two seeds, and the second one wins."""
+    events: list[Event] = [FinalistsChosen(trials=("t001", "t000"), seeds=(1, 2), cycles=3, epochs_per_cycle=120)]
+    for seed, valid in ((1, 0.9), (2, 1.0)):
+        for trial, mean, better in (("t001", 1.5, 0.1), ("t000", 1.3, 0.0)):
+            name = f"{trial}-seed{seed}"
+            log_loss = mean + 0.1 * (2 * seed - 3)
+            figures = SplitFigures(split="calibration", clips=24, log_loss=log_loss, accuracy=0.5)
+            events += [
+                FinalAsked(final=name, trial=trial, title=f"{name} w1", seed=seed, config={"seed": seed}),
+                epoch(name, 1, 1.9),
+                FinalConfirmed(final=name, figures=figures),
+                ended(name, "completed", valid - better * (seed - 1)),
+            ]
+    return events
 
 
 @pytest.fixture

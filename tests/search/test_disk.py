@@ -85,6 +85,23 @@ def test_ended_trials_need_no_more_space_and_an_mlflow_server_needs_none_here(
     assert need(other(planned, mlflow_uri=None), tmp_path).kept_bytes > few.kept_bytes + 1e6
 
 
+def test_finals_need_the_space_of_trials_with_their_schedule_until_they_have_ended(
+    tmp_path: Path, planned: SearchPlan
+) -> None:
+    alone = need(planned, tmp_path)
+    schedule = planned.base.schedule
+    same = {"final_cycles": schedule.cycles, "final_epochs": schedule.epochs_per_cycle}
+    finals = other(planned, final_top=1, final_seeds=2, **same)
+    found, three = need(finals, tmp_path), need(other(planned, trials=3), tmp_path)
+    assert alone.kept_bytes < found.kept_bytes == pytest.approx(three.kept_bytes, rel=1e-3)
+    assert found.running_bytes == three.running_bytes, "one at a time"
+    assert need(finals, tmp_path, ended_finals=2) == alone
+    longer = need(other(planned, final_top=1, final_seeds=2, final_cycles=2, final_epochs=500), tmp_path)
+    assert longer.kept_bytes > found.kept_bytes + 2 * 900 * 300 and longer.running_bytes > found.running_bytes
+    said = describe(found, finals, cache=Path("/cache"), storage="runs")
+    assert "(a model of each trial and final, journal, tracking)" in said
+
+
 def test_packed_audio_takes_the_predicted_space_once(tmp_path: Path, tiny_csv: Path) -> None:
     manifest = load_manifest(DataChoice(f"csv:{tiny_csv}"))
     before = store_size(manifest, sample_rate_hz=8000, cache=tmp_path)

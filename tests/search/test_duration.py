@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+import pytest
 import torch
 
 from asc.config.space import load_space
@@ -25,6 +26,18 @@ def test_packing_takes_longer_for_more_rates_and_is_told_with_them(settings: Sea
     assert re.fullmatch(r"packing [\d,]+ clips at 44,100 and 16,000 Hz: about \d+ s, once on this machine", said)
     elsewhere = dataclasses.replace(planned, settings=dataclasses.replace(settings, address="host:1"))
     assert packing(elsewhere, (16_000,)).endswith("once on each machine that does not share the cache")
+
+
+def test_every_epoch_of_the_finals_is_counted(settings: SearchSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asc.search.duration._time_one_crop", lambda base, threads: (0.001, 0.002, 0.001))
+    planned = plan_search(settings, load_space("quick"))
+    finals = dataclasses.replace(settings, final_top=3, final_seeds=1, final_cycles=2, final_epochs=6)
+    more = dataclasses.replace(planned, settings=finals)
+    shortest, longest = minutes(planned)
+    epochs = planned.base.schedule.epochs * settings.trials / settings.max_concurrent
+    finished = longest / epochs * 12 * 3 / 2
+    assert minutes(more) == pytest.approx((shortest + finished, longest + finished)), "three finals, two at a time"
+    assert estimate(more, (3.4, 6.8)).startswith("6 trials and 3 finals, 2 at a time: about 3 to 7 minutes here")
 
 
 def test_the_text_names_trials_and_minutes(settings: SearchSettings) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from asc.config.space import Space
+from asc.runs.finals import finals_of
 from asc.runs.journal import (
     Event,
     Journal,
@@ -22,7 +23,7 @@ from asc.runs.journal import (
 )
 from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
-from asc.search.finish import Summary, commands, rescued, without_network
+from asc.search.finish import Summary, commands, rescued, summary_json, without_network
 from asc.search.preview import SearchPlan, plan_search
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
@@ -46,6 +47,33 @@ def test_the_gain_is_given_in_bytes_as_the_rule_counts_them(
         reference=record.trials["t000"],
     )
     assert summary.gained().endswith(f"log loss 1.200 -> 0.900, accuracy 75.0% -> 75.0%, bytes {before} -> {after}")
+
+
+def test_what_is_saved_is_the_winner_of_the_finals_and_needs_no_full_schedule(
+    journal: Callable[[], Journal], finals: list[Event], settings: SearchSettings, tmp_path: Path
+) -> None:
+    opened = journal()
+    for event in finals:
+        opened.append(event)
+    record = fold(opened.entries)
+    summary = Summary(
+        ending="finished",
+        folder=tmp_path,
+        rule=rule("dcase2021"),
+        rows=[],
+        trials=tuple(record.trials.values()),
+        best=record.completed()[0],
+        reference=record.trials["t000"],
+        finals=finals_of(record),
+    )
+    assert summary.saved is record.finals["t000-seed1"].training
+    assert "log loss 1.200 -> 0.900" in summary.gained(), "trials are compared with the reference trial"
+    assert "train the best with the full schedule" not in dict(commands(summary, settings, "browse"))
+    said = summary_json(summary, settings)
+    assert said["best"]["trial"] == "t000-seed1" and said["best"]["size_bytes"] == 24 * 1024
+    assert [row["trial"] for row in said["finalists"]] == ["t000", "t001"]
+    unfinished = dataclasses.replace(summary, finals=None)
+    assert unfinished.saved is record.completed()[0] and "finalists" not in summary_json(unfinished, settings)
 
 
 @pytest.mark.parametrize("name", ["night", "my night", "it's $HOME; x"])

@@ -1,8 +1,10 @@
 """A line for each ended trial and, in a terminal, a live line; both are made from the journal."""
 
+import dataclasses
 import io
 from collections.abc import Callable
 
+import pytest
 from rich.console import Console
 
 from asc.runs.journal import Event, Journal, RunStarted, add, fold
@@ -38,6 +40,27 @@ def test_one_line_for_each_finished_trial(
     assert "stopped after epoch 1 at log loss 2.000" in lines[2]
     assert "diverged, why" in lines[3] and "failed, why" in lines[4]
     assert "\x1b" not in text, "output that is not a terminal gets plain lines"
+
+
+@pytest.fixture
+def finished(settings: SearchSettings, story: list[Event], finals: list[Event]) -> SearchSettings:
+    """Settings with finals; the story ends with them."""
+    story += finals
+    return dataclasses.replace(settings, final_top=2, final_seeds=2, final_cycles=3, final_epochs=120)
+
+
+def test_the_live_line_counts_finals_apart_from_trials(
+    journal: Callable[[], Journal], story: list[Event], finished: SearchSettings
+) -> None:
+    assert "5 of 6 trials, 4 of 4 finals" in watched(journal, story, finished, terminal=True)[0]
+
+
+def test_one_line_for_each_final(journal: Callable[[], Journal], story: list[Event], finished: SearchSettings) -> None:
+    text, _ = watched(journal, story, finished, terminal=False)
+    assert "finalists, best first: t001, t000" in text and "        t001-seed1 w1 begins" in text
+    lines = [line for line in text.splitlines() if line.startswith("[final")]
+    assert len(lines) == 4
+    assert lines[0].startswith("[final 1/4] t001-seed1 w1: calibration log loss 1.400, accuracy 50.0%, 4 s (")
 
 
 def test_the_live_line_shows_progress_the_best_trial_and_the_time_left(

@@ -176,7 +176,7 @@ def processes(mark: str, title: str) -> list[int]:
 
 
 def assert_mlflow_agrees(bench: Bench, name: str, uri: str | None = None) -> None:
-    """Check that MLflow has one parent and one run per trial, all finished, with each epoch of the journal once."""
+    """Check that MLflow has one parent and one run per trial and per final, all finished, with each epoch once."""
     client = MlflowClient(uri or f"sqlite:///{bench.folder / 'runs' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("asc")
     assert experiment is not None
@@ -190,10 +190,11 @@ def assert_mlflow_agrees(bench: Bench, name: str, uri: str | None = None) -> Non
     assert version.run_id == parents[0].info.run_id
     children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
     record = fold(read_journal(bench.run(name) / "journal.jsonl"))
-    assert sorted(r.info.run_name for r in children) == sorted(t.asked.title for t in record.trials.values())
+    trainings = [*record.trials.values(), *(final.training for final in record.finals.values())]
+    assert sorted(r.info.run_name for r in children) == sorted(t.asked.title for t in trainings)
     assert all(r.info.status == "FINISHED" for r in children)
     for child in children:
-        trial = next(t for t in record.trials.values() if t.asked.title == child.info.run_name)
+        trial = next(t for t in trainings if t.asked.title == child.info.run_name)
         assert trial.ended is not None and child.data.tags["outcome"] == trial.ended.outcome
         points = client.get_metric_history(child.info.run_id, "valid_log_loss")
         assert [(p.step, p.value) for p in sorted(points, key=lambda p: p.step)] == [
@@ -212,7 +213,7 @@ def assert_whole(bench: Bench, name: str) -> None:
         [(e.trial, e.metrics.epoch) for e in happened if isinstance(e, EpochDone)],
     ):
         assert max(Counter(once).values()) == 1
-    for trial in record.trials.values():
+    for trial in (*record.trials.values(), *(final.training for final in record.finals.values())):
         assert trial.ended is not None
         assert sorted(trial.epochs) == list(range(1, trial.ended.epochs + 1))
     rows = {row["trial"]: row for row in json.loads((run / "leaderboard.json").read_text())}

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from asc.runs.journal import RunRecord, add, fold
+from asc.results import SplitFigures
+from asc.runs.journal import FinalAsked, FinalConfirmed, FinalistsChosen, RunRecord, add, fold
 from asc.tracking.content import Update, run_key, updates
 
 FOLDER = Path("runs/night")
@@ -102,6 +103,40 @@ def test_no_mlflow_run_is_left_running_after_the_end(script):
     script.asked("t001")
     script.run_ended("finished")
     assert last_status(told(script)) == {None: "FINISHED", "t000": "FINISHED", "t001": "KILLED"}
+
+
+def test_a_final_is_a_run_of_its_own_kind_and_the_search_has_the_figures_of_the_winner(script):
+    script.started()
+    script.trial("t000", "completed", 1.0)
+    figures = SplitFigures(split="calibration", clips=24, log_loss=1.25, accuracy=0.5)
+    script.say(
+        FinalistsChosen(trials=("t000",), seeds=(8,), cycles=3, epochs_per_cycle=120),
+        FinalAsked(final="t000-seed8", trial="t000", title="t000-seed8 w16", seed=8, config={"seed": 8}),
+    )
+    script.epoch("t000-seed8", 1)
+    script.say(FinalConfirmed(final="t000-seed8", figures=figures))
+    assert last_status(told(script)) == {None: "RUNNING", "t000": "FINISHED", "t000-seed8": "RUNNING"}
+    script.ended("t000-seed8", "completed", 0.9)
+    script.run_ended(best="t000-seed8")
+    found = told(script)
+    assert last_status(found) == dict.fromkeys((None, "t000", "t000-seed8"), "FINISHED")
+    of_final = [update for update in found if update.head.trial == "t000-seed8"]
+    assert {(u.head.tags["asc.kind"], u.head.tags["asc.final_of"], u.head.name) for u in of_final} == {
+        ("final", "t000", "t000-seed8 w16")
+    }
+    assert of_final[0].params == {"seed": "8"}
+    values = {figure.key: figure.value for update in of_final for figure in update.figures}
+    assert (values["confirmation_log_loss"], values["confirmation_accuracy"], values["log_loss"]) == (1.25, 0.5, 0.9)
+    of_trial = [update for update in found if update.head.trial == "t000"]
+    assert {update.head.tags["asc.kind"] for update in of_trial} == {"trial"}
+    of_search = [update for update in found if update.head.trial is None]
+    assert [u.tags["finalists"] for u in of_search if "finalists" in u.tags] == ["t000"]
+    assert {figure.key: figure.value for figure in of_search[-1].figures} == {
+        "confirmation_log_loss": 1.25,
+        "winners_curse": 0.25,
+    }
+    steps = [figure.step for u in of_search for figure in u.figures if figure.key == "trials_done"]
+    assert steps == [1], "a final is no trial"
 
 
 def test_each_resumption_keeps_its_settings(script):

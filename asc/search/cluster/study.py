@@ -25,6 +25,7 @@ from asc.search.cluster.memory import Headroom, is_short_here
 from asc.search.cluster.ray_adapters import ConductedScheduler, ConductedSearcher, EndOfSearch, FailureWatch
 from asc.search.cluster.trial import TrialOrder, run_trial
 from asc.search.conductor import Assignment, Conductor, trial_folder
+from asc.search.final import confirmation_split
 from asc.search.settings import SearchSettings, resume_command
 
 Ending = Literal["finished", "out of time", "interrupted", "halted"]
@@ -81,7 +82,7 @@ def run(
         signal.signal(signal.SIGTERM, terminations)
     if conductor.problem is not None:
         return "halted"
-    if conductor.done and not conductor.record.unfinished:
+    if conductor.complete:
         return "finished"
     return "out of time" if end.passed else "interrupted"
 
@@ -111,6 +112,7 @@ def _orders(
     """Return a function that turns the conductor's assignments into orders for workers."""
     run_folder = conductor.journal.path.parent.resolve()
     bucket = run_bucket(run_folder)
+    confirm = confirmation_split(data)
 
     def order(assignment: Assignment) -> TrialOrder:
         return TrialOrder(
@@ -125,6 +127,7 @@ def _orders(
             shared=not settings.local,
             bucket=bucket and bucket.at(TRIALS_FOLDER, assignment.trial),
             workers=settings.workers_per_trial,
+            confirm=confirm if assignment.final else None,
         )
 
     return order

@@ -16,12 +16,24 @@ from typing import TYPE_CHECKING, Any
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.errors import InputError, disk_is_full
-from asc.results import Completed, Diverged, EpochMetrics, FinalFigures, Signal, Stopped, TrainingEnd
-from asc.run_files import JOURNAL
+from asc.results import (
+    Completed,
+    Diverged,
+    EpochMetrics,
+    FinalFigures,
+    Signal,
+    Split,
+    SplitFigures,
+    Stopped,
+    TrainingEnd,
+)
+from asc.run_files import JOURNAL, MODEL_FILE
 from asc.runs.bucket import Bucket, StorageError
 from asc.typed import Scalar, build
 
 if TYPE_CHECKING:
+    import torch
+
     from asc.data.dataset import Dataset
     from asc.models.workers import Workers
 
@@ -33,7 +45,8 @@ class TrialOrder:
     `cache` is the folder of the packed audio, `data_digest` identifies the data that the driver sees, `folder` is the
     trial's folder in the run folder, and `journalled` is the number of epochs that the driver has. `shared` means that
     other nodes may run trials, so all nodes must see the same folders. If the run is in a bucket, `bucket` is the
-    trial's folder there and replaces `folder`. `workers` processes train together, with `threads` threads each.
+    trial's folder there and replaces `folder`. `workers` processes train together, with `threads` threads each. If
+    `confirm` names a split, the stored network is judged on it after its training.
     """
 
     config: Mapping[str, Scalar]
@@ -47,6 +60,7 @@ class TrialOrder:
     shared: bool
     bucket: Bucket | None = None
     workers: int = 1
+    confirm: Split | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +112,7 @@ def carry_out(order: TrialOrder, send: Callable[[Message], None], join: Callable
         send(Message(halt=f"{_here(order)}{error}"))
         return
     try:
-        send(_message_at(_trained(order, dataset, send, join())))
+        send(_trained(order, dataset, send, join()))
     except StorageError as error:
         send(Message(halt=f"{_here(order)}{error}"))
     except InputError as error:
@@ -133,7 +147,7 @@ def _opened(order: TrialOrder) -> "Dataset":
     return dataset
 
 
-def _trained(order: TrialOrder, dataset: "Dataset", send: Callable[[Message], None], workers: "Workers") -> TrainingEnd:
+def _trained(order: TrialOrder, dataset: "Dataset", send: Callable[[Message], None], workers: "Workers") -> Message:
     import torch
 
     from asc.search.cluster.workspace import workspace
@@ -151,10 +165,28 @@ def _trained(order: TrialOrder, dataset: "Dataset", send: Callable[[Message], No
 
         end = train(experiment, dataset, folder=place.folder, on_epoch=on_epoch, device=device, workers=workers)
         place.keep()
-        return end
+        # Only the leading worker has written the model file, and only its message is read.
+        confirmed = order.confirm is not None and isinstance(end, Completed) and workers.leads
+        return _message_at(end, _confirmation(order, place.folder / MODEL_FILE, device) if confirmed else None)
 
 
-def _message_at(end: TrainingEnd) -> Message:
+def _confirmation(order: TrialOrder, model: Path, device: "torch.device") -> SplitFigures:
+    """Judge a model file, as it is shipped, on the split that the order names; no training has opened that split."""
+    from asc.data.dataset import open_dataset
+    from asc.evaluation.evaluate import Evaluator
+    from asc.model_file.artefact import load_model
+
+    assert order.confirm is not None, "ask only if there is a split to judge on"
+    network, info = load_model(model)
+    front_end = info.experiment.front_end
+    dataset = open_dataset(
+        order.data, sample_rate_hz=front_end.sample_rate_hz, cache=Path(order.cache), splits=(order.confirm,)
+    )
+    found = Evaluator(dataset, order.confirm, front_end, device).judge(network.to(device))
+    return SplitFigures(split=order.confirm, clips=found.clips, log_loss=found.log_loss, accuracy=found.accuracy)
+
+
+def _message_at(end: TrainingEnd, confirmation: SplitFigures | None) -> Message:
     match end:
         case Completed():
             figures = FinalFigures(
@@ -163,6 +195,7 @@ def _message_at(end: TrainingEnd) -> Message:
                 epochs=end.epochs,
                 built=end.stored,
                 calibrated=end.calibration.applied if end.calibration else None,
+                confirmation=confirmation,
             )
             return Message(completed=figures)
         case Diverged():
