@@ -84,11 +84,16 @@ def infeasible(base: Experiment, space: Space, point: Mapping[str, Scalar]) -> s
 
     A window longer than its DFT is an example.
     """
+    found = least(base, space, point)
+    return found if isinstance(found, str) else None
+
+
+def least(base: Experiment, space: Space, point: Mapping[str, Scalar]) -> Cost | str:
+    """The cost of the narrowest network of a point, or why its values do not go together (`infeasible`)."""
     try:
-        cost(narrowest(base, space.values(point)))
+        return cost(_narrowest(base, space.values(point)))
     except Infeasible as problem:
         return str(problem)
-    return None
 
 
 def _widest(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: Budget) -> Candidate | None:
@@ -123,7 +128,7 @@ def _widest(base: Experiment, space: Space, point: Mapping[str, Scalar], budget:
     )
 
 
-def narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
+def _narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
     """The config of the narrowest network of a point, which is given by its config values.
 
     Raises:
