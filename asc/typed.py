@@ -73,6 +73,8 @@ def typed(hint: Any, value: Any, key: str) -> Any:
     Raises:
         InputError: the value does not fit the type, or is not finite; the message names `key`.
     """
+    if type(value) is hint and hint in (int, str, bool):  # most values, and fastest so
+        return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return build(hint, _of_kind(Mapping, value, key, "a table"), f"{key}.")

@@ -21,9 +21,9 @@ from asc.model_file.artefact import check_room
 from asc.model_file.model_info import DataIdentity
 from asc.runs.training_run import crop_notes, open_data
 from asc.search import final
-from asc.search.repair import Budget, Candidate, infeasible, narrowest, repair
+from asc.search.repair import Budget, Candidate, least, repair
 from asc.search.settings import SearchSettings
-from asc.size.law import Cost, cost
+from asc.size.law import Cost
 from asc.size.rules import counted_bytes, limit_bytes, rule
 from asc.typed import Scalar
 
@@ -125,12 +125,12 @@ def preview(base: Experiment, space: Space, budget: Budget) -> Preview:
     points = _points(space)
     found = [repair(base, space, point, budget) for point in points]
     within = [candidate for candidate in found if candidate is not None]
-    refused = [point for point, candidate in zip(points, found, strict=True) if candidate is None]
-    unfit = [why for point in refused if (why := infeasible(base, space, point)) is not None]
+    refused = [least(base, space, point) for point, repaired in zip(points, found, strict=True) if repaired is None]
+    unfit = [why for why in refused if isinstance(why, str)]
     if len(unfit) == len(points):
         raise InputError(f"no point of space {space.name} is a config, for example because {unfit[0]}")
     if not within:
-        raise InputError(_impossible(base, space, budget))
+        raise InputError(_impossible(space, budget, [size for size in refused if not isinstance(size, str)]))
     for family in space.families:
         if not any(candidate.experiment.architecture.family == family for candidate in within):
             raise InputError(
@@ -291,10 +291,11 @@ def _limits(budget: Budget) -> str:
     return macs + ("" if budget.max_ram_kb is None else f", at most {budget.max_ram_kb:g} KB of activations for 10 s")
 
 
-def _impossible(base: Experiment, space: Space, budget: Budget) -> str:
-    """The error message if no point fits, with what the narrowest network takes that comes nearest to the limits."""
-    feasible = [point for point in _points(space) if infeasible(base, space, point) is None]
-    costs = [cost(narrowest(base, space.values(point))) for point in feasible]
+def _impossible(space: Space, budget: Budget, costs: list[Cost]) -> str:
+    """The error message if no point fits, with what the narrowest network takes that comes nearest to the limits.
+
+    `costs` are those of the narrowest networks of all points.
+    """
     nearest = min(costs, key=lambda size: max(_shares(size, budget).values()))
     counted, shares = counted_bytes(budget.rule, nearest.stored), _shares(nearest, budget)
     limit, ram = budget.most_mmacs_per_s, budget.max_ram_kb

@@ -14,7 +14,7 @@ from asc.config.experiment import Experiment, method_for
 from asc.config.space import FAMILY, Space
 from asc.errors import Infeasible
 from asc.results import CalibrationMethod
-from asc.size.law import Cost, cost
+from asc.size.law import Cost, Costing, cost
 from asc.size.rules import Rule, fits
 from asc.topology.describe import drawn, fitted, narrowed, narrowings
 from asc.typed import Scalar, Value
@@ -33,7 +33,7 @@ class Budget:
     max_mmacs_per_s: float | None = None
     max_ram_kb: float | None = None
 
-    def holds(self, size: Cost) -> bool:
+    def holds(self, size: Cost | Costing) -> bool:
         """Whether a network of this cost is within all limits."""
         return (
             fits(self.rule, size, self.kilobytes)
@@ -84,11 +84,16 @@ def infeasible(base: Experiment, space: Space, point: Mapping[str, Scalar]) -> s
 
     A window longer than its DFT is an example.
     """
+    found = least(base, space, point)
+    return found if isinstance(found, str) else None
+
+
+def least(base: Experiment, space: Space, point: Mapping[str, Scalar]) -> Cost | str:
+    """The cost of the narrowest network of a point, or why its values do not go together (`infeasible`)."""
     try:
-        cost(narrowest(base, space.values(point)))
+        return cost(_narrowest(base, space.values(point)))
     except Infeasible as problem:
         return str(problem)
-    return None
 
 
 def _widest(base: Experiment, space: Space, point: Mapping[str, Scalar], budget: Budget) -> Candidate | None:
@@ -102,22 +107,28 @@ def _widest(base: Experiment, space: Space, point: Mapping[str, Scalar], budget:
     candidates = list(narrowings(base.architecture, values))
     widest = base.updated({**others, **candidates[0]})
 
-    def sized(changes: Mapping[str, Value]) -> Candidate:
-        experiment = replace(widest, architecture=narrowed(widest.architecture, changes))
-        return Candidate(
-            experiment=experiment,
-            cost=cost(experiment),
-            repaired=changes != as_drawn,
-            narrowed=changes != candidates[0],
-        )
+    @cache
+    def tried(place: int) -> tuple[Experiment, Costing]:
+        experiment = replace(widest, architecture=narrowed(widest.architecture, candidates[place]))
+        return experiment, Costing(experiment)
 
-    # Bytes and MACs grow with each width, so bisection finds the widest network that fits.
-    tried = cache(lambda place: sized(candidates[place]))
-    place = bisect_left(range(len(candidates)), True, key=lambda place: budget.holds(tried(place).cost))
-    return tried(place) if place < len(candidates) else None
+    def within(place: int) -> bool:
+        return budget.holds(tried(place)[1])
+
+    # Bytes and MACs grow with each width, so bisection finds the widest network that fits. Many fit as they are.
+    place = bisect_left(range(len(candidates)), True, hi=0 if within(0) else len(candidates), key=within)
+    if place == len(candidates):
+        return None
+    experiment, found = tried(place)
+    return Candidate(
+        experiment=experiment,
+        cost=found.whole(),
+        repaired=candidates[place] != as_drawn,
+        narrowed=candidates[place] != candidates[0],
+    )
 
 
-def narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
+def _narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
     """The config of the narrowest network of a point, which is given by its config values.
 
     Raises:

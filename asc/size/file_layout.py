@@ -39,7 +39,7 @@ def header_bytes(classes: int) -> int:
 
 def leaves_zeros_out(items: Sequence[Item], pruned: Mapping[int, int]) -> bool:
     """Whether pruned weights are left out of the file; `pruned` is their number, by bytes per weight."""
-    return sum(each * count for each, count in pruned.items()) > _mask_bytes(items)
+    return _zero_bytes(pruned) > _mask_bytes(items)
 
 
 def pack_names(items: Sequence[Item], pruned: Mapping[int, int]) -> tuple[str, ...]:
@@ -73,10 +73,14 @@ def packs(items: Sequence[Item], pruned: Mapping[int, int]) -> tuple[Pack, ...]:
 
 
 def file_bytes(items: Sequence[Item], pruned: Mapping[int, int]) -> int:
-    """Exact length of the model file in bytes."""
+    """Exact length of the model file in bytes: the length and header, and the bytes of all `packs`."""
     classes = [item.count for item in items if item.kind == "bias"][-1]
-    tensors = sum(pack.count * pack.bytes_each for pack in packs(items, pruned))
-    return LENGTH_BYTES + header_bytes(classes) + tensors
+    spared = max(_zero_bytes(pruned) - _mask_bytes(items), 0)
+    return LENGTH_BYTES + header_bytes(classes) + sum(item.size_bytes for item in items) - spared
+
+
+def _zero_bytes(pruned: Mapping[int, int]) -> int:
+    return sum(each * count for each, count in pruned.items())
 
 
 def _mask_bytes(items: Sequence[Item]) -> int:

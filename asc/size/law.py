@@ -7,6 +7,7 @@ Pruning sets an exact number of weights of each stored width to zero, so the non
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import assert_never
 
@@ -53,26 +54,59 @@ class Cost:
     pruned: Mapping[int, int]
 
 
+class Costing:
+    """The figures of a `Cost`, each computed when it is first asked for: a limit on one of them needs only that one."""
+
+    def __init__(self, experiment: Experiment, *, stored_as: StoredAs = "asc", seconds: float = 10.0) -> None:
+        """The arguments are those of `cost`."""
+        self._experiment, self._stored_as, self._seconds = experiment, stored_as, seconds
+
+    @cached_property
+    def items(self) -> tuple[Item, ...]:
+        """Every tensor of the stored network."""
+        return stored_items(self._experiment, self._stored_as)
+
+    @cached_property
+    def pruned(self) -> dict[int, int]:
+        """The number of weights that are set to zero, by bytes per weight."""
+        return pruned_counts(self.items, self._experiment.compression.prune_ratio)
+
+    @cached_property
+    def stored(self) -> StoredSize:
+        """Parameters and bytes."""
+        sums = stored(self.items, self.pruned)
+        if self._stored_as == "asc":
+            return sums
+        return replace(sums, file_bytes=Costing(self._experiment).stored.file_bytes)  # the file has asc's own form
+
+    @cached_property
+    def macs_per_second(self) -> int:
+        """Multiply-accumulates on one second of audio; raises InputError as `macs` does."""
+        return macs(self._experiment, seconds=1.0)
+
+    @cached_property
+    def peak_activation_bytes(self) -> int:
+        """Peak activation bytes on `seconds` of audio; raises InputError as `peak_bytes` does."""
+        return peak_bytes(self._experiment, seconds=self._seconds)
+
+    def whole(self) -> Cost:
+        """All figures; raises InputError as `cost` does."""
+        return Cost(
+            stored=self.stored,
+            macs_per_second=self.macs_per_second,
+            peak_activation_bytes=self.peak_activation_bytes,
+            items=self.items,
+            pruned=self.pruned,
+        )
+
+
 def cost(experiment: Experiment, *, stored_as: StoredAs = "asc", seconds: float = 10.0) -> Cost:
     """Parameters, bytes, MACs on one second of audio, and peak activation bytes on `seconds` of audio.
 
     Raises:
         InputError: `seconds` is shorter than one frame.
     """
-    ratio = experiment.compression.prune_ratio
-    items = stored_items(experiment, stored_as)
-    pruned = pruned_counts(items, ratio)
-    sums = stored(items, pruned)
-    if stored_as != "asc":  # the model file is in asc's own form all the same
-        own = stored_items(experiment)
-        sums = replace(sums, file_bytes=file_bytes(own, pruned_counts(own, ratio)))
-    return Cost(
-        stored=sums,
-        macs_per_second=macs(experiment, seconds=1.0),
-        peak_activation_bytes=peak_bytes(experiment, seconds=seconds),
-        items=items,
-        pruned=pruned,
-    )
+    return Costing(experiment, stored_as=stored_as, seconds=seconds).whole()
 
 
 def stored(items: Sequence[Item], pruned: Mapping[int, int]) -> StoredSize:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from asc.errors import InputError
 from asc.results import StoredSize
-from asc.size.law import Cost
+from asc.size.law import Cost, Costing
 
 RuleName = Literal["dcase2021", "dcase2022", "dcase2024", "dcase2025", "file"]
 Counts = Literal["bytes_of_nonzero", "all_as_int8", "bytes_of_all", "bytes_of_file"]
@@ -104,12 +104,12 @@ def counted_bytes(rule: Rule, stored: StoredSize) -> int:
             return stored.file_bytes
 
 
-def fits(rule: Rule, cost: Cost, budget_kb: float = 128) -> bool:
+def fits(rule: Rule, cost: Cost | Costing, budget_kb: float = 128) -> bool:
     """Whether a network of this cost is within the budget and within the rule's limit on MACs."""
     return why_not(rule, cost, budget_kb) is None
 
 
-def why_not(rule: Rule, cost: Cost, budget_kb: float = 128) -> str | None:
+def why_not(rule: Rule, cost: Cost | Costing, budget_kb: float = 128) -> str | None:
     """One sentence that says by how much the network breaks the rule, or None if it fits."""
     limit, counted = limit_bytes(rule, budget_kb), counted_bytes(rule, cost.stored)
     reasons = []

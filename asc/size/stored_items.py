@@ -4,6 +4,7 @@ Reference: IDLab report, DCASE 2021 task 1a, sections 2.3, 3.1 and 3.3 (113,976 
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Literal, assert_never
 
 from asc.config.experiment import Experiment, Storage
@@ -49,8 +50,13 @@ def stored_items(experiment: Experiment, stored_as: StoredAs = "asc") -> tuple[I
 
 def items_of(topology: Topology, storage: Storage, stored_as: StoredAs = "asc") -> tuple[Item, ...]:
     """`stored_items` for a topology."""
+    return tuple(item for layer in topology.layers for item in _layer_items(layer, storage, stored_as))
+
+
+@lru_cache(maxsize=4096)  # a search sizes thousands of networks, which share most of their layers
+def _layer_items(layer: Layer, storage: Storage, stored_as: StoredAs) -> tuple[Item, ...]:
     items = _int8_items if storage == "int8" else _float16_items
-    return tuple(item for layer in topology.layers for item in items(layer, stored_as))
+    return tuple(items(layer, stored_as))
 
 
 def _int8_items(layer: Layer, stored_as: StoredAs) -> Iterator[Item]:

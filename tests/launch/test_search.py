@@ -68,20 +68,21 @@ def test_every_trial_fits_the_budget_and_the_best_is_saved(bench: Bench, whole: 
 
 
 def test_a_killed_and_resumed_search_gives_exactly_the_same_results(bench: Bench, whole: dict[str, object]) -> None:
-    process = bench.search("killed", *SIX, fresh=True)
+    process = bench.search("killed", *SIX)
     run = bench.run("killed")
 
     def in_the_middle_of_the_third_trial() -> bool:
         return any(isinstance(e, EpochDone) and e.trial == "t002" for e in events(run))
 
     wait_for(in_the_middle_of_the_third_trial, process)
-    assert listening(bench.mark) and all(loopback(address) for address in listening(bench.mark))
+    addresses = listening(bench.mark, process)
+    assert addresses and all(loopback(address) for address in addresses)
     assert len(bench.workers()) == len(processes(bench.mark, "raylet/raylet")) == 1
     for needless in ("log_monitor.py", "monitor.py", "dashboard/dashboard.py", "ray::IDLE"):
         assert not processes(bench.mark, needless), needless
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    code, _, err = ended(bench.start("--resume", "killed", fresh=True))
+    code, _, err = ended(bench.start("--resume", "killed"))
     assert code == 0, err
     for name in ("leaderboard.csv", "leaderboard.json"):
         assert (run / name).read_text() == (bench.run("whole") / name).read_text()

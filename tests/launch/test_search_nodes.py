@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ray_nodes import ENVIRONMENT, Nodes, nodes
-from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, epochs, events, history, processes, wait_for
+from ray_nodes import LOOPBACK, Nodes, nodes
+from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, epochs, events, history, wait_for
 
 from asc.runs.journal import TrialRetried
 
@@ -16,7 +16,7 @@ from asc.runs.journal import TrialRetried
 @pytest.fixture(scope="module")
 def two_nodes(bench: Bench) -> Iterator[Nodes]:
     with nodes(1, 1, environment=bench.environment) as cluster:
-        bench.environment.update(ENVIRONMENT)
+        bench.environment.update(LOOPBACK)
         yield cluster
 
 
@@ -55,4 +55,4 @@ def test_data_missing_on_a_node_are_reported_with_its_name(bench: Bench, two_nod
     code, out, err = ended(process)
     assert code == 2 and "on node" in err and "127.0.0.1" in err and "moved.csv" in err, err
     assert json.loads(out)["ending"] == "halted"
-    assert not processes(bench.mark, "launch/search.py")
+    wait_for(lambda: not bench.workers())

@@ -1,14 +1,14 @@
 """A search whose Ray does not start, or is another version.
 
-`faulty_ray.py` simulates faults that a test cannot cause on every machine; the others are done to real processes.
+tests/launch/test_search_broken_ray.py has one whose Ray starts at the second attempt.
 """
 
 import os
 import signal
 from collections.abc import Callable
 
-from ray_nodes import ENVIRONMENT, nodes
-from search_bench import Bench, assert_whole, ended, processes, trained, wait_for
+from ray_nodes import LOOPBACK, nodes
+from search_bench import Bench, ended, processes, wait_for
 
 ALONE = ("--max-concurrent", "1", "--cpus-per-trial", "1", "--mlflow-uri", "none")
 
@@ -39,17 +39,6 @@ def test_ray_that_does_not_start_is_tried_twice_and_leaves_nothing(bench: Bench)
     wait_for(lambda: not processes(bench.mark, "raylet/raylet"))
 
 
-def test_a_search_works_if_ray_starts_at_the_second_attempt(bench: Bench) -> None:
-    bench.fault = "slow-start"
-    process = bench.search("second", "--trials", "1", *ALONE)
-    run = bench.run("second")
-    wait_for(lambda: trained(run, "t000") > 0, process)
-    assert len(processes(bench.mark, "raylet/raylet")) == 1, "processes of the first attempt must be gone"
-    code, _, err = ended(process)
-    assert code == 0 and "once more" in err, err
-    assert_whole(bench, "second")
-
-
 def test_a_folder_that_ray_cannot_write_is_named_and_nothing_is_left(bench: Bench) -> None:
     bench.environment["RAY_TMPDIR"] = str(bench.folder / "tiny.toml")
     code, _, err = ended(bench.search("nowhere", *ALONE))
@@ -60,7 +49,7 @@ def test_a_folder_that_ray_cannot_write_is_named_and_nothing_is_left(bench: Benc
 
 def test_a_cluster_with_another_version_is_refused_and_nothing_is_left(bench: Bench) -> None:
     with nodes(1, environment=bench.environment) as cluster:
-        bench.environment.update(ENVIRONMENT)
+        bench.environment.update(LOOPBACK)
         cluster.pretend("2.9.0")
         code, _, err = ended(bench.search("version", "--address", cluster.address, *ALONE))
     assert code == 2 and err.count("error:") == 1 and "Traceback" not in err, err

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from patience import PATIENCE_S
-from ray_nodes import ENVIRONMENT, Nodes, nodes
+from ray_nodes import LOOPBACK, Nodes, nodes
 from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, events, listening, loopback, wait_for
 from search_bench import processes as processes_of
 
@@ -17,7 +17,7 @@ from asc.runs.journal import EpochDone, TrialEnded, TrialRetried
 @pytest.fixture
 def cluster(bench: Bench) -> Iterator[Nodes]:
     with nodes(2, environment=bench.environment) as one:
-        bench.environment.update(ENVIRONMENT)
+        bench.environment.update(LOOPBACK)
         yield one
 
 
@@ -40,7 +40,7 @@ def test_dead_or_stopped_workers_cost_no_trial_and_free_their_processors(bench: 
 
     wait_for(lambda: trained("t000") > 0, process)
     assert len(workers(bench)) == 2
-    addresses = listening(bench.mark)
+    addresses = listening(bench.mark, process)
     assert addresses and all(loopback(address) for address in addresses)
     wait_for(lambda: trained("t002") > 0, process)
     assert len(workers(bench)) == 2, "workers of earlier trials must be gone"

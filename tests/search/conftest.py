@@ -21,6 +21,7 @@ from asc.runs.journal import (
     TrialAsked,
     TrialEnded,
 )
+from asc.search.preview import SearchPlan, plan_search
 from asc.search.settings import SearchSettings
 
 BUILT = StoredSize(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7, file_bytes=9)
@@ -31,7 +32,7 @@ def idlab128() -> Space:
     return load_space("idlab128")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings() -> SearchSettings:
     return SearchSettings(
         budget_kb=128,
@@ -45,6 +46,12 @@ def settings() -> SearchSettings:
         max_concurrent=2,
         cpus_per_trial=1,
     )
+
+
+@pytest.fixture(scope="session")
+def quick(settings: SearchSettings) -> SearchPlan:
+    """The plan of a search in the space "quick"."""
+    return plan_search(settings, load_space("quick"))
 
 
 def asked(trial: str, width: int, *, reference: bool = False) -> TrialAsked:

@@ -6,40 +6,36 @@ import re
 import pytest
 import torch
 
-from asc.config.space import load_space
 from asc.search.duration import estimate, minutes, packing, packing_seconds
-from asc.search.preview import plan_search
-from asc.search.settings import SearchSettings
+from asc.search.preview import SearchPlan
 
 
-def test_the_range_is_from_half_of_the_epochs_to_all_and_the_threads_stay(settings: SearchSettings) -> None:
-    planned, threads = plan_search(settings, load_space("quick")), torch.get_num_threads()
-    shortest, longest = minutes(planned)
+def test_the_range_is_from_half_of_the_epochs_to_all_and_the_threads_stay(quick: SearchPlan) -> None:
+    threads = torch.get_num_threads()
+    shortest, longest = minutes(quick)
     assert 0 < shortest and longest == 2 * shortest
     assert torch.get_num_threads() == threads
 
 
-def test_packing_takes_longer_for_more_rates_and_is_told_with_them(settings: SearchSettings) -> None:
-    planned = plan_search(settings, load_space("quick"))
-    assert packing_seconds(planned, ()) == 0 < packing_seconds(planned, (44_100,))
-    said = packing(planned, (44_100, 16_000))
+def test_packing_takes_longer_for_more_rates_and_is_told_with_them(quick: SearchPlan) -> None:
+    assert packing_seconds(quick, ()) == 0 < packing_seconds(quick, (44_100,))
+    said = packing(quick, (44_100, 16_000))
     assert re.fullmatch(r"packing [\d,]+ clips at 44,100 and 16,000 Hz: about \d+ s, once on this machine", said)
-    elsewhere = dataclasses.replace(planned, settings=dataclasses.replace(settings, address="host:1"))
+    elsewhere = dataclasses.replace(quick, settings=dataclasses.replace(quick.settings, address="host:1"))
     assert packing(elsewhere, (16_000,)).endswith("once on each machine that does not share the cache")
 
 
-def test_every_epoch_of_the_finals_is_counted(settings: SearchSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_epoch_of_the_finals_is_counted(quick: SearchPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asc.search.duration._time_one_crop", lambda base, threads: (0.001, 0.002, 0.001))
-    planned = plan_search(settings, load_space("quick"))
-    finals = dataclasses.replace(settings, final_top=3, final_seeds=1, final_cycles=2, final_epochs=6)
-    more = dataclasses.replace(planned, settings=finals)
-    shortest, longest = minutes(planned)
-    epochs = planned.base.schedule.epochs * settings.trials / settings.max_concurrent
+    finals = dataclasses.replace(quick.settings, final_top=3, final_seeds=1, final_cycles=2, final_epochs=6)
+    more = dataclasses.replace(quick, settings=finals)
+    shortest, longest = minutes(quick)
+    epochs = quick.base.schedule.epochs * quick.settings.trials / quick.settings.max_concurrent
     finished = longest / epochs * 12 * 3 / 2
     assert minutes(more) == pytest.approx((shortest + finished, longest + finished)), "three finals, two at a time"
     assert estimate(more, (3.4, 6.8)).startswith("6 trials and 3 finals, 2 at a time: about 3 to 7 minutes here")
 
 
-def test_the_text_names_trials_and_minutes(settings: SearchSettings) -> None:
-    planned = plan_search(dataclasses.replace(settings, trials=7, max_concurrent=2), load_space("quick"))
+def test_the_text_names_trials_and_minutes(quick: SearchPlan) -> None:
+    planned = dataclasses.replace(quick, settings=dataclasses.replace(quick.settings, trials=7, max_concurrent=2))
     assert estimate(planned, (3.4, 6.8)).startswith("7 trials, 2 at a time: about 3 to 7 minutes here")

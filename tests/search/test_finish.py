@@ -126,7 +126,7 @@ def test_a_search_without_a_network_says_why_and_exits_with_1_only_for_a_fault_o
     assert code == 2 and "no point of the space is within the budget" in err
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def planned(settings: SearchSettings, idlab128: Space) -> SearchPlan:
     return plan_search(settings, idlab128)
 

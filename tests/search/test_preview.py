@@ -7,7 +7,7 @@ import pytest
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space, parse_space
 from asc.errors import InputError
-from asc.search.preview import describe, plan_search, preview
+from asc.search.preview import SearchPlan, describe, plan_search, preview
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
 from asc.size.law import cost
@@ -72,10 +72,9 @@ def test_points_that_cannot_be_are_counted_and_one_of_them_is_explained(settings
     assert plan.sample_rates_hz == (44_100, 16_000, 32_000), "the reference's first"
 
 
-def test_a_space_without_such_points_says_nothing_of_them(settings: SearchSettings) -> None:
-    plan = plan_search(settings, load_space("quick"))
-    assert plan.preview.infeasible_share == 0 and "go together" not in describe(plan)
-    assert plan.sample_rates_hz == (44_100,)
+def test_a_space_without_such_points_says_nothing_of_them(quick: SearchPlan) -> None:
+    assert quick.preview.infeasible_share == 0 and "go together" not in describe(quick)
+    assert quick.sample_rates_hz == (44_100,)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +110,8 @@ def test_a_rule_under_which_no_front_end_fits_is_refused_in_one_sentence(setting
     assert "MMAC per second (allowed: 30); give a larger limit on MACs (another --rule), or another --space" in said
 
 
-def test_a_plan_has_its_data_and_their_classes(settings: SearchSettings) -> None:
-    made = plan_search(settings, load_space("quick"))
-    assert made.base.architecture.classes == len(made.manifest.labels) == 10
+def test_a_plan_has_its_data_and_their_classes(quick: SearchPlan) -> None:
+    assert quick.base.architecture.classes == len(quick.manifest.labels) == 10
 
 
 def test_wrong_data_is_refused(settings: SearchSettings) -> None:

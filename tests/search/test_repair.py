@@ -37,9 +37,9 @@ def base(space: Space) -> Experiment:
 def test_every_repaired_point_fits_the_budget_and_the_next_width_does_not(
     space: Space, name: str, budget_kb: float
 ) -> None:
-    budget, rng = Budget(rule=rule(name), kilobytes=budget_kb), random.Random(1)
+    budget, rng = Budget(rule=rule(name), kilobytes=budget_kb), random.Random(f"{name} {budget_kb}")
     repaired = 0
-    for _ in range(150):
+    for _ in range(60):
         point = space.sample(rng)
         found = repair(base(space), space, point, budget)
         if found is None:

@@ -32,6 +32,7 @@ def test_zeros_are_left_out_if_one_bit_per_weight_costs_less(storage: str, prune
     assert leaves_zeros_out(items, pruned) is sparse
     expected = stored.nonzero_bytes + -(-prunable // 8) if sparse else stored.size_bytes
     assert file_bytes(items, pruned) == stored.file_bytes == 3_000 + expected <= 3_000 + stored.size_bytes
+    assert sum(pack.count * pack.bytes_each for pack in packs(items, pruned)) == expected
     assert (KEPT in {pack.name for pack in packs(items, pruned)}) is sparse
 
 

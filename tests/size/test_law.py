@@ -7,7 +7,8 @@ import pytest
 
 from asc.config.experiment import Compression, Experiment
 from asc.config.recipes.loading import load_experiment
-from asc.size.law import cost, macs
+from asc.errors import Infeasible
+from asc.size.law import Costing, cost, macs
 from asc.size.stored_items import stored_items
 
 REFERENCE = load_experiment("qat_8b")
@@ -100,6 +101,19 @@ def test_reference_takes_50_million_macs_per_second():
     by_hand += 3 * 2 * 24 * 4 + 3 * 2 * 48 * 8 + 1536 * 10
     assert macs(REFERENCE) == by_hand
     assert by_hand == pytest.approx(50e6, rel=0.01)
+
+
+def test_figures_asked_for_one_by_one_are_those_of_the_whole_cost():
+    for stored_as in ("asc", "report"):
+        one, whole = Costing(REFERENCE, stored_as=stored_as), cost(REFERENCE, stored_as=stored_as)
+        assert (one.stored, one.items, one.pruned) == (whole.stored, whole.items, whole.pruned)
+        assert (one.macs_per_second, one.peak_activation_bytes) == (whole.macs_per_second, whole.peak_activation_bytes)
+
+
+def test_bytes_alone_need_no_frames():
+    assert Costing(REFERENCE, seconds=0.001).stored == cost(REFERENCE).stored
+    with pytest.raises(Infeasible, match="too short"):
+        cost(REFERENCE, seconds=0.001)
 
 
 def test_size_and_budget_import_neither_torch_nor_numpy():

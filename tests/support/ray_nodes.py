@@ -17,8 +17,10 @@ from typing import Any
 
 from patience import PATIENCE_S
 
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""What a process that joins the cluster must have in its environment, to listen on loopback only."""
 ENVIRONMENT = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback only
+    **LOOPBACK,
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_raylet_start_wait_time_s": "120",

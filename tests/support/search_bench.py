@@ -39,6 +39,8 @@ schema = 1
 
 
 _INHERITED = dict(os.environ)
+# The other variables of Ray that tests set are read later: by Ray's own processes when they start, or at each call.
+_READ_ON_IMPORT = ("PYTHON", "RAY_AUTH_", "RAY_raylet_start_wait_time_s")
 Process = subprocess.Popen[str] | Forked
 
 
@@ -60,8 +62,7 @@ class Bench:
     def start(self, *options: str, fresh: bool = False) -> Process:
         """Start launch/search.py with these options, inside `faulty_ray.py` if `fault` is set.
 
-        It is forked (`forked.py`), unless it must be `fresh` or the environment has variables for Ray, which Ray reads
-        when it is imported.
+        It is forked (`forked.py`), unless it must be `fresh` or the environment has a variable that is read on import.
         """
         return self._launch("search.py", *options, fresh=fresh)
 
@@ -69,7 +70,7 @@ class Bench:
         within = [str(ROOT / "tests" / "support" / "faulty_ray.py"), self.fault] if self.fault else []
         command = [*within, str(ROOT / "launch" / script), *options, "--storage", self.storage]
         changed = self.environment.items() - _INHERITED.items()
-        fresh = fresh or any(name.startswith(("RAY_", "PYTHON")) for name, _ in changed)
+        fresh = fresh or any(name.startswith(_READ_ON_IMPORT) for name, _ in changed)
         if not fresh:
             return Forked(command, cwd=self.folder, env=self.environment)
         return subprocess.Popen(
@@ -133,12 +134,13 @@ def wait_for(condition: Callable[[], bool], process: Process | None = None) -> N
         time.sleep(0.05)
 
 
-def listening(mark: str) -> set[str]:
-    """Local addresses (hexadecimal, as in /proc) on which processes with this environment variable listen."""
+def listening(mark: str, driver: Process) -> set[str]:
+    """Local addresses (hexadecimal, as in /proc) on which a search and its processes, which have a mark, listen."""
     inodes = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if mark.encode() not in (process / "environ").read_bytes().split(b"\0"):
+            marked = mark.encode() in (process / "environ").read_bytes().split(b"\0")
+            if not marked and process.name != str(driver.pid):
                 continue
             inodes |= {os.readlink(handle) for handle in (process / "fd").iterdir()}
         except OSError:
