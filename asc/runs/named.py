@@ -1,5 +1,7 @@
 """A model or a config by the name of its run: `NAME` is the best network of a run, `NAME/t005` one of its trials.
 
+A final of a search (`--final-top`) is named like a trial.
+
 Runs are looked for in `runs/`; a run elsewhere is named by its folder, as in `/data/runs/NAME/t005`.
 """
 
@@ -8,7 +10,7 @@ from pathlib import Path
 from asc.config.experiment import Experiment
 from asc.errors import InputError, some
 from asc.run_files import BEST_FOLDER, JOURNAL, MODEL_FILE, TRIALS_FOLDER
-from asc.runs.journal import RunRecord, fold, read_journal
+from asc.runs.journal import RunRecord, TrialRecord, fold, read_journal
 
 RUNS = Path("runs")
 
@@ -48,12 +50,21 @@ def config(given: str) -> Experiment | None:
     folder, trial = found
     record = fold(read_journal(folder / JOURNAL))
     if trial is None:
-        best = record.completed()[:1] if record.started.kind == "search" else list(record.trials.values())
-        if not best:
+        best = _best(record)
+        if best is None:
             raise InputError(f"no trial of {given} has completed: {_named(record, folder)}")
-        return Experiment.from_flat(best[0].asked.config)
+        return Experiment.from_flat(best.asked.config)
     _check_trial(record, folder, trial)
-    return Experiment.from_flat(record.trials[trial].asked.config)
+    return Experiment.from_flat(record.training(trial).asked.config)
+
+
+def _best(record: RunRecord) -> TrialRecord | None:
+    """The trial, or the final, whose network is in `best/`; of a training, its only trial, ended or not."""
+    if record.started.kind == "train":
+        return next(iter(record.trials.values()), None)
+    if record.ended is not None and record.ended.best is not None:
+        return record.training(record.ended.best)
+    return next(iter(record.completed()), None)
 
 
 def _run_and_trial(given: Path) -> tuple[Path, str | None] | None:
@@ -67,14 +78,14 @@ def _run_and_trial(given: Path) -> tuple[Path, str | None] | None:
 
 
 def _check_trial(record: RunRecord, folder: Path, trial: str) -> None:
-    if trial not in record.trials:
+    if trial not in record.trials and trial not in record.finals:
         raise InputError(f"{folder.name} has no trial {trial}: {_named(record, folder)}")
 
 
 def _why_not(record: RunRecord, folder: Path, trial: str | None) -> str:
     if trial is None or record.started.kind == "train":
         return "nothing has completed in it yet" if not record.completed() else f"{folder / BEST_FOLDER} was removed"
-    ended = record.trials[trial].ended
+    ended = record.training(trial).ended
     if ended is None:
         return "the trial has not ended"
     if ended.outcome != "completed":

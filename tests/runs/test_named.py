@@ -9,7 +9,7 @@ from journals import asked_of
 from asc.config.experiment import Experiment
 from asc.errors import InputError
 from asc.run_files import BEST_FOLDER, JOURNAL, MODEL_FILE, TRIALS_FOLDER
-from asc.runs.journal import Journal, RunStarted
+from asc.runs.journal import FinalAsked, FinalistsChosen, Journal, RunEnded, RunStarted, TrialEnded
 from asc.runs.named import config, model_file
 
 
@@ -77,3 +77,21 @@ def test_a_training_has_one_model_under_both_names(
     (folder / BEST_FOLDER / MODEL_FILE).write_text("best")
     assert model_file(Path("alone")) == model_file(Path("alone/t000")) == Path("runs/alone/best") / MODEL_FILE
     assert config("alone") == config("alone/t000") == tiny_experiment
+
+
+def test_a_final_is_named_like_a_trial_and_may_be_the_best(night: Path, tiny_experiment: Experiment) -> None:
+    final = tiny_experiment.updated({"seed": 7})
+    journal = Journal(night / JOURNAL)
+    journal.append(FinalistsChosen(trials=("t000",), seeds=(7,), cycles=2, epochs_per_cycle=3))
+    journal.append(FinalAsked(final="t000-seed7", trial="t000", title="t000", seed=7, config=final.flat()))
+    with pytest.raises(InputError, match="^night/t000-seed7 has no model file: the trial has not ended$"):
+        model_file(Path("night/t000-seed7"))
+    assert config("night") == tiny_experiment.updated({"seed": 1}), "nothing else is in best/ yet"
+    (night / TRIALS_FOLDER / "t000-seed7").mkdir()
+    (night / TRIALS_FOLDER / "t000-seed7" / MODEL_FILE).write_text("final")
+    journal.append(
+        TrialEnded(trial="t000-seed7", outcome="completed", epochs=6, seconds=1.0, log_loss=1.1, accuracy=0.6)
+    )
+    journal.append(RunEnded(outcome="finished", best="t000-seed7"))
+    assert model_file(Path("night/t000-seed7")).read_text() == "final"
+    assert config("night") == config("night/t000-seed7") == final
