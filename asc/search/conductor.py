@@ -136,11 +136,12 @@ class Conductor:
         """The next final: one that an earlier process left unfinished, or a new one. None while trials run."""
         if self._settings.final_top == 0 or self.record.unfinished:
             return None
+        chosen = final.chosen(self.record, self._settings)
+        if chosen.trials and chosen != self.record.finalists:
+            self.journal.append(chosen)
         asked = final.to_come(self.record, self._settings, busy=self.running)
         if asked is None:
             return None
-        if (chosen := final.chosen(self.record, self._settings)) != self.record.finalists:
-            self.journal.append(chosen)
         if asked.final not in self.record.finals:
             self.journal.append(asked)
         return asked.final
@@ -160,8 +161,8 @@ class Conductor:
     def completed(self, worker: str, figures: FinalFigures) -> None:
         """Journal the end of a trial or a final that was trained to its last epoch."""
         name = self._names[worker]
-        final = self.record.finals.get(name)
-        if final is not None and final.confirmed is None:  # else a killed process has journalled it
+        retrained = self.record.finals.get(name)
+        if retrained is not None and retrained.confirmed is None:  # else a killed process has journalled it
             assert figures.confirmation is not None, "the network of a final is judged on the confirmation clips"
             self.journal.append(FinalConfirmed(final=name, figures=figures.confirmation))
         model = (self._folder(name) / MODEL_FILE).relative_to(self.journal.path.parent)

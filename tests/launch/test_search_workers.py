@@ -11,7 +11,7 @@ from ray_nodes import LOOPBACK, Nodes, nodes
 from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, events, listening, loopback, wait_for
 from search_bench import processes as processes_of
 
-from asc.runs.journal import EpochDone, TrialEnded, TrialRetried
+from asc.runs.journal import EpochDone, FinalConfirmed, TrialEnded, TrialRetried
 
 
 @pytest.fixture
@@ -59,3 +59,12 @@ def test_dead_or_stopped_workers_cost_no_trial_and_free_their_processors(bench: 
     while cluster.slots() != {"total": 2, "free": 2, "groups": 0}:
         assert time.monotonic() < deadline, cluster.slots()
     assert not workers(bench)
+
+
+def test_the_network_of_a_final_of_two_workers_is_judged_once(bench: Bench, cluster: Nodes) -> None:
+    finals = ("--final-top", "1", "--final-seeds", "1", "--final-epochs", "1")
+    code, _, err = ended(bench.search("final", "--trials", "1", "--workers-per-trial", "2", *on(cluster), *finals))
+    assert code == 0, err
+    assert_whole(bench, "final")
+    (confirmed,) = (e for e in events(bench.run("final")) if isinstance(e, FinalConfirmed))
+    assert (confirmed.final, confirmed.figures.split, confirmed.figures.clips) == ("t000-seed1", "calibration", 8)

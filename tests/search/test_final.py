@@ -165,6 +165,18 @@ def test_more_trials_may_change_the_finalists_and_no_final_is_trained_twice(
     assert sum(isinstance(event, TrialAsked) for event in events) == 30
 
 
+def test_fewer_finalists_on_resume_need_no_training(tmp_path: Path, wanted: SearchSettings) -> None:
+    lead = conductor(tmp_path, wanted)
+    run_out(lead)
+    best = lead.record.completed()[0].asked.trial
+    lead.journal.close()
+    lead = conductor(tmp_path, dataclasses.replace(wanted, final_top=1))
+    assert run_out(lead) == [] and lead.complete
+    found = finals_of(lead.record)
+    assert found is not None and [one.trial.asked.trial for one in found.standings] == [best]
+    assert found.winner is not None and len(found.winner.finals) == 2
+
+
 def test_without_finals_a_journal_says_nothing_of_them(tmp_path: Path, settings: SearchSettings) -> None:
     lead = conductor(tmp_path, settings)
     run_out(lead)
