@@ -106,7 +106,7 @@ def counted_bytes(rule: Rule, stored: StoredSize) -> int:
 
 def fits(rule: Rule, cost: Cost | Costing, budget_kb: float = 128) -> bool:
     """Whether a network of this cost is within the budget and within the rule's limit on MACs."""
-    return why_not(rule, cost, budget_kb) is None
+    return counted_bytes(rule, cost.stored) <= limit_bytes(rule, budget_kb) and not _computes_too_much(rule, cost)
 
 
 def why_not(rule: Rule, cost: Cost | Costing, budget_kb: float = 128) -> str | None:
@@ -115,9 +115,11 @@ def why_not(rule: Rule, cost: Cost | Costing, budget_kb: float = 128) -> str | N
     reasons = []
     if counted > limit:
         reasons.append(f"{counted:,} bytes are {counted - limit:,} over the limit of {limit:,} ({budget_kb:g} KB)")
-    macs_limit = rule.macs_per_second_limit
-    if macs_limit is not None and cost.macs_per_second > macs_limit:
-        reasons.append(
-            f"{cost.macs_per_second / 1e6:.1f} MMAC per second of audio are over the limit of {macs_limit / 1e6:g}"
-        )
+    if _computes_too_much(rule, cost):
+        most = (rule.macs_per_second_limit or 0) / 1e6
+        reasons.append(f"{cost.macs_per_second / 1e6:.1f} MMAC per second of audio are over the limit of {most:g}")
     return f"not within {rule.name}: {' and '.join(reasons)}" if reasons else None
+
+
+def _computes_too_much(rule: Rule, cost: Cost | Costing) -> bool:
+    return rule.macs_per_second_limit is not None and cost.macs_per_second > rule.macs_per_second_limit

@@ -243,7 +243,10 @@ def test_failed_and_diverged_trials_end_once_and_the_search_goes_on(tmp_path: Pa
     assert lead.record.trials["t000"].ended.reason == "out of memory"
 
 
-def test_a_duplicate_network_is_not_trained_and_does_not_count_as_a_trial(tmp_path: Path) -> None:
+def test_a_duplicate_network_is_not_trained_and_does_not_count_as_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asc.search.conductor.MOST_REFUSALS", 100)
     text = 'schema = 1\n[parameters]\n"architecture.widths.0" = { low = 4, high = 64, step = 4 }\n'
     space = parse_space(text, source="test", name="small")
     lead = conductor(tmp_path, 40, space, budget_kb=40.0)

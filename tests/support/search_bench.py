@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class Bench:
 
     def workers(self) -> list[int]:
         """The pids of the processes that train or wait for a trial."""
-        return processes(self.mark, "ray::run_trial") + processes(self.mark, "ray::ImplicitFunc")
+        return processes(self.mark, "ray::run_trial", "ray::ImplicitFunc")
 
 
 def ended(process: Process) -> tuple[int, str, str]:
@@ -161,17 +162,23 @@ def loopback(address: str) -> bool:
 
 def events(run: Path) -> list[object]:
     path = run / "journal.jsonl"
-    return [entry.event for entry in read_journal(path)] if path.exists() else []
+    return list(_events(path, path.stat().st_size)) if path.exists() else []
 
 
-def processes(mark: str, title: str) -> list[int]:
-    """The pids of a bench's processes whose command line contains `title`."""
+@lru_cache(maxsize=16)  # it is polled, and a journal of the same size has the same events
+def _events(path: Path, size_bytes: int) -> tuple[object, ...]:
+    return tuple(entry.event for entry in read_journal(path))
+
+
+def processes(mark: str, *titles: str) -> list[int]:
+    """The pids of a bench's processes whose command line contains one of `titles`."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            ours = mark.encode() in (process / "environ").read_bytes().split(b"\0")
-            if ours and title in (process / "cmdline").read_text("utf-8", "replace"):
-                found.append(int(process.name))
+            said = (process / "cmdline").read_text("utf-8", "replace")
+            if any(title in said for title in titles):  # few pass, so this comes first
+                if mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+                    found.append(int(process.name))
         except OSError:
             continue
     return sorted(found)
