@@ -31,6 +31,7 @@ ELSEWHERE = {
     "data/table": "data/test_manifest, data/test_tau",
     "errors": "console/test_cli: system errors as one sentence",
     "export/formats": "export/test_job, launch/test_export",
+    "export/graph": "topology/test_contract, export/test_executorch: both storages, the shortest clip",
     "export/micro": "export/test_litert, if tflite-micro is installed",
     "export/onnx_alike": "export/test_onnx, topology/test_contract",
     "export/onnx_flat": "export/test_onnx: both kinds of file agree",

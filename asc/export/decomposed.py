@@ -6,29 +6,18 @@ https://docs.pytorch.org/executorch/stable/backends/xnnpack/xnnpack-quantization
 """
 
 import importlib
-from typing import Any, Literal, assert_never
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc.models.integer import IntegerLayer, IntegerNet, IntegerQuantiser, IntegerSubSpectral
-from asc.models.layered import Layered, parameterless
-from asc.models.layers import (
-    STEPS,
-    BandNorm,
-    ResidualNorm,
-    ResponseNorm,
-    SqueezeExcite,
-    folded_expand,
-    over_bands,
-    sum_of,
-)
+from asc.export.float_parts import Converter, Residual, Response, SubSpectral, parameterless_for
+from asc.models.integer import IntegerLayer, IntegerNet, IntegerQuantiser
+from asc.models.layered import Layered
+from asc.models.layers import STEPS, BandNorm, SqueezeExcite, folded_expand, sum_of
 from asc.models.weight_grid import WEIGHT_STEPS
 from asc.topology import layers as kinds
-
-Converter = Literal["executorch", "litert"]
-CONVERTERS: tuple[Converter, ...] = ("executorch", "litert")
 
 _SIGNED = 128
 _OPERATORS = "torch.ao.quantization.fx._decomposed"
@@ -89,28 +78,6 @@ class Layer(nn.Module):
         return torch.relu(y) if self.relu else y
 
 
-class SubSpectral(nn.Module):
-    """A depthwise convolution whose outputs get a factor and an offset for each channel and band, in float."""
-
-    weight: Tensor
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, stored: IntegerSubSpectral, *, bins: int) -> None:
-        """Take the stored layer; `bins` is the number of bins of its output."""
-        super().__init__()
-        channels = len(stored.weight)
-        self._stride, self._padding = stored.stride, stored.padding
-        self.register_buffer("weight", stored.weight.float())
-        self.register_buffer("scale", over_bands(stored.band_scale, channels, bins))
-        self.register_buffer("shift", over_bands(stored.band_shift, channels, bins))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map dequantised float32 (batch, channels, bins, frames) to float32 of the strided shape."""
-        sums = functional.conv2d(x, self.weight, None, self._stride, self._padding, 1, len(self.weight))
-        return sums * self.scale + self.shift
-
-
 class Gate(nn.Module):
     """The gate of squeeze-and-excitation in float, its batch norm folded into the linear layer after it."""
 
@@ -128,36 +95,6 @@ class Gate(nn.Module):
         """
         mean = functional.adaptive_avg_pool2d(x, 1).flatten(1)
         return torch.sigmoid(self.expand(torch.relu(self.reduce(mean))))[:, :, None, None]
-
-
-class Response(nn.Module):
-    """Global response normalisation in float; as in `Gate`, means over the map are written as pooling."""
-
-    def __init__(self, stored: ResponseNorm) -> None:
-        """Copy the stored values as plain numbers."""
-        super().__init__()
-        self.weight, self.bias = float(stored.weight), float(stored.bias)
-
-    def forward(self, x: Tensor, again: Tensor) -> Tensor:
-        """Map (batch, channels, bins, frames) float32, given twice, to the same shape, not negative."""
-        norms = torch.sqrt(functional.adaptive_avg_pool2d(again * again, 1) + ResponseNorm.SMALLEST)
-        relative = norms / (norms.mean(dim=1, keepdim=True) + ResponseNorm.OFFSET)
-        return torch.relu(x * (relative * self.weight + 1.0) + self.bias)
-
-
-class Residual(nn.Module):
-    """Residual normalisation in float."""
-
-    def __init__(self, stored: ResidualNorm) -> None:
-        """Copy the factor of the shortcut."""
-        super().__init__()
-        self.shortcut = stored.shortcut
-
-    def forward(self, x: Tensor, again: Tensor) -> Tensor:
-        """Map (batch, channels, bins, frames) float32, given twice, to the same shape."""
-        from_mean = again - again.mean(dim=(1, 3), keepdim=True)
-        variance = (from_mean * from_mean).mean(dim=(1, 3), keepdim=True)
-        return x * self.shortcut + from_mean * torch.rsqrt(variance + ResidualNorm.SMALLEST)
 
 
 class DecomposedNet(Layered):
@@ -196,7 +133,7 @@ class DecomposedNet(Layered):
             case kinds.ResponseNorm() | kinds.ResidualNorm():
                 y = self.module_of(layer)(self._real(layer.reads[0], *read), self._real(layer.reads[0], *read))
             case kinds.AveragePool() | kinds.MaxPool() | kinds.Swish() | kinds.FrequencyMean():
-                y = parameterless(layer)(self._real(layer.reads[0], *read))
+                y = parameterless_for(layer, self._converter)(self._real(layer.reads[0], *read))
             case kinds.MeanPool():
                 y = functional.adaptive_avg_pool2d(self._real(layer.reads[0], *read), 1).flatten(1)
             case kinds.Add():
@@ -230,11 +167,6 @@ class DecomposedNet(Layered):
         return torch.sqrt(squares.mean(dim=-1) + 1e-5).flatten(1)
 
 
-def shortest_frames(network: IntegerNet) -> int:
-    """Return the fewest frames of a clip: two must be left after the strides, as torch specialises a length of one."""
-    return 2 * network.topology.time_strides[network.topology.pool.name]
-
-
 def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn.Module | None:
     """Return the module of a layer that has parameters, without its output grid; None for other layers."""
     match layer:
@@ -246,7 +178,7 @@ def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn
             return Layer(stored.module_of(layer), scale, relu=relu, float_weights=float_weights)
         case kinds.SubSpectralConv():
             _, bins, _ = stored.topology.shapes(1)[layer.name]
-            return SubSpectral(stored.module_of(layer), bins=bins)
+            return SubSpectral(layer, stored.module_of(layer), bins=bins)
         case kinds.SqueezeExcite():
             return Gate(stored.module_of(layer))
         case kinds.ResponseNorm():

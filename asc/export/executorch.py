@@ -1,6 +1,8 @@
 """A network as an ExecuTorch program for XNNPACK (https://docs.pytorch.org/executorch/stable/backends-xnnpack.html).
 
-Convolutions, linear layers and additions become XNNPACK's 8-bit operators; SE and pooling become its float operators.
+Of 8-bit networks, convolutions, linear layers and additions become XNNPACK's 8-bit operators; SE and pooling become its
+float operators. Networks stored in 16 bits run in float32, and their weights take 32 bits in the file: XNNPACK has
+float16 weights for float16 arithmetic only, in which logits would be others.
 Clips may have any length up to a maximum, for which ExecuTorch plans its memory. Needs the extra `executorch`.
 """
 
@@ -8,19 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asc.export.decomposed import DecomposedNet, shortest_frames
+from asc.export.graph import graph_of, shortest_frames
 from asc.export.quiet import native_words, quiet
-from asc.models.integer import IntegerNet
+from asc.models.stored import StoredNet
 
 
-def build_executorch(network: IntegerNet, *, longest_frames: int) -> bytes:
+def build_executorch(network: StoredNet, *, longest_frames: int) -> bytes:
     """Return the .pte file of a network: log-mel (1, 1, mel_bands, frames) to logits (1, classes), both float32.
 
-    `frames` may be from `asc.export.decomposed.shortest_frames` to `longest_frames`.
+    `frames` may be from `asc.export.graph.shortest_frames` to `longest_frames`.
     """
     example = torch.zeros(1, 1, network.front_end.mel_bands, longest_frames)
     frames = torch.export.Dim("frames", min=shortest_frames(network), max=longest_frames)
-    module = DecomposedNet(network, converter="executorch")
+    module = graph_of(network, converter="executorch")
     with quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower

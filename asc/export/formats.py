@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asc.errors import InputError
-from asc.export.decomposed import shortest_frames
+from asc.export.graph import shortest_frames
 from asc.model_file.model_info import ModelInfo
 from asc.models.integer import IntegerNet
 from asc.models.stored import StoredNet
@@ -60,7 +60,8 @@ def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds:
     """Check, before any work, that a network can be exported to these formats with these options.
 
     Raises:
-        InputError: no format is given, an extra is missing, the network is not 8-bit, or a number is out of range.
+        InputError: no format is given, an extra is missing, the format cannot hold the network, or a number is out of
+            range.
     """
     if clips < 1:
         raise InputError(f"--clips {clips}: an export is checked on at least 1 clip")
@@ -72,10 +73,10 @@ def check(formats: Sequence[Format], network: StoredNet, *, clips: int, seconds:
     for name in formats:
         if name == "onnx":
             continue
-        if not isinstance(network, IntegerNet):
+        if name == "c-array" and not isinstance(network, IntegerNet):
             raise InputError(
-                f"--to {name} takes 8-bit networks only, and this one is stored in 16 bits, which {name} would widen "
-                "to 32, doubling the file: export it --to onnx"
+                "--to c-array takes 8-bit networks only: TensorFlow Lite Micro cannot read the float16 weights of this "
+                "one; export it --to litert, executorch or onnx"
             )
         package, extra = _NEEDS[name]
         if importlib.util.find_spec(package) is None:
@@ -101,12 +102,11 @@ def makers(
     if "onnx" in formats:
         found["model.onnx"] = lambda: _onnx(network, info, "log_mel", compact=compact)
         found["model-waveform.onnx"] = lambda: _onnx(network, info, "waveform", compact=compact)
-    if isinstance(network, IntegerNet):
-        frames = network.front_end.frames(seconds)
-        if "executorch" in formats:
-            found["model.pte"] = lambda: _executorch(network, frames)
-        if "litert" in formats or "c-array" in formats:
-            found["model.tflite"] = lambda: _litert(network, info, frames, formats)
+    frames = network.front_end.frames(seconds)
+    if "executorch" in formats:
+        found["model.pte"] = lambda: _executorch(network, frames)
+    if "litert" in formats or "c-array" in formats:
+        found["model.tflite"] = lambda: _litert(network, info, frames, formats)
     return found
 
 
@@ -126,7 +126,7 @@ def _onnx(network: StoredNet, info: ModelInfo, source: Source, *, compact: bool)
     )
 
 
-def _executorch(network: IntegerNet, frames: int) -> Export:
+def _executorch(network: StoredNet, frames: int) -> Export:
     from asc.export.executorch import ExecutorchSession, build_executorch
 
     data, hop = build_executorch(network, longest_frames=frames), network.front_end.hop_samples
@@ -140,7 +140,7 @@ def _executorch(network: IntegerNet, frames: int) -> Export:
     )
 
 
-def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence[Format]) -> Export:
+def _litert(network: StoredNet, info: ModelInfo, frames: int, formats: Sequence[Format]) -> Export:
     from asc.export.c_array import c_array
     from asc.export.litert import LitertSession, build_litert
     from asc.export.micro import MicroSession, micro_is_installed
@@ -155,7 +155,7 @@ def _litert(network: IntegerNet, info: ModelInfo, frames: int, formats: Sequence
         "optimised": LitertSession(data, "optimised"),
         "reference": LitertSession(data, "reference"),
     }
-    if micro_is_installed():
+    if micro_is_installed() and isinstance(network, IntegerNet):
         kernels["TFLite Micro"] = MicroSession(data, arena_bytes=2 * arena_bytes + 2**20)
     decisive = list(kernels)[-1]
     if "c-array" in formats:

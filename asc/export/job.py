@@ -11,12 +11,13 @@ from asc.export.formats import Export
 from asc.export.record import Kernels, Measured, Record, beside, contents, records, said
 from asc.model_file.model_info import ModelInfo
 from asc.model_file.tensors import write_together
+from asc.models.integer import IntegerNet
 from asc.models.stored import StoredNet
 from asc.runs.model_card import with_exports
 
 # Reference kernels take some 24 times as long as XNNPACK's, so they run every n-th clip and are timed fewer times.
 EVERY, REPEATS = 8, 3
-# They requantise in fixed point, while XNNPACK and the stored form multiply in float: two steps were measured.
+# They requantise 8 bits in fixed point, while XNNPACK and the stored form multiply in float: two steps were measured.
 FIXED_POINT_STEPS = 2
 
 Running = Callable[[str], AbstractContextManager[Progress]]
@@ -62,11 +63,11 @@ def _kernels(
     name: str, export: Export, network: StoredNet, clips: GateClips, *, seconds: float, running: Running
 ) -> tuple[Kernels, ...]:
     """Measure the same bytes with other kernels; these are slow, so only on some of the clips."""
-    found = []
+    limit_steps, found = FIXED_POINT_STEPS if isinstance(network, IntegerNet) else None, []
     for kernels, session in export.kernels.items():
         other = dataclasses.replace(export, session=session)
         with running(f"{name}, {kernels} kernels") as progress:
-            gate = clips.agreement(other, every=EVERY, limit_steps=FIXED_POINT_STEPS, progress=progress)
+            gate = clips.agreement(other, every=EVERY, limit_steps=limit_steps, progress=progress)
             speed = time_export(other, network, seconds=seconds, repeats=REPEATS)
         if kernels in export.decisive.values():
             _require(f"{name}, run by {kernels} kernels,", gate.why_not)

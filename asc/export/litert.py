@@ -1,7 +1,8 @@
-"""A network as a LiteRT (TensorFlow Lite) file, in signed 8 bits; SE, response norms and pooling are in float.
+"""A network as a LiteRT (TensorFlow Lite) file, in signed 8 bits, or in float32 with float16 weights.
 
-It takes clips of one length. Input and output are int8 on the stored grids; a network that begins with a `BandNorm`
-takes float32 log-mel instead. Needs the extra `litert`.
+It takes clips of one length. In 8 bits, SE, response norms and pooling are in float; input and output are int8 on the
+stored grids, but a network that begins with a `BandNorm` takes float32 log-mel. In 16 bits both are float32.
+Needs the extra `litert`.
 https://ai.google.dev/edge/litert/conversion
 """
 
@@ -12,9 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asc.export.decomposed import DecomposedNet
+from asc.export.graph import graph_of
+from asc.export.litert_float16 import with_float16
 from asc.export.quiet import quiet
 from asc.models.integer import IntegerNet
+from asc.models.stored import StoredNet
 
 Kernels = Literal["XNNPACK", "optimised", "reference"]
 """The kernels of an interpreter: its default, those without a delegate, and the slow reference ones."""
@@ -46,24 +49,29 @@ class TensorGrid:
         steps: NDArray[np.int8] = np.clip(found, _STEPS.min, _STEPS.max).astype(np.int8)
         return steps
 
-    def values(self, steps: NDArray[np.int8]) -> NDArray[np.float32]:
-        """Dequantise int8 steps (any shape) to float32 values."""
+    def values(self, steps: NDArray[np.int8] | NDArray[np.float32]) -> NDArray[np.float32]:
+        """Dequantise int8 steps (any shape) to float32 values; a float32 tensor has the values."""
+        if self.scale == 0:
+            return steps.astype(np.float32, copy=False)
         found: NDArray[np.float32] = (steps.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
         return found
 
 
-def build_litert(network: IntegerNet, *, frames: int) -> bytes:
-    """Return the .tflite file of a network: log-mel (1, 1, mel_bands, frames) to int8 logits (1, classes).
+def build_litert(network: StoredNet, *, frames: int) -> bytes:
+    """Return the .tflite file of a network: log-mel (1, 1, mel_bands, frames) to logits (1, classes).
 
-    The log-mel is int8, or float32 if the network begins with a `BandNorm`.
+    Both are int8 or, of a network stored in 16 bits, float32. The log-mel is also float32 if the network begins with a
+    `BandNorm`.
     """
     example = (torch.zeros(1, 1, network.front_end.mel_bands, frames),)
-    module = DecomposedNet(network, converter="litert")
+    module = graph_of(network, converter="litert")
     with quiet():
         import litert_torch
         from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
         from litert_torch.quantize.quant_config import QuantConfig
 
+        if not isinstance(network, IntegerNet):
+            return with_float16(bytes(litert_torch.convert(module, example).model_content()))
         # The network already has its grids; the quantiser only tells the converter so. Without one, the converter
         # silently writes float convolutions.
         quantiser = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))

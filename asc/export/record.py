@@ -159,7 +159,7 @@ def next_step(found: Sequence[Record], folder: Path) -> str:
         case "executorch":
             return f'executorch.runtime.Runtime.get().load_program("{file}").load_method("forward").execute([log_mel])'
         case "litert":
-            return f'ai_edge_litert.interpreter.Interpreter("{file}"): int8 in and out, see its get_input_details()'
+            return f'ai_edge_litert.interpreter.Interpreter("{file}"): get_input_details() gives type and shape'
         case "c-array":
             return f"compile {file} into a TFLite Micro program; its header describes input, output and requirements"
 

@@ -32,7 +32,8 @@ from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import load_space
-from asc.export.decomposed import CONVERTERS, DecomposedNet
+from asc.export.decomposed import DecomposedNet
+from asc.export.float_parts import CONVERTERS
 from asc.export.onnx import OnnxSession, Source, build_onnx
 from asc.model_file.artefact import save_model
 from asc.model_file.model_info import DataIdentity, ModelInfo, longest

@@ -11,7 +11,8 @@ from asc.config.architecture import Architecture
 from asc.config.experiment import Experiment
 from asc.config.front_end import FrontEnd
 from asc.data.dataset import Dataset
-from asc.export.decomposed import Converter, DecomposedNet
+from asc.export.decomposed import DecomposedNet
+from asc.export.float_parts import Converter
 from asc.models.build import build_network
 from asc.models.conversion import to_integer
 from asc.models.integer import IntegerNet

@@ -9,8 +9,9 @@ from tiny_networks import trained
 
 from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
-from asc.export.decomposed import shortest_frames
 from asc.export.executorch import ExecutorchSession, build_executorch
+from asc.export.gate import agreement, allowed
+from asc.export.graph import shortest_frames
 from asc.models.integer import IntegerNet
 
 pytest.importorskip("executorch.runtime", reason='needs pip install -e ".[executorch]"')
@@ -35,6 +36,26 @@ def test_a_program_agrees_within_one_step_at_any_length(
         assert float(((found - stored) / network.dense.output.scale).abs().max()) < 1.01
         seen |= set(stored.flatten().tolist())
     assert len(seen) > 5
+
+
+@pytest.mark.parametrize("family", ["resnet_se", "cp_mobile", "bc_resnet"])
+def test_a_network_in_16_bits_agrees_to_rounding_at_any_length(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, family: str
+) -> None:
+    changes = {
+        "architecture.family": family,
+        "architecture.cp_mobile.base_channels": 16,
+        "architecture.bc_resnet.base_channels": 8,
+    }
+    network = trained(tiny_experiment.updated(changes), tiny_dataset, storage="float16")
+    session, generator = (
+        ExecutorchSession(build_executorch(network, longest_frames=100)),
+        torch.Generator().manual_seed(1),
+    )
+    for frames in (shortest_frames(network), 17, 40, 99, 100):
+        log_mel = torch.randn(1, 1, 16, frames, generator=generator) * 3
+        stored, found = network(log_mel).numpy(), session.logits(log_mel.numpy())
+        assert agreement(found, stored, allowed(network, stored, source="log_mel")).passed
 
 
 FRESH = """

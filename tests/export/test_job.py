@@ -91,8 +91,9 @@ def test_old_figures_are_never_left_beside_a_new_file(
 class Torch:
     """The stored network as a session whose logits are `steps` steps too high."""
 
-    def __init__(self, network: StoredNet, steps: int) -> None:
-        self.network, self.off = network, steps * float(network.dense.output.scale)
+    def __init__(self, network: StoredNet, steps: float, step: float | None = None) -> None:
+        """`step` is one step of the logits; that of the last layer's grid if there is one."""
+        self.network, self.off = network, steps * (step or float(network.classifier.output.scale))
         self.runs = 0
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -157,3 +158,22 @@ def test_a_format_whose_own_kernels_fail_is_refused(checked: Callable[..., dict[
         GateError, match=r"model.tflite, run by reference kernels, does not agree .* 3.0 steps off, 2 are"
     ):
         checked({"reference": 3}, {"c-array": "reference"})
+
+
+def test_kernels_of_a_float_network_have_no_steps_more(tiny_experiment: Experiment, tiny_dataset: Dataset) -> None:
+    """Nothing requantises in fixed point there."""
+    network = trained(tiny_experiment, tiny_dataset, storage="float16", steps=4)
+    step = 1e-4  # of the largest logit, or of 1 if that is larger
+    export = Export(
+        source="log_mel",
+        data=b"bytes",
+        files={"litert": {"model.tflite": b"bytes"}},
+        session=Torch(network, 0, step),
+        shortest_samples=4000,
+        longest_samples=4000,
+        kernels={"reference": Torch(network, 0.5, step), "optimised": Torch(network, 100, step)},
+    )
+    info = info_of(tiny_experiment, tiny_dataset, network)
+    makers = {"model.tflite": lambda: export}
+    ((_, (record,)),) = export_all(network, info, tiny_dataset, makers, clips=17, seconds=0.5, running=unseen)
+    assert [(kernels.gate.limit_steps, kernels.gate.passed) for kernels in record.kernels] == [(1, True), (1, False)]

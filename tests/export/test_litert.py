@@ -1,4 +1,4 @@
-"""LiteRT runs the exported file with the stored scales and zero points; needs the extra `litert`."""
+"""LiteRT runs the exported file with the stored numbers, scales and zero points; needs the extra `litert`."""
 
 import re
 import subprocess
@@ -16,9 +16,11 @@ from asc.config.experiment import Experiment
 from asc.config.front_end import FrontEnd
 from asc.data.dataset import Dataset
 from asc.export.clips import fitted
+from asc.export.gate import agreement, allowed
 from asc.export.litert import Kernels, LitertSession, build_litert
 from asc.models.build import build_network
 from asc.models.conversion import to_integer
+from asc.models.float16 import HalfNet
 from asc.models.integer import IntegerNet
 from asc.size.activations import steps_of
 from asc.size.arena import arena
@@ -110,6 +112,7 @@ from asc.config.front_end import FrontEnd
 from asc.export.litert import LitertSession, build_litert
 from asc.models.build import build_network
 from asc.models.conversion import to_integer
+from asc.models.float16 import HalfNet
 
 architecture = Architecture(
     widths=(8,), depths=(1,), se_bottlenecks=(2,), frequency_strides=(2,), time_strides=(2,), classes=4, cardinality=2
@@ -182,3 +185,40 @@ def test_a_grown_network_agrees_within_one_step(tiny_experiment: Experiment, tin
         assert float(((found - stored_logits) / network.classifier.output.scale).abs().max()) < 1.01
         seen |= set(stored_logits.flatten().tolist())
     assert len(seen) > 5
+
+
+FAMILIES: dict[str, dict[str, object]] = {
+    "resnet_se": {},
+    "cp_mobile": {"architecture.family": "cp_mobile", "architecture.cp_mobile.base_channels": 16},
+    "bc_resnet": {"architecture.family": "bc_resnet", "architecture.bc_resnet.base_channels": 8},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_network_in_16_bits_agrees_to_rounding_with_all_kernels(
+    family: str, tiny_experiment: Experiment, tiny_dataset: Dataset
+) -> None:
+    network = trained(tiny_experiment.updated(FAMILIES[family]), tiny_dataset, storage="float16")
+    assert isinstance(network, HalfNet)
+    data, log_mels = build_litert(network, frames=50), LogMel(network.front_end)
+    clips = [
+        log_mels(torch.from_numpy(fitted(tiny_dataset.waveform(int(clip)), 4000, 4000)[None]))
+        for clip in tiny_dataset.indices("valid")
+    ]
+    stored = torch.cat([network(x) for x in clips]).numpy()
+    assert stored.std(axis=0).min() > 0.01, "the logits must vary"
+    for kernels in typing.get_args(Kernels):
+        session = LitertSession(data, kernels)
+        assert session.input.text == "float32 (1, 1, 16, 50)" and session.output.text == "float32 (1, 4)"
+        found = np.concatenate([session.logits(x.numpy()) for x in clips])
+        assert agreement(found, stored, allowed(network, stored, source="log_mel")).passed
+
+
+def test_micro_cannot_read_float16_weights(tiny_experiment: Experiment, tiny_dataset: Dataset) -> None:
+    """If it can one day, `--to c-array` need not refuse these networks any longer."""
+    pytest.importorskip("tflite_micro", reason="needs pip install tflite-micro")
+    from asc.export.micro import MicroSession
+
+    network = trained(tiny_experiment, tiny_dataset, storage="float16", steps=4)
+    with pytest.raises(RuntimeError, match="allocate"):
+        MicroSession(build_litert(network, frames=50), arena_bytes=2**24)

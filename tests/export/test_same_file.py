@@ -82,7 +82,7 @@ def test_the_waveform_export_rounds_like_predict(
 
 
 @pytest.mark.parametrize(
-    ("to", "storage"), [("onnx", "int8"), ("onnx", "float16"), ("executorch", "int8"), ("litert", "int8")]
+    ("to", "storage"), [(to, storage) for to in ("onnx", *EXTRAS) for storage in ("int8", "float16")]
 )
 def test_with_a_noise_floor_log_mel_of_unrounded_samples_gives_the_same_prediction(
     tiny_experiment: Experiment, tiny_dataset: Dataset, files: list[Path], to: Format, storage: Storage

@@ -173,15 +173,34 @@ def test_functions_are_written_only_with_compact(model: Path, export: Run, optio
     assert f"checked with default session options on {kind(*this_machine())}" in err
 
 
-def test_float16_networks_can_be_exported_only_to_onnx(half_model: Path, export: Run) -> None:
-    code, _, err = export(half_model, "--clips", 10)
+@pytest.mark.parametrize(
+    ("name", "bytes_per_value", "records"), [("onnx", 2, 2), ("litert", 2, 1), ("executorch", 4, 1)]
+)
+def test_float16_networks_are_exported_to_within_rounding(
+    name: str, bytes_per_value: int, records: int, half_model: Path, export: Run
+) -> None:
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name], reason=f"--to {name} needs an extra")
+    code, out, err = export(half_model, "--to", name, "--clips", 20, "--seconds", 0.7, "--json")
     assert code == 0, err
-    code, _, err = export(half_model, "--to", "onnx", "executorch")
+    found = json.loads(out)["exports"]
+    assert len(found) == records
+    for record in found:
+        gate, payload = record["gate"], record["payload_bytes"]
+        assert gate["passed"] is True and (gate["clips"], gate["limit_steps"]) == (20, 1)
+        assert record["size_bytes"] > payload * bytes_per_value / 2 and record["gate_kernels"] is None
+        assert all(kernels["gate"]["passed"] and kernels["gate"]["limit_steps"] == 1 for kernels in record["kernels"])
+    assert f"written to {half_model.parent / 'export'}" in err
+
+
+def test_float16_networks_are_refused_for_devices_that_cannot_read_them(half_model: Path, export: Run) -> None:
+    code, _, err = export(half_model, "--to", "onnx", "c-array")
     assert code == 2
     assert err == (
-        "error: --to executorch takes 8-bit networks only, and this one is stored in 16 bits, which executorch would "
-        "widen to 32, doubling the file: export it --to onnx\n"
+        "error: --to c-array takes 8-bit networks only: TensorFlow Lite Micro cannot read the float16 weights of this "
+        "one; export it --to litert, executorch or onnx\n"
     )
+    assert not (half_model.parent / "export").exists()
 
 
 @pytest.mark.parametrize(("name", "extra"), [("executorch", "executorch"), ("litert", "litert"), ("c-array", "litert")])

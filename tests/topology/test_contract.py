@@ -15,7 +15,8 @@ from torch.utils.hooks import RemovableHandle
 from asc.config.architecture import Architecture
 from asc.config.experiment import Experiment, Storage
 from asc.config.front_end import FrontEnd
-from asc.export.decomposed import CONVERTERS, DecomposedNet
+from asc.export.float_parts import CONVERTERS
+from asc.export.graph import graph_of
 from asc.export.onnx import OnnxSession, build_onnx
 from asc.models.build import build
 from asc.models.conversion import to_stored
@@ -126,8 +127,9 @@ def test_all_forms_agree_within_one_step(seed: int, storage: Storage) -> None:
     x = log_mels(9, clips=40)
     with torch.no_grad():
         expected, forms = stored(x).numpy(), {}
+        for converter in CONVERTERS:
+            forms[f"for {converter}"] = graph_of(stored, converter=converter)(x)
         if isinstance(stored, IntegerNet):
-            forms = {f"for {converter}": DecomposedNet(stored, converter=converter)(x) for converter in CONVERTERS}
             forms["in training"] = network(x)
     experiment = Experiment(front_end=FRONT_END, architecture=Architecture(classes=expected.shape[1]))
     for compact in (False, True):
