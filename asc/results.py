@@ -194,7 +194,7 @@ class FinalFigures:
     """A worker's result of a completed training: figures of the stored network on validation.
 
     `epochs` is the number of epochs trained. `calibrated` says whether the calibration was applied, and is None if none
-    was asked for.
+    was asked for. The intervals (95 %) are None if they cannot be computed.
     """
 
     log_loss: float
@@ -202,6 +202,8 @@ class FinalFigures:
     epochs: int
     built: "StoredSize"
     calibrated: bool | None = None
+    log_loss_interval: Interval | None = None
+    accuracy_interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,7 @@ def main(options: SearchOptions) -> int:
         data = preview.pack(plan, cache, bar)
 
     environment.prepare(local=settings.local)
+    from asc.report.page import search_page
     from asc.runs.mirror import mirrored
     from asc.search import conductor, finish, leaderboard, live
     from asc.search.cluster import cluster, study
@@ -56,7 +57,7 @@ def main(options: SearchOptions) -> int:
         lead = conductor.Conductor(
             journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget
         )
-        run.enter_context(finish.rescued(lead, plan, output.say))
+        run.enter_context(finish.rescued(lead, plan, output.say, search_page))
         output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
         run.enter_context(tracked(journal, settings.mlflow_uri, output.say))
         run.enter_context(mirrored(journal, output.say, on_taken_over=lead.halt))
@@ -66,7 +67,7 @@ def main(options: SearchOptions) -> int:
         ending = study.run(lead, settings, data, cache, say=output.say, on_stuck=on_stuck)
         shown.close()
         ray.close()  # Ray's processes must have ended before their leftovers are removed
-        summary = finish.finish(lead, plan.space, ending, plan.budget.rule)
+        summary = finish.finish(lead, plan.space, ending, plan.budget.rule, search_page)
         output.result(leaderboard.table(summary.rows))
         if summary.best is not None:
             output.result(tables.size_table(summary.best_cost()))
@@ -74,12 +75,10 @@ def main(options: SearchOptions) -> int:
     output.result(f"results in {summary.folder}: {', '.join(summary.files())}")
     for purpose, command in finish.commands(summary, settings, browse(summary.folder, settings.mlflow_uri)):
         output.result(f"{purpose}:\n    " + command.replace("\n", "\n    "))
+    if summary.page.path is not None:
+        output.result(f"read the report in a browser:\n    {summary.page.path}")
     output.json(finish.summary_json(summary, settings))
-    if ending == "halted":
-        return cli.complain(finish.halted(summary, lead.problem or ""))
-    if ending == "interrupted":
-        return cli.INTERRUPTED
-    return cli.DONE if summary.best is not None else finish.without_network(summary)
+    return finish.exit_code(summary, lead.problem)
 
 
 def _describe(plan: "SearchPlan", wanted: "Need", output: cli.Output, *, cache: Path, storage: str) -> None:

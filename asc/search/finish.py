@@ -16,7 +16,15 @@ from asc.console import cli
 from asc.errors import InputError
 from asc.launchers import command
 from asc.model_file.tensors import write_bytes
-from asc.run_files import BEST_FOLDER, CONFIG_FILE, JOURNAL, LEADERBOARD_CSV, LEADERBOARD_JSON, MODEL_FILE
+from asc.run_files import (
+    BEST_FOLDER,
+    CONFIG_FILE,
+    JOURNAL,
+    LEADERBOARD_CSV,
+    LEADERBOARD_JSON,
+    MODEL_FILE,
+    REPORT_PAGE,
+)
 from asc.runs.bucket import Bucket, patiently, run_bucket, storage_option
 from asc.runs.folder import publish
 from asc.runs.journal import RunEnded, TrialRecord
@@ -24,6 +32,7 @@ from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
 from asc.search.leaderboard import Row, as_json, leaderboard, write
 from asc.search.preview import SearchPlan
+from asc.search.result_page import NO_PAGE, Page, PageOf, with_page
 from asc.search.settings import SearchSettings, resume_command
 from asc.size.law import Cost, cost
 from asc.size.rules import Rule, counted_bytes
@@ -35,7 +44,10 @@ _OF_THE_MACHINE = ("it ran out of memory", "memory ran short", "its worker proce
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The results: the ranking, and the best trial and trial 0 if completed. Bytes are counted by `rule`."""
+    """The results: the ranking, and the best trial and trial 0 if completed. Bytes are counted by `rule`.
+
+    `page` says where the report page is, or why it could not be written.
+    """
 
     ending: Ending
     folder: Path
@@ -44,6 +56,7 @@ class Summary:
     trials: tuple[TrialRecord, ...]
     best: TrialRecord | None
     reference: TrialRecord | None
+    page: Page = NO_PAGE
 
     def best_cost(self) -> Cost:
         """The size and compute cost of the best network."""
@@ -53,7 +66,8 @@ class Summary:
 
     def files(self) -> list[str]:
         """The names of the result files in the folder, to print."""
-        return [JOURNAL, LEADERBOARD_CSV, LEADERBOARD_JSON, *([f"{BEST_FOLDER}/"] if self.best is not None else [])]
+        best = [f"{BEST_FOLDER}/"] if self.best is not None else []
+        return [JOURNAL, LEADERBOARD_CSV, LEADERBOARD_JSON, *best, *([REPORT_PAGE] if self.page.path else [])]
 
     def last_reason(self) -> str:
         """Why the last incomplete trial ended."""
@@ -78,8 +92,10 @@ class Summary:
         )
 
 
-def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Summary:
-    """Write the leaderboard (bytes as `rule` counts them) and the best network, then journal the end of the run.
+def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule, page_of: PageOf | None = None) -> Summary:
+    """Write the leaderboard (bytes as `rule` counts them), the best network and the report page, then journal the end.
+
+    A disk without space for the page takes nothing else from the search: the summary says so.
 
     Raises:
         InputError: the best trial's model file is missing, damaged, or in a bucket that cannot be reached. The end of
@@ -98,9 +114,10 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
             conductor.journal.append(RunEnded(outcome="interrupted", best=None))
             what = conductor.problem or str(error)
             raise InputError(_then_resume(what, folder)) from error
-    conductor.journal.append(
-        RunEnded(outcome="finished" if ending == "finished" else "interrupted", best=best.asked.trial if best else None)
+    ended = RunEnded(
+        outcome="finished" if ending == "finished" else "interrupted", best=best.asked.trial if best else None
     )
+    page = with_page(conductor.journal, ended, page_of)
     reference = next((trial for trial in record.trials.values() if trial.asked.reference), None)
     return Summary(
         ending=ending,
@@ -110,11 +127,14 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
         trials=tuple(record.trials.values()),
         best=best,
         reference=reference,
+        page=page,
     )
 
 
 @contextlib.contextmanager
-def rescued(conductor: Conductor, plan: SearchPlan, say: Callable[[str], None]) -> Iterator[None]:
+def rescued(
+    conductor: Conductor, plan: SearchPlan, say: Callable[[str], None], page_of: PageOf | None = None
+) -> Iterator[None]:
     """If an exception ends the search early, write the results so far and say how to resume; then raise it again.
 
     The message appears even if the disk is full.
@@ -123,7 +143,7 @@ def rescued(conductor: Conductor, plan: SearchPlan, say: Callable[[str], None]) 
         yield
     except BaseException:
         if conductor.record.ended is None:
-            _rescue(conductor, plan, say)
+            _rescue(conductor, plan, say, page_of)
         raise
 
 
@@ -143,11 +163,11 @@ def cut_off(conductor: Conductor, shown: contextlib.ExitStack, run: contextlib.E
     os._exit(code)
 
 
-def _rescue(conductor: Conductor, plan: SearchPlan, say: Callable[[str], None]) -> None:
+def _rescue(conductor: Conductor, plan: SearchPlan, say: Callable[[str], None], page_of: PageOf | None) -> None:
     folder = conductor.journal.path.parent
     lies = f"the results so far are in {folder}"
     try:
-        summary = finish(conductor, plan.space, "interrupted", plan.budget.rule)
+        summary = finish(conductor, plan.space, "interrupted", plan.budget.rule, page_of)
         lies += f": {', '.join(summary.files())}"
     except (OSError, InputError) as error:
         lies += f", without a leaderboard ({error.strerror if isinstance(error, OSError) else error})"
@@ -169,6 +189,17 @@ def _fetch(bucket: Bucket, model: str, folder: Path) -> None:
 def halted(summary: Summary, problem: str) -> str:
     """One sentence: why the search stopped, and how to resume it."""
     return _then_resume(problem, summary.folder)
+
+
+def exit_code(summary: Summary, problem: str | None) -> int:
+    """Say what is wrong, if anything is; return the exit code. `problem` is why the search was halted."""
+    if summary.ending == "halted":
+        return cli.complain(halted(summary, problem or ""))
+    if summary.ending == "interrupted":
+        return cli.INTERRUPTED
+    if summary.best is None:
+        return without_network(summary)
+    return cli.DONE if summary.page.problem is None else cli.complain(summary.page.problem)
 
 
 def without_network(summary: Summary) -> int:
@@ -229,6 +260,7 @@ def summary_json(summary: Summary, settings: SearchSettings) -> dict[str, Any]:
         "name": summary.folder.name,
         "folder": str(summary.folder),
         "ending": summary.ending,
+        "report": None if summary.page.path is None else str(summary.page.path),
         "budget_kb": settings.budget_kb,
         "rule": settings.rule,
         "best": None

@@ -157,12 +157,15 @@ def _trained(order: TrialOrder, dataset: "Dataset", send: Callable[[Message], No
 def _message_at(end: TrainingEnd) -> Message:
     match end:
         case Completed():
+            intervals = end.evaluation.intervals
             figures = FinalFigures(
                 log_loss=end.evaluation.log_loss,
                 accuracy=end.evaluation.accuracy,
                 epochs=end.epochs,
                 built=end.stored,
                 calibrated=end.calibration.applied if end.calibration else None,
+                log_loss_interval=intervals.log_loss if intervals else None,
+                accuracy_interval=intervals.accuracy if intervals else None,
             )
             return Message(completed=figures)
         case Diverged():
