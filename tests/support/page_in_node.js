@@ -40,4 +40,5 @@ for (const direction of ["ascending", "descending"]) {
   answer[direction] = body.rows.map((row) => row.text);
 }
 answer.sorted = state["aria-sort"];
-start().then(() => console.log(JSON.stringify(answer)));
+start();
+process.on("exit", () => console.log(JSON.stringify(answer)));
