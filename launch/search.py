@@ -45,7 +45,7 @@ def main(options: SearchOptions) -> int:
         data = preview.pack(plan, cache, bar)
 
     environment.prepare(local=settings.local)
-    from asc.report.page import search_page
+    from asc.report.page import doubts, search_page
     from asc.runs.mirror import mirrored
     from asc.search import conductor, finish, leaderboard, live
     from asc.search.cluster import cluster, study
@@ -72,12 +72,15 @@ def main(options: SearchOptions) -> int:
         if summary.best is not None:
             output.result(tables.size_table(summary.best_cost()))
         output.result(summary.gained())
+        doubtful = doubts(journal.entries, summary.folder)
+        for sentence in doubtful:
+            output.result(f"doubt: {sentence}")
     output.result(f"results in {summary.folder}: {', '.join(summary.files())}")
     for purpose, command in finish.commands(summary, settings, browse(summary.folder, settings.mlflow_uri)):
         output.result(f"{purpose}:\n    " + command.replace("\n", "\n    "))
     if summary.page.path is not None:
         output.result(f"read the report in a browser:\n    {summary.page.path}")
-    output.json(finish.summary_json(summary, settings))
+    output.json({**finish.summary_json(summary, settings), "doubts": doubtful})
     return finish.exit_code(summary, lead.problem)
 
 

@@ -18,15 +18,16 @@ _MANY_LOST = 0.2
 
 def cautions(search: Search, interval: Interval | None) -> list[str]:
     """The sentences for a search; `interval` is that of the best one's log loss, if it is known."""
+    return [*_of_the_run(search), *_beside_reference(search), *of_the_best(search, interval)]
+
+
+def of_the_best(search: Search, interval: Interval | None) -> list[str]:
+    """The sentences about the best network alone, which a search prints at its end."""
     best = search.best
-    found = list(_of_the_run(search))
-    if best is not None:
-        found += _near_chance(search, best)
-        found += _beside_reference(search, best, interval)
-        found += _of_noise(search, best, interval)
-        found += _of_edges(search, best)
-        found += _of_size(search, best)
-    return found
+    if best is None:
+        return []
+    found = [*_near_chance(search, best), *_of_noise(search, best, interval)]
+    return [*found, *_of_edges(search, best), *_of_size(search, best)]
 
 
 def is_near_chance(search: Search, best: Trial) -> bool:
@@ -84,12 +85,15 @@ def _near_chance(search: Search, best: Trial) -> list[str]:
         return []
     return [
         f"The best network is near chance: log loss {best.log_loss:.3f} and accuracy {best.accuracy:.1%}, where "
-        f"guessing among {classes} classes gives {guessing:.3f} and {guess:.1%}."
+        f"guessing among {classes} classes gives {guessing:.3f} and {guess:.1%}. "
+        "Train longer (--epochs-per-cycle), try more trials (--trials), or give more data."
     ]
 
 
-def _beside_reference(search: Search, best: Trial, interval: Interval | None) -> Iterator[str]:
-    reference = search.reference
+def _beside_reference(search: Search) -> Iterator[str]:
+    best, reference = search.best, search.reference
+    if best is None:
+        return
     if reference is None or reference.rank is None:
         yield "The reference (trial 0) did not complete, so nothing says what the search gained."
     elif reference is best:
@@ -103,22 +107,23 @@ def _beside_reference(search: Search, best: Trial, interval: Interval | None) ->
                 f"The log loss fell from {reference.log_loss:.3f} to {best.log_loss:.3f}, but the accuracy fell too: "
                 f"from {reference.accuracy:.1%} (the reference) to {best.accuracy:.1%}."
             )
-        if interval is not None and reference.log_loss <= interval.high:
-            yield (
-                f"The reference ({reference.log_loss:.3f}) lies within the 95 % interval of the best log loss "
-                f"({interval.low:.3f} to {interval.high:.3f}): the gain may be chance."
-            )
 
 
 def _of_noise(search: Search, best: Trial, interval: Interval | None) -> Iterator[str]:
-    others = ties(search, best, interval)
-    if interval is not None and others:
-        several = len(others) > 1
+    others, reference = ties(search, best, interval), search.reference
+    if interval is None or not others:
+        return
+    ends = f"the 95 % interval of the best log loss ({interval.low:.3f} to {interval.high:.3f})"
+    if reference in others and reference is not None:
         yield (
-            f"{len(others)} other trial{'s' if several else ''} ({some(trial.name for trial in others)}) "
-            f"{'lie' if several else 'lies'} within the 95 % interval of the best log loss "
-            f"({interval.low:.3f} to {interval.high:.3f}): their order may be chance."
+            f"The reference ({reference.log_loss:.3f}) lies within {ends}, so the gain may be chance: more data would "
+            "narrow the interval, more trials (--trials) may find a larger gain."
         )
+    several = len(others) > 1
+    yield (
+        f"{len(others)} other trial{'s' if several else ''} ({some(trial.name for trial in others)}) "
+        f"{'lie' if several else 'lies'} within {ends}: their order may be chance."
+    )
 
 
 def _of_edges(search: Search, best: Trial) -> Iterator[str]:

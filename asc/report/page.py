@@ -9,7 +9,7 @@ from asc.report import commands
 from asc.report.advice import advice
 from asc.report.best import BestFiles, best_files
 from asc.report.best_figures import best_figures
-from asc.report.cautions import cautions
+from asc.report.cautions import cautions, of_the_best
 from asc.report.document import Section, command_block, document, folded, listed, paragraph
 from asc.report.figures import COSTS, VALUES, curves, reached, tradeoff
 from asc.report.importance import FEWEST_TRIALS, Importance, importance
@@ -30,6 +30,12 @@ def search_page(entries: Sequence[Entry], folder: Path) -> bytes:
     files, mattered = best_files(search, folder), importance(search)
     interval = _interval(search, files)
     return document(search.name, _lead(search), list(_sections(search, files, mattered, interval, folder)))
+
+
+def doubts(entries: Sequence[Entry], folder: Path) -> list[str]:
+    """Reasons to doubt the best network, to print at the end of a search. Raises as `search_page`."""
+    search = search_of(entries)
+    return of_the_best(search, _interval(search, best_files(search, folder)))
 
 
 def _interval(search: Search, files: BestFiles) -> Interval | None:

@@ -75,7 +75,7 @@ class Summary:
         return reasons[-1] if reasons else "no trial has ended"
 
     def gained(self) -> str:
-        """What the best trial gained over the reference, in one sentence."""
+        """What the best trial gained over the reference and what it lost, in one sentence."""
         if self.best is None or self.best.ended is None or self.best.ended.log_loss is None:
             return f"no trial was trained to its end: {self.last_reason()}"
         if self.reference is None or self.reference.ended is None or self.reference.ended.log_loss is None:
@@ -86,8 +86,11 @@ class Summary:
         before, after = (counted_bytes(self.rule, trial.asked.predicted) for trial in (self.reference, self.best))
         assert best.log_loss is not None and best.accuracy is not None
         assert reference.log_loss is not None and reference.accuracy is not None
+        beside = "gained over the reference (trial 0):"
+        if best.accuracy < reference.accuracy:
+            beside = "a better log loss than the reference (trial 0), but a lower accuracy:"
         return (
-            f"gained over the reference (trial 0): log loss {reference.log_loss:.3f} -> {best.log_loss:.3f}, accuracy "
+            f"{beside} log loss {reference.log_loss:.3f} -> {best.log_loss:.3f}, accuracy "
             f"{reference.accuracy:.1%} -> {best.accuracy:.1%}, bytes {before:,} -> {after:,}"
         )
 

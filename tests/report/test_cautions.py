@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from told_search import ToldSearch
 
-from asc.report.cautions import cautions, edges
+from asc.report.cautions import cautions, edges, of_the_best
 from asc.report.trials import Search, search_of
 from asc.results import Interval
 from asc.runs.journal import RunEnded
@@ -46,6 +46,7 @@ def test_a_network_near_chance_is_called_so(told: ToldSearch) -> None:
     told.trial(2.25, accuracy=0.15, point=INSIDE, width=0.01)
     (sentence,) = said(told)
     assert f"log loss 2.250 and accuracy 15.0%, where guessing among 10 classes gives {math.log(10):.3f}" in sentence
+    assert "--epochs-per-cycle" in sentence
     told.trial(1.0, accuracy=0.15, point=INSIDE, width=0.01)
     assert any("near chance" in sentence for sentence in said(told)), "its accuracy alone is near chance"
 
@@ -54,6 +55,7 @@ def test_an_accuracy_that_fell_is_said_with_a_better_log_loss(told: ToldSearch) 
     told.trial(1.482, accuracy=0.40, reference=True)
     told.trial(1.071, accuracy=0.24, point=INSIDE)
     (sentence,) = said(told)
+    assert of_the_best(search_of(told.entries), None) == [], "a search says it where it says what it gained"
     assert sentence == (
         "The log loss fell from 1.482 to 1.071, but the accuracy fell too: from 40.0% (the reference) to 24.0%."
     )
@@ -67,6 +69,7 @@ def test_trials_within_the_interval_of_the_best_may_be_better(told: ToldSearch) 
     sentences = said(told)
     assert len(sentences) == 2
     assert sentences[0].startswith("The reference (1.050) lies within the 95 % interval of the best log loss (0.900 to")
+    assert "more data" in sentences[0] and "--trials" in sentences[0]
     assert sentences[1].startswith("2 other trials (t000, t002) lie within the 95 % interval")
 
 
