@@ -45,6 +45,7 @@ ELSEWHERE = {
     "models/conversion": "models/test_integer, models/test_float16, models/test_stored",
     "models/layered": "models/test_network, models/test_stored",
     "report/best_figures": "report/test_best",
+    "report/colours": "names alone",
     "report/page_tables": "report/test_page",
     "report/plot": "report/test_figures",
     "results": "dataclasses, which everything uses",

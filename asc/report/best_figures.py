@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from asc.report.best import BestFiles, Matrix
-from asc.report.picture import BLUE, GREY, VERMILION
+from asc.report.colours import BLUE, GREY, VERMILION
 from asc.report.plot import Figure, plain, rounded
 from asc.results import GroupFigures
 

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-from asc.report.picture import BLUE, GREY, VERMILION
-from asc.report.plot import GREEN, OUTCOME_COLOURS, PURPLE, SKY, YELLOW, Figure, plain, rounded
+from asc.report.colours import BLUE, GREEN, GREY, PURPLE, SKY, VERMILION, YELLOW
+from asc.report.plot import OUTCOME_COLOURS, Figure, plain, rounded
 from asc.report.trials import Search, Trial
 
 Cost = Literal["kilobytes", "mmacs_per_s"]
 Value = Literal["log_loss", "accuracy"]
 COSTS: tuple[Cost, ...] = ("kilobytes", "mmacs_per_s")
+_MOST_POINTS = 60_000  # of all curves together; beyond, only every n-th epoch is drawn, and the ends of cycles
 VALUES: tuple[Value, ...] = ("log_loss", "accuracy")
 _COST_TITLES: Mapping[Cost, str] = {
     "kilobytes": "KB, as the rule counts them",
@@ -59,11 +61,13 @@ def tradeoff(search: Search, cost: Cost, value: Value) -> Figure:
 def curves(search: Search) -> Figure:
     """The validation log loss of every trial by epoch, with the ends of cycles, the rungs, and crosses at stops."""
     best, reference = search.best, search.reference
+    step, kept = math.ceil(search.epochs / _MOST_POINTS) or 1, {*search.cycle_ends, *search.rungs}
     lines = []
     for outcome, color in OUTCOME_COLOURS.items():
         shown = [trial for trial in search.trials if trial.outcome == outcome and trial not in (best, reference)]
         if any(trial.curve for trial in shown):
-            lines.append(_curve(shown, name=outcome, color=color, width=1.2, opacity=0.45))
+            thin = [_thinned(trial, step, kept) for trial in shown]
+            lines.append(_curve(thin, name=outcome, color=color, width=1.2, opacity=0.45))
     ends = [trial for trial in search.trials if trial.outcome == "stopped" and trial.curve]
     if ends:
         lines.append(
@@ -149,6 +153,13 @@ def _points(
         "hoverinfo": "text+x+y",
         "marker": {"color": color, "symbol": symbol, "size": size},
     }
+
+
+def _thinned(trial: Trial, step: int, kept: set[int]) -> Trial:
+    """A trial with every `step`-th epoch of its curve, its last one, and those in `kept`."""
+    last = max(trial.curve, default=0)
+    curve = {epoch: loss for epoch, loss in trial.curve.items() if epoch % step == 0 or epoch == last or epoch in kept}
+    return replace(trial, curve=curve)
 
 
 def _curve(

@@ -5,6 +5,7 @@ points with those of all, so it says what the best have in common, not which dir
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import optuna
@@ -58,9 +59,8 @@ def _quiet_study() -> optuna.Study:
     return optuna.create_study(direction="minimize")
 
 
-def _inside(space: Space, point: dict[str, Scalar] | object) -> bool:
+def _inside(space: Space, point: Mapping[str, Scalar]) -> bool:
     """Whether all values lie in the space: Optuna refuses others."""
-    assert isinstance(point, dict)
     return all(_contains(space.sampled[key], value) for key, value in point.items())
 
 

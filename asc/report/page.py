@@ -15,6 +15,7 @@ from asc.report.figures import COSTS, VALUES, curves, reached, tradeoff
 from asc.report.importance import FEWEST_TRIALS, Importance, importance
 from asc.report.page_tables import beside, ends, leaderboard, number, outcomes, percent
 from asc.report.parameter_figures import by_parameter, importance_bars, parallel
+from asc.report.plot import MOST_TRIALS
 from asc.report.trials import Search, search_of
 from asc.results import Interval
 from asc.runs.journal import Entry
@@ -120,6 +121,8 @@ def _note(search: Search) -> str:
         "Completed trials are ranked by the log loss of the stored network on validation clips; the others show their "
     )
     text += "last epoch. A click on a column's name sorts by it."
+    if len(search.trials) > MOST_TRIALS:
+        text += f" The first {MOST_TRIALS:,} are shown here and in the figures of parameters; leaderboard.csv has all."
     if search.completed and not any(trial.log_loss_interval for trial in search.completed):
         text += " The journal holds no intervals."
     return paragraph(text)

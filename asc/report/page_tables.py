@@ -1,7 +1,7 @@
 """The tables of the report page: the best network beside the reference, the leaderboard, and the outcomes."""
 
 from asc.report.document import Cell, listed, paragraph, table, words
-from asc.report.plot import OUTCOME_COLOURS
+from asc.report.plot import MOST_TRIALS, OUTCOME_COLOURS
 from asc.report.trials import Search, Trial
 from asc.results import Interval
 
@@ -37,8 +37,8 @@ def beside(search: Search) -> str:
 
 
 def leaderboard(search: Search) -> str:
-    """All trials in order of rank, sortable by each column."""
-    return table(_LEADERBOARD, map(_row, search.trials), sortable=True)
+    """The trials in order of rank, sortable by each column; of a long search, the first ones."""
+    return table(_LEADERBOARD, map(_row, search.trials[:MOST_TRIALS]), sortable=True)
 
 
 def _row(trial: Trial) -> list[Cell]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asc.config.space import FAMILY, FloatRange, Parameter
+from asc.report.colours import BLUE, VERMILION
 from asc.report.importance import Importance
-from asc.report.picture import BLUE, VERMILION
-from asc.report.plot import Figure, plain, rounded
+from asc.report.plot import MOST_TRIALS, Figure, plain, rounded
 from asc.report.trials import Search, Trial
 from asc.typed import Scalar
 
@@ -21,7 +21,7 @@ def by_parameter(search: Search) -> list[Figure]:
         return []
     found = []
     for key, parameter in search.space.sampled.items():
-        trials = [trial for trial in search.completed if key in trial.values]
+        trials = [trial for trial in search.completed[:MOST_TRIALS] if key in trial.values]
         if len({trial.values[key] for trial in trials}) > 1:
             found.append(_against(key, parameter, trials))
     return found
@@ -35,7 +35,7 @@ def parallel(search: Search) -> list[Figure]:
     figures = []
     for family in space.families or [None]:
         own = space if family is None else space.of_family(family)
-        trials = [trial for trial in search.completed if family in (None, trial.values.get(FAMILY))]
+        trials = [trial for trial in search.completed[:MOST_TRIALS] if family in (None, trial.values.get(FAMILY))]
         varied = {
             key: parameter
             for key, parameter in own.sampled.items()

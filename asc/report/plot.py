@@ -8,9 +8,9 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
-from asc.report.picture import BLUE, VERMILION
+from asc.report.colours import BLUE, PURPLE, SKY, VERMILION, YELLOW
 
-GREEN, SKY, YELLOW, PURPLE = "#009E73", "#56B4E9", "#E69F00", "#CC79A7"  # Okabe & Ito, as in asc.report.picture
+MOST_TRIALS = 2000  # in tables and in figures of parameters, so that the page of a long search stays below 5 MB
 OUTCOME_COLOURS = {"completed": BLUE, "stopped": YELLOW, "diverged": VERMILION, "failed": PURPLE, "unfinished": SKY}
 
 

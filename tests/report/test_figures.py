@@ -52,6 +52,18 @@ def test_the_curves_show_every_epoch_and_where_trials_stopped(search: Search) ->
     json.dumps(figure.tree(), allow_nan=False)
 
 
+def test_the_curves_of_a_long_search_are_thinned_but_keep_the_ends_of_cycles(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asc.report.figures._MOST_POINTS", 20)  # 83 epochs: every fifth is drawn
+    others = traces(curves(search))["completed"]
+    shown = [trial for trial in search.completed[1:] if not trial.reference]
+    assert [x for x in others["x"] if x is not None] == [EPOCHS_PER_CYCLE, 5, EPOCHS] * len(shown)
+    assert [y for x, y in zip(others["x"], others["y"], strict=True) if x == EPOCHS] == [
+        rounded(trial.curve[EPOCHS]) for trial in shown
+    ]
+
+
 def test_each_search_has_a_line_that_goes_on_to_its_end(search: Search, tmp_path: Path) -> None:
     told = ToldSearch(tmp_path / "other", name="<b>other</b>")
     told.trial(1.0)

@@ -89,6 +89,16 @@ def test_every_part_is_there_and_the_file_is_small(tmp_path: Path) -> None:
     assert "launch/evaluate.py" not in text, "the run's folder has no model to evaluate"
 
 
+def test_a_long_search_shows_its_first_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("page", "page_tables", "parameter_figures"):
+        monkeypatch.setattr(f"asc.report.{module}.MOST_TRIALS", 5)
+    search = told(tmp_path / "s")
+    page = search_page(search.entries, search.folder).decode()
+    assert len(rows(page, "leaderboard")) == 1 + 5 and "The first 5 are shown here" in page
+    points = figures(page)["parameter-schedule.learning_rate_max"]["data"]
+    assert len(points[0]["x"]) == 5 and len(figures(page)["log_loss-kilobytes"]["data"][0]["x"]) > 1  # type: ignore[index]
+
+
 @pytest.mark.parametrize("trials", [0, 1])
 def test_a_search_that_has_hardly_begun_has_a_page(tmp_path: Path, trials: int) -> None:
     search = ToldSearch(tmp_path / "s")
