@@ -7,7 +7,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parent / "launch"
-NAMES = ("search", "train", "evaluate", "calibrate", "predict", "export", "size", "data", "track", "runs")
+NAMES = ("search", "train", "evaluate", "calibrate", "predict", "export", "size", "data", "track", "runs", "report")
 
 
 def script(name: str) -> Path:

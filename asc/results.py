@@ -205,7 +205,8 @@ class FinalFigures:
     """A worker's result of a completed training: figures of the stored network on validation.
 
     `epochs` is the number of epochs trained. `calibrated` says whether the calibration was applied, and is None if none
-    was asked for. `confirmation` has the figures on clips that the search has not seen, if they were asked for.
+    was asked for. `confirmation` has the figures on clips that the search has not seen, if they were asked for. The
+    intervals (95 %) are None if they cannot be computed.
     """
 
     log_loss: float
@@ -214,6 +215,8 @@ class FinalFigures:
     built: "StoredSize"
     calibrated: bool | None = None
     confirmation: SplitFigures | None = None
+    log_loss_interval: Interval | None = None
+    accuracy_interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

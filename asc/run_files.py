@@ -3,6 +3,7 @@
 JOURNAL = "journal.jsonl"  # every event, appended; all else follows from it
 LEADERBOARD_CSV = "leaderboard.csv"
 LEADERBOARD_JSON = "leaderboard.json"
+REPORT_PAGE = "report.html"
 
 BEST_FOLDER = "best"  # holds MODEL_FILE, CONFIG_FILE and MODEL_CARD of the best network
 MODEL_FILE = "model.safetensors"

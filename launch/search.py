@@ -46,6 +46,7 @@ def main(options: SearchOptions) -> int:
     output.notes(notes)
 
     environment.prepare(local=settings.local)
+    from asc.report.page import doubts, search_page
     from asc.runs.mirror import mirrored
     from asc.search import conductor, finalists, finish, leaderboard, live
     from asc.search.cluster import cluster, study
@@ -57,7 +58,7 @@ def main(options: SearchOptions) -> int:
         lead = conductor.Conductor(
             journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget
         )
-        run.enter_context(finish.rescued(lead, plan, output.say))
+        run.enter_context(finish.rescued(lead, plan, output.say, search_page))
         output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
         run.enter_context(tracked(journal, settings.mlflow_uri, output.say))
         run.enter_context(mirrored(journal, output.say, on_taken_over=lead.halt))
@@ -67,7 +68,7 @@ def main(options: SearchOptions) -> int:
         ending = study.run(lead, settings, data, cache, say=output.say, on_stuck=on_stuck)
         shown.close()
         ray.close()  # Ray's processes must have ended before their leftovers are removed
-        summary = finish.finish(lead, plan.space, ending, plan.budget.rule)
+        summary = finish.finish(lead, plan.space, ending, plan.budget.rule, search_page)
         output.result(leaderboard.table(summary.rows))
         if summary.best is not None:
             output.result(tables.size_table(summary.best_cost()))
@@ -75,15 +76,16 @@ def main(options: SearchOptions) -> int:
         if summary.finals is not None:
             output.result(finalists.table(summary.finals))
             output.result(finalists.sentence(summary.finals))
+        doubtful = doubts(journal.entries, summary.folder)
+        for sentence in doubtful:
+            output.result(f"doubt: {sentence}")
     output.result(f"results in {summary.folder}: {', '.join(summary.files())}")
     for purpose, command in finish.commands(summary, settings, browse(summary.folder, settings.mlflow_uri)):
         output.result(f"{purpose}:\n    " + command.replace("\n", "\n    "))
-    output.json(finish.summary_json(summary, settings))
-    if ending == "halted":
-        return cli.complain(finish.halted(summary, lead.problem or ""))
-    if ending == "interrupted":
-        return cli.INTERRUPTED
-    return cli.DONE if summary.best is not None else finish.without_network(summary)
+    if summary.page.path is not None:
+        output.result(f"read the report in a browser:\n    {summary.page.path}")
+    output.json({**finish.summary_json(summary, settings), "doubts": doubtful})
+    return finish.exit_code(summary, lead.problem)
 
 
 def _describe(plan: "SearchPlan", wanted: "Need", output: cli.Output, *, cache: Path, storage: str) -> None:

@@ -34,9 +34,10 @@ LIGHT = {"asc", "ground", "config", "topology", "size", "console"}
 """Rooms that import neither torch, NumPy nor another heavy library."""
 HEAVY = {"torch", "torchaudio", "numpy", "safetensors", "soundfile", "scipy", "sklearn", "ray", "optuna", "mlflow"}
 HEAVY |= {"matplotlib", "pandas", "pyarrow", "onnx", "onnxruntime", "executorch", "litert_torch", "ai_edge_litert"}
-HEAVY |= {"av", "tflite_micro"}
+HEAVY |= {"av", "tflite_micro", "plotly"}
+OPTUNA = {"asc.search.sampler", "asc.report.importance"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "copyreg"}
-ONLY_HOMES = {"ray": "asc.search", "optuna": "asc.search", "mlflow": "asc.tracking", "matplotlib": "asc.report"}
+ONLY_HOMES = {"ray": "asc.search", "mlflow": "asc.tracking", "matplotlib": "asc.report", "plotly": "asc.report"}
 ONLY_HOMES |= {"pandas": "asc.tracking", "pyarrow": "asc.runs.bucket"}
 ONLY_HOMES |= dict.fromkeys(("onnx", "onnxruntime", "executorch"), "asc.export")
 ONLY_HOMES |= dict.fromkeys(("litert_torch", "ai_edge_litert", "tflite_micro"), "asc.export")
@@ -85,6 +86,10 @@ def test_ray_optuna_and_mlflow_have_one_home_each(module: str) -> None:
     for library, home in ONLY_HOMES.items():
         if not within(module, {home}):
             assert not any(within(name, {library}) for name in imports(module)), f"{module} imports {library}"
+
+
+def test_optuna_draws_points_and_says_which_parameters_matter() -> None:
+    assert {module for module in MODULES if any(within(name, {"optuna"}) for name in imports(module))} == OPTUNA
 
 
 def room(module: str) -> str:

@@ -45,6 +45,7 @@ def test_it_includes_its_recipes_and_launchers(installed: Path, tmp_path: Path) 
     assert json.loads(sized.stdout)["bytes"] == cost(load_experiment("16b_prune")).stored.nonzero_bytes
     helped = run(installed, tmp_path, "size", "--help")
     assert helped.stdout.startswith("usage: asc size")
+    assert all((installed / "asc" / "report" / f"page.{kind}").is_file() for kind in ("css", "js"))
     assert all((installed / "asc" / "launch" / f"{name}.py").is_file() for name in NAMES)
 
 

@@ -1,1 +1,1 @@
-"""Writes the folder of an evaluation, with its pictures. Only this package imports matplotlib."""
+"""Writes the report page of a search, and the folder of an evaluation. Only it imports matplotlib and Plotly."""

@@ -1,14 +1,10 @@
-"""Makes PNG files of matplotlib figures, drawn with Agg through the object interface: no window, no global state.
-
-Colours are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), which colour-blind people can tell apart.
-"""
+"""Makes PNG files of matplotlib figures, drawn with Agg through the object interface: no window, no global state."""
 
 import io
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#595959"
 _DOTS_PER_INCH = 150
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asc.report.picture import BLUE, GREY, VERMILION, canvas
+from asc.report.colours import BLUE, GREY, VERMILION
+from asc.report.picture import canvas
 from asc.results import Examination, ReliabilityBin
 
 

@@ -25,6 +25,7 @@ from asc.run_files import (
     LEADERBOARD_JSON,
     MODEL_CARD,
     MODEL_FILE,
+    REPORT_PAGE,
 )
 from asc.runs.bucket import Bucket, bucket_of, check_new_run, run_bucket, runs_folder, unwritable
 from asc.runs.journal import fold, read_journal
@@ -33,9 +34,13 @@ from asc.runs.model_card import Origin, model_card, origin
 # The files of a run that a bucket holds beside the journal and the trials. LAST_EPOCH names the best epoch, so
 # BEST_EPOCH must never be older: files are copied by reading in this order and writing in the opposite one.
 KEPT_FILES = (
-    *(LAST_EPOCH, BEST_EPOCH, LEADERBOARD_JSON, LEADERBOARD_CSV),
+    *(LAST_EPOCH, BEST_EPOCH, LEADERBOARD_JSON, LEADERBOARD_CSV, REPORT_PAGE),
     *(f"{BEST_FOLDER}/{MODEL_CARD}", f"{BEST_FOLDER}/{CONFIG_FILE}", f"{BEST_FOLDER}/{MODEL_FILE}"),
 )
+
+
+class RunInUse(InputError):
+    """A working copy cannot be updated, because a process is running the run."""
 
 
 def new_run_folder(storage: str | Path, name: str) -> Path:
@@ -78,11 +83,24 @@ def run_folder(storage: str | Path, name: str) -> Path:
     return folder
 
 
+def readable_run_folder(storage: str | Path, name: str) -> Path:
+    """The folder of an existing run, to read from; unlike `run_folder`, also while a process here is running the run.
+
+    Raises:
+        InputError: as `run_folder`.
+        StorageError: as `run_folder`.
+    """
+    try:
+        return run_folder(storage, name)
+    except RunInUse:
+        return runs_folder(storage) / name
+
+
 def fetch(bucket: Bucket, folder: Path) -> None:
     """Update a working copy from the bucket; a copy that is ahead of the bucket stays as it is.
 
     Raises:
-        InputError: neither journal is a continuation of the other, or another process is running the run.
+        InputError: neither journal is a continuation of the other, or (`RunInUse`) another process is running the run.
         StorageError: the bucket cannot be reached, or refuses access.
     """
     there = bucket.get(JOURNAL)
@@ -93,7 +111,7 @@ def fetch(bucket: Bucket, folder: Path) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"{folder} is in use: another process is running it; wait for it or stop it") from error
+            raise RunInUse(f"{folder} is in use: another process is running it; wait for it or stop it") from error
         file.seek(0)
         here = file.read()
         here = here[: here.rfind(b"\n") + 1]  # drop a half-written last line

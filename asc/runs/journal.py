@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asc.errors import InputError
-from asc.results import EpochMetrics, OutcomeKind, SplitFigures, StoredSize
+from asc.results import EpochMetrics, Interval, OutcomeKind, SplitFigures, StoredSize
 from asc.typed import Scalar, build
 
 
@@ -121,8 +121,9 @@ class RungReached:
 class TrialEnded:
     """The end of a trial. A completed trial has the figures of the stored network on the validation split.
 
-    `log_loss` is in nats, `accuracy` from 0 to 1. `built` is counted on the trained network. `calibrated` says whether
-    a calibration was applied (None: none was asked for), `optimistic` whether it was fitted on test clips.
+    `log_loss` is in nats, `accuracy` from 0 to 1; their 95 % intervals are None in journals of asc 0.1 and where none
+    can be computed. `built` is counted on the trained network. `calibrated` says whether a calibration was applied
+    (None: none was asked for), `optimistic` whether it was fitted on test clips.
     """
 
     trial: str
@@ -136,6 +137,8 @@ class TrialEnded:
     optimistic: bool = False
     model: str | None = None
     reason: str | None = None
+    log_loss_interval: Interval | None = None
+    accuracy_interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""The search: the only home of Ray and Optuna. `study.py` runs it, `conductor.py` decides, the journal records."""
+"""The search, on Ray and Optuna. `study.py` runs it, `conductor.py` decides, the journal records."""

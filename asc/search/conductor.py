@@ -178,6 +178,8 @@ class Conductor:
                 built=figures.built,
                 calibrated=figures.calibrated,
                 model=str(model),
+                log_loss_interval=figures.log_loss_interval,
+                accuracy_interval=figures.accuracy_interval,
             ),
         )
 

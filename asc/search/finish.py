@@ -6,7 +6,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +16,15 @@ from asc.console import cli
 from asc.errors import InputError
 from asc.launchers import command
 from asc.model_file.tensors import write_bytes
-from asc.run_files import BEST_FOLDER, CONFIG_FILE, JOURNAL, LEADERBOARD_CSV, LEADERBOARD_JSON, MODEL_FILE
+from asc.run_files import (
+    BEST_FOLDER,
+    CONFIG_FILE,
+    JOURNAL,
+    LEADERBOARD_CSV,
+    LEADERBOARD_JSON,
+    MODEL_FILE,
+    REPORT_PAGE,
+)
 from asc.runs.bucket import Bucket, patiently, run_bucket, storage_option
 from asc.runs.finals import Finals, finals_of
 from asc.runs.folder import publish
@@ -26,6 +34,7 @@ from asc.search.conductor import Conductor
 from asc.search.finalists import finals_json
 from asc.search.leaderboard import Row, as_json, leaderboard, write
 from asc.search.preview import SearchPlan
+from asc.search.result_page import NO_PAGE, Page, PageOf, with_page
 from asc.search.settings import SearchSettings, resume_command
 from asc.size.law import Cost, cost
 from asc.size.rules import Rule, counted_bytes
@@ -39,7 +48,8 @@ _OF_THE_MACHINE = ("it ran out of memory", "memory ran short", "its worker proce
 class Summary:
     """The results: the ranking, and the best trial and trial 0 if completed. Bytes are counted by `rule`.
 
-    `finals` is None without finalists. With a winner among them, that is what lies in `best/`.
+    `finals` is None without finalists. With a winner among them, that is what lies in `best/`. `page` says where the
+    report page is, or why it could not be written.
     """
 
     ending: Ending
@@ -50,6 +60,7 @@ class Summary:
     best: TrialRecord | None
     reference: TrialRecord | None
     finals: Finals | None = None
+    page: Page = NO_PAGE
 
     @property
     def saved(self) -> TrialRecord | None:
@@ -65,7 +76,8 @@ class Summary:
 
     def files(self) -> list[str]:
         """The names of the result files in the folder, to print."""
-        return [JOURNAL, LEADERBOARD_CSV, LEADERBOARD_JSON, *([f"{BEST_FOLDER}/"] if self.best is not None else [])]
+        best = [f"{BEST_FOLDER}/"] if self.best is not None else []
+        return [JOURNAL, LEADERBOARD_CSV, LEADERBOARD_JSON, *best, *([REPORT_PAGE] if self.page.path else [])]
 
     def last_reason(self) -> str:
         """Why the last incomplete trial ended."""
@@ -73,7 +85,7 @@ class Summary:
         return reasons[-1] if reasons else "no trial has ended"
 
     def gained(self) -> str:
-        """What the best trial gained over the reference, in one sentence."""
+        """What the best trial gained over the reference and what it lost, in one sentence."""
         if self.best is None or self.best.ended is None or self.best.ended.log_loss is None:
             return f"no trial was trained to its end: {self.last_reason()}"
         if self.reference is None or self.reference.ended is None or self.reference.ended.log_loss is None:
@@ -84,14 +96,19 @@ class Summary:
         before, after = (counted_bytes(self.rule, trial.asked.predicted) for trial in (self.reference, self.best))
         assert best.log_loss is not None and best.accuracy is not None
         assert reference.log_loss is not None and reference.accuracy is not None
+        beside = "gained over the reference (trial 0):"
+        if best.accuracy < reference.accuracy:
+            beside = "a better log loss than the reference (trial 0), but a lower accuracy:"
         return (
-            f"gained over the reference (trial 0): log loss {reference.log_loss:.3f} -> {best.log_loss:.3f}, accuracy "
+            f"{beside} log loss {reference.log_loss:.3f} -> {best.log_loss:.3f}, accuracy "
             f"{reference.accuracy:.1%} -> {best.accuracy:.1%}, bytes {before:,} -> {after:,}"
         )
 
 
-def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Summary:
-    """Write the leaderboard (bytes as `rule` counts them) and the best network, then journal the end of the run.
+def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule, page_of: PageOf | None = None) -> Summary:
+    """Write the leaderboard (bytes as `rule` counts them), the best network and the report page, then journal the end.
+
+    A disk without space for the page takes nothing else from the search: the summary says so.
 
     Raises:
         InputError: the best trial's model file is missing, damaged, or in a bucket that cannot be reached. The end of
@@ -120,16 +137,16 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule) -> Su
             conductor.journal.append(RunEnded(outcome="interrupted", best=None))
             what = conductor.problem or str(error)
             raise InputError(_then_resume(what, folder)) from error
-    conductor.journal.append(
-        RunEnded(
-            outcome="finished" if ending == "finished" else "interrupted", best=saved.asked.trial if saved else None
-        )
+    ended = RunEnded(
+        outcome="finished" if ending == "finished" else "interrupted", best=saved.asked.trial if saved else None
     )
-    return summary
+    return replace(summary, page=with_page(conductor.journal, ended, page_of))
 
 
 @contextlib.contextmanager
-def rescued(conductor: Conductor, plan: SearchPlan, say: Callable[[str], None]) -> Iterator[None]:
+def rescued(
+    conductor: Conductor, plan: SearchPlan, say: Callable[[str], None], page_of: PageOf | None = None
+) -> Iterator[None]:
     """If an exception ends the search early, write the results so far and say how to resume; then raise it again.
 
     The message appears even if the disk is full.
@@ -138,7 +155,7 @@ def rescued(conductor: Conductor, plan: SearchPlan, say: Callable[[str], None]) 
         yield
     except BaseException:
         if conductor.record.ended is None:
-            _rescue(conductor, plan, say)
+            _rescue(conductor, plan, say, page_of)
         raise
 
 
@@ -158,11 +175,11 @@ def cut_off(conductor: Conductor, shown: contextlib.ExitStack, run: contextlib.E
     os._exit(code)
 
 
-def _rescue(conductor: Conductor, plan: SearchPlan, say: Callable[[str], None]) -> None:
+def _rescue(conductor: Conductor, plan: SearchPlan, say: Callable[[str], None], page_of: PageOf | None) -> None:
     folder = conductor.journal.path.parent
     lies = f"the results so far are in {folder}"
     try:
-        summary = finish(conductor, plan.space, "interrupted", plan.budget.rule)
+        summary = finish(conductor, plan.space, "interrupted", plan.budget.rule, page_of)
         lies += f": {', '.join(summary.files())}"
     except (OSError, InputError) as error:
         lies += f", without a leaderboard ({error.strerror if isinstance(error, OSError) else error})"
@@ -184,6 +201,17 @@ def _fetch(bucket: Bucket, model: str, folder: Path) -> None:
 def halted(summary: Summary, problem: str) -> str:
     """One sentence: why the search stopped, and how to resume it."""
     return _then_resume(problem, summary.folder)
+
+
+def exit_code(summary: Summary, problem: str | None) -> int:
+    """Say what is wrong, if anything is; return the exit code. `problem` is why the search was halted."""
+    if summary.ending == "halted":
+        return cli.complain(halted(summary, problem or ""))
+    if summary.ending == "interrupted":
+        return cli.INTERRUPTED
+    if summary.best is None:
+        return without_network(summary)
+    return cli.DONE if summary.page.problem is None else cli.complain(summary.page.problem)
 
 
 def without_network(summary: Summary) -> int:
@@ -246,6 +274,7 @@ def summary_json(summary: Summary, settings: SearchSettings) -> dict[str, Any]:
         "name": summary.folder.name,
         "folder": str(summary.folder),
         "ending": summary.ending,
+        "report": None if summary.page.path is None else str(summary.page.path),
         "budget_kb": settings.budget_kb,
         "rule": settings.rule,
         "best": None

@@ -34,7 +34,8 @@ class Row:
     `outcome` is "unfinished" can be resumed. `predicted_bytes` is what the rule counts before training, from the size
     law; `counted_bytes` is what it counts on the trained network; `size_bytes` is everything stored, pruned zeros
     included. `calibrated` is None if no calibration was asked for or the trial was not completed, and False if
-    calibration did not help. `final` is what the retraining of a finalist has found.
+    calibration did not help. `final` is what the retraining of a finalist has found. The 95 % intervals are None for
+    trials that were not completed, and if none are known.
     """
 
     rank: int | None
@@ -42,6 +43,10 @@ class Row:
     outcome: OutcomeKind | str
     log_loss: float | None
     accuracy: float | None
+    log_loss_low: float | None
+    log_loss_high: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
     predicted_bytes: int
     counted_bytes: int | None
     size_bytes: int
@@ -144,12 +149,17 @@ def _row(rank: int | None, trial: TrialRecord, sampled: list[str], rule: Rule) -
     asked, ended = trial.asked, trial.ended
     last = trial.epochs[max(trial.epochs)] if trial.epochs else None
     done = ended is not None and ended.outcome == "completed"
+    log_loss, accuracy = (ended.log_loss_interval, ended.accuracy_interval) if ended else (None, None)
     return Row(
         rank=rank,
         trial=asked.trial,
         outcome=ended.outcome if ended else "unfinished",
         log_loss=ended.log_loss if ended and done else (last.valid_log_loss if last else None),
         accuracy=ended.accuracy if ended and done else (last.valid_accuracy if last else None),
+        log_loss_low=log_loss.low if log_loss else None,
+        log_loss_high=log_loss.high if log_loss else None,
+        accuracy_low=accuracy.low if accuracy else None,
+        accuracy_high=accuracy.high if accuracy else None,
         predicted_bytes=counted_bytes(rule, asked.predicted),
         counted_bytes=counted_bytes(rule, ended.built) if ended and ended.built else None,
         size_bytes=asked.size_bytes,

@@ -57,7 +57,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What one event changes in one MLflow run. `with_files` means that the files of the best model are sent too."""
+    """What one event changes in one MLflow run. `with_files` means that the run's result files are sent too."""
 
     head: Head
     time_ms: int
@@ -229,7 +229,7 @@ def _run_ended(record: RunRecord, ended: RunEnded, time_ms: int, run_folder: Pat
         figures=_winner(record),
         tags={"outcome": outcome, "mlflow.note.content": note(record, run_folder)},
         status=status,
-        with_files=ended.best is not None,
+        with_files=ended.best is not None or record.started.kind == "search",
     )
 
 

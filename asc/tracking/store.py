@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from sqlalchemy import make_url
 
-from asc.run_files import BEST_FOLDER, LEADERBOARD_CSV
+from asc.run_files import BEST_FOLDER, LEADERBOARD_CSV, REPORT_PAGE
 from asc.tracking.address import EXPERIMENT, artefact_root, is_database
 from asc.tracking.content import RUN_TAG, TRIAL_TAG, Head, Update
 from asc.tracking.registry import BestModel, publish
@@ -102,11 +102,12 @@ class MlflowStore:
         known.status = last.status
 
     def _send_files(self, known: _Known, run_folder: Path) -> None:
-        best, leaderboard = run_folder / BEST_FOLDER, run_folder / LEADERBOARD_CSV
+        best = run_folder / BEST_FOLDER
         if best.is_dir():
             self._client.log_artifacts(known.run_id, str(best), BEST_FOLDER)
-        if leaderboard.is_file():
-            self._client.log_artifact(known.run_id, str(leaderboard))
+        for file in (run_folder / LEADERBOARD_CSV, run_folder / REPORT_PAGE):
+            if file.is_file():
+                self._client.log_artifact(known.run_id, str(file))
 
     def _known(self, head: Head) -> _Known:
         if head.trial not in self._runs:

@@ -67,6 +67,16 @@ def test_every_trial_fits_the_budget_and_the_best_is_saved(bench: Bench, whole: 
     assert whole["best"]["trial"] == best.asked.trial  # type: ignore[index]
 
 
+def test_the_report_page_shows_the_search(bench: Bench, whole: dict[str, object]) -> None:
+    page = bench.run("whole") / "report.html"
+    assert whole["report"] == str(page)
+    record, text = fold(read_journal(bench.run("whole") / "journal.jsonl")), page.read_text()
+    assert "; finished, 6 of 6 trials" in text
+    for trial in record.completed():
+        assert trial.ended is not None and f">{trial.ended.log_loss:.4f}<" in text
+    assert all(f'data-figure="{key}"' in text for key in ("log_loss-kilobytes", "curves", "classes"))
+
+
 def test_a_killed_and_resumed_search_gives_exactly_the_same_results(bench: Bench, whole: dict[str, object]) -> None:
     process = bench.search("killed", *SIX)
     run = bench.run("killed")

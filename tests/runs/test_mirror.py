@@ -122,6 +122,7 @@ def test_a_running_search_is_mirrored_and_checkpoints_of_ended_trials_are_remove
             "best/config.toml",
             "leaderboard.csv",
             "leaderboard.json",
+            "report.html",
             "mlflow.json",
         ):
             (folder / name).write_text(name)
@@ -130,7 +131,7 @@ def test_a_running_search_is_mirrored_and_checkpoints_of_ended_trials_are_remove
     assert bucket.get(JOURNAL) == journal.path.read_bytes()
     assert bucket.get("best/model.safetensors") == b"best/model.safetensors"
     assert set(bucket.sizes()) == {
-        *(JOURNAL, "leaderboard.csv", "leaderboard.json", "best/model.safetensors", "best/config.toml"),
+        *(JOURNAL, "leaderboard.csv", "leaderboard.json", "report.html", "best/model.safetensors", "best/config.toml"),
         *("trials/t000/model.safetensors", "trials/t002/model.safetensors"),
         *(f"trials/t002/{name}" for name in CHECKPOINTS),
     }

@@ -8,8 +8,9 @@ import pytest
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space, parse_space
-from asc.results import EpochMetrics, FinalFigures
+from asc.results import EpochMetrics, FinalFigures, Interval
 from asc.runs.journal import EpochDone, Journal, PointRefused, RunStarted, TrialAsked, TrialEnded, fold, read_journal
+from asc.search.cluster.trial import Message, message_of, result_of
 from asc.search.conductor import Assignment, Conductor
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
@@ -108,6 +109,20 @@ def test_a_search_tries_the_reference_first_and_stays_within_the_budget(tmp_path
     outcomes = {t.ended.outcome for t in trials if t.ended}
     assert outcomes == {"completed", "stopped"} and all(t.ended for t in trials)
     assert all(e.epoch in (2, 4) for t in trials for e in t.rungs), "rungs are at the ends of cycles"
+
+
+def test_the_intervals_of_a_completed_trial_come_into_the_journal(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 1)
+    assignment = lead.next_trial("w")
+    assert assignment is not None
+    intervals = {"log_loss_interval": Interval(low=0.8, high=1.1), "accuracy_interval": Interval(low=0.4, high=0.6)}
+    built = lead.record.trials[assignment.trial].asked.predicted
+    figures = FinalFigures(log_loss=0.9, accuracy=0.5, epochs=EPOCHS, built=built, **intervals)
+    received = message_of(result_of(Message(completed=figures)))
+    assert received is not None and received.completed == figures
+    lead.completed("w", received.completed)
+    ended = fold(read_journal(lead.journal.path)).trials[assignment.trial].ended
+    assert ended is not None and {key: getattr(ended, key) for key in intervals} == intervals
 
 
 def test_points_that_cannot_be_are_refused_and_the_search_goes_on(tmp_path: Path) -> None:

@@ -76,6 +76,27 @@ def test_what_is_saved_is_the_winner_of_the_finals_and_needs_no_full_schedule(
     assert unfinished.saved is record.completed()[0] and "finalists" not in summary_json(unfinished, settings)
 
 
+def test_an_accuracy_that_fell_is_not_called_a_gain(
+    journal: Callable[[], Journal], story: list[Event], tmp_path: Path
+) -> None:
+    place = next(n for n, event in enumerate(story) if isinstance(event, TrialEnded) and event.trial == "t001")
+    story[place] = dataclasses.replace(story[place], accuracy=0.5)  # type: ignore[type-var]
+    record = fold(journal().entries)
+    summary = Summary(
+        ending="finished",
+        folder=tmp_path,
+        rule=rule("dcase2021"),
+        rows=[],
+        trials=tuple(record.trials.values()),
+        best=record.completed()[0],
+        reference=record.trials["t000"],
+    )
+    assert summary.gained() == (
+        "a better log loss than the reference (trial 0), but a lower accuracy: log loss 1.200 -> 0.900, accuracy 75.0% "
+        "-> 50.0%, bytes 24,576 -> 16,384"
+    )
+
+
 @pytest.mark.parametrize("name", ["night", "my night", "it's $HOME; x"])
 def test_the_command_that_trains_the_best_can_be_pasted_for_any_run_name(
     journal: Callable[[], Journal], settings: SearchSettings, tmp_path: Path, name: str

@@ -1,6 +1,7 @@
 """The leaderboard is made from the journal alone, has no times, and ranks only completed trials."""
 
 import csv
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from asc.config.space import Space
-from asc.runs.journal import Journal, fold
+from asc.results import Interval
+from asc.runs.journal import Event, Journal, TrialEnded, fold
 from asc.search.leaderboard import leaderboard, table, write
 from asc.size.rules import rule
 
@@ -27,6 +29,20 @@ def test_completed_trials_are_ranked_and_the_others_follow(journal: Callable[[],
     assert rows[3].log_loss == 2.0, "a stopped trial shows the log loss of its last epoch"
     assert rows[1].reference and not rows[0].reference
     assert rows[0].calibrated is None and rows[0].config["calibration.method"] == "none"
+
+
+def test_completed_trials_have_intervals_if_the_journal_has_them(
+    journal: Callable[[], Journal], story: list[Event], idlab128: Space
+) -> None:
+    place = next(n for n, event in enumerate(story) if isinstance(event, TrialEnded) and event.trial == "t001")
+    intervals = {"log_loss_interval": Interval(low=0.8, high=1.0), "accuracy_interval": Interval(low=0.7, high=0.8)}
+    story[place] = dataclasses.replace(story[place], **intervals)  # type: ignore[type-var]
+    rows = leaderboard(fold(journal().entries), idlab128, rule("dcase2021"))
+    assert (rows[0].log_loss_low, rows[0].log_loss_high, rows[0].accuracy_low, rows[0].accuracy_high) == (
+        *(0.8, 1.0),
+        *(0.7, 0.8),
+    )
+    assert all(row.log_loss_low is None for row in rows[1:])
 
 
 def test_the_files_list_every_trial_and_no_times(

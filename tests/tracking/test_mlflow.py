@@ -347,3 +347,16 @@ def test_the_script_refuses_unknown_runs_and_dead_servers(script, capsys):
     assert track("night", *storage, "--mlflow-uri", "ftp://x") == 2
     assert "--mlflow-uri ftp://x" in capsys.readouterr().err
     assert not any(thread.name == "mlflow" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("best", ["t000", None])
+def test_the_report_page_of_a_search_is_sent_with_or_without_a_best_network(
+    script: Any, database: str, best: str | None
+) -> None:
+    script.started()
+    script.trial("t000", "completed" if best else "diverged", 1.2)
+    (script.folder / "leaderboard.csv").write_text("trial\n")
+    (script.folder / "report.html").write_text("<!DOCTYPE html>")
+    script.run_ended(best=best)
+    sent(script.folder, database)
+    assert artefacts(database, runs(database)[None]) == {"leaderboard.csv", "report.html"}

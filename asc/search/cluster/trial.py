@@ -189,6 +189,7 @@ def _confirmation(order: TrialOrder, model: Path, device: "torch.device") -> Spl
 def _message_at(end: TrainingEnd, confirmation: SplitFigures | None) -> Message:
     match end:
         case Completed():
+            intervals = end.evaluation.intervals
             figures = FinalFigures(
                 log_loss=end.evaluation.log_loss,
                 accuracy=end.evaluation.accuracy,
@@ -196,6 +197,8 @@ def _message_at(end: TrainingEnd, confirmation: SplitFigures | None) -> Message:
                 built=end.stored,
                 calibrated=end.calibration.applied if end.calibration else None,
                 confirmation=confirmation,
+                log_loss_interval=intervals.log_loss if intervals else None,
+                accuracy_interval=intervals.accuracy if intervals else None,
             )
             return Message(completed=figures)
         case Diverged():

@@ -1,0 +1,103 @@
+"""One page for several searches: a row for each, the best value reached against epochs spent, and the best networks."""
+
+from collections.abc import Iterator, Sequence
+
+from asc.report.document import Cell, Section, document, listed, paragraph, table, words
+from asc.report.figures import reached
+from asc.report.trials import Search
+
+_COLUMNS = (
+    *("search", "state", "space", "budget KB", "rule", "completed", "trials", "epochs", "best log loss"),
+    *("95 % interval", "accuracy", "KB", "MMAC/s"),
+)
+# Searches that differ in one of these do not rank networks by the same measure.
+_MEASURE = {"data": "data", "fold": "test fold", "data_seed": "data seed", "holdout_devices": "held-out devices"}
+_MEASURE |= {"device_irs": "simulated devices"}
+
+
+def comparison_page(searches: Sequence[Search]) -> bytes:
+    """The page that compares these searches, in their order."""
+    sections = [
+        Section(
+            key="searches",
+            title="Searches",
+            body=table(_COLUMNS, map(_row, searches), sortable=True) + listed(doubts(searches), "cautions"),
+        ),
+        Section(
+            key="reached",
+            title="Progress",
+            body=paragraph("Each step is a completed trial that was better than all before it."),
+            figures=(reached(searches),),
+        ),
+        Section(key="best", title="The best networks", body=_bests(searches)),
+    ]
+    return document(" and ".join(search.name for search in searches), "", sections)
+
+
+def doubts(searches: Sequence[Search]) -> list[str]:
+    """Why the searches cannot be compared, or not quite, and whether their best networks really differ."""
+    return [*_measures(searches), *_noise(searches)]
+
+
+def _measures(searches: Sequence[Search]) -> Iterator[str]:
+    for key, name in _MEASURE.items():
+        values = {str(search.settings.get(key)) for search in searches}
+        if len(values) > 1:
+            yield f"The searches differ in their {name}, so their figures are not of the same clips."
+    digests = {search.record.started.data_digest for search in searches}
+    if len(digests) > 1 and len({search.settings.get("data") for search in searches}) == 1:
+        yield "The data changed between the searches (files, labels or splits): the figures are not of the same clips."
+    if len({(search.rule.name, search.limit_kb) for search in searches}) > 1:
+        yield "The searches have different budgets or rules: compare sizes by the rule of each."
+
+
+def _noise(searches: Sequence[Search]) -> Iterator[str]:
+    ranked = sorted(
+        (search for search in searches if search.best is not None),
+        key=lambda search: search.completed[0].log_loss or 0.0,
+    )
+    if len(ranked) < 2:
+        return
+    first, second = (search.completed[0] for search in ranked[:2])
+    interval = first.log_loss_interval
+    assert first.log_loss is not None and second.log_loss is not None
+    if interval is not None and second.log_loss <= interval.high:
+        yield (
+            f"{ranked[0].name} is ahead ({first.log_loss:.3f}), but the best of {ranked[1].name} "
+            f"({second.log_loss:.3f}) lies within its 95 % interval ({interval.low:.3f} to {interval.high:.3f}): the "
+            "difference may be chance."
+        )
+
+
+def _row(search: Search) -> list[Cell]:
+    best, space = search.best, (search.record.started.space or "").partition("\n")[0]
+    interval = None if best is None else best.log_loss_interval
+    cells = [
+        Cell(text=search.name, sort=search.name),
+        Cell(text=search.state, sort=search.state),
+        Cell(text=space, sort=space),
+        Cell(text=f"{search.limit_kb:g}", sort=search.limit_kb),
+        Cell(text=search.rule.name, sort=search.rule.name),
+        Cell(text=str(len(search.completed)), sort=len(search.completed)),
+        Cell(text=str(len(search.trials)), sort=len(search.trials)),
+        Cell(text=f"{search.epochs:,}", sort=search.epochs),
+    ]
+    if best is None or best.log_loss is None or best.accuracy is None:
+        return cells + words([""] * 5)
+    return [
+        *cells,
+        Cell(text=f"{best.log_loss:.4f}", sort=best.log_loss),
+        Cell(text="" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"),
+        Cell(text=f"{best.accuracy:.1%}", sort=best.accuracy),
+        Cell(text=f"{best.kilobytes:.2f}", sort=best.kilobytes),
+        Cell(text=f"{best.mmacs_per_s:.2f}", sort=best.mmacs_per_s),
+    ]
+
+
+def _bests(searches: Sequence[Search]) -> str:
+    """The parameters of the best network of each search, side by side."""
+    found = [(search, search.best) for search in searches if search.best is not None]
+    keys = list(dict.fromkeys(key for _, best in found for key in best.values))
+    rows = [[key, *(str(best.values.get(key, "")) for _, best in found)] for key in keys]
+    rows.sort(key=lambda row: len(set(row[1:])) == 1)
+    return table(["", *(f"{search.name} {best.name}" for search, best in found)], map(words, rows)) if rows else ""

@@ -1,0 +1,171 @@
+"""The report page of one search, from its journal: what was found, how sure that is, what mattered, what next."""
+
+import time
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+from asc.report import commands
+from asc.report.advice import advice
+from asc.report.best import BestFiles, best_files
+from asc.report.best_figures import best_figures
+from asc.report.cautions import cautions, of_the_best
+from asc.report.document import Section, command_block, document, folded, listed, paragraph
+from asc.report.figures import COSTS, VALUES, curves, reached, tradeoff
+from asc.report.importance import FEWEST_TRIALS, Importance, importance
+from asc.report.page_tables import beside, ends, leaderboard, number, outcomes, percent
+from asc.report.parameter_figures import by_parameter, importance_bars, parallel
+from asc.report.plot import MOST_TRIALS
+from asc.report.trials import Search, search_of
+from asc.results import Interval
+from asc.runs.journal import Entry
+
+
+def search_page(entries: Sequence[Entry], folder: Path) -> bytes:
+    """The page of the search whose journal has these entries and whose other files are in `folder`.
+
+    Raises:
+        InputError: the journal is empty or contradicts itself, or the run is a training.
+    """
+    search = search_of(entries)
+    files, mattered = best_files(search, folder), importance(search)
+    interval = _interval(search, files)
+    return document(search.name, _lead(search), list(_sections(search, files, mattered, interval, folder)))
+
+
+def doubts(entries: Sequence[Entry], folder: Path) -> list[str]:
+    """Reasons to doubt the best network, to print at the end of a search. Raises as `search_page`."""
+    search = search_of(entries)
+    return of_the_best(search, _interval(search, best_files(search, folder)))
+
+
+def _interval(search: Search, files: BestFiles) -> Interval | None:
+    """The interval of the best log loss, from the journal or, in a journal of asc 0.1, from the model file."""
+    if search.best is not None and search.best.log_loss_interval is not None:
+        return search.best.log_loss_interval
+    found = files.best.intervals if files.best is not None else None
+    return found.log_loss if found is not None else None
+
+
+def _sections(
+    search: Search, files: BestFiles, mattered: Importance | None, interval: Interval | None, folder: Path
+) -> Iterator[Section]:
+    yield Section(
+        key="best", title="The best network", body=_cards(search) + listed(cautions(search, interval), "cautions")
+    )
+    yield Section(key="reference", title="The best network and the reference", body=beside(search))
+    if search.trials:
+        yield Section(key="leaderboard", title="Leaderboard", body=_note(search) + leaderboard(search))
+    if search.completed:
+        drawn = tuple(tradeoff(search, cost, value) for cost in COSTS for value in VALUES)
+        yield Section(key="front", title="Quality against size and work", figures=drawn)
+    if any(trial.curve for trial in search.trials):
+        progress = (reached([search]),) if search.reached else ()
+        yield Section(key="curves", title="Training", body=_curves_note(search), figures=(curves(search), *progress))
+    yield Section(key="outcomes", title="How trials ended, and what they cost", body=outcomes(search))
+    yield Section(
+        key="importance",
+        title="What mattered",
+        body=paragraph(_importance_note(mattered)),
+        figures=() if mattered is None else (importance_bars(mattered),),
+    )
+    yield Section(key="parameters", title="Log loss against each parameter", figures=tuple(by_parameter(search)))
+    yield Section(key="parallel", title="All parameters at once", figures=tuple(parallel(search)))
+    if search.best is not None:
+        yield Section(
+            key="mistakes",
+            title="Where the best network errs",
+            body=_mistakes(files, folder),
+            figures=tuple(best_figures(files)),
+        )
+    yield Section(key="next", title="What to try next", body=_next(search, mattered, interval, folder))
+    yield Section(key="again", title="How to repeat it", body=_again(search))
+
+
+def _lead(search: Search) -> str:
+    """What was searched, where, within what, and how far it is."""
+    settings, space = search.settings, (search.record.started.space or "").partition("\n")[0]
+    began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(search.record.started_at_s))
+    asked = settings.get("trials")
+    sentence = (
+        f"Search of the space {space or '(none)'} within {search.limit_kb:g} KB under {search.rule.name}, on "
+        f"{settings.get('data', 'unknown data')}; {search.state}, {len(search.trials)}"
+        f"{f' of {asked}' if asked else ''} trials, {search.epochs:,} epochs, begun {began} UTC."
+    )
+    return f'<p class="note">{escape(sentence)}</p>'
+
+
+def _cards(search: Search) -> str:
+    best = search.best
+    if best is None:
+        return ""
+    limit = "" if search.most_mmacs_per_s is None else f"of at most {search.most_mmacs_per_s:g}"
+    cards = [
+        ("trial", best.name, "the reference" if best.reference else f"of {len(search.completed)} completed"),
+        ("log loss", number(best.log_loss, 3), ends(best.log_loss_interval, ".3f")),
+        ("accuracy", percent(best.accuracy), ends(best.accuracy_interval, ".1%")),
+        ("KB", f"{best.kilobytes:.1f}", f"of {search.limit_kb:g} under {search.rule.name}"),
+        ("model file, bytes", f"{best.file_bytes:,}", ""),
+        ("MMAC/s", f"{best.mmacs_per_s:.1f}", limit),
+        ("peak RAM, KB", f"{best.ram_kb:,.0f}", "for 10 s"),
+    ]
+    shown = "".join(
+        f"<div><small>{escape(name)}</small><b>{escape(value)}</b><small>{escape(more)}</small></div>"
+        for name, value, more in cards
+    )
+    return f'<div class="cards">{shown}</div>'
+
+
+def _note(search: Search) -> str:
+    text = (
+        "Completed trials are ranked by the log loss of the stored network on validation clips; the others show their "
+    )
+    text += "last epoch. A click on a column's name sorts by it."
+    if len(search.trials) > MOST_TRIALS:
+        text += f" The first {MOST_TRIALS:,} are shown here and in the figures of parameters; leaderboard.csv has all."
+    if search.completed and not any(trial.log_loss_interval for trial in search.completed):
+        text += " The journal holds no intervals."
+    return paragraph(text)
+
+
+def _curves_note(search: Search) -> str:
+    text = "Dotted lines are the ends of learning rate cycles"
+    text += "; dashed ones are rungs, where early stopping compared trials." if search.rungs else "."
+    return paragraph(text)
+
+
+def _importance_note(found: Importance | None) -> str:
+    if found is None:
+        return f"Importance needs {FEWEST_TRIALS} completed trials with points of the space."
+    return (
+        f"How much the best {found.best_share:.0%} of {found.trials} completed trials differ from all of them in each "
+        "parameter (PED-ANOVA). It does not say in which direction: the figures below do."
+    )
+
+
+def _mistakes(files: BestFiles, folder: Path) -> str:
+    if files.best is None:
+        return paragraph("The run's folder holds no model file of the best network yet.")
+    if files.matrix is None:
+        text = "For the confusion matrix and the reliability diagram, evaluate it and write this page again:"
+        return paragraph(text) + command_block(f"{commands.evaluate(folder)}\n{commands.rebuild(folder)}")
+    return ""
+
+
+def _next(search: Search, mattered: Importance | None, interval: Interval | None, folder: Path) -> str:
+    return "".join(
+        paragraph(one.text) + (command_block(one.command) if one.command else "")
+        for one in advice(search, mattered, interval, folder)
+    )
+
+
+def _again(search: Search) -> str:
+    started, space = search.record.started, commands.space_option(search)
+    commit = f" Code: commit {started.git_commit}." if started.git_commit else ""
+    saved = f" Save the space below as {space} first." if space.endswith(".toml") else ""
+    text = f"With one trial at a time (--max-concurrent 1) it is repeated to the last digit.{commit}{saved}"
+    options = "\n".join(f"{key} = {value}" for key, value in search.settings.items())
+    folds = folded("Options", options)
+    if started.space:
+        folds += folded("Space", started.space.partition("\n")[2])
+    return command_block(commands.reproduce(search)) + paragraph(text) + folds

@@ -1,0 +1,248 @@
+"""What the report page shows of a search, taken from its journal: its trials by rank, and the best value reached.
+
+The order is that of the leaderboard: completed trials by the stored network's validation log loss, then the others.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from asc.config.space import FAMILY, Space, parse_space
+from asc.errors import InputError
+from asc.launchers import command
+from asc.results import Interval, OutcomeKind
+from asc.runs.journal import Entry, EpochDone, RunRecord, TrialEnded, TrialRecord, fold
+from asc.size.rules import Rule, counted_bytes, limit_bytes, rule
+from asc.typed import Scalar
+
+Outcome = OutcomeKind | str  # or "unfinished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One trial. `rank` is None unless it completed; otherwise log loss and accuracy are those of its last epoch.
+
+    `kilobytes` are those that the search's rule counts, in the rule's own unit; `ram_kb` is the peak activation memory
+    for 10 s, in KB of 1,024 bytes. `values` are the searched parameters, as they were trained (after repair).
+    `curve` has the validation log loss (nats) after each epoch, by epoch.
+    """
+
+    name: str
+    rank: int | None
+    outcome: Outcome
+    reference: bool
+    repaired: bool
+    log_loss: float | None
+    accuracy: float | None
+    log_loss_interval: Interval | None
+    accuracy_interval: Interval | None
+    counted_bytes: int
+    kilobytes: float
+    file_bytes: int
+    mmacs_per_s: float
+    ram_kb: float
+    epochs: int
+    seconds: float
+    reason: str | None
+    model: str | None
+    values: Mapping[str, Scalar]
+    curve: Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """The best log loss (nats) of the stored networks after `epochs` epochs of all trials together."""
+
+    epochs: int
+    log_loss: float
+    trial: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """A search as its journal stands. `space` is None if the journal has none that this asc can read.
+
+    `classes` is None before the first trial. `limit_kb` is the budget in the rule's unit, `most_mmacs_per_s` the limit
+    on MACs, if there is one.
+    """
+
+    record: RunRecord
+    space: Space | None
+    rule: Rule
+    limit_kb: float
+    most_mmacs_per_s: float | None
+    trials: tuple[Trial, ...]
+    reached: tuple[Reached, ...]
+    epochs: int
+    last_time_s: float
+
+    @property
+    def name(self) -> str:
+        """The name that the run was started with."""
+        return self.record.started.name
+
+    @property
+    def settings(self) -> Mapping[str, Scalar]:
+        """The options of the search; those of a resume replace earlier ones."""
+        layers = [self.record.started.settings, *(resumed.settings for resumed in self.record.resumed)]
+        return {key: value for layer in layers for key, value in layer.items()}
+
+    @property
+    def state(self) -> str:
+        """Finished, interrupted, or unfinished (it runs, or its process died)."""
+        return self.record.ended.outcome if self.record.ended else "unfinished"
+
+    @property
+    def completed(self) -> tuple[Trial, ...]:
+        """The completed trials, best first."""
+        return tuple(trial for trial in self.trials if trial.rank is not None)
+
+    @property
+    def best(self) -> Trial | None:
+        """The completed trial with the lowest log loss."""
+        return next(iter(self.completed), None)
+
+    @property
+    def reference(self) -> Trial | None:
+        """Trial 0, completed or not."""
+        return next((trial for trial in self.trials if trial.reference), None)
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes; None before the first trial."""
+        found = self._config.get("architecture.classes")
+        return int(found) if found is not None else None
+
+    @property
+    def cycle_ends(self) -> tuple[int, ...]:
+        """The epochs at which learning rate cycles end."""
+        cycles, epochs = (self._config.get(f"schedule.{key}") for key in ("cycles", "epochs_per_cycle"))
+        return () if cycles is None or epochs is None else tuple(int(epochs) * n for n in range(1, int(cycles) + 1))
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The epochs after which early stopping has compared trials."""
+        return tuple(sorted({rung.epoch for trial in self.record.trials.values() for rung in trial.rungs}))
+
+    @property
+    def _config(self) -> Mapping[str, Scalar]:
+        first = next(iter(self.record.trials.values()), None)
+        return first.asked.config if first else self.record.started.reference or {}
+
+
+def search_of(entries: Sequence[Entry]) -> Search:
+    """Read a search from the entries of its journal.
+
+    Raises:
+        InputError: the journal is empty or contradicts itself, or the run is a training.
+    """
+    record = fold(entries)
+    started = record.started
+    if started.kind != "search":
+        raise InputError(
+            f"{started.name} is a training, not a search: look at it with {command('evaluate')} and in MLflow"
+        )
+    by = rule(str(started.settings.get("rule", "dcase2021")))
+    space = _space(started.space, started.name)
+    budget_kb = float(started.settings.get("budget_kb", 128.0))
+    return Search(
+        record=record,
+        space=space,
+        rule=by,
+        limit_kb=limit_bytes(by, budget_kb) / by.unit_bytes,
+        most_mmacs_per_s=_most_mmacs(by, started.settings.get("max_mmacs_per_s")),
+        trials=tuple(_trial(rank, trial, space, by) for rank, trial in _ranked(record)),
+        reached=tuple(_reached(entries)),
+        epochs=sum(isinstance(entry.event, EpochDone) for entry in entries),
+        last_time_s=entries[-1].time_s,
+    )
+
+
+def _space(text: str | None, name: str) -> Space | None:
+    """The searched space; None if a journal has none, or one of an asc that knew other keys."""
+    title, _, toml = (text or "").partition("\n")
+    try:
+        return parse_space(toml, source=f"the journal of {name}", name=title)
+    except InputError:
+        return None
+
+
+def _most_mmacs(by: Rule, given: Scalar | None) -> float | None:
+    limits = [None if given is None else float(given)]
+    limits.append(None if by.macs_per_second_limit is None else by.macs_per_second_limit / 1e6)
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _ranked(record: RunRecord) -> list[tuple[int | None, TrialRecord]]:
+    others = [trial for trial in record.trials.values() if not trial.ended or trial.ended.outcome != "completed"]
+    others.sort(key=lambda trial: (-max(trial.epochs, default=0), _last_log_loss(trial), trial.asked.trial))
+    return [*enumerate(record.completed(), start=1), *((None, trial) for trial in others)]
+
+
+def _last_log_loss(trial: TrialRecord) -> float:
+    return trial.epochs[max(trial.epochs)].valid_log_loss if trial.epochs else float("inf")
+
+
+def _trial(rank: int | None, trial: TrialRecord, space: Space | None, by: Rule) -> Trial:
+    asked, ended = trial.asked, trial.ended
+    last = trial.epochs[max(trial.epochs)] if trial.epochs else None
+    counted = counted_bytes(by, asked.predicted)
+    final = ended if ended is not None and rank is not None else None
+    return Trial(
+        name=asked.trial,
+        rank=rank,
+        outcome=ended.outcome if ended else "unfinished",
+        reference=asked.reference,
+        repaired=asked.repaired,
+        log_loss=final.log_loss if final else (last.valid_log_loss if last else None),
+        accuracy=final.accuracy if final else (last.valid_accuracy if last else None),
+        log_loss_interval=final.log_loss_interval if final else None,
+        accuracy_interval=final.accuracy_interval if final else None,
+        counted_bytes=counted,
+        kilobytes=counted / by.unit_bytes,
+        file_bytes=asked.file_bytes,
+        mmacs_per_s=asked.macs_per_second / 1e6,
+        ram_kb=asked.peak_activation_bytes / 1024,
+        epochs=last.epoch if last else 0,
+        seconds=ended.seconds if ended else sum(metrics.seconds for metrics in trial.epochs.values()),
+        reason=ended.reason if ended else None,
+        model=ended.model if ended else None,
+        values=_values(asked.config, asked.point, space),
+        curve={epoch: metrics.valid_log_loss for epoch, metrics in sorted(trial.epochs.items())},
+    )
+
+
+def _values(config: Mapping[str, Scalar], point: Mapping[str, Scalar] | None, space: Space | None) -> dict[str, Scalar]:
+    """The searched parameters of a trial: as trained if its config has them, else as drawn; lists as JSON text."""
+    keys = list(space.sampled) if space else list(point or {})
+    if space and space.families and point is not None:
+        keys = [key for key in keys if key in point or key == FAMILY]
+    found: dict[str, Scalar] = {}
+    for key in keys:
+        if key in config:
+            found[key] = config[key]
+        elif items := [config[f"{key}.{n}"] for n in range(_length(config, key))]:
+            found[key] = json.dumps(items)
+        elif point is not None and key in point:
+            found[key] = point[key]
+    return found
+
+
+def _length(config: Mapping[str, Scalar], key: str) -> int:
+    """The number of items of a list in a flat config; 0 if the key is not a list."""
+    length = 0
+    while f"{key}.{length}" in config:
+        length += 1
+    return length
+
+
+def _reached(entries: Sequence[Entry]) -> Iterator[Reached]:
+    """Each new best log loss, with the epochs that all trials had trained by then."""
+    epochs, best = 0, float("inf")
+    for entry in entries:
+        match entry.event:
+            case EpochDone():
+                epochs += 1
+            case TrialEnded(outcome="completed", log_loss=float(log_loss), trial=name) if log_loss < best:
+                best = log_loss
+                yield Reached(epochs=epochs, log_loss=log_loss, trial=name)

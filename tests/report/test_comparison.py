@@ -1,0 +1,42 @@
+"""A page that compares searches: a row each, their progress, and what forbids the comparison."""
+
+from pathlib import Path
+
+from told_search import EPOCHS, ToldSearch
+
+from asc.report.comparison import comparison_page, doubts
+from asc.report.trials import Search, search_of
+
+
+def told(folder: Path, *log_losses: float, **settings: float | str) -> Search:
+    search = ToldSearch(folder, **settings)  # type: ignore[arg-type]
+    for log_loss in log_losses:
+        search.trial(log_loss)
+    return search_of(search.entries)
+
+
+def test_each_search_has_a_row_with_its_figures(tmp_path: Path) -> None:
+    first, second = told(tmp_path / "first", 1.5, 1.1), told(tmp_path / "second", 1.4, name="<i>second</i>")
+    page = comparison_page([first, second, told(tmp_path / "empty")]).decode()
+    assert "<i>" not in page and "&lt;i&gt;second&lt;/i&gt;" in page
+    for shown in (first, second):
+        best = shown.completed[0]
+        assert f">{best.log_loss:.4f}<" in page and f">{best.kilobytes:.2f}<" in page
+    assert f">{2 * EPOCHS}<" in page and ">empty<" in page
+
+
+def test_searches_over_other_clips_are_not_comparable(tmp_path: Path) -> None:
+    one, other = told(tmp_path / "a", 1.0), told(tmp_path / "b", 2.0, data="esc10:/d", budget_kb=64.0)
+    said = doubts([one, other])
+    assert said[0] == "The searches differ in their data, so their figures are not of the same clips."
+    assert said[1].startswith("The searches have different budgets or rules") and len(said) == 2
+
+
+def test_a_difference_within_the_noise_is_called_so(tmp_path: Path) -> None:
+    one, near, far = (told(tmp_path / name, loss) for name, loss in (("one", 1.0), ("near", 1.05), ("far", 1.3)))
+    assert doubts([far, one]) == []
+    (sentence,) = doubts([far, near, one])
+    assert sentence == (
+        "one is ahead (1.000), but the best of near (1.050) lies within its 95 % interval (0.900 to 1.100): the "
+        "difference may be chance."
+    )

@@ -1,0 +1,147 @@
+"""The page of a search: its numbers are the journal's, whatever the search was, and no name on it becomes HTML."""
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+from told_search import EPOCHS, EPOCHS_PER_CYCLE, ToldSearch
+
+from asc.report.page import search_page
+from asc.runs.journal import PointRefused, RunEnded, TrialRetried, fold, read_journal
+from asc.search.leaderboard import leaderboard
+
+NIGHT = Path(__file__).resolve().parents[1] / "written_by_0_1" / "night"
+EVIL = "<img src=https:x onerror=alert(1)>"
+
+
+def told(folder: Path, *, trials: int = 12, **settings: str | float) -> ToldSearch:
+    search = ToldSearch(folder, **settings)  # type: ignore[arg-type]
+    search.trial(1.6, reference=True)
+    for number in range(1, trials):
+        search.trial(0.9 + 0.05 * (number * 5 % 11), outcome="stopped" if number % 4 == 0 else "completed")
+    return search
+
+
+def rows(page: str, section: str) -> list[list[str]]:
+    """The cells of the first table of a section."""
+    inside = page.partition(f'<section id="{section}">')[2].partition("</table>")[0]
+    return [
+        [unescape(re.sub("<[^>]+>", "", cell)) for cell in re.findall(r"<t[dh][^>]*>.*?</t[dh]>", row)]
+        for row in re.findall(r"<tr>.*?</tr>", inside)
+    ]
+
+
+def figures(page: str) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = json.loads(page.partition('id="figures">')[2].partition("</script>")[0])
+    return found
+
+
+def test_the_leaderboard_is_that_of_the_search(tmp_path: Path) -> None:
+    search = told(tmp_path / "s")
+    page = search_page(search.entries, search.folder).decode()
+    columns, *shown = rows(page, "leaderboard")
+    expected = leaderboard(fold(search.entries), search.space, search.budget.rule)
+    by_name = [dict(zip(columns, row, strict=True)) for row in shown]
+    assert [row["trial"].removesuffix(" ref.") for row in by_name] == [row.trial for row in expected]
+    for shown_row, row in zip(by_name, expected, strict=True):
+        assert shown_row["#"] == ("" if row.rank is None else str(row.rank))
+        assert float(shown_row["log loss"]) == pytest.approx(row.log_loss, abs=1e-4)
+        assert float(shown_row["KB"]) == pytest.approx(row.predicted_bytes / 1024, abs=0.01)
+        assert shown_row["epochs"] == str(row.epochs) and (shown_row["repaired"] == "yes") == row.repaired
+    best = expected[0].log_loss
+    assert best is not None and by_name[0]["95 % interval"] == f"{best - 0.1:.3f} to {best + 0.1:.3f}"
+
+
+def test_the_outcomes_are_counted_with_their_epochs(tmp_path: Path) -> None:
+    search = told(tmp_path / "s")
+    search.trial(2.0, outcome=None)
+    search.journal.append(TrialRetried(trial="t012", epoch=2, reason="killed"))
+    for twin in (None, "t001", "t002"):
+        search.journal.append(PointRefused(point={}, reason="r", twin=twin))
+    page = search_page(search.entries, search.folder).decode()
+    _, *shown = rows(page, "outcomes")
+    counts = {outcome: (int(trials), int(epochs)) for outcome, trials, epochs, *_ in shown}
+    assert counts == {
+        "completed": (10, 10 * EPOCHS),
+        "stopped": (2, 2 * EPOCHS_PER_CYCLE),
+        "unfinished": (1, 2),
+    }
+    assert "Lost workers: 1; their trials were tried again." in page
+    assert "3 points became no trial: 2 were drawn before, 1 did not fit." in page
+
+
+def test_every_part_is_there_and_the_file_is_small(tmp_path: Path) -> None:
+    search = told(tmp_path / "s", trials=24)
+    search.journal.append(RunEnded(outcome="finished", best="t001"))
+    page = search_page(search.entries, search.folder)
+    assert len(page) < 5_000_000
+    drawn = figures(page.decode())
+    assert {f"{value}-{cost}" for value in ("log_loss", "accuracy") for cost in ("kilobytes", "mmacs_per_s")} < set(
+        drawn
+    )
+    assert {"curves", "reached", "importance", "parallel-all"} < set(drawn)
+    assert {f"parameter-{key}" for key in search.space.sampled} < set(drawn)
+    assert set(drawn) == set(re.findall(r'data-figure="([^"]+)"', page.decode()))
+    text = unescape(page.decode())
+    assert "--name s-again" in text and f"--config {tmp_path}/s/best/config.toml" in text
+    assert "launch/evaluate.py" not in text, "the run's folder has no model to evaluate"
+
+
+def test_a_long_search_shows_its_first_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("page", "page_tables", "parameter_figures"):
+        monkeypatch.setattr(f"asc.report.{module}.MOST_TRIALS", 5)
+    search = told(tmp_path / "s")
+    page = search_page(search.entries, search.folder).decode()
+    assert len(rows(page, "leaderboard")) == 1 + 5 and "The first 5 are shown here" in page
+    points = figures(page)["parameter-schedule.learning_rate_max"]["data"]
+    assert len(points[0]["x"]) == 5 and len(figures(page)["log_loss-kilobytes"]["data"][0]["x"]) > 1  # type: ignore[index]
+
+
+@pytest.mark.parametrize("trials", [0, 1])
+def test_a_search_that_has_hardly_begun_has_a_page(tmp_path: Path, trials: int) -> None:
+    search = ToldSearch(tmp_path / "s")
+    for _ in range(trials):
+        search.trial(1.0, outcome=None)
+    page = search_page(search.entries, search.folder).decode()
+    assert ("No trial has begun." in page) == (trials == 0)
+    assert ("No trial has completed" in page) == (trials == 1)
+    assert list(figures(page)) == (["curves"] if trials else [])
+
+
+def test_one_completed_trial_and_several_families_have_pages(tmp_path: Path) -> None:
+    one = told(tmp_path / "one", trials=1)
+    page = search_page(one.entries, one.folder).decode()
+    assert rows(page, "leaderboard")[1][1] == "t000 ref."
+    families = ToldSearch(tmp_path / "families", space="families128")
+    for number in range(24):
+        families.trial(1.0 + number / 50)
+    drawn = figures(search_page(families.entries, families.folder).decode())
+    assert sum(key.startswith("parallel-") for key in drawn) > 1
+
+
+def test_a_search_of_an_older_asc_has_a_page_with_the_figures_of_its_files() -> None:
+    entries = read_journal(NIGHT / "journal.jsonl")
+    page = search_page(entries, NIGHT).decode()
+    best = fold(entries).completed()[0].ended
+    assert best is not None and rows(page, "leaderboard")[1][3] == f"{best.log_loss:.4f}"
+    assert "The journal holds no intervals." in page and "classes" in figures(page)
+
+
+def test_no_name_becomes_html(tmp_path: Path) -> None:
+    def elements(page: bytes) -> list[str]:
+        text = page.decode().partition('<script type="application/json"')[0]
+        return re.findall(r"<[a-zA-Z/!][^\s>]*", text)
+
+    pages = []
+    for name in ("plain", EVIL):
+        search = ToldSearch(tmp_path / str(len(pages)), name=name, data=f"folder:{name}", holdout_devices=name)
+        search.trial(1.6, reference=True)
+        search.trial(1.0)
+        search.trial(1.0, outcome="failed")
+        failed = search.entries[-1].event
+        object.__setattr__(failed, "reason", name)
+        pages.append(search_page(search.entries, tmp_path / name))
+    assert elements(pages[0]) == elements(pages[1])
+    assert EVIL.encode() not in pages[1] and unescape(pages[1].decode()).count(EVIL) > 5
