@@ -30,7 +30,7 @@ class Options:
     to: tuple[Literal["onnx", "executorch", "litert", "c-array"], ...] = ("onnx",)
     """onnx: model.onnx, which takes log-mel, and model-waveform.onnx, which has the front end inside; clips of any
     length. executorch: model.pte for XNNPACK; clips of up to --seconds. litert: model.tflite; clips of --seconds
-    exactly. c-array: that file as model_data.c and .h for TFLite Micro."""
+    exactly. c-array: that file as model_data.c and .h for TFLite Micro; 8-bit networks only."""
     compact: bool = False
     """Write ONNX with functions, which saves some 5 KB, but only onnxruntime can run it."""
     data: Annotated[str | None, cli.option("SPEC")] = None

@@ -106,7 +106,7 @@ class DecomposedNet(Layered):
         self._converter = converter
         importlib.import_module(_OPERATORS)  # registers the operators
         for layer in self.topology.layers:
-            module = _built(stored, layer, float_weights=converter == "litert")
+            module = _built(stored, layer, converter)
             if module is not None:
                 self.attach(layer.name, module)
             if not isinstance(layer, kinds.BandNorm):
@@ -167,7 +167,7 @@ class DecomposedNet(Layered):
         return torch.sqrt(squares.mean(dim=-1) + 1e-5).flatten(1)
 
 
-def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn.Module | None:
+def _built(stored: IntegerNet, layer: kinds.Layer, converter: Converter) -> nn.Module | None:
     """Return the module of a layer that has parameters, without its output grid; None for other layers."""
     match layer:
         case kinds.BandNorm():
@@ -175,7 +175,7 @@ def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn
         case kinds.ConvNorm() | kinds.Projection() | kinds.Dense():
             scale = stored.grid_of(layer.reads[0]).scale
             relu = isinstance(layer, kinds.ConvNorm) and layer.relu
-            return Layer(stored.module_of(layer), scale, relu=relu, float_weights=float_weights)
+            return Layer(stored.module_of(layer), scale, relu=relu, float_weights=converter == "litert")
         case kinds.SubSpectralConv():
             _, bins, _ = stored.topology.shapes(1)[layer.name]
             return SubSpectral(layer, stored.module_of(layer), bins=bins)
@@ -184,7 +184,7 @@ def _built(stored: IntegerNet, layer: kinds.Layer, *, float_weights: bool) -> nn
         case kinds.ResponseNorm():
             return Response(stored.module_of(layer))
         case kinds.ResidualNorm():
-            return Residual(stored.module_of(layer))
+            return Residual(stored.module_of(layer), converter=converter)
         case kinds.Input() | kinds.Add() | kinds.Swish() | kinds.FrequencyMean() | kinds.AveragePool():
             return None
         case kinds.MaxPool() | kinds.StatisticsPool() | kinds.MeanPool():

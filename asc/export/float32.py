@@ -45,7 +45,7 @@ class Float32Net(Layered):
         super().__init__(stored.topology, stored.front_end)
         self._converter = converter
         for layer in self.topology.layers:
-            module = _built(stored, layer)
+            module = _built(stored, layer, converter)
             if module is not None:
                 self.attach(layer.name, module)
         self.requires_grad_(False)
@@ -81,7 +81,7 @@ class Float32Net(Layered):
         return y
 
 
-def _built(stored: HalfNet, layer: kinds.Layer) -> nn.Module | None:
+def _built(stored: HalfNet, layer: kinds.Layer, converter: Converter) -> nn.Module | None:
     """Return the module of a layer that has parameters; None for other layers."""
     match layer:
         case kinds.BandNorm():
@@ -100,7 +100,7 @@ def _built(stored: HalfNet, layer: kinds.Layer) -> nn.Module | None:
         case kinds.ResponseNorm():
             return Response(stored.module_of(layer))
         case kinds.ResidualNorm():
-            return Residual(stored.module_of(layer))
+            return Residual(stored.module_of(layer), converter=converter)
         case (
             kinds.Input()
             | kinds.Add()

@@ -77,10 +77,24 @@ class DynamicMaxPool(nn.Module):
         return functional.max_pool2d(functional.pad(x, (0, columns - 1, 0, rows - 1), value=lowest), self.size)
 
 
+class PooledFrequencyMean(nn.Module):
+    """The mean over bins, written as pooling: XNNPACK has no mean over one axis, and ExecuTorch's own is slow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, bins, frames) to (batch, channels, 1, frames)."""
+        return functional.avg_pool2d(x, (x.shape[2], 1))
+
+
 def parameterless_for(layer: Parameterless, converter: Converter) -> nn.Module:
     """Return the module of a layer that has no numbers, as this converter needs it: ExecuTorch's time is dynamic."""
-    if isinstance(layer, kinds.MaxPool) and converter == "executorch":
-        return DynamicMaxPool(layer.stride)
+    if converter == "executorch":
+        match layer:
+            case kinds.MaxPool():
+                return DynamicMaxPool(layer.stride)
+            case kinds.FrequencyMean():
+                return PooledFrequencyMean()
+            case _:
+                pass
     return parameterless(layer)
 
 
@@ -100,15 +114,25 @@ class Response(nn.Module):
 
 
 class Residual(nn.Module):
-    """Residual normalisation in float."""
+    """Residual normalisation in float.
 
-    def __init__(self, stored: ResidualNorm) -> None:
+    For ExecuTorch the map is turned, so that means are over the last two axes: XNNPACK has no others. On a BC-ResNet
+    this took 6 ms instead of 61 for 10 s of audio.
+    """
+
+    def __init__(self, stored: ResidualNorm, *, converter: Converter) -> None:
         """Copy the factor of the shortcut."""
         super().__init__()
-        self.shortcut = stored.shortcut
+        self.shortcut, self._turned = stored.shortcut, converter == "executorch"
 
     def forward(self, x: Tensor, again: Tensor) -> Tensor:
         """Map (batch, channels, bins, frames) float32, given twice, to the same shape."""
-        from_mean = again - again.mean(dim=(1, 3), keepdim=True)
-        variance = (from_mean * from_mean).mean(dim=(1, 3), keepdim=True)
-        return x * self.shortcut + from_mean * torch.rsqrt(variance + ResidualNorm.SMALLEST)
+        if self._turned:
+            return x * self.shortcut + _normalised(again.permute(0, 2, 1, 3), (2, 3)).permute(0, 2, 1, 3)
+        return x * self.shortcut + _normalised(again, (1, 3))
+
+
+def _normalised(x: Tensor, axes: tuple[int, int]) -> Tensor:
+    from_mean = x - x.mean(dim=axes, keepdim=True)
+    variance = (from_mean * from_mean).mean(dim=axes, keepdim=True)
+    return from_mean * torch.rsqrt(variance + ResidualNorm.SMALLEST)

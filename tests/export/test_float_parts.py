@@ -5,20 +5,30 @@ import torch
 from torch import nn
 
 from asc.config.front_end import FrontEnd
-from asc.export.float_parts import CONVERTERS, SubSpectral, parameterless_for
+from asc.export.float_parts import CONVERTERS, Converter, Residual, SubSpectral, parameterless_for
 from asc.models.float16 import HalfNet
 from asc.models.layered import parameterless
-from asc.topology.layers import Dense, Input, MaxPool, MeanPool, SubSpectralConv
+from asc.models.layers import ResidualNorm
+from asc.topology.layers import Dense, FrequencyMean, Input, MaxPool, MeanPool, SubSpectralConv
 from asc.topology.topology import Topology
 
 
 @pytest.mark.parametrize("size", [(2, 2), (1, 3), (4, 1)])
 @pytest.mark.parametrize("converter", CONVERTERS)
-def test_a_max_pool_keeps_cut_windows_at_every_length(converter: str, size: tuple[int, int]) -> None:
+def test_a_max_pool_keeps_cut_windows_at_every_length(converter: Converter, size: tuple[int, int]) -> None:
     layer = MaxPool(name="pool", reads=("log_mel",), stride=size, grid="input")
     for bins, frames in ((4, 3), (5, 4), (7, 11), (8, 12)):
         x = torch.randn(2, 3, bins, frames, generator=torch.Generator().manual_seed(frames)) - 5
         assert torch.equal(parameterless_for(layer, converter)(x), parameterless(layer)(x))
+
+
+def test_means_that_are_written_for_executorch_are_those_of_the_stored_forms() -> None:
+    x = torch.randn(2, 6, 5, 9, generator=torch.Generator().manual_seed(0)) * 3 - 1
+    mean = FrequencyMean(name="mean", reads=("input",))
+    torch.testing.assert_close(parameterless_for(mean, "executorch")(x), parameterless(mean)(x))
+    stored = ResidualNorm(0.3)
+    for converter in CONVERTERS:
+        torch.testing.assert_close(Residual(stored, converter=converter)(x, x), stored(x))
 
 
 # 41 bins to a band: in float32, 41 times a 41st is less than one.
