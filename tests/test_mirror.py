@@ -49,6 +49,7 @@ ELSEWHERE = {
     "report/colours": "names alone",
     "report/page_tables": "report/test_page",
     "report/plot": "report/test_figures",
+    "report/finalists": "report/test_page",
     "results": "dataclasses, which everything uses",
     "run_files": "names alone",
     "runs/training_run": "launch/test_train",

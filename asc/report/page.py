@@ -12,6 +12,7 @@ from asc.report.best_figures import best_figures
 from asc.report.cautions import cautions, of_the_best
 from asc.report.document import Section, command_block, document, folded, listed, paragraph
 from asc.report.figures import COSTS, VALUES, curves, reached, tradeoff
+from asc.report.finalists import finalists
 from asc.report.importance import FEWEST_TRIALS, Importance, importance
 from asc.report.page_tables import beside, ends, leaderboard, number, outcomes, percent
 from asc.report.parameter_figures import by_parameter, importance_bars, parallel
@@ -53,6 +54,8 @@ def _sections(
     yield Section(
         key="best", title="The best network", body=_cards(search) + listed(cautions(search, interval), "cautions")
     )
+    if finished := finalists(search):
+        yield Section(key="finalists", title="Finalists", body=finished)
     yield Section(key="reference", title="The best network and the reference", body=beside(search))
     if search.trials:
         yield Section(key="leaderboard", title="Leaderboard", body=_note(search) + leaderboard(search))

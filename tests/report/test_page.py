@@ -9,7 +9,18 @@ import pytest
 from told_search import EPOCHS, EPOCHS_PER_CYCLE, ToldSearch
 
 from asc.report.page import search_page
-from asc.runs.journal import PointRefused, RunEnded, TrialRetried, fold, read_journal
+from asc.results import SplitFigures
+from asc.runs.journal import (
+    FinalAsked,
+    FinalConfirmed,
+    FinalistsChosen,
+    PointRefused,
+    RunEnded,
+    TrialEnded,
+    TrialRetried,
+    fold,
+    read_journal,
+)
 from asc.search.leaderboard import leaderboard
 
 NIGHT = Path(__file__).resolve().parents[1] / "written_by_0_1" / "night"
@@ -145,3 +156,28 @@ def test_no_name_becomes_html(tmp_path: Path) -> None:
         pages.append(search_page(search.entries, tmp_path / name))
     assert elements(pages[0]) == elements(pages[1])
     assert EVIL.encode() not in pages[1] and unescape(pages[1].decode()).count(EVIL) > 5
+
+
+def test_finalists_are_shown_with_their_winners_curse(tmp_path: Path) -> None:
+    search = told(tmp_path / "s")
+    assert '<section id="finalists">' not in search_page(search.entries, search.folder).decode()
+    best, second = (trial.asked for trial in fold(search.entries).completed()[:2])
+    chosen = FinalistsChosen(trials=(best.trial, second.trial), seeds=(1,), cycles=2, epochs_per_cycle=6)
+    search.journal.append(chosen)
+    for asked, valid, unseen in ((best, 0.85, 1.1), (second, 0.88, 1.0)):
+        name = f"{asked.trial}-seed1"
+        final = FinalAsked(final=name, trial=asked.trial, title=name, seed=1, config=asked.config)
+        search.journal.append(final)
+        ended = TrialEnded(trial=name, outcome="completed", epochs=12, seconds=9.0, log_loss=valid, accuracy=0.6)
+        search.journal.append(ended)
+        figures = SplitFigures(split="confirmation", clips=20, log_loss=unseen, accuracy=0.55)
+        search.journal.append(FinalConfirmed(final=name, figures=figures))
+    page = search_page(search.entries, search.folder).decode()
+    _, first, last = rows(page, "finalists")
+    found = [trial.ended.log_loss for trial in fold(search.entries).completed()[:2] if trial.ended is not None]
+    curses = [unseen - (seen or 0) for unseen, seen in zip((1.0, 1.1), reversed(found), strict=True)]
+    assert first[:2] == ["1", second.trial] and last[:2] == ["2", best.trial], "the best on unseen clips wins"
+    assert (first[4], first[5], first[8]) == ("0.880", "1.000", f"{curses[0]:+.3f}")
+    assert (last[5], last[8]) == ("1.100", f"{curses[1]:+.3f}")
+    said = page.partition('<section id="finalists">')[2].partition("<table")[0]
+    assert f"{second.trial} won, and seed 1" in said
