@@ -43,8 +43,9 @@ def sentence(finals: Finals) -> str:
         return "no final was trained to its end, so the best is that of the search"
     return (
         f"winner {winner.trial.asked.trial}: log loss {winner.search_log_loss:.3f} in the search, "
-        f"{_figure(winner.log_loss)}{_spread(winner)} on confirmation: winner's curse {_curse(winner)}; saved is the "
-        f"seed with the lowest log loss on validation, {shipped.seed} ({valid_log_loss(shipped):.3f})"
+        f"{_figure(winner.log_loss)}{_spread(winner)} on confirmation: winner's curse (the difference) "
+        f"{_curse(winner)}; saved is the seed with the lowest log loss on validation, "
+        f"{shipped.seed} ({valid_log_loss(shipped):.3f})"
     )
 
 

@@ -58,8 +58,8 @@ def test_the_sentence_names_the_winner_its_curse_and_the_seed_that_is_saved(
     written: Written, finals: list[Event]
 ) -> None:
     assert sentence(found(written(finals))) == (
-        "winner t000: log loss 1.200 in the search, 1.300 ± 0.141 on confirmation: winner's curse +0.100; saved is the "
-        "seed with the lowest log loss on validation, 1 (0.900)"
+        "winner t000: log loss 1.200 in the search, 1.300 ± 0.141 on confirmation: winner's curse (the difference) "
+        "+0.100; saved is the seed with the lowest log loss on validation, 1 (0.900)"
     )
 
 
