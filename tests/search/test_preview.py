@@ -1,6 +1,7 @@
 """The preview of a search: shares and sizes are compared with direct counts, and impossible budgets are refused."""
 
 import random
+import re
 
 import pytest
 
@@ -8,7 +9,7 @@ from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space, parse_space
 from asc.errors import InputError
 from asc.search.preview import SearchPlan, describe, plan_search, preview
-from asc.search.repair import Budget
+from asc.search.repair import Budget, least
 from asc.search.settings import SearchSettings
 from asc.size.law import cost
 from asc.size.rules import rule
@@ -34,8 +35,12 @@ def test_the_share_of_points_that_fit_equals_a_direct_count(idlab128: Space) -> 
 
 def test_an_impossible_budget_names_the_smallest_size(idlab128: Space) -> None:
     base = load_experiment("qat_8b").updated(idlab128.settings)
-    with pytest.raises(InputError, match=r"fits 0.25 KB \(256 bytes\).*takes [\d,]+ bytes.*--budget-kb"):
+    with pytest.raises(InputError, match=r"fits 0.25 KB \(256 bytes\).*takes [\d,]+ bytes.*--budget-kb") as error:
         preview(base, idlab128, Budget(rule=rule("dcase2021"), kilobytes=0.25))
+    named = int(re.search(r"takes ([\d,]+) bytes", str(error.value))[1].replace(",", ""))  # type: ignore[index]
+    narrowest = [least(base, idlab128, idlab128.sample(rng)) for rng in map(random.Random, range(50))]
+    sizes = [size.stored.nonzero_bytes for size in narrowest if not isinstance(size, str)]
+    assert len(sizes) == 50 and named <= min(sizes)
 
 
 def test_limits_that_nothing_fits_are_named_with_what_the_smallest_takes(idlab128: Space) -> None:
