@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from tiny_networks import trained
+from tiny_networks import FAMILIES, trained
 
 from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
@@ -38,20 +38,13 @@ def test_a_program_agrees_within_one_step_at_any_length(
     assert len(seen) > 5
 
 
-@pytest.mark.parametrize("family", ["resnet_se", "cp_mobile", "bc_resnet"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_network_in_16_bits_agrees_to_rounding_at_any_length(
     tiny_experiment: Experiment, tiny_dataset: Dataset, family: str
 ) -> None:
-    changes = {
-        "architecture.family": family,
-        "architecture.cp_mobile.base_channels": 16,
-        "architecture.bc_resnet.base_channels": 8,
-    }
-    network = trained(tiny_experiment.updated(changes), tiny_dataset, storage="float16")
-    session, generator = (
-        ExecutorchSession(build_executorch(network, longest_frames=100)),
-        torch.Generator().manual_seed(1),
-    )
+    network = trained(tiny_experiment.updated(FAMILIES[family]), tiny_dataset, storage="float16")
+    session = ExecutorchSession(build_executorch(network, longest_frames=100))
+    generator = torch.Generator().manual_seed(1)
     for frames in (shortest_frames(network), 17, 40, 99, 100):
         log_mel = torch.randn(1, 1, 16, frames, generator=generator) * 3
         stored, found = network(log_mel).numpy(), session.logits(log_mel.numpy())

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_networks import trained
+from tiny_networks import FAMILIES, trained
 
 from asc.audio.frontend import LogMel
 from asc.config.experiment import Experiment
@@ -19,8 +19,13 @@ def network(tiny_experiment: Experiment, tiny_dataset: Dataset) -> HalfNet:
     return half
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("converter", CONVERTERS)
-def test_it_agrees_with_the_network_to_rounding(network: HalfNet, tiny_dataset: Dataset, converter: Converter) -> None:
+def test_it_agrees_with_the_network_to_rounding(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, converter: Converter, family: str
+) -> None:
+    network = trained(tiny_experiment.updated(FAMILIES[family]), tiny_dataset, storage="float16")
+    assert isinstance(network, HalfNet)
     module, log_mel = Float32Net(network, converter=converter), LogMel(network.front_end)
     clips = [log_mel(torch.from_numpy(tiny_dataset.waveform(int(i)))[None]) for i in tiny_dataset.indices("valid")]
     with torch.no_grad():

@@ -8,7 +8,7 @@ import typing
 import numpy as np
 import pytest
 import torch
-from tiny_networks import trained
+from tiny_networks import FAMILIES, trained
 
 from asc.audio.frontend import LogMel
 from asc.config.architecture import Architecture
@@ -185,13 +185,6 @@ def test_a_grown_network_agrees_within_one_step(tiny_experiment: Experiment, tin
         assert float(((found - stored_logits) / network.classifier.output.scale).abs().max()) < 1.01
         seen |= set(stored_logits.flatten().tolist())
     assert len(seen) > 5
-
-
-FAMILIES: dict[str, dict[str, object]] = {
-    "resnet_se": {},
-    "cp_mobile": {"architecture.family": "cp_mobile", "architecture.cp_mobile.base_channels": 16},
-    "bc_resnet": {"architecture.family": "bc_resnet", "architecture.bc_resnet.base_channels": 8},
-}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,5 +1,7 @@
 """Stored networks with meaningful logits, trained for a few steps on the clips of a tiny set."""
 
+from collections.abc import Mapping
+
 import torch
 from torch.nn import functional
 
@@ -13,8 +15,19 @@ from asc.models.conversion import to_stored
 from asc.models.stored import StoredNet
 from asc.models.workers import ALONE
 from asc.training.band_statistics import measure_bands
+from asc.typed import Value
 
 CROP_SAMPLES = 4000
+FAMILIES: Mapping[str, Mapping[str, Value]] = {
+    "resnet_se": {},
+    "cp_mobile": {"architecture.family": "cp_mobile", "architecture.cp_mobile.base_channels": 16},
+    "bc_resnet": {
+        "architecture.family": "bc_resnet",
+        "architecture.bc_resnet.base_channels": 8,
+        "architecture.bc_resnet.bands": 2,
+    },
+}
+"""A small network of each family: what to change in an experiment of 16 mel bands."""
 
 
 def trained(experiment: Experiment, dataset: Dataset, *, storage: Storage, steps: int = 40) -> StoredNet:
