@@ -72,6 +72,7 @@ def main(options: SearchOptions) -> int:
         output.result(leaderboard.table(summary.rows))
         if summary.best is not None:
             output.result(tables.size_table(summary.best_cost()))
+            output.result(summary.demands())
         output.result(summary.gained())
         if summary.finals is not None:
             output.result(finalists.table(summary.finals))

@@ -76,8 +76,7 @@ def _confusion(matrix: Matrix) -> Figure:
                 "text": texts,
                 **({"texttemplate": "%{text}"} if len(names) <= _MOST_COUNTED else {}),
                 "hovertemplate": "true: %{y}<br>taken for: %{x}<br>%{z:.0%}<extra></extra>",
-                "colorscale": "Blues",
-                "reversescale": False,
+                "colorscale": [[0, "white"], [1, BLUE]],  # Plotly's own "Blues" has the darkest blue at 0
                 "zmin": 0,
                 "zmax": 1,
                 "showscale": False,

@@ -1,16 +1,17 @@
 """An upper bound on the disk space of a search, computed from its configs before it starts, and a check for room.
 
 The bound has three parts: the packed audio in the cache, at every sample rate that a trial may have; the checkpoints of
-the trials that run at the same time; and what is kept of every trial, namely its model, its lines in the journal and
-the leaderboards, and its rows in MLflow's database. The sizes of checkpoints and models are those of the largest
-network that the space and the budget allow. The other figures were measured on searches of 4 to 12 trials with 24 to
-240 epochs in all, and are rounded up:
+the trials that run at the same time; and what is kept of every trial, namely its model, its lines in the journal, the
+leaderboards and the report page, and its rows in MLflow's database. The sizes of checkpoints and models are those of
+the largest network that the space and the budget allow. The other figures were measured on searches of 4 to 12 trials
+with 24 to 240 epochs in all, and are rounded up:
 
 - the journal: 302 to 307 bytes per epoch; 500 bytes per trial, plus twice its config
 - MLflow's database: 0.95 MB empty, 16.3 KB per trial with a config of 37 keys, 1.4 KB per epoch; up to 0.2 MB for
   its own journal while it writes
 - the best model in MLflow's registry: 0.34 MB beside the model file, nearly all of it asc's code to serve the model
 - leaderboards: 0.8 KB per trial; Ray Tune's own state, removed at the end: 28 to 32 KB per trial
+- the report page: 1.98 MB, nearly all of it Plotly's library, and 1.0 KB per trial of 12 epochs; MLflow has a copy
 - a model file: its tensors and its header (`asc.size.file_layout`)
 
 A final takes what a trial takes, with the epochs of its own schedule.
@@ -48,6 +49,7 @@ _JOURNAL_EPOCH, _JOURNAL_TRIAL, _REFUSAL = 330, 900, 600
 _LEADERBOARDS_TRIAL, _TUNE_TRIAL, _BLOCK = 1600, 40_000, 4096
 _MLFLOW, _MLFLOW_TRIAL, _MLFLOW_KEY, _MLFLOW_EPOCH = 1_200_000, 6000, 350, 1500
 _REGISTERED = 500_000
+_PAGE, _PAGE_TRIAL, _PAGE_EPOCH = 2_100_000, 1000, 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ def need(plan: SearchPlan, cache: Path, *, ended: int = 0, ended_finals: int = 0
         packed_bytes=sum(store.size_bytes for store in stores.values() if store.there),
         rates_to_pack=tuple(rate for rate, store in stores.items() if not store.there),
         running_bytes=at_a_time + (trials + finals) * _TUNE_TRIAL,
-        kept_bytes=kept + (_MLFLOW + _REGISTERED if _own_database(plan) else 0),
+        kept_bytes=kept + _pages_bytes(plan, trials) + (_MLFLOW + _REGISTERED if _own_database(plan) else 0),
     )
 
 
@@ -195,6 +197,12 @@ def _trial_bytes(plan: SearchPlan, experiment: Experiment) -> int:
     journal = _JOURNAL_TRIAL + 2 * len(json.dumps(config)) + _JOURNAL_EPOCH * epochs
     rows = _MLFLOW_TRIAL + _MLFLOW_KEY * len(config) + _MLFLOW_EPOCH * epochs if _own_database(plan) else 0
     return journal + rows + _LEADERBOARDS_TRIAL
+
+
+def _pages_bytes(plan: SearchPlan, trials: int) -> int:
+    """Bytes of the report page beside the one that it replaces, and of MLflow's copy if that is on this machine."""
+    each = _PAGE_TRIAL + _PAGE_EPOCH * plan.base.schedule.epochs
+    return (_PAGE + trials * each) * (3 if _own_database(plan) else 2)
 
 
 def _refused_bytes(plan: SearchPlan, trials: int) -> int:

@@ -74,6 +74,16 @@ class Summary:
         experiment = Experiment.from_flat(self.saved.asked.config)
         return cost(experiment)
 
+    def demands(self) -> str:
+        """What the best network demands, in one line: bytes under the rule and in its file, MACs, memory."""
+        assert self.best is not None, "ask only where there is a best trial"
+        asked, mmacs = self.best.asked, self.best.asked.macs_per_second / 1e6
+        return (
+            f"{asked.trial} takes {counted_bytes(self.rule, asked.predicted) / self.rule.unit_bytes:.1f} KB under "
+            f"{self.rule.name}, {asked.file_bytes:,} bytes as a file, {mmacs:.1f} MMAC per second of audio, and "
+            f"{asked.peak_activation_bytes / 1024:,.0f} KB of RAM at the peak (for 10 s)"
+        )
+
     def files(self) -> list[str]:
         """The names of the result files in the folder, to print."""
         best = [f"{BEST_FOLDER}/"] if self.best is not None else []

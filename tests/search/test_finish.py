@@ -46,6 +46,11 @@ def test_the_gain_is_given_in_bytes_as_the_rule_counts_them(
         best=record.completed()[0],
         reference=record.trials["t000"],
     )
+    unit_bytes, file = rule(name).unit_bytes, 16 * 1024 + 3000
+    assert summary.demands() == (
+        f"t001 takes {int(after.replace(',', '')) / unit_bytes:.1f} KB under {name}, {file:,} bytes as a file, 16.0 "
+        "MMAC per second of audio, and 10 KB of RAM at the peak (for 10 s)"
+    )
     assert summary.gained().endswith(f"log loss 1.200 -> 0.900, accuracy 75.0% -> 75.0%, bytes {before} -> {after}")
 
 
