@@ -93,7 +93,8 @@ def test_finals_need_the_space_of_trials_with_their_schedule_until_they_have_end
     same = {"final_cycles": schedule.cycles, "final_epochs": schedule.epochs_per_cycle}
     finals = other(planned, final_top=1, final_seeds=2, **same)
     found, three = need(finals, tmp_path), need(other(planned, trials=3), tmp_path)
-    assert alone.kept_bytes < found.kept_bytes == pytest.approx(three.kept_bytes, rel=1e-3)
+    # The report page draws each trial and not each final: some 2 KB of the kept megabytes.
+    assert alone.kept_bytes < found.kept_bytes == pytest.approx(three.kept_bytes, rel=2e-3)
     assert found.running_bytes == three.running_bytes, "one at a time"
     assert need(finals, tmp_path, ended_finals=2) == alone
     longer = need(other(planned, final_top=1, final_seeds=2, final_cycles=2, final_epochs=500), tmp_path)
