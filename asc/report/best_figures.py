@@ -84,7 +84,12 @@ def _confusion(matrix: Matrix) -> Figure:
         ],
         layout={
             "xaxis": {"title": {"text": "taken for"}, "type": "category", "automargin": True},
-            "yaxis": {"title": {"text": "true class"}, "type": "category", "automargin": True, "autorange": "reversed"},
+            "yaxis": {
+                "title": {"text": "true class", "standoff": 12},
+                "type": "category",
+                "automargin": True,
+                "autorange": "reversed",
+            },
         },
         height_px=260 + 24 * min(len(names), 40),
     )
