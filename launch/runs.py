@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from asc.console import cli
-from asc.errors import InputError
+from asc.errors import InputError, some
 
 if TYPE_CHECKING:
     from asc.runs.packed_audio import Usage
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Options:
     """List the runs of a folder or bucket, the latest first.
 
-    A run that has not ended was killed and can be resumed. The figures are those of its best trial on validation.
+    A run that is "not ended" was killed and can be resumed (in a bucket it may still run). The figures are those of its
+    best trial on validation.
     """
 
     storage: Annotated[str, cli.option("DIR|s3://BUCKET/PREFIX")] = "runs"
@@ -50,12 +51,13 @@ def main(options: Options) -> int:
     runs = listing.runs_of(options.storage)
     output.result(as_table(listing.sheet(runs, options.storage)) if runs else f"{options.storage} has no runs yet")
     output.notes(f"{run.name}: {run.problem}" for run in runs if run.problem)
-    removed = _pruned(options, output) if options.prune_cache else []
+    damaged = [f"{run.name}: its journal is damaged" for run in runs if run.problem]
+    removed = _pruned(options, output, damaged) if options.prune_cache else []
     output.json({"runs": [dataclasses.asdict(run) for run in runs], "removed": removed})
     return cli.DONE
 
 
-def _pruned(options: Options, output: cli.Output) -> list[str]:
+def _pruned(options: Options, output: cli.Output, damaged: list[str]) -> list[str]:
     """Remove the packed audio that no run uses, and return the names of its folders."""
     from asc.data.dataset import default_cache
     from asc.runs import listing, packed_audio
@@ -63,6 +65,8 @@ def _pruned(options: Options, output: cli.Output) -> list[str]:
 
     if is_remote(options.storage):
         raise InputError("--prune-cache looks at the runs of a folder: give --storage DIR")
+    if not Path(options.storage).is_dir():
+        raise InputError(f"{options.storage} is no folder, so what runs use is not known: give --storage DIR")
     cache = (options.cache or default_cache()).resolve()
     found = packed_audio.usage(cache, listing.records_of(Path(options.storage)))
     output.notes(found.unknown)
@@ -72,7 +76,8 @@ def _pruned(options: Options, output: cli.Output) -> list[str]:
     if not found.unused:
         output.result(f"{cache} has no packed audio that no run uses")
         return []
-    if not (options.yes or _agreed(found, options.storage)):
+    doubtful = [*damaged, *found.unknown]
+    if not (_agreed(found, options.storage, doubtful) if doubtful or not options.yes else True):
         output.result("nothing was removed")
         return []
     for one in found.unused:
@@ -81,9 +86,12 @@ def _pruned(options: Options, output: cli.Output) -> list[str]:
     return [one.folder.name for one in found.unused]
 
 
-def _agreed(found: "Usage", storage: str) -> bool:
+def _agreed(found: "Usage", storage: str, doubtful: list[str]) -> bool:
+    """Ask at the terminal; if the data of some runs are not known, even --yes is not enough."""
     from asc.runs.listing import megabytes
 
+    if not sys.stdin.isatty() and doubtful:
+        raise InputError(f"somebody must agree at a terminal, for what some runs use is not known: {some(doubtful)}")
     if not sys.stdin.isatty():
         raise InputError("--prune-cache asks before it removes anything, but nobody is at the terminal: give --yes")
     size = megabytes(sum(one.size_bytes for one in found.unused))

@@ -131,8 +131,8 @@ def what_calibration_changes(method: CalibrationMethod) -> str:
     """Say what a method can change in the table above, and what it cannot."""
     if method == "temperature":
         return (
-            "a temperature scales all logits alike: it changes how sure the network is, not which class wins, but for "
-            "ties of 8-bit logits"
+            "a temperature scales all logits alike: it changes how sure the network is. It cannot change which class "
+            "wins, except where two 8-bit logits are equal"
         )
     return f"{method} mixes the logits: it may also change which class wins"
 

@@ -58,12 +58,23 @@ class Standing:
 class Finals:
     """The finalists, best first: those with all seeds trained before the others, then by mean confirmation log loss.
 
-    `complete` says that every final has ended.
+    `asked` are the finals of these finalists that were begun, and `complete` says that all have been and have ended.
     """
 
     chosen: FinalistsChosen
     standings: tuple[Standing, ...]
+    asked: tuple[Final, ...]
     complete: bool
+
+    @property
+    def ended(self) -> tuple[Final, ...]:
+        """The finals of these finalists that have ended, trained to their end or not."""
+        return tuple(final for final in self.asked if final.training.ended is not None)
+
+    @property
+    def lost(self) -> tuple[Final, ...]:
+        """Those that ended without a network: they failed or diverged."""
+        return tuple(final for final in self.ended if not _trained(final))
 
     @property
     def winner(self) -> Standing | None:
@@ -93,7 +104,8 @@ def finals_of(record: RunRecord) -> Finals | None:
     ended = [final.training.ended is not None for finals in every.values() for final in finals]
     return Finals(
         chosen=chosen,
-        standings=tuple(sorted(standings, key=_rank)),
+        standings=tuple(sorted(standings, key=_rank)),  # without figures they stay in the order of the search
+        asked=tuple(final for finals in every.values() for final in finals),
         complete=all(ended) and len(ended) == len(chosen.trials) * len(chosen.seeds),
     )
 
@@ -107,7 +119,7 @@ def valid_log_loss(final: Final) -> float:
 
 def _of(record: RunRecord, trial: str, seeds: Iterable[int]) -> list[Final]:
     wanted = set(seeds)
-    return [final for final in record.finals.values() if final.trial == trial and final.seed in wanted]
+    return [final for final in list(record.finals.values()) if final.trial == trial and final.seed in wanted]
 
 
 def _trained(final: Final) -> bool:
@@ -115,9 +127,9 @@ def _trained(final: Final) -> bool:
     return ended is not None and ended.outcome == "completed" and final.confirmed is not None
 
 
-def _rank(standing: Standing) -> tuple[int, float, int]:
+def _rank(standing: Standing) -> tuple[int, float]:
     found = standing.log_loss
-    return standing.wanted - len(standing.finals), float("inf") if found is None else found, standing.trial.number
+    return standing.wanted - len(standing.finals), float("inf") if found is None else found
 
 
 def _mean(values: Iterable[float]) -> float | None:

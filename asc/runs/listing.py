@@ -14,6 +14,7 @@ from asc.errors import InputError
 from asc.run_files import JOURNAL
 from asc.runs.bucket import Bucket, bucket_of, runs_folder
 from asc.runs.journal import RunRecord, fold, read_journal
+from asc.runs.named import RUNS
 from asc.typed import build
 
 State = Literal["running", "finished", "interrupted", "not ended", "damaged"]
@@ -46,10 +47,14 @@ def runs_of(storage: str) -> list[Run]:
     """The runs of a folder or bucket, the latest first; those whose journal is damaged come last.
 
     Raises:
+        InputError: there is no such folder. (Only the usual one, `runs`, need not exist.)
         StorageError: the bucket cannot be reached, or refuses access.
     """
     bucket = bucket_of(storage)
-    found = _in_folder(runs_folder(storage)) if bucket is None else _in_bucket(bucket)
+    folder = runs_folder(storage)
+    if bucket is None and not folder.is_dir() and (folder.exists() or storage != str(RUNS)):
+        raise InputError(f"{storage} is no folder: give --storage the folder in which the runs are")
+    found = _in_folder(folder) if bucket is None else _in_bucket(bucket)
     return sorted(found, key=lambda run: -(run.began_s or 0.0))
 
 

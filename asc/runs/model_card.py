@@ -109,10 +109,17 @@ def _retrained(finals: Finals) -> str:
     return (
         f"That search retrained its best {'network' if best == 1 else f'{best} networks'} with {seeds} "
         f"seed{'s' * (seeds != 1)} each, and judged {'it' if best == 1 else 'them'} on {shipped.confirmed.clips} clips "
-        f"of locations that it had not used. The lowest mean log loss there was this network's: {winner.log_loss:.3f}"
-        f"{spread} (in the search, on validation: {winner.search_log_loss:.3f}). This file holds seed {shipped.seed}, "
+        f"of locations that it had not used. {_how_many(finals)}Of the networks with the most seeds trained, this one "
+        f"had the lowest mean log loss there: {winner.log_loss:.3f}{spread} (in the search, on validation: "
+        f"{winner.search_log_loss:.3f}). This file holds seed {shipped.seed}, "
         "the best of its seeds on validation."
     )
+
+
+def _how_many(finals: Finals) -> str:
+    """How many trainings were lost, as a sentence; empty if none was."""
+    trained = len(finals.asked) - len(finals.lost)
+    return f"{trained} of these {len(finals.asked)} trainings came to their end. " if finals.lost else ""
 
 
 def _use(info: ModelInfo) -> Iterator[str]:

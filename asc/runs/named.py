@@ -9,7 +9,7 @@ from pathlib import Path
 
 from asc.config.experiment import Experiment
 from asc.errors import InputError, some
-from asc.run_files import BEST_FOLDER, JOURNAL, MODEL_FILE, TRIALS_FOLDER
+from asc.run_files import BEST_FOLDER, CONFIG_FILE, JOURNAL, MODEL_FILE, TRIALS_FOLDER
 from asc.runs.journal import RunRecord, TrialRecord, fold, read_journal
 
 RUNS = Path("runs")
@@ -25,7 +25,7 @@ def model_file(given: Path) -> Path:
         return given
     found = _run_and_trial(given)
     if found is None:
-        raise InputError(f"{given} is neither a model file nor a run nor a trial: {_known()}")
+        raise InputError(f"{given} is neither a model file nor a run nor a trial: {known()}")
     folder, trial = found
     record = fold(read_journal(folder / JOURNAL))
     if trial is None or record.started.kind == "train":
@@ -50,6 +50,9 @@ def config(given: str) -> Experiment | None:
     folder, trial = found
     record = fold(read_journal(folder / JOURNAL))
     if trial is None:
+        saved = folder / BEST_FOLDER / CONFIG_FILE
+        if saved.is_file():  # while a search goes on, its journal does not say what best/ holds
+            return Experiment.from_toml(saved.read_text("utf-8"), str(saved))
         best = _best(record)
         if best is None:
             raise InputError(f"no trial of {given} has completed: {_named(record, folder)}")
@@ -68,12 +71,17 @@ def _best(record: RunRecord) -> TrialRecord | None:
 
 
 def _run_and_trial(given: Path) -> tuple[Path, str | None] | None:
-    """The run's folder and the name of its trial, or None for the run itself; None if there is no such run."""
+    """The run's folder and the name of its trial, or None for the run itself; None if there is no such run.
+
+    The folders of a run are names too: `runs/NAME/best`, `runs/NAME/trials/t005`.
+    """
     for place in (given, RUNS / given):
         if (place / JOURNAL).is_file():
             return place, None
         if (place.parent / JOURNAL).is_file():
-            return place.parent, place.name
+            return place.parent, None if place.name == BEST_FOLDER else place.name
+        if place.parent.name == TRIALS_FOLDER and (place.parent.parent / JOURNAL).is_file():
+            return place.parent.parent, place.name
     return None
 
 
@@ -84,7 +92,11 @@ def _check_trial(record: RunRecord, folder: Path, trial: str) -> None:
 
 def _why_not(record: RunRecord, folder: Path, trial: str | None) -> str:
     if trial is None or record.started.kind == "train":
-        return "nothing has completed in it yet" if not record.completed() else f"{folder / BEST_FOLDER} was removed"
+        if not record.completed():
+            return "nothing has completed in it yet"
+        if record.ended is None:
+            return f"it has not ended; {_named(record, folder)}"
+        return f"{folder / BEST_FOLDER} was removed"
     ended = record.training(trial).ended
     if ended is None:
         return "the trial has not ended"
@@ -101,6 +113,7 @@ def _named(record: RunRecord, folder: Path) -> str:
     return f"the trials of {folder.name} are {some(sorted(record.trials))}" if record.trials else "it has no trials yet"
 
 
-def _known() -> str:
+def known() -> str:
+    """Which runs there are in `runs/`, for a sentence."""
     names = sorted(path.parent.name for path in RUNS.glob(f"*/{JOURNAL}"))
     return f"the runs in {RUNS} are {some(names)}" if names else f"{RUNS} has no runs yet"

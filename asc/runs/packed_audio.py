@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asc.atomic_folder import locked
+from asc.config.space import Choice, parse_space
 from asc.data.manifest import load_manifest
 from asc.data.store import store_folder
 from asc.data.store_index import AUDIO_FILE
@@ -45,14 +46,13 @@ def usage(cache: Path, runs: Iterable[tuple[str, RunRecord]]) -> Usage:
     users: dict[Path, list[str]] = {}
     unknown = []
     for name, record in runs:
-        rates = {trial.asked.config[_RATE] for trial in record.trials.values() if _RATE in trial.asked.config}
         try:
-            manifest = load_manifest(choice_of(record))
+            manifest, rates = load_manifest(choice_of(record)), _rates_hz(record)
         except InputError as error:
             unknown.append(f"{name}: its data cannot be read, so its packed audio is not recognised ({error})")
             continue
         for rate_hz in rates:
-            users.setdefault(store_folder(manifest, sample_rate_hz=int(rate_hz), cache=cache), []).append(name)
+            users.setdefault(store_folder(manifest, sample_rate_hz=rate_hz, cache=cache), []).append(name)
     folders = sorted(path for path in cache.glob("*") if _STORE.fullmatch(path.name) and (path / AUDIO_FILE).is_file())
     packed = (
         Packed(
@@ -65,16 +65,28 @@ def usage(cache: Path, runs: Iterable[tuple[str, RunRecord]]) -> Usage:
     return Usage(packed=tuple(packed), unknown=tuple(unknown))
 
 
+def _rates_hz(record: RunRecord) -> set[int]:
+    """The sample rates that the trials of a run have, or may still get: those of its reference and its space."""
+    configs = [trial.asked.config for trial in record.trials.values()]
+    if record.started.reference is not None:
+        configs.append(record.started.reference)
+    rates = {config[_RATE] for config in configs if _RATE in config}
+    if record.started.space is not None:
+        name, _, text = record.started.space.partition("\n")
+        for one in parse_space(text, source=f"the journal of {record.started.name}", name=name).each():
+            drawn = one.parameters.get(_RATE)
+            rates |= set(drawn.options) if isinstance(drawn, Choice) else set()  # type: ignore[arg-type]
+    return {int(rate) for rate in rates}
+
+
 def remove(packed: Packed) -> None:
     """Delete packed audio; the next run that needs it packs it again.
 
     Raises:
         InputError: the folder cannot be deleted.
     """
-    lock = packed.folder.with_name(f"{packed.folder.name}.lock")
     try:
-        with locked(lock):
+        with locked(packed.folder.with_name(f"{packed.folder.name}.lock")):
             shutil.rmtree(packed.folder)
-        lock.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{packed.folder} cannot be deleted ({error.strerror}): delete it by hand") from error

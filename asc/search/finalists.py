@@ -40,13 +40,22 @@ def sentence(finals: Finals) -> str:
         wanted = sum(standing.wanted for standing in finals.standings)
         if not finals.complete:
             return f"{trained} of {wanted} finals are trained, so the best is still that of the search"
-        return "no final was trained to its end, so the best is that of the search"
+        return f"no final was trained to its end, so the best is that of the search{_lost(finals)}"
     return (
         f"winner {winner.trial.asked.trial}: log loss {winner.search_log_loss:.3f} in the search, "
         f"{_figure(winner.log_loss)}{_spread(winner)} on confirmation: winner's curse (the difference) "
         f"{_curse(winner)}; saved is the seed with the lowest log loss on validation, "
-        f"{shipped.seed} ({valid_log_loss(shipped):.3f})"
+        f"{shipped.seed} ({valid_log_loss(shipped):.3f}){_lost(finals)}"
     )
+
+
+def _lost(finals: Finals) -> str:
+    """How many finals have no network, and why the last one has none; empty if all were trained."""
+    if not finals.lost:
+        return ""
+    ended = finals.lost[-1].training.ended
+    reason = "" if ended is None or ended.reason is None else f" ({ended.reason})"
+    return f"; {len(finals.lost)} of {len(finals.asked)} finals were not trained to their end{reason}"
 
 
 def finals_json(finals: Finals | None) -> list[dict[str, object]]:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from asc.console.progress import LiveLine, clock
+from asc.runs.finals import finals_of
 from asc.runs.journal import (
     Entry,
     FinalAsked,
@@ -79,7 +80,7 @@ class LiveView(LiveLine):
         final = self._record.finals[name]
         ended = final.training.ended
         assert ended is not None
-        place = f"[final {self._count_finals()}/{self._settings.finals}] {final.training.asked.title}"
+        place = f"[final {self._count_finals()}/{self._wanted_finals()}] {final.training.asked.title}"
         if final.confirmed is None:
             return f"{place}: {ended.outcome}, {ended.reason}"
         return (
@@ -104,7 +105,7 @@ class LiveView(LiveLine):
             total=self._total(),
             completed=self._count_done() + self._share_running(),
             description=f"{self._count_ended()} of {self._settings.trials} trials"
-            + (f", {self._count_finals()} of {self._settings.finals} finals" if self._record.finalists else ""),
+            + (f", {self._count_finals()} of {self._wanted_finals()} finals" if self._record.finalists else ""),
         )
         return Group(self._progress, Text(f"{self._best()} · {self._time_left()}"))
 
@@ -136,7 +137,13 @@ class LiveView(LiveLine):
         return len(self._record.trials) - len(self._record.unfinished)
 
     def _count_finals(self) -> int:
-        return sum(one.training.ended is not None for one in list(self._record.finals.values()))
+        finals = finals_of(self._record)
+        return 0 if finals is None else len(finals.ended)
+
+    def _wanted_finals(self) -> int:
+        """How many finals there are to be: those of the chosen finalists, or before the choice as many as asked for."""
+        chosen = self._record.finalists
+        return self._settings.finals if chosen is None else len(chosen.trials) * len(chosen.seeds)
 
     def _count_done(self) -> float:
         """How much has ended, in trials."""
@@ -144,7 +151,7 @@ class LiveView(LiveLine):
 
     def _total(self) -> float:
         """How much there is to do, in trials."""
-        return self._settings.trials + self._settings.finals * self._weight()
+        return self._settings.trials + self._wanted_finals() * self._weight()
 
     def _weight(self) -> float:
         """How many trials have the epochs of one final; all trials have the same number."""

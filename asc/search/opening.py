@@ -8,6 +8,7 @@ from asc.config.space import Space, load_space, parse_space
 from asc.errors import InputError, require
 from asc.launchers import command
 from asc.run_files import JOURNAL
+from asc.runs.finals import finals_of
 from asc.runs.folder import git_commit, new_run_folder, run_folder
 from asc.runs.journal import Journal, RunRecord, RunResumed, RunStarted, fold
 from asc.search import final
@@ -80,14 +81,14 @@ def opened(options: SearchOptions) -> Opening:
             raise InputError(f"--{name} cannot change on --resume {options.resume}: leave it out")
     journal = Journal(run_folder(options.storage, options.resume) / JOURNAL)
     record = fold(journal.entries)
-    reference = record.started.reference
+    reference, finals = record.started.reference, finals_of(record)
     return Opening(
         settings=resumed_settings(record, options.given()),
         space=resumed_space(record),
         reference=None if reference is None else Experiment.from_flat(reference),
         journal=journal,
         ended=sum(trial.ended is not None for trial in record.trials.values()),
-        ended_finals=sum(one.training.ended is not None for one in record.finals.values()),
+        ended_finals=0 if finals is None else len(finals.ended),
     )
 
 

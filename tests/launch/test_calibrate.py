@@ -87,7 +87,7 @@ def test_without_a_method_it_takes_what_the_network_allows_and_says_why(bench: B
     bench.train("pruned", "--set", "compression.prune_ratio=0.5", "--cycles", "2")
     done = bench.run("calibrate.py", "pruned")
     assert done.returncode == 0 and "method temperature: the network is pruned" in done.stderr
-    assert "not which class wins" in done.stderr
+    assert "It cannot change which class wins" in done.stderr
     answer = json.loads(done.stdout)
     assert answer["model"] == "runs/pruned/best/model-temperature.safetensors"
     assert answer["valid"]["after"]["accuracy"] == pytest.approx(answer["valid"]["before"]["accuracy"], abs=0.1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from journals import asked_of
-from launched import launched
+from launched import launched, refusal
 
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
@@ -37,8 +37,8 @@ def test_runs_are_listed_as_a_table_and_in_json(place: Path, capsys: pytest.Capt
     assert launched("runs.py", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert [run["name"] for run in answer["runs"]] == ["night"] and answer["removed"] == []
-    assert launched("runs.py", "--storage", "elsewhere") == 0
-    assert "elsewhere has no runs yet" in capsys.readouterr().out
+    assert "elsewhere is no folder" in refusal(capsys, "runs.py", "--storage", "elsewhere", "--prune-cache", "--yes")
+    assert len(packed(place)) == 1
 
 
 def test_the_cache_is_pruned_only_after_agreement(
@@ -85,3 +85,15 @@ def test_a_bucket_cannot_prune_the_cache(capsys: pytest.CaptureFixture[str], obj
     storage = object_store.bucket("pruned")  # type: ignore[attr-defined]
     assert launched("runs.py", "--storage", storage, "--prune-cache") == 2
     assert "give --storage DIR" in capsys.readouterr().err
+
+
+def test_what_damaged_runs_use_is_not_removed_without_a_person(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = place / "runs" / "broken"
+    broken.mkdir()
+    (broken / "journal.jsonl").write_text('{"event": "Nonsense"}\n')
+    with open("/dev/null") as nothing, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", nothing)
+        assert launched("runs.py", "--prune-cache", "--yes") == 2
+    err = capsys.readouterr().err
+    assert "somebody must agree at a terminal" in err and "broken: its journal is damaged" in err
+    assert len(packed(place)) == 1

@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from asc.config.data_choice import DataChoice
+from asc.errors import InputError
 from asc.runs.journal import Journal, RunEnded, RunStarted
 from asc.runs.listing import choice_of, records_of, runs_of, sheet
 
@@ -66,5 +69,12 @@ def test_runs_in_a_bucket_are_listed(night: Path, object_store: "ObjectStore") -
     assert run.size_bytes == (night / "journal.jsonl").stat().st_size < here.size_bytes
 
 
-def test_a_folder_without_runs_gives_none(tmp_path: Path) -> None:
-    assert runs_of(str(tmp_path / "nowhere")) == []
+def test_only_the_usual_folder_need_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert runs_of("runs") == []
+    (tmp_path / "file").write_text("")
+    for storage in ("nowhere", "file"):
+        with pytest.raises(
+            InputError, match=f"^{storage} is no folder: give --storage the folder in which the runs are$"
+        ):
+            runs_of(storage)

@@ -247,7 +247,8 @@ def test_the_card_of_a_winner_says_how_the_finals_chose_it(info: ModelInfo) -> N
     card = model_card(info, told(events))
     assert (
         "That search retrained its best network with 2 seeds each, and judged it on 24 clips of locations that it had "
-        "not used. The lowest mean log loss there was this network's: 1.300 ± 0.141 (in the search, on validation: "
+        "not used. Of the networks with the most seeds trained, this one had the lowest mean log loss there: "
+        "1.300 ± 0.141 (in the search, on validation: "
         "1.000). This file holds seed 1, the best of its seeds on validation."
     ) in card
 

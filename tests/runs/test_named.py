@@ -8,7 +8,7 @@ from journals import asked_of
 
 from asc.config.experiment import Experiment
 from asc.errors import InputError
-from asc.run_files import BEST_FOLDER, JOURNAL, MODEL_FILE, TRIALS_FOLDER
+from asc.run_files import BEST_FOLDER, CONFIG_FILE, JOURNAL, MODEL_FILE, TRIALS_FOLDER
 from asc.runs.journal import FinalAsked, FinalistsChosen, Journal, RunEnded, RunStarted, TrialEnded
 from asc.runs.named import config, model_file
 
@@ -50,8 +50,15 @@ def test_what_has_no_model_is_named(night: Path, name: str, said: str) -> None:
     assert str(refused.value) == said
 
 
-def test_models_that_were_removed_are_named(night: Path) -> None:
+def test_models_that_were_removed_or_are_still_to_come_are_named(night: Path) -> None:
+    assert model_file(night / BEST_FOLDER) == night / BEST_FOLDER / MODEL_FILE
+    assert model_file(night / TRIALS_FOLDER / "t000") == night / TRIALS_FOLDER / "t000" / MODEL_FILE
     shutil.rmtree(night / BEST_FOLDER)
+    with pytest.raises(
+        InputError, match="^night has no model file: it has not ended; the completed trials of night are"
+    ):
+        model_file(Path("night"))
+    Journal(night / JOURNAL).append(RunEnded(outcome="interrupted", best="t001"))
     shutil.rmtree(night / TRIALS_FOLDER)
     with pytest.raises(InputError, match=r"^night has no model file: .*best was removed$"):
         model_file(Path("night"))
@@ -87,6 +94,9 @@ def test_a_final_is_named_like_a_trial_and_may_be_the_best(night: Path, tiny_exp
     with pytest.raises(InputError, match="^night/t000-seed7 has no model file: the trial has not ended$"):
         model_file(Path("night/t000-seed7"))
     assert config("night") == tiny_experiment.updated({"seed": 1}), "nothing else is in best/ yet"
+    (night / BEST_FOLDER / CONFIG_FILE).write_text(tiny_experiment.updated({"seed": 5}).to_toml())
+    assert config("night") == tiny_experiment.updated({"seed": 5}), "what best/ holds says its own config"
+    (night / BEST_FOLDER / CONFIG_FILE).unlink()
     (night / TRIALS_FOLDER / "t000-seed7").mkdir()
     (night / TRIALS_FOLDER / "t000-seed7" / MODEL_FILE).write_text("final")
     journal.append(

@@ -57,3 +57,19 @@ def test_a_run_whose_data_are_gone_is_named(
     assert len(found.unused) == len(RATES_HZ)
     (said,) = found.unknown
     assert said.startswith("lost: its data cannot be read") and "gone.csv" in said
+
+
+def test_a_search_uses_every_rate_of_its_space_and_its_reference(
+    tmp_path: Path, tiny_csv: Path, tiny_experiment: Experiment, cache: Path
+) -> None:
+    space = 'mine\nschema = 1\n[parameters]\n"front_end.sample_rate_hz" = { choices = [6000, 16000] }\n'
+    started = RunStarted(
+        name="new",
+        kind="search",
+        settings={"data": f"csv:{tiny_csv}"},
+        space=space,
+        reference=tiny_experiment.flat(),
+    )
+    Journal(tmp_path / "new" / "journal.jsonl").append(started)
+    found = usage(cache, records_of(tmp_path))
+    assert found.unused == () and {one.used_by for one in found.packed} == {("new",)}

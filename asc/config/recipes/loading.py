@@ -47,8 +47,10 @@ def load_experiment(name_or_path: str, *, of_model: OfModel | None = None, of_ru
             return known
         if (inside := _config_in(path)) is not None:
             raise InputError(f"{path} is a folder: give {inside}") from error
+        runs = "" if of_run is None else f" nor a run ({command('runs')} lists them)"
         raise InputError(
-            f"{name_or_path} is neither a file nor a recipe: give a TOML file or one of {', '.join(recipe_names())}"
+            f"{name_or_path} is neither a file nor a recipe{runs}: "
+            f"give a TOML file or one of {', '.join(recipe_names())}"
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): give a config in TOML") from error
@@ -81,7 +83,7 @@ def experiment_from(
     """
     if recipe is not None and config is not None:
         raise InputError("give --recipe or --config, not both")
-    return load_experiment(config or recipe or "qat_8b", of_model=of_model, of_run=of_run).updated(
+    return load_experiment(config or recipe or "qat_8b", of_model=of_model, of_run=of_run if config else None).updated(
         dict(map(parse_assignment, overrides))
     )
 
