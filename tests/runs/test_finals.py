@@ -118,3 +118,16 @@ def test_the_last_choice_counts_and_keeps_what_was_trained_before(journal: Journ
     again = FinalistsChosen(trials=("t001",), seeds=(1,), cycles=2, epochs_per_cycle=3)
     found = after(journal, again)
     assert found.complete and found.winner is not None and found.winner.log_loss == 1.2
+    assert [final.training.asked.trial for final in found.ended] == ["t001-seed1"], "of these finalists only"
+
+
+def test_finalists_without_figures_stay_in_the_order_of_the_search(journal: Journal) -> None:
+    journal.append(FinalistsChosen(trials=("t001", "t000"), seeds=(1,), cycles=2, epochs_per_cycle=3))
+    found = finals_of(fold(journal.entries))
+    assert found is not None and [one.trial.asked.trial for one in found.standings] == ["t001", "t000"]
+
+
+def test_finals_without_a_network_are_lost_and_those_that_go_on_are_not(journal: Journal) -> None:
+    begun, *_ = final("t001", 2, valid=0.8, confirmed=1.4)
+    found = after(journal, *final("t000", 1, 0.7, 1.5), *failed("t000", 2), begun)
+    assert [one.training.asked.trial for one in found.lost] == ["t000-seed2"] and len(found.asked) == 3

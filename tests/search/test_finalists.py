@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from asc.config.space import Space
 from asc.runs.finals import Finals, finals_of
-from asc.runs.journal import Event, Journal, RunRecord, fold
+from asc.runs.journal import Event, Journal, RunRecord, TrialEnded, fold
 from asc.search.finalists import finals_json, sentence, table
 from asc.search.leaderboard import leaderboard, write
 from asc.size.rules import rule
@@ -61,6 +62,13 @@ def test_the_sentence_names_the_winner_its_curse_and_the_seed_that_is_saved(
         "winner t000: log loss 1.200 in the search, 1.300 ± 0.141 on confirmation: winner's curse (the difference) "
         "+0.100; saved is the seed with the lowest log loss on validation, 1 (0.900)"
     )
+
+
+def test_the_sentence_says_which_finals_were_lost_and_why(written: Written, finals: list[Event]) -> None:
+    place = max(n for n, event in enumerate(finals) if isinstance(event, TrialEnded))
+    lost = replace(finals[place], outcome="failed", reason="its worker died", log_loss=None)  # type: ignore[type-var]
+    events = [lost if n == place else event for n, event in enumerate(finals)]
+    assert sentence(found(written(events))).endswith("; 1 of 4 finals were not trained to their end (its worker died)")
 
 
 def test_finals_that_are_not_all_trained_have_no_rank_and_say_so(written: Written, finals: list[Event]) -> None:
