@@ -38,8 +38,11 @@ def main(options: Options) -> int:
         InputError: there is no such run, it is not a search, or its journal is damaged.
     """
     names = options.names
-    require(len(names) > 0, "no search was named: give the name of one, such as those in the folder runs")
+    require(len(names) > 0, f"no search was named: give the name of one of those in {options.storage}")
     require(len(set(names)) == len(names), "a search is named twice: give each name once")
+    require(
+        options.output is None or not options.output.is_dir(), f"{options.output} is a folder: give --output a file"
+    )
     from asc.model_file.tensors import write_bytes
     from asc.report.comparison import comparison_page
     from asc.report.page import search_page
@@ -51,6 +54,11 @@ def main(options: Options) -> int:
 
     folders = [readable_run_folder(options.storage, name) for name in names]
     journals = [read_journal(folder / JOURNAL) for folder in folders]
+    for name, entries in zip(names, journals, strict=True):
+        require(
+            len(entries) > 0,
+            f"the journal is empty: the run {name} never started; start it again under another name",
+        )
     if len(folders) == 1:
         page = search_page(journals[0], folders[0])
         path = options.output or folders[0] / REPORT_PAGE

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asc.report import commands
-from asc.report.cautions import edges, is_near_chance, ties
+from asc.report.cautions import MANY_LOST, edges, is_near_chance, ties
 from asc.report.importance import FEWEST_TRIALS, Importance
 from asc.report.trials import Search, Trial
 from asc.results import Interval
@@ -13,7 +13,6 @@ from asc.results import Interval
 _STILL_FALLING = 0.95  # the log loss at the last epoch as a share of that at the end of the cycle before
 _UNUSED = 0.7  # of the budget
 _LATE = 2 / 3  # of the epochs
-_MANY_LOST = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +25,15 @@ class Advice:
 
 def advice(search: Search, found: Importance | None, interval: Interval | None, folder: Path) -> list[Advice]:
     """What to try next, most useful first."""
-    best = search.best
+    best = search.saved
     steps = list(_go_on(search, folder))
     if best is not None:
         steps += _learn_more(search, best)
         steps += _search_elsewhere(search, best, found)
-        steps += _choose(search, best, interval)
-        steps.append(
-            Advice(text="Train the best network with the full schedule.", command=commands.train(search, folder))
-        )
+        if search.shipped is None:  # a final has had its longer training, and has no rank among the trials
+            steps += _choose(search, best, interval)
+            full = commands.train(search, folder)
+            steps.append(Advice(text="Train the best network with the full schedule.", command=full))
     return steps
 
 
@@ -61,14 +60,14 @@ def _learn_more(search: Search, best: Trial) -> Iterator[Advice]:
             text="The best network is near chance: train longer (--epochs-per-cycle), use smaller batches or more "
             "data, and check the labels."
         )
-    ends = [epoch for epoch in search.cycle_ends if epoch in best.curve]
+    ends = [epoch for epoch in search.cycle_ends if epoch in best.curve and search.shipped is None]
     if len(ends) > 1 and best.curve[ends[-1]] < _STILL_FALLING * best.curve[ends[-2]]:
         yield Advice(
             text=f"The best network was still learning in its last cycle (log loss {best.curve[ends[-2]]:.3f} to "
             f"{best.curve[ends[-1]]:.3f}): more --cycles or --epochs-per-cycle would help."
         )
     ended = sum(search.record.outcomes.values())
-    if ended and search.record.outcomes["diverged"] / ended > _MANY_LOST:
+    if ended and search.record.outcomes["diverged"] / ended > MANY_LOST:
         yield Advice(text="Many trials diverged: make schedule.learning_rate_max smaller in the space.")
 
 

@@ -39,18 +39,21 @@ class BestFiles:
 
 
 def best_files(search: Search, folder: Path) -> BestFiles:
-    """Read what the run's folder holds; a file that is missing or damaged is left out."""
-    best = _figures(search, search.best, folder)
+    """Read what the run's folder holds; a file that is missing or damaged is left out.
+
+    The best network is the saved one: with finals, the shipped one of them.
+    """
+    best = _figures(search, search.saved, folder)
     return BestFiles(
         best=best,
-        reference=_figures(search, search.reference, folder) if search.reference is not search.best else None,
+        reference=_figures(search, search.reference, folder) if search.reference is not search.saved else None,
         matrix=_matrix(folder / EVALUATION, best) if best is not None else None,
     )
 
 
 def _figures(search: Search, trial: Trial | None, folder: Path) -> Evaluation | None:
     """The figures in a trial's model file, or in that of `best/` if it is this trial's."""
-    if trial is None or trial.rank is None:
+    if trial is None or trial.outcome != "completed":
         return None
     places = [folder / trial.model] if trial.model else []
     ended = search.record.ended

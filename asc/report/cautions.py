@@ -13,7 +13,7 @@ from asc.typed import Scalar
 # guessing to perfect.
 _LOG_LOSS_SHARE, _ACCURACY_SHARE = 0.9, 0.1
 _EDGE_SHARE = 0.02  # of a range, for numbers that are drawn from a continuum
-_MANY_LOST = 0.2
+MANY_LOST = 0.2  # of the ended trials
 
 
 def cautions(search: Search, interval: Interval | None) -> list[str]:
@@ -22,12 +22,15 @@ def cautions(search: Search, interval: Interval | None) -> list[str]:
 
 
 def of_the_best(search: Search, interval: Interval | None) -> list[str]:
-    """The sentences about the best network alone, which a search prints at its end."""
-    best = search.best
-    if best is None:
+    """The sentences about the saved network alone, which a search prints at its end.
+
+    Other trials are no measure of a final: it was trained for longer, and clips that the search did not use chose it.
+    """
+    saved = search.saved
+    if saved is None:
         return []
-    found = [*_near_chance(search, best), *_of_noise(search, best, interval)]
-    return [*found, *_of_edges(search, best), *_of_size(search, best)]
+    noise = _of_noise(search, saved, interval) if search.shipped is None else ()
+    return [*_near_chance(search, saved), *noise, *_of_edges(search, saved), *_of_size(search, saved)]
 
 
 def is_near_chance(search: Search, best: Trial) -> bool:
@@ -72,7 +75,7 @@ def _of_the_run(search: Search) -> Iterator[str]:
         yield "The search has not ended: it is running, or its process died. The figures are those so far."
     for outcome in ("diverged", "failed"):
         count = outcomes[outcome]
-        if ended and count / ended > _MANY_LOST:
+        if ended and count / ended > MANY_LOST:
             yield f"{count} of {ended} ended trials {outcome}."
 
 
@@ -92,20 +95,21 @@ def _near_chance(search: Search, best: Trial) -> list[str]:
 
 def _beside_reference(search: Search) -> Iterator[str]:
     best, reference = search.best, search.reference
+    among = "" if search.shipped is None else " in the search"
     if best is None:
         return
     if reference is None or reference.rank is None:
         yield "The reference (trial 0) did not complete, so nothing says what the search gained."
     elif reference is best:
         if len(search.completed) > 1:
-            yield "No trial beat the reference (trial 0)."
+            yield f"No trial beat the reference (trial 0){among}."
     else:
         assert best.log_loss is not None and reference.log_loss is not None
         assert best.accuracy is not None and reference.accuracy is not None
         if best.accuracy < reference.accuracy:
             yield (
-                f"The log loss fell from {reference.log_loss:.3f} to {best.log_loss:.3f}, but the accuracy fell too: "
-                f"from {reference.accuracy:.1%} (the reference) to {best.accuracy:.1%}."
+                f"The log loss fell{among} from {reference.log_loss:.3f} to {best.log_loss:.3f}, but the accuracy fell "
+                f"too: from {reference.accuracy:.1%} (the reference) to {best.accuracy:.1%}."
             )
 
 

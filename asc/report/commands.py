@@ -14,7 +14,7 @@ from asc.typed import Scalar
 
 # Settings that have no option, or belong to the place where the search ran rather than to what it did.
 _LEFT_OUT = ("reduction_factor", "address", "mlflow_uri")
-_OF_DATA = ("data", "device_irs", "augment_irs", "group_from", "fold", "data_seed")
+_OF_DATA = ("data", "device_irs", "augment_irs", "holdout_devices", "group_from", "fold", "data_seed")
 
 
 def reproduce(search: Search) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from asc.report.document import Cell, Section, document, listed, paragraph, table, words
 from asc.report.figures import reached
 from asc.report.trials import Search
+from asc.typed import Scalar
 
 _COLUMNS = (
     *("search", "state", "space", "budget KB", "rule", "completed", "trials", "epochs", "best log loss"),
@@ -44,11 +45,29 @@ def _measures(searches: Sequence[Search]) -> Iterator[str]:
         values = {str(search.settings.get(key)) for search in searches}
         if len(values) > 1:
             yield f"The searches differ in their {name}, so their figures are not of the same clips."
-    digests = {search.record.started.data_digest for search in searches}
-    if len(digests) > 1 and len({search.settings.get("data") for search in searches}) == 1:
+    if _data_changed(searches) and len({search.settings.get("data") for search in searches}) == 1:
         yield "The data changed between the searches (files, labels or splits): the figures are not of the same clips."
     if len({(search.rule.name, search.limit_kb) for search in searches}) > 1:
         yield "The searches have different budgets or rules: compare sizes by the rule of each."
+
+
+def _data_changed(searches: Sequence[Search]) -> bool:
+    """Whether the digest of the data differs among searches that divide it in the same way."""
+    digests: dict[tuple[Scalar | None, ...], set[str | None]] = {}
+    for search in searches:
+        digests.setdefault(_divides(search), set()).add(search.record.started.data_digest)
+    return any(len(found) > 1 for found in digests.values())
+
+
+def _divides(search: Search) -> tuple[Scalar | None, ...]:
+    """The settings that decide whether a search sets clips aside for its finals, which the digest covers.
+
+    Only one that begins with finals does so, and only if its trials may be calibrated.
+    """
+    started = search.record.started
+    if not started.settings.get("final_top"):
+        return ()
+    return started.space, *(started.settings.get(key) for key in ("recipe", "calibrate"))
 
 
 def _noise(searches: Sequence[Search]) -> Iterator[str]:

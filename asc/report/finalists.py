@@ -40,7 +40,8 @@ def _decided(finals: Finals) -> str:
     text = (
         f"The best {len(chosen.trials)} trials, each retrained with {len(chosen.seeds)} "
         f"{'seed' if len(chosen.seeds) == 1 else 'seeds'} for {chosen.cycles} x "
-        f"{chosen.epochs_per_cycle} epochs: mean log loss, on confirmation over clips that the search did not use."
+        f"{chosen.epochs_per_cycle} epochs. Figures are means over seeds; confirmation is on clips that the search did "
+        "not use."
     )
     if shipped is None:
         return f"{text} {'None was trained to its end.' if finals.complete else 'Not all of them are trained yet.'}"

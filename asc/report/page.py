@@ -17,7 +17,7 @@ from asc.report.importance import FEWEST_TRIALS, Importance, importance
 from asc.report.page_tables import beside, ends, leaderboard, number, outcomes, percent
 from asc.report.parameter_figures import by_parameter, importance_bars, parallel
 from asc.report.plot import MOST_TRIALS
-from asc.report.trials import Search, search_of
+from asc.report.trials import Search, Trial, search_of
 from asc.results import Interval
 from asc.runs.journal import Entry
 
@@ -41,9 +41,9 @@ def doubts(entries: Sequence[Entry], folder: Path) -> list[str]:
 
 
 def _interval(search: Search, files: BestFiles) -> Interval | None:
-    """The interval of the best log loss, from the journal or, in a journal of asc 0.1, from the model file."""
-    if search.best is not None and search.best.log_loss_interval is not None:
-        return search.best.log_loss_interval
+    """The interval of the saved network's log loss, from the journal or, if that is of asc 0.1, from the model file."""
+    if search.saved is not None and search.saved.log_loss_interval is not None:
+        return search.saved.log_loss_interval
     found = files.best.intervals if files.best is not None else None
     return found.log_loss if found is not None else None
 
@@ -56,7 +56,8 @@ def _sections(
     )
     if finished := finalists(search):
         yield Section(key="finalists", title="Finalists", body=finished)
-    yield Section(key="reference", title="The best network and the reference", body=beside(search))
+    compared = "best network" if search.shipped is None else "best of the search"
+    yield Section(key="reference", title=f"The {compared} and the reference", body=beside(search))
     if search.trials:
         yield Section(key="leaderboard", title="Leaderboard", body=_note(search) + leaderboard(search))
     if search.completed:
@@ -99,24 +100,40 @@ def _lead(search: Search) -> str:
 
 
 def _cards(search: Search) -> str:
-    best = search.best
+    best = search.saved
     if best is None:
         return ""
     limit = "" if search.most_mmacs_per_s is None else f"of at most {search.most_mmacs_per_s:g}"
     cards = [
-        ("trial", best.name, "the reference" if best.reference else f"of {len(search.completed)} completed"),
+        _named(search, best),
         ("log loss", number(best.log_loss, 3), ends(best.log_loss_interval, ".3f")),
         ("accuracy", percent(best.accuracy), ends(best.accuracy_interval, ".1%")),
         ("KB", f"{best.kilobytes:.1f}", f"of {search.limit_kb:g} under {search.rule.name}"),
         ("model file, bytes", f"{best.file_bytes:,}", ""),
         ("MMAC/s", f"{best.mmacs_per_s:.1f}", limit),
         ("peak RAM, KB", f"{best.ram_kb:,.0f}", "for 10 s"),
+        *_best_of_search(search),
     ]
     shown = "".join(
         f"<div><small>{escape(name)}</small><b>{escape(value)}</b><small>{escape(more)}</small></div>"
         for name, value, more in cards
     )
     return f'<div class="cards">{shown}</div>'
+
+
+def _named(search: Search, saved: Trial) -> tuple[str, str, str]:
+    """The card that names the saved network."""
+    if search.shipped is None:
+        return "trial", saved.name, "the reference" if saved.reference else f"of {len(search.completed)} completed"
+    figures = f"log loss {number(saved.log_loss, 3)}, accuracy {percent(saved.accuracy)} on validation"
+    return "saved as best, a final", saved.name, figures
+
+
+def _best_of_search(search: Search) -> Iterator[tuple[str, str, str]]:
+    """The card of the best trial, where a final is saved instead."""
+    best = search.best
+    if search.shipped is not None and best is not None:
+        yield "best of the search", best.name, f"log loss {number(best.log_loss, 3)}, accuracy {percent(best.accuracy)}"
 
 
 def _note(search: Search) -> str:
@@ -166,9 +183,23 @@ def _again(search: Search) -> str:
     started, space = search.record.started, commands.space_option(search)
     commit = f" Code: commit {started.git_commit}." if started.git_commit else ""
     saved = f" Save the space below as {space} first." if space.endswith(".toml") else ""
-    text = f"With one trial at a time (--max-concurrent 1) it is repeated to the last digit.{commit}{saved}"
+    text = f"{_repeats(search)}{commit}{saved}"
     options = "\n".join(f"{key} = {value}" for key, value in search.settings.items())
     folds = folded("Options", options)
     if started.space:
         folds += folded("Space", started.space.partition("\n")[2])
     return command_block(commands.reproduce(search)) + paragraph(text) + folds
+
+
+def _repeats(search: Search) -> str:
+    """Whether the command repeats the search to the last digit, and if it does not, why."""
+    kind = "to the last digit, on the same kind of processor"
+    if changed := search.changed:
+        options = ", ".join(f"--{key.replace('_', '-')}" for key in changed)
+        return f"A resume changed its options ({options}), so another run may draw other points."
+    if search.settings.get("max_concurrent") == 1:
+        return f"It had one trial at a time (--max-concurrent 1), so the command repeats it {kind}."
+    return (
+        "It had several trials at a time, so another run draws other points. With --max-concurrent 1 a search can be "
+        f"repeated {kind}."
+    )

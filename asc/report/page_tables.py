@@ -1,5 +1,7 @@
 """The tables of the report page: the best network beside the reference, the leaderboard, and the outcomes."""
 
+from collections.abc import Sequence
+
 from asc.report.document import Cell, listed, paragraph, table, words
 from asc.report.plot import MOST_TRIALS, OUTCOME_COLOURS
 from asc.report.trials import Search, Trial
@@ -61,14 +63,11 @@ def _row(trial: Trial) -> list[Cell]:
 
 
 def outcomes(search: Search) -> str:
-    """Trials, epochs and minutes by outcome, and the points that became no trial."""
-    rows = []
-    for outcome in OUTCOME_COLOURS:
-        trials = [trial for trial in search.trials if trial.outcome == outcome]
-        if trials:
-            epochs, minutes = sum(trial.epochs for trial in trials), sum(trial.seconds for trial in trials) / 60
-            share = epochs / search.epochs if search.epochs else 0.0
-            rows.append(words([outcome, len(trials), f"{epochs:,}", f"{share:.0%}", f"{minutes:.1f}"]))
+    """Trials, epochs and minutes by outcome, those of all finals, and the points that became no trial."""
+    groups = {outcome: [trial for trial in search.trials if trial.outcome == outcome] for outcome in OUTCOME_COLOURS}
+    groups["finals"] = list(search.finals)
+    total = sum(trial.epochs for trials in groups.values() for trial in trials)
+    rows = [_spent(outcome, trials, total) for outcome, trials in groups.items() if trials]
     drawn = table(("outcome", "trials", "epochs", "share of the epochs", "minutes"), rows) if rows else ""
     retries = sum(len(trial.retries) for trial in search.record.trials.values())
     said = [f"Lost workers: {retries}; their trials were tried again." if retries else ""]
@@ -77,6 +76,13 @@ def outcomes(search: Search) -> str:
         said.append(f"{refused} points became no trial: {twins} were drawn before, {refused - twins} did not fit.")
     reasons = [f"{trial.name} {trial.outcome}: {trial.reason}" for trial in search.trials if trial.outcome in _LOST]
     return drawn + "".join(map(paragraph, filter(None, said))) + listed(reasons[:10])
+
+
+def _spent(outcome: str, trials: Sequence[Trial], total: int) -> list[Cell]:
+    """The number of these trials, their epochs, the share of those in the total, and their minutes."""
+    epochs, minutes = sum(trial.epochs for trial in trials), sum(trial.seconds for trial in trials) / 60
+    share = epochs / total if total else 0.0
+    return words([outcome, len(trials), f"{epochs:,}", f"{share:.0%}", f"{minutes:.1f}"])
 
 
 def _value(trial: Trial, key: str) -> str:

@@ -5,13 +5,14 @@ The order is that of the leaderboard: completed trials by the stored network's v
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asc.config.space import FAMILY, Space, parse_space
 from asc.errors import InputError
 from asc.launchers import command
 from asc.results import Interval, OutcomeKind
-from asc.runs.journal import Entry, EpochDone, RunRecord, TrialEnded, TrialRecord, fold
+from asc.runs.finals import finals_of
+from asc.runs.journal import Entry, EpochDone, Final, RunRecord, TrialEnded, TrialRecord, fold
 from asc.size.rules import Rule, counted_bytes, limit_bytes, rule
 from asc.typed import Scalar
 
@@ -20,8 +21,9 @@ Outcome = OutcomeKind | str  # or "unfinished"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One trial. `rank` is None unless it completed; otherwise log loss and accuracy are those of its last epoch.
+    """One trial, or one final. `rank` is None unless it is a completed trial.
 
+    Log loss and accuracy are those of the stored network if it completed, else those of its last epoch.
     `kilobytes` are those that the search's rule counts, in the rule's own unit; `ram_kb` is the peak activation memory
     for 10 s, in KB of 1,024 bytes. `values` are the searched parameters, as they were trained (after repair).
     `curve` has the validation log loss (nats) after each epoch, by epoch.
@@ -63,7 +65,8 @@ class Search:
     """A search as its journal stands. `space` is None if the journal has none that this asc can read.
 
     `classes` is None before the first trial. `limit_kb` is the budget in the rule's unit, `most_mmacs_per_s` the limit
-    on MACs, if there is one.
+    on MACs, if there is one. `epochs` and `reached` count trials only. `finals` are the retrainings of the finalists,
+    `shipped` the one of them that is saved (None before all have ended, and without finals).
     """
 
     record: RunRecord
@@ -72,6 +75,8 @@ class Search:
     limit_kb: float
     most_mmacs_per_s: float | None
     trials: tuple[Trial, ...]
+    finals: tuple[Trial, ...]
+    shipped: Trial | None
     reached: tuple[Reached, ...]
     epochs: int
     last_time_s: float
@@ -88,6 +93,17 @@ class Search:
         return {key: value for layer in layers for key, value in layer.items()}
 
     @property
+    def changed(self) -> tuple[str, ...]:
+        """The options that a resume gave another value; where MLflow is does not count."""
+        now, found = dict(self.record.started.settings), dict[str, None]()
+        for resumed in self.record.resumed:
+            found |= dict.fromkeys(
+                key for key, value in resumed.settings.items() if key != "mlflow_uri" and now.get(key) != value
+            )
+            now |= resumed.settings
+        return tuple(found)
+
+    @property
     def state(self) -> str:
         """Finished, interrupted, or unfinished (it runs, or its process died)."""
         return self.record.ended.outcome if self.record.ended else "unfinished"
@@ -101,6 +117,11 @@ class Search:
     def best(self) -> Trial | None:
         """The completed trial with the lowest log loss."""
         return next(iter(self.completed), None)
+
+    @property
+    def saved(self) -> Trial | None:
+        """The network that is saved in `best/` when the search ends: the shipped final, else the best trial."""
+        return self.best if self.shipped is None else self.shipped
 
     @property
     def reference(self) -> Trial | None:
@@ -145,6 +166,7 @@ def search_of(entries: Sequence[Entry]) -> Search:
     by = rule(str(started.settings.get("rule", "dcase2021")))
     space = _space(started.space, started.name)
     budget_kb = float(started.settings.get("budget_kb", 128.0))
+    finals = {name: _final(record, final, space, by) for name, final in record.finals.items()}
     return Search(
         record=record,
         space=space,
@@ -152,8 +174,10 @@ def search_of(entries: Sequence[Entry]) -> Search:
         limit_kb=limit_bytes(by, budget_kb) / by.unit_bytes,
         most_mmacs_per_s=_most_mmacs(by, started.settings.get("max_mmacs_per_s")),
         trials=tuple(_trial(rank, trial, space, by) for rank, trial in _ranked(record)),
-        reached=tuple(_reached(entries)),
-        epochs=sum(isinstance(entry.event, EpochDone) for entry in entries),
+        finals=tuple(finals.values()),
+        shipped=_shipped(record, finals),
+        reached=tuple(_reached(record, entries)),
+        epochs=sum(isinstance(entry.event, EpochDone) and entry.event.trial in record.trials for entry in entries),
         last_time_s=entries[-1].time_s,
     )
 
@@ -187,17 +211,17 @@ def _trial(rank: int | None, trial: TrialRecord, space: Space | None, by: Rule) 
     asked, ended = trial.asked, trial.ended
     last = trial.epochs[max(trial.epochs)] if trial.epochs else None
     counted = counted_bytes(by, asked.predicted)
-    final = ended if ended is not None and rank is not None else None
+    stored = ended if ended is not None and ended.outcome == "completed" else None
     return Trial(
         name=asked.trial,
         rank=rank,
         outcome=ended.outcome if ended else "unfinished",
         reference=asked.reference,
         repaired=asked.repaired,
-        log_loss=final.log_loss if final else (last.valid_log_loss if last else None),
-        accuracy=final.accuracy if final else (last.valid_accuracy if last else None),
-        log_loss_interval=final.log_loss_interval if final else None,
-        accuracy_interval=final.accuracy_interval if final else None,
+        log_loss=stored.log_loss if stored else (last.valid_log_loss if last else None),
+        accuracy=stored.accuracy if stored else (last.valid_accuracy if last else None),
+        log_loss_interval=stored.log_loss_interval if stored else None,
+        accuracy_interval=stored.accuracy_interval if stored else None,
         counted_bytes=counted,
         kilobytes=counted / by.unit_bytes,
         file_bytes=asked.file_bytes,
@@ -210,6 +234,17 @@ def _trial(rank: int | None, trial: TrialRecord, space: Space | None, by: Rule) 
         values=_values(asked.config, asked.point, space),
         curve={epoch: metrics.valid_log_loss for epoch, metrics in sorted(trial.epochs.items())},
     )
+
+
+def _final(record: RunRecord, final: Final, space: Space | None, by: Rule) -> Trial:
+    """A final; its searched parameters are those of its trial."""
+    point = record.training(final.trial).asked.point
+    return _trial(None, replace(final.training, asked=replace(final.training.asked, point=point)), space, by)
+
+
+def _shipped(record: RunRecord, finals: Mapping[str, Trial]) -> Trial | None:
+    found = finals_of(record)
+    return None if found is None or found.shipped is None else finals[found.shipped.training.asked.trial]
 
 
 def _values(config: Mapping[str, Scalar], point: Mapping[str, Scalar] | None, space: Space | None) -> dict[str, Scalar]:
@@ -236,13 +271,14 @@ def _length(config: Mapping[str, Scalar], key: str) -> int:
     return length
 
 
-def _reached(entries: Sequence[Entry]) -> Iterator[Reached]:
-    """Each new best log loss, with the epochs that all trials had trained by then."""
+def _reached(record: RunRecord, entries: Sequence[Entry]) -> Iterator[Reached]:
+    """Each new best log loss of a trial, with the epochs that all trials had trained by then."""
     epochs, best = 0, float("inf")
     for entry in entries:
         match entry.event:
-            case EpochDone():
+            case EpochDone(trial=name) if name in record.trials:
                 epochs += 1
-            case TrialEnded(outcome="completed", log_loss=float(log_loss), trial=name) if log_loss < best:
-                best = log_loss
-                yield Reached(epochs=epochs, log_loss=log_loss, trial=name)
+            case TrialEnded(outcome="completed", log_loss=float(log_loss), trial=name) if name in record.trials:
+                if log_loss < best:
+                    best = log_loss
+                    yield Reached(epochs=epochs, log_loss=log_loss, trial=name)

@@ -260,6 +260,7 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
     data += f" --device-irs {shlex.quote(settings.device_irs)}" if settings.device_irs else ""
     data += f" --augment-irs {shlex.quote(settings.augment_irs)}" if settings.augment_irs else ""
     groups = f" --group-from {shlex.quote(settings.group_from)}" if settings.group_from else ""
+    held = f" --holdout-devices {shlex.quote(settings.holdout_devices)}" if settings.holdout_devices else ""
     data_seed = f" --data-seed {settings.data_seed}" if settings.data_seed else ""
     if summary.ending != "finished":
         yield "go on with the search", resume_command(folder)
@@ -267,7 +268,7 @@ def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterato
         if summary.saved is summary.best:
             yield (
                 "train the best with the full schedule",
-                f"{command('train')} --config {config} {data}{groups}{fold}{data_seed}{storage} --name {name} "
+                f"{command('train')} --config {config} {data}{held}{groups}{fold}{data_seed}{storage} --name {name} "
                 "--cycles 3 --epochs-per-cycle 120",
             )
         yield "measure it on the test split, once", f"{command('evaluate')} {model} {data} --split test"

@@ -85,12 +85,14 @@ def test_what_has_no_page_is_refused_in_one_sentence(storage: Path, capsys: pyte
     def refused(*names: str) -> str:
         return refusal(capsys, "report.py", *names, "--storage", str(storage))
 
-    assert "no search was named: give the name of one" in refused()
+    assert f"no search was named: give the name of one of those in {storage}" in refused()
+    assert f"{storage} is a folder: give --output a file" in refused("night", "--output", str(storage))
     assert "has no run none: its runs are damaged, empty, night, training" in refused("none")
     assert "is named twice" in refused("night", "night")
     assert "training is a training, not a search" in refused("training")
     assert "training is a training, not a search" in refused("night", "training")
-    assert "the journal is empty" in refused("empty")
+    assert "the journal is empty: the run empty never started" in refused("night", "empty")
+    assert "the journal is empty: the run empty never started" in refused("empty")
     assert "line 1 is damaged, or written by another version of asc" in refused("damaged")
 
 

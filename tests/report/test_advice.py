@@ -76,3 +76,16 @@ def test_many_diverged_trials_ask_for_a_smaller_learning_rate(tmp_path: Path) ->
     told.trial(1.0, point=INSIDE)
     told.trial(9.0, outcome="diverged")
     assert any("learning_rate_max smaller" in one.text for one in given(told))
+
+
+def test_a_final_that_is_saved_needs_no_full_schedule_and_is_what_advice_is_about(tmp_path: Path) -> None:
+    told = ToldSearch(tmp_path / "s")
+    best = told.trial(1.0, point=INSIDE)
+    small = told.trial(1.05, point={**INSIDE, "architecture.widths.0": 4, "architecture.widths.1": 8})
+    told.chosen(best, small)
+    told.final(best, 0.9, unseen=1.2)
+    assert any("full schedule" in one.text for one in given(told)), "the search's best is saved until all have ended"
+    told.journal.append(RunEnded(outcome="finished", best=told.final(small, 0.95, unseen=1.1)))
+    texts = " ".join(one.text for one in given(told, interval=Interval(low=0.9, high=1.1)))
+    assert "full schedule" not in texts and "may do as well" not in texts and "still learning" not in texts
+    assert "Widen the range of architecture.widths.0, architecture.widths.1" in texts

@@ -110,3 +110,20 @@ def test_an_evaluation_of_another_network_or_a_damaged_one_is_left_out(
     ):
         path.write_text(damaged)
         assert best_files(search, tmp_path / "s").matrix is None, damaged[:40]
+
+
+def test_with_finals_the_figures_are_those_of_the_network_in_best(
+    tmp_path: Path, tiny_model: Path, figures: Evaluation, examination: Examination
+) -> None:
+    told = ToldSearch(tmp_path / "s")
+    first, second = told.trial(1.0), told.trial(1.1)
+    told.chosen(first, second)
+    told.final(first, 0.8, unseen=1.2)
+    shipped = told.final(second, 0.9, unseen=1.1)
+    (told.folder / "best").mkdir()
+    (told.folder / "best" / "model.safetensors").write_bytes(tiny_model.read_bytes())
+    evaluated(told.folder, examination, figures.log_loss)
+    assert best_files(search_of(told.entries), told.folder).best is None, "best/ may be of an earlier best"
+    told.journal.append(RunEnded(outcome="finished", best=shipped))
+    files = best_files(search_of(told.entries), told.folder)
+    assert files.best == figures and files.matrix is not None and files.matrix.counts == examination.confusion

@@ -112,3 +112,17 @@ def test_without_a_completed_trial_the_last_reason_is_given(told: ToldSearch) ->
     sentences = said(told)
     assert sentences[0] == "No trial has completed, so there is no best network. The last reason: it diverged."
     assert sentences[1] == "1 of 1 ended trials diverged."
+
+
+def test_with_finals_the_saved_network_is_judged_and_the_search_named_as_such(told: ToldSearch) -> None:
+    told.trial(1.05, accuracy=0.62, reference=True)
+    best, other = told.trial(1.0, point=INSIDE), told.trial(1.09, point={**INSIDE, "architecture.widths.0": 24})
+    told.chosen(best, other)
+    assert any("lies within the 95 % interval" in one for one in said(told))
+    told.final(best, 0.9, unseen=1.2)
+    told.final(other, 2.25, unseen=1.1, accuracy=0.12)
+    chance, edge = of_the_best(search_of(told.entries), Interval(low=0.9, high=1.1))
+    assert "near chance: log loss 2.250 and accuracy 12.0%" in chance
+    assert "architecture.widths.0 24 (the range ends at 24)" in edge
+    (fell,) = [one for one in said(told) if "accuracy fell" in one]
+    assert fell.startswith("The log loss fell in the search from 1.050 to 1.000")

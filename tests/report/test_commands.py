@@ -7,6 +7,7 @@ import pytest
 import tyro
 from told_search import ToldSearch
 
+from asc.console.train_options import TrainOptions
 from asc.report import commands
 from asc.report.trials import search_of
 from asc.runs.journal import Journal, RunStarted
@@ -44,3 +45,11 @@ def test_names_are_quoted(tmp_path: Path, name: str) -> None:
     assert shlex.split(commands.resume(folder, trials=9))[2:6] == ["--resume", name, "--trials", "9"]
     assert shlex.split(commands.evaluate(folder))[2] == str(folder / "best" / "model.safetensors")
     assert shlex.split(commands.train(search, folder))[3] == str(folder / "best" / "config.toml")
+
+
+def test_the_training_of_the_best_has_the_data_of_the_search(tmp_path: Path) -> None:
+    told = ToldSearch(tmp_path / "s", data="esc10:/d", device_irs="/irs", holdout_devices="s2, s3", fold=2)
+    python, script, *words = shlex.split(commands.train(search_of(told.entries), told.folder))
+    assert (python, script) == ("python", "launch/train.py")
+    data = tyro.cli(TrainOptions, args=words, config=(tyro.conf.FlagCreatePairsOff,)).data
+    assert (data.data, data.device_irs, data.holdout_devices, data.fold) == ("esc10:/d", "/irs", "s2, s3", 2)

@@ -1,5 +1,6 @@
 """A page that compares searches: a row each, their progress, and what forbids the comparison."""
 
+import dataclasses
 from pathlib import Path
 
 from told_search import EPOCHS, ToldSearch
@@ -40,3 +41,22 @@ def test_a_difference_within_the_noise_is_called_so(tmp_path: Path) -> None:
         "one is ahead (1.000), but the best of near (1.050) lies within its 95 % interval (0.900 to 1.100): the "
         "difference may be chance."
     )
+
+
+def test_data_that_changed_is_told_from_clips_that_are_set_aside_for_finals(tmp_path: Path) -> None:
+    def begun(name: str, digest: str, **settings: str | int) -> Search:
+        search = ToldSearch(tmp_path / name, **settings)
+        search.trial(1.0)
+        started = search.entries[0]
+        event = dataclasses.replace(started.event, data_digest=digest)  # type: ignore[type-var]
+        return search_of([dataclasses.replace(started, event=event), *search.entries[1:]])
+
+    def changed(*searches: Search) -> bool:
+        return any(sentence.startswith("The data changed") for sentence in doubts(searches))
+
+    plain, finals = begun("plain", "a"), begun("finals", "b", final_top=2)
+    assert not changed(plain, finals), "half of calibration is set aside: nothing says that the data changed"
+    assert not changed(finals, begun("as-is", "c", final_top=2, calibrate="none")), "it sets nothing aside"
+    assert not changed(finals, begun("more", "b", final_top=3))
+    assert changed(plain, finals, begun("other", "c"))
+    assert changed(plain, begun("other-finals", "d", final_top=3), finals)

@@ -2,20 +2,25 @@
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import pytest
 from told_search import EPOCHS, EPOCHS_PER_CYCLE, ToldSearch
 
+from asc.console.evaluation_text import About, tree
+from asc.model_file.model_header import read_model_file
+from asc.report.best import EVALUATION
 from asc.report.page import search_page
-from asc.results import SplitFigures
+from asc.results import Examination, SplitFigures
 from asc.runs.journal import (
     FinalAsked,
     FinalConfirmed,
     FinalistsChosen,
     PointRefused,
     RunEnded,
+    RunResumed,
     TrialEnded,
     TrialRetried,
     fold,
@@ -180,4 +185,71 @@ def test_finalists_are_shown_with_their_winners_curse(tmp_path: Path) -> None:
     assert (first[4], first[5], first[8]) == ("0.880", "1.000", f"{curses[0]:+.3f}")
     assert (last[5], last[8]) == ("1.100", f"{curses[1]:+.3f}")
     said = page.partition('<section id="finalists">')[2].partition("<table")[0]
+    assert "1 seed for 2 x 6 epochs. Figures are means over seeds; confirmation is on clips that the search" in said
     assert f"{second.trial} won, and seed 1" in said
+
+
+def with_finals(search: ToldSearch) -> str:
+    """Tell finals of the two best trials, of which the second wins; returns the name of the final that is saved."""
+    first, second = (trial.asked.trial for trial in fold(search.entries).completed()[:2])
+    search.chosen(first, second)
+    search.final(first, 0.7, unseen=1.1)
+    shipped = search.final(second, 0.8, unseen=1.0, accuracy=0.65)
+    search.journal.append(RunEnded(outcome="finished", best=shipped))
+    return shipped
+
+
+def test_the_page_says_which_final_is_saved(tmp_path: Path) -> None:
+    search = told(tmp_path / "s")
+    best = fold(search.entries).completed()[0].ended
+    shipped = with_finals(search)
+    page = unescape(search_page(search.entries, search.folder).decode())
+    cards = page.partition('<div class="cards">')[2].partition("<ul")[0]
+    assert f"<small>saved as best, a final</small><b>{shipped}</b>" in cards
+    assert "log loss 0.800, accuracy 65.0% on validation" in cards and "<b>0.800</b>" in cards
+    assert best is not None and f"<small>best of the search</small><b>{best.trial}</b>" in cards
+    assert "The best of the search and the reference" in page and "full schedule" not in page
+
+
+def test_an_evaluation_of_the_saved_final_adds_its_confusion_matrix_to_the_page(
+    tmp_path: Path, tiny_model: Path, examination: Examination, about: About
+) -> None:
+    search = told(tmp_path / "s")
+    with_finals(search)
+    model = search.folder / "best" / "model.safetensors"
+    model.parent.mkdir()
+    model.write_bytes(tiny_model.read_bytes())
+    page = search_page(search.entries, search.folder).decode()
+    assert "evaluate it and write this page again" in page and "confusion" not in figures(page)
+    of_final = replace(examination.evaluation, log_loss=read_model_file(model)[0].evaluation.log_loss)
+    path = search.folder / EVALUATION
+    path.parent.mkdir()
+    path.write_text(json.dumps(tree(replace(examination, evaluation=of_final), about)))
+    page = search_page(search.entries, search.folder).decode()
+    assert "evaluate it and write this page again" not in page and "confusion" in figures(page)
+
+
+def test_finals_have_a_row_of_their_own_among_the_outcomes(tmp_path: Path) -> None:
+    search = told(tmp_path / "s", trials=3)
+    with_finals(search)
+    page = search_page(search.entries, search.folder).decode()
+    _, *shown = rows(page, "outcomes")
+    assert [row[:4] for row in shown] == [
+        ["completed", "3", str(3 * EPOCHS), "43%"],
+        ["finals", "2", "24", "57%"],
+    ]
+    assert shown[1][4] == f"{2 * 24 / 60:.1f}"
+    assert f"{3 * EPOCHS} epochs, begun" in page
+
+
+def test_the_page_says_whether_its_command_repeats_the_search(tmp_path: Path) -> None:
+    def again(search: ToldSearch) -> str:
+        page = search_page(search.entries, search.folder).decode()
+        return page.partition('<section id="again">')[2].partition("<details")[0]
+
+    one = ToldSearch(tmp_path / "one")
+    assert "the command repeats it to the last digit, on the same kind of processor." in again(one)
+    several = ToldSearch(tmp_path / "several", max_concurrent=2)
+    assert "so another run draws other points" in again(several)
+    one.journal.append(RunResumed(settings={"trials": 12}))
+    assert "A resume changed its options (--trials), so another run may draw other points." in again(one)

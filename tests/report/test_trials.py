@@ -99,3 +99,30 @@ def test_a_training_and_an_empty_journal_are_refused_in_one_sentence(tmp_path: P
     journal.append(RunStarted(name="t", kind="train", settings={}))
     with pytest.raises(InputError, match="t is a training, not a search"):
         search_of(journal.entries)
+
+
+def test_finals_are_no_progress_of_the_search(tmp_path: Path) -> None:
+    told = ToldSearch(tmp_path / "s")
+    first, second = told.trial(1.0), told.trial(1.1)
+    told.chosen(first, second)
+    told.final(first, 0.8, unseen=1.2)
+    unfinished = search_of(told.entries)
+    assert unfinished.shipped is None and unfinished.saved is unfinished.best, "one final is still to come"
+    shipped = told.final(second, 0.9, unseen=1.1, accuracy=0.7)
+    search = search_of(told.entries)
+    assert [(one.epochs, one.log_loss, one.trial) for one in search.reached] == [(EPOCHS, 1.0, first)]
+    assert search.epochs == 2 * EPOCHS and [trial.name for trial in search.trials] == [first, second]
+    assert search.best is not None and search.best.name == first
+    saved = search.saved
+    assert saved is not None and saved is search.shipped and saved in search.finals and len(search.finals) == 2
+    assert (saved.name, saved.rank, saved.log_loss, saved.accuracy) == (shipped, None, 0.9, 0.7)
+    assert saved.values == search.trials[1].values, "the network is that of its trial"
+
+
+def test_a_resume_that_gives_options_another_value_is_told(tmp_path: Path) -> None:
+    told = ToldSearch(tmp_path / "s")
+    told.journal.append(RunResumed(settings={"trials": 8, "mlflow_uri": "none"}))
+    assert search_of(told.entries).changed == ()
+    told.journal.append(RunResumed(settings={"trials": 9, "max_concurrent": 1}))
+    told.journal.append(RunResumed(settings={"trials": 8}))
+    assert search_of(told.entries).changed == ("trials",), "it is 8 again, but was 9 for a while"

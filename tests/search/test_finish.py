@@ -110,8 +110,9 @@ def test_the_command_that_trains_the_best_can_be_pasted_for_any_run_name(
     summary = Summary(
         ending="finished", folder=folder, rule=rule("dcase2021"), rows=[], trials=(best,), best=best, reference=None
     )
-    settings = dataclasses.replace(settings, group_from=r"/(\d+)'")
+    settings = dataclasses.replace(settings, group_from=r"/(\d+)'", holdout_devices="s2, s3")
     words = shlex.split(dict(commands(summary, settings, "browse"))["train the best with the full schedule"])
+    assert words[words.index("--holdout-devices") + 1] == "s2, s3"
     assert words[words.index("--group-from") + 1] == r"/(\d+)'"
     assert words[words.index("--name") + 1 :] == [f"{name}-best", "--cycles", "3", "--epochs-per-cycle", "120"]
     assert words[words.index("--config") + 1] == str(folder / "best" / "config.toml")

@@ -12,8 +12,20 @@ from pathlib import Path
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import load_space
-from asc.results import EpochMetrics, Interval, OutcomeKind
-from asc.runs.journal import Entry, EpochDone, Journal, RungReached, RunStarted, TrialAsked, TrialEnded
+from asc.results import EpochMetrics, Interval, OutcomeKind, SplitFigures
+from asc.runs.journal import (
+    Entry,
+    EpochDone,
+    FinalAsked,
+    FinalConfirmed,
+    FinalistsChosen,
+    Journal,
+    RungReached,
+    RunStarted,
+    TrialAsked,
+    TrialEnded,
+    fold,
+)
 from asc.search.repair import Budget, Candidate, repair
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
@@ -82,6 +94,34 @@ class ToldSearch:
                 self.journal.append(RungReached(trial=name, epoch=epoch, log_loss=log_loss, stopped=stopped))
         if outcome is not None:
             self.journal.append(_ended(name, found, outcome, last, (log_loss, accuracy, width), model))
+        return name
+
+    def chosen(self, *trials: str, seeds: tuple[int, ...] = (1,)) -> None:
+        """Tell which trials are finalists, and the seeds of their finals."""
+        self.journal.append(FinalistsChosen(trials=trials, seeds=seeds, cycles=CYCLES, epochs_per_cycle=EPOCHS))
+
+    def final(
+        self, trial: str, log_loss: float, *, unseen: float, seed: int = 1, accuracy: float = 0.6, epochs: int = 12
+    ) -> str:
+        """Tell a final: `log_loss` and `accuracy` are on validation, `unseen` on confirmation. Returns its name."""
+        record, name = fold(self.entries), f"{trial}-seed{seed}"
+        config = {**record.trials[trial].asked.config, "seed": seed}
+        self.journal.append(FinalAsked(final=name, trial=trial, title=name, seed=seed, config=config))
+        for epoch in range(1, epochs + 1):
+            self.journal.append(_epoch(name, epoch, log_loss, accuracy))
+        figures = SplitFigures(split="confirmation", clips=20, log_loss=unseen, accuracy=0.5)
+        self.journal.append(FinalConfirmed(final=name, figures=figures))
+        ended = TrialEnded(
+            trial=name,
+            outcome="completed",
+            epochs=epochs,
+            seconds=2.0 * epochs,
+            log_loss=log_loss,
+            accuracy=accuracy,
+            model=f"trials/{name}/model.safetensors",
+            log_loss_interval=Interval(low=log_loss - 0.1, high=log_loss + 0.1),
+        )
+        self.journal.append(ended)
         return name
 
     def _drawn(self, reference: bool, changes: Mapping[str, Scalar]) -> dict[str, Scalar]:
