@@ -75,9 +75,9 @@ class Summary:
         return cost(experiment)
 
     def demands(self) -> str:
-        """What the best network demands, in one line: bytes under the rule and in its file, MACs, memory."""
-        assert self.best is not None, "ask only where there is a best trial"
-        asked, mmacs = self.best.asked, self.best.asked.macs_per_second / 1e6
+        """What the network in `best/` demands, in one line: bytes under the rule and in its file, MACs, memory."""
+        assert self.saved is not None, "ask only where there is a best trial"
+        asked, mmacs = self.saved.asked, self.saved.asked.macs_per_second / 1e6
         return (
             f"{asked.trial} takes {counted_bytes(self.rule, asked.predicted) / self.rule.unit_bytes:.1f} KB under "
             f"{self.rule.name}, {asked.file_bytes:,} bytes as a file, {mmacs:.1f} MMAC per second of audio, and "

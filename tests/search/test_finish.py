@@ -73,6 +73,7 @@ def test_what_is_saved_is_the_winner_of_the_finals_and_needs_no_full_schedule(
     )
     assert summary.saved is record.finals["t000-seed1"].training
     assert "log loss 1.200 -> 0.900" in summary.gained(), "trials are compared with the reference trial"
+    assert summary.demands().startswith("t000-seed1 takes 24.0 KB under dcase2021, 27,576 bytes as a file, 24.0 MMAC")
     assert "train the best with the full schedule" not in dict(commands(summary, settings, "browse"))
     said = summary_json(summary, settings)
     assert said["best"]["trial"] == "t000-seed1" and said["best"]["size_bytes"] == 24 * 1024
