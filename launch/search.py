@@ -15,6 +15,7 @@ from asc.search.options import SearchOptions
 
 if TYPE_CHECKING:
     from asc.search.disk import Need
+    from asc.search.finish import Summary
     from asc.search.preview import SearchPlan
 
 
@@ -48,7 +49,7 @@ def main(options: SearchOptions) -> int:
     environment.prepare(local=settings.local)
     from asc.report.page import doubts, search_page
     from asc.runs.mirror import mirrored
-    from asc.search import conductor, finalists, finish, leaderboard, live
+    from asc.search import conductor, finish, live
     from asc.search.cluster import cluster, study
     from asc.tracking.session import browse, tracked
 
@@ -69,17 +70,8 @@ def main(options: SearchOptions) -> int:
         shown.close()
         ray.close()  # Ray's processes must have ended before their leftovers are removed
         summary = finish.finish(lead, plan.space, ending, plan.budget.rule, search_page)
-        output.result(leaderboard.table(summary.rows))
-        if summary.best is not None:
-            output.result(tables.size_table(summary.best_cost()))
-            output.result(summary.demands())
-        output.result(summary.gained())
-        if summary.finals is not None:
-            output.result(finalists.table(summary.finals))
-            output.result(finalists.sentence(summary.finals))
         doubtful = doubts(journal.entries, summary.folder)
-        for sentence in doubtful:
-            output.result(f"doubt: {sentence}")
+        _found(summary, doubtful, output)
     output.result(f"results in {summary.folder}: {', '.join(summary.files())}")
     for purpose, command in finish.commands(summary, settings, browse(summary.folder, settings.mlflow_uri)):
         output.result(f"{purpose}:\n    " + command.replace("\n", "\n    "))
@@ -98,6 +90,22 @@ def _describe(plan: "SearchPlan", wanted: "Need", output: cli.Output, *, cache: 
     output.result(disk.describe(wanted, plan, cache=cache, storage=storage))
     if wanted.rates_to_pack:
         output.result(duration.packing(plan, wanted.rates_to_pack))
+
+
+def _found(summary: "Summary", doubtful: list[str], output: cli.Output) -> None:
+    """Print what the search has found: leaderboard, sizes, gain, finalists, and reasons for doubt."""
+    from asc.search import finalists, leaderboard
+
+    output.result(leaderboard.table(summary.rows))
+    if summary.best is not None:
+        output.result(tables.size_table(summary.best_cost()))
+        output.result(summary.demands())
+    output.result(summary.gained())
+    if summary.finals is not None:
+        output.result(finalists.table(summary.finals))
+        output.result(finalists.sentence(summary.finals))
+    for sentence in doubtful:
+        output.result(f"doubt: {sentence}")
 
 
 def _dry_run(plan: "SearchPlan", wanted: "Need", output: cli.Output) -> int:

@@ -1,7 +1,7 @@
 """Halves the float32 constants of a LiteRT file that are float16 values, as those of a network stored in 16 bits are.
 
-Each becomes a float16 tensor behind a DEQUANTIZE, the form of LiteRT's own float16 quantisation. XNNPACK widens such
-weights when it loads the file, so arithmetic and speed stay those of float32.
+Each becomes a float16 tensor with a DEQUANTIZE after it. LiteRT's own float16 quantisation writes the same. XNNPACK
+converts such weights to float32 when it loads the file, so arithmetic and speed do not change.
 https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/post_training_float16_quant. That tool rounds every
 weight of the kinds that it knows; here only what float16 holds exactly is halved, so no value changes.
 """

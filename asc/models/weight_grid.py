@@ -37,7 +37,7 @@ def weight_scale(weight: Tensor) -> Tensor:
 def fake_quantise_weight(weight: Tensor) -> Tensor:
     """Weights (outputs, ...) on the grid of `weight_scale`, same shape, with a straight-through gradient.
 
-    The scale depends on the weight alone, so it never lags behind the optimiser and needs no state.
+    The scale is computed from the weight each time, so it is always up to date and nothing is kept between calls.
     """
     scale = per_output(weight_scale(weight), weight)
     steps = torch.mul(weight.detach(), scale.reciprocal()).round_().mul_(scale)

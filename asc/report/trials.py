@@ -173,7 +173,7 @@ def search_of(entries: Sequence[Entry]) -> Search:
         rule=by,
         limit_kb=limit_bytes(by, budget_kb) / by.unit_bytes,
         most_mmacs_per_s=_most_mmacs(by, started.settings.get("max_mmacs_per_s")),
-        trials=tuple(_trial(rank, trial, space, by) for rank, trial in _ranked(record)),
+        trials=tuple(_trial(rank, trial, space, by) for rank, trial in record.ranked()),
         finals=tuple(finals.values()),
         shipped=_shipped(record, finals),
         reached=tuple(_reached(record, entries)),
@@ -195,16 +195,6 @@ def _most_mmacs(by: Rule, given: Scalar | None) -> float | None:
     limits = [None if given is None else float(given)]
     limits.append(None if by.macs_per_second_limit is None else by.macs_per_second_limit / 1e6)
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _ranked(record: RunRecord) -> list[tuple[int | None, TrialRecord]]:
-    others = [trial for trial in record.trials.values() if not trial.ended or trial.ended.outcome != "completed"]
-    others.sort(key=lambda trial: (-max(trial.epochs, default=0), _last_log_loss(trial), trial.asked.trial))
-    return [*enumerate(record.completed(), start=1), *((None, trial) for trial in others)]
-
-
-def _last_log_loss(trial: TrialRecord) -> float:
-    return trial.epochs[max(trial.epochs)].valid_log_loss if trial.epochs else float("inf")
 
 
 def _trial(rank: int | None, trial: TrialRecord, space: Space | None, by: Rule) -> Trial:

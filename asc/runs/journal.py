@@ -378,6 +378,15 @@ class RunRecord:
         """Completed trials, best validation log loss first; of equal ones, the earlier trial first."""
         return list(self._ranking)
 
+    def ranked(self) -> list[tuple[int | None, TrialRecord]]:
+        """All trials with their ranks: the completed ones as `completed`, then the others, which have no rank.
+
+        The others are ordered by epochs trained (most first) and by their last log loss.
+        """
+        others = [trial for trial in self.trials.values() if not trial.ended or trial.ended.outcome != "completed"]
+        others.sort(key=lambda trial: (-max(trial.epochs, default=0), _last_log_loss(trial), trial.asked.trial))
+        return [*enumerate(self._ranking, start=1), *((None, trial) for trial in others)]
+
     def training(self, name: str) -> TrialRecord:
         """The record of a trial, or of the training of a final.
 
@@ -415,6 +424,10 @@ class RunRecord:
         self.outcomes[ended.outcome] += 1
         if ended.outcome == "completed":
             insort(self._ranking, trial, key=_rank)
+
+
+def _last_log_loss(trial: TrialRecord) -> float:
+    return trial.epochs[max(trial.epochs)].valid_log_loss if trial.epochs else float("inf")
 
 
 def _rank(trial: TrialRecord) -> tuple[float, int]:

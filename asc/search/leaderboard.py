@@ -62,15 +62,8 @@ class Row:
 
 
 def leaderboard(record: RunRecord, space: Space, rule: Rule) -> list[Row]:
-    """Rank all trials: completed ones by log loss, then the others by epochs trained (most first) and last log loss.
-
-    Bytes are counted by `rule`.
-    """
-    completed = record.completed()
-    others = [trial for trial in record.trials.values() if not trial.ended or trial.ended.outcome != "completed"]
-    others.sort(key=lambda trial: (-max(trial.epochs, default=0), _last_log_loss(trial), trial.asked.trial))
-    ranked: list[tuple[int | None, TrialRecord]] = [*enumerate(completed, start=1), *((None, t) for t in others)]
-    rows = [_row(rank, trial, list(space.sampled), rule) for rank, trial in ranked]
+    """All trials in the order of `RunRecord.ranked`; bytes are counted by `rule`."""
+    rows = [_row(rank, trial, list(space.sampled), rule) for rank, trial in record.ranked()]
     finals = {str(one["trial"]): one for one in finals_json(finals_of(record))}
     return [dataclasses.replace(row, final=finals.get(row.trial)) for row in rows]
 
@@ -178,7 +171,3 @@ def _shown(key: str, sampled: list[str]) -> bool:
     """Whether a config key has a column: widths (repair changes them), weight storage, and everything sampled."""
     always = (*NARROWED, "compression.storage", "compression.prune_ratio", "calibration.method")
     return key.startswith(always) or any(key == s or key.startswith(f"{s}.") for s in sampled)
-
-
-def _last_log_loss(trial: TrialRecord) -> float:
-    return trial.epochs[max(trial.epochs)].valid_log_loss if trial.epochs else float("inf")

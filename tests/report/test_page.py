@@ -190,7 +190,7 @@ def test_finalists_are_shown_with_their_winners_curse(tmp_path: Path) -> None:
 
 
 def with_finals(search: ToldSearch) -> str:
-    """Tell finals of the two best trials, of which the second wins; returns the name of the final that is saved."""
+    """Write finals of the two best trials to the journal; the second trial wins. Return the name of the saved final."""
     first, second = (trial.asked.trial for trial in fold(search.entries).completed()[:2])
     search.chosen(first, second)
     search.final(first, 0.7, unseen=1.1)
