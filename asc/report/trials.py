@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from asc.config.experiment import Experiment
 from asc.config.space import FAMILY, Space, parse_space
 from asc.errors import InputError
 from asc.launchers import command
@@ -137,8 +138,7 @@ class Search:
     @property
     def cycle_ends(self) -> tuple[int, ...]:
         """The epochs at which learning rate cycles end."""
-        cycles, epochs = (self._config.get(f"schedule.{key}") for key in ("cycles", "epochs_per_cycle"))
-        return () if cycles is None or epochs is None else tuple(int(epochs) * n for n in range(1, int(cycles) + 1))
+        return Experiment.from_flat(self._config).schedule.cycle_ends if self._config else ()
 
     @property
     def rungs(self) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ from asc.runs.journal import (
 )
 from asc.search import final
 from asc.search.repair import Budget, Candidate, infeasible, repair
-from asc.search.rungs import Rungs
+from asc.search.rungs import Rungs, rung_epochs
 from asc.search.sampler import Handle, Told, sampler_of
 from asc.search.settings import MOST_REFUSALS, SearchSettings
 from asc.size.rules import counted_bytes
@@ -67,8 +67,7 @@ class Conductor:
         self._space, self._settings, self._base, self._budget = space, settings, base, budget
         self._sampler = sampler_of(space, seed=settings.seed, trials=settings.trials)
         self._rungs = Rungs(
-            epochs_per_cycle=base.schedule.epochs_per_cycle,
-            epochs=base.schedule.epochs,
+            epochs=rung_epochs(base.schedule, settings.reduction_factor),
             reduction_factor=settings.reduction_factor,
         )
         self._handles: dict[str, Handle] = {}

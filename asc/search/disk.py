@@ -21,7 +21,6 @@ Ray's logs, under /tmp/ray, are not counted.
 
 import dataclasses
 import json
-import math
 import random
 import shutil
 from dataclasses import dataclass
@@ -186,8 +185,15 @@ def _longest_schedule(plan: SearchPlan, experiment: Experiment) -> Experiment:
     settings, own = plan.settings, experiment.schedule
     if settings.final_cycles is None or settings.final_epochs is None:
         return experiment
-    longer = max((settings.final_cycles, settings.final_epochs), (own.cycles, own.epochs_per_cycle), key=math.prod)
-    return experiment.updated({"schedule.cycles": longer[0], "schedule.epochs_per_cycle": longer[1]})
+    if settings.final_cycles * settings.final_epochs <= own.epochs:
+        return experiment
+    return experiment.updated(
+        {
+            "schedule.cycles": settings.final_cycles,
+            "schedule.epochs_per_cycle": settings.final_epochs,
+            "schedule.cycle_growth": 1,
+        }
+    )
 
 
 def _trial_bytes(plan: SearchPlan, experiment: Experiment) -> int:

@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from asc.config.experiment import Experiment
 from asc.console.progress import LiveLine, clock
 from asc.runs.finals import finals_of
 from asc.runs.journal import (
@@ -130,8 +131,7 @@ class LiveView(LiveLine):
         )
 
     def _total_epochs(self, trial: TrialRecord) -> int:
-        config = trial.asked.config
-        return int(config["schedule.cycles"]) * int(config["schedule.epochs_per_cycle"])
+        return Experiment.from_flat(trial.asked.config).schedule.epochs
 
     def _count_ended(self) -> int:
         return len(self._record.trials) - len(self._record.unfinished)

@@ -75,6 +75,9 @@ class SearchOptions:
     """Learning rate cycles per trial, instead of the space's."""
     epochs_per_cycle: Annotated[int | None, _Number] = None
     """Epochs per cycle, instead of the space's; trials are compared at the ends of cycles."""
+    cycle_growth: Annotated[int | None, _Number] = None
+    """Each cycle is N times as long as the one before, and --epochs-per-cycle is the first one's length; trials are
+    then compared at the end of every cycle (default: the space's, else the recipe's: 1)."""
     max_concurrent: Annotated[int | None, _Number] = None
     """Trials at a time (default: one per core, at most 4). With 1, a search is reproducible to the last digit."""
     workers_per_trial: Annotated[int | None, _Number] = None

@@ -3,22 +3,33 @@
 Rungs are only at ends of cycles (design decision 5), where the learning rate is lowest and trials can be compared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
+
+from asc.config.experiment import Schedule
+
+
+def rung_epochs(schedule: Schedule, reduction_factor: int) -> tuple[int, ...]:
+    """The epochs at which trials are compared: ends of cycles, but never the last epoch.
+
+    Those of cycles that grow are at the end of each cycle. Those of equal cycles are after 1, r, r^2, ... cycles, where
+    r is the reduction factor.
+    """
+    ends = schedule.cycle_ends
+    if schedule.cycle_growth > 1:
+        return ends[:-1]
+    powers = {reduction_factor**n for n in range(len(ends).bit_length())}
+    return tuple(end for cycle, end in enumerate(ends[:-1], start=1) if cycle in powers)
 
 
 class Rungs:
     """The rungs of one search. They are kept by trial name, so that a resumed search refills them from its journal."""
 
-    def __init__(self, *, epochs_per_cycle: int, epochs: int, reduction_factor: int) -> None:
-        """Set rungs after 1, r, r^2, ... cycles, where r is the reduction factor, but none at the last epoch."""
+    def __init__(self, *, epochs: Collection[int], reduction_factor: int) -> None:
+        """Set empty rungs at these epochs (`rung_epochs`)."""
         self._factor = reduction_factor
-        self._recorded: dict[int, dict[str, float]] = {}
-        epoch = epochs_per_cycle
-        while epoch < epochs:
-            self._recorded[epoch] = {}
-            epoch *= reduction_factor
+        self._recorded: dict[int, dict[str, float]] = {epoch: {} for epoch in epochs}
 
     @property
     def recorded(self) -> Mapping[int, Mapping[str, float]]:

@@ -50,6 +50,7 @@ class SearchSettings:
     time_budget_min: float | None = None
     cycles: int | None = None
     epochs_per_cycle: int | None = None
+    cycle_growth: int | None = None
     device_irs: str | None = None
     augment_irs: str | None = None
     holdout_devices: str | None = None
@@ -185,6 +186,8 @@ class SearchSettings:
             values["schedule.cycles"] = self.cycles
         if self.epochs_per_cycle is not None:
             values["schedule.epochs_per_cycle"] = self.epochs_per_cycle
+        if self.cycle_growth is not None:
+            values["schedule.cycle_growth"] = self.cycle_growth
         recipe = load_experiment(self.recipe, of_model=experiment_in)
         plain = recipe.updated({**values, "calibration.method": "none"})
         method = cast(CalibrationMethod, values.get("calibration.method", recipe.calibration.method))
