@@ -27,7 +27,8 @@ class Trial:
     Log loss and accuracy are those of the stored network if it completed, else those of its last epoch.
     `kilobytes` are those that the search's rule counts, in the rule's own unit; `ram_kb` is the peak activation memory
     for 10 s, in KB of 1,024 bytes. `values` are the searched parameters, as they were trained (after repair).
-    `curve` has the validation log loss (nats) after each epoch, by epoch.
+    `curve` has the validation log loss (nats) after each epoch, by epoch. `earlier` is the trial of an earlier run that
+    was tried again.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Trial:
     outcome: Outcome
     reference: bool
     repaired: bool
+    earlier: str | None
     log_loss: float | None
     accuracy: float | None
     log_loss_interval: Interval | None
@@ -208,6 +210,7 @@ def _trial(rank: int | None, trial: TrialRecord, space: Space | None, by: Rule) 
         outcome=trial.state,
         reference=asked.reference,
         repaired=asked.repaired,
+        earlier=asked.earlier,
         log_loss=stored.log_loss if stored else (last.valid_log_loss if last else None),
         accuracy=stored.accuracy if stored else (last.valid_accuracy if last else None),
         log_loss_interval=stored.log_loss_interval if stored else None,

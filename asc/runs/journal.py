@@ -24,11 +24,26 @@ from asc.typed import Scalar, build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierPoint:
+    """A point that a search tries first, because a trial of an earlier run was good there."""
+
+    run: str
+    trial: str
+    point: Mapping[str, Scalar]
+
+    @property
+    def name(self) -> str:
+        """The trial of the earlier run, as `night/t005`."""
+        return f"{self.run}/{self.trial}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
     """The first event of a run; `settings` are its options.
 
     `space` is the text of a search's space, `reference` the flat config of its trial 0 before repair. `data_digest` is
-    the digest of the manifest, because a search can be resumed only on the same data.
+    the digest of the manifest, because a search can be resumed only on the same data. `earlier` are the points that
+    come after the reference, in this order.
     """
 
     name: str
@@ -38,6 +53,7 @@ class RunStarted:
     space: str | None = None
     data_digest: str | None = None
     reference: Mapping[str, Scalar] | None = None
+    earlier: tuple[EarlierPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +76,8 @@ class PointRefused:
 class TrialAsked:
     """A trial will run. `point` is what was drawn (None: not in the space), `config` the flat config after repair.
 
-    Parameters and bytes are predicted; the `nonzero_` ones leave out the weights that will be pruned.
+    Parameters and bytes are predicted; the `nonzero_` ones leave out the weights that will be pruned. `earlier` is the
+    trial of an earlier run whose point is tried again, as `night/t005`.
     """
 
     trial: str
@@ -76,6 +93,7 @@ class TrialAsked:
     file_bytes: int
     macs_per_second: int
     peak_activation_bytes: int
+    earlier: str | None = None
 
     @property
     def predicted(self) -> StoredSize:

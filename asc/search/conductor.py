@@ -136,7 +136,7 @@ class Conductor:
         if promoted is not None:
             return promoted
         if not self._asked_all:
-            found = self._ask_reference() or self._ask_sampler()
+            found = self._ask_reference() or self._ask_earlier() or self._ask_sampler()
             if found is not None:
                 return found
             self._exhausted = True
@@ -371,6 +371,17 @@ class Conductor:
             self._handles[name] = self._sampler.begin(point)
         return name
 
+    def _ask_earlier(self) -> str | None:
+        """The next point of an earlier run (`--warm-start`) that is no trial yet; None if there is none."""
+        known = {trial.asked.earlier for trial in self.record.trials.values()}
+        for earlier in self.record.started.earlier:
+            candidate = None if earlier.name in known else repair(self._base, self._space, earlier.point, self._budget)
+            if candidate is not None and self._twin(candidate) is None:
+                name = self._journal_asked(candidate, earlier.point, earlier=earlier.name)
+                self._handles[name] = self._sampler.begin(earlier.point)
+                return name
+        return None
+
     def _ask_sampler(self) -> str | None:
         for _ in range(MOST_REFUSALS):
             handle, point = self._sampler.ask()
@@ -401,7 +412,12 @@ class Conductor:
         return trial
 
     def _journal_asked(
-        self, candidate: Candidate, point: Mapping[str, Scalar] | None, *, reference: bool = False
+        self,
+        candidate: Candidate,
+        point: Mapping[str, Scalar] | None,
+        *,
+        reference: bool = False,
+        earlier: str | None = None,
     ) -> str:
         name = f"t{len(self.record.trials):03d}"
         architecture, size = candidate.experiment.architecture, candidate.cost
@@ -411,7 +427,9 @@ class Conductor:
         self.journal.append(
             TrialAsked(
                 trial=name,
-                title=f"{name} {short_name(architecture)} {kilobytes:.1f} KB" + " reference" * reference,
+                title=f"{name} {short_name(architecture)} {kilobytes:.1f} KB"
+                + " reference" * reference
+                + (f" as {earlier}" if earlier else ""),
                 point=point,
                 config=config,
                 repaired=candidate.repaired,
@@ -419,6 +437,7 @@ class Conductor:
                 **dataclasses.asdict(size.stored),
                 macs_per_second=size.macs_per_second,
                 peak_activation_bytes=size.peak_activation_bytes,
+                earlier=earlier,
             )
         )
         return name
@@ -447,7 +466,7 @@ class Conductor:
     def _replay_asked(self, asked: TrialAsked) -> None:
         self._configs[_hash(asked.config)] = asked.trial
         if asked.point is not None:
-            if not asked.reference:
+            if not asked.reference and asked.earlier is None:
                 self._sampler.skip(asked.point)
             self._handles[asked.trial] = self._sampler.begin(asked.point)
 

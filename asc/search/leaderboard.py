@@ -34,8 +34,9 @@ class Row:
     `outcome` is "paused" or "unfinished" can be resumed. `predicted_bytes` is what the rule counts before training,
     from the size law; `counted_bytes` is what it counts on the trained network; `size_bytes` is everything stored,
     pruned zeros included. `calibrated` is None if no calibration was asked for or the trial was not completed, and
-    False if calibration did not help. `final` is what the retraining of a finalist has found. The 95 % intervals are
-    None for trials that were not completed, and if none are known.
+    False if calibration did not help. `earlier` is the trial of an earlier run that was tried again (`--warm-start`).
+    `final` is what the retraining of a finalist has found. The 95 % intervals are None for trials that were not
+    completed, and if none are known.
     """
 
     rank: int | None
@@ -58,6 +59,7 @@ class Row:
     reference: bool
     calibrated: bool | None
     config: dict[str, Scalar]
+    earlier: str | None = None
     final: Mapping[str, object] | None = None
 
 
@@ -102,7 +104,7 @@ def table(rows: Sequence[Row]) -> Table:
     for row in rows:
         drawn.add_row(
             "" if row.rank is None else str(row.rank),
-            row.trial + (" ref." if row.reference else ""),
+            row.trial + (" ref." if row.reference else " warm" if row.earlier else ""),
             row.outcome + (f" @{row.epochs}" if row.outcome in ("stopped", "paused", "unfinished") else ""),
             "" if row.log_loss is None else f"{row.log_loss:.3f}",
             "" if row.accuracy is None else f"{row.accuracy:.1%}",
@@ -163,6 +165,7 @@ def _row(rank: int | None, trial: TrialRecord, sampled: list[str], rule: Rule) -
         repaired=asked.repaired,
         reference=asked.reference,
         calibrated=ended.calibrated if ended else None,
+        earlier=asked.earlier,
         config={key: value for key, value in asked.config.items() if _shown(key, sampled)},
     )
 

@@ -60,6 +60,9 @@ class SearchOptions:
     and all trials of a pruned recipe, use temperature: a regression would fill the zeros. Takes seconds per trial."""
     trials: Annotated[int | None, _Number] = None
     """Number of networks to try, the reference included (default 8)."""
+    warm_start: Annotated[str | None, cli.option("RUNS")] = None
+    """Earlier searches, as night,day: after the reference, the points of the best 5 trials of each are tried again,
+    within this budget and space; at most half of the trials."""
     final_top: Annotated[int | None, _Number] = None
     """When all trials have ended, retrain the best N with fresh seeds and the full schedule, judge them on locations
     that the search has not seen, and save the one with the best mean (default 0: none)."""

@@ -61,6 +61,7 @@ class SearchSettings:
     calibrate: CalibrationMethod | None = None
     address: str | None = None
     mlflow_uri: str | None = None
+    warm_start: str | None = None
     asha: Asha = "stopping"
     reduction_factor: int = 2
     final_top: int = 0

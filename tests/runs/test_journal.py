@@ -18,6 +18,7 @@ from asc.config.experiment import Experiment
 from asc.errors import InputError
 from asc.results import EpochMetrics, SplitFigures
 from asc.runs.journal import (
+    EarlierPoint,
     Entry,
     EpochDone,
     Event,
@@ -74,6 +75,7 @@ def ended(trial: str, log_loss: float) -> TrialEnded:
 EVENTS: tuple[Event, ...] = (
     STARTED,
     RunStarted(name="r", kind="train", settings={}, git_commit="0" * 40, space="schema = 1\n\u00e4\r\n"),
+    dataclasses.replace(STARTED, earlier=(EarlierPoint(run="night", trial="t005", point={"a": 1.5, "b": "[2, 1]"}),)),
     RunResumed(settings={"trials": 9}),
     PointRefused(point={"a": 1}, reason="too \u201clarge\u201d", twin=None),
     PointRefused(point={}, reason="the same as t000", twin="t000"),

@@ -9,7 +9,17 @@ from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space, parse_space
 from asc.results import EpochMetrics, FinalFigures, Interval
-from asc.runs.journal import EpochDone, Journal, PointRefused, RunStarted, TrialAsked, TrialEnded, fold, read_journal
+from asc.runs.journal import (
+    EarlierPoint,
+    EpochDone,
+    Journal,
+    PointRefused,
+    RunStarted,
+    TrialAsked,
+    TrialEnded,
+    fold,
+    read_journal,
+)
 from asc.search.cluster.trial import Message, message_of, result_of
 from asc.search.conductor import Assignment, Conductor
 from asc.search.repair import Budget
@@ -32,12 +42,18 @@ def settings(trials: int, **changes: float | str) -> SearchSettings:
     )
 
 
-def conductor(folder: Path, trials: int, space: Space | None = None, **changes: float | str) -> Conductor:
+def conductor(
+    folder: Path,
+    trials: int,
+    space: Space | None = None,
+    earlier: tuple[EarlierPoint, ...] = (),
+    **changes: float | str,
+) -> Conductor:
     chosen, space = settings(trials, **changes), space or load_space("idlab128")
     fresh = not (folder / "journal.jsonl").exists()
     journal = Journal(folder / "journal.jsonl")
     if fresh:
-        journal.append(RunStarted(name="s", kind="search", settings=chosen.scalars(), space=""))
+        journal.append(RunStarted(name="s", kind="search", settings=chosen.scalars(), space="", earlier=earlier))
     base = load_experiment("qat_8b").updated(
         {**space.settings, "schedule.cycles": 3, "schedule.epochs_per_cycle": EPOCHS // 3}
     )
@@ -223,6 +239,30 @@ def test_a_search_with_duplicate_points_resumes_like_an_uninterrupted_one(tmp_pa
         run_out(lead)
         lead.journal.close()
         assert trials_of(folder) == expected, f"cut after line {count}"
+
+
+def test_points_of_earlier_runs_come_after_the_reference_once_also_after_a_resume(tmp_path: Path) -> None:
+    space, rng = load_space("idlab128"), random.Random(3)
+    earlier = tuple(
+        EarlierPoint(run="night", trial=f"t{number:03d}", point=space.sample(rng)) for number in (7, 2, 7, 5)
+    )
+    twice = (*earlier[:3], EarlierPoint(run="day", trial="t000", point=earlier[0].point), earlier[3])
+    whole = conductor(tmp_path / "whole", 7, earlier=twice)
+    run_out(whole)
+    trials = list(whole.record.trials.values())
+    assert [trial.asked.earlier for trial in trials[:4]] == [None, "night/t007", "night/t002", "night/t005"]
+    assert [trial.asked.point for trial in trials[1:4]] == [earlier[n].point for n in (0, 1, 3)]
+    assert trials[1].asked.title.endswith(" as night/t007")
+    expected = trials_of(tmp_path / "whole")
+    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    for count in range(1, len(lines), 2):
+        folder = tmp_path / f"cut{count}"
+        folder.mkdir()
+        (folder / "journal.jsonl").write_bytes(b"".join(lines[:count]))
+        lead = conductor(folder, 7)
+        run_out(lead)
+        lead.journal.close()
+        assert trials_of(folder) == expected, f"cut after line {count}: {lines[count - 1]!r}"
 
 
 def test_checkpoints_of_ended_trials_are_removed(tmp_path: Path) -> None:
