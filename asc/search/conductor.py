@@ -6,8 +6,7 @@ trials are queued first (design decision 7). When all trials have ended, the fin
 (`asc.search.final`): trainings like trials, but never compared at rungs, and unknown to the sampler.
 """
 
-import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,24 +18,18 @@ from asc.runs.journal import (
     EpochDone,
     FinalConfirmed,
     Journal,
-    PointRefused,
     RungReached,
-    TrialAsked,
     TrialEnded,
     TrialPromoted,
-    TrialRecord,
     TrialRetried,
     add,
     fold,
 )
 from asc.search import final
-from asc.search.repair import Budget, Candidate, infeasible, repair
+from asc.search.points import Points
+from asc.search.repair import Budget
 from asc.search.rungs import rungs_of
-from asc.search.sampler import Handle, Told, sampler_of
-from asc.search.settings import MOST_REFUSALS, SearchSettings
-from asc.size.rules import counted_bytes
-from asc.topology.describe import short_name
-from asc.typed import Scalar
+from asc.search.settings import SearchSettings
 
 ATTEMPTS = 3
 # Even losses that were not the trial's fault count here: otherwise it could be handed out for ever.
@@ -67,11 +60,9 @@ class Conductor:
         """Start or continue the search from its journal; `base` is the config of trial 0 before repair."""
         self.journal, self.record = journal, fold(journal.entries)
         journal.listeners.insert(0, lambda entry: add(self.record, entry))
-        self._space, self._settings, self._base, self._budget = space, settings, base, budget
-        self._sampler = sampler_of(space, seed=settings.seed, trials=settings.trials)
+        self._settings = settings
+        self._points = Points(journal, self.record, space=space, settings=settings, base=base, budget=budget)
         self._rungs = rungs_of(base.schedule, settings.reduction_factor)
-        self._handles: dict[str, Handle] = {}
-        self._configs: dict[int, str] = {}
         self._names: dict[str, str] = {}
         self._queue: list[str] = []
         self._losses: dict[str, list[tuple[int, bool]]] = {}
@@ -136,7 +127,7 @@ class Conductor:
         if promoted is not None:
             return promoted
         if not self._asked_all:
-            found = self._ask_reference() or self._ask_earlier() or self._ask_sampler()
+            found = self._points.ask()
             if found is not None:
                 return found
             self._exhausted = True
@@ -315,18 +306,8 @@ class Conductor:
         )
         self.journal.append(reached)
         if reached.paused:
-            self._tell_paused(name, metrics.epoch)
+            self._points.pause(name, metrics.epoch)
         return reached.paused
-
-    def _tell_paused(self, name: str, epoch: int) -> None:
-        """Tell the sampler how a paused trial did so far; a later result replaces this one."""
-        if name in self._handles:
-            log_losses = {
-                number: metrics.valid_log_loss
-                for number, metrics in self.record.trials[name].epochs.items()
-                if number <= epoch
-            }
-            self._sampler.tell(self._handles[name], Told(log_losses=log_losses), final=False)
 
     def _stop(self, name: str, epoch: int) -> None:
         reason = f"not among the best 1/{self._settings.reduction_factor} after epoch {epoch}"
@@ -337,12 +318,8 @@ class Conductor:
 
     def _end(self, name: str, ended: TrialEnded) -> None:
         self.journal.append(ended)
-        self._tell(name)
+        self._points.end(name)
         self._sweep(name)
-
-    def _tell(self, name: str) -> None:
-        if name in self._handles:
-            self._sampler.tell(self._handles.pop(name), _told(self.record.trials[name]))
 
     def _sweep(self, name: str) -> None:
         """Remove all files of an ended trial but its model: checkpoints, and partial files of killed workers."""
@@ -357,118 +334,14 @@ class Conductor:
             if training.ended is not None:
                 self._sweep(name)
 
-    def _ask_reference(self) -> str | None:
-        """Trial 0, once; None afterwards, or if the reference does not fit at any width."""
-        if self.record.trials or self.record.refused:
-            return None
-        candidate = repair(self._base, self._space, {}, self._budget)
-        if candidate is None:
-            self.journal.append(PointRefused(point={}, reason="the reference does not fit the budget at any width"))
-            return None
-        point = self._space.point_of(self._base)
-        name = self._journal_asked(candidate, point, reference=True)
-        if point is not None:
-            self._handles[name] = self._sampler.begin(point)
-        return name
-
-    def _ask_earlier(self) -> str | None:
-        """The next point of an earlier run (`--warm-start`) that is no trial yet; None if there is none."""
-        known = {trial.asked.earlier for trial in self.record.trials.values()}
-        for earlier in self.record.started.earlier:
-            candidate = None if earlier.name in known else repair(self._base, self._space, earlier.point, self._budget)
-            if candidate is not None and self._twin(candidate) is None:
-                name = self._journal_asked(candidate, earlier.point, earlier=earlier.name)
-                self._handles[name] = self._sampler.begin(earlier.point)
-                return name
-        return None
-
-    def _ask_sampler(self) -> str | None:
-        for _ in range(MOST_REFUSALS):
-            handle, point = self._sampler.ask()
-            candidate = repair(self._base, self._space, point, self._budget)
-            twin = self._twin(candidate)
-            if candidate is not None and twin is None:
-                name = self._journal_asked(candidate, point)
-                self._handles[name] = handle
-                return name
-            if twin is not None:
-                reason, told = f"the same network and training as {twin.asked.trial}", _told(twin)
-            else:
-                why = infeasible(self._base, self._space, point)
-                reason, told = why or "it does not fit the budget at any width", Told(usable=False)
-            self.journal.append(PointRefused(point=point, reason=reason, twin=twin.asked.trial if twin else None))
-            self._sampler.tell(handle, told)
-        return None
-
-    def _twin(self, candidate: Candidate | None) -> TrialRecord | None:
-        """The trial with the same config as a candidate, unless that trial failed."""
-        if candidate is None:
-            return None
-        config = candidate.experiment.flat()
-        name = self._configs.get(_hash(config))
-        trial = self.record.trials[name] if name is not None else None
-        if trial is None or trial.asked.config != config or (trial.ended and trial.ended.outcome == "failed"):
-            return None
-        return trial
-
-    def _journal_asked(
-        self,
-        candidate: Candidate,
-        point: Mapping[str, Scalar] | None,
-        *,
-        reference: bool = False,
-        earlier: str | None = None,
-    ) -> str:
-        name = f"t{len(self.record.trials):03d}"
-        architecture, size = candidate.experiment.architecture, candidate.cost
-        kilobytes = counted_bytes(self._budget.rule, size.stored) / self._budget.rule.unit_bytes
-        config = candidate.experiment.flat()
-        self._configs[_hash(config)] = name
-        self.journal.append(
-            TrialAsked(
-                trial=name,
-                title=f"{name} {short_name(architecture)} {kilobytes:.1f} KB"
-                + " reference" * reference
-                + (f" as {earlier}" if earlier else ""),
-                point=point,
-                config=config,
-                repaired=candidate.repaired,
-                reference=reference,
-                **dataclasses.asdict(size.stored),
-                macs_per_second=size.macs_per_second,
-                peak_activation_bytes=size.peak_activation_bytes,
-                earlier=earlier,
-            )
-        )
-        return name
-
     def _replay(self) -> None:
-        """Replay the journal into the sampler and the rungs, in order, and queue its unfinished trials."""
-        ended: set[str] = set()
-        for entry in list(self.journal.entries):
-            match entry.event:
-                case TrialAsked() as event:
-                    self._replay_asked(event)
-                case PointRefused() as event if event.point:
-                    self._sampler.skip(event.point)
-                    twin = self.record.trials[event.twin] if event.twin in ended and event.twin else None
-                    self._sampler.tell(self._sampler.begin(event.point), _told(twin) if twin else Told(usable=False))
-                case RungReached() as event:
-                    self._rungs.record(event.trial, event.epoch, event.log_loss)
-                    if event.paused:
-                        self._tell_paused(event.trial, event.epoch)
-                case TrialEnded() as event if event.trial in self.record.trials:
-                    ended.add(event.trial)
-                    self._tell(event.trial)
+        """Replay the journal into the points and the rungs, in order, and queue its unfinished trials."""
+        self._points.replay(self.journal.entries)
+        for entry in self.journal.entries:
+            if isinstance(entry.event, RungReached):
+                self._rungs.record(entry.event.trial, entry.event.epoch, entry.event.log_loss)
         self._queue = [name for name in list(self.record.unfinished) if not self._settle(name)]
         self.sweep()
-
-    def _replay_asked(self, asked: TrialAsked) -> None:
-        self._configs[_hash(asked.config)] = asked.trial
-        if asked.point is not None:
-            if not asked.reference and asked.earlier is None:
-                self._sampler.skip(asked.point)
-            self._handles[asked.trial] = self._sampler.begin(asked.point)
 
     def _settle(self, name: str) -> bool:
         """Compare at a rung or carry out a stop that a killed process left undone.
@@ -496,19 +369,3 @@ class Conductor:
 def trial_folder(run_folder: Path, name: str) -> Path:
     """The folder of a trial's checkpoints and model."""
     return run_folder / TRIALS_FOLDER / name
-
-
-def _hash(config: Mapping[str, Scalar]) -> int:
-    return hash(frozenset(config.items()))
-
-
-def _told(trial: TrialRecord) -> Told:
-    """What the sampler is told about a trial; unusable if the trial failed or has not ended."""
-    if trial.ended is None or trial.ended.outcome == "failed":
-        return Told(usable=False)
-    if trial.ended.outcome == "diverged":
-        return Told()
-    return Told(
-        value=trial.ended.log_loss,
-        log_losses={metrics.epoch: metrics.valid_log_loss for metrics in trial.epochs.values()},
-    )

@@ -305,7 +305,7 @@ def test_failed_and_diverged_trials_end_once_and_the_search_goes_on(tmp_path: Pa
 def test_a_duplicate_network_is_not_trained_and_does_not_count_as_a_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asc.search.conductor.MOST_REFUSALS", 100)
+    monkeypatch.setattr("asc.search.points.MOST_REFUSALS", 100)
     text = 'schema = 1\n[parameters]\n"architecture.widths.0" = { low = 4, high = 64, step = 4 }\n'
     space = parse_space(text, source="test", name="small")
     lead = conductor(tmp_path, 40, space, budget_kb=40.0)
@@ -320,7 +320,7 @@ def test_a_duplicate_network_is_not_trained_and_does_not_count_as_a_trial(
 def test_a_failed_network_may_be_tried_again_but_not_one_that_is_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asc.search.conductor.MOST_REFUSALS", 20)
+    monkeypatch.setattr("asc.search.points.MOST_REFUSALS", 20)
     text = 'schema = 1\n[parameters]\n"architecture.widths.0" = { low = 20, high = 24, step = 4 }\n'
     space = parse_space(text, source="test", name="small")
     lead = conductor(tmp_path, 4, space)
