@@ -98,13 +98,15 @@ def _describe(plan: "SearchPlan", wanted: "Need", output: cli.Output, *, cache: 
 
 def _found(summary: "Summary", doubtful: list[str], output: cli.Output) -> None:
     """Print what the search has found: leaderboard, sizes, gain, finalists, and reasons for doubt."""
-    from asc.search import finalists, leaderboard
+    from asc.search import budget_table, finalists, leaderboard
 
     output.result(leaderboard.table(summary.rows))
     if summary.best is not None:
         output.result(tables.size_table(summary.best_cost()))
         output.result(summary.demands())
     output.result(summary.gained())
+    if summary.within:
+        output.result(budget_table.table(summary.within))
     if summary.finals is not None:
         output.result(finalists.table(summary.finals))
         output.result(finalists.sentence(summary.finals))

@@ -39,6 +39,7 @@ def tradeoff(search: Search, cost: Cost, value: Value) -> Figure:
     others = [trial for trial in search.trials if trial.rank is None and trial.log_loss is not None]
     reference = [trial for trial in completed if trial.reference]
     limit = search.limit_kb if cost == "kilobytes" else search.most_mmacs_per_s
+    smaller = search.smaller_kb if cost == "kilobytes" else ()
     name = "Log loss" if value == "log_loss" else "Accuracy"
     traces = [
         {**_points(others, cost, value, name="not completed: last epoch", color=GREY), "visible": "legendonly"},
@@ -53,7 +54,7 @@ def tradeoff(search: Search, cost: Cost, value: Value) -> Figure:
         layout={
             "xaxis": {"title": {"text": _COST_TITLES[cost]}, "rangemode": "tozero"},
             "yaxis": {"title": {"text": _VALUE_TITLES[value]}, **_percent(value)},
-            **_line_at(limit, "budget" if cost == "kilobytes" else "limit"),
+            **_lines_at(limit, "budget" if cost == "kilobytes" else "limit", smaller),
         },
     )
 
@@ -190,12 +191,16 @@ def _percent(value: Value) -> dict[str, Any]:
     return {"tickformat": ".0%", "minallowed": 0, "maxallowed": 1} if value == "accuracy" else {}
 
 
-def _line_at(limit: float | None, name: str) -> dict[str, Any]:
-    """A line at a limit, with its name."""
+def _lines_at(limit: float | None, name: str, smaller: Sequence[float]) -> dict[str, Any]:
+    """A line at a limit, with its name, and one at each of the smaller ones."""
     if limit is None:
         return {}
-    label = {"x": limit, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "text": f"{name} {limit:g}"}
-    return {"shapes": [_upright(limit, "black", "dash")], "annotations": [label]}
+    every = {**{at: f"{at:g}" for at in smaller}, limit: f"{name} {limit:g}"}
+    shared = {"y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False}
+    return {
+        "shapes": [_upright(at, "black", "dash") for at in every],
+        "annotations": [{"x": at, "text": text, **shared} for at, text in every.items()],
+    }
 
 
 def _upright(x: float, color: str, dash: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from asc.report.document import Section, command_block, document, folded, listed
 from asc.report.figures import COSTS, VALUES, curves, reached, tradeoff
 from asc.report.finalists import finalists
 from asc.report.importance import FEWEST_TRIALS, Importance, importance
-from asc.report.page_tables import beside, ends, leaderboard, number, outcomes, percent
+from asc.report.page_tables import beside, budgets, ends, leaderboard, number, outcomes, percent
 from asc.report.parameter_figures import by_parameter, importance_bars, parallel
 from asc.report.plot import MOST_TRIALS
 from asc.report.trials import Search, Trial, search_of
@@ -60,6 +60,8 @@ def _sections(
     yield Section(key="reference", title=f"The {compared} and the reference", body=beside(search))
     if search.trials:
         yield Section(key="leaderboard", title="Leaderboard", body=_note(search) + leaderboard(search))
+    if search.completed and search.smaller_kb:
+        yield Section(key="budgets", title="The best within each budget", body=budgets(search))
     if search.completed:
         drawn = tuple(tradeoff(search, cost, value) for cost in COSTS for value in VALUES)
         yield Section(key="front", title="Quality against size and work", figures=drawn)
@@ -92,11 +94,16 @@ def _lead(search: Search) -> str:
     began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(search.record.started_at_s))
     asked = settings.get("trials")
     sentence = (
-        f"Search of the space {space or '(none)'} within {search.limit_kb:g} KB under {search.rule.name}, on "
+        f"Search of the space {space or '(none)'} within {_budgets(search)} KB under {search.rule.name}, on "
         f"{settings.get('data', 'unknown data')}; {search.state}, {len(search.trials)}"
         f"{f' of {asked}' if asked else ''} trials, {search.epochs:,} epochs, begun {began} UTC."
     )
     return f'<p class="note">{escape(sentence)}</p>'
+
+
+def _budgets(search: Search) -> str:
+    """The budget or the budgets, the smallest first, for a sentence."""
+    return ", ".join(f"{budget:g}" for budget in (*search.smaller_kb, search.limit_kb))
 
 
 def _cards(search: Search) -> str:

@@ -43,6 +43,18 @@ def leaderboard(search: Search) -> str:
     return table(_LEADERBOARD, map(_row, search.trials[:MOST_TRIALS]), sortable=True)
 
 
+def budgets(search: Search) -> str:
+    """The best completed trial within each of several budgets, whichever budget it was asked for."""
+    rows = []
+    for limit in (*search.smaller_kb, search.limit_kb):
+        best = next((trial for trial in search.completed if trial.kilobytes <= limit), None)
+        found = ["", "", "", ""]
+        if best is not None:
+            found = [best.name, number(best.log_loss, 4), percent(best.accuracy), f"{best.kilobytes:.2f}"]
+        rows.append(words([f"{limit:g}", *found]))
+    return table(("budget, KB", "trial", "log loss", "accuracy", "KB"), rows)
+
+
 def _row(trial: Trial) -> list[Cell]:
     return [
         Cell(text="" if trial.rank is None else str(trial.rank), sort=trial.rank),

@@ -67,7 +67,8 @@ class Reached:
 class Search:
     """A search as its journal stands. `space` is None if the journal has none that this asc can read.
 
-    `classes` is None before the first trial. `limit_kb` is the budget in the rule's unit, `most_mmacs_per_s` the limit
+    `classes` is None before the first trial. `limit_kb` is the budget in the rule's unit (`smaller_kb` are those below
+    it, of a search of several), `most_mmacs_per_s` the limit
     on MACs, if there is one. `epochs` and `reached` count trials only. `finals` are the retrainings of the finalists,
     `shipped` the one of them that is saved (None before all have ended, and without finals).
     """
@@ -76,6 +77,7 @@ class Search:
     space: Space | None
     rule: Rule
     limit_kb: float
+    smaller_kb: tuple[float, ...]
     most_mmacs_per_s: float | None
     trials: tuple[Trial, ...]
     finals: tuple[Trial, ...]
@@ -128,8 +130,8 @@ class Search:
 
     @property
     def reference(self) -> Trial | None:
-        """Trial 0, completed or not."""
-        return next((trial for trial in self.trials if trial.reference), None)
+        """Trial 0, completed or not; each smaller budget has a reference of its own after it."""
+        return min((trial for trial in self.trials if trial.reference), key=lambda one: one.name, default=None)
 
     @property
     def classes(self) -> int | None:
@@ -174,6 +176,7 @@ def search_of(entries: Sequence[Entry]) -> Search:
         space=space,
         rule=by,
         limit_kb=limit_bytes(by, budget_kb) / by.unit_bytes,
+        smaller_kb=tuple(limit_bytes(by, one) / by.unit_bytes for one in _smaller(started.settings, budget_kb)),
         most_mmacs_per_s=_most_mmacs(by, started.settings.get("max_mmacs_per_s")),
         trials=tuple(_trial(rank, trial, space, by) for rank, trial in record.ranked()),
         finals=tuple(finals.values()),
@@ -191,6 +194,12 @@ def _space(text: str | None, name: str) -> Space | None:
         return parse_space(toml, source=f"the journal of {name}", name=title)
     except InputError:
         return None
+
+
+def _smaller(settings: Mapping[str, Scalar], largest_kb: float) -> list[float]:
+    """The budgets below the largest one, in KB."""
+    every = str(settings.get("budgets_kb", largest_kb)).split(",")
+    return [budget_kb for budget_kb in map(float, every) if budget_kb < largest_kb]
 
 
 def _most_mmacs(by: Rule, given: Scalar | None) -> float | None:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from asc.errors import InputError
@@ -137,20 +138,30 @@ def two_runs(folder: Path, bucket: Bucket) -> InputError:
     )
 
 
-def publish(folder: Path, model: Path) -> ModelInfo:
+def publish(folder: Path, model: Path, *, budget_kb: float | None = None) -> ModelInfo:
     """Save a model file, its config and its model card in the run's `best/`; return the information in its header.
+
+    With a `budget_kb`, it is the best network within that one of several budgets: the folder is `best-16kb/`, say.
 
     Raises:
         InputError: the model file is missing or damaged, or the journal is damaged.
     """
     _, info = load_model(model)
-    best = folder / BEST_FOLDER
+    best = folder / (BEST_FOLDER if budget_kb is None else best_folder(budget_kb))
     write_bytes(best / MODEL_FILE, model.read_bytes())
     write_bytes(best / CONFIG_FILE, info.experiment.to_toml().encode())
     journal = folder / JOURNAL
     entries = read_journal(journal) if journal.is_file() else ()
-    write_bytes(best / MODEL_CARD, model_card(info, origin(fold(entries)) if entries else Origin()).encode())
+    made = origin(fold(entries)) if entries else Origin()
+    if budget_kb is not None:
+        made = replace(made, budget_kb=budget_kb)
+    write_bytes(best / MODEL_CARD, model_card(info, made).encode())
     return info
+
+
+def best_folder(budget_kb: float) -> str:
+    """The folder of the best network within one of several budgets."""
+    return f"{BEST_FOLDER}-{budget_kb:g}kb"
 
 
 def git_commit() -> str | None:

@@ -65,11 +65,15 @@ class RunResumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointRefused:
-    """A sampled point that became no trial: it cannot be repaired, or the trial `twin` has the same config."""
+    """A sampled point that became no trial: it cannot be repaired, or the trial `twin` has the same config.
+
+    `budget_kb` is the budget that it was drawn for, in a search of several.
+    """
 
     point: Mapping[str, Scalar]
     reason: str
     twin: str | None = None
+    budget_kb: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,8 @@ class TrialAsked:
     """A trial will run. `point` is what was drawn (None: not in the space), `config` the flat config after repair.
 
     Parameters and bytes are predicted; the `nonzero_` ones leave out the weights that will be pruned. `earlier` is the
-    trial of an earlier run whose point is tried again, as `night/t005`.
+    trial of an earlier run whose point is tried again, as `night/t005`. `budget_kb` is the budget that the point was
+    repaired to, in a search of several.
     """
 
     trial: str
@@ -94,6 +99,7 @@ class TrialAsked:
     macs_per_second: int
     peak_activation_bytes: int
     earlier: str | None = None
+    budget_kb: float | None = None
 
     @property
     def predicted(self) -> StoredSize:

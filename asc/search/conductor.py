@@ -28,7 +28,7 @@ from asc.runs.journal import (
 from asc.search import final
 from asc.search.points import Points
 from asc.search.repair import Budget
-from asc.search.rungs import rungs_of
+from asc.search.rungs import Rungs, rungs_of
 from asc.search.settings import SearchSettings
 
 ATTEMPTS = 3
@@ -62,7 +62,8 @@ class Conductor:
         journal.listeners.insert(0, lambda entry: add(self.record, entry))
         self._settings = settings
         self._points = Points(journal, self.record, space=space, settings=settings, base=base, budget=budget)
-        self._rungs = rungs_of(base.schedule, settings.reduction_factor)
+        # Trials of different budgets are not compared: one that may be larger is nearly always better.
+        self._rungs = {kilobytes: rungs_of(base.schedule, settings.reduction_factor) for kilobytes in settings.budgets}
         self._names: dict[str, str] = {}
         self._queue: list[str] = []
         self._losses: dict[str, list[tuple[int, bool]]] = {}
@@ -118,7 +119,7 @@ class Conductor:
             trial=name,
             experiment=Experiment.from_flat(training.asked.config),
             journalled=journalled,
-            pauses_after=self._rungs.next_rung(journalled) if self._pauses(name) else None,
+            pauses_after=self._rungs_of(name).next_rung(journalled) if self._pauses(name) else None,
             final=name in self.record.finals,
         )
 
@@ -141,10 +142,12 @@ class Conductor:
         """Journal the promotion of the best paused trial that may go on, if there is one, and return its name."""
         if not self.record.paused:
             return None
-        name = self._rungs.promotable(self.record.paused, at_least=at_least)
-        if name is not None:
-            self.journal.append(TrialPromoted(trial=name, epoch=self.record.paused[name]))
-        return name
+        for rungs in self._rungs.values():
+            name = rungs.promotable(self.record.paused, at_least=at_least)
+            if name is not None:
+                self.journal.append(TrialPromoted(trial=name, epoch=self.record.paused[name]))
+                return name
+        return None
 
     def _ask_last(self) -> str | None:
         """When no trial runs and no new one comes: promote the best of each rung, then end all that still wait.
@@ -280,11 +283,11 @@ class Conductor:
 
     def _compare(self, name: str, metrics: EpochMetrics) -> bool:
         """If the epoch is a rung, journal how the trial compares; return whether it is stopped or paused here."""
-        if metrics.epoch not in self._rungs.recorded or name in self.record.finals:
+        if name in self.record.finals or metrics.epoch not in self._rungs_of(name).recorded:
             return False
         if self._promotes:
             return self._pause(name, metrics)
-        worse = self._rungs.stops(name, metrics.epoch, metrics.valid_log_loss)
+        worse = self._rungs_of(name).stops(name, metrics.epoch, metrics.valid_log_loss)
         # The reference is never stopped, because the gain of the search is measured against it.
         stops = worse and not self.record.trials[name].asked.reference
         self.journal.append(
@@ -296,7 +299,7 @@ class Conductor:
 
     def _pause(self, name: str, metrics: EpochMetrics) -> bool:
         """Journal that a trial reached a rung; return whether it pauses there."""
-        self._rungs.record(name, metrics.epoch, metrics.valid_log_loss)
+        self._rungs_of(name).record(name, metrics.epoch, metrics.valid_log_loss)
         reached = RungReached(
             trial=name,
             epoch=metrics.epoch,
@@ -308,6 +311,10 @@ class Conductor:
         if reached.paused:
             self._points.pause(name, metrics.epoch)
         return reached.paused
+
+    def _rungs_of(self, name: str) -> Rungs:
+        """The rungs of a trial: those of its budget."""
+        return self._rungs[self.record.trials[name].asked.budget_kb or self._settings.budget_kb]
 
     def _stop(self, name: str, epoch: int) -> None:
         reason = f"not among the best 1/{self._settings.reduction_factor} after epoch {epoch}"
@@ -339,7 +346,7 @@ class Conductor:
         self._points.replay(self.journal.entries)
         for entry in self.journal.entries:
             if isinstance(entry.event, RungReached):
-                self._rungs.record(entry.event.trial, entry.event.epoch, entry.event.log_loss)
+                self._rungs_of(entry.event.trial).record(entry.event.trial, entry.event.epoch, entry.event.log_loss)
         self._queue = [name for name in list(self.record.unfinished) if not self._settle(name)]
         self.sweep()
 
@@ -351,7 +358,7 @@ class Conductor:
         trial = self.record.trials[name]
         compared = {rung.epoch: rung for rung in trial.rungs}
         for epoch, metrics in sorted(trial.epochs.items()):
-            if epoch not in self._rungs.recorded:
+            if epoch not in self._rungs_of(name).recorded:
                 continue
             if epoch not in compared:
                 self._compare(name, metrics)

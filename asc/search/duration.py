@@ -14,7 +14,7 @@ from asc.errors import AudioProblem
 from asc.models.build import build_network
 from asc.models.network import Network
 from asc.search.preview import SearchPlan
-from asc.search.rungs import MOST_OF_PLANNED, rungs_of
+from asc.search.rungs import MOST_OF_PLANNED, planned_epochs
 from asc.search.settings import SearchSettings
 from asc.size.law import cost
 
@@ -58,7 +58,7 @@ def _epochs(plan: SearchPlan) -> tuple[float, float]:
     whole = float(settings.trials * schedule.epochs)
     if settings.asha == "stopping":
         return whole / 2, whole
-    planned = rungs_of(schedule, settings.reduction_factor).planned_epochs(settings.trials, schedule.epochs)
+    planned = planned_epochs(settings, schedule)
     return min(whole, planned), min(whole, MOST_OF_PLANNED * planned)
 
 

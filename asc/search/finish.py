@@ -27,15 +27,16 @@ from asc.run_files import (
 )
 from asc.runs.bucket import Bucket, patiently, run_bucket, storage_option
 from asc.runs.finals import Finals, finals_of
-from asc.runs.folder import publish
+from asc.runs.folder import best_folder, publish
 from asc.runs.journal import RunEnded, TrialRecord
+from asc.search.budget_table import BestWithin, best_within, within_json
 from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
 from asc.search.finalists import finals_json
 from asc.search.leaderboard import Row, as_json, leaderboard, write
 from asc.search.preview import SearchPlan
 from asc.search.result_page import NO_PAGE, Page, PageOf, with_page
-from asc.search.settings import SearchSettings, resume_command
+from asc.search.settings import SearchSettings, resume_command, settings_of
 from asc.size.law import Cost, cost
 from asc.size.rules import Rule, counted_bytes
 
@@ -49,7 +50,7 @@ class Summary:
     """The results: the ranking, and the best trial and trial 0 if completed. Bytes are counted by `rule`.
 
     `finals` is None without finalists. With a winner among them, that is what lies in `best/`. `page` says where the
-    report page is, or why it could not be written.
+    report page is, or why it could not be written. `within` has the best within each of several budgets.
     """
 
     ending: Ending
@@ -61,6 +62,7 @@ class Summary:
     reference: TrialRecord | None
     finals: Finals | None = None
     page: Page = NO_PAGE
+    within: tuple[BestWithin, ...] = ()
 
     @property
     def saved(self) -> TrialRecord | None:
@@ -87,6 +89,7 @@ class Summary:
     def files(self) -> list[str]:
         """The names of the result files in the folder, to print."""
         best = [f"{BEST_FOLDER}/"] if self.best is not None else []
+        best += [f"{best_folder(one.budget_kb)}/" for one in self.within if one.trial is not None]
         return [JOURNAL, LEADERBOARD_CSV, LEADERBOARD_JSON, *best, *([REPORT_PAGE] if self.page.path else [])]
 
     def last_reason(self) -> str:
@@ -138,11 +141,15 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule, page_
         best=completed[0] if completed else None,
         reference=next((trial for trial in record.trials.values() if trial.asked.reference), None),
         finals=finals_of(record),
+        within=best_within(record, rule, settings_of(record)),
     )
     saved = summary.saved
     if saved is not None and saved.ended is not None and saved.ended.model is not None:
         try:
             _publish(folder, saved.ended.model)
+            for one in summary.within:
+                if one.trial is not None and one.trial.ended is not None and one.trial.ended.model is not None:
+                    publish(folder, folder / one.trial.ended.model, budget_kb=one.budget_kb)
         except InputError as error:
             conductor.journal.append(RunEnded(outcome="interrupted", best=None))
             what = conductor.problem or str(error)
@@ -300,5 +307,6 @@ def summary_json(summary: Summary, settings: SearchSettings) -> dict[str, Any]:
             "model": str(summary.folder / BEST_FOLDER / MODEL_FILE),
         },
         **({} if summary.finals is None else {"finalists": finals_json(summary.finals)}),
+        **({} if not summary.within else {"budgets": [within_json(one, summary.folder) for one in summary.within]}),
         "trials": as_json(summary.rows),
     }

@@ -34,7 +34,8 @@ class Row:
     `outcome` is "paused" or "unfinished" can be resumed. `predicted_bytes` is what the rule counts before training,
     from the size law; `counted_bytes` is what it counts on the trained network; `size_bytes` is everything stored,
     pruned zeros included. `calibrated` is None if no calibration was asked for or the trial was not completed, and
-    False if calibration did not help. `earlier` is the trial of an earlier run that was tried again (`--warm-start`).
+    False if calibration did not help. `earlier` is the trial of an earlier run that was tried again (`--warm-start`),
+    `budget_kb` the budget that the trial was asked for, in a search of several.
     `final` is what the retraining of a finalist has found. The 95 % intervals are None for trials that were not
     completed, and if none are known.
     """
@@ -60,6 +61,7 @@ class Row:
     calibrated: bool | None
     config: dict[str, Scalar]
     earlier: str | None = None
+    budget_kb: float | None = None
     final: Mapping[str, object] | None = None
 
 
@@ -99,12 +101,15 @@ def _final_columns(row: Row) -> dict[str, object]:
 def table(rows: Sequence[Row]) -> Table:
     """A table for 80 columns. "@6": the trial got to epoch 6. "f16 25%": float16 weights, 25% of them pruned."""
     drawn = Table(title=_TITLE, title_justify="left", box=SIMPLE_HEAD, padding=0)
-    for name, justify in _COLUMNS:
+    several = any(row.budget_kb is not None for row in rows)
+    columns = (*_COLUMNS[:2], ("KB", True), *_COLUMNS[2:]) if several else _COLUMNS
+    for name, justify in columns:
         drawn.add_column(name, justify="right" if justify else "left", no_wrap=True)
     for row in rows:
         drawn.add_row(
             "" if row.rank is None else str(row.rank),
             row.trial + (" ref." if row.reference else " warm" if row.earlier else ""),
+            *(["" if row.budget_kb is None else f"{row.budget_kb:g}"] if several else []),
             row.outcome + (f" @{row.epochs}" if row.outcome in ("stopped", "paused", "unfinished") else ""),
             "" if row.log_loss is None else f"{row.log_loss:.3f}",
             "" if row.accuracy is None else f"{row.accuracy:.1%}",
@@ -166,6 +171,7 @@ def _row(rank: int | None, trial: TrialRecord, sampled: list[str], rule: Rule) -
         reference=asked.reference,
         calibrated=ended.calibrated if ended else None,
         earlier=asked.earlier,
+        budget_kb=asked.budget_kb,
         config={key: value for key, value in asked.config.items() if _shown(key, sampled)},
     )
 

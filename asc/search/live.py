@@ -24,7 +24,7 @@ from asc.runs.journal import (
     TrialRecord,
     TrialRetried,
 )
-from asc.search.rungs import rungs_of
+from asc.search.rungs import planned_epochs
 from asc.search.settings import SearchSettings
 from asc.size.rules import Rule, counted_bytes
 
@@ -188,8 +188,7 @@ class LiveView(LiveLine):
         if first is None or self._settings.asha == "stopping":
             return self._settings.trials
         schedule = Experiment.from_flat(first.asked.config).schedule
-        planned = rungs_of(schedule, self._settings.reduction_factor)
-        return planned.planned_epochs(self._settings.trials, schedule.epochs) / schedule.epochs
+        return planned_epochs(self._settings, schedule) / schedule.epochs
 
     def _weight(self) -> float:
         """How many trials have the epochs of one final; all trials have the same number."""

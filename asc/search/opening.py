@@ -8,13 +8,14 @@ from asc.config.space import Space, load_space, parse_space
 from asc.errors import InputError, require
 from asc.launchers import command
 from asc.run_files import JOURNAL
+from asc.runs.bucket import is_remote
 from asc.runs.finals import finals_of
 from asc.runs.folder import git_commit, new_run_folder, run_folder
 from asc.runs.journal import EarlierPoint, Journal, RunRecord, RunResumed, RunStarted, fold
 from asc.search import final
 from asc.search.options import SearchOptions
 from asc.search.preview import SearchPlan
-from asc.search.settings import RESUMABLE, RESUMABLE_BEFORE_FINALS, SearchSettings, settings_from
+from asc.search.settings import RESUMABLE, RESUMABLE_BEFORE_FINALS, SearchSettings, settings_from, settings_of
 from asc.typed import Scalar
 
 
@@ -26,7 +27,7 @@ def resumed_settings(record: RunRecord, given: Mapping[str, Scalar]) -> SearchSe
     """
     if record.started.kind != "search":
         raise InputError(f"{record.started.name} is a training, not a search: resume it with {command('train')}")
-    before = settings_from(record.started.settings, *(resumed.settings for resumed in record.resumed))
+    before = settings_of(record)
     may_change = (*RESUMABLE, *(() if record.finals else RESUMABLE_BEFORE_FINALS))
     for key, value in given.items():
         if key not in may_change and getattr(before, key) != value:
@@ -75,7 +76,13 @@ def opened(options: SearchOptions) -> Opening:
     """
     if options.resume is None:
         space = load_space(options.space or "quick")
-        return Opening(settings=final.filled(options.settings(space.rule)), space=space)
+        settings = final.filled(options.settings(space.rule))
+        require(
+            settings.budgets_kb is None or not is_remote(options.storage),
+            f"--storage {options.storage} is a bucket, which holds one best network of a run: give one --budget-kb, or "
+            "a folder as --storage",
+        )
+        return Opening(settings=settings, space=space)
     for name in ("space", "name"):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} cannot change on --resume {options.resume}: leave it out")

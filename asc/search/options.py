@@ -9,7 +9,7 @@ from typing import Annotated
 from asc.console import cli
 from asc.results import CalibrationMethod
 from asc.runs.bucket import check_new_run, check_storage
-from asc.search.settings import Asha, SearchSettings
+from asc.search.settings import Asha, SearchSettings, budget_settings
 from asc.typed import Scalar
 
 _Number = cli.option("N")
@@ -24,8 +24,9 @@ class SearchOptions:
     exceeds the budget. Without options: a small search on built-in data, a few minutes on two cores.
     """
 
-    budget_kb: Annotated[float | None, cli.option("KB")] = None
-    """The size limit, in KB as the rule defines them (default 128)."""
+    budget_kb: Annotated[str | None, cli.option("KB")] = None
+    """The size limit, in KB as the rule defines them (default 128). Several, as 16,32,64,128, are searched together:
+    the trials take turns, and the best network within each is saved."""
     rule: Annotated[str | None, _Name] = None
     """How bytes are counted: dcase2021 (default, unless the space names another), dcase2022, dcase2024, dcase2025, or
     file (the size of the model file)."""
@@ -121,7 +122,8 @@ class SearchOptions:
         """The settings that are given on this command line."""
         keys = SearchSettings.__dataclass_fields__
         values = {key: getattr(self, key) for key in keys if hasattr(self, key)}
-        return {key: value for key, value in values.items() if value is not None}
+        given = {key: value for key, value in values.items() if value is not None}
+        return given if self.budget_kb is None else {**given, **budget_settings(str(self.budget_kb))}
 
     def settings(self, rule: str | None = None) -> SearchSettings:
         """The settings of a new search, defaults filled in; `rule` is the one that the space names."""

@@ -1,5 +1,7 @@
 """Which points become trials: the reference, those of earlier runs, then what the sampler draws; each is repaired.
 
+With several budgets the trials take turns, and each budget has a reference of its own.
+
 A point is journalled as a trial, or as refused with a reason, before anything else happens. The results of trials are
 told to the sampler. A new process replays the journal, and so asks what the earlier one would have asked.
 """
@@ -19,8 +21,9 @@ from asc.runs.journal import (
     TrialEnded,
     TrialRecord,
 )
+from asc.search.budgets import BudgetSamplers, budgets_of
 from asc.search.repair import Budget, Candidate, infeasible, repair
-from asc.search.sampler import Handle, Told, sampler_of
+from asc.search.sampler import Handle, Told
 from asc.search.settings import MOST_REFUSALS, SearchSettings
 from asc.size.rules import counted_bytes
 from asc.topology.describe import short_name
@@ -28,7 +31,7 @@ from asc.typed import Scalar
 
 
 class Points:
-    """The points of one search and the sampler that draws them."""
+    """The points of one search and the samplers that draw them."""
 
     def __init__(
         self,
@@ -42,9 +45,8 @@ class Points:
     ) -> None:
         """`record` is kept up to date with the journal; `base` is the config of trial 0 before repair."""
         self._journal, self._record = journal, record
-        self._space, self._base, self._budget = space, base, budget
-        self._sampler = sampler_of(space, seed=settings.seed, trials=settings.trials)
-        self._handles: dict[str, Handle] = {}
+        self._space, self._base, self._budgets = space, base, budgets_of(settings, budget)
+        self._samplers = BudgetSamplers(space, settings, self._budgets)
         self._configs: dict[int, str] = {}
 
     def ask(self) -> str | None:
@@ -53,18 +55,14 @@ class Points:
 
     def end(self, name: str) -> None:
         """Tell the sampler how a trial ended."""
-        if name in self._handles:
-            self._sampler.tell(self._handles.pop(name), _told(self._record.trials[name]))
+        if name in self._record.trials:
+            self._samplers.tell(name, _told(self._record.trials[name]))
 
     def pause(self, name: str, epoch: int) -> None:
         """Tell the sampler how a trial did that is paused after an epoch; a later result replaces this one."""
-        if name in self._handles:
-            log_losses = {
-                number: metrics.valid_log_loss
-                for number, metrics in self._record.trials[name].epochs.items()
-                if number <= epoch
-            }
-            self._sampler.tell(self._handles[name], Told(log_losses=log_losses), final=False)
+        epochs = self._record.trials[name].epochs
+        log_losses = {number: metrics.valid_log_loss for number, metrics in epochs.items() if number <= epoch}
+        self._samplers.tell(name, Told(log_losses=log_losses), final=False)
 
     def replay(self, entries: Sequence[Entry]) -> None:
         """Tell the sampler, in order, what the entries of an earlier process say."""
@@ -74,9 +72,10 @@ class Points:
                 case TrialAsked() as event:
                     self._replay_asked(event)
                 case PointRefused() as event if event.point:
-                    self._sampler.skip(event.point)
+                    budget = self._number(event.budget_kb)
                     twin = self._record.trials[event.twin] if event.twin in ended and event.twin else None
-                    self._sampler.tell(self._sampler.begin(event.point), _told(twin) if twin else Told(usable=False))
+                    handle = self._samplers.drawn(budget, event.point)
+                    self._samplers.refused(budget, handle, _told(twin) if twin else Told(usable=False))
                 case RungReached(paused=True) as event:
                     self.pause(event.trial, event.epoch)
                 case TrialEnded() as event if event.trial in self._record.trials:
@@ -85,53 +84,79 @@ class Points:
 
     def _replay_asked(self, asked: TrialAsked) -> None:
         self._configs[_hash(asked.config)] = asked.trial
+        budget, handle = self._number(asked.budget_kb), None
         if asked.point is not None:
-            if not asked.reference and asked.earlier is None:
-                self._sampler.skip(asked.point)
-            self._handles[asked.trial] = self._sampler.begin(asked.point)
+            given = asked.reference or asked.earlier is not None
+            handle = (self._samplers.given if given else self._samplers.drawn)(budget, asked.point)
+        self._samplers.entered(asked, budget, handle)
+
+    def _number(self, budget_kb: float | None) -> int:
+        """The number of the budget that an event names; of a search with one budget, events name none."""
+        return 0 if budget_kb is None else [budget.kilobytes for budget in self._budgets].index(budget_kb)
+
+    def _turn(self) -> int:
+        """The number of the budget whose turn it is; references do not count."""
+        return sum(not trial.asked.reference for trial in self._record.trials.values()) % len(self._budgets)
 
     def _ask_reference(self) -> str | None:
-        """Trial 0, once; None afterwards, or if the reference does not fit at any width."""
-        if self._record.trials or self._record.refused:
-            return None
-        candidate = repair(self._base, self._space, {}, self._budget)
-        if candidate is None:
-            self._journal.append(PointRefused(point={}, reason="the reference does not fit the budget at any width"))
-            return None
-        point = self._space.point_of(self._base)
-        name = self._journal_asked(candidate, point, reference=True)
-        if point is not None:
-            self._handles[name] = self._sampler.begin(point)
-        return name
+        """The next reference: one for each budget, the largest first. None if there is none, or none fits."""
+        known = sum(trial.asked.reference for trial in self._record.trials.values())
+        known += sum(not refused.point for refused in self._record.refused)
+        for number in range(known, len(self._budgets)):
+            candidate = repair(self._base, self._space, {}, self._budgets[number])
+            twin = self._twin(candidate)
+            if candidate is not None and twin is None:
+                point = self._space.point_of(self._base)
+                handle = None if point is None else self._samplers.given(number, point)
+                return self._journal_asked(candidate, point, number, handle, reference=True)
+            reason = "the reference does not fit the budget at any width"
+            if twin is not None:
+                reason = f"the reference is the same network as {twin.asked.trial}"
+            self._refuse({}, reason, twin, number)
+        return None
 
     def _ask_earlier(self) -> str | None:
         """The next point of an earlier run (`--warm-start`) that is no trial yet; None if there is none."""
-        known = {trial.asked.earlier for trial in self._record.trials.values()}
+        known, number = {trial.asked.earlier for trial in self._record.trials.values()}, self._turn()
         for earlier in self._record.started.earlier:
-            candidate = None if earlier.name in known else repair(self._base, self._space, earlier.point, self._budget)
+            if earlier.name in known:
+                continue
+            candidate = repair(self._base, self._space, earlier.point, self._budgets[number])
             if candidate is not None and self._twin(candidate) is None:
-                name = self._journal_asked(candidate, earlier.point, earlier=earlier.name)
-                self._handles[name] = self._sampler.begin(earlier.point)
-                return name
+                handle = self._samplers.given(number, earlier.point)
+                return self._journal_asked(candidate, earlier.point, number, handle, earlier=earlier.name)
         return None
 
     def _ask_sampler(self) -> str | None:
+        number = self._turn()
         for _ in range(MOST_REFUSALS):
-            handle, point = self._sampler.ask()
-            candidate = repair(self._base, self._space, point, self._budget)
+            handle, point = self._samplers.ask(number)
+            candidate = repair(self._base, self._space, point, self._budgets[number])
             twin = self._twin(candidate)
             if candidate is not None and twin is None:
-                name = self._journal_asked(candidate, point)
-                self._handles[name] = handle
-                return name
+                return self._journal_asked(candidate, point, number, handle)
             if twin is not None:
                 reason, told = f"the same network and training as {twin.asked.trial}", _told(twin)
             else:
                 why = infeasible(self._base, self._space, point)
                 reason, told = why or "it does not fit the budget at any width", Told(usable=False)
-            self._journal.append(PointRefused(point=point, reason=reason, twin=twin.asked.trial if twin else None))
-            self._sampler.tell(handle, told)
+            self._refuse(point, reason, twin, number)
+            self._samplers.refused(number, handle, told)
         return None
+
+    def _refuse(self, point: Mapping[str, Scalar], reason: str, twin: TrialRecord | None, number: int) -> None:
+        self._journal.append(
+            PointRefused(
+                point=point,
+                reason=reason,
+                twin=twin.asked.trial if twin else None,
+                budget_kb=self._kilobytes(number),
+            )
+        )
+
+    def _kilobytes(self, number: int) -> float | None:
+        """The budget to journal; None if the search has only one."""
+        return self._budgets[number].kilobytes if len(self._budgets) > 1 else None
 
     def _twin(self, candidate: Candidate | None) -> TrialRecord | None:
         """The trial with the same config as a candidate, unless that trial failed."""
@@ -148,32 +173,39 @@ class Points:
         self,
         candidate: Candidate,
         point: Mapping[str, Scalar] | None,
+        number: int,
+        handle: Handle | None,
         *,
         reference: bool = False,
         earlier: str | None = None,
     ) -> str:
+        """Journal a trial of the budget with this number, and enter it with the samplers; return its name."""
         name = f"t{len(self._record.trials):03d}"
-        architecture, size = candidate.experiment.architecture, candidate.cost
-        kilobytes = counted_bytes(self._budget.rule, size.stored) / self._budget.rule.unit_bytes
-        config = candidate.experiment.flat()
+        size, config = candidate.cost, candidate.experiment.flat()
         self._configs[_hash(config)] = name
-        self._journal.append(
-            TrialAsked(
-                trial=name,
-                title=f"{name} {short_name(architecture)} {kilobytes:.1f} KB"
-                + " reference" * reference
-                + (f" as {earlier}" if earlier else ""),
-                point=point,
-                config=config,
-                repaired=candidate.repaired,
-                reference=reference,
-                **dataclasses.asdict(size.stored),
-                macs_per_second=size.macs_per_second,
-                peak_activation_bytes=size.peak_activation_bytes,
-                earlier=earlier,
-            )
+        asked = TrialAsked(
+            trial=name,
+            title=f"{name} {self._title(candidate, number)}{' reference' * reference}"
+            + (f" as {earlier}" if earlier else ""),
+            point=point,
+            config=config,
+            repaired=candidate.repaired,
+            reference=reference,
+            **dataclasses.asdict(size.stored),
+            macs_per_second=size.macs_per_second,
+            peak_activation_bytes=size.peak_activation_bytes,
+            earlier=earlier,
+            budget_kb=self._kilobytes(number),
         )
+        self._journal.append(asked)
+        self._samplers.entered(asked, number, handle)
         return name
+
+    def _title(self, candidate: Candidate, number: int) -> str:
+        budget = self._budgets[number]
+        kilobytes = counted_bytes(budget.rule, candidate.cost.stored) / budget.rule.unit_bytes
+        within = f" of {budget.kilobytes:g}" if len(self._budgets) > 1 else ""
+        return f"{short_name(candidate.experiment.architecture)} {kilobytes:.1f}{within} KB"
 
 
 def _hash(config: Mapping[str, Scalar]) -> int:

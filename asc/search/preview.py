@@ -101,6 +101,8 @@ def plan_search(settings: SearchSettings, space: Space, reference: Experiment | 
     final.check(settings, checked, space)
     manifest = load_manifest(final.data_choice(settings, checked, space))
     base = settings.reference(space, classes=len(manifest.labels)) if reference is None else reference
+    for smaller in settings.budgets[1:]:
+        preview(base, space, dataclasses.replace(budget, kilobytes=smaller))  # raises if no network is within it
     return SearchPlan(
         settings=settings,
         space=space,
@@ -225,7 +227,7 @@ def describe(plan: SearchPlan) -> str:
     clips = {split: plan.manifest.count(split) for split in LEARNING_SPLITS}
     flat = plan.base.flat()
     lines = [
-        f"space {plan.space.name}, budget {plan.budget.kilobytes:g} KB under {plan.budget.rule.name} "
+        f"space {plan.space.name}, budget {_budgets(plan.settings)} KB under {plan.budget.rule.name} "
         f"({plan.budget.rule.summary}){_limits(plan.budget)}",
         f"data {plan.settings.data} ({', '.join(f'{count} {split}' for split, count in clips.items())} clips)",
         *(f"  {key}: {_describe(parameter)}" for key, parameter in plan.space.sampled.items()),
@@ -260,6 +262,7 @@ def as_json(plan: SearchPlan, span: tuple[float, float]) -> dict[str, Any]:
     return {
         "space": plan.space.name,
         "budget_kb": plan.budget.kilobytes,
+        **({} if plan.settings.budgets_kb is None else {"budgets_kb": plan.settings.budgets}),
         "rule": plan.budget.rule.name,
         "max_mmacs_per_s": plan.budget.max_mmacs_per_s,
         "max_ram_kb": plan.budget.max_ram_kb,
@@ -283,6 +286,11 @@ def _describe(parameter: Parameter) -> str:
             return f"{parameter.low:g} to {parameter.high:g}" + (", logarithmic" if parameter.log else "")
         case Choice():
             return " | ".join(str(list(o) if isinstance(o, tuple) else o) for o in parameter.options)
+
+
+def _budgets(settings: SearchSettings) -> str:
+    """The budgets in KB for a line, the smallest first."""
+    return ", ".join(f"{budget_kb:g}" for budget_kb in reversed(settings.budgets))
 
 
 def _limits(budget: Budget) -> str:

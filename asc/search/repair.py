@@ -13,9 +13,9 @@ from asc.config.architecture import Architecture, Family
 from asc.config.experiment import Experiment, method_for
 from asc.config.space import FAMILY, Space
 from asc.errors import Infeasible
-from asc.results import CalibrationMethod
+from asc.results import CalibrationMethod, StoredSize
 from asc.size.law import Cost, Costing, cost
-from asc.size.rules import Rule, fits
+from asc.size.rules import Rule, counted_bytes, fits, limit_bytes
 from asc.topology.describe import drawn, fitted, narrowed, narrowings
 from asc.typed import Scalar, Value
 
@@ -32,6 +32,10 @@ class Budget:
     kilobytes: float
     max_mmacs_per_s: float | None = None
     max_ram_kb: float | None = None
+
+    def holds_bytes(self, stored: StoredSize) -> bool:
+        """Whether these bytes are within the budget."""
+        return counted_bytes(self.rule, stored) <= limit_bytes(self.rule, self.kilobytes)
 
     def holds(self, size: Cost | Costing) -> bool:
         """Whether a network of this cost is within all limits."""

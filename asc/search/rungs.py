@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from asc.config.experiment import Schedule
+from asc.search.settings import SearchSettings
 
 # More trials than planned go on, because a trial may be outranked after its promotion: 1,000 simulated searches took
 # 1.09 times the planned epochs on average, and 1.78 times at most (tests/benchmarks/promotion_epochs.py).
@@ -58,7 +59,7 @@ class Rungs:
         others[trial] = log_loss
         return bool(log_loss > cutoff)
 
-    def planned_epochs(self, trials: int, epochs: int) -> float:
+    def planned_epochs(self, trials: float, epochs: int) -> float:
         """The epochs of a search by promotion if each rung promotes 1/r of its trials once; `epochs` are a trial's.
 
         The reference comes on top: it trains to its end whatever the rungs say.
@@ -87,6 +88,13 @@ class Rungs:
                 if paused.get(trial) == epoch:
                     return trial
         return None
+
+
+def planned_epochs(settings: SearchSettings, schedule: Schedule) -> float:
+    """The epochs of a whole search by promotion, as `Rungs.planned_epochs`; each budget has its share of the trials."""
+    budgets = len(settings.budgets)
+    rungs = rungs_of(schedule, settings.reduction_factor)
+    return budgets * rungs.planned_epochs(settings.trials / budgets, schedule.epochs)
 
 
 def rungs_of(schedule: Schedule, reduction_factor: int) -> Rungs:

@@ -18,6 +18,7 @@ from asc.launchers import command
 from asc.model_file.model_header import experiment_in
 from asc.results import CalibrationMethod
 from asc.runs.bucket import storage_option
+from asc.runs.journal import RunRecord
 from asc.typed import Scalar, Value, build
 
 # After this many points in a row that become no trial, the search assumes that the space has no further network.
@@ -34,7 +35,10 @@ Asha = Literal["stopping", "promotion"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """Options of a search, with defaults filled in. Those in `RESUMABLE` may change on resume."""
+    """Options of a search, with defaults filled in. Those in `RESUMABLE` may change on resume.
+
+    Several budgets are in `budgets_kb`, as "16,32", and the largest of them is `budget_kb`.
+    """
 
     budget_kb: float
     rule: str
@@ -61,6 +65,7 @@ class SearchSettings:
     calibrate: CalibrationMethod | None = None
     address: str | None = None
     mlflow_uri: str | None = None
+    budgets_kb: str | None = None
     warm_start: str | None = None
     asha: Asha = "stopping"
     reduction_factor: int = 2
@@ -81,6 +86,15 @@ class SearchSettings:
         if not (math.isfinite(self.gpus_per_trial) and self.gpus_per_trial >= 0):
             raise InputError(f"--gpus-per-trial must be a number of 0 or more, got {self.gpus_per_trial}")
         require(self.reduction_factor >= 2, f"--reduction-factor must be 2 or more, got {self.reduction_factor}")
+        several = len(self.budgets)
+        require(
+            several == 1 or self.final_top == 0,
+            "--final-top retrains the best of one budget: give one --budget-kb, or leave --final-top out",
+        )
+        require(
+            several <= self.trials,
+            f"--trials {self.trials} is less than the {several} budgets of --budget-kb: each has a reference to train",
+        )
         self._check_workers()
         self._check_finals()
 
@@ -99,6 +113,13 @@ class SearchSettings:
             f"--final-top {self.final_top} is more than the {self.trials} trials of the search: give a smaller number, "
             "or more --trials",
         )
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        """The budgets in KB, the largest first."""
+        if self.budgets_kb is None:
+            return (self.budget_kb,)
+        return tuple(sorted(map(float, self.budgets_kb.split(",")), reverse=True))
 
     @property
     def finals(self) -> int:
@@ -200,9 +221,32 @@ class SearchSettings:
         return recipe.updated(values)
 
 
+def budget_settings(given: str) -> dict[str, Scalar]:
+    """The settings of a `--budget-kb`: one number of KB, or several with commas.
+
+    Raises:
+        InputError: one of them is not a number above 0, or they are given twice.
+    """
+    try:
+        every = [float(text) for text in given.split(",")]
+    except ValueError:
+        every = []
+    if not every or not all(math.isfinite(value) and value > 0 for value in every):
+        raise InputError(f"--budget-kb must be a number above 0, or several as 16,32,64, got {given}")
+    require(len(set(every)) == len(every), f"--budget-kb {given} has a budget twice: leave one of them out")
+    if len(every) == 1:
+        return {"budget_kb": every[0]}
+    return {"budget_kb": max(every), "budgets_kb": ",".join(f"{value:g}" for value in sorted(every))}
+
+
 def settings_from(*layers: Mapping[str, Scalar]) -> SearchSettings:
     """The settings of a search: those that it was started with, overridden by those given at each resume."""
     return build(SearchSettings, {key: value for layer in layers for key, value in layer.items()})
+
+
+def settings_of(record: RunRecord) -> SearchSettings:
+    """The settings of a search as its journal stands."""
+    return settings_from(record.started.settings, *(resumed.settings for resumed in record.resumed))
 
 
 def resume_command(run_folder: Path) -> str:

@@ -122,7 +122,11 @@ def _asked(record: RunRecord, asked: TrialAsked, time_ms: int) -> Update:
         time_ms=time_ms,
         params={**own, **differing},
         figures=_figures(counted, 0),
-        tags={"repaired": json.dumps(asked.repaired)},
+        tags={
+            "repaired": json.dumps(asked.repaired),
+            **({} if asked.budget_kb is None else {"budget_kb": f"{asked.budget_kb:g}"}),
+            **({} if asked.earlier is None else {"earlier": asked.earlier}),
+        },
         status="RUNNING",
     )
 

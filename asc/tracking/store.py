@@ -102,9 +102,9 @@ class MlflowStore:
         known.status = last.status
 
     def _send_files(self, known: _Known, run_folder: Path) -> None:
-        best = run_folder / BEST_FOLDER
-        if best.is_dir():
-            self._client.log_artifacts(known.run_id, str(best), BEST_FOLDER)
+        for best in (run_folder / BEST_FOLDER, *sorted(run_folder.glob(f"{BEST_FOLDER}-*"))):  # of several budgets
+            if best.is_dir():
+                self._client.log_artifacts(known.run_id, str(best), best.name)
         for file in (run_folder / LEADERBOARD_CSV, run_folder / REPORT_PAGE):
             if file.is_file():
                 self._client.log_artifact(known.run_id, str(file))

@@ -377,6 +377,47 @@ def test_the_best_of_a_rung_with_few_trials_goes_on_at_the_end(tmp_path: Path) -
     assert lead.complete and outcomes["t000"] == outcomes[best.asked.trial] == "completed"
 
 
+def test_several_budgets_take_turns_and_each_has_a_reference_and_rungs_of_its_own(tmp_path: Path) -> None:
+    several = {"budget_kb": 64.0, "budgets_kb": "8,16,64", "asha": "promotion"}
+    whole = conductor(tmp_path / "whole", 15, **several)
+    run_out(whole)
+    asked = [trial.asked for trial in whole.record.trials.values()]
+    assert [one.budget_kb for one in asked] == 5 * [64.0, 16.0, 8.0]
+    assert [one.reference for one in asked] == 3 * [True] + 12 * [False]
+    for one in asked:
+        assert one.budget_kb is not None and one.nonzero_bytes <= one.budget_kb * 1024
+        assert f" of {one.budget_kb:g} KB" in one.title
+    completed = [trial.asked for trial in whole.record.completed()]
+    assert {one.budget_kb for one in completed if not one.reference} == {8.0, 16.0, 64.0}, "each promotes its best"
+    for budget in (8.0, 16.0, 64.0):
+        rung = {
+            trial.asked.trial: trial.rungs[0].log_loss
+            for trial in whole.record.trials.values()
+            if trial.asked.budget_kb == budget
+        }
+        best = min(rung, key=rung.__getitem__)
+        assert best in {one.trial for one in completed}
+    expected = trials_of(tmp_path / "whole")
+    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    for count in range(2, len(lines), 5):
+        folder = tmp_path / f"cut{count}"
+        folder.mkdir()
+        (folder / "journal.jsonl").write_bytes(b"".join(lines[:count]))
+        lead = conductor(folder, 15, **several)
+        run_out(lead)
+        lead.journal.close()
+        assert trials_of(folder) == expected, f"cut after line {count}: {lines[count - 1]!r}"
+
+
+def test_a_reference_that_fits_a_smaller_budget_is_trained_once(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 4, budget_kb=256.0, budgets_kb="200,256")
+    run_out(lead)
+    references = [trial.asked.trial for trial in lead.record.trials.values() if trial.asked.reference]
+    assert references == ["t000"] and len(lead.record.trials) == 4
+    (refused,) = (one for one in lead.record.refused if not one.point)
+    assert refused.reason == "the reference is the same network as t000" and refused.budget_kb == 200
+
+
 def test_a_worker_waits_for_trials_that_run_and_may_be_promoted(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 3, asha="promotion")
     reference, first, second = (lead.next_trial(worker) for worker in ("w0", "w1", "w2"))

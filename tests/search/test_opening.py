@@ -71,6 +71,11 @@ def test_other_data_are_refused_on_resume(tmp_path: Path) -> None:
         begun(again, SearchOptions(resume="s", storage=tmp_path), other)
 
 
+def test_several_budgets_are_refused_in_a_bucket_before_it_is_opened() -> None:
+    with pytest.raises(InputError, match="is a bucket, which holds one best network"):
+        opened(SearchOptions(storage="s3://bucket/x", budget_kb="16,32"))
+
+
 @pytest.mark.parametrize("changed", [{"space": "idlab128"}, {"name": "other"}])
 def test_space_and_name_are_refused_on_resume(tmp_path: Path, changed: dict[str, str]) -> None:
     with pytest.raises(InputError, match="cannot change on --resume s"):
@@ -89,4 +94,7 @@ def test_defaults_depend_on_the_machine_and_options_override_them() -> None:
     assert 1 <= made.max_concurrent <= 4 and made.cpus_per_trial >= 1
     chosen = SearchOptions(budget_kb=16, trials=3, max_concurrent=1, seed=4)
     assert chosen.given() == {"budget_kb": 16, "trials": 3, "max_concurrent": 1, "seed": 4}
+    several = SearchOptions(budget_kb="16,128,32").settings()
+    assert several.budgets == (128, 32, 16) and (several.budget_kb, several.budgets_kb) == (128, "16,32,128")
+    assert SearchOptions(budget_kb="16").settings().budgets == (16,)
     assert chosen.settings().seed == 4 and chosen.settings().max_concurrent == 1
