@@ -42,8 +42,10 @@ def workers(bench: Bench) -> list[int]:
 
 
 def test_dead_or_stopped_workers_cost_no_trial_and_free_their_processors(bench: Bench, cluster: Nodes) -> None:
+    """The network of a final of two workers is judged once, too."""
     given = ("--trials", "2", "--epochs-per-cycle", "10", "--workers-per-trial", "2")
-    process = bench.search("two", *given, *on(cluster))
+    finals = ("--final-top", "1", "--final-seeds", "1", "--final-epochs", "1")
+    process = bench.search("two", *given, *finals, *on(cluster))
     run = bench.run("two")
 
     def trained(trial: str) -> int:
@@ -64,17 +66,10 @@ def test_dead_or_stopped_workers_cost_no_trial_and_free_their_processors(bench: 
     assert retried.trial == "t001" and retried.epoch > 0
     bench.sent("two", err)
     assert_mlflow_agrees(bench, "two")
-    assert outcomes(run) == {"t000": "completed", "t001": "stopped"}
+    assert outcomes(run) == {"t000": "completed", "t001": "stopped", "t000-seed1": "completed"}
+    (confirmed,) = (e for e in events(run) if isinstance(e, FinalConfirmed))
+    assert (confirmed.final, confirmed.figures.split, confirmed.figures.clips) == ("t000-seed1", "calibration", 8)
     deadline = time.monotonic() + PATIENCE_S
     while cluster.slots() != {"total": 2, "free": 2, "groups": 0}:
         assert time.monotonic() < deadline, cluster.slots()
     assert not workers(bench)
-
-
-def test_the_network_of_a_final_of_two_workers_is_judged_once(bench: Bench, cluster: Nodes) -> None:
-    finals = ("--final-top", "1", "--final-seeds", "1", "--final-epochs", "1")
-    code, _, err = ended(bench.search("final", "--trials", "1", "--workers-per-trial", "2", *on(cluster), *finals))
-    assert code == 0, err
-    assert_whole(bench, "final")
-    (confirmed,) = (e for e in events(bench.run("final")) if isinstance(e, FinalConfirmed))
-    assert (confirmed.final, confirmed.figures.split, confirmed.figures.clips) == ("t000-seed1", "calibration", 8)
