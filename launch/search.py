@@ -25,7 +25,7 @@ def main(options: SearchOptions) -> int:
     from asc.console.progress import packing
     from asc.data.dataset import default_cache
     from asc.runs.bucket import runs_folder
-    from asc.search import disk, opening, preview
+    from asc.search import disk, opening, preview, warm_start
     from asc.search.cluster import environment
     from asc.tracking.address import check_uri
 
@@ -39,7 +39,11 @@ def main(options: SearchOptions) -> int:
     cache = (options.cache or default_cache()).resolve()
     wanted = disk.need(plan, cache, ended=opened.ended, ended_finals=opened.ended_finals)
     disk.check_room(wanted, cache=cache, storage=runs_folder(options.storage))
+    warm = warm_start.WarmStart()
+    if opened.journal is None:  # else the journal has the points
+        warm = warm_start.warm_start(plan, options.storage, name=options.run_name())
     _describe(plan, wanted, output, cache=cache, storage=options.storage)
+    output.notes(warm.notes)
     if options.dry_run:
         return _dry_run(plan, wanted, output)
     with packing(output.progress) as bar:
@@ -55,7 +59,7 @@ def main(options: SearchOptions) -> int:
 
     with ExitStack() as ray, ExitStack() as run, ExitStack() as shown:
         ray.enter_context(cluster.joined(settings, output.say))  # first: if it fails, no run is left behind
-        journal = opening.begun(opened, options, plan)
+        journal = opening.begun(opened, options, plan, warm.points)
         lead = conductor.Conductor(
             journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget
         )

@@ -1,5 +1,6 @@
 """Trials of two workers on a cluster of two processors, which are freed whatever happens to a trial."""
 
+import json
 import os
 import signal
 import time
@@ -21,7 +22,7 @@ from search_bench import (
 )
 from search_bench import processes as processes_of
 
-from asc.runs.journal import EpochDone, FinalConfirmed, TrialRetried
+from asc.runs.journal import EpochDone, FinalConfirmed, RungReached, TrialRetried
 
 
 @pytest.fixture
@@ -42,10 +43,8 @@ def workers(bench: Bench) -> list[int]:
 
 
 def test_dead_or_stopped_workers_cost_no_trial_and_free_their_processors(bench: Bench, cluster: Nodes) -> None:
-    """The network of a final of two workers is judged once, too."""
     given = ("--trials", "2", "--epochs-per-cycle", "10", "--workers-per-trial", "2")
-    finals = ("--final-top", "1", "--final-seeds", "1", "--final-epochs", "1")
-    process = bench.search("two", *given, *finals, *on(cluster))
+    process = bench.search("two", *given, *on(cluster))
     run = bench.run("two")
 
     def trained(trial: str) -> int:
@@ -66,10 +65,23 @@ def test_dead_or_stopped_workers_cost_no_trial_and_free_their_processors(bench: 
     assert retried.trial == "t001" and retried.epoch > 0
     bench.sent("two", err)
     assert_mlflow_agrees(bench, "two")
-    assert outcomes(run) == {"t000": "completed", "t001": "stopped", "t000-seed1": "completed"}
-    (confirmed,) = (e for e in events(run) if isinstance(e, FinalConfirmed))
-    assert (confirmed.final, confirmed.figures.split, confirmed.figures.clips) == ("t000-seed1", "calibration", 8)
+    assert outcomes(run) == {"t000": "completed", "t001": "stopped"}
     deadline = time.monotonic() + PATIENCE_S
     while cluster.slots() != {"total": 2, "free": 2, "groups": 0}:
         assert time.monotonic() < deadline, cluster.slots()
     assert not workers(bench)
+
+
+def test_two_workers_pause_together_and_the_network_of_their_final_is_judged_once(bench: Bench, cluster: Nodes) -> None:
+    finals = ("--final-top", "1", "--final-seeds", "1", "--final-epochs", "1")
+    given = ("--trials", "2", "--epochs-per-cycle", "1", "--asha", "promotion", "--workers-per-trial", "2")
+    code, out, err = ended(bench.search("final", *given, *on(cluster), *finals))
+    assert code == 0, err
+    assert_whole(bench, "final")
+    happened, best = events(bench.run("final")), json.loads(out)["finalists"][0]["trial"]
+    assert [(e.trial, e.epoch, e.paused) for e in happened if isinstance(e, RungReached) and e.trial == "t001"] == [
+        ("t001", 1, True)
+    ]
+    (confirmed,) = (e for e in happened if isinstance(e, FinalConfirmed))
+    assert confirmed.final == f"{best}-seed1"
+    assert (confirmed.figures.split, confirmed.figures.clips) == ("calibration", 8)
