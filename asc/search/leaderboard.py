@@ -72,12 +72,17 @@ def write(rows: Sequence[Row], folder: Path) -> None:
     """Write `leaderboard.csv` and `leaderboard.json`, each atomically."""
     write_bytes(folder / LEADERBOARD_JSON, json.dumps(as_json(rows), indent=1).encode())
     text = io.StringIO()
-    flat = [{**_plain(row, without=("config", "final")), **row.config, **_final_columns(row)} for row in rows]
+    flat = list(map(flat_row, rows))
     columns = list(dict.fromkeys(key for row in flat for key in row))  # families have other keys
     writer = csv.DictWriter(text, fieldnames=columns or ["rank"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
     write_bytes(folder / LEADERBOARD_CSV, text.getvalue().encode())
+
+
+def flat_row(row: Row) -> dict[str, object]:
+    """A row as the CSV file has it: the values of its config and of its final are columns too."""
+    return {**_plain(row, without=("config", "final")), **row.config, **_final_columns(row)}
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
