@@ -53,6 +53,7 @@ ELSEWHERE = {
     "report/best_figures": "report/test_best",
     "report/colours": "names alone",
     "report/page_tables": "report/test_page",
+    "report/measure": "report/test_cautions, report/test_comparison",
     "report/plot": "report/test_figures",
     "report/finalists": "report/test_page",
     "results": "dataclasses, which everything uses",

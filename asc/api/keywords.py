@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, TypeVar, cast
 from asc.console.evaluate_options import EvaluateOptions
 from asc.console.train_options import TrainOptions
 from asc.errors import InputError
-from asc.results import CalibrationMethod
+from asc.results import CalibrationMethod, RankBy
 from asc.search.options import SearchOptions
 from asc.typed import Value, typed, unknown_key
 
@@ -37,6 +37,7 @@ class SearchKeywords(TypedDict, total=False):
     group_from: str
     calibrate: CalibrationMethod
     trials: int
+    rank_by: RankBy
     final_top: int
     final_seeds: int
     final_cycles: int

@@ -107,7 +107,9 @@ class Summary:
         assert best.log_loss is not None and best.accuracy is not None
         assert reference.log_loss is not None and reference.accuracy is not None
         beside = "gained over the reference (trial 0):"
-        if best.accuracy < reference.accuracy:
+        if best.log_loss > reference.log_loss:
+            beside = "a better accuracy than the reference (trial 0), but a higher log loss:"
+        elif best.accuracy < reference.accuracy:
             beside = "a better log loss than the reference (trial 0), but a lower accuracy:"
         return (
             f"{beside} log loss {reference.log_loss:.3f} -> {best.log_loss:.3f}, accuracy "

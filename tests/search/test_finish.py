@@ -15,6 +15,7 @@ from asc.runs.journal import (
     Journal,
     OutcomeKind,
     RunEnded,
+    RunStarted,
     TrialAsked,
     TrialEnded,
     TrialRecord,
@@ -100,6 +101,29 @@ def test_an_accuracy_that_fell_is_not_called_a_gain(
     assert summary.gained() == (
         "a better log loss than the reference (trial 0), but a lower accuracy: log loss 1.200 -> 0.900, accuracy 75.0% "
         "-> 50.0%, bytes 24,576 -> 16,384"
+    )
+
+
+def test_a_log_loss_that_rose_is_said_with_a_better_accuracy(
+    journal: Callable[[], Journal], story: list[Event], tmp_path: Path
+) -> None:
+    begun = story[0]
+    assert isinstance(begun, RunStarted)
+    story[0] = dataclasses.replace(begun, settings={**begun.settings, "rank_by": "accuracy"})
+    place = next(n for n, event in enumerate(story) if isinstance(event, TrialEnded) and event.trial == "t001")
+    story[place] = dataclasses.replace(story[place], log_loss=1.3, accuracy=0.8)  # type: ignore[type-var]
+    record = fold(journal().entries)
+    summary = Summary(
+        ending="finished",
+        folder=tmp_path,
+        rule=rule("dcase2021"),
+        rows=[],
+        trials=tuple(record.trials.values()),
+        best=record.completed()[0],
+        reference=record.trials["t000"],
+    )
+    assert summary.gained().startswith(
+        "a better accuracy than the reference (trial 0), but a higher log loss: log loss 1.200 -> 1.300, accuracy 75.0%"
     )
 
 
