@@ -194,10 +194,10 @@ def _discard(stream: IO[str]) -> None:
 class Output:
     """Prints a script's output: `say` for progress, `result` for results, `json` for programs."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        """With `as_json`, results for people go to standard error instead."""
+    def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
+        """With `as_json`, results for people go to standard error instead; with `quiet`, nothing else goes there."""
         self._as_json = as_json
-        self.progress = Console(file=cast(IO[str], _StandardError()), highlight=False, soft_wrap=True)
+        self.progress = Console(file=cast(IO[str], _StandardError()), highlight=False, soft_wrap=True, quiet=quiet)
         self.results = self.progress if as_json else _Results(highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:

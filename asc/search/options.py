@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from asc.console import cli
-from asc.results import CalibrationMethod
+from asc.results import CalibrationMethod, RankBy
 from asc.runs.bucket import check_new_run, check_storage
 from asc.search.settings import Asha, SearchSettings
 from asc.typed import Scalar
@@ -63,6 +63,9 @@ class SearchOptions:
     warm_start: Annotated[str | None, cli.option("RUNS")] = None
     """Earlier searches, as night,day: after the reference, the points of the best 5 trials of each are tried again,
     within this budget and space; at most half of the trials."""
+    rank_by: Annotated[RankBy | None, _Name] = None
+    """What makes a trial the best: log_loss (default) or accuracy, on validation clips. Early stopping and the choice
+    of points go by log loss in any case."""
     final_top: Annotated[int | None, _Number] = None
     """When all trials have ended, retrain the best N with fresh seeds and the full schedule, judge them on locations
     that the search has not seen, and save the one with the best mean (default 0: none)."""
