@@ -10,6 +10,15 @@ Split = Literal["train", "valid", "calibration", "test", "confirmation"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "calibration", "test")
 
 
+RankBy = Literal["log_loss", "accuracy"]
+"""The validation figure by which a search ranks its trials."""
+
+
+def words(by: RankBy) -> str:
+    """The name of that figure in a sentence."""
+    return by.replace("_", " ")
+
+
 class Signal(Enum):
     """The answer of `on_epoch` to a training loop after each epoch."""
 

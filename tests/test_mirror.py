@@ -4,6 +4,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
+    "api/evaluating": "api/test_calls, launch/test_evaluate",
+    "api/results": "api/test_calls, test_documented: docs/python.md",
+    "api/searching": "api/test_calls, test_documented, launch/test_search",
+    "api/training": "api/test_calls, launch/test_train",
+    "console/evaluate_options": "api/test_keywords, launch/test_evaluate",
     "atomic_folder": "data/test_store, data/download/test_download: killed, full and shared folders",
     "audio/coded_lengths": "audio/test_audio_file, data/test_sound_files: lengths of real files",
     "audio/endless_header": "inference/test_sound_stream: AIFF and Wave64 from a pipe",
@@ -48,6 +53,7 @@ ELSEWHERE = {
     "report/best_figures": "report/test_best",
     "report/colours": "names alone",
     "report/page_tables": "report/test_page",
+    "report/measure": "report/test_cautions, report/test_comparison",
     "report/plot": "report/test_figures",
     "report/finalists": "report/test_page",
     "results": "dataclasses, which everything uses",

@@ -39,8 +39,12 @@ def launch(main: Callable[[Options], int], options: Any, *, description: str | N
     Wrong input (`InputError`) and faults of the machine (`machine_fault`, such as a full disk or no memory) end in one
     sentence on standard error and exit code 2. SIGTERM, which cluster schedulers send before they kill a job, is
     treated as Ctrl-C, so that work in progress ends cleanly.
+
+    Threads of torch that wait for each other sleep, unless OMP_WAIT_POLICY says otherwise. By default they spin: where
+    other programs need the processor too, a training step on two threads then took ten times as long.
     """
     signal.signal(signal.SIGTERM, as_interrupt)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is imported, which is later
     logging.getLogger("asc").addHandler(_Warnings(logging.WARNING))
     _open_closed_outputs()
     try:
@@ -190,10 +194,10 @@ def _discard(stream: IO[str]) -> None:
 class Output:
     """Prints a script's output: `say` for progress, `result` for results, `json` for programs."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        """With `as_json`, results for people go to standard error instead."""
+    def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
+        """With `as_json`, results for people go to standard error instead; with `quiet`, nothing else goes there."""
         self._as_json = as_json
-        self.progress = Console(file=cast(IO[str], _StandardError()), highlight=False, soft_wrap=True)
+        self.progress = Console(file=cast(IO[str], _StandardError()), highlight=False, soft_wrap=True, quiet=quiet)
         self.results = self.progress if as_json else _Results(highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:

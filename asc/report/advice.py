@@ -7,8 +7,9 @@ from pathlib import Path
 from asc.report import commands
 from asc.report.cautions import MANY_LOST, edges, is_near_chance, ties
 from asc.report.importance import FEWEST_TRIALS, Importance
+from asc.report.measure import figure, written
 from asc.report.trials import Search, Trial
-from asc.results import Interval
+from asc.results import Interval, words
 
 _STILL_FALLING = 0.95  # the log loss at the last epoch as a share of that at the end of the cycle before
 _UNUSED = 0.7  # of the budget
@@ -93,8 +94,8 @@ def _choose(search: Search, best: Trial, interval: Interval | None) -> Iterator[
     smaller = [trial for trial in ties(search, best, interval) if trial.kilobytes < _UNUSED * best.kilobytes]
     if smaller:
         least = min(smaller, key=lambda trial: trial.kilobytes)
-        assert least.log_loss is not None and best.log_loss is not None
+        by = search.rank_by
         yield Advice(
-            text=f"{least.name} takes {least.kilobytes:.1f} KB instead of {best.kilobytes:.1f}, and its log loss "
-            f"({least.log_loss:.3f}) lies within the interval of the best: it may do as well."
+            text=f"{least.name} takes {least.kilobytes:.1f} KB instead of {best.kilobytes:.1f}, and its {words(by)} "
+            f"({written(figure(least, by), by)}) lies within the interval of the best: it may do as well."
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from asc.config.space import Choice, IntRange, Parameter
 from asc.errors import some
+from asc.report.measure import figure, interval_in_words, within, written
 from asc.report.trials import Search, Trial
 from asc.results import Interval
 from asc.typed import Scalar
@@ -17,7 +18,7 @@ MANY_LOST = 0.2  # of the ended trials
 
 
 def cautions(search: Search, interval: Interval | None) -> list[str]:
-    """The sentences for a search; `interval` is that of the best one's log loss, if it is known."""
+    """The sentences for a search; `interval` is that of the best one's figure, if it is known."""
     return [*_of_the_run(search), *_beside_reference(search), *of_the_best(search, interval)]
 
 
@@ -39,10 +40,10 @@ def is_near_chance(search: Search, best: Trial) -> bool:
 
 
 def ties(search: Search, best: Trial, interval: Interval | None) -> list[Trial]:
-    """The other completed trials whose log loss lies within the best one's interval."""
+    """The other completed trials that lie within the best one's interval."""
     if interval is None:
         return []
-    return [trial for trial in search.completed[1:] if trial.log_loss is not None and trial.log_loss <= interval.high]
+    return [trial for trial in search.completed[1:] if within(trial, interval, search.rank_by)]
 
 
 def edges(search: Search, best: Trial) -> list[tuple[str, str]]:
@@ -106,7 +107,12 @@ def _beside_reference(search: Search) -> Iterator[str]:
     else:
         assert best.log_loss is not None and reference.log_loss is not None
         assert best.accuracy is not None and reference.accuracy is not None
-        if best.accuracy < reference.accuracy:
+        if search.rank_by == "accuracy" and best.log_loss > reference.log_loss:
+            yield (
+                f"The accuracy rose{among} from {reference.accuracy:.1%} to {best.accuracy:.1%}, but the log loss rose "
+                f"too: from {reference.log_loss:.3f} (the reference) to {best.log_loss:.3f}."
+            )
+        elif best.accuracy < reference.accuracy:
             yield (
                 f"The log loss fell{among} from {reference.log_loss:.3f} to {best.log_loss:.3f}, but the accuracy fell "
                 f"too: from {reference.accuracy:.1%} (the reference) to {best.accuracy:.1%}."
@@ -117,10 +123,11 @@ def _of_noise(search: Search, best: Trial, interval: Interval | None) -> Iterato
     others, reference = ties(search, best, interval), search.reference
     if interval is None or not others:
         return
-    ends = f"the 95 % interval of the best log loss ({interval.low:.3f} to {interval.high:.3f})"
+    ends = interval_in_words(interval, search.rank_by)
     if reference in others and reference is not None:
+        reached = written(figure(reference, search.rank_by), search.rank_by)
         yield (
-            f"The reference ({reference.log_loss:.3f}) lies within {ends}, so the gain may be chance: more data would "
+            f"The reference ({reached}) lies within {ends}, so the gain may be chance: more data would "
             "narrow the interval, more trials (--trials) may find a larger gain."
         )
     several = len(others) > 1

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from asc.report.document import Cell, Section, document, listed, paragraph, table, words
 from asc.report.figures import reached
+from asc.report.measure import figure, interval_of, within, written
 from asc.report.trials import Search
 from asc.typed import Scalar
 
@@ -47,6 +48,8 @@ def _measures(searches: Sequence[Search]) -> Iterator[str]:
             yield f"The searches differ in their {name}, so their figures are not of the same clips."
     if _data_changed(searches) and len({search.settings.get("data") for search in searches}) == 1:
         yield "The data changed between the searches (files, labels or splits): the figures are not of the same clips."
+    if len({search.rank_by for search in searches}) > 1:
+        yield "The searches rank by different figures (--rank-by), so each names the best in its own sense."
     if len({(search.rule.name, search.limit_kb) for search in searches}) > 1:
         yield "The searches have different budgets or rules: compare sizes by the rule of each."
 
@@ -71,20 +74,21 @@ def _divides(search: Search) -> tuple[Scalar | None, ...]:
 
 
 def _noise(searches: Sequence[Search]) -> Iterator[str]:
+    by = searches[0].rank_by
+    better = 1 if by == "log_loss" else -1
     ranked = sorted(
-        (search for search in searches if search.best is not None),
-        key=lambda search: search.completed[0].log_loss or 0.0,
+        (search for search in searches if search.best is not None and search.rank_by == by),
+        key=lambda search: better * figure(search.completed[0], by),
     )
     if len(ranked) < 2:
         return
     first, second = (search.completed[0] for search in ranked[:2])
-    interval = first.log_loss_interval
-    assert first.log_loss is not None and second.log_loss is not None
-    if interval is not None and second.log_loss <= interval.high:
+    interval = interval_of(first, by)
+    if interval is not None and within(second, interval, by):
+        ends = f"{written(interval.low, by)} to {written(interval.high, by)}"
         yield (
-            f"{ranked[0].name} is ahead ({first.log_loss:.3f}), but the best of {ranked[1].name} "
-            f"({second.log_loss:.3f}) lies within its 95 % interval ({interval.low:.3f} to {interval.high:.3f}): the "
-            "difference may be chance."
+            f"{ranked[0].name} is ahead ({written(figure(first, by), by)}), but the best of {ranked[1].name} "
+            f"({written(figure(second, by), by)}) lies within its 95 % interval ({ends}): the difference may be chance."
         )
 
 

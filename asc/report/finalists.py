@@ -46,6 +46,6 @@ def _decided(finals: Finals) -> str:
     if shipped is None:
         return f"{text} {'None was trained to its end.' if finals.complete else 'Not all of them are trained yet.'}"
     return (
-        f"{text} {shipped.trial} won, and seed {shipped.seed}, the best on validation ({valid_log_loss(shipped):.3f}), "
-        "is saved as the best network."
+        f"{text} {shipped.trial} won, and seed {shipped.seed}, the best on "
+        f"validation (log loss {valid_log_loss(shipped):.3f}), is saved as the best network."
     )

@@ -14,11 +14,12 @@ from asc.report.document import Section, command_block, document, folded, listed
 from asc.report.figures import COSTS, VALUES, curves, reached, tradeoff
 from asc.report.finalists import finalists
 from asc.report.importance import FEWEST_TRIALS, Importance, importance
+from asc.report.measure import interval_of
 from asc.report.page_tables import beside, budgets, ends, leaderboard, number, outcomes, percent
 from asc.report.parameter_figures import by_parameter, importance_bars, parallel
 from asc.report.plot import MOST_TRIALS
 from asc.report.trials import Search, Trial, search_of
-from asc.results import Interval
+from asc.results import Interval, words
 from asc.runs.journal import Entry
 
 
@@ -41,11 +42,12 @@ def doubts(entries: Sequence[Entry], folder: Path) -> list[str]:
 
 
 def _interval(search: Search, files: BestFiles) -> Interval | None:
-    """The interval of the saved network's log loss, from the journal or, if that is of asc 0.1, from the model file."""
-    if search.saved is not None and search.saved.log_loss_interval is not None:
-        return search.saved.log_loss_interval
+    """The interval of the saved network's figure, from the journal or, if that is of asc 0.1, from the model file."""
+    known = None if search.saved is None else interval_of(search.saved, search.rank_by)
     found = files.best.intervals if files.best is not None else None
-    return found.log_loss if found is not None else None
+    if known is not None or found is None:
+        return known
+    return found.log_loss if search.rank_by == "log_loss" else found.accuracy
 
 
 def _sections(
@@ -145,7 +147,8 @@ def _best_of_search(search: Search) -> Iterator[tuple[str, str, str]]:
 
 def _note(search: Search) -> str:
     text = (
-        "Completed trials are ranked by the log loss of the stored network on validation clips; the others show their "
+        f"Completed trials are ranked by the {words(search.rank_by)} of the stored network on validation clips; the "
+        "others show their "
     )
     text += "last epoch. A click on a column's name sorts by it."
     if len(search.trials) > MOST_TRIALS:

@@ -1,6 +1,6 @@
 """What the report page shows of a search, taken from its journal: its trials by rank, and the best value reached.
 
-The order is that of the leaderboard: completed trials by the stored network's validation log loss, then the others.
+The order is that of the leaderboard: completed trials as the search ranks them, then the others.
 """
 
 import json
@@ -11,7 +11,7 @@ from asc.config.experiment import Experiment
 from asc.config.space import FAMILY, Space, parse_space
 from asc.errors import InputError
 from asc.launchers import command
-from asc.results import Interval, OutcomeKind
+from asc.results import Interval, OutcomeKind, RankBy
 from asc.runs.finals import finals_of
 from asc.runs.journal import Entry, EpochDone, Final, RunRecord, TrialEnded, TrialRecord, fold
 from asc.size.rules import Rule, counted_bytes, limit_bytes, rule
@@ -98,6 +98,11 @@ class Search:
         return {key: value for layer in layers for key, value in layer.items()}
 
     @property
+    def rank_by(self) -> RankBy:
+        """The figure that trials are ranked by."""
+        return self.record.rank_by
+
+    @property
     def changed(self) -> tuple[str, ...]:
         """The options that a resume gave another value; where MLflow is does not count."""
         now, found = dict(self.record.started.settings), dict[str, None]()
@@ -120,7 +125,7 @@ class Search:
 
     @property
     def best(self) -> Trial | None:
-        """The completed trial with the lowest log loss."""
+        """The best completed trial, by `rank_by`."""
         return next(iter(self.completed), None)
 
     @property

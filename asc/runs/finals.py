@@ -2,14 +2,17 @@
 
 The best of many noisy values looks better than it is, the more of them, the more so (the winner's curse; Cawley and
 Talbot 2010, https://jmlr.org/papers/v11/cawley10a.html). So a search may retrain its best trials with fresh seeds and
-judge them on a split that it has not seen (`asc.search.final`). The finalist with the lowest mean log loss there wins.
+judge them on a split that it has not seen (`asc.search.final`). The finalist with the lowest mean log loss there wins,
+or that with the highest mean accuracy, if the search ranks by accuracy.
 That split decides nothing else: validation says which seed of the winner is shipped, as it says which epoch is kept.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, stdev
 
+from asc.results import RankBy
 from asc.runs.journal import Final, FinalistsChosen, RunRecord, TrialRecord
 
 
@@ -56,12 +59,14 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finals:
-    """The finalists, best first: those with all seeds trained before the others, then by mean confirmation log loss.
+    """The finalists, best first: those with all seeds trained before the others, then by the mean on confirmation.
 
+    That is the mean of the figure that the search ranks by.
     `asked` are the finals of these finalists that were begun, and `complete` says that all have been and have ended.
     """
 
     chosen: FinalistsChosen
+    rank_by: RankBy
     standings: tuple[Standing, ...]
     asked: tuple[Final, ...]
     complete: bool
@@ -83,8 +88,10 @@ class Finals:
 
     @property
     def shipped(self) -> Final | None:
-        """The winner's final with the lowest log loss on validation; the first of equal ones."""
-        return None if self.winner is None else min(self.winner.finals, key=valid_log_loss)
+        """The winner's final that is best on validation; the first of equal ones."""
+        if self.winner is None:
+            return None
+        return min(self.winner.finals, key=valid_log_loss if self.rank_by == "log_loss" else _valid_error)
 
 
 def finals_of(record: RunRecord) -> Finals | None:
@@ -104,7 +111,10 @@ def finals_of(record: RunRecord) -> Finals | None:
     ended = [final.training.ended is not None for finals in every.values() for final in finals]
     return Finals(
         chosen=chosen,
-        standings=tuple(sorted(standings, key=_rank)),  # without figures they stay in the order of the search
+        rank_by=record.rank_by,
+        standings=tuple(
+            sorted(standings, key=partial(_rank, by=record.rank_by))
+        ),  # without figures they stay in the order of the search
         asked=tuple(final for finals in every.values() for final in finals),
         complete=all(ended) and len(ended) == len(chosen.trials) * len(chosen.seeds),
     )
@@ -127,8 +137,16 @@ def _trained(final: Final) -> bool:
     return ended is not None and ended.outcome == "completed" and final.confirmed is not None
 
 
-def _rank(standing: Standing) -> tuple[int, float]:
-    found = standing.log_loss
+def _valid_error(final: Final) -> float:
+    """The error rate, 1 minus the accuracy, of a completed final on validation."""
+    ended = final.training.ended
+    assert ended is not None and ended.accuracy is not None, "only completed finals are asked"
+    return 1.0 - ended.accuracy
+
+
+def _rank(standing: Standing, by: RankBy) -> tuple[int, float]:
+    error = None if standing.accuracy is None else 1.0 - standing.accuracy
+    found = standing.log_loss if by == "log_loss" else error
     return standing.wanted - len(standing.finals), float("inf") if found is None else found
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asc.errors import InputError
-from asc.results import EpochMetrics, Interval, OutcomeKind, SplitFigures, StoredSize
+from asc.results import EpochMetrics, Interval, OutcomeKind, RankBy, SplitFigures, StoredSize
 from asc.typed import Scalar, build
 
 
@@ -423,17 +423,26 @@ class RunRecord:
     ended: RunEnded | None = None
     _ranking: list[TrialRecord] = field(default_factory=list)
 
+    @property
+    def rank_by(self) -> RankBy:
+        """The figure that trials are ranked by; a resume may have changed it."""
+        layers = [self.started.settings, *(resumed.settings for resumed in self.resumed)]
+        last = [layer["rank_by"] for layer in layers if "rank_by" in layer][-1:]
+        return "accuracy" if last == ["accuracy"] else "log_loss"
+
     def completed(self) -> list[TrialRecord]:
-        """Completed trials, best validation log loss first; of equal ones, the earlier trial first."""
+        """Completed trials, best first by `rank_by` on validation; of equal ones, the earlier trial first."""
         return list(self._ranking)
 
     def ranked(self) -> list[tuple[int | None, TrialRecord]]:
         """All trials with their ranks: the completed ones as `completed`, then the others, which have no rank.
 
-        The others are ordered by epochs trained (most first) and by their last log loss.
+        The others are ordered by epochs trained (most first) and by their last figure.
         """
         others = [trial for trial in self.trials.values() if not trial.ended or trial.ended.outcome != "completed"]
-        others.sort(key=lambda trial: (-max(trial.epochs, default=0), _last_log_loss(trial), trial.asked.trial))
+        others.sort(
+            key=lambda trial: (-max(trial.epochs, default=0), _last_figure(trial, self.rank_by), trial.asked.trial)
+        )
         return [*enumerate(self._ranking, start=1), *((None, trial) for trial in others)]
 
     def training(self, name: str) -> TrialRecord:
@@ -473,16 +482,27 @@ class RunRecord:
         self.paused.pop(trial.asked.trial, None)
         self.outcomes[ended.outcome] += 1
         if ended.outcome == "completed":
-            insort(self._ranking, trial, key=_rank)
+            insort(self._ranking, trial, key=self._rank)
+
+    def resume(self, resumed: RunResumed) -> None:
+        """Record a resume, after which trials may be ranked by another figure."""
+        self.resumed.append(resumed)
+        self.ended = None
+        self._ranking.sort(key=self._rank)
+
+    def _rank(self, trial: TrialRecord) -> tuple[float, float, int]:
+        ended = trial.ended
+        assert ended is not None and ended.log_loss is not None, "a completed trial has a log loss"
+        first = ended.log_loss if self.rank_by == "log_loss" else -(ended.accuracy or 0.0)
+        return first, ended.log_loss, trial.number
 
 
-def _last_log_loss(trial: TrialRecord) -> float:
-    return trial.epochs[max(trial.epochs)].valid_log_loss if trial.epochs else float("inf")
-
-
-def _rank(trial: TrialRecord) -> tuple[float, int]:
-    assert trial.ended is not None and trial.ended.log_loss is not None, "a completed trial has a log loss"
-    return trial.ended.log_loss, trial.number
+def _last_figure(trial: TrialRecord, by: RankBy) -> float:
+    """The figure of the last epoch, the lower the better."""
+    if not trial.epochs:
+        return float("inf")
+    last = trial.epochs[max(trial.epochs)]
+    return last.valid_log_loss if by == "log_loss" else -last.valid_accuracy
 
 
 def fold(entries: Sequence[Entry]) -> RunRecord:
@@ -520,8 +540,7 @@ def add(record: RunRecord, entry: Entry) -> None:
         case FinalConfirmed() as confirmed:
             record.confirm(confirmed)
         case RunResumed() as resumed:
-            record.resumed.append(resumed)
-            record.ended = None
+            record.resume(resumed)
         case RunEnded() as run_ended:
             record.ended = run_ended
         case RunStarted():

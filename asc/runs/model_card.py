@@ -111,10 +111,17 @@ def _retrained(finals: Finals) -> str:
         f"That search retrained its best {'network' if best == 1 else f'{best} networks'} with {seeds} "
         f"seed{'s' * (seeds != 1)} each, and judged {'it' if best == 1 else 'them'} on {shipped.confirmed.clips} clips "
         f"of locations that it had not used. {_how_many(finals)}Of the networks with the most seeds trained, this one "
-        f"had the lowest mean log loss there: {winner.log_loss:.3f}{spread} (in the search, on validation: "
+        f"{_won(finals)}: {winner.log_loss:.3f}{spread} (in the search, on validation: "
         f"{winner.search_log_loss:.3f}). This file holds seed {shipped.seed}, "
         "the best of its seeds on validation."
     )
+
+
+def _won(finals: Finals) -> str:
+    """By which figure the winner won, ready for its mean log loss."""
+    if finals.rank_by == "log_loss":
+        return "had the lowest mean log loss there"
+    return "had the highest mean accuracy there, with this mean log loss"
 
 
 def _how_many(finals: Finals) -> str:

@@ -4,6 +4,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from asc.runs.finals import Finals, Standing, valid_log_loss
+from asc.runs.journal import Final
 
 _COLUMNS = ("#", "trial", "seeds", "search", "valid", "confirmation", "acc.", "curse")
 
@@ -44,9 +45,16 @@ def sentence(finals: Finals) -> str:
     return (
         f"winner {winner.trial.asked.trial}: log loss {winner.search_log_loss:.3f} in the search, "
         f"{_figure(winner.log_loss)}{_spread(winner)} on confirmation: winner's curse (the difference) "
-        f"{_curse(winner)}; saved is the seed with the lowest log loss on validation, "
-        f"{shipped.seed} ({valid_log_loss(shipped):.3f}){_lost(finals)}"
+        f"{_curse(winner)}; saved is the seed with the {_best(finals, shipped)}{_lost(finals)}"
     )
+
+
+def _best(finals: Finals, shipped: Final) -> str:
+    """What the saved seed is best in, and its figure."""
+    ended = shipped.training.ended
+    if finals.rank_by == "accuracy" and ended is not None:
+        return f"highest accuracy on validation, {shipped.seed} ({ended.accuracy:.1%})"
+    return f"lowest log loss on validation, {shipped.seed} ({valid_log_loss(shipped):.3f})"
 
 
 def _lost(finals: Finals) -> str:

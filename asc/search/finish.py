@@ -110,7 +110,9 @@ class Summary:
         assert best.log_loss is not None and best.accuracy is not None
         assert reference.log_loss is not None and reference.accuracy is not None
         beside = "gained over the reference (trial 0):"
-        if best.accuracy < reference.accuracy:
+        if best.log_loss > reference.log_loss:
+            beside = "a better accuracy than the reference (trial 0), but a higher log loss:"
+        elif best.accuracy < reference.accuracy:
             beside = "a better log loss than the reference (trial 0), but a lower accuracy:"
         return (
             f"{beside} log loss {reference.log_loss:.3f} -> {best.log_loss:.3f}, accuracy "
@@ -222,17 +224,25 @@ def halted(summary: Summary, problem: str) -> str:
 
 def exit_code(summary: Summary, problem: str | None) -> int:
     """Say what is wrong, if anything is; return the exit code. `problem` is why the search was halted."""
+    code, sentence = verdict(summary, problem)
+    if sentence is not None:
+        cli.complain(sentence)
+    return code
+
+
+def verdict(summary: Summary, problem: str | None) -> tuple[int, str | None]:
+    """The exit code, and one sentence that says what is wrong, if anything is (`problem` as in `exit_code`)."""
     if summary.ending == "halted":
-        return cli.complain(halted(summary, problem or ""))
+        return cli.WRONG_INPUT, halted(summary, problem or "")
     if summary.ending == "interrupted":
-        return cli.INTERRUPTED
+        return cli.INTERRUPTED, None
     if summary.best is None:
         return without_network(summary)
-    return cli.DONE if summary.page.problem is None else cli.complain(summary.page.problem)
+    return (cli.DONE, None) if summary.page.problem is None else (cli.WRONG_INPUT, summary.page.problem)
 
 
-def without_network(summary: Summary) -> int:
-    """Say in one sentence why the search found no network; return the exit code, which is 1 if asc is at fault."""
+def without_network(summary: Summary) -> tuple[int, str]:
+    """The exit code, 1 if asc is at fault, and one sentence that says why the search found no network."""
     if not summary.trials:
         what = "no point of the space is within the budget: raise --budget-kb or widen the space"
     elif summary.ending == "out of time":
@@ -241,8 +251,7 @@ def without_network(summary: Summary) -> int:
         what = summary.gained()
         if {trial.ended.outcome for trial in summary.trials if trial.ended is not None} == {"diverged"}:
             what += "; make schedule.learning_rate_max smaller in the space"
-    code = cli.complain(what)
-    return cli.FAILED if any(map(_is_fault_of_ours, summary.trials)) else code
+    return cli.FAILED if any(map(_is_fault_of_ours, summary.trials)) else cli.WRONG_INPUT, what
 
 
 def _is_fault_of_ours(trial: TrialRecord) -> bool:

@@ -28,7 +28,7 @@ from asc.typed import Scalar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One trial. Completed trials are ranked by the stored network's validation log loss; the others have no rank.
+    """One trial. Completed trials are ranked by the stored network's validation figure; the others have no rank.
 
     A trial that was not completed shows the log loss (nats) and accuracy (0 to 1) of its last epoch. One whose
     `outcome` is "paused" or "unfinished" can be resumed. `predicted_bytes` is what the rule counts before training,
@@ -76,12 +76,17 @@ def write(rows: Sequence[Row], folder: Path) -> None:
     """Write `leaderboard.csv` and `leaderboard.json`, each atomically."""
     write_bytes(folder / LEADERBOARD_JSON, json.dumps(as_json(rows), indent=1).encode())
     text = io.StringIO()
-    flat = [{**_plain(row, without=("config", "final")), **row.config, **_final_columns(row)} for row in rows]
+    flat = list(map(flat_row, rows))
     columns = list(dict.fromkeys(key for row in flat for key in row))  # families have other keys
     writer = csv.DictWriter(text, fieldnames=columns or ["rank"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
     write_bytes(folder / LEADERBOARD_CSV, text.getvalue().encode())
+
+
+def flat_row(row: Row) -> dict[str, object]:
+    """A row as the CSV file has it: the values of its config and of its final are columns too."""
+    return {**_plain(row, without=("config", "final")), **row.config, **_final_columns(row)}
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
@@ -99,7 +104,11 @@ def _final_columns(row: Row) -> dict[str, object]:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """A table for 80 columns. "@6": the trial got to epoch 6. "f16 25%": float16 weights, 25% of them pruned."""
+    """A table for 80 columns. "@6": the trial got to epoch 6. "f16 25%": float16 weights, 25% of them pruned.
+
+    After a figure stands its 95 % interval. The bytes were counted on the stored network or, if the trial has none,
+    predicted.
+    """
     drawn = Table(title=_TITLE, title_justify="left", box=SIMPLE_HEAD, padding=0)
     several = any(row.budget_kb is not None for row in rows)
     columns = (*_COLUMNS[:2], ("KB", True), *_COLUMNS[2:]) if several else _COLUMNS
@@ -112,24 +121,31 @@ def table(rows: Sequence[Row]) -> Table:
             *(["" if row.budget_kb is None else f"{row.budget_kb:g}"] if several else []),
             row.outcome + (f" @{row.epochs}" if row.outcome in ("stopped", "paused", "unfinished") else ""),
             "" if row.log_loss is None else f"{row.log_loss:.3f}",
+            _ends(row.log_loss_low, row.log_loss_high, ".2f"),
             "" if row.accuracy is None else f"{row.accuracy:.1%}",
-            f"{row.predicted_bytes:,}",
-            "" if row.counted_bytes is None else f"{row.counted_bytes:,}",
+            _ends(row.accuracy_low, row.accuracy_high, ".0%"),
+            f"{row.counted_bytes or row.predicted_bytes:,}",
             _widths(row.config),
             _storage(row.config),
         )
     return drawn
 
 
-_TITLE = "Leaderboard (validation split, stored networks; bytes predicted before training and counted after it)"
+def _ends(low: float | None, high: float | None, kind: str) -> str:
+    """The ends of an interval, or nothing: `0.49-0.60`, `71-80%`."""
+    return "" if low is None or high is None else f"{low:{kind}}-{high:{kind}}".replace("%-", "-")
+
+
+_TITLE = "Leaderboard (validation split, stored networks, 95 % intervals over locations)"
 _COLUMNS = (
     ("#", True),
     ("trial", False),
     ("outcome", False),
     ("log loss", True),
+    ("95 %", True),
     ("acc.", True),
-    ("predicted", True),
-    ("counted", True),
+    ("95 %", True),
+    ("bytes", True),
     ("widths", True),
     ("weights", False),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from asc.console import cli
-from asc.results import CalibrationMethod
+from asc.results import CalibrationMethod, RankBy
 from asc.runs.bucket import check_new_run, check_storage
 from asc.search.settings import Asha, SearchSettings, budget_settings
 from asc.typed import Scalar
@@ -24,7 +24,7 @@ class SearchOptions:
     exceeds the budget. Without options: a small search on built-in data, a few minutes on two cores.
     """
 
-    budget_kb: Annotated[str | None, cli.option("KB")] = None
+    budget_kb: Annotated[float | str | None, cli.option("KB")] = None
     """The size limit, in KB as the rule defines them (default 128). Several, as 16,32,64,128, are searched together:
     the trials take turns, and the best network within each is saved."""
     rule: Annotated[str | None, _Name] = None
@@ -64,6 +64,9 @@ class SearchOptions:
     warm_start: Annotated[str | None, cli.option("RUNS")] = None
     """Earlier searches, as night,day: after the reference, the points of the best 5 trials of each are tried again,
     within this budget and space; at most half of the trials."""
+    rank_by: Annotated[RankBy | None, _Name] = None
+    """What makes a trial the best: log_loss (default) or accuracy, on validation clips. Early stopping and the choice
+    of points go by log loss in any case."""
     final_top: Annotated[int | None, _Number] = None
     """When all trials have ended, retrain the best N with fresh seeds and the full schedule, judge them on locations
     that the search has not seen, and save the one with the best mean (default 0: none)."""

@@ -16,7 +16,7 @@ from asc.config.space import Space
 from asc.errors import InputError, require
 from asc.launchers import command
 from asc.model_file.model_header import experiment_in
-from asc.results import CalibrationMethod
+from asc.results import CalibrationMethod, RankBy
 from asc.runs.bucket import storage_option
 from asc.runs.journal import RunRecord
 from asc.typed import Scalar, Value, build
@@ -27,8 +27,9 @@ RESUMABLE = (
     *("trials", "time_budget_min", "max_concurrent", "workers_per_trial", "cpus_per_trial", "gpus_per_trial"),
     *("address", "mlflow_uri", "final_top", "final_seeds"),
 )
-# These may change too, until a final has begun: the finals of a search have one schedule.
-RESUMABLE_BEFORE_FINALS = ("final_cycles", "final_epochs")
+_SCHEDULE_OF_FINALS = ("final_cycles", "final_epochs")
+# These may change too, until a final has begun: the finals of a search have one schedule, and are its best trials.
+RESUMABLE_BEFORE_FINALS = (*_SCHEDULE_OF_FINALS, "rank_by")
 _CONNECT_S = 10.0
 Asha = Literal["stopping", "promotion"]
 
@@ -68,6 +69,7 @@ class SearchSettings:
     budgets_kb: str | None = None
     warm_start: str | None = None
     asha: Asha = "stopping"
+    rank_by: RankBy = "log_loss"
     reduction_factor: int = 2
     final_top: int = 0
     final_seeds: int | None = None
@@ -99,7 +101,7 @@ class SearchSettings:
         self._check_finals()
 
     def _check_finals(self) -> None:
-        given = {key: getattr(self, key) for key in ("final_seeds", *RESUMABLE_BEFORE_FINALS)}
+        given = {key: getattr(self, key) for key in ("final_seeds", *_SCHEDULE_OF_FINALS)}
         for key, value in given.items():
             option = f"--{key.replace('_', '-')}"
             require(value is None or value >= 1, f"{option} must be 1 or more, got {value}")
@@ -200,7 +202,7 @@ class SearchSettings:
     def scalars(self) -> dict[str, Scalar]:
         """The settings that are not None, for the journal; those that came after asc 0.1 only if they say something."""
         given = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
-        silent = {"final_top": 0, "asha": "stopping"}
+        silent = {"final_top": 0, "asha": "stopping", "rank_by": "log_loss"}
         return {key: value for key, value in given.items() if silent.get(key) != value}
 
     def reference(self, space: Space, *, classes: int) -> Experiment:

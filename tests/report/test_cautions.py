@@ -73,6 +73,21 @@ def test_trials_within_the_interval_of_the_best_may_be_better(told: ToldSearch) 
     assert sentences[1].startswith("2 other trials (t000, t002) lie within the 95 % interval")
 
 
+def test_a_search_that_ranks_by_accuracy_doubts_by_it(tmp_path: Path) -> None:
+    told = ToldSearch(tmp_path / "s", rank_by="accuracy")
+    told.trial(1.0, accuracy=0.58, reference=True)
+    told.trial(1.2, accuracy=0.6, point=INSIDE, width=0.05)
+    told.trial(0.9, accuracy=0.3)
+    search = ended(told)
+    assert search.best is not None and search.best.name == "t001" and search.best.accuracy_interval is not None
+    sentences = cautions(search, search.best.accuracy_interval)
+    assert sentences[0] == (
+        "The accuracy rose from 58.0% to 60.0%, but the log loss rose too: from 1.000 (the reference) to 1.200."
+    )
+    assert sentences[1].startswith("The reference (58.0%) lies within the 95 % interval of the best accuracy (")
+    assert sentences[2].startswith("1 other trial (t000) lies within the 95 % interval of the best accuracy")
+
+
 def test_values_at_the_ends_of_their_ranges_are_named_but_not_zero(told: ToldSearch) -> None:
     told.trial(1.5, accuracy=0.5, reference=True)
     at_the_ends = {"architecture.widths.0": 24, "schedule.learning_rate_max": 0.001}

@@ -43,6 +43,16 @@ def test_a_difference_within_the_noise_is_called_so(tmp_path: Path) -> None:
     )
 
 
+def test_searches_that_rank_by_accuracy_are_compared_by_it(tmp_path: Path) -> None:
+    one, other = (ToldSearch(tmp_path / name, rank_by="accuracy") for name in ("one", "other"))
+    one.trial(1.0, accuracy=0.60)
+    other.trial(2.0, accuracy=0.62)
+    (sentence,) = doubts([search_of(one.entries), search_of(other.entries)])
+    assert sentence.startswith("other is ahead (62.0%), but the best of one (60.0%) lies within its 95 % interval (")
+    said = doubts([told(tmp_path / "third", 0.5), search_of(one.entries)])
+    assert said == ["The searches rank by different figures (--rank-by), so each names the best in its own sense."]
+
+
 def test_data_that_changed_is_told_from_clips_that_are_set_aside_for_finals(tmp_path: Path) -> None:
     def begun(name: str, digest: str, **settings: str | int) -> Search:
         search = ToldSearch(tmp_path / name, **settings)

@@ -1,6 +1,7 @@
 """The figures hold the journal's numbers: the front, the budget, the curves, and the best value reached."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from told_search import EPOCHS, EPOCHS_PER_CYCLE, ToldSearch
 
 from asc.report.figures import COSTS, VALUES, curves, pareto, reached, tradeoff
+from asc.report.page_tables import budgets
 from asc.report.plot import plain, rounded
 from asc.report.trials import Search, search_of
 
@@ -39,6 +41,22 @@ def test_the_front_is_what_no_other_trial_beats(search: Search, cost: Any, value
     assert sorted(traces(figure)["completed"]["y"]) == sorted(rounded(getattr(t, value)) for t in search.completed)  # type: ignore[type-var]
     assert [shape["x0"] for shape in figure.layout["shapes"]] == [128 if cost == "kilobytes" else 900]
     assert traces(figure)["reference"]["text"] == ["t000"]
+
+
+def test_several_budgets_have_a_line_each_and_a_best_network_each(tmp_path: Path) -> None:
+    told = ToldSearch(tmp_path / "s", budget_kb=64.0, budgets_kb="1,32,64")
+    for log_loss, width in ((1.0, 24), (1.2, 8)):
+        told.trial(log_loss, point={"architecture.widths.0": width, "architecture.widths.1": 2 * width})
+    several = search_of(told.entries)
+    layout = tradeoff(several, "kilobytes", "log_loss").layout
+    assert [(one["x"], one["text"]) for one in layout["annotations"]] == [(1, "1"), (32, "32"), (64, "budget 64")]
+    assert [one["x0"] for one in layout["shapes"]] == [1, 32, 64]
+    assert "shapes" not in tradeoff(several, "mmacs_per_s", "log_loss").layout
+    large, small = several.completed
+    assert small.kilobytes <= 32 < large.kilobytes
+    shown = re.sub(r"<[^>]+>", " ", budgets(several)).split()
+    assert shown[-5:] == ["64", large.name, "1.0000", "60.0%", f"{large.kilobytes:.2f}"]
+    assert shown[-10:-5] == ["32", small.name, "1.2000", "60.0%", f"{small.kilobytes:.2f}"] and shown[-11] == "1"
 
 
 def test_the_curves_show_every_epoch_and_where_trials_stopped(search: Search) -> None:

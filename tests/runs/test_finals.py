@@ -1,5 +1,6 @@
 """What finals have found: means over seeds, the winner's curse, the winner, and which seed of it is shipped."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,8 @@ def asked(trial: str) -> TrialAsked:
     return TrialAsked(trial=trial, title=trial, point=None, config={}, repaired=False, **counts)
 
 
-def ended(trial: str, log_loss: float) -> TrialEnded:
-    return TrialEnded(trial=trial, outcome="completed", epochs=6, seconds=1.0, log_loss=log_loss, accuracy=0.5)
+def ended(trial: str, log_loss: float, accuracy: float = 0.5) -> TrialEnded:
+    return TrialEnded(trial=trial, outcome="completed", epochs=6, seconds=1.0, log_loss=log_loss, accuracy=accuracy)
 
 
 def final(trial: str, seed: int, valid: float, confirmed: float) -> list[Event]:
@@ -84,6 +85,25 @@ def test_the_lowest_mean_on_confirmation_wins_and_validation_says_which_seed_is_
     assert winner.curse == pytest.approx(0.2) and other.curse == pytest.approx(0.6)
     assert winner.accuracy == pytest.approx(0.375)
     assert found.shipped is not None and found.shipped.seed == 2, "0.8 on validation, though 1.4 on confirmation"
+
+
+def test_a_search_that_ranks_by_accuracy_chooses_the_winner_and_its_seed_by_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "accuracy.jsonl")
+    journal.append(RunStarted(name="s", kind="search", settings={"rank_by": "accuracy"}))
+    for name, log_loss in (("t000", 1.0), ("t001", 1.1)):
+        journal.append(asked(name))
+        journal.append(ended(name, log_loss))
+    figures = {"t000": (0.4, 0.5), "t001": (0.8, 0.6)}  # on confirmation, by seed
+    events = []
+    for trial, accuracies in figures.items():
+        for seed, accuracy in enumerate(accuracies, start=1):
+            begun, confirmed, _ = final(trial, seed, valid=0.5, confirmed=1.0 if trial == "t000" else 2.0)
+            assert isinstance(confirmed, FinalConfirmed)
+            confirmed = replace(confirmed, figures=replace(confirmed.figures, accuracy=accuracy))
+            events += [begun, confirmed, ended(f"{trial}-seed{seed}", 0.5 * seed, 0.1 * seed)]
+    found = after(journal, *events)
+    assert found.winner is not None and found.winner.trial.asked.trial == "t001", "though its log loss is higher"
+    assert found.shipped is not None and found.shipped.seed == 2, "0.2 on validation, though its log loss is 1.0"
 
 
 def test_there_is_no_winner_before_every_final_has_ended(journal: Journal) -> None:

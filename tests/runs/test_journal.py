@@ -68,8 +68,8 @@ def epoch(trial: str, number: int) -> EpochDone:
     return EpochDone(trial=trial, metrics=metrics, checkpoint=f"trials/{trial}/last.safetensors")
 
 
-def ended(trial: str, log_loss: float) -> TrialEnded:
-    return TrialEnded(trial=trial, outcome="completed", epochs=3, seconds=9.0, log_loss=log_loss, accuracy=0.5)
+def ended(trial: str, log_loss: float, accuracy: float = 0.5) -> TrialEnded:
+    return TrialEnded(trial=trial, outcome="completed", epochs=3, seconds=9.0, log_loss=log_loss, accuracy=accuracy)
 
 
 EVENTS: tuple[Event, ...] = (
@@ -321,6 +321,25 @@ def test_completed_trials_are_sorted_by_log_loss_then_by_number(path: Path) -> N
         path, STARTED, *map(asked, names), ended("t1001", 1.0), ended("t1000", 2.0), ended("t999", 2.0), stopped
     )
     assert [trial.asked.trial for trial in fold(entries).completed()] == ["t1001", "t999", "t1000"]
+
+
+def test_trials_may_be_ranked_by_accuracy_and_a_resume_may_change_that(path: Path) -> None:
+    names = ["t000", "t001", "t002", "t003", "t004"]
+    ends = ended("t000", 1.0, 0.5), ended("t001", 2.0, 0.7), ended("t002", 1.5, 0.7)
+    better = dataclasses.replace(epoch("t004", 1).metrics, valid_log_loss=3.0, valid_accuracy=0.9)
+    late = epoch("t003", 1), dataclasses.replace(epoch("t004", 1), metrics=better)
+    by_accuracy = dataclasses.replace(STARTED, settings={**STARTED.settings, "rank_by": "accuracy"})
+    entries = write(path, by_accuracy, *map(asked, names), *ends, *late)
+    record = fold(entries)
+
+    def order() -> list[str]:
+        return [trial.asked.trial for _, trial in record.ranked()]
+
+    assert order() == ["t002", "t001", "t000", "t004", "t003"], "of equal accuracies the lower log loss comes first"
+    add(record, Entry(time_s=0.0, event=RunResumed(settings={"rank_by": "log_loss"}), end_offset=0))
+    assert order() == ["t000", "t002", "t001", "t003", "t004"]
+    add(record, Entry(time_s=0.0, event=RunResumed(settings={"trials": 9}), end_offset=0))
+    assert record.rank_by == "log_loss"
 
 
 def test_a_journal_folds_finals_apart_from_trials(path: Path) -> None:

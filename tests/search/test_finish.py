@@ -15,6 +15,7 @@ from asc.runs.journal import (
     Journal,
     OutcomeKind,
     RunEnded,
+    RunStarted,
     TrialAsked,
     TrialEnded,
     TrialRecord,
@@ -23,7 +24,7 @@ from asc.runs.journal import (
 )
 from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
-from asc.search.finish import Summary, commands, rescued, summary_json, without_network
+from asc.search.finish import Summary, commands, rescued, summary_json, verdict
 from asc.search.preview import SearchPlan, plan_search
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
@@ -103,6 +104,29 @@ def test_an_accuracy_that_fell_is_not_called_a_gain(
     )
 
 
+def test_a_log_loss_that_rose_is_said_with_a_better_accuracy(
+    journal: Callable[[], Journal], story: list[Event], tmp_path: Path
+) -> None:
+    begun = story[0]
+    assert isinstance(begun, RunStarted)
+    story[0] = dataclasses.replace(begun, settings={**begun.settings, "rank_by": "accuracy"})
+    place = next(n for n, event in enumerate(story) if isinstance(event, TrialEnded) and event.trial == "t001")
+    story[place] = dataclasses.replace(story[place], log_loss=1.3, accuracy=0.8)  # type: ignore[type-var]
+    record = fold(journal().entries)
+    summary = Summary(
+        ending="finished",
+        folder=tmp_path,
+        rule=rule("dcase2021"),
+        rows=[],
+        trials=tuple(record.trials.values()),
+        best=record.completed()[0],
+        reference=record.trials["t000"],
+    )
+    assert summary.gained().startswith(
+        "a better accuracy than the reference (trial 0), but a higher log loss: log loss 1.200 -> 1.300, accuracy 75.0%"
+    )
+
+
 @pytest.mark.parametrize("name", ["night", "my night", "it's $HOME; x"])
 def test_the_command_that_trains_the_best_can_be_pasted_for_any_run_name(
     journal: Callable[[], Journal], settings: SearchSettings, tmp_path: Path, name: str
@@ -120,11 +144,13 @@ def test_the_command_that_trains_the_best_can_be_pasted_for_any_run_name(
 
 
 def test_a_search_without_a_network_says_why_and_exits_with_1_only_for_a_fault_of_asc(
-    story: list[Event], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    story: list[Event], tmp_path: Path
 ) -> None:
     asked = next(event for event in story if isinstance(event, TrialAsked))
 
-    def said(ending: Ending, outcome: OutcomeKind | None, reason: str, retried: str | None = None) -> tuple[int, str]:
+    def said(
+        ending: Ending, outcome: OutcomeKind | None, reason: str, retried: str | None = None
+    ) -> tuple[int, str | None]:
         trial = TrialRecord(asked=asked, asked_at_s=0.0, number=0)
         if retried is not None:
             trial.retries.append(TrialRetried(trial=asked.trial, epoch=0, reason=retried))
@@ -134,24 +160,23 @@ def test_a_search_without_a_network_says_why_and_exits_with_1_only_for_a_fault_o
         summary = Summary(
             ending=ending, folder=tmp_path, rule=rule("file"), rows=[], trials=trials, best=None, reference=None
         )
-        code = without_network(summary)
-        out, err = capsys.readouterr()
-        assert out == "" and err.count("\n") == 1, err
-        return code, err
+        return verdict(summary, None)
 
     untrained, died = (
-        "error: no trial was trained to its end: ",
+        "no trial was trained to its end: ",
         "its worker process died (killed, or its node is gone)",
     )
-    assert said("finished", "failed", "key x: make it 1") == (2, f"{untrained}key x: make it 1\n")
-    assert said("finished", "failed", died, died) == (2, f"{untrained}{died}\n")
-    assert said("finished", "failed", "KeyError: 1", "KeyError: 1") == (1, f"{untrained}KeyError: 1\n")
-    code, err = said("finished", "diverged", "the loss was no longer a number in epoch 1")
-    assert code == 2 and err.endswith("epoch 1; make schedule.learning_rate_max smaller in the space\n")
-    code, err = said("out of time", None, "unfinished")
-    assert code == 2 and "time was up before a trial was trained to its end; then resume with: python launch/" in err
-    code, err = said("finished", None, "")
-    assert code == 2 and "no point of the space is within the budget" in err
+    assert said("finished", "failed", "key x: make it 1") == (2, f"{untrained}key x: make it 1")
+    assert said("finished", "failed", died, died) == (2, f"{untrained}{died}")
+    assert said("finished", "failed", "KeyError: 1", "KeyError: 1") == (1, f"{untrained}KeyError: 1")
+    code, why = said("finished", "diverged", "the loss was no longer a number in epoch 1")
+    assert code == 2 and str(why).endswith("epoch 1; make schedule.learning_rate_max smaller in the space")
+    code, why = said("out of time", None, "unfinished")
+    assert code == 2 and "time was up before a trial was trained to its end; then resume with: python launch/" in str(
+        why
+    )
+    code, why = said("finished", None, "")
+    assert code == 2 and "no point of the space is within the budget" in str(why)
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,11 @@ def test_completed_trials_have_intervals_if_the_journal_has_them(
         *(0.7, 0.8),
     )
     assert all(row.log_loss_low is None for row in rows[1:])
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(table(rows))
+    first = next(line for line in capture.get().splitlines() if "t001" in line)
+    assert "0.900 0.80-1.00 75.0% 70-80%" in first and len(first) <= 80
 
 
 def test_the_files_list_every_trial_and_no_times(

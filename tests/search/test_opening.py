@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asc.errors import InputError
-from asc.runs.journal import Journal, RunResumed, RunStarted, fold
+from asc.runs.journal import Final, Journal, RunResumed, RunStarted, fold
 from asc.search.opening import begun, opened, resumed_settings
 from asc.search.options import SearchOptions
 from asc.search.preview import plan_search
@@ -28,6 +28,17 @@ def test_settings_are_those_of_the_start_and_of_each_resumption(
 def test_a_setting_that_would_change_the_search_is_refused(journal: Callable[[], Journal]) -> None:
     with pytest.raises(InputError, match="--budget-kb is 128.0 in s and cannot change"):
         resumed_settings(fold(journal().entries), {"budget_kb": 64.0})
+
+
+def test_what_trials_are_ranked_by_may_change_until_finals_have_begun(
+    journal: Callable[[], Journal], settings: SearchSettings
+) -> None:
+    record = fold(journal().entries)
+    assert "rank_by" not in record.started.settings, "journals of asc 0.1 lack this key"
+    assert resumed_settings(record, {"rank_by": "accuracy"}).rank_by == "accuracy"
+    record.finals["t000-seed1"] = Final(trial="t000", seed=1, training=record.trials["t000"])
+    with pytest.raises(InputError, match="--rank-by is log_loss in s and cannot change on --resume"):
+        resumed_settings(record, {"rank_by": "accuracy"})
 
 
 def test_a_training_is_not_resumed_as_a_search(journal: Callable[[], Journal]) -> None:

@@ -32,3 +32,9 @@ def prepare(*, local: bool) -> None:
         os.environ.setdefault(name, value)
     if local:
         os.environ.update(_LOOPBACK)
+
+
+def is_prepared(*, local: bool) -> bool:
+    """Whether the environment is what `prepare` makes it."""
+    loopback = all(os.environ.get(name) == value for name, value in _LOOPBACK.items())
+    return all(name in os.environ for name in _QUIET) and loopback == local

@@ -1,0 +1,161 @@
+"""A search from its options to its results, for launch/search.py and for `asc.search`.
+
+Ray reads its environment when it is imported, so what imports it is imported only within `searched`.
+"""
+
+import sys
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asc.console.cli import Output
+from asc.console.progress import packing
+from asc.data.dataset import default_cache
+from asc.errors import require
+from asc.runs.bucket import runs_folder
+from asc.search import disk, duration, opening, preview, warm_start
+from asc.search.cluster import environment
+from asc.search.options import SearchOptions
+from asc.search.settings import SearchSettings
+from asc.tracking.address import check_uri
+
+if TYPE_CHECKING:
+    from asc.search.finish import Summary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A search that passed every check. Nothing was written for it, and no audio packed."""
+
+    opened: opening.Opening
+    plan: preview.SearchPlan
+    wanted: disk.Need
+    cache: Path
+    warm: warm_start.WarmStart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """A search that has ended: its results, why it was halted (if it was), and reasons to doubt its best network.
+
+    `browse` is the command to look at its trials in MLflow.
+    """
+
+    summary: "Summary"
+    settings: SearchSettings
+    problem: str | None
+    doubts: list[str]
+    browse: str
+
+
+def prepared(options: SearchOptions, output: Output) -> Prepared:
+    """Check everything that can be checked before audio is packed or Ray starts, and print what the search will do.
+
+    Raises:
+        InputError: something is wrong.
+    """
+    opened = opening.opened(options)
+    settings = opened.settings
+    check_uri(settings.mlflow_uri)
+    settings.check_address()
+    settings.check_machine(options.given())
+    plan = preview.plan_search(settings, opened.space, opened.reference)
+    cache = (options.cache or default_cache()).resolve()
+    wanted = disk.need(plan, cache, ended=opened.ended, ended_finals=opened.ended_finals)
+    disk.check_room(wanted, cache=cache, storage=runs_folder(options.storage))
+    warm = warm_start.WarmStart()
+    if opened.journal is None:  # else the journal has the points
+        warm = warm_start.warm_start(plan, options.storage, name=options.run_name())
+    output.result(preview.describe(plan))
+    output.notes(plan.manifest.takes)
+    output.result(disk.describe(wanted, plan, cache=cache, storage=options.storage))
+    if wanted.rates_to_pack:
+        output.result(duration.packing(plan, wanted.rates_to_pack))
+    output.notes(warm.notes)
+    return Prepared(opened=opened, plan=plan, wanted=wanted, cache=cache, warm=warm)
+
+
+def check_process(*, local: bool) -> None:
+    """Check that a search can run in this process, which may be a notebook's; `local`: Ray runs on this machine alone.
+
+    Raises:
+        InputError: this is not the main thread, which signals go to, or Ray was imported or started by something else.
+    """
+    require(
+        threading.current_thread() is threading.main_thread(),
+        "a search must run in the main thread, which gets Ctrl-C: call it there, or start launch/search.py",
+    )
+    ray = sys.modules.get("ray")
+    require(
+        ray is None or environment.is_prepared(local=local),
+        "Ray was imported in this process before asc could set its environment: call the search in a new process",
+    )
+    require(ray is None or not ray.is_initialized(), "Ray already runs in this process: call ray.shutdown() first")
+
+
+def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searched:
+    """Pack the audio, run the trials, and write the results: leaderboard, best network, report page.
+
+    Raises:
+        InputError: the audio cannot be used, Ray does not start, or the disk is full.
+    """
+    settings, plan = ready.opened.settings, ready.plan
+    with packing(output.progress) as bar:
+        data, notes = preview.pack(plan, ready.cache, bar)
+    output.notes(notes)
+
+    environment.prepare(local=settings.local)
+    from asc.report.page import doubts, search_page
+    from asc.runs.mirror import mirrored
+    from asc.search import conductor, finish, live
+    from asc.search.cluster import cluster, study
+    from asc.tracking.session import browse, tracked
+
+    with ExitStack() as ray, ExitStack() as run, ExitStack() as shown:
+        ray.enter_context(cluster.joined(settings, output.say))  # first: if it fails, no run is left behind
+        journal = opening.begun(ready.opened, options, plan, ready.warm.points)
+        lead = conductor.Conductor(
+            journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget
+        )
+        run.enter_context(finish.rescued(lead, plan, output.say, search_page))
+        output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
+        run.enter_context(tracked(journal, settings.mlflow_uri, output.say))
+        run.enter_context(mirrored(journal, output.say, on_taken_over=lead.halt))
+        view = shown.enter_context(live.LiveView(output.progress, lead.record, settings, plan.budget.rule))
+        journal.listeners.append(view.heard)
+        on_stuck = partial(finish.cut_off, lead, shown, run)
+        ending = study.run(lead, settings, data, ready.cache, say=output.say, on_stuck=on_stuck)
+        shown.close()
+        ray.close()  # Ray's processes must have ended before their leftovers are removed
+        summary = finish.finish(lead, plan.space, ending, plan.budget.rule, search_page)
+        doubtful = doubts(journal.entries, summary.folder)
+        show(summary, doubtful, output)
+    return Searched(
+        summary=summary,
+        settings=settings,
+        problem=lead.problem,
+        doubts=doubtful,
+        browse=browse(summary.folder, settings.mlflow_uri),
+    )
+
+
+def show(summary: "Summary", doubtful: list[str], output: Output) -> None:
+    """Print what the search has found: leaderboard, sizes, gain, finalists, and reasons for doubt."""
+    from asc.console import tables
+    from asc.search import budget_table, finalists, leaderboard
+
+    output.result(leaderboard.table(summary.rows))
+    if summary.best is not None:
+        output.result(tables.size_table(summary.best_cost()))
+        output.result(summary.demands())
+    output.result(summary.gained())
+    if summary.within:
+        output.result(budget_table.table(summary.within))
+    if summary.finals is not None:
+        output.result(finalists.table(summary.finals))
+        output.result(finalists.sentence(summary.finals))
+    for sentence in doubtful:
+        output.result(f"doubt: {sentence}")

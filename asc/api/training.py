@@ -1,0 +1,72 @@
+"""A training from its options to its stored network, for launch/train.py and for `asc.train`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from asc.config.data_choice import DataChoice
+from asc.console import progress
+from asc.console.cli import Output
+from asc.console.train_options import TrainOptions
+from asc.data.dataset import default_cache
+from asc.results import TrainingEnd
+from asc.runs import folder as runs
+from asc.runs import named, training_run
+from asc.runs.bucket import check_storage
+from asc.runs.mirror import mirrored
+from asc.tracking.address import check_uri
+from asc.tracking.session import tracked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A training that has ended, in its run's folder. `held_out`: validation clips were not trained on."""
+
+    folder: Path
+    choice: DataChoice
+    held_out: bool
+    end: TrainingEnd
+
+
+def trained(options: TrainOptions, output: Output) -> Trained:
+    """Open the run, pack the audio if need be, and train; each epoch is a line of progress.
+
+    Raises:
+        InputError: an option, the config or the data is wrong, or a fault of the machine ended the training.
+    """
+    check_uri(options.mlflow_uri)
+    check_storage(options.storage)
+    if options.resume:
+        options.check_resume()
+        journal = training_run.open_journal(runs.run_folder(options.storage, options.resume))
+        experiment, choice = training_run.resumed(journal)
+    else:
+        experiment, choice = options.experiment(named.config), options.data.choice()
+    with progress.packing(output.progress) as bar:
+        dataset = training_run.open_data(choice, experiment, options.cache or default_cache(), bar)
+    if not options.resume:
+        experiment = experiment.updated({"architecture.classes": len(dataset.labels)})
+        journal = training_run.open_journal(runs.new_run_folder(options.storage, options.run_name()))
+        training_run.begin(journal, experiment, choice)
+    folder, held_out = journal.path.parent, dataset.manifest.held_out
+    history = training_run.known_epochs(journal)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    output.notes([*dataset.manifest.takes, *training_run.crop_notes(dataset, experiment.augment.crop_s)])
+    output.say(f"training {folder.name} on {choice.spec}, {len(dataset.indices('train'))} clips, device {device}")
+    with (
+        tracked(journal, options.mlflow_uri, output.say),
+        mirrored(journal, output.say),
+        progress.EpochLines(output.progress, experiment, history=history, held_out=held_out) as lines,
+    ):
+        try:
+            end = training_run.run(journal, experiment, dataset, device=device, on_epoch=lines)
+        except KeyboardInterrupt:
+            output.say(f"interrupted; resume with: {training_run.resume_command(folder)}")
+            raise
+    return Trained(folder=folder, choice=choice, held_out=held_out, end=end)
+
+
+def diverged(folder: Path, epoch: int) -> str:
+    """One sentence for a training whose loss was no longer a number in this epoch."""
+    return f"{folder.name} diverged in epoch {epoch}: try a smaller schedule.learning_rate_max"

@@ -1,0 +1,80 @@
+"""`asc.search`, `asc.train` and `asc.evaluate` in this process: what they return, and how they refuse.
+
+`tests/test_documented.py` runs a search: in a process of its own, because Ray reads its environment on import.
+"""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+import asc
+from asc.api.searching import check_process
+from asc.config.experiment import Experiment
+from asc.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_training_is_read_judged_and_goes_into_a_run(
+    tiny_experiment: Experiment, tiny_csv: Path, tiny_cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("tiny.toml").write_text(tiny_experiment.to_toml())
+    run = asc.train(
+        config="tiny.toml",
+        data=f"csv:{tiny_csv}",
+        cycles=1,
+        name="one",
+        cache=tiny_cache,
+        mlflow_uri="none",
+        overrides={"schedule.batch_size": 16},
+        quiet=True,
+    )
+    assert run.folder == Path("runs/one") and list(run.history.index) == [1, 2, 3]
+    assert run.best.info.evaluation.log_loss == round(run.log_loss, 4)
+    assert run.best.info.experiment.schedule.batch_size == 16
+    judged = asc.evaluate("one", cache=tiny_cache, output="figures", quiet=True)
+    assert capfd.readouterr() == ("", ""), "quiet means quiet"
+    assert (judged.log_loss, judged.accuracy) == (run.log_loss, run.accuracy)
+    assert all(f"log loss {run.log_loss:.3f}" in repr(one) for one in (run, judged))
+    frame, one = judged.predictions, judged.predictions.iloc[0]
+    assert len(frame) == judged.examination.evaluation.clips  # type: ignore[union-attr]
+    assert one["predicted"] == one[list(run.best.labels)].astype(float).idxmax()
+    assert {"evaluation.json", "predictions.csv"} <= {path.name for path in Path("figures").iterdir()}
+    with pytest.raises(InputError, match="one is a training, not a search"):
+        asc.read_search("one")
+
+
+def test_a_training_that_diverges_is_an_error(
+    tiny_experiment: Experiment, tiny_csv: Path, tiny_cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("tiny.toml").write_text(tiny_experiment.updated({"schedule.learning_rate_max": 1e30}).to_toml())
+    with pytest.raises(InputError, match="wild diverged in epoch 1: try a smaller schedule.learning_rate_max"):
+        asc.train(config="tiny.toml", data=f"csv:{tiny_csv}", name="wild", cache=tiny_cache, mlflow_uri="none")
+    assert "training wild on" in capfd.readouterr().err, "progress is shown unless it is not wanted"
+
+
+def test_a_search_refuses_before_it_begins(tiny_csv: Path) -> None:
+    with pytest.raises(InputError, match="runs has no run night"):
+        asc.search(resume="night")
+    with pytest.raises(InputError, match="^night is no search: "):
+        asc.read_search("night")
+    assert not Path("runs").exists()
+
+
+def test_a_search_runs_in_the_main_thread_alone() -> None:
+    refused: list[InputError] = []
+
+    def look() -> None:
+        try:
+            check_process(local=True)
+        except InputError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert "must run in the main thread" in str(refused[0])
