@@ -15,6 +15,7 @@ from torch.nn import functional
 from asc.models.batch_norm import BatchNorm2d
 from asc.models.layers import STEPS, affine, every, folded, in_bands
 from asc.models.pieces import pieces
+from asc.models.remembered import Remembered
 from asc.models.weight_grid import SMALLEST_SCALE, StoredIntegers, fake_quantise_weight, rounded, store, weight_scale
 from asc.models.workers import ALONE, Workers
 
@@ -32,17 +33,18 @@ class _OnGrid(torch.autograd.Function):
         on_grid = x if in_place else torch.empty_like(x)
         if in_place:
             ctx.mark_dirty(x)
+        factor = scale.reciprocal()
+        lowest, highest = _bounds(scale, zero_point)
         if ctx.needs_input_grad[0]:
             within = torch.empty_like(x, dtype=torch.bool)
             ctx.save_for_backward(within)
             for values, result, inside in pieces(x, on_grid, within):
-                steps = _steps(values, scale, zero_point)
-                inside.copy_(steps.eq_(torch.clamp(steps, 0, STEPS, out=result)))
-                _values(result, scale, zero_point)
+                steps = torch.mul(values, factor).round_()
+                inside.copy_(steps.eq_(torch.clamp(steps, lowest, highest, out=result)))
+                result.mul_(scale)
         else:
             for values, result in pieces(x, on_grid):
-                torch.clamp(_steps(values, scale, zero_point), 0, STEPS, out=result)
-                _values(result, scale, zero_point)
+                torch.mul(values, factor, out=result).round_().clamp_(lowest, highest).mul_(scale)
         return on_grid
 
     @staticmethod
@@ -55,15 +57,10 @@ class _OnGrid(torch.autograd.Function):
         return gradient, None, None, None
 
 
-def _steps(x: Tensor, scale: Tensor, zero_point: Tensor | None) -> Tensor:
-    """Values of any shape in rounded steps, not yet clamped."""
-    steps = torch.mul(x, scale.reciprocal()).round_()
-    return steps if zero_point is None else steps.add_(zero_point)
-
-
-def _values(steps: Tensor, scale: Tensor, zero_point: Tensor | None) -> Tensor:
-    """The values of steps of any shape, in place."""
-    return (steps if zero_point is None else steps.sub_(zero_point)).mul_(scale)
+def _bounds(scale: Tensor, zero_point: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The lowest and highest step of a grid, minus its zero point; tensors, so that a GPU is not waited for."""
+    lowest = torch.zeros_like(scale) if zero_point is None else -zero_point.to(scale.dtype)
+    return lowest, lowest + STEPS
 
 
 class ActivationQuantiser(nn.Module):
@@ -174,6 +171,7 @@ class ConvBn(nn.Module):
         self.conv = conv
         self.norm = BatchNorm2d(conv.out_channels) if norm else None
         self.output = ActivationQuantiser(nonnegative=relu)
+        self._real: Remembered[tuple[Tensor, Tensor]] = Remembered()
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
         """(batch, inputs, bins, frames) to (batch, outputs, ceil(bins / stride), ceil(frames / stride)), on the grid.
@@ -182,8 +180,10 @@ class ConvBn(nn.Module):
         """
         bias: Tensor | None
         if not self.training:
-            weight, bias = self.stored(input_scale).dequantised(input_scale)
-            y = _convolve(self.conv, x, weight, bias)
+            read = self.conv.weight, *_state(self.norm), input_scale
+            y = _convolve(
+                self.conv, x, *self._real.get(lambda: self.stored(input_scale).dequantised(input_scale), *read)
+            )
         elif self.norm is None:
             y = _convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None)
         elif self.norm.training:
@@ -328,6 +328,14 @@ class QuantMapLinear(nn.Module):
     def stored(self, input_scale: Tensor) -> StoredIntegers:
         """This layer's stored integers, given the scale () of the grid of the pooled map."""
         return store(*folded(self.linear, self.norm), input_scale)
+
+
+def _state(norm: BatchNorm2d | None) -> tuple[Tensor, ...]:
+    """What a batch norm does depends on. Its counter tells of new statistics, which torch writes without counting."""
+    if norm is None:
+        return ()
+    assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
+    return norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked
 
 
 def _convolve(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

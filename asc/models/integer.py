@@ -26,6 +26,7 @@ from asc.models.layers import (
     over_bands,
     sum_of,
 )
+from asc.models.remembered import Remembered
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
 
@@ -86,27 +87,32 @@ class IntegerLayer(nn.Module):
         self.register_buffer("bias", torch.zeros(shape[0], dtype=torch.int32) if bias else None)
         self.register_buffer("weight_scale", torch.ones(shape[0]))
         self.output = IntegerQuantiser()
+        self._factor: Remembered[Tensor] = Remembered()
+        self._in_float: Remembered[tuple[Tensor, Tensor | None]] = Remembered()
 
     def forward(self, steps: Tensor, input_scale: Tensor) -> Tensor:
-        """Input steps (batch, inputs, ...) to output steps (batch, outputs, ...).
-
-        The multiplier is weight scale x input scale / output scale, in float32 as in the fake-quantised form.
-        """
-        factor = self.weight_scale.double() * input_scale.double() / self.output.scale.double()
+        """Input steps (batch, inputs, ...) to output steps (batch, outputs, ...)."""
+        scales = self.weight_scale, input_scale, self.output.scale
+        factor = self._factor.get(lambda: _factor(*scales), *scales)
         sums = self.accumulate(steps).round_().to(torch.float32)
-        return self.output.settle(sums.mul_(factor.float().view(-1, *[1] * (sums.dim() - 2))))
+        return self.output.settle(sums.mul_(factor.view(-1, *[1] * (sums.dim() - 2))))
 
     def accumulate(self, steps: Tensor) -> Tensor:
         """Input steps (batch, inputs, ...) to accumulators (batch, outputs, ...): exact sums, in float32 or float64."""
-        dtype = torch.float64 if steps.is_cuda or self.largest_sum() >= EXACT_IN_FLOAT32 else torch.float32
-        bias = None if self.bias is None else self.bias.to(dtype)
-        if self.weight.dim() == 2:
-            return functional.linear(steps.to(dtype), self.weight.to(dtype), bias)
-        weight = self.weight.to(dtype, memory_format=torch.channels_last)
-        rows, columns = self.weight.shape[2:]
-        if rows == columns == 1:
-            return functional.conv2d(every(steps.to(dtype), self.stride), weight, bias, groups=self.groups)
-        return functional.conv2d(steps.to(dtype), weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        weight, bias = self._in_float.get(self._floats, self.weight, *(() if self.bias is None else (self.bias,)))
+        if weight.dim() == 2:
+            return functional.linear(steps.to(weight.dtype), weight, bias)
+        if weight.shape[2:] == (1, 1):
+            return functional.conv2d(every(steps.to(weight.dtype), self.stride), weight, bias, groups=self.groups)
+        shape = self.stride, self.padding, self.dilation, self.groups
+        return functional.conv2d(steps.to(weight.dtype), weight, bias, *shape)
+
+    def _floats(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias in a float dtype that holds every sum."""
+        exact = not self.weight.is_cuda and self.largest_sum() < EXACT_IN_FLOAT32
+        dtype = torch.float32 if exact else torch.float64
+        layout = torch.channels_last if self.weight.dim() == 4 else torch.contiguous_format
+        return self.weight.to(dtype, memory_format=layout), None if self.bias is None else self.bias.to(dtype)
 
     def real(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
         """Dequantised float64 weight (shape as stored) and bias (outputs,), given the scale () of the input's grid."""
@@ -118,6 +124,11 @@ class IntegerLayer(nn.Module):
         """An upper bound on the magnitude of any partial sum, whatever the input."""
         magnitudes = self.weight.to(torch.int64).abs().flatten(1).sum(1) * STEPS
         return int((magnitudes if self.bias is None else magnitudes + self.bias.to(torch.int64).abs()).max())
+
+
+def _factor(weight_scale: Tensor, input_scale: Tensor, output_scale: Tensor) -> Tensor:
+    """The multiplier (outputs,) of accumulators, in float32 as in the fake-quantised form."""
+    return (weight_scale.double() * input_scale.double() / output_scale.double()).float()
 
 
 class IntegerSubSpectral(nn.Module):

@@ -37,6 +37,7 @@ class Layered(nn.Module):
         super().__init__()
         self.topology = topology
         self.front_end = front_end
+        self._found: dict[str, nn.Module] = {}
 
     def attach(self, name: str, module: nn.Module) -> None:
         """Add a submodule under a dotted name, and containers for the parts of the name."""
@@ -50,13 +51,19 @@ class Layered(nn.Module):
 
     def module_of(self, layer: Layer) -> Any:
         """The module of a layer."""
-        return self.get_submodule(layer.name)
+        return self._submodule(layer.name)
 
     def grid_of(self, name: str) -> Any:
         """The output grid of the layer with this name."""
         layer = self.topology.by_name[name]
         assert not isinstance(layer, BandNorm), f"the output of {name} is on no grid"
-        return self.get_submodule(layer.grid)
+        return self._submodule(layer.grid)
+
+    def _submodule(self, name: str) -> nn.Module:
+        """The submodule with this dotted name; a search by name takes longer than many a small layer."""
+        if name not in self._found:
+            self._found[name] = self.get_submodule(name)
+        return self._found[name]
 
     @property
     def classifier(self) -> Any:

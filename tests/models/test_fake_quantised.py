@@ -1,5 +1,7 @@
 """Fake quantisation against torch's own operators and its published formula for folding."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -185,6 +187,27 @@ def test_evaluation_equals_torchs_layers_on_torchs_quantised_weights(case):
     bias = (inner.bias / step).round() * step
     y = functional.conv2d(x, weight, bias, (2, 3)) if case == "conv" else functional.linear(x, weight, bias)
     torch.testing.assert_close(layer(x, SCALE), by_torch(y, layer.output))
+
+
+def test_evaluation_follows_weights_statistics_and_scales_at_once():
+    """Evaluation remembers what the layer stores; torch's batch norm writes its statistics without counting it."""
+    layer, x, scale = ConvBn(nn.Conv2d(4, 6, 3, bias=False)), randn(3, 4, 9, 10), SCALE.clone()
+    layer(x, scale)
+
+    def new_statistics():
+        with torch.no_grad():
+            layer.train()(3 * x + 1, scale)
+
+    def new_weights():
+        torch.optim.SGD(layer.parameters(), lr=0.5).step()
+
+    layer.train()(x, scale).square().sum().backward()
+    before = layer.eval()(x, scale)
+    for change in (new_weights, new_statistics, lambda: scale.mul_(1000), layer.norm.reset_running_stats):
+        change()
+        found, fresh = layer.eval()(x, scale), copy.deepcopy(layer)(x, scale)
+        assert torch.equal(found, fresh) and not torch.equal(found, before)
+        before = found
 
 
 @pytest.mark.parametrize("channels", [3, 8, 12, 20])

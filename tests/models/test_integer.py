@@ -125,6 +125,32 @@ def filled(layer, *, seed):
     return layer
 
 
+def test_other_weights_biases_and_scales_count_at_once():
+    layer, scale = filled(IntegerLayer((6, 5, 3, 3), padding=(1, 1)), seed=3), torch.tensor(0.5)
+    steps = torch.randint(-90, 166, (2, 5, 9, 8), generator=torch.Generator().manual_seed(1)).float()
+    layer.output.scale.fill_(50_000.0)
+    before = layer(steps, scale)
+    for change in (layer.weight.neg_, lambda: layer.bias.add_(70_000), lambda: layer.weight_scale.mul_(2), scale.neg_):
+        change()
+        found, fresh = layer(steps, scale), copy.deepcopy(layer)(steps, scale)
+        assert torch.equal(found, fresh) and not torch.equal(found, before)
+        before = found
+    layer.weight.fill_(127)
+    layer.bias.fill_(2**24)
+    assert layer.accumulate(steps).dtype == torch.float64
+
+
+def test_a_loaded_state_counts_at_once(small):
+    integer, other = to_integer(small), copy.deepcopy(small)
+    x, _ = clips(2, 80, bands=48, classes=6, seed=9)
+    integer(x)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.1)
+    integer.load_state_dict(to_integer(other).state_dict())
+    assert torch.equal(integer(x), to_integer(other)(x))
+
+
 def test_stored_types(small):
     types = {
         "weight": torch.int8,
