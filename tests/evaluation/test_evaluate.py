@@ -83,3 +83,17 @@ def test_other_labels_are_refused(tiny_experiment: Experiment, tiny_csv: Path, t
     info = longest(two, ("bus", "tram"), data)
     with pytest.raises(InputError, match="bus, tram"):
         open_for(info, None, "valid", cache=tiny_cache, progress=lambda done, total: None)
+
+
+def test_the_confirmation_split_is_opened_where_a_search_set_it_aside(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tiny_csv: Path, tiny_cache: Path
+) -> None:
+    def opened(choice: DataChoice) -> Dataset:
+        info = longest(tiny_experiment, tiny_dataset.labels, DataIdentity(choice=choice, digest=""))
+        return open_for(info, None, "confirmation", cache=tiny_cache, progress=lambda done, total: None)
+
+    set_aside = opened(DataChoice(f"csv:{tiny_csv}", part="confirmed"))
+    confirmation = set(set_aside.indices("confirmation").tolist())
+    assert confirmation and confirmation < set(tiny_dataset.indices("calibration").tolist())
+    with pytest.raises(InputError, match="the model's data have no confirmation split"):
+        opened(DataChoice(f"csv:{tiny_csv}"))
