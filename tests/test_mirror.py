@@ -64,6 +64,7 @@ ELSEWHERE = {
     "search/cluster/slots": "launch/test_search_workers",
     "search/cluster/study": "launch/test_search, launch/test_search_faults",
     "search/options": "launch/test_search, search/test_settings",
+    "search/points": "search/test_conductor: what is asked, refused, tried first, and told after a resume",
     "size/items": "a dataclass: size/test_law",
     "size/stored_items": "size/test_law, models/test_network, topology/test_contract",
     "topology/describe": "topology/test_resnet_se, topology/test_topology",

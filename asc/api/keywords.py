@@ -12,6 +12,7 @@ from asc.console.train_options import TrainOptions
 from asc.errors import InputError
 from asc.results import CalibrationMethod, RankBy
 from asc.search.options import SearchOptions
+from asc.search.settings import Asha
 from asc.typed import Value, typed, unknown_key
 
 Options = TypeVar("Options")
@@ -37,6 +38,9 @@ class SearchKeywords(TypedDict, total=False):
     group_from: str
     calibrate: CalibrationMethod
     trials: int
+    warm_start: str
+    asha: Asha
+    reduction_factor: int
     rank_by: RankBy
     final_top: int
     final_seeds: int
@@ -45,6 +49,7 @@ class SearchKeywords(TypedDict, total=False):
     time_budget_min: float
     cycles: int
     epochs_per_cycle: int
+    cycle_growth: int
     max_concurrent: int
     workers_per_trial: int
     cpus_per_trial: int
@@ -74,6 +79,7 @@ class TrainKeywords(TypedDict, total=False):
     split: Literal["development", "all"]
     cycles: int
     epochs_per_cycle: int
+    cycle_growth: int
     batch_size: int
     seed: int
     calibrate_on_test: bool

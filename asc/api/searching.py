@@ -21,7 +21,7 @@ from asc.errors import InputError, require
 from asc.run_files import BEST_FOLDER, MODEL_FILE
 from asc.runs.bucket import runs_folder
 from asc.runs.journal import Entry, RunEnded
-from asc.search import disk, duration, opening, preview
+from asc.search import disk, duration, opening, preview, warm_start
 from asc.search.cluster import environment
 from asc.search.options import SearchOptions
 from asc.search.settings import SearchSettings
@@ -39,6 +39,7 @@ class Prepared:
     plan: preview.SearchPlan
     wanted: disk.Need
     cache: Path
+    warm: warm_start.WarmStart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +71,16 @@ def prepared(options: SearchOptions, output: Output) -> Prepared:
     cache = (options.cache or default_cache()).resolve()
     wanted = disk.need(plan, cache, ended=opened.ended, ended_finals=opened.ended_finals)
     disk.check_room(wanted, cache=cache, storage=runs_folder(options.storage))
+    warm = warm_start.WarmStart()
+    if opened.journal is None:  # else the journal has the points
+        warm = warm_start.warm_start(plan, options.storage, name=options.run_name())
     output.result(preview.describe(plan))
     output.notes([*data_guess.note(options.data), *plan.manifest.warnings])
     output.result(disk.describe(wanted, plan, cache=cache, storage=options.storage))
     if wanted.rates_to_pack:
         output.result(duration.packing(plan, wanted.rates_to_pack))
-    return Prepared(opened=opened, plan=plan, wanted=wanted, cache=cache)
+    output.notes(warm.notes)
+    return Prepared(opened=opened, plan=plan, wanted=wanted, cache=cache, warm=warm)
 
 
 def check_process(*, local: bool) -> None:
@@ -116,7 +121,7 @@ def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searche
 
     with ExitStack() as ray, ExitStack() as run, ExitStack() as shown:
         ray.enter_context(cluster.joined(settings, output.say))  # first: if it fails, no run is left behind
-        journal = opening.begun(ready.opened, options, plan)
+        journal = opening.begun(ready.opened, options, plan, ready.warm.points)
         lead = conductor.Conductor(
             journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget
         )

@@ -9,6 +9,7 @@ default must change nothing. Dotted keys reach into tuples: `architecture.widths
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal, Self
 
 import tomli_w
@@ -22,6 +23,7 @@ from asc.results import CalibrationMethod
 from asc.typed import Scalar, Value, assign, build, leaves, nested, plain, rebuilt, widen
 
 Storage = Literal["int8", "float16"]
+_MOST_EPOCHS_GROWING = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +75,16 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Adam under CyclicLR, policy triangular2 (report, section 2.1)."""
+    """Adam under CyclicLR, policy triangular2 (report, section 2.1).
+
+    Each cycle is `cycle_growth` times as long as the one before; the first has `epochs_per_cycle` epochs. Cycles that
+    grow are those of warm restarts (Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983): the first ends early,
+    and a search can compare networks there.
+    """
 
     cycles: int = 3
     epochs_per_cycle: int = 120
+    cycle_growth: int = 1
     learning_rate_min: float = 1e-6
     learning_rate_max: float = 1e-3
     weight_decay: float = 1e-4
@@ -85,7 +93,7 @@ class Schedule:
     def __post_init__(self) -> None:
         """Check ranges."""
         widen(self)
-        for key in ("cycles", "epochs_per_cycle", "batch_size"):
+        for key in ("cycles", "epochs_per_cycle", "cycle_growth", "batch_size"):
             require(getattr(self, key) >= 1, f"schedule.{key} must be at least 1, got {getattr(self, key)}")
         require(self.batch_size >= 2, f"schedule.batch_size must be at least 2 (batch norm), got {self.batch_size}")
         require(
@@ -94,11 +102,27 @@ class Schedule:
             f"schedule.learning_rate_max {self.learning_rate_max}",
         )
         require(self.weight_decay >= 0, f"schedule.weight_decay must be 0 or more, got {self.weight_decay}")
+        few = self.cycles <= _MOST_EPOCHS_GROWING.bit_length()  # else the number of epochs may not even be computed
+        require_together(
+            self.cycle_growth == 1 or (few and self.epochs <= _MOST_EPOCHS_GROWING),
+            f"schedule.cycle_growth {self.cycle_growth} makes {self.cycles} cycles longer than "
+            f"{_MOST_EPOCHS_GROWING:,} epochs: set fewer schedule.cycles",
+        )
+
+    @property
+    def cycle_lengths(self) -> tuple[int, ...]:
+        """The epochs of each cycle."""
+        return tuple(self.epochs_per_cycle * self.cycle_growth**number for number in range(self.cycles))
+
+    @property
+    def cycle_ends(self) -> tuple[int, ...]:
+        """The epochs (from 1) at which the cycles end; the last is that of the whole schedule."""
+        return tuple(accumulate(self.cycle_lengths))
 
     @property
     def epochs(self) -> int:
         """Number of epochs of the whole schedule."""
-        return self.cycles * self.epochs_per_cycle
+        return self.cycles * self.epochs_per_cycle if self.cycle_growth == 1 else sum(self.cycle_lengths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +159,7 @@ class Experiment:
     @property
     def first_kept_epoch(self) -> int:
         """The first epoch (from 1) whose network may be stored: the first, or with pruning the first after it."""
-        return self.schedule.epochs_per_cycle + 1 if self.compression.prune_ratio > 0 else 1
+        return self.schedule.cycle_ends[0] + 1 if self.compression.prune_ratio > 0 else 1
 
     def flat(self) -> dict[str, Scalar]:
         """Every value under its dotted key, without other families; tuples by index: `architecture.widths.1` -> 48."""

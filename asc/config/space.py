@@ -130,24 +130,28 @@ class Space:
         settings = {key: value for key, value in space.settings.items() if key in own}
         return {**settings, **space.values({key: v for key, v in point.items() if key in space.sampled})}
 
-    def point_of(self, experiment: Experiment) -> dict[str, Scalar] | None:
-        """The point of an experiment, or None if one of its values lies outside the space."""
+    def point_of(self, experiment: Experiment, drawn: Mapping[str, Scalar] | None = None) -> dict[str, Scalar] | None:
+        """The point of an experiment, or None if one of its values lies outside the space.
+
+        If the experiment was repaired, give the point that was `drawn` for it, in this space or another one: its values
+        count where they lie in the space, because repair does not keep to the steps of a range.
+        """
+        found = self._places(experiment, drawn or {})
+        return None if None in found.values() else {key: value for key, value in found.items() if value is not None}
+
+    def outside(self, experiment: Experiment, drawn: Mapping[str, Scalar] | None = None) -> list[str]:
+        """The keys whose values keep an experiment from being a point of this space (see `point_of`)."""
+        return [key for key, value in self._places(experiment, drawn or {}).items() if value is None]
+
+    def _places(self, experiment: Experiment, drawn: Mapping[str, Scalar]) -> dict[str, Scalar | None]:
+        """The value of each key in a point of the space; None where the experiment lies outside."""
         if self.families:
             family = experiment.architecture.family
             if family not in self.families:
-                return None
-            inner = self.of_family(family).point_of(experiment)
-            return None if inner is None else {FAMILY: family, **inner}
-        tree, point = asdict(experiment), {}
-        for key, parameter in self.sampled.items():
-            try:
-                value = _at(tree, key)
-            except IndexError:  # the network has fewer stages or blocks than the space names
-                return None
-            if not _contains(parameter, value):
-                return None
-            point[key] = encoded(value) if isinstance(parameter, Choice) else value
-        return point
+                return {FAMILY: None}
+            return {FAMILY: family, **self.of_family(family)._places(experiment, drawn)}
+        tree = asdict(experiment)
+        return {key: _place(key, parameter, tree, drawn) for key, parameter in self.sampled.items()}
 
     def sample(self, rng: random.Random) -> dict[str, Scalar]:
         """A random point: uniform, or log-uniform for ranges with `log`; of several families each is as likely."""
@@ -351,6 +355,19 @@ def _at(tree: Any, key: str) -> Any:
     for part in key.split("."):
         tree = tree[int(part)] if part.isdigit() else tree[part]
     return tree
+
+
+def _place(key: str, parameter: Parameter, tree: Mapping[str, Any], drawn: Mapping[str, Scalar]) -> Scalar | None:
+    """The value of a key in a point: the drawn one, else that of a config's tree; None if neither is in the range."""
+    if key in drawn and _contains(parameter, _decoded(parameter, drawn[key])):
+        return drawn[key]
+    try:
+        value = _at(tree, key)
+    except IndexError:  # the network has fewer stages or blocks than the space names
+        return None
+    if not _contains(parameter, value):
+        return None
+    return encoded(value) if isinstance(parameter, Choice) else value
 
 
 def _contains(parameter: Parameter, value: Any) -> bool:

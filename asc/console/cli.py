@@ -39,8 +39,12 @@ def launch(main: Callable[[Options], int], options: Any, *, description: str | N
     Wrong input (`InputError`) and faults of the machine (`machine_fault`, such as a full disk or no memory) end in one
     sentence on standard error and exit code 2. SIGTERM, which cluster schedulers send before they kill a job, is
     treated as Ctrl-C, so that work in progress ends cleanly.
+
+    Threads of torch that wait for each other sleep, unless OMP_WAIT_POLICY says otherwise. By default they spin: where
+    other programs need the processor too, a training step on two threads then took ten times as long.
     """
     signal.signal(signal.SIGTERM, as_interrupt)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is imported, which is later
     logging.getLogger("asc").addHandler(_Warnings(logging.WARNING))
     _open_closed_outputs()
     try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -144,7 +145,7 @@ class EpochLines(LiveLine):
         if self._last is None:
             return Text(f"first epoch: {clock(time.monotonic() - self._started)}")
         schedule, epoch = self._schedule, min(self._last.epoch + 1, self._schedule.epochs)
-        cycle = (epoch - 1) // schedule.epochs_per_cycle + 1
+        cycle = bisect_left(schedule.cycle_ends, epoch) + 1
         best = f"best epoch {self._best.epoch}: log loss {self._best.valid_log_loss:.3f} \u00b7 " if self._best else ""
         return Text(
             f"cycle {cycle} of {schedule.cycles}, epoch {epoch} of {schedule.epochs} \u00b7 {best}"

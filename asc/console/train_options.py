@@ -30,6 +30,9 @@ class TrainOptions:
     """Learning rate cycles (schedule.cycles; the report has 3)."""
     epochs_per_cycle: Annotated[int | None, _Number] = None
     """Epochs per cycle (schedule.epochs_per_cycle; the report has 120)."""
+    cycle_growth: Annotated[int | None, _Number] = None
+    """Each cycle is N times as long as the one before, and --epochs-per-cycle is the first one's length
+    (schedule.cycle_growth; the report has 1)."""
     batch_size: Annotated[int | None, _Number] = None
     """Clips per batch (schedule.batch_size; the report has 64; use 8 to 16 for small data sets)."""
     seed: Annotated[int | None, _Number] = None
@@ -59,6 +62,7 @@ class TrainOptions:
         given = {
             "schedule.cycles": self.cycles,
             "schedule.epochs_per_cycle": self.epochs_per_cycle,
+            "schedule.cycle_growth": self.cycle_growth,
             "schedule.batch_size": self.batch_size,
             "seed": self.seed,
             "calibration.fit_on": "test" if self.calibrate_on_test else None,

@@ -12,14 +12,16 @@ from asc.run_files import BEST_FOLDER, CONFIG_FILE, MODEL_FILE
 from asc.runs.bucket import storage_option
 from asc.typed import Scalar
 
-# Settings that have no option, or belong to the place where the search ran rather than to what it did.
-_LEFT_OUT = ("reduction_factor", "address", "mlflow_uri")
+# Settings that belong to the place where the search ran rather than to what it did, and a default that is in journals.
+_LEFT_OUT = ("address", "mlflow_uri")
+_DEFAULT = ("reduction_factor", 2)
 _OF_DATA = ("data", "device_irs", "augment_irs", "holdout_devices", "group_from", "fold", "data_seed")
 
 
 def reproduce(search: Search) -> str:
     """The command that starts the same search again, under another name."""
-    chosen = {key: value for key, value in search.settings.items() if key not in _LEFT_OUT}
+    settings = search.settings.items()
+    chosen = {key: value for key, value in settings if key not in _LEFT_OUT and (key, value) != _DEFAULT}
     name = shlex.quote(f"{search.name}-again")
     return f"{command('search')}{_options({'space': space_option(search), **chosen})} --name {name}"
 

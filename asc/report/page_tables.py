@@ -46,7 +46,7 @@ def leaderboard(search: Search) -> str:
 def _row(trial: Trial) -> list[Cell]:
     return [
         Cell(text="" if trial.rank is None else str(trial.rank), sort=trial.rank),
-        Cell(text=f"{trial.name}{' ref.' if trial.reference else ''}", sort=trial.name),
+        Cell(text=f"{trial.name}{_mark(trial)}", sort=trial.name),
         Cell(text=trial.outcome, sort=trial.outcome),
         Cell(text=number(trial.log_loss, 4), sort=trial.log_loss),
         Cell(text=ends(trial.log_loss_interval, ".3f"), sort=_low(trial.log_loss_interval)),
@@ -60,6 +60,13 @@ def _row(trial: Trial) -> list[Cell]:
         Cell(text="yes" if trial.repaired else "", sort="yes" if trial.repaired else None),
         Cell(text=f"{trial.seconds / 60:.1f}", sort=trial.seconds),
     ]
+
+
+def _mark(trial: Trial) -> str:
+    """What a trial is beside a point of the sampler: the reference, or a trial of an earlier run, tried again."""
+    if trial.reference:
+        return " ref."
+    return "" if trial.earlier is None else f" as {trial.earlier}"
 
 
 def outcomes(search: Search) -> str:

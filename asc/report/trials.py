@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from asc.config.experiment import Experiment
 from asc.config.space import FAMILY, Space, parse_space
 from asc.errors import InputError
 from asc.launchers import command
@@ -16,7 +17,7 @@ from asc.runs.journal import Entry, EpochDone, Final, RunRecord, TrialEnded, Tri
 from asc.size.rules import Rule, counted_bytes, limit_bytes, rule
 from asc.typed import Scalar
 
-Outcome = OutcomeKind | str  # or "unfinished"
+Outcome = OutcomeKind | str  # or "paused", "unfinished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,8 @@ class Trial:
     Log loss and accuracy are those of the stored network if it completed, else those of its last epoch.
     `kilobytes` are those that the search's rule counts, in the rule's own unit; `ram_kb` is the peak activation memory
     for 10 s, in KB of 1,024 bytes. `values` are the searched parameters, as they were trained (after repair).
-    `curve` has the validation log loss (nats) after each epoch, by epoch.
+    `curve` has the validation log loss (nats) after each epoch, by epoch. `earlier` is the trial of an earlier run that
+    was tried again.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Trial:
     outcome: Outcome
     reference: bool
     repaired: bool
+    earlier: str | None
     log_loss: float | None
     accuracy: float | None
     log_loss_interval: Interval | None
@@ -142,8 +145,7 @@ class Search:
     @property
     def cycle_ends(self) -> tuple[int, ...]:
         """The epochs at which learning rate cycles end."""
-        cycles, epochs = (self._config.get(f"schedule.{key}") for key in ("cycles", "epochs_per_cycle"))
-        return () if cycles is None or epochs is None else tuple(int(epochs) * n for n in range(1, int(cycles) + 1))
+        return Experiment.from_flat(self._config).schedule.cycle_ends if self._config else ()
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -210,9 +212,10 @@ def _trial(rank: int | None, trial: TrialRecord, space: Space | None, by: Rule) 
     return Trial(
         name=asked.trial,
         rank=rank,
-        outcome=ended.outcome if ended else "unfinished",
+        outcome=trial.state,
         reference=asked.reference,
         repaired=asked.repaired,
+        earlier=asked.earlier,
         log_loss=stored.log_loss if stored else (last.valid_log_loss if last else None),
         accuracy=stored.accuracy if stored else (last.valid_accuracy if last else None),
         log_loss_interval=stored.log_loss_interval if stored else None,

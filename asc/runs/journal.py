@@ -24,11 +24,26 @@ from asc.typed import Scalar, build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierPoint:
+    """A point that a search tries first, because a trial of an earlier run was good there."""
+
+    run: str
+    trial: str
+    point: Mapping[str, Scalar]
+
+    @property
+    def name(self) -> str:
+        """The trial of the earlier run, as `night/t005`."""
+        return f"{self.run}/{self.trial}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
     """The first event of a run; `settings` are its options.
 
     `space` is the text of a search's space, `reference` the flat config of its trial 0 before repair. `data_digest` is
-    the digest of the manifest, because a search can be resumed only on the same data.
+    the digest of the manifest, because a search can be resumed only on the same data. `earlier` are the points that
+    come after the reference, in this order.
     """
 
     name: str
@@ -38,6 +53,7 @@ class RunStarted:
     space: str | None = None
     data_digest: str | None = None
     reference: Mapping[str, Scalar] | None = None
+    earlier: tuple[EarlierPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +76,8 @@ class PointRefused:
 class TrialAsked:
     """A trial will run. `point` is what was drawn (None: not in the space), `config` the flat config after repair.
 
-    Parameters and bytes are predicted; the `nonzero_` ones leave out the weights that will be pruned.
+    Parameters and bytes are predicted; the `nonzero_` ones leave out the weights that will be pruned. `earlier` is the
+    trial of an earlier run whose point is tried again, as `night/t005`.
     """
 
     trial: str
@@ -76,6 +93,7 @@ class TrialAsked:
     file_bytes: int
     macs_per_second: int
     peak_activation_bytes: int
+    earlier: str | None = None
 
     @property
     def predicted(self) -> StoredSize:
@@ -109,12 +127,24 @@ class TrialRetried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungReached:
-    """Early stopping compared a trial at the end of a cycle, by the validation log loss."""
+    """Early stopping compared a trial at the end of a cycle, by the validation log loss.
+
+    A `paused` trial keeps its checkpoint, and no worker trains it until it is promoted.
+    """
 
     trial: str
     epoch: int
     log_loss: float
     stopped: bool
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialPromoted:
+    """A trial that was paused at the rung after this epoch is among its best: it goes on from its checkpoint."""
+
+    trial: str
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +225,7 @@ Event = (
     | EpochDone
     | TrialRetried
     | RungReached
+    | TrialPromoted
     | TrialEnded
     | FinalistsChosen
     | FinalAsked
@@ -332,7 +363,10 @@ def _decoded(line: bytes, path: Path, position: int) -> Entry:
 
 @dataclass(slots=True, kw_only=True)
 class TrialRecord:
-    """Everything that the journal says about one trial; `number` counts trials from 0 in the order asked."""
+    """Everything that the journal says about one trial; `number` counts trials from 0 in the order asked.
+
+    `paused_at` is the epoch after which it was paused, and None if it never was, or has been promoted since.
+    """
 
     asked: TrialAsked
     asked_at_s: float
@@ -340,7 +374,15 @@ class TrialRecord:
     epochs: dict[int, EpochMetrics] = field(default_factory=dict)
     rungs: list[RungReached] = field(default_factory=list)
     retries: list[TrialRetried] = field(default_factory=list)
+    paused_at: int | None = None
     ended: TrialEnded | None = None
+
+    @property
+    def state(self) -> OutcomeKind | Literal["paused", "unfinished"]:
+        """How it ended; if it has not, whether it is paused or unfinished (it runs, or its process died)."""
+        if self.ended is not None:
+            return self.ended.outcome
+        return "unfinished" if self.paused_at is None else "paused"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -358,8 +400,8 @@ class RunRecord:
     """A folded journal: the run's start, its trials in the order asked, and the points that became no trial.
 
     The finals are apart from the trials, and nothing that counts or ranks trials counts them. Some values are needed at
-    each event or twice a second, so they are updated, not recomputed: the `unfinished` trials, the number of trials per
-    outcome, and the ranking of the completed ones.
+    each event or twice a second, so they are updated, not recomputed: the `unfinished` trials, the epochs after
+    which some of these are `paused`, the number of trials per outcome, and the ranking of the completed ones.
     """
 
     started: RunStarted
@@ -367,6 +409,7 @@ class RunRecord:
     resumed: list[RunResumed] = field(default_factory=list)
     trials: dict[str, TrialRecord] = field(default_factory=dict)
     unfinished: dict[str, TrialRecord] = field(default_factory=dict)
+    paused: dict[str, int] = field(default_factory=dict)
     outcomes: Counter[OutcomeKind] = field(default_factory=Counter)
     refused: list[PointRefused] = field(default_factory=list)
     finalists: FinalistsChosen | None = None
@@ -430,6 +473,7 @@ class RunRecord:
         if ended.trial in self.finals:
             return
         del self.unfinished[trial.asked.trial]
+        self.paused.pop(trial.asked.trial, None)
         self.outcomes[ended.outcome] += 1
         if ended.outcome == "completed":
             insort(self._ranking, trial, key=self._rank)
@@ -479,7 +523,7 @@ def add(record: RunRecord, entry: Entry) -> None:
         case TrialAsked() as asked:
             trial = TrialRecord(asked=asked, asked_at_s=entry.time_s, number=len(record.trials))
             record.trials[asked.trial] = record.unfinished[asked.trial] = trial
-        case EpochDone() | RungReached() | TrialRetried() | TrialEnded() as event:
+        case EpochDone() | RungReached() | TrialPromoted() | TrialRetried() | TrialEnded() as event:
             _add_to_training(record, event)
         case PointRefused() as refused:
             record.refused.append(refused)
@@ -497,7 +541,9 @@ def add(record: RunRecord, entry: Entry) -> None:
             raise InputError("the journal starts twice: restore the file from a copy, or start a new run")
 
 
-def _add_to_training(record: RunRecord, event: EpochDone | RungReached | TrialRetried | TrialEnded) -> None:
+def _add_to_training(
+    record: RunRecord, event: EpochDone | RungReached | TrialPromoted | TrialRetried | TrialEnded
+) -> None:
     """Update the record of a trial, or of the training of a final."""
     training = record.training(event.trial)
     match event:
@@ -505,6 +551,12 @@ def _add_to_training(record: RunRecord, event: EpochDone | RungReached | TrialRe
             training.epochs[event.metrics.epoch] = event.metrics
         case RungReached():
             training.rungs.append(event)
+            if event.paused:
+                training.paused_at = event.epoch
+                record.paused[event.trial] = event.epoch
+        case TrialPromoted():
+            training.paused_at = None
+            record.paused.pop(event.trial, None)
         case TrialRetried():
             training.retries.append(event)
         case TrialEnded():

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from asc.config.experiment import Schedule
 from asc.console.evaluation_text import sheets
 from asc.console.sheet import as_markdown, escaped
 from asc.console.tables import rules_sheet, size_sheet
@@ -178,10 +179,17 @@ def _training(info: ModelInfo, terms: Terms, origin: Origin) -> Iterator[str]:
     yield (
         f"- Data: {terms.title} ({splits}){source}. Licence: {terms.licence}.{devices}\n"
         f"- Digest of the data: `{info.data.digest}`.\n"
-        f"- Schedule: {schedule.cycles} x {schedule.epochs_per_cycle} epochs, batches of {schedule.batch_size}, seed "
+        f"- Schedule: {_cycles(schedule)} epochs, batches of {schedule.batch_size}, seed "
         f"{info.experiment.seed}; config `{info.experiment.fingerprint}`, which the model file holds in full."
         + (f"\n- Code: commit `{origin.git_commit}`." if origin.git_commit else "")
     )
+
+
+def _cycles(schedule: Schedule) -> str:
+    """The lengths of the cycles: `3 x 10`, or `1 + 4 + 16` if they grow."""
+    if schedule.cycle_growth == 1:
+        return f"{schedule.cycles} x {schedule.epochs_per_cycle}"
+    return " + ".join(map(str, schedule.cycle_lengths))
 
 
 def _limits(info: ModelInfo, terms: Terms) -> Iterator[str]:

@@ -6,8 +6,7 @@ trials are queued first (design decision 7). When all trials have ended, the fin
 (`asc.search.final`): trainings like trials, but never compared at rungs, and unknown to the sampler.
 """
 
-import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,23 +18,18 @@ from asc.runs.journal import (
     EpochDone,
     FinalConfirmed,
     Journal,
-    PointRefused,
     RungReached,
-    TrialAsked,
     TrialEnded,
-    TrialRecord,
+    TrialPromoted,
     TrialRetried,
     add,
     fold,
 )
 from asc.search import final
-from asc.search.repair import Budget, Candidate, infeasible, repair
-from asc.search.rungs import Rungs
-from asc.search.sampler import Handle, Told, sampler_of
-from asc.search.settings import MOST_REFUSALS, SearchSettings
-from asc.size.rules import counted_bytes
-from asc.topology.describe import short_name
-from asc.typed import Scalar
+from asc.search.points import Points
+from asc.search.repair import Budget
+from asc.search.rungs import rungs_of
+from asc.search.settings import SearchSettings
 
 ATTEMPTS = 3
 # Even losses that were not the trial's fault count here: otherwise it could be handed out for ever.
@@ -46,12 +40,14 @@ _MOST_LOSSES = 20
 class Assignment:
     """A trial or a final for a worker: its config, and how many of its epochs are already in the journal.
 
-    The network of a final is also judged on the confirmation clips.
+    `pauses_after` is the epoch after which the trial pauses, so the worker's task ends there. The network of a final is
+    also judged on the confirmation clips.
     """
 
     trial: str
     experiment: Experiment
     journalled: int
+    pauses_after: int | None = None
     final: bool = False
 
 
@@ -64,15 +60,9 @@ class Conductor:
         """Start or continue the search from its journal; `base` is the config of trial 0 before repair."""
         self.journal, self.record = journal, fold(journal.entries)
         journal.listeners.insert(0, lambda entry: add(self.record, entry))
-        self._space, self._settings, self._base, self._budget = space, settings, base, budget
-        self._sampler = sampler_of(space, seed=settings.seed, trials=settings.trials)
-        self._rungs = Rungs(
-            epochs_per_cycle=base.schedule.epochs_per_cycle,
-            epochs=base.schedule.epochs,
-            reduction_factor=settings.reduction_factor,
-        )
-        self._handles: dict[str, Handle] = {}
-        self._configs: dict[int, str] = {}
+        self._settings = settings
+        self._points = Points(journal, self.record, space=space, settings=settings, base=base, budget=budget)
+        self._rungs = rungs_of(base.schedule, settings.reduction_factor)
         self._names: dict[str, str] = {}
         self._queue: list[str] = []
         self._losses: dict[str, list[tuple[int, bool]]] = {}
@@ -88,12 +78,18 @@ class Conductor:
     @property
     def done(self) -> bool:
         """Whether no further trial or final will be given out."""
-        return not self._queue and self._asked_all and not self._finals_follow(busy=self.running)
+        if self._queue or not self._asked_all or (self._promotes and self.record.unfinished):
+            return False
+        return not self._finals_follow(busy=self.running)
 
     @property
     def complete(self) -> bool:
         """Whether the search is done and every trial and final has ended."""
         return self.done and not self.record.unfinished and not self._finals_follow(busy=())
+
+    @property
+    def _promotes(self) -> bool:
+        return self._settings.asha == "promotion"
 
     @property
     def _asked_all(self) -> bool:
@@ -106,9 +102,9 @@ class Conductor:
         return bool(self.record.unfinished) or final.to_come(self.record, self._settings, busy=busy) is not None
 
     def next_trial(self, worker: str) -> Assignment | None:
-        """A trial for a worker: an unfinished one first, then a new point, then a final.
+        """A trial for a worker: an unfinished one first, then one that is promoted, then a new point, then a final.
 
-        None if the search is done or halted, or if the finals must wait for trials that still run.
+        None if the search is done or halted, or if what follows depends on trials that still run.
         """
         if self.problem is not None:
             return None
@@ -117,20 +113,51 @@ class Conductor:
             return None
         self._names[worker] = name
         training = self.record.training(name)
+        journalled = max(training.epochs, default=0)
         return Assignment(
             trial=name,
             experiment=Experiment.from_flat(training.asked.config),
-            journalled=max(training.epochs, default=0),
+            journalled=journalled,
+            pauses_after=self._rungs.next_rung(journalled) if self._pauses(name) else None,
             final=name in self.record.finals,
         )
 
     def _ask(self) -> str | None:
+        promoted = self._promote()
+        if promoted is not None:
+            return promoted
         if not self._asked_all:
-            found = self._ask_reference() or self._ask_sampler()
+            found = self._points.ask()
             if found is not None:
                 return found
             self._exhausted = True
-        return self._ask_final()
+        return self._ask_last() or self._ask_final()
+
+    def _pauses(self, name: str) -> bool:
+        """Whether a trial pauses at rungs. The reference never does: the gain of the search is measured against it."""
+        return self._promotes and name not in self.record.finals and not self.record.trials[name].asked.reference
+
+    def _promote(self, *, at_least: int = 0) -> str | None:
+        """Journal the promotion of the best paused trial that may go on, if there is one, and return its name."""
+        if not self.record.paused:
+            return None
+        name = self._rungs.promotable(self.record.paused, at_least=at_least)
+        if name is not None:
+            self.journal.append(TrialPromoted(trial=name, epoch=self.record.paused[name]))
+        return name
+
+    def _ask_last(self) -> str | None:
+        """When no trial runs and no new one comes: promote the best of each rung, then end all that still wait.
+
+        So a trial gets to the end even if a rung has fewer trials than the reduction factor.
+        """
+        if self.running:
+            return None
+        promoted = self._promote(at_least=1)
+        if promoted is None:
+            for name, epoch in list(self.record.paused.items()):
+                self._stop(name, epoch)
+        return promoted
 
     def _ask_final(self) -> str | None:
         """The next final: one that an earlier process left unfinished, or a new one. None while trials run."""
@@ -147,8 +174,13 @@ class Conductor:
         return asked.final
 
     def epoch_done(self, worker: str, metrics: EpochMetrics) -> bool:
-        """Journal an epoch and return whether early stopping ends the trial here; skip an epoch already journalled."""
-        name = self._names[worker]
+        """Journal an epoch and return whether the worker's task ends here, because its trial is stopped or paused.
+
+        An epoch that is in the journal already is skipped.
+        """
+        name = self._names.get(worker)
+        if name is None:  # the trial was paused, and another worker may have it
+            return True
         trial = self.record.training(name)
         if metrics.epoch in trial.epochs or trial.ended is not None:
             return trial.ended is not None
@@ -156,7 +188,10 @@ class Conductor:
         self.journal.append(
             EpochDone(trial=name, metrics=metrics, checkpoint=str(checkpoint.relative_to(self.journal.path.parent)))
         )
-        return self._compare(name, metrics)
+        ends = self._compare(name, metrics)
+        if trial.paused_at is not None:
+            self.left(worker)
+        return ends
 
     def completed(self, worker: str, figures: FinalFigures) -> None:
         """Journal the end of a trial or a final that was trained to its last epoch."""
@@ -244,9 +279,11 @@ class Conductor:
         )
 
     def _compare(self, name: str, metrics: EpochMetrics) -> bool:
-        """If the epoch is a rung, journal how the trial compares; return whether the trial ends here."""
+        """If the epoch is a rung, journal how the trial compares; return whether it is stopped or paused here."""
         if metrics.epoch not in self._rungs.recorded or name in self.record.finals:
             return False
+        if self._promotes:
+            return self._pause(name, metrics)
         worse = self._rungs.stops(name, metrics.epoch, metrics.valid_log_loss)
         # The reference is never stopped, because the gain of the search is measured against it.
         stops = worse and not self.record.trials[name].asked.reference
@@ -257,6 +294,21 @@ class Conductor:
             self._stop(name, metrics.epoch)
         return stops
 
+    def _pause(self, name: str, metrics: EpochMetrics) -> bool:
+        """Journal that a trial reached a rung; return whether it pauses there."""
+        self._rungs.record(name, metrics.epoch, metrics.valid_log_loss)
+        reached = RungReached(
+            trial=name,
+            epoch=metrics.epoch,
+            log_loss=metrics.valid_log_loss,
+            stopped=False,
+            paused=self._pauses(name),
+        )
+        self.journal.append(reached)
+        if reached.paused:
+            self._points.pause(name, metrics.epoch)
+        return reached.paused
+
     def _stop(self, name: str, epoch: int) -> None:
         reason = f"not among the best 1/{self._settings.reduction_factor} after epoch {epoch}"
         self._end(
@@ -266,12 +318,8 @@ class Conductor:
 
     def _end(self, name: str, ended: TrialEnded) -> None:
         self.journal.append(ended)
-        self._tell(name)
+        self._points.end(name)
         self._sweep(name)
-
-    def _tell(self, name: str) -> None:
-        if name in self._handles:
-            self._sampler.tell(self._handles.pop(name), _told(self.record.trials[name]))
 
     def _sweep(self, name: str) -> None:
         """Remove all files of an ended trial but its model: checkpoints, and partial files of killed workers."""
@@ -286,109 +334,30 @@ class Conductor:
             if training.ended is not None:
                 self._sweep(name)
 
-    def _ask_reference(self) -> str | None:
-        """Trial 0, once; None afterwards, or if the reference does not fit at any width."""
-        if self.record.trials or self.record.refused:
-            return None
-        candidate = repair(self._base, self._space, {}, self._budget)
-        if candidate is None:
-            self.journal.append(PointRefused(point={}, reason="the reference does not fit the budget at any width"))
-            return None
-        point = self._space.point_of(self._base)
-        name = self._journal_asked(candidate, point, reference=True)
-        if point is not None:
-            self._handles[name] = self._sampler.begin(point)
-        return name
-
-    def _ask_sampler(self) -> str | None:
-        for _ in range(MOST_REFUSALS):
-            handle, point = self._sampler.ask()
-            candidate = repair(self._base, self._space, point, self._budget)
-            twin = self._twin(candidate)
-            if candidate is not None and twin is None:
-                name = self._journal_asked(candidate, point)
-                self._handles[name] = handle
-                return name
-            if twin is not None:
-                reason, told = f"the same network and training as {twin.asked.trial}", _told(twin)
-            else:
-                why = infeasible(self._base, self._space, point)
-                reason, told = why or "it does not fit the budget at any width", Told(usable=False)
-            self.journal.append(PointRefused(point=point, reason=reason, twin=twin.asked.trial if twin else None))
-            self._sampler.tell(handle, told)
-        return None
-
-    def _twin(self, candidate: Candidate | None) -> TrialRecord | None:
-        """The trial with the same config as a candidate, unless that trial failed."""
-        if candidate is None:
-            return None
-        config = candidate.experiment.flat()
-        name = self._configs.get(_hash(config))
-        trial = self.record.trials[name] if name is not None else None
-        if trial is None or trial.asked.config != config or (trial.ended and trial.ended.outcome == "failed"):
-            return None
-        return trial
-
-    def _journal_asked(
-        self, candidate: Candidate, point: Mapping[str, Scalar] | None, *, reference: bool = False
-    ) -> str:
-        name = f"t{len(self.record.trials):03d}"
-        architecture, size = candidate.experiment.architecture, candidate.cost
-        kilobytes = counted_bytes(self._budget.rule, size.stored) / self._budget.rule.unit_bytes
-        config = candidate.experiment.flat()
-        self._configs[_hash(config)] = name
-        self.journal.append(
-            TrialAsked(
-                trial=name,
-                title=f"{name} {short_name(architecture)} {kilobytes:.1f} KB" + " reference" * reference,
-                point=point,
-                config=config,
-                repaired=candidate.repaired,
-                reference=reference,
-                **dataclasses.asdict(size.stored),
-                macs_per_second=size.macs_per_second,
-                peak_activation_bytes=size.peak_activation_bytes,
-            )
-        )
-        return name
-
     def _replay(self) -> None:
-        """Replay the journal into the sampler and the rungs, in order, and queue its unfinished trials."""
-        ended: set[str] = set()
-        for entry in list(self.journal.entries):
-            match entry.event:
-                case TrialAsked() as event:
-                    self._replay_asked(event)
-                case PointRefused() as event if event.point:
-                    self._sampler.skip(event.point)
-                    twin = self.record.trials[event.twin] if event.twin in ended and event.twin else None
-                    self._sampler.tell(self._sampler.begin(event.point), _told(twin) if twin else Told(usable=False))
-                case RungReached() as event:
-                    self._rungs.record(event.trial, event.epoch, event.log_loss)
-                case TrialEnded() as event if event.trial in self.record.trials:
-                    ended.add(event.trial)
-                    self._tell(event.trial)
+        """Replay the journal into the points and the rungs, in order, and queue its unfinished trials."""
+        self._points.replay(self.journal.entries)
+        for entry in self.journal.entries:
+            if isinstance(entry.event, RungReached):
+                self._rungs.record(entry.event.trial, entry.event.epoch, entry.event.log_loss)
         self._queue = [name for name in list(self.record.unfinished) if not self._settle(name)]
         self.sweep()
 
-    def _replay_asked(self, asked: TrialAsked) -> None:
-        self._configs[_hash(asked.config)] = asked.trial
-        if asked.point is not None:
-            if not asked.reference:
-                self._sampler.skip(asked.point)
-            self._handles[asked.trial] = self._sampler.begin(asked.point)
-
     def _settle(self, name: str) -> bool:
-        """Compare at a rung or carry out a stop that a killed process left undone; return whether the trial ended."""
+        """Compare at a rung or carry out a stop that a killed process left undone.
+
+        Return whether the trial has ended or is paused, so that no worker goes on with it.
+        """
         trial = self.record.trials[name]
         compared = {rung.epoch: rung for rung in trial.rungs}
         for epoch, metrics in sorted(trial.epochs.items()):
             if epoch not in self._rungs.recorded:
                 continue
-            stopped = compared[epoch].stopped if epoch in compared else self._compare(name, metrics)
-            if stopped and trial.ended is None:
+            if epoch not in compared:
+                self._compare(name, metrics)
+            elif compared[epoch].stopped and trial.ended is None:
                 self._stop(name, epoch)
-        return trial.ended is not None
+        return trial.ended is not None or trial.paused_at is not None
 
     def _folder(self, name: str) -> Path:
         return trial_folder(self.journal.path.parent, name)
@@ -400,19 +369,3 @@ class Conductor:
 def trial_folder(run_folder: Path, name: str) -> Path:
     """The folder of a trial's checkpoints and model."""
     return run_folder / TRIALS_FOLDER / name
-
-
-def _hash(config: Mapping[str, Scalar]) -> int:
-    return hash(frozenset(config.items()))
-
-
-def _told(trial: TrialRecord) -> Told:
-    """What the sampler is told about a trial; unusable if the trial failed or has not ended."""
-    if trial.ended is None or trial.ended.outcome == "failed":
-        return Told(usable=False)
-    if trial.ended.outcome == "diverged":
-        return Told()
-    return Told(
-        value=trial.ended.log_loss,
-        log_losses={metrics.epoch: metrics.valid_log_loss for metrics in trial.epochs.values()},
-    )

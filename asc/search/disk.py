@@ -1,8 +1,9 @@
 """An upper bound on the disk space of a search, computed from its configs before it starts, and a check for room.
 
 The bound has three parts: the packed audio in the cache, at every sample rate that a trial may have; the checkpoints of
-the trials that run at the same time; and what is kept of every trial, namely its model, its lines in the journal, the
-leaderboards and the report page, and its rows in MLflow's database. The sizes of checkpoints and models are those of
+the trials that run at the same time, and of all trials if they pause (`--asha promotion`); and what is kept of every
+trial, namely its model, its lines in the journal, the leaderboards and the report page, and its rows in MLflow's
+database. The sizes of checkpoints and models are those of
 the largest network that the space and the budget allow. The other figures were measured on searches of 4 to 12 trials
 with 24 to 240 epochs in all, and are rounded up:
 
@@ -23,7 +24,6 @@ Ray's logs, under /tmp/ray, are not counted.
 
 import dataclasses
 import json
-import math
 import random
 import shutil
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ from asc.errors import InputError
 from asc.models.build import build_network
 from asc.search.preview import SearchPlan, drawn
 from asc.search.repair import Candidate, repair
-from asc.search.settings import MOST_REFUSALS
+from asc.search.settings import MOST_REFUSALS, SearchSettings
 from asc.size.file_layout import LENGTH_BYTES, header_bytes
 from asc.size.rules import counted_bytes, limit_bytes
 from asc.size.stored_items import stored_items
@@ -91,6 +91,8 @@ def need(plan: SearchPlan, cache: Path, *, ended: int = 0, ended_finals: int = 0
     finals = max(0, plan.settings.finals - ended_finals)
     # A new file is written beside the old one before it replaces it, so the last checkpoint briefly exists twice.
     at_a_time = min(plan.settings.max_concurrent, max(trials, finals)) * (round(scale * (2 * last + best)) + model)
+    if plan.settings.asha == "promotion":
+        at_a_time += trials * round(scale * (last + best))
     kept = trials * (model + _trial_bytes(plan, plan.base)) + finals * (model + _trial_bytes(plan, longest))
     sound = _sound_bytes(plan, {rate: store.size_bytes for rate, store in stores.items()})
     kept += 2 * (_EVALUATION + sound)  # an earlier one is replaced
@@ -114,10 +116,17 @@ def describe(found: Need, plan: SearchPlan, *, cache: Path, storage: str) -> str
     return (
         f"disk: at most {_size(found.total_bytes)}: "
         f"{to_pack if found.rates_to_pack else ''}"
-        f"{_size(found.running_bytes)} while it runs (checkpoints of {plan.settings.max_concurrent} trials at a time) "
+        f"{_size(found.running_bytes)} while it runs (checkpoints of {_with_checkpoints(plan.settings)}) "
         f"and {_size(found.kept_bytes)} kept in {storage} (a model of each {models}, journal, tracking)"
         f"{packed if found.packed_bytes else ''}"
     )
+
+
+def _with_checkpoints(settings: SearchSettings) -> str:
+    """How many trials have checkpoints at the same time, in words."""
+    if settings.asha == "promotion":
+        return f"up to {settings.trials} trials, which pause"
+    return f"{settings.max_concurrent} trials at a time"
 
 
 def check_room(found: Need, *, cache: Path, storage: Path) -> None:
@@ -192,8 +201,15 @@ def _longest_schedule(plan: SearchPlan, experiment: Experiment) -> Experiment:
     settings, own = plan.settings, experiment.schedule
     if settings.final_cycles is None or settings.final_epochs is None:
         return experiment
-    longer = max((settings.final_cycles, settings.final_epochs), (own.cycles, own.epochs_per_cycle), key=math.prod)
-    return experiment.updated({"schedule.cycles": longer[0], "schedule.epochs_per_cycle": longer[1]})
+    if settings.final_cycles * settings.final_epochs <= own.epochs:
+        return experiment
+    return experiment.updated(
+        {
+            "schedule.cycles": settings.final_cycles,
+            "schedule.epochs_per_cycle": settings.final_epochs,
+            "schedule.cycle_growth": 1,
+        }
+    )
 
 
 def _trial_bytes(plan: SearchPlan, experiment: Experiment) -> int:

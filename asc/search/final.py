@@ -140,10 +140,11 @@ def _asked(trial: TrialRecord, seed: int, settings: SearchSettings) -> FinalAske
 
 
 def _changes(settings: SearchSettings, seed: int) -> dict[str, Scalar]:
-    """The config keys in which a final differs from its trial."""
+    """The config keys in which a final differs from its trial: its cycles are equally long, whatever the trial's."""
     assert settings.final_cycles is not None and settings.final_epochs is not None, "`filled` has filled them in"
     return {
         "seed": seed,
         "schedule.cycles": settings.final_cycles,
         "schedule.epochs_per_cycle": settings.final_epochs,
+        "schedule.cycle_growth": 1,
     }

@@ -10,7 +10,7 @@ from asc.launchers import command
 from asc.run_files import JOURNAL
 from asc.runs.finals import finals_of
 from asc.runs.folder import git_commit, new_run_folder, run_folder
-from asc.runs.journal import Journal, RunRecord, RunResumed, RunStarted, fold
+from asc.runs.journal import EarlierPoint, Journal, RunRecord, RunResumed, RunStarted, fold
 from asc.search import final
 from asc.search.options import SearchOptions
 from asc.search.preview import SearchPlan
@@ -100,8 +100,10 @@ def _given(options: SearchOptions, settings: SearchSettings) -> dict[str, Scalar
     return {**given, **{key: value for key, value in settings.scalars().items() if key.startswith("final_")}}
 
 
-def begun(opening: Opening, options: SearchOptions, plan: SearchPlan) -> Journal:
-    """The journal of a search, with its start or its resume written to it.
+def begun(
+    opening: Opening, options: SearchOptions, plan: SearchPlan, earlier: tuple[EarlierPoint, ...] = ()
+) -> Journal:
+    """The journal of a search, with its start or its resume written to it; a new one tries the `earlier` points first.
 
     Raises:
         InputError: the name is taken, or the data differ from those that the search began with.
@@ -126,6 +128,7 @@ def begun(opening: Opening, options: SearchOptions, plan: SearchPlan) -> Journal
             space=f"{opening.space.name}\n{opening.space.text}",
             data_digest=digest,
             reference=plan.base.flat(),
+            earlier=earlier,
         )
     )
     return journal

@@ -13,7 +13,7 @@ from asc.console import cli
 from asc.model_file.model_header import experiment_in
 from asc.results import CalibrationMethod, RankBy
 from asc.runs.bucket import check_new_run, check_storage
-from asc.search.settings import SearchSettings
+from asc.search.settings import Asha, SearchSettings
 from asc.size.rules import rule
 from asc.typed import Scalar
 
@@ -66,6 +66,9 @@ class SearchOptions:
     and all trials of a pruned recipe, use temperature: a regression would fill the zeros. Takes seconds per trial."""
     trials: Annotated[int | None, _Number] = None
     """Number of networks to try, the reference included (default 8)."""
+    warm_start: Annotated[str | None, cli.option("RUNS")] = None
+    """Earlier searches, as night,day: after the reference, the points of the best 5 trials of each are tried again,
+    within this budget and space; at most half of the trials."""
     rank_by: Annotated[RankBy | None, _Name] = None
     """What makes a trial the best: log_loss (default) or accuracy, on validation clips. Early stopping and the choice
     of points go by log loss in any case."""
@@ -84,6 +87,15 @@ class SearchOptions:
     """Learning rate cycles per trial, instead of the space's."""
     epochs_per_cycle: Annotated[int | None, _Number] = None
     """Epochs per cycle, instead of the space's; trials are compared at the ends of cycles."""
+    cycle_growth: Annotated[int | None, _Number] = None
+    """Each cycle is N times as long as the one before, and --epochs-per-cycle is the first one's length; trials are
+    then compared at the end of every cycle (default: the space's, else the recipe's: 1)."""
+    asha: Annotated[Asha | None, _Name] = None
+    """How trials are stopped early (asynchronous successive halving): stopping (default: a trial goes on, unless it is
+    among the worse when it is compared) or promotion (every trial pauses when it is compared, and only the best go on,
+    when a worker is free)."""
+    reduction_factor: Annotated[int | None, _Number] = None
+    """The best 1/N go on when trials are compared (default 2)."""
     max_concurrent: Annotated[int | None, _Number] = None
     """Trials at a time (default: one per core, at most 4). With 1, a search is reproducible to the last digit."""
     workers_per_trial: Annotated[int | None, _Number] = None

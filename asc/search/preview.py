@@ -29,7 +29,7 @@ from asc.typed import Scalar
 
 _POINTS = 500
 # Trials that differ in these could not be compared: rungs are at the ends of cycles, and the data set the classes.
-_SHARED = ("schedule.cycles", "schedule.epochs_per_cycle", "architecture.classes", "seed")
+_SHARED = ("schedule.cycles", "schedule.epochs_per_cycle", "schedule.cycle_growth", "architecture.classes", "seed")
 _RATE = "front_end.sample_rate_hz"
 
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment, method_for
@@ -30,6 +30,7 @@ _SCHEDULE_OF_FINALS = ("final_cycles", "final_epochs")
 # These may change too, until a final has begun: the finals of a search have one schedule, and are its best trials.
 RESUMABLE_BEFORE_FINALS = (*_SCHEDULE_OF_FINALS, "rank_by")
 _CONNECT_S = 10.0
+Asha = Literal["stopping", "promotion"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class SearchSettings:
     time_budget_min: float | None = None
     cycles: int | None = None
     epochs_per_cycle: int | None = None
+    cycle_growth: int | None = None
     device_irs: str | None = None
     augment_irs: str | None = None
     holdout_devices: str | None = None
@@ -60,6 +62,8 @@ class SearchSettings:
     calibrate: CalibrationMethod | None = None
     address: str | None = None
     mlflow_uri: str | None = None
+    warm_start: str | None = None
+    asha: Asha = "stopping"
     rank_by: RankBy = "log_loss"
     reduction_factor: int = 2
     final_top: int = 0
@@ -78,6 +82,7 @@ class SearchSettings:
                 raise InputError(f"--{key.replace('_', '-')} must be a number above 0, got {value}")
         if not (math.isfinite(self.gpus_per_trial) and self.gpus_per_trial >= 0):
             raise InputError(f"--gpus-per-trial must be a number of 0 or more, got {self.gpus_per_trial}")
+        require(self.reduction_factor >= 2, f"--reduction-factor must be 2 or more, got {self.reduction_factor}")
         self._check_workers()
         self._check_finals()
 
@@ -176,7 +181,7 @@ class SearchSettings:
     def scalars(self) -> dict[str, Scalar]:
         """The settings that are not None, for the journal; those that came after asc 0.1 only if they say something."""
         given = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
-        silent = {"final_top": 0, "rank_by": "log_loss"}
+        silent = {"final_top": 0, "asha": "stopping", "rank_by": "log_loss"}
         return {key: value for key, value in given.items() if silent.get(key) != value}
 
     def reference(self, space: Space, *, classes: int) -> Experiment:
@@ -188,6 +193,8 @@ class SearchSettings:
             values["schedule.cycles"] = self.cycles
         if self.epochs_per_cycle is not None:
             values["schedule.epochs_per_cycle"] = self.epochs_per_cycle
+        if self.cycle_growth is not None:
+            values["schedule.cycle_growth"] = self.cycle_growth
         recipe = load_experiment(self.recipe, of_model=experiment_in)
         plain = recipe.updated({**values, "calibration.method": "none"})
         method = cast(CalibrationMethod, values.get("calibration.method", recipe.calibration.method))

@@ -1,7 +1,7 @@
 """The only training loop: config and data in, stored network and its figures out.
 
-Adam with CyclicLR triangular2 (Smith 2017, https://arxiv.org/abs/1506.01186) minimises soft cross-entropy on mixed
-crops (technical report, section 2.1). Training is quantisation-aware for 8-bit storage (section 3.1), and prunes after
+Adam with cyclic learning rates (`learning_rate.py`) minimises soft cross-entropy on mixed crops (technical report,
+section 2.1). Training is quantisation-aware for 8-bit storage (section 3.1), and prunes after
 the first cycle if the config says so (section 3.3). It does not depend on searches or trackers: it calls `on_epoch`
 after every epoch, which may stop it. Several workers can run it together, each on a part of every batch (Li et al.
 2020, https://arxiv.org/abs/2006.15704), with the same losses, equal weights and one set of files.
@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import CyclicLR
+from torch.optim.lr_scheduler import LRScheduler
 
 from asc.audio.frontend import LogMel
-from asc.config.experiment import Experiment, Schedule
+from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
 from asc.data.impulse_response import Response
 from asc.data.response_bank import check_reference, read_bank
@@ -46,6 +46,7 @@ from asc.training.augment import Batcher, BatchPlan, plan_epoch
 from asc.training.augmentations.maps import changed_maps
 from asc.training.band_statistics import measure_bands
 from asc.training.compress import calibrated, check_items, compressed
+from asc.training.learning_rate import cyclic
 from asc.training.memory import kept_memory
 from asc.typed import build
 
@@ -110,18 +111,6 @@ def _deterministic() -> Iterator[None]:
         torch.backends.cudnn.deterministic = before
 
 
-def cyclic(optimizer: Adam, schedule: Schedule, steps_per_epoch: int) -> CyclicLR:
-    """Return torch's CyclicLR in mode triangular2: up for half a cycle, then down; step it once per optimiser step."""
-    return CyclicLR(
-        optimizer,
-        base_lr=schedule.learning_rate_min,
-        max_lr=schedule.learning_rate_max,
-        step_size_up=schedule.epochs_per_cycle * steps_per_epoch / 2,  # type: ignore[arg-type]  # torch makes it a float
-        mode="triangular2",
-        cycle_momentum=False,
-    )
-
-
 _ADAM = {"step", "exp_avg", "exp_avg_sq"}
 
 
@@ -138,7 +127,7 @@ class _Run:
     trained: nn.Module
     """The network, wrapped to average gradients if there are several workers."""
     optimizer: Adam
-    scheduler: CyclicLR
+    scheduler: LRScheduler
     log_mel: LogMel
     batcher: Batcher
     validator: Evaluator
@@ -192,7 +181,7 @@ class _Run:
         """Train and validate one epoch and write its checkpoint; return None if a loss is not finite."""
         started = time.monotonic()
         number = len(self.history) + 1
-        if number == self.experiment.schedule.epochs_per_cycle + 1:
+        if number == self.experiment.schedule.cycle_ends[0] + 1:
             self._prune()
         train_loss = self._train_epoch(number)
         if not math.isfinite(train_loss):
@@ -218,7 +207,7 @@ class _Run:
         plans = _plans(self.experiment, self.dataset, epoch=number - 1)
         schedule = self.experiment.schedule
         frozen_from = len(plans) * (
-            schedule.epochs - self.experiment.compression.freeze_share * schedule.epochs_per_cycle
+            schedule.epochs - self.experiment.compression.freeze_share * schedule.cycle_lengths[-1]
         )
         step = len(plans) * (number - 1)
         total = torch.zeros((), device=self.device)
@@ -394,7 +383,7 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _plain_state(scheduler: CyclicLR) -> dict[str, Any]:
+def _plain_state(scheduler: LRScheduler) -> dict[str, Any]:
     return {
         key: value
         for key, value in scheduler.state_dict().items()

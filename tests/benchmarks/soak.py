@@ -208,7 +208,7 @@ def sampler_differs(soak: Soak) -> dict[str, int]:
         base=reference(cycles=2, epochs_per_cycle=3),
         budget=BUDGET,
     )
-    states = [trial.state for trial in lead._sampler.study().trials]  # private: nothing else needs it
+    states = [trial.state for trial in lead._points._sampler.study().trials]  # private: nothing else needs it
     points = sum(trial.asked.point is not None for trial in lead.record.trials.values())
     points += sum(bool(refused.point) for refused in lead.record.refused)
     return {

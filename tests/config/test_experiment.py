@@ -164,6 +164,7 @@ def test_lengths_in_samples_frames_and_epochs() -> None:
     assert (front_end.window_samples, front_end.hop_samples) == (1323, 441)
     assert front_end.frames(10.0) == 1000, "100 frames a second"
     assert Schedule().epochs == 360
+    assert Schedule().cycle_ends == (120, 240, 360)
     with pytest.raises(InputError, match="number of seconds, got nan"):
         front_end.frames(float("nan"))
 
@@ -223,6 +224,7 @@ OTHER_VALUES: Mapping[str, Mapping[str, Value]] = {
     "compression.freeze_share": {"compression.freeze_share": 0.5},
     "schedule.cycles": {"schedule.cycles": 2},
     "schedule.epochs_per_cycle": {"schedule.epochs_per_cycle": 121},
+    "schedule.cycle_growth": {"schedule.cycle_growth": 2},
     "schedule.learning_rate_min": {"schedule.learning_rate_min": 2e-6},
     "schedule.learning_rate_max": {"schedule.learning_rate_max": 2e-3},
     "schedule.weight_decay": {"schedule.weight_decay": 0.0},
@@ -351,6 +353,12 @@ def test_a_wrong_file_is_refused_in_one_line(text: str, sentence: str) -> None:
         ({"architecture.classes": 1}, "architecture.classes must be at least 2"),
         ({"compression.freeze_share": 1.0}, "compression.freeze_share is a share of the last cycle"),
         ({"schedule.cycles": 0}, "schedule.cycles must be at least 1"),
+        ({"schedule.cycle_growth": 0}, "schedule.cycle_growth must be at least 1"),
+        (
+            {"schedule.cycle_growth": 2, "schedule.cycles": 14},
+            "schedule.cycle_growth 2 makes 14 cycles longer than 1,000,000 epochs: set fewer schedule.cycles",
+        ),
+        ({"schedule.cycle_growth": 2, "schedule.cycles": 10**9}, "makes 1000000000 cycles longer than"),
         ({"schedule.learning_rate_min": 0.0}, "schedule.learning_rate_min 0.0 must be above 0"),
         ({"schedule.learning_rate_min": 0.1}, "and at most schedule.learning_rate_max 0.001"),
         ({"schedule.weight_decay": -1e-9}, "schedule.weight_decay must be 0 or more"),

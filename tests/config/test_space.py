@@ -113,6 +113,17 @@ def test_a_config_outside_the_space_has_no_point(space: Space, changes: dict[str
     assert space.point_of(Experiment().updated(changes)) is None
 
 
+def test_a_drawn_value_counts_where_repair_left_the_space(space: Space) -> None:
+    drawn = space.point_of(Experiment())
+    assert drawn is not None
+    repaired = Experiment().updated({"architecture.widths.0": 50, "architecture.cardinality": 2})
+    narrowed = {**drawn, "architecture.cardinality": 2}
+    assert space.outside(repaired) == ["architecture.widths.0"] and space.outside(repaired, narrowed) == []
+    assert space.point_of(repaired, narrowed) == narrowed
+    beyond = {**drawn, "architecture.widths.0": 400}
+    assert space.outside(repaired, beyond) == ["architecture.widths.0"] and space.point_of(repaired, beyond) is None
+
+
 @pytest.mark.parametrize(("low", "high", "inside"), [(24, 24, True), (4, 24, True), (4, 23, False), (25, 64, False)])
 def test_both_ends_of_a_range_belong_to_it(low: int, high: int, inside: bool) -> None:
     whole = parsed(f'"architecture.widths.0" = {{ low = {low}, high = {high} }}')

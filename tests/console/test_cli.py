@@ -26,7 +26,7 @@ class Options:
     '''Try the ways out.'''
     way: Literal[
         "done", "failed", "warned", "input", "lines", "full", "quota", "large", "gone", "moved", "memory", "torch",
-        "value", "interrupt",
+        "threads", "value", "interrupt",
     ]
     '''Which one.'''
     json: bool = False
@@ -55,6 +55,8 @@ def main(options: Options) -> int:
             import torch
 
             torch.empty(10**14)
+        case "threads":
+            import torch
         case "value":
             raise ValueError("a fault of ours")
         case "interrupt":
@@ -128,6 +130,18 @@ def test_errors_of_the_machine_give_one_sentence_that_names_the_cause(script: Pa
     )
     memory = complaint(run(script, "--way", "torch"))
     assert memory.startswith("there is no memory left (") and "tried to allocate" in memory
+
+
+@pytest.mark.parametrize(("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
+    script: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], policy: str
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name, value in {"OMP_DISPLAY_ENV": "true", **given}.items():
+        monkeypatch.setenv(name, value)
+    answer = run(script, "--way", "threads")
+    assert answer.returncode == 0, answer.stderr
+    assert f"OMP_WAIT_POLICY = '{policy}'" in answer.stderr, "OpenMP says what it has read"
 
 
 def test_a_fault_of_asc_shows_its_traceback(script: Path) -> None:

@@ -90,6 +90,11 @@ def test_in_a_terminal_a_line_shows_the_progress_of_the_training() -> None:
             lines(metrics(epoch))
     assert "first epoch: 0 s" in text.getvalue()
     assert "cycle 2 of 2, epoch 4 of 4 \u00b7 best epoch 3: log loss 0.820 \u00b7 about" in text.getvalue()
+    growing = Experiment(schedule=Schedule(cycles=3, epochs_per_cycle=1, cycle_growth=2))
+    with EpochLines(terminal, growing) as lines:
+        for epoch in (1, 2):
+            lines(metrics(epoch))
+    assert "cycle 2 of 3, epoch 3 of 7" in text.getvalue()
 
 
 @pytest.mark.parametrize(("prune_ratio", "held_out", "best"), [(0.0, True, 1), (0.5, True, 4), (0.0, False, None)])

@@ -79,7 +79,7 @@ def test_the_report_page_shows_the_search(bench: Bench, whole: dict[str, object]
     evaluation = bench.run("whole") / "best" / "evaluation-valid"
     judged, best = json.loads((evaluation / "evaluation.json").read_text()), record.completed()[0].ended
     assert best is not None and judged["log_loss"] == pytest.approx(best.log_loss)
-    assert text.count("<audio ") == json.loads((evaluation / "mistakes.json").read_text())["total"] > 0
+    assert text.count("<audio ") == json.loads((evaluation / "mistakes.json").read_text())["total"]
 
 
 def test_a_killed_and_resumed_search_gives_exactly_the_same_results(bench: Bench, whole: dict[str, object]) -> None:
@@ -120,6 +120,9 @@ def test_wrong_input_gives_one_sentence_before_ray_starts(
     assert "architecture.widths.0" in refused(*never, "--space", "misspelt.toml")
     assert "nowhere" in refused("--name", "never", "--data", "folder:nowhere")
     assert "has no run none" in refused("--resume", "none")
+    assert "has no run none" in refused(*never, "--space", "space.toml", "--warm-start", "none")
+    assert "--warm-start never is this search" in refused(*never, "--space", "space.toml", "--warm-start", "never")
+    assert "--reduction-factor must be 2 or more" in refused(*never, "--reduction-factor", "1")
     assert "dcase2021" in refused(*never, "--space", "space.toml", "--rule", "dcase2020")
     assert "--mlflow-uri" in refused(*never, "--space", "space.toml", "--mlflow-uri", "ftp://x")
     assert "free: make room" in refused(*never, "--space", "space.toml", "--trials", "1000000000000")

@@ -25,7 +25,8 @@ rule = "dcase2024"
 "architecture.cp_mobile.frequency_strides" = { choices = [[2, 1]] }
 "architecture.cp_mobile.time_strides" = { choices = [[2, 1]] }
 """
-SIX = ("--trials", "6", "--seed", "1", "--cycles", "2", "--epochs-per-cycle", "1", "--mlflow-uri", "none")
+SCHEDULE = ("--cycles", "2", "--epochs-per-cycle", "1", "--cycle-growth", "2")
+SIX = ("--trials", "6", "--seed", "1", *SCHEDULE, "--mlflow-uri", "none")
 
 
 def test_a_killed_search_over_two_families_goes_on_within_its_limits(bench: Bench) -> None:
@@ -44,7 +45,8 @@ def test_a_killed_search_over_two_families_goes_on_within_its_limits(bench: Benc
         assert trial.asked.size_bytes <= 4_000 and trial.asked.macs_per_second <= 300_000
         assert trial.ended is not None and trial.ended.built in (None, trial.asked.predicted)
         config = trial.asked.config
-        assert (config["schedule.cycles"], config["schedule.epochs_per_cycle"]) == (2, 1), "all as trial 0"
+        schedule = [config[f"schedule.{key}"] for key in ("cycles", "epochs_per_cycle", "cycle_growth")]
+        assert schedule == [2, 1, 2], "all as trial 0"
     points = [trial.asked.point for trial in record.trials.values() if trial.asked.point]
     assert {point["architecture.family"] for point in points} == {"resnet_se", "cp_mobile"}
 

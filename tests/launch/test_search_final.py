@@ -15,7 +15,7 @@ from asc.model_file.artefact import load_model
 from asc.runs.finals import finals_of
 from asc.runs.journal import EpochDone, FinalAsked, FinalConfirmed, FinalistsChosen, TrialEnded, fold, read_journal
 
-FOUR = ("--trials", "4", "--max-concurrent", "1", "--seed", "3")
+FOUR = ("--trials", "4", "--max-concurrent", "1", "--cpus-per-trial", "1", "--seed", "3")
 FINALS = ("--final-top", "2", "--final-seeds", "2", "--final-cycles", "2", "--final-epochs", "4")
 
 

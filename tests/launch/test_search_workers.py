@@ -1,5 +1,6 @@
 """Trials of two workers on a cluster of two processors, which are freed whatever happens to a trial."""
 
+import json
 import os
 import signal
 import time
@@ -21,7 +22,7 @@ from search_bench import (
 )
 from search_bench import processes as processes_of
 
-from asc.runs.journal import EpochDone, FinalConfirmed, TrialRetried
+from asc.runs.journal import EpochDone, FinalConfirmed, RungReached, TrialRetried
 
 
 @pytest.fixture
@@ -71,10 +72,16 @@ def test_dead_or_stopped_workers_cost_no_trial_and_free_their_processors(bench: 
     assert not workers(bench)
 
 
-def test_the_network_of_a_final_of_two_workers_is_judged_once(bench: Bench, cluster: Nodes) -> None:
+def test_two_workers_pause_together_and_the_network_of_their_final_is_judged_once(bench: Bench, cluster: Nodes) -> None:
     finals = ("--final-top", "1", "--final-seeds", "1", "--final-epochs", "1")
-    code, _, err = ended(bench.search("final", "--trials", "1", "--workers-per-trial", "2", *on(cluster), *finals))
+    given = ("--trials", "2", "--epochs-per-cycle", "1", "--asha", "promotion", "--workers-per-trial", "2")
+    code, out, err = ended(bench.search("final", *given, *on(cluster), *finals))
     assert code == 0, err
     assert_whole(bench, "final")
-    (confirmed,) = (e for e in events(bench.run("final")) if isinstance(e, FinalConfirmed))
-    assert (confirmed.final, confirmed.figures.split, confirmed.figures.clips) == ("t000-seed1", "calibration", 8)
+    happened, best = events(bench.run("final")), json.loads(out)["finalists"][0]["trial"]
+    assert [(e.trial, e.epoch, e.paused) for e in happened if isinstance(e, RungReached) and e.trial == "t001"] == [
+        ("t001", 1, True)
+    ]
+    (confirmed,) = (e for e in happened if isinstance(e, FinalConfirmed))
+    assert confirmed.final == f"{best}-seed1"
+    assert (confirmed.figures.split, confirmed.figures.clips) == ("calibration", 8)

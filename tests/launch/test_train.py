@@ -28,6 +28,7 @@ from asc.runs.journal import EpochDone, RunStarted, read_journal
 from asc.runs.mirror import mirrored
 
 QUIET = ("--mlflow-uri", "none")
+SCHEDULE = ("--cycles", "2", "--epochs-per-cycle", "5", "--cycle-growth", "3")
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +57,8 @@ def answer(process: subprocess.Popen[str] | Forked) -> dict[str, object]:
 
 def test_a_killed_and_resumed_training_saves_the_same_network(folder: Path, tiny_csv: Path, tiny_cache: Path) -> None:
     options = ("--config", "tiny.toml", "--data", f"csv:{tiny_csv}", "--set", "schedule.batch_size=4", "--json")
-    whole = answer(
-        start("train.py", folder, tiny_cache, *options, "--name", "whole", "--epochs-per-cycle", "10", fresh=True)
-    )
-    process = start("train.py", folder, tiny_cache, *options, "--name", "killed", "--epochs-per-cycle", "10")
+    whole = answer(start("train.py", folder, tiny_cache, *options, "--name", "whole", *SCHEDULE, fresh=True))
+    process = start("train.py", folder, tiny_cache, *options, "--name", "killed", *SCHEDULE)
     journal = folder / "runs" / "killed" / "journal.jsonl"
     deadline = time.monotonic() + PATIENCE_S
     while not (journal.exists() and sum(isinstance(e.event, EpochDone) for e in read_journal(journal)) >= 3):

@@ -70,7 +70,8 @@ def test_torchs_compiler_is_not_imported() -> None:
     script = """
 import sys, torch
 from asc.config.experiment import Schedule
-from asc.training.train import Adam, cyclic
+from asc.training.adam import Adam
+from asc.training.learning_rate import cyclic
 weight = torch.nn.Parameter(torch.ones(3))
 optimizer = Adam([weight])
 scheduler = cyclic(optimizer, Schedule(), 5)

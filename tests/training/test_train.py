@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asc.config.data_choice import DataChoice
-from asc.config.experiment import Experiment, Schedule
+from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
 from asc.evaluation.evaluate import Evaluator
@@ -23,7 +23,7 @@ from asc.run_files import BEST_EPOCH, LAST_EPOCH, MODEL_FILE
 from asc.size.law import cost
 from asc.size.stored_items import stored_items
 from asc.training.prune import prunable_weights
-from asc.training.train import cyclic, train
+from asc.training.train import train
 
 CPU = torch.device("cpu")
 
@@ -127,10 +127,12 @@ def test_the_stored_networks_figures_have_intervals(
     assert info == rounded(replace(info, evaluation=end.evaluation))
 
 
-@pytest.fixture(params=["int8", "float16"])
+@pytest.fixture(params=[("int8", 3, 1), ("int8", 2, 2), ("float16", 3, 1)], ids=["int8", "growing", "float16"])
 def pruned(request: pytest.FixtureRequest, tiny_experiment: Experiment) -> Experiment:
-    changes = {"compression.storage": request.param, "compression.prune_ratio": 0.4, "schedule.cycles": 3}
-    return tiny_experiment.updated({**changes, "schedule.epochs_per_cycle": 2})
+    """Six epochs in cycles of two, or in cycles of two and four."""
+    storage, cycles, growth = request.param
+    changes = {"compression.storage": storage, "compression.prune_ratio": 0.4, "schedule.cycles": cycles}
+    return tiny_experiment.updated({**changes, "schedule.epochs_per_cycle": 2, "schedule.cycle_growth": growth})
 
 
 def zeros(folder: Path, experiment: Experiment) -> dict[str, Tensor]:
@@ -182,10 +184,13 @@ def test_a_resumed_training_with_pruning_equals_an_uninterrupted_one(
     assert whole.stored == resumed.stored and whole.evaluation == resumed.evaluation
 
 
+@pytest.mark.parametrize(("first", "growth", "share"), [(4, 1, 0.25), (2, 3, 1 / 6)], ids=["equal", "growing"])
 def test_batch_norm_is_frozen_only_in_the_last_quarter_of_the_last_cycle(
-    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
+    first: int, growth: int, share: float, tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
-    experiment = tiny_experiment.updated({"schedule.cycles": 2, "schedule.epochs_per_cycle": 4})
+    """Or in another share: in each case this is epoch 8 of 8."""
+    schedule = {"schedule.cycles": 2, "schedule.epochs_per_cycle": first, "schedule.cycle_growth": growth}
+    experiment = tiny_experiment.updated({**schedule, "compression.freeze_share": share})
     states = {}
 
     def report(metrics: EpochMetrics) -> Signal:
@@ -200,22 +205,6 @@ def test_batch_norm_is_frozen_only_in_the_last_quarter_of_the_last_cycle(
 
     assert states[7] and same(7, 8), "epoch 8 is the last quarter of the second cycle"
     assert not any(same(epoch, epoch + 1) for epoch in range(1, 7))
-
-
-def test_the_learning_rate_follows_the_seeds_technical_report() -> None:
-    """FACTS: triangular2, 60 epochs up and 60 down; the amplitude halves with each cycle."""
-    schedule, steps = Schedule(), 5
-    optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=schedule.learning_rate_min)
-    scheduler = cyclic(optimizer, schedule, steps)
-    rates = [scheduler.get_last_lr()[0]]
-    for _ in range(schedule.epochs):
-        for _ in range(steps):
-            optimizer.step()
-            scheduler.step()
-        rates.append(scheduler.get_last_lr()[0])
-    expected = {0: 1e-6, 60: 1e-3, 120: 1e-6, 180: 5.005e-4, 240: 1e-6, 300: 2.5075e-4, 360: 1e-6}
-    for epoch, rate in expected.items():
-        assert rates[epoch] == pytest.approx(rate, rel=1e-9), epoch
 
 
 def test_a_loss_that_is_not_finite_ends_as_diverged(
