@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from asc.config import data_guess
@@ -112,6 +113,8 @@ def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searche
         data, notes = preview.pack(plan, ready.cache, bar)
     output.notes(notes)
 
+    expected_s = mean(duration.minutes(plan)) * 60 if output.progress.is_terminal else None
+
     environment.prepare(local=settings.local)
     from asc.report.page import doubts
     from asc.runs.mirror import mirrored
@@ -130,7 +133,9 @@ def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searche
         output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
         run.enter_context(tracked(journal, settings.mlflow_uri, output.say))
         run.enter_context(mirrored(journal, output.say, on_taken_over=lead.halt))
-        view = shown.enter_context(live.LiveView(output.progress, lead.record, settings, plan.budget.rule))
+        view = shown.enter_context(
+            live.LiveView(output.progress, lead.record, settings, plan.budget.rule, expected_s=expected_s)
+        )
         journal.listeners.append(view.heard)
         on_stuck = partial(finish.cut_off, lead, shown, run)
         ending = study.run(lead, settings, data, ready.cache, say=output.say, on_stuck=on_stuck)
