@@ -80,8 +80,8 @@ def evaluate(model: str | Path, *, quiet: bool = False, **options: "Unpack[Evalu
     """Evaluate a stored network on a split that it was not trained on, as launch/evaluate.py does.
 
     `model` is a file, a run or a trial, as for `load`. The options are `data` (by default that of the training),
-    `split` ("valid", "calibration" or "test"), `device_irs`, `group_from`, `cache` and `output`, the folder for the
-    files (by default evaluation-SPLIT beside the model).
+    `split` ("valid", "calibration", "confirmation" or "test"), `device_irs`, `group_from`, `cache` and `output`, the
+    folder for the files (by default evaluation-SPLIT beside the model).
 
     Raises:
         InputError: something is wrong; the message says what to do.

@@ -9,10 +9,11 @@ import dataclasses
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
+from asc.config import data_guess
 from asc.config.front_end import FrontEnd
 from asc.console import cli
 from asc.launchers import command
@@ -102,6 +103,9 @@ Options = (
 )
 
 
+Given = TypeVar("Given", Verify, Pack)
+
+
 def main(options: Download | Verify | Pack) -> int:
     """Run the subcommand."""
     output = cli.Output(as_json=options.json)
@@ -109,9 +113,15 @@ def main(options: Download | Verify | Pack) -> int:
         case Download():
             return download(options, output)
         case Verify():
-            return verify(options, output)
+            return verify(_of_a_kind(options, output), output)
         case Pack():
-            return pack(options, output)
+            return pack(_of_a_kind(options, output), output)
+
+
+def _of_a_kind(options: Given, output: cli.Output) -> Given:
+    """The options with the kind of the data set, if it was guessed; it is said then."""
+    output.notes(data_guess.note(options.spec))
+    return dataclasses.replace(options, spec=data_guess.guessed(options.spec))
 
 
 def download(options: Download, output: cli.Output) -> int:
@@ -174,7 +184,7 @@ def pack(options: Pack, output: cli.Output) -> int:
             group_from=options.group_from,
         )
     )
-    output.notes(manifest.takes)
+    output.notes(manifest.warnings)
     with packing(output.progress) as bar:
         cache = options.cache or default_cache()
         store = open_store(manifest, sample_rate_hz=options.sample_rate_hz, cache=cache, progress=bar)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from asc.config import data_guess
 from asc.console.cli import Output
 from asc.console.evaluate_options import EvaluateOptions
 from asc.console.evaluation_text import About
@@ -17,6 +18,7 @@ from asc.evaluation import caveats
 from asc.evaluation.evaluate import Evaluator, Predictions, open_for
 from asc.model_file.artefact import load_model
 from asc.report import folder
+from asc.report.mistakes import Mistakes, find_mistakes
 from asc.results import Examination
 from asc.runs import named
 
@@ -29,13 +31,15 @@ class Evaluated:
     """The outcome of an evaluation.
 
     `examination` has the figures, the confusion matrix and the reliability; it is None for clips without labels.
-    `about` has what was evaluated, and the caveats. `folder` is where the files go.
+    `about` has what was evaluated, and the caveats. `folder` is where the files go. `mistakes` has the misclassified
+    clips of the validation split, for the report page; None for other splits.
     """
 
     examination: Examination | None
     predicted: Predictions
     about: About
     folder: Path
+    mistakes: Mistakes | None = None
 
     @property
     def log_loss(self) -> float | None:
@@ -69,7 +73,7 @@ class Evaluated:
         Raises:
             OSError: a file cannot be written.
         """
-        return folder.write(self.folder, self.predicted, self.examination, self.about)
+        return folder.write(self.folder, self.predicted, self.examination, self.about, self.mistakes)
 
     def __repr__(self) -> str:
         """The split, and its figures."""
@@ -88,6 +92,7 @@ def evaluated(options: EvaluateOptions, output: Output) -> Evaluated:
     """
     options = dataclasses.replace(options, model=named.model_file(options.model))
     network, info = load_model(options.model)
+    output.notes(data_guess.note(options.data))
     with packing(output.progress) as bar:
         dataset = open_for(
             info,
@@ -104,9 +109,11 @@ def evaluated(options: EvaluateOptions, output: Output) -> Evaluated:
     prepare(options.folder)
     logits, clips = evaluator.logits(network.to(device))
     examination = evaluator.examine(logits, clips) if dataset.manifest.labelled else None
+    on_page = examination is not None and options.split == "valid"
     return Evaluated(
         examination=examination,
         predicted=evaluator.predictions(logits, clips, info.labels),
         about=caveats.about(info, dataset.manifest, options.split, examination, model=options.model),
         folder=options.folder,
+        mistakes=find_mistakes(dataset, logits, clips) if on_page else None,
     )

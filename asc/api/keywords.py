@@ -94,7 +94,7 @@ class EvaluateKeywords(TypedDict, total=False):
     """The keywords of `asc.evaluate` after the model; `python launch/evaluate.py --help` explains each."""
 
     data: str | Path
-    split: Literal["valid", "calibration", "test"]
+    split: Literal["valid", "calibration", "confirmation", "test"]
     device_irs: str | Path
     group_from: str
     output: str | Path

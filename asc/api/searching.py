@@ -5,17 +5,23 @@ Ray reads its environment when it is imported, so what imports it is imported on
 
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 
+from asc.config import data_guess
 from asc.console.cli import Output
+from asc.console.evaluate_options import EvaluateOptions
 from asc.console.progress import packing
 from asc.data.dataset import default_cache
-from asc.errors import require
+from asc.errors import InputError, require
+from asc.run_files import BEST_FOLDER, MODEL_FILE
 from asc.runs.bucket import runs_folder
+from asc.runs.journal import Entry, RunEnded
 from asc.search import disk, duration, opening, preview, warm_start
 from asc.search.cluster import environment
 from asc.search.options import SearchOptions
@@ -70,7 +76,7 @@ def prepared(options: SearchOptions, output: Output) -> Prepared:
     if opened.journal is None:  # else the journal has the points
         warm = warm_start.warm_start(plan, options.storage, name=options.run_name())
     output.result(preview.describe(plan))
-    output.notes(plan.manifest.takes)
+    output.notes([*data_guess.note(options.data), *plan.manifest.warnings])
     output.result(disk.describe(wanted, plan, cache=cache, storage=options.storage))
     if wanted.rates_to_pack:
         output.result(duration.packing(plan, wanted.rates_to_pack))
@@ -107,8 +113,10 @@ def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searche
         data, notes = preview.pack(plan, ready.cache, bar)
     output.notes(notes)
 
+    expected_s = mean(duration.minutes(plan)) * 60 if output.progress.is_terminal else None
+
     environment.prepare(local=settings.local)
-    from asc.report.page import doubts, search_page
+    from asc.report.page import doubts
     from asc.runs.mirror import mirrored
     from asc.search import conductor, finish, live
     from asc.search.cluster import cluster, study
@@ -120,17 +128,20 @@ def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searche
         lead = conductor.Conductor(
             journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget
         )
-        run.enter_context(finish.rescued(lead, plan, output.say, search_page))
+        page_of = partial(_evaluated_page, cache=ready.cache, say=output.say)
+        run.enter_context(finish.rescued(lead, plan, output.say, page_of))
         output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
         run.enter_context(tracked(journal, settings.mlflow_uri, output.say))
         run.enter_context(mirrored(journal, output.say, on_taken_over=lead.halt))
-        view = shown.enter_context(live.LiveView(output.progress, lead.record, settings, plan.budget.rule))
+        view = shown.enter_context(
+            live.LiveView(output.progress, lead.record, settings, plan.budget.rule, expected_s=expected_s)
+        )
         journal.listeners.append(view.heard)
         on_stuck = partial(finish.cut_off, lead, shown, run)
         ending = study.run(lead, settings, data, ready.cache, say=output.say, on_stuck=on_stuck)
         shown.close()
         ray.close()  # Ray's processes must have ended before their leftovers are removed
-        summary = finish.finish(lead, plan.space, ending, plan.budget.rule, search_page)
+        summary = finish.finish(lead, plan.space, ending, plan.budget.rule, page_of)
         doubtful = doubts(journal.entries, summary.folder)
         show(summary, doubtful, output)
     return Searched(
@@ -140,6 +151,24 @@ def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searche
         doubts=doubtful,
         browse=browse(summary.folder, settings.mlflow_uri),
     )
+
+
+def _evaluated_page(entries: Sequence[Entry], folder: Path, *, cache: Path, say: Callable[[str], None]) -> bytes:
+    """The report page. If the search has finished, its best network is evaluated on validation clips first.
+
+    The page shows its confusion matrix, its reliability, and the clips that it misclassifies. The audio is packed, so
+    this takes as long as it takes at the end of a trial.
+    """
+    from asc.api.evaluating import evaluated
+    from asc.report.page import search_page
+
+    last, model = entries[-1].event, folder / BEST_FOLDER / MODEL_FILE
+    if isinstance(last, RunEnded) and last.outcome == "finished" and last.best is not None:
+        try:
+            evaluated(EvaluateOptions(model=model, cache=cache), Output(as_json=True, quiet=True)).write()
+        except (InputError, OSError) as error:
+            say(f"the report page lacks the mistakes of the best network, which could not be evaluated: {error}")
+    return search_page(entries, folder)
 
 
 def show(summary: "Summary", doubtful: list[str], output: Output) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from asc.config import data_guess
 from asc.config.data_choice import DataChoice
 from asc.console import progress
 from asc.console.cli import Output
@@ -52,7 +53,8 @@ def trained(options: TrainOptions, output: Output) -> Trained:
     folder, held_out = journal.path.parent, dataset.manifest.held_out
     history = training_run.known_epochs(journal)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    output.notes([*dataset.manifest.takes, *training_run.crop_notes(dataset, experiment.augment.crop_s)])
+    guess = data_guess.note(None if options.resume else options.data.data)
+    output.notes([*guess, *dataset.manifest.warnings, *training_run.crop_notes(dataset, experiment.augment.crop_s)])
     output.say(f"training {folder.name} on {choice.spec}, {len(dataset.indices('train'))} clips, device {device}")
     with (
         tracked(journal, options.mlflow_uri, output.say),

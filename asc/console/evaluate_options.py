@@ -15,15 +15,17 @@ class EvaluateOptions:
 
     Log loss and accuracy are also given per class, per device, and for devices seen and unseen in training. A folder
     beside the model gets evaluation.json, table.md (in the challenge's layout), confusion.png, reliability.png and
-    predictions.csv (a DCASE task 1a submission). For clips without labels it gets only predictions.csv.
+    predictions.csv (a DCASE task 1a submission). For clips without labels it gets only predictions.csv. On the valid
+    split it also gets mistakes.json, the misclassified clips with their sound, for the report page.
     """
 
     model: Annotated[Path, tyro.conf.Positional]
     """A model file, or the NAME of a run in runs/ (its best network), or one of its trials, such as NAME/t005."""
     data: Annotated[str | None, cli.option("SPEC")] = None
     """Data with the model's labels, named as in training; by default those it was trained on, with the same splits."""
-    split: Literal["valid", "calibration", "test"] = "valid"
-    """valid (which chose the best epoch), calibration, or test (use it once, at the end)."""
+    split: Literal["valid", "calibration", "confirmation", "test"] = "valid"
+    """valid (which chose the best epoch), calibration, confirmation (which chose the finalist, in a search with
+    --final-top whose trials were calibrated), or test (use it once, at the end)."""
     device_irs: Annotated[str | None, cli.option("DIR")] = None
     """Impulse responses of the devices to apply to the clips; by default those of the training (other --data: none)."""
     group_from: Annotated[str | None, cli.option("REGEX")] = None

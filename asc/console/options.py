@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from asc.config.data_choice import DataChoice
+from asc.config.data_guess import guessed
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import OfRun, experiment_from
 from asc.console.cli import option
@@ -38,7 +39,8 @@ class DataOptions:
     """A data set, and the options that decide its clips and splits."""
 
     data: Annotated[str, option("SPEC")] = "synthetic"
-    """synthetic (the default), tau2020:DIR, tau2022:DIR, tau2025:DIR, esc10:DIR, csv:FILE or folder:DIR."""
+    """synthetic (the default), tau2020:DIR, tau2022:DIR, tau2025:DIR, esc10:DIR, csv:FILE, folder:DIR, or DIR alone:
+    then its kind is guessed."""
     fold: int = 1
     """The test fold, which training never sees, for data that have folds."""
     data_seed: int = 0
@@ -59,7 +61,7 @@ class DataOptions:
     def choice(self) -> DataChoice:
         """Return the data that these options specify."""
         return DataChoice(
-            self.data,
+            guessed(self.data),
             fold=self.fold,
             data_seed=self.data_seed,
             device_irs=self.device_irs,

@@ -13,7 +13,7 @@ from asc.config.data_choice import DataChoice
 from asc.data.devices import TRAINING_DEVICES, check_holdout, check_one_device, device_copies, read_devices
 from asc.data.grouping import grouped, shared_stems
 from asc.data.impulse_response import Response
-from asc.data.readers import passed_over, read_csv, read_esc10, read_folder
+from asc.data.readers import passed_over, read_csv, read_esc10, read_folder, side_folders
 from asc.data.rows import UNKNOWN_DEVICE, Row, Unlabelled
 from asc.data.splits import LEARNING_SPLITS, check_groups, split_rows
 from asc.data.synthetic.synthetic import Synthetic, parse_synthetic
@@ -49,8 +49,8 @@ class Manifest:
     `labels` are all possible labels.
     `source` is the origin of the audio: the folder that the paths are relative to, or the synthetic generator.
     `responses` are the device responses that copies are made with, in the order of the device list.
-    `passed_over` are files of a `folder:` set that were skipped. `takes` has a warning if excerpts of one recording may
-    be in several splits.
+    `passed_over` are files of a `folder:` set that were skipped. `warnings` are sentences for the user at each use:
+    folders without audio are no classes, or excerpts of one recording may be in several splits.
     """
 
     choice: DataChoice
@@ -58,7 +58,7 @@ class Manifest:
     clips: tuple[Clip, ...]
     source: Path | Synthetic = Path()
     responses: tuple[Response, ...] = ()
-    takes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -141,9 +141,18 @@ def load_manifest(choice: DataChoice) -> Manifest:
         clips=clips,
         source=source,
         responses=responses,
-        takes=shared_stems(rows, splits, source=choice.spec),
+        warnings=(*_side_folders(source, choice), *shared_stems(rows, splits, source=choice.spec)),
         passed_over=passed_over(source) if isinstance(source, Path) and choice.spec.startswith("folder:") else (),
     )
+
+
+def _side_folders(source: Path | Synthetic, choice: DataChoice) -> tuple[str, ...]:
+    """A warning that names the folders of a `folder:` set that are no classes, because they have no audio."""
+    names = side_folders(source) if isinstance(source, Path) and choice.spec.startswith("folder:") else ()
+    if not names:
+        return ()
+    are = "folder has no audio and is no class" if len(names) == 1 else "folders have no audio and are no classes"
+    return (f"{len(names)} {are} of {choice.spec}: {some(names)}",)
 
 
 def _without_holdout(clips: Sequence[Clip], choice: DataChoice) -> tuple[Clip, ...]:

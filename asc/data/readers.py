@@ -50,10 +50,12 @@ def read_esc10(folder: Path) -> tuple[Row, ...]:
 
 
 def read_folder(folder: Path) -> tuple[Row, ...]:
-    """Read a folder with one folder per class. Every clip is its own group; hidden files are skipped.
+    """Read a folder with one folder per class. Every clip is its own group.
+
+    Hidden files are skipped, and folders without audio (`side_folders`).
 
     Raises:
-        InputError: the folder is missing or has fewer than two class folders, or a class folder has no audio, cannot be
+        InputError: the folder is missing or has fewer than two class folders with audio, or a class folder cannot be
             listed, or has a name that is not UTF-8.
     """
     _check_folder(folder)
@@ -66,10 +68,12 @@ def read_folder(folder: Path) -> tuple[Row, ...]:
     shut = [f"{path} ({reason})" for found in there.values() for path, reason in found.shut]
     if shut:
         raise InputError(f"{folder} has folders that cannot be listed, fix their permissions: {', '.join(shut)}")
-    empty = [_without_sound(each, found.passed_over) for each, found in there.items() if not found.files]
-    if empty:
+    classes = [each for each in classes if there[each].files]
+    if len(classes) < 2:
+        empty = [_without_sound(each, found.passed_over) for each, found in there.items() if not found.files]
         raise InputError(
-            f"{folder} has {len(empty)} class folder(s) without audio, fill or remove them: {', '.join(empty)}"
+            f"{folder} has {len(classes)} class folder(s) with audio, but at least 2 are needed; without audio are: "
+            f"{', '.join(empty)}"
         )
     odd = [each.name for each in classes if not _is_text(each.name)]
     if odd:
@@ -83,6 +87,12 @@ def passed_over(folder: Path) -> tuple[str, ...]:
     found, classes = sound_below(folder), {each.name for each in _class_folders(folder)}
     stray = [path for path in found.files if path.relative_to(folder).parts[0] not in classes or path.parent == folder]
     return tuple(path.relative_to(folder).as_posix() for path in sorted([*found.passed_over, *stray]))
+
+
+def side_folders(folder: Path) -> tuple[str, ...]:
+    """The folders that `read_folder` takes for no class because they have no audio, with what they hold."""
+    found = ((each, sound_below(each)) for each in _class_folders(folder))
+    return tuple(_without_sound(each, inside.passed_over) for each, inside in found if not inside.files)
 
 
 def _class_folders(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from asc.config.data_choice import DataChoice
+from asc.config.data_guess import guessed
 from asc.console.evaluation_text import About
 from asc.console.published import Published, tau2020
 from asc.data.manifest import Manifest, load_manifest
@@ -19,7 +20,7 @@ TRAINED_ON = "a final model: every clip of its data was trained on, these too, s
 def choice_for(
     info: ModelInfo, spec: str | None, device_irs: str | None, *, group_from: str | None = None
 ) -> DataChoice:
-    """Choose the data to evaluate on, with the fold and data seed of the training.
+    """Choose the data to evaluate on, with the fold and data seed of the training; `spec` may be a place alone.
 
     `device_irs` gives the impulse responses. If it is None, the model's own data go through the devices of the
     training, and other data are used unchanged, since they have devices of their own. `group_from` is the group pattern
@@ -29,7 +30,7 @@ def choice_for(
     Raises:
         InputError: `group_from` differs from training for the model's own data, so clips would change splits.
     """
-    own = info.data.choice
+    own, spec = info.data.choice, None if spec is None else guessed(spec)
     if spec is None or _same_set(spec, own.spec):
         if group_from not in (None, own.group_from or EVERY_FILE):
             trained = f"with --group-from {own.group_from}" if own.group_from else "without --group-from"

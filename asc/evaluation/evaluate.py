@@ -181,12 +181,17 @@ def open_for(
     `asc.evaluation.caveats.choice_for`).
 
     Raises:
-        InputError: the labels differ from the model's, the data cannot be opened, or the model was trained on all of
-            their clips.
+        InputError: the labels differ from the model's, the data cannot be opened, they have no such split, or the model
+            was trained on all of their clips.
     """
     choice = choice_for(info, spec, device_irs, group_from=group_from)
     refuse_training_clips(info, choice)
     labels = load_manifest(choice).labels
+    if split == "confirmation" and choice.part != "confirmed":
+        raise InputError(
+            "the model's data have no confirmation split, which only a search with --final-top sets aside if its "
+            "trials are calibrated: evaluate on calibration or test"
+        )
     if labels != info.labels:  # before anything is packed
         raise InputError(
             f"{choice.spec} has the labels {', '.join(labels)}, but the model knows {', '.join(info.labels)}: "

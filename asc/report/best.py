@@ -1,7 +1,7 @@
 """What a run's files hold of its best network beyond the journal: figures by class and device, confusion, reliability.
 
-Model files hold the figures of the validation split by class and device. The confusion matrix and the reliability bins
-are in the folder that `launch/evaluate.py` writes beside the model, if it was run.
+Model files hold the figures of the validation split by class and device. The confusion matrix, the reliability bins and
+the misclassified clips are in the folder that an evaluation writes beside the model, as a search does at its end.
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from asc.errors import InputError
 from asc.model_file.model_header import read_model_file
+from asc.report.mistakes import MISTAKES, Mistakes, read_mistakes
 from asc.report.trials import Search, Trial
 from asc.results import Evaluation, ReliabilityBin
 from asc.run_files import BEST_FOLDER, MODEL_FILE
@@ -31,11 +32,15 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestFiles:
-    """The validation figures of the best network and of the reference, and the best one's matrix; None if absent."""
+    """The validation figures of the best network and of the reference; the best one's matrix and mistakes.
+
+    What is absent is None.
+    """
 
     best: Evaluation | None = None
     reference: Evaluation | None = None
     matrix: Matrix | None = None
+    mistakes: Mistakes | None = None
 
 
 def best_files(search: Search, folder: Path) -> BestFiles:
@@ -44,10 +49,12 @@ def best_files(search: Search, folder: Path) -> BestFiles:
     The best network is the saved one: with finals, the shipped one of them.
     """
     best = _figures(search, search.saved, folder)
+    matrix = _matrix(folder / EVALUATION, best) if best is not None else None
     return BestFiles(
         best=best,
         reference=_figures(search, search.reference, folder) if search.reference is not search.saved else None,
-        matrix=_matrix(folder / EVALUATION, best) if best is not None else None,
+        matrix=matrix,
+        mistakes=None if matrix is None else read_mistakes((folder / EVALUATION).with_name(MISTAKES)),
     )
 
 

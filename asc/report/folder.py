@@ -7,6 +7,7 @@ from asc.console.evaluation_text import About, markdown, tree
 from asc.evaluation.evaluate import Predictions
 from asc.model_file.tensors import write_together
 from asc.report.confusion import confusion_figure
+from asc.report.mistakes import MISTAKES, Mistakes, as_bytes
 from asc.report.picture import png
 from asc.report.predictions import submission
 from asc.report.reliability import reliability_figure
@@ -16,7 +17,13 @@ PREDICTIONS, FIGURES, TABLES = "predictions.csv", "evaluation.json", "table.md"
 CONFUSION, RELIABILITY, WARNING = "confusion.png", "reliability.png", "OPTIMISTIC.txt"
 
 
-def write(folder: Path, predictions: Predictions, examination: Examination | None, about: About) -> tuple[Path, ...]:
+def write(
+    folder: Path,
+    predictions: Predictions,
+    examination: Examination | None,
+    about: About,
+    mistakes: Mistakes | None = None,
+) -> tuple[Path, ...]:
     """Write an evaluation's files into an existing folder, and return their paths.
 
     Without an examination (clips without labels) only the predictions are written. All files of an earlier evaluation
@@ -35,7 +42,9 @@ def write(folder: Path, predictions: Predictions, examination: Examination | Non
         files[WARNING] = (
             f"{about.model} is optimistic: it was calibrated on test clips. So is all that lies here.\n".encode()
         )
-    earlier = {PREDICTIONS, FIGURES, TABLES, CONFUSION, RELIABILITY, WARNING} - set(files)
+    if mistakes is not None:
+        files[MISTAKES] = as_bytes(mistakes)
+    earlier = {PREDICTIONS, FIGURES, TABLES, CONFUSION, RELIABILITY, WARNING, MISTAKES} - set(files)
     write_together(
         {folder / name: data for name, data in files.items()}, outdated=[folder / name for name in sorted(earlier)]
     )

@@ -15,6 +15,7 @@ from asc.report.figures import COSTS, VALUES, curves, reached, tradeoff
 from asc.report.finalists import finalists
 from asc.report.importance import FEWEST_TRIALS, Importance, importance
 from asc.report.measure import interval_of
+from asc.report.mistakes import Mistakes, players
 from asc.report.page_tables import beside, budgets, ends, leaderboard, number, outcomes, percent
 from asc.report.parameter_figures import by_parameter, importance_bars, parallel
 from asc.report.plot import MOST_TRIALS
@@ -177,9 +178,22 @@ def _mistakes(files: BestFiles, folder: Path) -> str:
     if files.best is None:
         return paragraph("The run's folder holds no model file of the best network yet.")
     if files.matrix is None:
-        text = "For the confusion matrix and the reliability diagram, evaluate it and write this page again:"
+        text = (
+            "For the confusion matrix, the reliability diagram and the misclassified clips, evaluate it and write this "
+            "page again:"
+        )
         return paragraph(text) + command_block(f"{commands.evaluate(folder)}\n{commands.rebuild(folder)}")
-    return ""
+    return "" if files.mistakes is None else _clips(files.mistakes)
+
+
+def _clips(mistakes: Mistakes) -> str:
+    """How many validation clips were misclassified, and a player for each of the surest mistakes."""
+    shown = len(mistakes.clips)
+    text = f"{mistakes.total:,} validation clips are misclassified."
+    if shown:
+        which = "All of them" if shown == mistakes.total else f"The {shown} of which the network was surest"
+        text += f" {which}, the first seconds of each, as the network hears them:"
+    return paragraph(text) + players(mistakes)
 
 
 def _next(search: Search, mattered: Importance | None, interval: Interval | None, folder: Path) -> str:

@@ -13,6 +13,8 @@ with 24 to 240 epochs in all, and are rounded up:
 - the best model in MLflow's registry: 0.34 MB beside the model file, nearly all of it asc's code to serve the model
 - leaderboards: 0.8 KB per trial; Ray Tune's own state, removed at the end: 28 to 32 KB per trial
 - the report page: 1.98 MB, nearly all of it Plotly's library, and 1.0 KB per trial of 12 epochs; MLflow has a copy
+- the evaluation of the best network: 0.1 MB of pictures and tables; and the sound of misclassified clips, here and on
+  the page, 5.3 KB per second of at most 5 s a clip, at most 1.34 MB in all (`asc.report.mistakes`)
 - a model file: its tensors and its header (`asc.size.file_layout`)
 
 A final takes what a trial takes, with the epochs of its own schedule.
@@ -24,6 +26,7 @@ import dataclasses
 import json
 import random
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,7 @@ _LEADERBOARDS_TRIAL, _TUNE_TRIAL, _BLOCK = 1600, 40_000, 4096
 _MLFLOW, _MLFLOW_TRIAL, _MLFLOW_KEY, _MLFLOW_EPOCH = 1_200_000, 6000, 350, 1500
 _REGISTERED = 500_000
 _PAGE, _PAGE_TRIAL, _PAGE_EPOCH = 2_100_000, 1000, 40
+_EVALUATION, _SOUND, _SOUND_SECOND, _SOUND_CLIP = 200_000, 1_360_000, 8000, 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +94,15 @@ def need(plan: SearchPlan, cache: Path, *, ended: int = 0, ended_finals: int = 0
     if plan.settings.asha == "promotion":
         at_a_time += trials * round(scale * (last + best))
     kept = trials * (model + _trial_bytes(plan, plan.base)) + finals * (model + _trial_bytes(plan, longest))
+    sound = _sound_bytes(plan, {rate: store.size_bytes for rate, store in stores.items()})
+    kept += 2 * (_EVALUATION + sound)  # an earlier one is replaced
     kept += 5 * model + _refused_bytes(plan, trials) + len(plan.space.text)
     return Need(
         audio_bytes=sum(store.size_bytes for store in stores.values()),
         packed_bytes=sum(store.size_bytes for store in stores.values() if store.there),
         rates_to_pack=tuple(rate for rate, store in stores.items() if not store.there),
         running_bytes=at_a_time + (trials + finals) * _TUNE_TRIAL,
-        kept_bytes=kept + _pages_bytes(plan, trials) + (_MLFLOW + _REGISTERED if _own_database(plan) else 0),
+        kept_bytes=kept + _pages_bytes(plan, trials, sound) + (_MLFLOW + _REGISTERED if _own_database(plan) else 0),
     )
 
 
@@ -215,10 +221,18 @@ def _trial_bytes(plan: SearchPlan, experiment: Experiment) -> int:
     return journal + rows + _LEADERBOARDS_TRIAL
 
 
-def _pages_bytes(plan: SearchPlan, trials: int) -> int:
+def _sound_bytes(plan: SearchPlan, audio_bytes: Mapping[int, int]) -> int:
+    """Bytes of the sound of all validation clips, half as long again as the mean clip; `audio_bytes` by sample rate."""
+    rate_hz, stored = next(iter(audio_bytes.items()))
+    mean_s = stored / (2 * rate_hz * len(plan.manifest.clips))
+    each = _SOUND_CLIP + _SOUND_SECOND * min(5.0, 1.5 * mean_s)
+    return min(_SOUND, round(plan.manifest.count("valid") * each))
+
+
+def _pages_bytes(plan: SearchPlan, trials: int, sound: int) -> int:
     """Bytes of the report page beside the one that it replaces, and of MLflow's copy if that is on this machine."""
     each = _PAGE_TRIAL + _PAGE_EPOCH * plan.base.schedule.epochs
-    return (_PAGE + trials * each) * (3 if _own_database(plan) else 2)
+    return (_PAGE + sound + trials * each) * (3 if _own_database(plan) else 2)
 
 
 def _refused_bytes(plan: SearchPlan, trials: int) -> int:

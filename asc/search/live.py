@@ -24,6 +24,7 @@ from asc.runs.journal import (
     TrialRecord,
     TrialRetried,
 )
+from asc.search.live_trials import running_lines
 from asc.search.rungs import planned_epochs
 from asc.search.settings import SearchSettings
 from asc.size.rules import Rule, counted_bytes
@@ -32,9 +33,21 @@ from asc.size.rules import Rule, counted_bytes
 class LiveView(LiveLine):
     """A context manager that draws the live line; add `heard` to the listeners of the journal."""
 
-    def __init__(self, console: Console, record: RunRecord, settings: SearchSettings, rule: Rule) -> None:
-        """The conductor keeps `record` up to date: it hears of every journal entry first."""
+    def __init__(
+        self,
+        console: Console,
+        record: RunRecord,
+        settings: SearchSettings,
+        rule: Rule,
+        *,
+        expected_s: float | None = None,
+    ) -> None:
+        """The conductor keeps `record` up to date: it hears of every journal entry first.
+
+        `expected_s` is how long the whole search may take, which tells the time left before anything has been measured.
+        """
         super().__init__(console)
+        self._expected_s = expected_s
         self._record, self._settings, self._rule = record, settings, rule
         self._started = time.monotonic()
         self._before = self._count_done() + self._share_running()
@@ -123,7 +136,8 @@ class LiveView(LiveLine):
             description=self._trials_said()
             + (f", {self._count_finals()} of {self._wanted_finals()} finals" if self._record.finalists else ""),
         )
-        return Group(self._progress, Text(f"{self._best()} · {self._time_left()}"))
+        running = [Text(line, no_wrap=True, overflow="ellipsis") for line in running_lines(self._record)]
+        return Group(self._progress, *running, Text(f"{self._best()} · {self._time_left()}"))
 
     def _trials_said(self) -> str:
         """How many trials have ended; while some are paused, how many have begun and how many wait."""
@@ -138,6 +152,8 @@ class LiveView(LiveLine):
         total = self._total()
         progress = self._count_done() + self._share_running() - self._before
         left = elapsed / progress * (total - self._before - progress) if progress > 0.05 else None
+        if left is None and self._expected_s is not None:
+            left = max(0.0, self._expected_s * (1 - self._before / total) - elapsed)
         if self._settings.time_budget_min is not None:
             budget = max(0.0, self._settings.time_budget_min * 60 - elapsed)
             left = budget if left is None else min(left, budget)

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from asc.config.data_guess import check_place, guessed
+from asc.config.recipes.loading import load_experiment
+from asc.config.space import load_space
 from asc.console import cli
+from asc.model_file.model_header import experiment_in
 from asc.results import CalibrationMethod, RankBy
 from asc.runs.bucket import check_new_run, check_storage
 from asc.search.settings import Asha, SearchSettings, budget_settings
+from asc.size.rules import rule
 from asc.typed import Scalar
 
 _Number = cli.option("N")
@@ -40,7 +45,8 @@ class SearchOptions:
     recipe: Annotated[str | None, _Name] = None
     """The reference: it is trial 0, and its values apply where the space gives none (default qat_8b)."""
     data: Annotated[str | None, cli.option("SPEC")] = None
-    """synthetic (default), tau2020:DIR, tau2022:DIR, tau2025:DIR, esc10:DIR, csv:FILE or folder:DIR."""
+    """synthetic (default), tau2020:DIR, tau2022:DIR, tau2025:DIR, esc10:DIR, csv:FILE, folder:DIR, or DIR alone: then
+    its kind is guessed."""
     fold: Annotated[int | None, _Number] = None
     """The test fold, which the search never sees (default 1)."""
     data_seed: Annotated[int | None, _Number] = None
@@ -125,6 +131,7 @@ class SearchOptions:
         """The settings that are given on this command line."""
         keys = SearchSettings.__dataclass_fields__
         values = {key: getattr(self, key) for key in keys if hasattr(self, key)}
+        values["data"] = None if self.data is None else guessed(self.data)
         given = {key: value for key, value in values.items() if value is not None}
         return given if self.budget_kb is None else {**given, **budget_settings(str(self.budget_kb))}
 
@@ -148,7 +155,10 @@ class SearchOptions:
         return SearchSettings(**{**defaults, **self.given()})  # type: ignore[arg-type]
 
     def check_run(self) -> None:
-        """Run the quick checks: the storage exists, a new run's name is free, and this machine has the cores and GPUs.
+        """Run the quick checks, before imports that take seconds.
+
+        The storage exists, a new run's name is free, the space, the recipe, the rule and the data exist, and this
+        machine has the cores and GPUs.
 
         Raises:
             InputError: one of them fails.
@@ -156,6 +166,10 @@ class SearchOptions:
         check_storage(self.storage)
         if self.resume is None:
             check_new_run(self.storage, self.run_name())
+            load_space(self.space or "quick")
+            load_experiment(self.recipe or "qat_8b", of_model=experiment_in)
+            rule(self.rule or "dcase2021")
+            check_place(guessed(self.data or "synthetic"))
             self.settings().check_machine(self.given())
 
     def run_name(self) -> str:

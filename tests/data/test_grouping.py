@@ -59,7 +59,7 @@ def test_a_pattern_keeps_each_source_within_one_split(folders: str) -> None:
     plain, kept = (load_manifest(DataChoice(folders, group_from=pattern)) for pattern in (None, PATTERN))
     sources = Counter(source for _, source in esc10().values())
     assert len({clip.group for clip in kept.clips}) == len(sources) and parted(kept) == 0 < parted(plain)
-    assert kept.takes == () and kept.digest != plain.digest
+    assert kept.warnings == () and kept.digest != plain.digest
     shares = Counter(clip.split for clip in kept.clips)
     assert {*shares} == {"train", "valid", "calibration", "test"}
     assert shares["test"] / len(kept.clips) == pytest.approx(0.2, abs=0.03)
@@ -69,7 +69,7 @@ def test_the_warning_gives_counts_and_the_option_that_fixes_it(folders: str) -> 
     plain = load_manifest(DataChoice(folders))
     takes = Counter(source for _, source in esc10().values())
     several = [count for count in takes.values() if count > 1]
-    (note,) = plain.takes
+    (note,) = plain.warnings
     assert note.startswith(f"{sum(several)} files of {folders} begin like another file of their class (")
     assert f"now {parted(plain)} of the {len(several)} beginnings are in more than one split" in note
     words = shlex.split(note.partition(":")[2].partition(": now")[0])
@@ -127,11 +127,11 @@ def test_a_set_with_its_own_groups_refuses_a_pattern(tmp_path: Path) -> None:
     for line in lines:
         (tmp_path / line.partition(",")[0]).touch()
     spec = f"csv:{tmp_path / 'set.csv'}"
-    assert load_manifest(DataChoice(spec)).takes == ()
+    assert load_manifest(DataChoice(spec)).warnings == ()
     with pytest.raises(InputError, match=r"set.csv already has groups: leave --group-from .* out"):
         load_manifest(DataChoice(spec, group_from=r"-(\d)-"))
     (tmp_path / "set.csv").write_text("\n".join(["filename,label", *(line.rpartition(",")[0] for line in lines)]))
-    assert len(load_manifest(DataChoice(spec)).takes) == 1
+    assert len(load_manifest(DataChoice(spec)).warnings) == 1
     assert {clip.group for clip in load_manifest(DataChoice(spec, group_from=r"^(.-\d)-")).clips} == {
         f"{label}-{number}" for label in "xy" for number in range(9)
     }

@@ -190,8 +190,10 @@ def test_class_folders_are_read(tmp_path: Path) -> None:
     assert manifest.labels == ("rain", "sea") and len(manifest.clips) == 20
     assert Counter(clip.split for clip in manifest.clips) == {"train": 12, "test": 4, "valid": 2, "calibration": 2}
     (tmp_path / "snow").mkdir()
-    with pytest.raises(InputError, match=r"1 class folder\(s\) without audio, fill or remove them: snow"):
-        load_manifest(DataChoice(f"folder:{tmp_path}"))
+    with_side_folder = load_manifest(DataChoice(f"folder:{tmp_path}"))
+    assert with_side_folder.clips == manifest.clips and with_side_folder.digest == manifest.digest
+    warning = f"1 folder has no audio and is no class of folder:{tmp_path}: snow"
+    assert with_side_folder.warnings == (warning, *manifest.warnings)
 
 
 def test_a_wrong_folder_is_refused(tmp_path: Path) -> None:

@@ -65,11 +65,20 @@ def test_packing_warns_in_one_line_per_kind(
     assert len(notes) == 4
 
 
-def test_the_error_on_a_class_without_sound_says_what_it_holds(folder: Path) -> None:
+def test_a_folder_without_sound_is_no_class_and_the_warning_says_what_it_holds(folder: Path) -> None:
     (folder / "texts").mkdir()
     (folder / "texts" / "a.txt").write_text("x")
-    with pytest.raises(InputError, match=r"1 class folder\(s\) without audio, .*: texts \(only a.txt\)"):
-        load_manifest(DataChoice(f"folder:{folder}"))
+    manifest = load_manifest(DataChoice(f"folder:{folder}"))
+    assert "texts" not in manifest.labels
+    assert manifest.warnings[0].endswith("texts (only a.txt)")
+
+
+def test_at_least_two_folders_need_sound(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "x.wav").touch()
+    with pytest.raises(InputError, match=r"1 class folder\(s\) with audio, but at least 2 .* without audio are: b, c"):
+        load_manifest(DataChoice(f"folder:{tmp_path}"))
 
 
 def test_a_label_that_is_not_utf_8_is_refused(folder: Path) -> None:

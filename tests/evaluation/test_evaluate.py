@@ -11,6 +11,7 @@ from asc.audio.frontend import LogMel
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
+from asc.data.manifest import load_manifest
 from asc.errors import InputError
 from asc.evaluation.evaluate import Evaluator, open_for
 from asc.model_file.model_info import DataIdentity, longest
@@ -83,3 +84,23 @@ def test_other_labels_are_refused(tiny_experiment: Experiment, tiny_csv: Path, t
     info = longest(two, ("bus", "tram"), data)
     with pytest.raises(InputError, match="bus, tram"):
         open_for(info, None, "valid", cache=tiny_cache, progress=lambda done, total: None)
+
+
+def test_the_confirmation_split_is_opened_where_a_search_set_it_aside(
+    tiny_experiment: Experiment, tiny_dataset: Dataset, tiny_csv: Path, tiny_cache: Path
+) -> None:
+    alone = tiny_csv.with_name("alone.csv")  # each clip is its own group, so that there are enough to halve
+    rows = [line.split(",") for line in tiny_csv.read_text().splitlines()]
+    alone.write_text(
+        "\n".join(",".join([*row[:3], "group" if n == 0 else row[0], row[4]]) for n, row in enumerate(rows))
+    )
+
+    def opened(choice: DataChoice) -> Dataset:
+        info = longest(tiny_experiment, tiny_dataset.labels, DataIdentity(choice=choice, digest=""))
+        return open_for(info, None, "confirmation", cache=tiny_cache, progress=lambda done, total: None)
+
+    confirmation = opened(DataChoice(f"csv:{alone}", part="confirmed")).indices("confirmation")
+    calibration = load_manifest(DataChoice(f"csv:{alone}")).count("calibration")
+    assert 0 < len(confirmation) < calibration
+    with pytest.raises(InputError, match="the model's data have no confirmation split"):
+        opened(DataChoice(f"csv:{alone}"))

@@ -126,7 +126,7 @@ def test_on_the_validation_split_it_gives_the_figures_stored_by_training(
     assert code == 0 and round(found["log_loss"], 4) == info.evaluation.log_loss
     assert round(found["calibration_error"], 4) == info.evaluation.calibration_error
     assert info.evaluation.intervals is None and info.evaluation.per_exposure == ()
-    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ALL
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == sorted([*ALL, "mistakes.json"])
     code, out, err = evaluate(model)
     assert code == 0 and "valid split" in out and "average" in out and "written to" in out
     assert err.startswith("note: no intervals: every class has a single location here") and err.count("\n") == 1

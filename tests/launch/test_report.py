@@ -70,6 +70,9 @@ def test_an_evaluation_adds_the_confusion_matrix(
     assert launched("report.py", "night", "--storage", str(storage)) == 0
     assert {"classes", "confusion", "reliability"} < set(figures(page))
     assert "launch/evaluate.py" not in page.read_text()
+    misclassified = json.loads((model.parent / "evaluation-valid" / "mistakes.json").read_text())
+    assert f"{misclassified['total']} validation clips are misclassified." in page.read_text()
+    assert page.read_text().count("<audio ") == len(misclassified["clips"]) == misclassified["total"]
 
 
 def test_what_has_no_page_is_refused_in_one_sentence(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,7 +74,12 @@ def test_the_report_page_shows_the_search(bench: Bench, whole: dict[str, object]
     assert "; finished, 6 of 6 trials" in text
     for trial in record.completed():
         assert trial.ended is not None and f">{trial.ended.log_loss:.4f}<" in text
-    assert all(f'data-figure="{key}"' in text for key in ("log_loss-kilobytes", "curves", "classes"))
+    shown = ("log_loss-kilobytes", "curves", "classes", "confusion", "reliability")
+    assert all(f'data-figure="{key}"' in text for key in shown)
+    evaluation = bench.run("whole") / "best" / "evaluation-valid"
+    judged, best = json.loads((evaluation / "evaluation.json").read_text()), record.completed()[0].ended
+    assert best is not None and judged["log_loss"] == pytest.approx(best.log_loss)
+    assert text.count("<audio ") == json.loads((evaluation / "mistakes.json").read_text())["total"]
 
 
 def test_a_killed_and_resumed_search_gives_exactly_the_same_results(bench: Bench, whole: dict[str, object]) -> None:

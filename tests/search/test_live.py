@@ -10,6 +10,7 @@ from rich.console import Console
 from asc.config.experiment import Experiment
 from asc.runs.journal import Event, Journal, RungReached, RunStarted, TrialAsked, TrialPromoted, add, fold
 from asc.search.live import LiveView
+from asc.search.live_trials import running_lines
 from asc.search.rungs import rungs_of
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
@@ -42,6 +43,23 @@ def test_one_line_for_each_finished_trial(
     assert "stopped after epoch 1 at log loss 2.000" in lines[2]
     assert "diverged, why" in lines[3] and "failed, why" in lines[4]
     assert "\x1b" not in text, "output that is not a terminal gets plain lines"
+
+
+def test_each_running_trial_has_a_line_and_a_time_is_left_from_the_start(
+    journal: Callable[[], Journal], settings: SearchSettings
+) -> None:
+    whole = journal()
+    record = fold(whole.entries[:1])
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, highlight=False)
+    view = LiveView(console, record, settings, rule("dcase2021"), expected_s=7200.0)
+    assert "about 2 h 00 min left" in view._time_left() or "about 1 h 59 min" in view._time_left()
+    assert LiveView(console, record, settings, rule("dcase2021"))._time_left() == "time left: not known yet"
+    for entry in whole.entries[1:]:
+        add(record, entry)
+    (line,) = running_lines(record)
+    with console.capture() as capture:
+        console.print(view._view())
+    assert line in capture.get()
 
 
 @pytest.fixture
@@ -78,7 +96,8 @@ def test_a_trial_has_a_line_when_it_pauses_and_goes_on_but_none_when_it_is_stopp
     journal: Callable[[], Journal], story: list[Event], pausing: SearchSettings
 ) -> None:
     story.append(TrialPromoted(trial="t005", epoch=1))
-    lines = watched(journal, story, pausing, terminal=False)[0].splitlines()
+    every = watched(journal, story, pausing, terminal=False)[0].splitlines()
+    lines = [line for line in every if ": cycle " not in line]  # without those of the view
     assert [line.partition(" (")[0].strip() for line in lines if "t002" in line or "t005" in line] == [
         "t002 w8 begins",
         "t002 w8: paused after epoch 1 at log loss 2.000",

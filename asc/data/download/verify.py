@@ -117,7 +117,7 @@ def _verify_other(choice: DataChoice, progress: Progress | None) -> Verified:
         parts=dict(Counter("test" if clip.split == "test" else "train" for clip in manifest.clips)),
         devices=dict(sorted(Counter(clip.device for clip in manifest.clips).items())),
         damaged=tuple(Damaged(path=path, problem=problem) for path, problem in damaged.items()),
-        notes=(*manifest.notes, *manifest.takes, *_levels(heard)),
+        notes=(*manifest.notes, *manifest.warnings, *_levels(heard)),
     )
 
 
