@@ -18,7 +18,7 @@ def main(options: EvaluateOptions) -> int:
     """Evaluate, write the files and print the figures."""
     from asc.api.evaluating import evaluated
 
-    output = cli.Output(as_json=options.json)
+    output = cli.Output(as_json=options.json, quiet=options.quiet)
     found = evaluated(options, output)
     try:
         files = found.write()

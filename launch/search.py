@@ -19,7 +19,7 @@ def main(options: SearchOptions) -> int:
     options.check_run()  # first, because the imports below take seconds
     from asc.api import searching
 
-    output = cli.Output(as_json=options.json)
+    output = cli.Output(as_json=options.json, quiet=options.quiet)
     ready = searching.prepared(options, output)
     if options.dry_run:
         return _dry_run(ready, output)

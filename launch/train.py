@@ -20,11 +20,11 @@ def main(options: TrainOptions) -> int:
     from asc.runs import training_run
     from asc.tracking.session import browse
 
-    output = cli.Output(as_json=options.json)
+    output = cli.Output(as_json=options.json, quiet=options.quiet)
     run = training.trained(options, output)
     folder, end = run.folder, run.end
     if not isinstance(end, Completed):
-        output.say(training.diverged(folder, end.epoch))
+        output.alert(training.diverged(folder, end.epoch))
         return cli.FAILED
     for part in tables.training_end(end, held_out=run.held_out):
         output.result(part)

@@ -16,8 +16,8 @@ from asc.search.settings import Asha
 from asc.typed import Value, typed, unknown_key
 
 Options = TypeVar("Options")
-_OF_SCRIPTS = ("json", "dry_run")
-"""Options that only a command line has."""
+_OF_SCRIPTS = ("json", "dry_run", "quiet", "verbose")
+"""Options that only a command line has, or (quiet) that each function has."""
 
 
 class SearchKeywords(TypedDict, total=False):

@@ -18,7 +18,7 @@ from asc.console.cli import Output
 from asc.console.evaluate_options import EvaluateOptions
 from asc.console.progress import packing
 from asc.data.dataset import default_cache
-from asc.errors import InputError, require
+from asc.errors import InputError, machine_fault, require
 from asc.run_files import BEST_FOLDER, MODEL_FILE
 from asc.runs.bucket import runs_folder
 from asc.runs.journal import Entry, RunEnded
@@ -123,22 +123,22 @@ def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searche
     from asc.tracking.session import browse, tracked
 
     with ExitStack() as ray, ExitStack() as run, ExitStack() as shown:
-        ray.enter_context(cluster.joined(settings, output.say))  # first: if it fails, no run is left behind
+        ray.enter_context(cluster.joined(settings, output.alert))  # first: if it fails, no run is left behind
         journal = opening.begun(ready.opened, options, plan, ready.warm.points)
         lead = conductor.Conductor(
             journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget
         )
-        page_of = partial(_evaluated_page, cache=ready.cache, say=output.say)
-        run.enter_context(finish.rescued(lead, plan, output.say, page_of))
+        page_of = partial(_evaluated_page, cache=ready.cache, say=output.alert)
+        run.enter_context(finish.rescued(lead, plan, output.alert, page_of))
         output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
-        run.enter_context(tracked(journal, settings.mlflow_uri, output.say))
-        run.enter_context(mirrored(journal, output.say, on_taken_over=lead.halt))
+        run.enter_context(tracked(journal, settings.mlflow_uri, output.alert))
+        run.enter_context(mirrored(journal, output.alert, on_taken_over=lead.halt))
         view = shown.enter_context(
             live.LiveView(output.progress, lead.record, settings, plan.budget.rule, expected_s=expected_s)
         )
-        journal.listeners.append(view.heard)
+        journal.listeners += [view.heard, *([view.epoch_heard] if options.verbose else [])]
         on_stuck = partial(finish.cut_off, lead, shown, run)
-        ending = study.run(lead, settings, data, ready.cache, say=output.say, on_stuck=on_stuck)
+        ending = study.run(lead, settings, data, ready.cache, say=output.alert, on_stuck=on_stuck)
         shown.close()
         ray.close()  # Ray's processes must have ended before their leftovers are removed
         summary = finish.finish(lead, plan.space, ending, plan.budget.rule, page_of)
@@ -166,8 +166,11 @@ def _evaluated_page(entries: Sequence[Entry], folder: Path, *, cache: Path, say:
     if isinstance(last, RunEnded) and last.outcome == "finished" and last.best is not None:
         try:
             evaluated(EvaluateOptions(model=model, cache=cache), Output(as_json=True, quiet=True)).write()
-        except (InputError, OSError) as error:
-            say(f"the report page lacks the mistakes of the best network, which could not be evaluated: {error}")
+        except Exception as error:
+            why = str(error) if isinstance(error, InputError) else machine_fault(error)
+            if why is None:
+                raise
+            say(f"the report page lacks the mistakes of the best network, which could not be evaluated: {why}")
     return search_page(entries, folder)
 
 

@@ -57,14 +57,14 @@ def trained(options: TrainOptions, output: Output) -> Trained:
     output.notes([*guess, *dataset.manifest.warnings, *training_run.crop_notes(dataset, experiment.augment.crop_s)])
     output.say(f"training {folder.name} on {choice.spec}, {len(dataset.indices('train'))} clips, device {device}")
     with (
-        tracked(journal, options.mlflow_uri, output.say),
-        mirrored(journal, output.say),
+        tracked(journal, options.mlflow_uri, output.alert),
+        mirrored(journal, output.alert),
         progress.EpochLines(output.progress, experiment, history=history, held_out=held_out) as lines,
     ):
         try:
             end = training_run.run(journal, experiment, dataset, device=device, on_epoch=lines)
         except KeyboardInterrupt:
-            output.say(f"interrupted; resume with: {training_run.resume_command(folder)}")
+            output.alert(f"interrupted; resume with: {training_run.resume_command(folder)}")
             raise
     return Trained(folder=folder, choice=choice, held_out=held_out, end=end)
 

@@ -195,14 +195,22 @@ class Output:
     """Prints a script's output: `say` for progress, `result` for results, `json` for programs."""
 
     def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
-        """With `as_json`, results for people go to standard error instead; with `quiet`, nothing else goes there."""
+        """With `as_json`, results for people go to standard error instead, but nowhere if `quiet`.
+
+        `quiet` also leaves out what `say` and `notes` would print, and all that is drawn on `progress`.
+        """
         self._as_json = as_json
+        self._alerts = Console(file=cast(IO[str], _StandardError()), highlight=False, soft_wrap=True)
         self.progress = Console(file=cast(IO[str], _StandardError()), highlight=False, soft_wrap=True, quiet=quiet)
         self.results = self.progress if as_json else _Results(highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Print a line on standard error."""
         self.progress.print(shown(text), markup=False)
+
+    def alert(self, text: str) -> None:
+        """Print a line on standard error that must not be missed, such as how to go on with what was interrupted."""
+        (self._alerts if self.progress.quiet else self.progress).print(shown(text), markup=False)
 
     def notes(self, notes: Iterable[str]) -> None:
         """Print each note as a line on standard error."""

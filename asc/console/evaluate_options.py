@@ -36,6 +36,8 @@ class EvaluateOptions:
     model.safetensors. Files of an earlier evaluation are replaced."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
     """Folder for packed audio; by default $ASC_CACHE or ~/.cache/asc."""
+    quiet: bool = False
+    """Print no progress: only results, and what went wrong."""
     json: bool = False
     """Print one JSON object on standard output."""
 

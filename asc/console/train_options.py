@@ -50,6 +50,8 @@ class TrainOptions:
     """Folder for packed audio; by default $ASC_CACHE or ~/.cache/asc."""
     mlflow_uri: Annotated[str | None, cli.option("URI")] = None
     """An MLflow server or database, or none; by default a database beside the run's folder."""
+    quiet: bool = False
+    """Print no progress: only results, and what went wrong."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -87,7 +89,7 @@ class TrainOptions:
         """
         given, fresh = _flat(self), _flat(TrainOptions())
         for key in given:
-            if key not in ("resume", "storage", "cache", "mlflow_uri", "json") and given[key] != fresh[key]:
+            if key not in ("resume", "storage", "cache", "mlflow_uri", "quiet", "json") and given[key] != fresh[key]:
                 name = {"overrides": "set"}.get(key, key.replace("_", "-"))
                 raise InputError(f"--{name} cannot change on --resume {self.resume}: leave it out")
 

@@ -14,6 +14,7 @@ from asc.console.progress import LiveLine, clock
 from asc.runs.finals import finals_of
 from asc.runs.journal import (
     Entry,
+    EpochDone,
     FinalAsked,
     FinalistsChosen,
     RungReached,
@@ -24,7 +25,7 @@ from asc.runs.journal import (
     TrialRecord,
     TrialRetried,
 )
-from asc.search.live_trials import running_lines
+from asc.search.live_trials import running_line, running_lines
 from asc.search.rungs import planned_epochs
 from asc.search.settings import SearchSettings
 from asc.size.rules import Rule, counted_bytes
@@ -79,6 +80,11 @@ class LiveView(LiveLine):
                 self._say(f"        {retried.trial}: {retried.reason}; it resumes after epoch {retried.epoch}")
             case TrialAsked() if not self._console.is_terminal:
                 self._say(f"        {entry.event.title} begins")
+
+    def epoch_heard(self, entry: Entry) -> None:
+        """Print a line for each epoch of each trial and final: another listener, for those who want it."""
+        if isinstance(entry.event, EpochDone):
+            self._say(f"      {running_line(self._record.training(entry.event.trial))}")
 
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False)

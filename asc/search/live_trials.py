@@ -15,10 +15,11 @@ def running_lines(record: RunRecord, most: int = MOST_LINES) -> list[str]:
     finals = [final.training for final in list(record.finals.values()) if final.training.ended is None]
     running = [*trials, *finals]
     more = len(running) - most
-    return [*map(_line, running[:most]), *([f"  and {more} more"] if more > 0 else [])]
+    return [*map(running_line, running[:most]), *([f"  and {more} more"] if more > 0 else [])]
 
 
-def _line(training: TrialRecord) -> str:
+def running_line(training: TrialRecord) -> str:
+    """The line of one trial or final: the epoch that it is in, and the log loss (nats) of the last one that is done."""
     schedule = Experiment.from_flat(training.asked.config).schedule
     done = max(list(training.epochs), default=0)
     epoch = min(done + 1, schedule.epochs)

@@ -124,6 +124,10 @@ class SearchOptions:
     """An MLflow server or database; none for no tracking (default: a database beside the run's folder)."""
     dry_run: bool = False
     """Show what the search would do and how long it may take; train nothing."""
+    quiet: bool = False
+    """Print no progress: only results, and what went wrong."""
+    verbose: bool = False
+    """Also print a line for each epoch of each trial."""
     json: bool = False
     """Print one JSON object on standard output."""
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from asc.console import cli
+
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = ROOT / "launch" / "size.py"
 
@@ -295,3 +297,21 @@ def test_size_does_not_import_torch() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines()[-1] == "[]"
+
+
+def test_quiet_leaves_out_progress_but_not_results_and_not_what_must_be_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for as_json in (False, True):
+        output = cli.Output(as_json=as_json, quiet=True)
+        output.say("on the way")
+        output.notes(["a note"])
+        output.progress.print("drawn")
+        output.result("a [result]")
+        output.alert("go on with [this]")
+        output.json({"value": 1})
+        out, err = capsys.readouterr()
+        assert err == "go on with [this]\n"
+        assert out == ('{"value": 1}\n' if as_json else "a [result]\n")
+    cli.Output(as_json=False).alert("always")
+    assert capsys.readouterr().err == "always\n"

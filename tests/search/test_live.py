@@ -62,6 +62,19 @@ def test_each_running_trial_has_a_line_and_a_time_is_left_from_the_start(
     assert line in capture.get()
 
 
+def test_on_request_each_epoch_has_a_line(journal: Callable[[], Journal], settings: SearchSettings) -> None:
+    whole = journal()
+    record, out = fold(whole.entries[:1]), io.StringIO()
+    console = Console(file=out, width=120, highlight=False)
+    view = LiveView(console, record, settings, rule("dcase2021"))
+    for entry in whole.entries[1:]:
+        add(record, entry)
+        view.epoch_heard(entry)
+    lines = [line for line in out.getvalue().splitlines() if ": cycle " in line]
+    assert len(lines) == sum(len(trial.epochs) for trial in record.trials.values())
+    assert any("t002 w8: cycle 1 of 3, epoch 2 of 360, log loss 2.000" in line for line in lines)
+
+
 @pytest.fixture
 def finished(settings: SearchSettings, story: list[Event], finals: list[Event]) -> SearchSettings:
     """Settings with finals; the story ends with them."""
