@@ -44,7 +44,7 @@ from asc.models.network import Network
 from asc.training.augment import Batcher, change_speed, mixup, plan_epoch
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = ("qat_8b", "cp_mobile_dcase2024")
+RECIPES = ("qat_8b", "cp_mobile_dcase2024", "bc_resnet_asc")
 Clock = Callable[[], float]
 Times = dict[str, float]
 
