@@ -8,10 +8,13 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
-from asc.report.colours import BLUE, PURPLE, SKY, VERMILION, YELLOW
+from asc.report.colours import BLUE, GREY, PURPLE, SKY, VERMILION, YELLOW
 
 MOST_TRIALS = 2000  # in tables and in figures of parameters, so that the page of a long search stays below 5 MB
-OUTCOME_COLOURS = {"completed": BLUE, "stopped": YELLOW, "diverged": VERMILION, "failed": PURPLE, "unfinished": SKY}
+OUTCOME_COLOURS = {
+    **{"completed": BLUE, "stopped": YELLOW, "diverged": VERMILION, "failed": PURPLE},
+    **{"paused": GREY, "unfinished": SKY},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from asc.runs.journal import Entry, EpochDone, Final, RunRecord, TrialEnded, Tri
 from asc.size.rules import Rule, counted_bytes, limit_bytes, rule
 from asc.typed import Scalar
 
-Outcome = OutcomeKind | str  # or "unfinished"
+Outcome = OutcomeKind | str  # or "paused", "unfinished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +205,7 @@ def _trial(rank: int | None, trial: TrialRecord, space: Space | None, by: Rule) 
     return Trial(
         name=asked.trial,
         rank=rank,
-        outcome=ended.outcome if ended else "unfinished",
+        outcome=trial.state,
         reference=asked.reference,
         repaired=asked.repaired,
         log_loss=stored.log_loss if stored else (last.valid_log_loss if last else None),

@@ -109,12 +109,24 @@ class TrialRetried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungReached:
-    """Early stopping compared a trial at the end of a cycle, by the validation log loss."""
+    """Early stopping compared a trial at the end of a cycle, by the validation log loss.
+
+    A `paused` trial keeps its checkpoint, and no worker trains it until it is promoted.
+    """
 
     trial: str
     epoch: int
     log_loss: float
     stopped: bool
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialPromoted:
+    """A trial that was paused at the rung after this epoch is among its best: it goes on from its checkpoint."""
+
+    trial: str
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +207,7 @@ Event = (
     | EpochDone
     | TrialRetried
     | RungReached
+    | TrialPromoted
     | TrialEnded
     | FinalistsChosen
     | FinalAsked
@@ -332,7 +345,10 @@ def _decoded(line: bytes, path: Path, position: int) -> Entry:
 
 @dataclass(slots=True, kw_only=True)
 class TrialRecord:
-    """Everything that the journal says about one trial; `number` counts trials from 0 in the order asked."""
+    """Everything that the journal says about one trial; `number` counts trials from 0 in the order asked.
+
+    `paused_at` is the epoch after which it was paused, and None if it never was, or has been promoted since.
+    """
 
     asked: TrialAsked
     asked_at_s: float
@@ -340,7 +356,15 @@ class TrialRecord:
     epochs: dict[int, EpochMetrics] = field(default_factory=dict)
     rungs: list[RungReached] = field(default_factory=list)
     retries: list[TrialRetried] = field(default_factory=list)
+    paused_at: int | None = None
     ended: TrialEnded | None = None
+
+    @property
+    def state(self) -> OutcomeKind | Literal["paused", "unfinished"]:
+        """How it ended; if it has not, whether it is paused or unfinished (it runs, or its process died)."""
+        if self.ended is not None:
+            return self.ended.outcome
+        return "unfinished" if self.paused_at is None else "paused"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -358,8 +382,8 @@ class RunRecord:
     """A folded journal: the run's start, its trials in the order asked, and the points that became no trial.
 
     The finals are apart from the trials, and nothing that counts or ranks trials counts them. Some values are needed at
-    each event or twice a second, so they are updated, not recomputed: the `unfinished` trials, the number of trials per
-    outcome, and the ranking of the completed ones.
+    each event or twice a second, so they are updated, not recomputed: the `unfinished` trials, the epochs after
+    which some of these are `paused`, the number of trials per outcome, and the ranking of the completed ones.
     """
 
     started: RunStarted
@@ -367,6 +391,7 @@ class RunRecord:
     resumed: list[RunResumed] = field(default_factory=list)
     trials: dict[str, TrialRecord] = field(default_factory=dict)
     unfinished: dict[str, TrialRecord] = field(default_factory=dict)
+    paused: dict[str, int] = field(default_factory=dict)
     outcomes: Counter[OutcomeKind] = field(default_factory=Counter)
     refused: list[PointRefused] = field(default_factory=list)
     finalists: FinalistsChosen | None = None
@@ -421,6 +446,7 @@ class RunRecord:
         if ended.trial in self.finals:
             return
         del self.unfinished[trial.asked.trial]
+        self.paused.pop(trial.asked.trial, None)
         self.outcomes[ended.outcome] += 1
         if ended.outcome == "completed":
             insort(self._ranking, trial, key=_rank)
@@ -459,7 +485,7 @@ def add(record: RunRecord, entry: Entry) -> None:
         case TrialAsked() as asked:
             trial = TrialRecord(asked=asked, asked_at_s=entry.time_s, number=len(record.trials))
             record.trials[asked.trial] = record.unfinished[asked.trial] = trial
-        case EpochDone() | RungReached() | TrialRetried() | TrialEnded() as event:
+        case EpochDone() | RungReached() | TrialPromoted() | TrialRetried() | TrialEnded() as event:
             _add_to_training(record, event)
         case PointRefused() as refused:
             record.refused.append(refused)
@@ -478,7 +504,9 @@ def add(record: RunRecord, entry: Entry) -> None:
             raise InputError("the journal starts twice: restore the file from a copy, or start a new run")
 
 
-def _add_to_training(record: RunRecord, event: EpochDone | RungReached | TrialRetried | TrialEnded) -> None:
+def _add_to_training(
+    record: RunRecord, event: EpochDone | RungReached | TrialPromoted | TrialRetried | TrialEnded
+) -> None:
     """Update the record of a trial, or of the training of a final."""
     training = record.training(event.trial)
     match event:
@@ -486,6 +514,12 @@ def _add_to_training(record: RunRecord, event: EpochDone | RungReached | TrialRe
             training.epochs[event.metrics.epoch] = event.metrics
         case RungReached():
             training.rungs.append(event)
+            if event.paused:
+                training.paused_at = event.epoch
+                record.paused[event.trial] = event.epoch
+        case TrialPromoted():
+            training.paused_at = None
+            record.paused.pop(event.trial, None)
         case TrialRetried():
             training.retries.append(event)
         case TrialEnded():

@@ -23,6 +23,7 @@ from asc.runs.journal import (
     RungReached,
     TrialAsked,
     TrialEnded,
+    TrialPromoted,
     TrialRecord,
     TrialRetried,
     add,
@@ -30,7 +31,7 @@ from asc.runs.journal import (
 )
 from asc.search import final
 from asc.search.repair import Budget, Candidate, infeasible, repair
-from asc.search.rungs import Rungs, rung_epochs
+from asc.search.rungs import rungs_of
 from asc.search.sampler import Handle, Told, sampler_of
 from asc.search.settings import MOST_REFUSALS, SearchSettings
 from asc.size.rules import counted_bytes
@@ -46,12 +47,14 @@ _MOST_LOSSES = 20
 class Assignment:
     """A trial or a final for a worker: its config, and how many of its epochs are already in the journal.
 
-    The network of a final is also judged on the confirmation clips.
+    `pauses_after` is the epoch after which the trial pauses, so the worker's task ends there. The network of a final is
+    also judged on the confirmation clips.
     """
 
     trial: str
     experiment: Experiment
     journalled: int
+    pauses_after: int | None = None
     final: bool = False
 
 
@@ -66,10 +69,7 @@ class Conductor:
         journal.listeners.insert(0, lambda entry: add(self.record, entry))
         self._space, self._settings, self._base, self._budget = space, settings, base, budget
         self._sampler = sampler_of(space, seed=settings.seed, trials=settings.trials)
-        self._rungs = Rungs(
-            epochs=rung_epochs(base.schedule, settings.reduction_factor),
-            reduction_factor=settings.reduction_factor,
-        )
+        self._rungs = rungs_of(base.schedule, settings.reduction_factor)
         self._handles: dict[str, Handle] = {}
         self._configs: dict[int, str] = {}
         self._names: dict[str, str] = {}
@@ -87,12 +87,18 @@ class Conductor:
     @property
     def done(self) -> bool:
         """Whether no further trial or final will be given out."""
-        return not self._queue and self._asked_all and not self._finals_follow(busy=self.running)
+        if self._queue or not self._asked_all or (self._promotes and self.record.unfinished):
+            return False
+        return not self._finals_follow(busy=self.running)
 
     @property
     def complete(self) -> bool:
         """Whether the search is done and every trial and final has ended."""
         return self.done and not self.record.unfinished and not self._finals_follow(busy=())
+
+    @property
+    def _promotes(self) -> bool:
+        return self._settings.asha == "promotion"
 
     @property
     def _asked_all(self) -> bool:
@@ -105,9 +111,9 @@ class Conductor:
         return bool(self.record.unfinished) or final.to_come(self.record, self._settings, busy=busy) is not None
 
     def next_trial(self, worker: str) -> Assignment | None:
-        """A trial for a worker: an unfinished one first, then a new point, then a final.
+        """A trial for a worker: an unfinished one first, then one that is promoted, then a new point, then a final.
 
-        None if the search is done or halted, or if the finals must wait for trials that still run.
+        None if the search is done or halted, or if what follows depends on trials that still run.
         """
         if self.problem is not None:
             return None
@@ -116,20 +122,51 @@ class Conductor:
             return None
         self._names[worker] = name
         training = self.record.training(name)
+        journalled = max(training.epochs, default=0)
         return Assignment(
             trial=name,
             experiment=Experiment.from_flat(training.asked.config),
-            journalled=max(training.epochs, default=0),
+            journalled=journalled,
+            pauses_after=self._rungs.next_rung(journalled) if self._pauses(name) else None,
             final=name in self.record.finals,
         )
 
     def _ask(self) -> str | None:
+        promoted = self._promote()
+        if promoted is not None:
+            return promoted
         if not self._asked_all:
             found = self._ask_reference() or self._ask_sampler()
             if found is not None:
                 return found
             self._exhausted = True
-        return self._ask_final()
+        return self._ask_last() or self._ask_final()
+
+    def _pauses(self, name: str) -> bool:
+        """Whether a trial pauses at rungs. The reference never does: the gain of the search is measured against it."""
+        return self._promotes and name not in self.record.finals and not self.record.trials[name].asked.reference
+
+    def _promote(self, *, at_least: int = 0) -> str | None:
+        """Journal the promotion of the best paused trial that may go on, if there is one, and return its name."""
+        if not self.record.paused:
+            return None
+        name = self._rungs.promotable(self.record.paused, at_least=at_least)
+        if name is not None:
+            self.journal.append(TrialPromoted(trial=name, epoch=self.record.paused[name]))
+        return name
+
+    def _ask_last(self) -> str | None:
+        """When no trial runs and no new one comes: promote the best of each rung, then end all that still wait.
+
+        So a trial gets to the end even if a rung has fewer trials than the reduction factor.
+        """
+        if self.running:
+            return None
+        promoted = self._promote(at_least=1)
+        if promoted is None:
+            for name, epoch in list(self.record.paused.items()):
+                self._stop(name, epoch)
+        return promoted
 
     def _ask_final(self) -> str | None:
         """The next final: one that an earlier process left unfinished, or a new one. None while trials run."""
@@ -146,8 +183,13 @@ class Conductor:
         return asked.final
 
     def epoch_done(self, worker: str, metrics: EpochMetrics) -> bool:
-        """Journal an epoch and return whether early stopping ends the trial here; skip an epoch already journalled."""
-        name = self._names[worker]
+        """Journal an epoch and return whether the worker's task ends here, because its trial is stopped or paused.
+
+        An epoch that is in the journal already is skipped.
+        """
+        name = self._names.get(worker)
+        if name is None:  # the trial was paused, and another worker may have it
+            return True
         trial = self.record.training(name)
         if metrics.epoch in trial.epochs or trial.ended is not None:
             return trial.ended is not None
@@ -155,7 +197,10 @@ class Conductor:
         self.journal.append(
             EpochDone(trial=name, metrics=metrics, checkpoint=str(checkpoint.relative_to(self.journal.path.parent)))
         )
-        return self._compare(name, metrics)
+        ends = self._compare(name, metrics)
+        if trial.paused_at is not None:
+            self.left(worker)
+        return ends
 
     def completed(self, worker: str, figures: FinalFigures) -> None:
         """Journal the end of a trial or a final that was trained to its last epoch."""
@@ -243,9 +288,11 @@ class Conductor:
         )
 
     def _compare(self, name: str, metrics: EpochMetrics) -> bool:
-        """If the epoch is a rung, journal how the trial compares; return whether the trial ends here."""
+        """If the epoch is a rung, journal how the trial compares; return whether it is stopped or paused here."""
         if metrics.epoch not in self._rungs.recorded or name in self.record.finals:
             return False
+        if self._promotes:
+            return self._pause(name, metrics)
         worse = self._rungs.stops(name, metrics.epoch, metrics.valid_log_loss)
         # The reference is never stopped, because the gain of the search is measured against it.
         stops = worse and not self.record.trials[name].asked.reference
@@ -255,6 +302,31 @@ class Conductor:
         if stops:
             self._stop(name, metrics.epoch)
         return stops
+
+    def _pause(self, name: str, metrics: EpochMetrics) -> bool:
+        """Journal that a trial reached a rung; return whether it pauses there."""
+        self._rungs.record(name, metrics.epoch, metrics.valid_log_loss)
+        reached = RungReached(
+            trial=name,
+            epoch=metrics.epoch,
+            log_loss=metrics.valid_log_loss,
+            stopped=False,
+            paused=self._pauses(name),
+        )
+        self.journal.append(reached)
+        if reached.paused:
+            self._tell_paused(name, metrics.epoch)
+        return reached.paused
+
+    def _tell_paused(self, name: str, epoch: int) -> None:
+        """Tell the sampler how a paused trial did so far; a later result replaces this one."""
+        if name in self._handles:
+            log_losses = {
+                number: metrics.valid_log_loss
+                for number, metrics in self.record.trials[name].epochs.items()
+                if number <= epoch
+            }
+            self._sampler.tell(self._handles[name], Told(log_losses=log_losses), final=False)
 
     def _stop(self, name: str, epoch: int) -> None:
         reason = f"not among the best 1/{self._settings.reduction_factor} after epoch {epoch}"
@@ -364,6 +436,8 @@ class Conductor:
                     self._sampler.tell(self._sampler.begin(event.point), _told(twin) if twin else Told(usable=False))
                 case RungReached() as event:
                     self._rungs.record(event.trial, event.epoch, event.log_loss)
+                    if event.paused:
+                        self._tell_paused(event.trial, event.epoch)
                 case TrialEnded() as event if event.trial in self.record.trials:
                     ended.add(event.trial)
                     self._tell(event.trial)
@@ -378,16 +452,20 @@ class Conductor:
             self._handles[asked.trial] = self._sampler.begin(asked.point)
 
     def _settle(self, name: str) -> bool:
-        """Compare at a rung or carry out a stop that a killed process left undone; return whether the trial ended."""
+        """Compare at a rung or carry out a stop that a killed process left undone.
+
+        Return whether the trial has ended or is paused, so that no worker goes on with it.
+        """
         trial = self.record.trials[name]
         compared = {rung.epoch: rung for rung in trial.rungs}
         for epoch, metrics in sorted(trial.epochs.items()):
             if epoch not in self._rungs.recorded:
                 continue
-            stopped = compared[epoch].stopped if epoch in compared else self._compare(name, metrics)
-            if stopped and trial.ended is None:
+            if epoch not in compared:
+                self._compare(name, metrics)
+            elif compared[epoch].stopped and trial.ended is None:
                 self._stop(name, epoch)
-        return trial.ended is not None
+        return trial.ended is not None or trial.paused_at is not None
 
     def _folder(self, name: str) -> Path:
         return trial_folder(self.journal.path.parent, name)

@@ -1,8 +1,9 @@
 """An upper bound on the disk space of a search, computed from its configs before it starts, and a check for room.
 
 The bound has three parts: the packed audio in the cache, at every sample rate that a trial may have; the checkpoints of
-the trials that run at the same time; and what is kept of every trial, namely its model, its lines in the journal, the
-leaderboards and the report page, and its rows in MLflow's database. The sizes of checkpoints and models are those of
+the trials that run at the same time, and of all trials if they pause (`--asha promotion`); and what is kept of every
+trial, namely its model, its lines in the journal, the leaderboards and the report page, and its rows in MLflow's
+database. The sizes of checkpoints and models are those of
 the largest network that the space and the budget allow. The other figures were measured on searches of 4 to 12 trials
 with 24 to 240 epochs in all, and are rounded up:
 
@@ -34,7 +35,7 @@ from asc.errors import InputError
 from asc.models.build import build_network
 from asc.search.preview import SearchPlan, drawn
 from asc.search.repair import Candidate, repair
-from asc.search.settings import MOST_REFUSALS
+from asc.search.settings import MOST_REFUSALS, SearchSettings
 from asc.size.file_layout import LENGTH_BYTES, header_bytes
 from asc.size.rules import counted_bytes, limit_bytes
 from asc.size.stored_items import stored_items
@@ -86,6 +87,8 @@ def need(plan: SearchPlan, cache: Path, *, ended: int = 0, ended_finals: int = 0
     finals = max(0, plan.settings.finals - ended_finals)
     # A new file is written beside the old one before it replaces it, so the last checkpoint briefly exists twice.
     at_a_time = min(plan.settings.max_concurrent, max(trials, finals)) * (round(scale * (2 * last + best)) + model)
+    if plan.settings.asha == "promotion":
+        at_a_time += trials * round(scale * (last + best))
     kept = trials * (model + _trial_bytes(plan, plan.base)) + finals * (model + _trial_bytes(plan, longest))
     kept += 5 * model + _refused_bytes(plan, trials) + len(plan.space.text)
     return Need(
@@ -107,10 +110,17 @@ def describe(found: Need, plan: SearchPlan, *, cache: Path, storage: str) -> str
     return (
         f"disk: at most {_size(found.total_bytes)}: "
         f"{to_pack if found.rates_to_pack else ''}"
-        f"{_size(found.running_bytes)} while it runs (checkpoints of {plan.settings.max_concurrent} trials at a time) "
+        f"{_size(found.running_bytes)} while it runs (checkpoints of {_with_checkpoints(plan.settings)}) "
         f"and {_size(found.kept_bytes)} kept in {storage} (a model of each {models}, journal, tracking)"
         f"{packed if found.packed_bytes else ''}"
     )
+
+
+def _with_checkpoints(settings: SearchSettings) -> str:
+    """How many trials have checkpoints at the same time, in words."""
+    if settings.asha == "promotion":
+        return f"up to {settings.trials} trials, which pause"
+    return f"{settings.max_concurrent} trials at a time"
 
 
 def check_room(found: Need, *, cache: Path, storage: Path) -> None:

@@ -14,6 +14,7 @@ from asc.errors import AudioProblem
 from asc.models.build import build_network
 from asc.models.network import Network
 from asc.search.preview import SearchPlan
+from asc.search.rungs import MOST_OF_PLANNED, rungs_of
 from asc.search.settings import SearchSettings
 from asc.size.law import cost
 
@@ -34,7 +35,8 @@ def estimate(plan: SearchPlan, span: tuple[float, float]) -> str:
 def minutes(plan: SearchPlan) -> tuple[float, float]:
     """Estimate minutes from one timed step on noise: (early stopping saves half of the epochs, it saves none).
 
-    It saves none of the finals' epochs.
+    A search by promotion takes between the planned epochs and `MOST_OF_PLANNED` times as many. Nothing saves epochs of
+    the finals.
     """
     base = plan.base
     front_s, step_s, forward_s = _time_one_crop(base, plan.settings.cpus_per_trial)
@@ -44,10 +46,20 @@ def minutes(plan: SearchPlan) -> tuple[float, float]:
     train_clips = sum(clip.split == "train" for clip in plan.manifest.clips)
     valid_crops = _valid_seconds(plan) / base.augment.crop_s
     epoch_s = train_clips * (front_s + step_s * scale) + valid_crops * forward_s * scale
-    rounds = plan.settings.trials / plan.settings.max_concurrent
-    whole = rounds * base.schedule.epochs * epoch_s / 60
-    finals = _final_epochs(plan.settings) * epoch_s / 60
-    return whole / 2 + finals, whole + finals
+    fewest, most = _epochs(plan)
+    at_a_time, finals = plan.settings.max_concurrent, _final_epochs(plan.settings)
+    shortest, longest = ((epochs / at_a_time + finals) * epoch_s / 60 for epochs in (fewest, most))
+    return shortest, longest
+
+
+def _epochs(plan: SearchPlan) -> tuple[float, float]:
+    """The fewest and the most epochs of all trials together that are to be expected."""
+    settings, schedule = plan.settings, plan.base.schedule
+    whole = float(settings.trials * schedule.epochs)
+    if settings.asha == "stopping":
+        return whole / 2, whole
+    planned = rungs_of(schedule, settings.reduction_factor).planned_epochs(settings.trials, schedule.epochs)
+    return min(whole, planned), min(whole, MOST_OF_PLANNED * planned)
 
 
 def _final_epochs(settings: SearchSettings) -> float:

@@ -31,11 +31,11 @@ class Row:
     """One trial. Completed trials are ranked by the stored network's validation log loss; the others have no rank.
 
     A trial that was not completed shows the log loss (nats) and accuracy (0 to 1) of its last epoch. One whose
-    `outcome` is "unfinished" can be resumed. `predicted_bytes` is what the rule counts before training, from the size
-    law; `counted_bytes` is what it counts on the trained network; `size_bytes` is everything stored, pruned zeros
-    included. `calibrated` is None if no calibration was asked for or the trial was not completed, and False if
-    calibration did not help. `final` is what the retraining of a finalist has found. The 95 % intervals are None for
-    trials that were not completed, and if none are known.
+    `outcome` is "paused" or "unfinished" can be resumed. `predicted_bytes` is what the rule counts before training,
+    from the size law; `counted_bytes` is what it counts on the trained network; `size_bytes` is everything stored,
+    pruned zeros included. `calibrated` is None if no calibration was asked for or the trial was not completed, and
+    False if calibration did not help. `final` is what the retraining of a finalist has found. The 95 % intervals are
+    None for trials that were not completed, and if none are known.
     """
 
     rank: int | None
@@ -103,7 +103,7 @@ def table(rows: Sequence[Row]) -> Table:
         drawn.add_row(
             "" if row.rank is None else str(row.rank),
             row.trial + (" ref." if row.reference else ""),
-            row.outcome + (f" @{row.epochs}" if row.outcome in ("stopped", "unfinished") else ""),
+            row.outcome + (f" @{row.epochs}" if row.outcome in ("stopped", "paused", "unfinished") else ""),
             "" if row.log_loss is None else f"{row.log_loss:.3f}",
             "" if row.accuracy is None else f"{row.accuracy:.1%}",
             f"{row.predicted_bytes:,}",
@@ -146,7 +146,7 @@ def _row(rank: int | None, trial: TrialRecord, sampled: list[str], rule: Rule) -
     return Row(
         rank=rank,
         trial=asked.trial,
-        outcome=ended.outcome if ended else "unfinished",
+        outcome=trial.state,
         log_loss=ended.log_loss if ended and done else (last.valid_log_loss if last else None),
         accuracy=ended.accuracy if ended and done else (last.valid_accuracy if last else None),
         log_loss_low=log_loss.low if log_loss else None,

@@ -16,12 +16,15 @@ from asc.runs.journal import (
     Entry,
     FinalAsked,
     FinalistsChosen,
+    RungReached,
     RunRecord,
     TrialAsked,
     TrialEnded,
+    TrialPromoted,
     TrialRecord,
     TrialRetried,
 )
+from asc.search.rungs import rungs_of
 from asc.search.settings import SearchSettings
 from asc.size.rules import Rule, counted_bytes
 
@@ -46,6 +49,13 @@ class LiveView(LiveLine):
         match entry.event:
             case TrialEnded() as ended if ended.trial in self._record.finals:
                 self._say(self._final_line(ended.trial))
+            case RungReached(paused=True) as reached:
+                self._say(self._paused_line(reached))
+            case TrialPromoted() as promoted if not self._console.is_terminal:
+                title = self._record.trials[promoted.trial].asked.title
+                self._say(f"        {title} goes on after epoch {promoted.epoch}")
+            case TrialEnded() if self._record.trials[entry.event.trial].paused_at is not None:
+                pass  # its line was printed when it was paused, and it did not go on
             case TrialEnded():
                 self._say(self._ended_line(self._record.trials[entry.event.trial]))
             case FinalistsChosen() as chosen:
@@ -59,6 +69,11 @@ class LiveView(LiveLine):
 
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False)
+
+    def _paused_line(self, reached: RungReached) -> str:
+        place = f"        {self._record.trials[reached.trial].asked.title}"
+        at = f"paused after epoch {reached.epoch} at log loss {reached.log_loss:.3f}"
+        return f"{place}: {at} ({self._best()}; {self._time_left()})"
 
     def _ended_line(self, trial: TrialRecord) -> str:
         ended = trial.ended
@@ -105,10 +120,18 @@ class LiveView(LiveLine):
             self._bar,
             total=self._total(),
             completed=self._count_done() + self._share_running(),
-            description=f"{self._count_ended()} of {self._settings.trials} trials"
+            description=self._trials_said()
             + (f", {self._count_finals()} of {self._wanted_finals()} finals" if self._record.finalists else ""),
         )
         return Group(self._progress, Text(f"{self._best()} · {self._time_left()}"))
+
+    def _trials_said(self) -> str:
+        """How many trials have ended; while some are paused, how many have begun and how many wait."""
+        if self._record.paused:
+            return (
+                f"{len(self._record.trials)} of {self._settings.trials} trials begun, {len(self._record.paused)} paused"
+            )
+        return f"{self._count_ended()} of {self._settings.trials} trials"
 
     def _time_left(self) -> str:
         elapsed = time.monotonic() - self._started
@@ -146,12 +169,27 @@ class LiveView(LiveLine):
         return self._settings.finals if chosen is None else len(chosen.trials) * len(chosen.seeds)
 
     def _count_done(self) -> float:
-        """How much has ended, in trials."""
-        return self._count_ended() + self._count_finals() * self._weight()
+        """How much has ended, in trials; if trials pause, how much they trained before."""
+        ended = self._count_trained() if self._settings.asha == "promotion" else self._count_ended()
+        return ended + self._count_finals() * self._weight()
+
+    def _count_trained(self) -> float:
+        """The epochs of ended trials, in whole trials."""
+        every = list(self._record.trials.values())
+        return sum(len(trial.epochs) / self._total_epochs(trial) for trial in every if trial.ended is not None)
 
     def _total(self) -> float:
         """How much there is to do, in trials."""
-        return self._settings.trials + self._wanted_finals() * self._weight()
+        return self._total_trials() + self._wanted_finals() * self._weight()
+
+    def _total_trials(self) -> float:
+        """How many whole trials will be trained; if trials pause, that is an estimate."""
+        first = next(iter(list(self._record.trials.values())), None)
+        if first is None or self._settings.asha == "stopping":
+            return self._settings.trials
+        schedule = Experiment.from_flat(first.asked.config).schedule
+        planned = rungs_of(schedule, self._settings.reduction_factor)
+        return planned.planned_epochs(self._settings.trials, schedule.epochs) / schedule.epochs
 
     def _weight(self) -> float:
         """How many trials have the epochs of one final; all trials have the same number."""

@@ -9,7 +9,7 @@ from typing import Annotated
 from asc.console import cli
 from asc.results import CalibrationMethod
 from asc.runs.bucket import check_new_run, check_storage
-from asc.search.settings import SearchSettings
+from asc.search.settings import Asha, SearchSettings
 from asc.typed import Scalar
 
 _Number = cli.option("N")
@@ -78,6 +78,12 @@ class SearchOptions:
     cycle_growth: Annotated[int | None, _Number] = None
     """Each cycle is N times as long as the one before, and --epochs-per-cycle is the first one's length; trials are
     then compared at the end of every cycle (default: the space's, else the recipe's: 1)."""
+    asha: Annotated[Asha | None, _Name] = None
+    """How trials are stopped early (asynchronous successive halving): stopping (default: a trial goes on, unless it is
+    among the worse when it is compared) or promotion (every trial pauses when it is compared, and only the best go on,
+    when a worker is free)."""
+    reduction_factor: Annotated[int | None, _Number] = None
+    """The best 1/N go on when trials are compared (default 2)."""
     max_concurrent: Annotated[int | None, _Number] = None
     """Trials at a time (default: one per core, at most 4). With 1, a search is reproducible to the last digit."""
     workers_per_trial: Annotated[int | None, _Number] = None

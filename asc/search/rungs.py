@@ -1,13 +1,23 @@
 """Early stopping by asynchronous successive halving (ASHA, Li et al. 2018, https://arxiv.org/abs/1810.05934).
 
-Rungs are only at ends of cycles (design decision 5), where the learning rate is lowest and trials can be compared.
+Rungs are only at ends of cycles (design decision 5), where the learning rate is lowest and trials can be compared. They
+are compared within a rung only: the figures before pruning and after it, say, are in different ones.
+
+Two variants decide from the same rungs. "stopping", as in Ray Tune: a trial that reaches a rung goes on at once, unless
+it is among the worse ones there. "promotion", as published (algorithm 2): every trial pauses at a rung, and a free
+worker goes on with a paused trial that is among the best 1/r of its rung, or else begins a new one.
 """
 
 from collections.abc import Collection, Mapping
+from itertools import pairwise
 
 import numpy as np
 
 from asc.config.experiment import Schedule
+
+# Promotions beyond the planned ones, because a trial may be outranked after it went on: the most in 1,000 simulated
+# searches of 8 to 400 trials with two to five rungs took 1.78 times the planned epochs, the mean of them 1.1 times.
+MOST_OF_PLANNED = 1.8
 
 
 def rung_epochs(schedule: Schedule, reduction_factor: int) -> tuple[int, ...]:
@@ -47,3 +57,38 @@ class Rungs:
         cutoff = np.percentile(list(others.values()), 100 / self._factor) if others else np.inf
         others[trial] = log_loss
         return bool(log_loss > cutoff)
+
+    def planned_epochs(self, trials: int, epochs: int) -> float:
+        """The epochs of a search by promotion if each rung promotes 1/r of its trials once; `epochs` are a trial's.
+
+        The reference comes on top: it trains to its end whatever the rungs say.
+        """
+        levels = [0, *sorted(self._recorded), epochs]
+        parts = (
+            (to - since) * max(1.0, (trials - 1) / self._factor**number)
+            for number, (since, to) in enumerate(pairwise(levels))
+        )
+        return epochs + (sum(parts) if trials > 1 else 0.0)
+
+    def next_rung(self, epoch: int) -> int | None:
+        """The first rung after an epoch; None if there is none."""
+        return min((rung for rung in self._recorded if rung > epoch), default=None)
+
+    def promotable(self, paused: Mapping[str, int], *, at_least: int = 0) -> str | None:
+        """The paused trial that goes on next; None if no paused trial is good enough.
+
+        A rung promotes those among its best 1/r, or among its best `at_least` if that is more. The highest rung comes
+        first, and in it the best trial. `paused` maps the names of paused trials to the rungs at which they wait.
+        """
+        for epoch in sorted(self._recorded, reverse=True):
+            reached = self._recorded[epoch]
+            places = max(at_least, len(reached) // self._factor)
+            for trial in sorted(reached, key=reached.__getitem__)[:places]:
+                if paused.get(trial) == epoch:
+                    return trial
+        return None
+
+
+def rungs_of(schedule: Schedule, reduction_factor: int) -> Rungs:
+    """Empty rungs for trials with this schedule."""
+    return Rungs(epochs=rung_epochs(schedule, reduction_factor), reduction_factor=reduction_factor)

@@ -115,11 +115,11 @@ class FamilySampler:
         rest = {key: value for key, value in point.items() if key != FAMILY}
         return self._entered(self._choice.begin({FAMILY: family}), family, self._of[family].begin(rest))
 
-    def tell(self, handle: Handle, told: Told) -> None:
-        """Record the result of a point; its handle is no longer valid afterwards."""
-        outer, family, inner = self._handles.pop(handle)
-        self._choice.tell(outer, told)
-        self._of[family].tell(inner, told)
+    def tell(self, handle: Handle, told: Told, *, final: bool = True) -> None:
+        """Record the result of a point; unless it is final, a later one replaces it."""
+        outer, family, inner = self._handles.pop(handle) if final else self._handles[handle]
+        self._choice.tell(outer, told, final=final)
+        self._of[family].tell(inner, told, final=final)
 
     def _entered(self, outer: Handle, family: str, inner: Handle) -> Handle:
         handle, self._points = self._points, self._points + 1
@@ -146,6 +146,7 @@ class Sampler:
         self._seed, self._startup = seed, min(10, max(2, trials // 3))
         self._drawn, self._points = 0, 0
         self._open: dict[Handle, Mapping[str, Scalar]] = {}
+        self._paused: dict[Handle, Mapping[str, Scalar]] = {}
         self._ended: dict[Handle, _Ended] = {}
         self._study: optuna.Study | None = None  # made when a point is drawn
         self._trials: dict[Handle, optuna.Trial] = {}
@@ -175,12 +176,22 @@ class Sampler:
             self._trials[handle] = self._begun(self._study, point)
         return handle
 
-    def tell(self, handle: Handle, told: Told) -> None:
-        """Record the result of a point; its handle is no longer valid afterwards."""
-        point = self._open.pop(handle)
+    def tell(self, handle: Handle, told: Told, *, final: bool = True) -> None:
+        """Record the result of a point; unless it is final, a later one replaces it.
+
+        The handle is no longer valid after the final result.
+        """
+        before = self._ended.get(handle)
+        paused = self._paused.pop(handle, None)
+        point = self._open.pop(handle) if paused is None else paused
+        if not final:
+            self._paused[handle] = point
         if told.usable:
             self._ended[handle] = _Ended(point=point, told=told)
-        if self._study is not None:
+        if paused is not None:
+            if self._ended.get(handle) != before:  # Optuna cannot change a result, so the study is built again
+                self._study, self._trials = None, {}
+        elif self._study is not None:
             trial = self._trials.pop(handle)
             for epoch, log_loss in (told.log_losses or {}).items():
                 trial.report(log_loss, epoch)

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment, method_for
@@ -29,6 +29,7 @@ RESUMABLE = (
 # These may change too, until a final has begun: the finals of a search have one schedule.
 RESUMABLE_BEFORE_FINALS = ("final_cycles", "final_epochs")
 _CONNECT_S = 10.0
+Asha = Literal["stopping", "promotion"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class SearchSettings:
     calibrate: CalibrationMethod | None = None
     address: str | None = None
     mlflow_uri: str | None = None
+    asha: Asha = "stopping"
     reduction_factor: int = 2
     final_top: int = 0
     final_seeds: int | None = None
@@ -77,6 +79,7 @@ class SearchSettings:
                 raise InputError(f"--{key.replace('_', '-')} must be a number above 0, got {value}")
         if not (math.isfinite(self.gpus_per_trial) and self.gpus_per_trial >= 0):
             raise InputError(f"--gpus-per-trial must be a number of 0 or more, got {self.gpus_per_trial}")
+        require(self.reduction_factor >= 2, f"--reduction-factor must be 2 or more, got {self.reduction_factor}")
         self._check_workers()
         self._check_finals()
 
@@ -173,9 +176,10 @@ class SearchSettings:
         )
 
     def scalars(self) -> dict[str, Scalar]:
-        """The settings that are not None, for the journal; without finals, nothing about them."""
+        """The settings that are not None, for the journal; those that came after asc 0.1 only if they say something."""
         given = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
-        return {key: value for key, value in given.items() if key != "final_top" or value > 0}
+        silent = {"final_top": 0, "asha": "stopping"}
+        return {key: value for key, value in given.items() if silent.get(key) != value}
 
     def reference(self, space: Space, *, classes: int) -> Experiment:
         """The config of trial 0 before repair: the recipe, overridden by the space's settings, then by the options."""

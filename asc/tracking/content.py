@@ -9,7 +9,7 @@ the updates of its only trial.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,18 +21,20 @@ from asc.runs.journal import (
     FinalConfirmed,
     FinalistsChosen,
     RunEnded,
+    RungReached,
     RunRecord,
     RunResumed,
     RunStarted,
     TrialAsked,
     TrialEnded,
+    TrialPromoted,
     TrialRecord,
     TrialRetried,
 )
 from asc.tracking.note import note
 from asc.typed import Scalar
 
-Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 RUN_TAG, TRIAL_TAG = "asc.run", "asc.trial"
 
 
@@ -92,14 +94,8 @@ def updates(record: RunRecord, entry: Entry, run_folder: Path) -> Iterator[Updat
             yield _asked(record, asked, time_ms)
         case FinalistsChosen() | FinalAsked() | FinalConfirmed() as event:
             yield _of_finals(record, event, time_ms)
-        case EpochDone() as done:
-            yield Update(
-                head=_trial_head(record, record.training(done.trial)), time_ms=time_ms, figures=_epoch_figures(done)
-            )
-        case TrialRetried() as retried:
-            trial = record.training(retried.trial)
-            tags = {"retries": str(len(trial.retries)), "last_retry": retried.reason}
-            yield Update(head=_trial_head(record, trial), time_ms=time_ms, tags=tags)
+        case EpochDone() | TrialRetried() | RungReached() | TrialPromoted() as event:
+            yield _of_training(record, event, time_ms)
         case TrialEnded() as ended:
             yield from _ended(record, ended, time_ms, run_folder)
         case RunEnded() as run_ended:
@@ -158,6 +154,25 @@ def _epoch_figures(done: EpochDone) -> tuple[Figure, ...]:
     return _figures(values, metrics.epoch)
 
 
+def _of_training(
+    record: RunRecord, event: EpochDone | TrialRetried | RungReached | TrialPromoted, time_ms: int
+) -> Update:
+    """What an event within the training of a trial or a final changes."""
+    trial = record.training(event.trial)
+    update = Update(head=_trial_head(record, trial), time_ms=time_ms)
+    match event:
+        case EpochDone():
+            return replace(update, figures=_epoch_figures(event))
+        case TrialRetried():
+            return replace(update, tags={"retries": str(len(trial.retries)), "last_retry": event.reason})
+        case RungReached(paused=True):
+            return replace(update, tags={"outcome": "paused"}, status="SCHEDULED")
+        case RungReached():
+            return update
+        case TrialPromoted():
+            return replace(update, tags={"outcome": "running"}, status="RUNNING")
+
+
 def _ended(record: RunRecord, ended: TrialEnded, time_ms: int, run_folder: Path) -> Iterator[Update]:
     values = {
         "log_loss": ended.log_loss,
@@ -213,11 +228,11 @@ def _resumed(record: RunRecord, resumed: RunResumed, time_ms: int) -> Iterator[U
         tags={"outcome": "running"},
         status="RUNNING",
     )
-    yield from _unfinished(record, "RUNNING", time_ms)
+    yield from _unfinished(record, "RUNNING", time_ms, paused="SCHEDULED")
 
 
 def _run_ended(record: RunRecord, ended: RunEnded, time_ms: int, run_folder: Path) -> Iterator[Update]:
-    yield from _unfinished(record, "KILLED", time_ms)
+    yield from _unfinished(record, "KILLED", time_ms, paused="KILLED")
     status: Status = "FINISHED" if ended.outcome == "finished" else "KILLED"
     outcome: str = ended.outcome
     trial = next((t.ended for t in record.trials.values() if t.ended), None)
@@ -241,11 +256,12 @@ def _winner(record: RunRecord) -> tuple[Figure, ...]:
     return _figures({"confirmation_log_loss": finals.winner.log_loss, "winners_curse": finals.winner.curse}, 0)
 
 
-def _unfinished(record: RunRecord, status: Status, time_ms: int) -> Iterator[Update]:
+def _unfinished(record: RunRecord, status: Status, time_ms: int, *, paused: Status) -> Iterator[Update]:
     finals = [one.training for one in record.finals.values() if one.training.ended is None]
     for trial in (*record.unfinished.values(), *finals):
         if record.started.kind == "search":
-            yield Update(head=_trial_head(record, trial), time_ms=time_ms, status=status)
+            now = paused if trial.state == "paused" else status
+            yield Update(head=_trial_head(record, trial), time_ms=time_ms, status=now)
 
 
 def _trial_status(ended: TrialEnded) -> Status:

@@ -25,7 +25,8 @@ def _progress(record: RunRecord) -> str:
     if record.started.kind == "train":
         return f"One training, `{record.started.name}`."
     outcomes: Counter[str] = Counter(record.outcomes)
-    outcomes["unfinished"] = len(record.unfinished)
+    outcomes["paused"] = len(record.paused)
+    outcomes["unfinished"] = len(record.unfinished) - len(record.paused)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common() if count)
     refused = f"; {len(record.refused)} points refused" if record.refused else ""
     return f"A search, `{record.started.name}`. {len(record.trials)} trials" + (

@@ -95,8 +95,8 @@ class MlflowStore:
         last = next((update for update in reversed(group) if update.status is not None), None)
         if last is None or last.status is None or last.status == known.status:
             return
-        if last.status == "RUNNING":
-            self._client.update_run(known.run_id, status="RUNNING")
+        if last.status in ("RUNNING", "SCHEDULED"):
+            self._client.update_run(known.run_id, status=last.status)
         else:
             self._client.set_terminated(known.run_id, status=last.status, end_time=last.time_ms)
         known.status = last.status

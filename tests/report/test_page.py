@@ -20,6 +20,7 @@ from asc.runs.journal import (
     FinalistsChosen,
     PointRefused,
     RunEnded,
+    RungReached,
     RunResumed,
     TrialEnded,
     TrialRetried,
@@ -74,6 +75,8 @@ def test_the_outcomes_are_counted_with_their_epochs(tmp_path: Path) -> None:
     search = told(tmp_path / "s")
     search.trial(2.0, outcome=None)
     search.journal.append(TrialRetried(trial="t012", epoch=2, reason="killed"))
+    waiting = search.trial(2.0, outcome=None)
+    search.journal.append(RungReached(trial=waiting, epoch=2, log_loss=2.0, stopped=False, paused=True))
     for twin in (None, "t001", "t002"):
         search.journal.append(PointRefused(point={}, reason="r", twin=twin))
     page = search_page(search.entries, search.folder).decode()
@@ -82,8 +85,10 @@ def test_the_outcomes_are_counted_with_their_epochs(tmp_path: Path) -> None:
     assert counts == {
         "completed": (10, 10 * EPOCHS),
         "stopped": (2, 2 * EPOCHS_PER_CYCLE),
+        "paused": (1, 2),
         "unfinished": (1, 2),
     }
+    assert {"paused", "unfinished"} < {trace["name"] for trace in figures(page)["curves"]["data"]}
     assert "Lost workers: 1; their trials were tried again." in page
     assert "3 points became no trial: 2 were drawn before, 1 did not fit." in page
 

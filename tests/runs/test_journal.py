@@ -32,6 +32,7 @@ from asc.runs.journal import (
     RunStarted,
     TrialAsked,
     TrialEnded,
+    TrialPromoted,
     TrialRetried,
     add,
     fold,
@@ -81,6 +82,8 @@ EVENTS: tuple[Event, ...] = (
     epoch("t000", 1),
     TrialRetried(trial="t001", epoch=2, reason="its worker process died"),
     RungReached(trial="t000", epoch=4, log_loss=1.25, stopped=True),
+    RungReached(trial="t000", epoch=4, log_loss=1.25, stopped=False, paused=True),
+    TrialPromoted(trial="t000", epoch=4),
     ended("t000", 1.5),
     TrialEnded(trial="t001", outcome="failed", epochs=0, seconds=0.0, reason="RuntimeError: out of memory\nand more"),
     FinalistsChosen(trials=("t000", "t001"), seeds=(1, 2), cycles=3, epochs_per_cycle=120),
@@ -295,6 +298,18 @@ def test_a_journal_folds_into_trials(path: Path) -> None:
     assert record.ended == RunEnded(outcome="interrupted", best="t000")
     add(record, Entry(time_s=0.0, event=RunResumed(settings={"trials": 9}), end_offset=0))
     assert record.ended is None and record.resumed == [RunResumed(settings={"trials": 9})]
+
+
+def test_a_paused_trial_is_unfinished_until_it_is_promoted_or_ended(path: Path) -> None:
+    paused = [RungReached(trial=name, epoch=2, log_loss=2.0, stopped=False, paused=True) for name in ("t000", "t001")]
+    record = fold(write(path, STARTED, asked("t000"), asked("t001"), epoch("t000", 2), *paused))
+    assert record.paused == {"t000": 2, "t001": 2} and list(record.unfinished) == ["t000", "t001"]
+    assert [trial.state for trial in record.trials.values()] == ["paused", "paused"]
+    stopped = dataclasses.replace(ended("t001", 1.0), outcome="stopped", log_loss=None)
+    for event in (TrialPromoted(trial="t000", epoch=2), stopped):
+        add(record, Entry(time_s=0.0, event=event, end_offset=0))
+    assert not record.paused and list(record.unfinished) == ["t000"]
+    assert [trial.state for trial in record.trials.values()] == ["unfinished", "stopped"]
 
 
 def test_completed_trials_are_sorted_by_log_loss_then_by_number(path: Path) -> None:

@@ -20,7 +20,7 @@ from asc.size.rules import rule
 EPOCHS = 6
 
 
-def settings(trials: int, **changes: float) -> SearchSettings:
+def settings(trials: int, **changes: float | str) -> SearchSettings:
     values = {"budget_kb": 128.0, "data": "synthetic", "fold": 1, "data_seed": 0, "seed": 0, **changes}
     return SearchSettings(
         rule="dcase2021",
@@ -32,7 +32,7 @@ def settings(trials: int, **changes: float) -> SearchSettings:
     )
 
 
-def conductor(folder: Path, trials: int, space: Space | None = None, **changes: float) -> Conductor:
+def conductor(folder: Path, trials: int, space: Space | None = None, **changes: float | str) -> Conductor:
     chosen, space = settings(trials, **changes), space or load_space("idlab128")
     fresh = not (folder / "journal.jsonl").exists()
     journal = Journal(folder / "journal.jsonl")
@@ -136,19 +136,20 @@ def test_points_that_cannot_be_are_refused_and_the_search_goes_on(tmp_path: Path
     assert len({trial.asked.config["front_end.normalisation"] for trial in record.trials.values()}) > 1
 
 
-def test_a_search_interrupted_at_random_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
-    whole = conductor(tmp_path / "whole", 10)
+@pytest.mark.parametrize("asha", ["stopping", "promotion"])
+def test_a_search_interrupted_at_random_ends_like_an_uninterrupted_one(tmp_path: Path, asha: str) -> None:
+    whole = conductor(tmp_path / "whole", 10, asha=asha)
     run_out(whole)
     expected = trials_of(tmp_path / "whole")
 
     rng = random.Random(0)
     for _ in range(25):
-        lead = conductor(tmp_path / "parts", 10)
+        lead = conductor(tmp_path / "parts", 10, asha=asha)
         assignment = lead.next_trial("w")
         if assignment is not None:
             work(lead, "w", assignment, epochs=rng.choice([0, 1, 3, 5, EPOCHS]))
         lead.journal.close()
-    lead = conductor(tmp_path / "parts", 10)
+    lead = conductor(tmp_path / "parts", 10, asha=asha)
     run_out(lead)
     assert trials_of(tmp_path / "parts") == expected
     events = [entry.event for entry in read_journal(tmp_path / "parts" / "journal.jsonl")]
@@ -159,9 +160,12 @@ def test_a_search_interrupted_at_random_ends_like_an_uninterrupted_one(tmp_path:
         assert len(done) == len(set(done)), "nothing may be journalled twice"
 
 
-def test_a_search_resumed_after_any_journal_line_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("asha", "trials"), [("stopping", 6), ("promotion", 9)])
+def test_a_search_resumed_after_any_journal_line_ends_like_an_uninterrupted_one(
+    tmp_path: Path, asha: str, trials: int
+) -> None:
     """A process may die between any two events; decisions that it had not journalled must be made again identically."""
-    whole = conductor(tmp_path / "whole", 6)
+    whole = conductor(tmp_path / "whole", trials, asha=asha)
     run_out(whole)
     expected = trials_of(tmp_path / "whole")
     lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
@@ -169,7 +173,7 @@ def test_a_search_resumed_after_any_journal_line_ends_like_an_uninterrupted_one(
         folder = tmp_path / f"cut{count}"
         folder.mkdir()
         (folder / "journal.jsonl").write_bytes(b"".join(lines[:count]))
-        lead = conductor(folder, 6)
+        lead = conductor(folder, trials, asha=asha)
         run_out(lead)
         lead.journal.close()
         assert trials_of(folder) == expected, f"cut after line {count}: {lines[count - 1]!r}"
@@ -298,6 +302,58 @@ def test_a_point_that_cannot_be_repaired_does_not_count_as_a_trial(tmp_path: Pat
     assert len(lead.record.trials) == 5
     refused = [r for r in lead.record.refused if r.twin is None]
     assert refused and all(t.asked.nonzero_bytes <= 2 * 1024 for t in lead.record.trials.values())
+
+
+def test_promotion_pauses_every_trial_but_the_reference_and_goes_on_with_the_best(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 16, asha="promotion")
+    trained: list[tuple[str, int | None]] = []
+    number = 0
+    while (assignment := lead.next_trial(f"w{number}")) is not None:
+        trained.append((assignment.trial, assignment.pauses_after))
+        work(lead, f"w{number}", assignment)
+        number += 1
+    assert lead.complete and not lead.record.paused
+    assert trained[0] == ("t000", None) and {rung for _, rung in trained[1:]} == {2, 4, None}
+    record = lead.record
+    reference = record.trials["t000"]
+    assert [(rung.epoch, rung.paused) for rung in reference.rungs] == [(2, False), (4, False)]
+    first = {trial.asked.trial: trial.rungs[0].log_loss for trial in record.trials.values()}
+    second = {t.asked.trial: t.rungs[1].log_loss for t in record.trials.values() if len(t.rungs) == 2}
+    best = set(sorted(first, key=first.__getitem__)[:8])
+    assert len(first) == 16 and best <= set(second), "the best half of all trials has gone on"
+    ended = {trial.asked.trial: trial.ended.outcome for trial in record.trials.values() if trial.ended}
+    assert ended[min(second, key=second.__getitem__)] == "completed"
+    assert {name for name, outcome in ended.items() if outcome == "completed"} <= set(second) != set(first)
+    stopped = [trial for trial in record.trials.values() if ended[trial.asked.trial] == "stopped"]
+    assert all(sorted(trial.epochs)[-1] in (2, 4) for trial in stopped)
+    assert len(stopped) >= 8
+
+
+def test_the_best_of_a_rung_with_few_trials_goes_on_at_the_end(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 3, asha="promotion", reduction_factor=5)
+    run_out(lead)
+    outcomes = {trial.asked.trial: trial.ended.outcome for trial in lead.record.trials.values() if trial.ended}
+    best = min(lead.record.trials.values(), key=lambda trial: trial.rungs[0].log_loss)
+    assert lead.complete and outcomes["t000"] == outcomes[best.asked.trial] == "completed"
+
+
+def test_a_worker_waits_for_trials_that_run_and_may_be_promoted(tmp_path: Path) -> None:
+    lead = conductor(tmp_path, 3, asha="promotion")
+    reference, first, second = (lead.next_trial(worker) for worker in ("w0", "w1", "w2"))
+    assert reference is not None and first is not None and second is not None
+    work(lead, "w1", first)
+    assert lead.record.paused == {first.trial: 2} and lead.running == (reference.trial, second.trial)
+    assert lead.epoch_done("w1", epoch_of(first, 3)), "a late message of the old worker changes nothing"
+    assert lead.epochs_of("w1") is None and not lead.lost("w1", "it died"), "nor does its death"
+    assert lead.next_trial("w3") is None and not lead.done, "one trial at a rung is not a half of it"
+    work(lead, "w2", second)
+    better = min((first, second), key=lambda one: log_loss(one.experiment, 2))
+    promoted = lead.next_trial("w3")
+    assert promoted is not None and (promoted.trial, promoted.journalled) == (better.trial, 2)
+    assert lead.record.training(better.trial).state == "unfinished"
+    assert not lead.lost("w3", "it died") and lead.record.paused.keys() == {first.trial, second.trial} - {better.trial}
+    again = lead.next_trial("w4")
+    assert again is not None and again == promoted, "a promoted trial that is lost is tried again at once"
 
 
 @pytest.mark.parametrize("key", ["budget_kb", "trials", "max_concurrent"])

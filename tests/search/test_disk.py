@@ -76,6 +76,20 @@ def test_a_training_takes_the_predicted_space(
     assert model < two.kept_bytes - one.kept_bytes
 
 
+def test_trials_that_pause_keep_their_checkpoints(tmp_path: Path, planned: SearchPlan) -> None:
+    found = {
+        (asha, trials): need(other(planned, asha=asha, trials=trials, max_concurrent=1), tmp_path).running_bytes
+        for asha in ("stopping", "promotion")
+        for trials in (10, 20)
+    }
+    waiting = [found["promotion", trials] - found["stopping", trials] for trials in (10, 20)]
+    at_a_time = 2 * found["stopping", 10] - found["stopping", 20]
+    assert waiting[1] == 2 * waiting[0] and 0.5 * at_a_time < waiting[0] / 10 < at_a_time
+    pausing = other(planned, asha="promotion", trials=10)
+    said = describe(need(pausing, tmp_path), pausing, cache=Path("/cache"), storage="runs")
+    assert "(checkpoints of up to 10 trials, which pause)" in said
+
+
 def test_ended_trials_need_no_more_space_and_an_mlflow_server_needs_none_here(
     tmp_path: Path, planned: SearchPlan
 ) -> None:

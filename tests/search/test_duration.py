@@ -17,6 +17,23 @@ def test_the_range_is_from_half_of_the_epochs_to_all_and_the_threads_stay(quick:
     assert torch.get_num_threads() == threads
 
 
+def test_a_search_by_promotion_takes_its_planned_epochs_or_more_and_never_more_than_all(
+    quick: SearchPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asc.search.duration._time_one_crop", lambda base, threads: (0.001, 0.002, 0.001))
+    schedule = dataclasses.replace(quick.base.schedule, cycles=3, epochs_per_cycle=1, cycle_growth=4)
+    base = dataclasses.replace(quick.base, schedule=schedule)
+    many = dataclasses.replace(quick.settings, trials=65, reduction_factor=4)
+    whole = minutes(dataclasses.replace(quick, base=base, settings=many))[1]
+    shortest, longest = minutes(
+        dataclasses.replace(quick, base=base, settings=dataclasses.replace(many, asha="promotion"))
+    )
+    planned = 21 + 64 + 16 * 4 + 4 * 16
+    assert shortest == pytest.approx(whole * planned / (65 * 21)) and longest == pytest.approx(1.8 * shortest)
+    few = dataclasses.replace(many, trials=2, asha="promotion")
+    assert minutes(dataclasses.replace(quick, base=base, settings=few))[1] == pytest.approx(whole * 2 / 65)
+
+
 def test_packing_takes_longer_for_more_rates_and_is_told_with_them(quick: SearchPlan) -> None:
     assert packing_seconds(quick, ()) == 0 < packing_seconds(quick, (44_100,))
     said = packing(quick, (44_100, 16_000))

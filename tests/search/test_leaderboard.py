@@ -10,7 +10,7 @@ from rich.console import Console
 
 from asc.config.space import Space
 from asc.results import Interval
-from asc.runs.journal import Event, Journal, TrialEnded, fold
+from asc.runs.journal import Event, Journal, RungReached, TrialEnded, fold
 from asc.search.leaderboard import leaderboard, table, write
 from asc.size.rules import rule
 
@@ -57,7 +57,8 @@ def test_the_files_list_every_trial_and_no_times(
     assert json.loads((tmp_path / "leaderboard.json").read_text())[0]["config"]["architecture.widths.1"] == 32
 
 
-def test_the_table_fits_80_columns(journal: Callable[[], Journal], idlab128: Space) -> None:
+def test_the_table_fits_80_columns(journal: Callable[[], Journal], story: list[Event], idlab128: Space) -> None:
+    story.append(RungReached(trial="t005", epoch=1, log_loss=1.9, stopped=False, paused=True))
     console = Console(width=80, record=True, quiet=True)
     console.quiet = False
     with console.capture() as capture:
@@ -65,3 +66,4 @@ def test_the_table_fits_80_columns(journal: Callable[[], Journal], idlab128: Spa
     text = capture.get()
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
     assert "t000 ref." in text and "16-32" in text and "75.0%" in text
+    assert "paused @1" in text and "stopped @1" in text

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from asc.runs.journal import Event, Journal, RunStarted, add, fold
+from asc.config.experiment import Experiment
+from asc.runs.journal import Event, Journal, RungReached, RunStarted, TrialAsked, TrialPromoted, add, fold
 from asc.search.live import LiveView
+from asc.search.rungs import rungs_of
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
 
@@ -61,6 +63,42 @@ def test_one_line_for_each_final(journal: Callable[[], Journal], story: list[Eve
     lines = [line for line in text.splitlines() if line.startswith("[final")]
     assert len(lines) == 4
     assert lines[0].startswith("[final 1/4] t001-seed1 w1: calibration log loss 1.400, accuracy 50.0%, 4 s (")
+
+
+@pytest.fixture
+def pausing(settings: SearchSettings, story: list[Event]) -> SearchSettings:
+    """Settings by promotion; the stopped trial of the story was paused, and the unfinished one is or was."""
+    paused = next(n for n, event in enumerate(story) if isinstance(event, RungReached))
+    story[paused] = RungReached(trial="t002", epoch=1, log_loss=2.0, stopped=False, paused=True)
+    story.append(RungReached(trial="t005", epoch=1, log_loss=1.9, stopped=False, paused=True))
+    return dataclasses.replace(settings, asha="promotion")
+
+
+def test_a_trial_has_a_line_when_it_pauses_and_goes_on_but_none_when_it_is_stopped_in_the_end(
+    journal: Callable[[], Journal], story: list[Event], pausing: SearchSettings
+) -> None:
+    story.append(TrialPromoted(trial="t005", epoch=1))
+    lines = watched(journal, story, pausing, terminal=False)[0].splitlines()
+    assert [line.partition(" (")[0].strip() for line in lines if "t002" in line or "t005" in line] == [
+        "t002 w8 begins",
+        "t002 w8: paused after epoch 1 at log loss 2.000",
+        "t005 w28 begins",
+        "t005 w28: paused after epoch 1 at log loss 1.900",
+        "t005 w28 goes on after epoch 1",
+    ]
+
+
+def test_the_live_line_counts_paused_trials_and_its_bar_the_epochs_that_are_planned(
+    journal: Callable[[], Journal], story: list[Event], pausing: SearchSettings
+) -> None:
+    text, view = watched(journal, story, pausing, terminal=True)
+    assert "6 of 6 trials begun, 1 paused" in text
+    (bar,) = view._progress.tasks
+    assert isinstance(story[1], TrialAsked)
+    schedule = Experiment.from_flat(story[1].config).schedule
+    planned = rungs_of(schedule, 2).planned_epochs(6, schedule.epochs)
+    assert bar.total == pytest.approx(planned / schedule.epochs) and bar.total < 6
+    assert bar.completed == pytest.approx(4 / schedule.epochs), "four trials have an epoch each"
 
 
 def test_the_live_line_shows_progress_the_best_trial_and_the_time_left(

@@ -6,7 +6,7 @@ import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from asc.config.experiment import Schedule
-from asc.search.rungs import Rungs, rung_epochs
+from asc.search.rungs import Rungs, rung_epochs, rungs_of
 
 
 def test_decisions_equal_those_of_rays_asha() -> None:
@@ -53,3 +53,35 @@ def test_rungs_filled_from_a_journal_decide_like_uninterrupted_ones() -> None:
         resumed.record(f"t{number:03d}", 2, loss)
     for loss in (0.4, 0.9, 3.0):
         assert whole.stops("next", 2, loss) == resumed.stops("next", 2, loss)
+
+
+def test_the_best_share_of_a_rung_goes_on_from_the_highest_rung_down() -> None:
+    rungs = Rungs(epochs=(1, 5), reduction_factor=3)
+    paused = {}
+    for number, loss in enumerate((0.9, 0.5, 0.7, 0.4, 0.6)):
+        rungs.record(f"t{number}", 1, loss)
+        paused[f"t{number}"] = 1
+    assert rungs.promotable(paused) == "t3", "the best of five; a third of them is one"
+    del paused["t3"]
+    assert rungs.promotable(paused) is None and rungs.promotable(paused, at_least=2) == "t1"
+    rungs.record("t5", 1, 0.8)
+    assert rungs.promotable(paused) == "t1", "a third of six are two, and the other has gone on"
+    for name, loss in (("t1", 3.0), ("t3", 2.0), ("t4", 4.0)):
+        rungs.record(name, 5, loss)
+        paused[name] = 5
+    assert rungs.promotable(paused) == "t3", "the higher rung comes first"
+
+
+def test_equal_losses_go_on_in_the_order_in_which_they_came() -> None:
+    rungs = Rungs(epochs=(1,), reduction_factor=2)
+    for name in ("late", "early"):
+        rungs.record(name, 1, 1.0)
+    assert rungs.promotable({"early": 1, "late": 1}) == "late"
+
+
+def test_the_planned_epochs_are_those_of_successive_halving_and_of_the_reference() -> None:
+    rungs = rungs_of(Schedule(cycles=3, epochs_per_cycle=1, cycle_growth=4), 4)
+    assert [rungs.next_rung(epoch) for epoch in (0, 1, 5)] == [1, 5, None]
+    assert rungs.planned_epochs(65, 21) == 21 + 64 * 1 + 16 * 4 + 4 * 16
+    assert rungs.planned_epochs(2, 21) == 21 + 1 + 4 + 16, "at the end each rung promotes its best"
+    assert rungs.planned_epochs(1, 21) == 21

@@ -1,6 +1,6 @@
 """The sampler with real Optuna: reproducible, resumable, and told every outcome correctly."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -75,6 +75,40 @@ def test_unfinished_points_are_kept_when_the_history_is_cut(monkeypatch: pytest.
     assert [t.params for t in sampler.study().trials if t.state == TrialState.RUNNING] == [point]
     sampler.tell(handle, Told(log_losses={1: 2.0}))
     assert {t.state for t in sampler.study().trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+@pytest.mark.parametrize("kind", [space, lambda: load_space("families128")])
+def test_a_later_result_of_a_point_replaces_the_earlier_one(kind: Callable[[], Space]) -> None:
+    sampler = sampler_of(kind(), seed=0, trials=30)
+    handles = [sampler.ask()[0] for _ in range(2)]
+    sampler.tell(handles[0], Told(log_losses={1: 2.0}), final=False)
+    sampler.tell(handles[1], Told(log_losses={1: 1.0}), final=False)
+    sampler.ask()
+    inner = sampler._choice if isinstance(sampler, FamilySampler) else sampler
+
+    def states() -> list[tuple[TrialState, dict[int, float]]]:
+        return [(trial.state, trial.intermediate_values) for trial in inner.study().trials[:2]]
+
+    assert states() == [(TrialState.PRUNED, {1: 2.0}), (TrialState.PRUNED, {1: 1.0})]
+    sampler.tell(handles[1], Told(log_losses={1: 1.0, 2: 0.5}), final=False)
+    sampler.tell(handles[0], Told(usable=False))
+    assert states()[1] == (TrialState.PRUNED, {1: 1.0, 2: 0.5})
+    sampler.tell(handles[1], Told(value=0.4, log_losses={1: 1.0, 2: 0.5, 3: 0.4}))
+    assert states()[0] == (TrialState.PRUNED, {1: 2.0}), "that it failed later says nothing about it"
+    assert states()[1][0] == TrialState.COMPLETE and inner.study().best_value == 0.4
+    assert len([t for t in inner.study().trials if t.state == TrialState.RUNNING]) == 1
+
+
+def test_the_result_of_a_paused_point_comes_in_after_the_history_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asc.search.sampler.LONGEST", 6)
+    monkeypatch.setattr("asc.search.sampler.SHORTEST", 4)
+    sampler = Sampler(space(), seed=0, trials=30)
+    handle, point = sampler.ask()
+    sampler.tell(handle, Told(log_losses={1: 2.0}), final=False)
+    run(sampler, 5)
+    assert point not in [trial.params for trial in sampler.study().trials]
+    sampler.tell(handle, Told(value=0.0))
+    assert [trial.value for trial in sampler.study().trials if trial.params == point] == [0.0]
 
 
 def test_tpe_finds_better_points_than_its_random_first_ones() -> None:

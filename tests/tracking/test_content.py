@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from asc.results import SplitFigures
-from asc.runs.journal import FinalAsked, FinalConfirmed, FinalistsChosen, RunRecord, add, fold
+from asc.runs.journal import (
+    FinalAsked,
+    FinalConfirmed,
+    FinalistsChosen,
+    RungReached,
+    RunRecord,
+    TrialPromoted,
+    add,
+    fold,
+)
 from asc.tracking.content import Update, run_key, updates
 
 FOLDER = Path("runs/night")
@@ -103,6 +112,23 @@ def test_no_mlflow_run_is_left_running_after_the_end(script):
     script.asked("t001")
     script.run_ended("finished")
     assert last_status(told(script)) == {None: "FINISHED", "t000": "FINISHED", "t001": "KILLED"}
+
+
+def test_a_paused_trial_is_scheduled_until_it_goes_on(script):
+    script.started()
+    script.asked("t000")
+    script.epoch("t000", 1)
+    script.say(RungReached(trial="t000", epoch=1, log_loss=2.5, stopped=False, paused=True))
+    seen = [(last_status(told(script))["t000"], told(script)[-1].tags["outcome"])]
+    script.run_ended("interrupted")
+    assert last_status(told(script)) == {None: "KILLED", "t000": "KILLED"}
+    note = told(script)[-1].tags["mlflow.note.content"]
+    assert "1 paused" in note and "unfinished" not in note
+    script.resumed()
+    assert last_status(told(script)) == {None: "RUNNING", "t000": "SCHEDULED"}
+    script.say(TrialPromoted(trial="t000", epoch=1))
+    seen.append((last_status(told(script))["t000"], told(script)[-1].tags["outcome"]))
+    assert seen == [("SCHEDULED", "paused"), ("RUNNING", "running")]
 
 
 def test_a_final_is_a_run_of_its_own_kind_and_the_search_has_the_figures_of_the_winner(script):

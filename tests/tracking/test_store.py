@@ -59,3 +59,13 @@ def test_steps_up_to_the_last_are_not_sent_again_with_other_values(database, tmp
         store.write([Update(head=HEAD, time_ms=step, figures=(f,)) for step, f in enumerate(figures)], tmp_path)
     history = MlflowClient(database).get_metric_history(store.parent_run_id, "train_loss")
     assert [(metric.step, metric.value) for metric in history] == [(1, 1.0), (2, 2.0), (3, 7.0)]
+
+
+def test_a_run_that_waits_is_scheduled_and_has_no_end(database, tmp_path):
+    store = MlflowStore(database, "night-1")
+    found = []
+    for status in ("SCHEDULED", "RUNNING", "FINISHED"):
+        store.write([Update(head=HEAD, time_ms=9, status=status)], tmp_path)
+        info = MlflowClient(database).get_run(store.parent_run_id).info
+        found.append((info.status, info.end_time))
+    assert found == [("SCHEDULED", None), ("RUNNING", None), ("FINISHED", 9)]

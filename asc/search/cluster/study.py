@@ -123,6 +123,7 @@ def _orders(
             folder=str(trial_folder(run_folder, assignment.trial)),
             threads=settings.cpus_per_trial // settings.workers_per_trial,
             journalled=assignment.journalled,
+            pauses_after=assignment.pauses_after,
             on_gpu=settings.gpus_per_trial > 0,
             shared=not settings.local,
             bucket=bucket and bucket.at(TRIALS_FOLDER, assignment.trial),

@@ -43,10 +43,11 @@ class TrialOrder:
     """Everything that a worker needs to know.
 
     `cache` is the folder of the packed audio, `data_digest` identifies the data that the driver sees, `folder` is the
-    trial's folder in the run folder, and `journalled` is the number of epochs that the driver has. `shared` means that
-    other nodes may run trials, so all nodes must see the same folders. If the run is in a bucket, `bucket` is the
-    trial's folder there and replaces `folder`. `workers` processes train together, with `threads` threads each. If
-    `confirm` names a split, the stored network is judged on it after its training.
+    trial's folder in the run folder, and `journalled` is the number of epochs that the driver has. If there is a
+    `pauses_after`, the task ends after that epoch, with a checkpoint. `shared` means that other nodes may run trials,
+    so all nodes must see the same folders. If the run is in a bucket, `bucket` is the trial's folder there and replaces
+    `folder`. `workers` processes train together, with `threads` threads each. If `confirm` names a split, the stored
+    network is judged on it after its training.
     """
 
     config: Mapping[str, Scalar]
@@ -58,6 +59,7 @@ class TrialOrder:
     journalled: int
     on_gpu: bool
     shared: bool
+    pauses_after: int | None = None
     bucket: Bucket | None = None
     workers: int = 1
     confirm: Split | None = None
@@ -112,7 +114,9 @@ def carry_out(order: TrialOrder, send: Callable[[Message], None], join: Callable
         send(Message(halt=f"{_here(order)}{error}"))
         return
     try:
-        send(_trained(order, dataset, send, join()))
+        last = _trained(order, dataset, send, join())
+        if last is not None:
+            send(last)
     except StorageError as error:
         send(Message(halt=f"{_here(order)}{error}"))
     except InputError as error:
@@ -147,7 +151,10 @@ def _opened(order: TrialOrder) -> "Dataset":
     return dataset
 
 
-def _trained(order: TrialOrder, dataset: "Dataset", send: Callable[[Message], None], workers: "Workers") -> Message:
+def _trained(
+    order: TrialOrder, dataset: "Dataset", send: Callable[[Message], None], workers: "Workers"
+) -> Message | None:
+    """Train; return the message that says how the trial ended, None if it pauses."""
     import torch
 
     from asc.search.cluster.workspace import workspace
@@ -161,7 +168,7 @@ def _trained(order: TrialOrder, dataset: "Dataset", send: Callable[[Message], No
             if metrics.epoch > order.journalled:
                 place.keep()
                 send(Message(epoch=metrics))
-            return Signal.CONTINUE
+            return Signal.STOP if metrics.epoch == order.pauses_after else Signal.CONTINUE
 
         end = train(experiment, dataset, folder=place.folder, on_epoch=on_epoch, device=device, workers=workers)
         place.keep()
@@ -186,7 +193,7 @@ def _confirmation(order: TrialOrder, model: Path, device: "torch.device") -> Spl
     return SplitFigures(split=order.confirm, clips=found.clips, log_loss=found.log_loss, accuracy=found.accuracy)
 
 
-def _message_at(end: TrainingEnd, confirmation: SplitFigures | None) -> Message:
+def _message_at(end: TrainingEnd, confirmation: SplitFigures | None) -> Message | None:
     match end:
         case Completed():
             intervals = end.evaluation.intervals
@@ -204,7 +211,7 @@ def _message_at(end: TrainingEnd, confirmation: SplitFigures | None) -> Message:
         case Diverged():
             return Message(diverged=end.epoch)
         case Stopped():
-            raise AssertionError("a trial's on_epoch never stops it: Tune ends its worker")
+            return None  # it pauses, and the driver knows that from the epoch
 
 
 def _here(order: TrialOrder) -> str:
