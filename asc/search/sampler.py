@@ -177,10 +177,7 @@ class Sampler:
     def ask(self) -> tuple[Handle, dict[str, Scalar]]:
         """Suggest the next point; return its handle for `tell`, and the point."""
         study = self.study()
-        seed = int(np.random.SeedSequence((self._seed, *self._stream, self._drawn)).generate_state(1)[0])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.sampler = _Model(self._distributions, seed=seed, startup=self._startup)
+        study.sampler = self.model()
         self._drawn += 1
         point: dict[str, Scalar] = dict(study.ask(self._distributions).params)
         return self.begin(point), point
@@ -209,6 +206,13 @@ class Sampler:
         if len(self._ended) == LONGEST:
             self._ended = {number: self._ended[number] for number in sorted(self._kept())}
             self._trials = {n: trial for n, trial in self._trials.items() if n in self._ended or n in self._open}
+
+    def model(self) -> TPESampler:
+        """Optuna's sampler for the next suggestion."""
+        seed = int(np.random.SeedSequence((self._seed, *self._stream, self._drawn)).generate_state(1)[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return _Model(self._distributions, seed=seed, startup=self._startup)
 
     def study(self) -> optuna.Study:
         """The study that TPE models: all kept points in the order in which they were asked, without failures."""
