@@ -231,15 +231,15 @@ def main() -> None:
     chosen = halves(curves, options.half)
     surrogate = Surrogate(chosen)
     print(
-        f"{surrogate.points} points. By {surrogate.repeats} repeats, another seed changes the final log loss with a "
-        f"standard deviation of {surrogate.noise_of_seeds:.3f}. Each point predicted from the others:\n"
-        "| log loss | error | spread | rank correlation | noise taken | rank correlation with final |\n"
-        "|---|---|---|---|---|---|"
+        f"{surrogate.points} points, {surrogate.repeats} of them with a second seed; the kernel's length is "
+        f"{surrogate.length}. Each point predicted from the others:\n"
+        "| log loss | error | spread | rank correlation | left to a point | noise of seeds | rank: rung, end |\n"
+        "|---|---|---|---|---|---|---|"
     )
     for row in surrogate.held_out:
         print(
-            f"| {row.name} | {row.error:.3f} | {row.spread:.3f} | {row.rank_correlation:.2f} | {row.noise:.3f} | "
-            f"{row.with_final:.2f} |"
+            f"| {row.name} | {row.error:.3f} | {row.spread:.3f} | {row.rank_correlation:.2f} | {row.alone:.3f} | "
+            f"{row.noise:.3f} | {row.with_final:.2f} |"
         )
     print()
     names = options.only or list(ENTRIES)

@@ -1,10 +1,11 @@
 """A surrogate for training, fitted on recorded curves: what a point of a search space would reach, without training it.
 
 A Gaussian process for each of five log losses: those at `EPOCHS` and that of the stored network. They share a kernel
-(Matern 5/2 on the standardised config, bytes and MACs); its length and each one's share of noise have the highest
-marginal likelihood. A `World` is a draw from the posterior (Wilson et al. 2020, https://arxiv.org/abs/2002.09309): a
-landscape that agrees with the recorded points up to noise, and is as uncertain elsewhere as the few points leave it.
-Log losses of one point go together as the recorded ones do; so rungs say as much about the end as in reality.
+(Matern 5/2 on the standardised config, bytes and MACs); its length, and the share of the variance that it leaves to
+each point alone, have the highest marginal likelihood. Of that share, the recorded repeats say how much is noise of
+training seeds. A `World` is a draw from the posterior (Wilson et al. 2020, https://arxiv.org/abs/2002.09309): a
+landscape that agrees with the recorded points, and is as uncertain elsewhere as the few points leave it. Log losses of
+one point go together as the recorded ones do; so rungs say as much about the end as in reality.
 """
 
 import hashlib
@@ -26,7 +27,9 @@ EPOCHS = (1, 5, 7, 14)
 _OUTPUTS = len(EPOCHS) + 1
 _WAVES = 512
 _LENGTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
-_NOISES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+_ALONE = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+# With few repeats the noise is uncertain: it is drawn to a share of the variance, as if by so many further repeats.
+_NOISE, _NOISE_REPEATS = 0.04, 2
 _IGNORED = ("seed", "schedule.cycles", "schedule.epochs_per_cycle", "schedule.cycle_growth")
 Numbers = NDArray[np.float64]
 
@@ -77,14 +80,16 @@ class HeldOut:
     error: float
     spread: float
     rank_correlation: float
+    alone: float
+    """The standard deviation of what the kernel leaves to each point alone (nats)."""
     noise: float
-    """The standard deviation that the process takes for noise (nats)."""
+    """The standard deviation over training seeds that the process assumes (nats)."""
     with_final: float
     """The rank correlation of the recorded value with the recorded final one: what a rung says."""
 
 
 class Surrogate:
-    """The processes. The repeats of points with other seeds are not fitted on: they show whether the noise is right."""
+    """The processes."""
 
     def __init__(self, curves: Sequence[Curve]) -> None:
         """Fit on the completed curves."""
@@ -97,13 +102,14 @@ class Surrogate:
         self._width[self._width == 0] = 1
         self.mean, self.spread = values.mean(axis=0), values.std(axis=0)
         self.places, self.values = (features - self._centre) / self._width, (values - self.mean) / self.spread
-        self.length, self.noises = self._fitted()
+        changes = np.array([outcomes(one) - outcomes(other) for one, other in repeats]).reshape(-1, _OUTPUTS)
+        of_seeds = np.sum((changes / self.spread) ** 2, axis=0) / 2  # a difference has the noise of both
+        self.noises = (of_seeds + _NOISE * _NOISE_REPEATS) / (len(changes) + _NOISE_REPEATS)
+        self.length, self.alone = self._fitted()
         left_out = np.column_stack([self._left_out(output) for output in range(_OUTPUTS)])
         self.together = np.corrcoef(self.values.T)
-        self.noise_together = np.corrcoef((self.values - left_out).T)
+        self.alone_together = np.corrcoef((self.values - left_out).T)
         self.held_out = [self._held_out(output, left_out[:, output]) for output in range(_OUTPUTS)]
-        differences = np.array([outcomes(one)[-1] - outcomes(other)[-1] for one, other in repeats])
-        self.noise_of_seeds = float(np.sqrt(np.mean(differences**2) / 2)) if repeats else float("nan")
 
     def place(self, experiment: Experiment) -> Numbers:
         """The standardised features of a config, (features,)."""
@@ -113,23 +119,23 @@ class Surrogate:
 
     def covariance(self, output: int) -> Numbers:
         """Of the recorded values, which have a variance of 1, (points, points)."""
-        return self._covariance(self.length, self.noises[output])
+        return self._covariance(self.length, self.alone[output])
 
     def _row(self, curve: Curve) -> Numbers:
         return self._encoder.row(curve.config, nonzero_bytes=curve.nonzero_bytes, macs_per_second=curve.macs_per_second)
 
-    def _covariance(self, length: float, noise: float) -> Numbers:
-        return (1 - noise) * matern(self.places, self.places, length) + noise * np.eye(self.points)
+    def _covariance(self, length: float, alone: float) -> Numbers:
+        return (1 - alone) * matern(self.places, self.places, length) + alone * np.eye(self.points)
 
-    def _fitted(self) -> tuple[float, list[float]]:
-        """The kernel's length, and each output's share of noise."""
-        likelihood = np.zeros((len(_LENGTHS), len(_NOISES), _OUTPUTS))
-        for i, j in product(range(len(_LENGTHS)), range(len(_NOISES))):
-            covariance = self._covariance(_LENGTHS[i], _NOISES[j])
+    def _fitted(self) -> tuple[float, Numbers]:
+        """The kernel's length, and the share of each output's variance that it leaves to each point alone, (5,)."""
+        likelihood = np.zeros((len(_LENGTHS), len(_ALONE), _OUTPUTS))
+        for i, j in product(range(len(_LENGTHS)), range(len(_ALONE))):
+            covariance = self._covariance(_LENGTHS[i], _ALONE[j])
             fits = np.sum(self.values * np.linalg.solve(covariance, self.values), axis=0)
             likelihood[i, j] = -fits / 2 - np.linalg.slogdet(covariance)[1] / 2
         length = int(np.argmax(likelihood.max(axis=1).sum(axis=1)))
-        return _LENGTHS[length], [_NOISES[j] for j in np.argmax(likelihood[length], axis=0)]
+        return _LENGTHS[length], np.array(_ALONE)[np.argmax(likelihood[length], axis=0)]
 
     def _left_out(self, output: int) -> Numbers:
         """Each point's value as predicted from the others, (points,)."""
@@ -144,6 +150,7 @@ class Surrogate:
             error=float(np.sqrt(np.mean((known - left_out) ** 2))) * spread,
             spread=spread,
             rank_correlation=float(spearmanr(known, left_out).statistic),
+            alone=float(np.sqrt(self.alone[output])) * spread,
             noise=float(np.sqrt(self.noises[output])) * spread,
             with_final=float(spearmanr(known, self.values[:, -1]).statistic),
         )
@@ -163,9 +170,8 @@ class World:
         self._waves = rng.standard_normal((features, _WAVES)) / slow
         self._phases = rng.uniform(0, 2 * np.pi, _WAVES)
         self._heights = rng.standard_normal((_WAVES, _OUTPUTS)) @ root(surrogate.together).T
-        noise = rng.standard_normal((points, _OUTPUTS)) @ root(surrogate.noise_together).T
-        shares = np.array(surrogate.noises)
-        missed = surrogate.values - self._prior(surrogate.places) - noise * np.sqrt(shares)
+        alone = rng.standard_normal((points, _OUTPUTS)) @ root(surrogate.alone_together).T
+        missed = surrogate.values - self._prior(surrogate.places) - alone * np.sqrt(surrogate.alone)
         self._pulls = np.column_stack(
             [np.linalg.solve(surrogate.covariance(output), missed[:, output]) for output in range(_OUTPUTS)]
         )
@@ -180,17 +186,18 @@ class World:
     def _drawn(self, experiment: Experiment, key: str) -> tuple[float, Numbers]:
         surrogate = self._surrogate
         rng = np.random.default_rng(list(hashlib.sha256(f"{self._seed} {key}".encode()).digest()))
-        noise = root(surrogate.noise_together) @ rng.standard_normal(_OUTPUTS) * np.sqrt(surrogate.noises)
+        own, noise = rng.standard_normal((2, _OUTPUTS)) @ root(surrogate.alone_together).T
         place = surrogate.place(experiment)[None]
         near = matern(place, surrogate.places, surrogate.length)[0]
-        true = self._prior(place)[0] + (1 - np.array(surrogate.noises)) * (near @ self._pulls)
-        shown: Numbers = surrogate.mean + surrogate.spread * (true + noise)
+        true = self._prior(place)[0] + (1 - surrogate.alone) * (near @ self._pulls)
+        true += own * np.sqrt(np.clip(surrogate.alone - surrogate.noises, 0, None))
+        shown: Numbers = surrogate.mean + surrogate.spread * (true + noise * np.sqrt(surrogate.noises))
         return float(surrogate.mean[-1] + surrogate.spread[-1] * true[-1]), shown
 
     def _prior(self, places: Numbers) -> Numbers:
         """The landscape before it was bent to the recorded points, (places, 5)."""
         waves = np.cos(places @ self._waves + self._phases) * np.sqrt(2 / _WAVES)
-        found: Numbers = waves @ self._heights * np.sqrt(1 - np.array(self._surrogate.noises))
+        found: Numbers = waves @ self._heights * np.sqrt(1 - self._surrogate.alone)
         return found
 
 
