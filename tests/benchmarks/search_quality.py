@@ -1,6 +1,6 @@
 """Compare search strategies by replaying searches on recorded curves.
 
-    python tests/benchmarks/search_quality.py [--space robust128] [--half report] [--only NAME...] [--picture FILE]
+    python tests/benchmarks/search_quality.py [--space robust128] [--half report] [--only NAME...] [--traces FILE]
 
 A surrogate (`surrogate.py`) is fitted on one half of the recorded points (`curves.jsonl.gz`), and every strategy
 searches in the same 30 worlds, with two workers. The log loss reached is that of the network that a search would
@@ -260,8 +260,8 @@ def main() -> None:
             traces[job.name].append(trace)
             if len(traces[job.name]) == options.seeds:
                 print(f"{job.name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    if options.traces:
-        options.traces.write_text(json.dumps(traces))
+                if options.traces:
+                    options.traces.write_text(json.dumps({name: found for name, found in traces.items() if found}))
     print(table(traces, options.epochs))
 
 
