@@ -1,8 +1,8 @@
 """Samples points with Optuna's TPE (Bergstra et al. 2011; Watanabe 2023, https://arxiv.org/abs/2304.11127).
 
-The study is kept in memory and rebuilt from the results that it was told. Each suggestion uses a generator seeded by
-(seed, number of the suggestion), so a resumed search suggests what an uninterrupted one would have, given equal
-results.
+The points and their results are kept here, and each suggestion is drawn from a study of them, which holds them without
+copies. Each suggestion uses a generator seeded by (seed, number of the suggestion), so a resumed search suggests what
+an uninterrupted one would have, given equal results.
 
 TPE's work grows with the number of points that it models, so it never sees more than `LONGEST` ended points. When that
 number is reached, the study keeps `SHORTEST` of them: the best ones, a fifth of those kept, and the latest of the
@@ -10,15 +10,18 @@ others. TPE treats at most the best 25 as good and gives older points less weigh
 influence. Which points are dropped depends only on the order in which results were told, and so on the journal.
 """
 
+import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
-from optuna.trial import TrialState, create_trial
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Space, encoded
 from asc.typed import Scalar
@@ -62,6 +65,23 @@ class _Ended:
             return (2,)
         last = max(self.told.log_losses)
         return 1, -last, self.told.log_losses[last]
+
+
+class _Storage(InMemoryStorage):
+    """A study's storage that shows only the given trials, and those without copies.
+
+    Optuna cannot change a result; a study that had to be built again after each change would cost more than TPE.
+    """
+
+    def __init__(self, trials: Sequence[FrozenTrial]) -> None:
+        super().__init__()
+        self._given = trials
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        found = [trial for trial in self._given if states is None or trial.state in states]
+        return copy.deepcopy(found) if deepcopy else found
 
 
 class _Model(TPESampler):
@@ -148,8 +168,7 @@ class Sampler:
         self._open: dict[Handle, Mapping[str, Scalar]] = {}
         self._paused: dict[Handle, Mapping[str, Scalar]] = {}
         self._ended: dict[Handle, _Ended] = {}
-        self._study: optuna.Study | None = None  # made when a point is drawn
-        self._trials: dict[Handle, optuna.Trial] = {}
+        self._trials: dict[Handle, FrozenTrial] = {}  # of the open and the ended points
 
     def skip(self, point: Mapping[str, Scalar]) -> None:
         """Count the suggestion of a point that an earlier process made, so that the next one gets the right seed."""
@@ -158,22 +177,16 @@ class Sampler:
     def ask(self) -> tuple[Handle, dict[str, Scalar]]:
         """Suggest the next point; return its handle for `tell`, and the point."""
         study = self.study()
-        seed = int(np.random.SeedSequence((self._seed, *self._stream, self._drawn)).generate_state(1)[0])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.sampler = _Model(self._distributions, seed=seed, startup=self._startup)
+        study.sampler = self.model()
         self._drawn += 1
-        trial = study.ask(self._distributions)
-        point: dict[str, Scalar] = dict(trial.params)
-        handle = self._entered(point)
-        self._trials[handle] = trial
-        return handle, point
+        point: dict[str, Scalar] = dict(study.ask(self._distributions).params)
+        return self.begin(point), point
 
     def begin(self, point: Mapping[str, Scalar]) -> Handle:
         """Return a handle for a given point: the reference, or a point that an earlier process drew."""
-        handle = self._entered(point)
-        if self._study is not None:
-            self._trials[handle] = self._begun(self._study, point)
+        handle, self._points = self._points, self._points + 1
+        self._open[handle] = point
+        self._trials[handle] = self._trial(handle, point, TrialState.RUNNING)
         return handle
 
     def tell(self, handle: Handle, told: Told, *, final: bool = True) -> None:
@@ -181,40 +194,31 @@ class Sampler:
 
         The handle is no longer valid after the final result.
         """
-        before = self._ended.get(handle)
         paused = self._paused.pop(handle, None)
         point = self._open.pop(handle) if paused is None else paused
         if not final:
             self._paused[handle] = point
         if told.usable:
             self._ended[handle] = _Ended(point=point, told=told)
-        if paused is not None:
-            if self._ended.get(handle) != before:  # Optuna cannot change a result, so the study is built again
-                self._study, self._trials = None, {}
-        elif self._study is not None:
-            trial = self._trials.pop(handle)
-            for epoch, log_loss in (told.log_losses or {}).items():
-                trial.report(log_loss, epoch)
-            self._study.tell(trial, values=told.value if told.state == TrialState.COMPLETE else None, state=told.state)
+            self._trials[handle] = self._trial(handle, point, told.state, told)
+        elif handle not in self._ended:
+            self._trials.pop(handle, None)
         if len(self._ended) == LONGEST:
             self._ended = {number: self._ended[number] for number in sorted(self._kept())}
-            self._study, self._trials = None, {}
+            self._trials = {n: trial for n, trial in self._trials.items() if n in self._ended or n in self._open}
+
+    def model(self) -> TPESampler:
+        """Optuna's sampler for the next suggestion."""
+        seed = int(np.random.SeedSequence((self._seed, *self._stream, self._drawn)).generate_state(1)[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return _Model(self._distributions, seed=seed, startup=self._startup)
 
     def study(self) -> optuna.Study:
         """The study that TPE models: all kept points in the order in which they were asked, without failures."""
-        if self._study is None:
-            self._study = optuna.create_study(direction="minimize")
-            for number in sorted([*self._ended, *self._open]):
-                if number in self._open:
-                    self._trials[number] = self._begun(self._study, self._open[number])
-                else:
-                    self._study.add_trial(self._frozen(self._ended[number]))
-        return self._study
-
-    def _entered(self, point: Mapping[str, Scalar]) -> Handle:
-        handle, self._points = self._points, self._points + 1
-        self._open[handle] = point
-        return handle
+        return optuna.create_study(
+            storage=_Storage([self._trials[number] for number in sorted(self._trials)]), direction="minimize"
+        )
 
     def _kept(self) -> set[Handle]:
         """The handles of the best ended points and of the latest of the others, `SHORTEST` in all."""
@@ -222,18 +226,23 @@ class Sampler:
         best = SHORTEST // 5
         return {*ranked[:best], *sorted(ranked[best:])[best - SHORTEST :]}
 
-    def _begun(self, study: optuna.Study, point: Mapping[str, Scalar]) -> optuna.Trial:
-        study.enqueue_trial(dict(point))
-        return study.ask(self._distributions)
-
-    def _frozen(self, ended: _Ended) -> optuna.trial.FrozenTrial:
-        state = ended.told.state
-        return create_trial(
+    def _trial(
+        self, handle: Handle, point: Mapping[str, Scalar], state: TrialState, told: Told | None = None
+    ) -> FrozenTrial:
+        """A point as Optuna's trial; number 0 is left to the one that a study begins to draw the next point."""
+        now = datetime.now()
+        return FrozenTrial(
+            number=handle + 1,
+            trial_id=handle + 1,
             state=state,
-            value=ended.told.value if state == TrialState.COMPLETE else None,
-            params=dict(ended.point),
+            value=told.value if told is not None and state == TrialState.COMPLETE else None,
+            datetime_start=now,
+            datetime_complete=now if state.is_finished() else None,
+            params=dict(point),
             distributions=self._distributions,
-            intermediate_values=dict(ended.told.log_losses or {}),
+            user_attrs={},
+            system_attrs={},
+            intermediate_values=dict(told.log_losses or {}) if told is not None else {},
         )
 
 

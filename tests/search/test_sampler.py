@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -95,7 +96,7 @@ def test_a_later_result_of_a_point_replaces_the_earlier_one(kind: Callable[[], S
     assert states()[1] == (TrialState.PRUNED, {1: 1.0, 2: 0.5})
     sampler.tell(handles[1], Told(value=0.4, log_losses={1: 1.0, 2: 0.5, 3: 0.4}))
     assert states()[0] == (TrialState.PRUNED, {1: 2.0}), "that it failed later says nothing about it"
-    assert states()[1][0] == TrialState.COMPLETE and inner.study().best_value == 0.4
+    assert states()[1][0] == TrialState.COMPLETE and inner.study().trials[1].value == 0.4
     assert len([t for t in inner.study().trials if t.state == TrialState.RUNNING]) == 1
 
 
@@ -109,6 +110,21 @@ def test_the_result_of_a_paused_point_comes_in_after_the_history_was_cut(monkeyp
     assert point not in [trial.params for trial in sampler.study().trials]
     sampler.tell(handle, Told(value=0.0))
     assert [trial.value for trial in sampler.study().trials if trial.params == point] == [0.0]
+
+
+def test_a_suggestion_is_that_of_optunas_own_study_with_the_same_trials() -> None:
+    """Completed, stopped, running and paused ones; the sampler's study shows them to TPE without Optuna's copies."""
+    sampler = Sampler(space(), seed=5, trials=30)
+    for number in range(16):
+        handle, point = sampler.ask()
+        curve = {1: value(point) + 1, 2: value(point)}
+        told = Told(log_losses={1: curve[1]}) if number % 3 else Told(value=value(point), log_losses=curve)
+        if number % 5:
+            sampler.tell(handle, told, final=number % 4 != 0)
+    study = optuna.create_study()
+    study.add_trials(sampler.study().trials)
+    study.sampler = sampler.model()
+    assert sampler.ask()[1] == study.ask(study.trials[0].distributions).params
 
 
 def test_tpe_finds_better_points_than_its_random_first_ones() -> None:

@@ -1,0 +1,287 @@
+"""Compare search strategies by replaying searches on recorded curves.
+
+    python tests/benchmarks/search_quality.py [--space robust128] [--half report] [--only NAME...] [--traces FILE]
+
+A surrogate (`surrogate.py`) is fitted on one half of the recorded points (`curves.jsonl.gz`), and every strategy
+searches in the same 30 worlds, with two workers. The log loss reached is that of the network that a search would
+save, without the noise of its seed; the best value that a search has seen is lower. `--half tuning --first-seed 0` is
+for choosing defaults; what was chosen is then judged on `--half report`: other points, and other seeds.
+"""
+
+import argparse
+import heapq
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from curves import FILE, Curve, read
+from numpy.typing import NDArray
+from record_curves import reference
+from strategies import Loop, Real, Strategy, Work
+from strategy_models import LastValue, Model, Quantile, Shift
+from strategy_rules import Promoting, Rule, Stopping, TopK, Whole
+from strategy_samplers import Nearby, PlainTPE, PriorBand, Random, Sampler
+from surrogate import EPOCHS, Surrogate, World
+
+from asc.config.experiment import Experiment
+from asc.config.space import Space, load_space
+from asc.search.sampler import sampler_of
+from asc.search.settings import Asha
+
+WORKERS = 2
+GROWING, EQUAL = (1, 5), (7, 14)
+Made = Callable[[Space, Experiment, int], Strategy]
+Numbers = NDArray[np.float64]
+Trace = list[tuple[int, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A strategy of the table: after which epochs it compares trials, and how it is made from space, base and seed.
+
+    Those that others are measured against (`whole`) search for all epochs, the others for half of them.
+    """
+
+    rungs: tuple[int, ...]
+    make: Made
+    whole: bool = False
+
+
+def asc_sampler(space: Space, seed: int) -> Sampler:
+    """asc's sampler, for a search of many trials."""
+    return sampler_of(space, seed=seed, trials=1000)
+
+
+def nearby(reference: float, best: float) -> Callable[[Space, int], Sampler]:
+    """asc's sampler with shares of points near the reference, among the first twenty, and near the best."""
+    return lambda space, seed: Nearby(asc_sampler(space, seed), space, seed, reference=reference, best=best, first=20)
+
+
+def asc(asha: Asha, factor: int) -> Made:
+    """asc's own conductor."""
+    return lambda space, base, seed: Real(space, base, seed, asha=asha, factor=factor)
+
+
+def loop(
+    sampler: Callable[[Space, int], Sampler],
+    rule: Callable[[], Rule],
+    *,
+    reject: bool = False,
+    model: Callable[[], Model] | None = None,
+) -> Made:
+    """A strategy of these parts."""
+    return lambda space, base, seed: Loop(
+        space, base, sampler(space, seed), rule(), reject=reject, model=model() if model else None
+    )
+
+
+def promoting() -> Rule:
+    """Pause at each rung, promote the best quarter."""
+    return Promoting(GROWING, 4)
+
+
+def late() -> Rule:
+    """Pause at the second rung only."""
+    return Promoting(GROWING[1:], 4)
+
+
+def stopping() -> Rule:
+    """Stop all but the best quarter at each rung."""
+    return Stopping(GROWING, 4)
+
+
+ENTRIES: dict[str, Entry] = {
+    "random": Entry(rungs=(), make=loop(Random, Whole), whole=True),
+    "asc before": Entry(rungs=EQUAL, make=asc("stopping", 2), whole=True),
+    "random, ASHA": Entry(rungs=GROWING, make=loop(Random, stopping)),
+    "random, promotion": Entry(rungs=GROWING, make=loop(Random, promoting)),
+    "TPE as it comes, rejecting": Entry(rungs=(), make=loop(PlainTPE, Whole, reject=True)),
+    "TPE, repair, ASHA": Entry(rungs=GROWING, make=loop(PlainTPE, stopping)),
+    "top 2 of 40 after 1 epoch": Entry(rungs=GROWING, make=loop(Random, lambda: TopK(1, many=40, top=2))),
+    "top 2 of 40 after 5 epochs": Entry(rungs=GROWING, make=loop(Random, lambda: TopK(5, many=40, top=2))),
+    "PriorBand, promotion": Entry(rungs=GROWING, make=loop(PriorBand, promoting)),
+    "asc, stopping": Entry(rungs=GROWING, make=asc("stopping", 4)),
+    "asc, promotion": Entry(rungs=GROWING, make=asc("promotion", 4)),
+    "asc, promotion, equal cycles": Entry(rungs=EQUAL, make=asc("promotion", 4)),
+    "asc, promotion, factor 2": Entry(rungs=GROWING, make=asc("promotion", 2)),
+    "asc, promotion, factor 3": Entry(rungs=GROWING, make=asc("promotion", 3)),
+    "asc, promotion, factor 6": Entry(rungs=GROWING, make=asc("promotion", 6)),
+    "asc, promotion, first rung after 5": Entry(rungs=GROWING[1:], make=loop(asc_sampler, late)),
+    "random, promotion, first rung after 5": Entry(rungs=GROWING[1:], make=loop(Random, late)),
+    "told: last value": Entry(rungs=GROWING, make=loop(asc_sampler, promoting, model=LastValue)),
+    "told: quantile in the rung": Entry(rungs=GROWING, make=loop(asc_sampler, promoting, model=Quantile)),
+    "told: expected final value": Entry(rungs=GROWING, make=loop(asc_sampler, promoting, model=Shift)),
+    "half of the first 20 near the reference": Entry(rungs=GROWING, make=loop(nearby(0.5, 0.0), promoting)),
+    "a quarter near the best": Entry(rungs=GROWING, make=loop(nearby(0.0, 0.25), promoting)),
+    "both": Entry(rungs=GROWING, make=loop(nearby(0.5, 0.25), promoting)),
+}
+
+
+def replay(strategy: Strategy, world: World, *, rungs: Sequence[int], epochs: int, last: int) -> Trace:
+    """Search until `epochs` are spent; return after how many the best network changed, and its true log loss."""
+    spent, best_seen, trace = 0, float("inf"), Trace()
+    events: list[tuple[int, int, Work]] = []  # when a worker reaches the epoch in its work
+    idle, clock = set(range(WORKERS)), 0
+
+    def begin(number: int, work: Work) -> int:
+        end = next(epoch for epoch in (*rungs, last) if epoch > work.epoch)
+        heapq.heappush(events, (clock + end - work.epoch, number, replace(work, epoch=end)))
+        return end - work.epoch
+
+    while spent < epochs:
+        for number in sorted(idle):
+            work = strategy.next(f"w{number}")
+            if work is not None:
+                idle.discard(number)
+                spent += begin(number, work)
+        clock, number, work = heapq.heappop(events)
+        true, seen = world.trained(work.experiment)
+        if work.epoch == last:
+            strategy.completed(f"w{number}", work.trial, float(seen[-1]))
+            if seen[-1] < best_seen:
+                best_seen = float(seen[-1])
+                trace.append((spent, true))
+            idle.add(number)
+        elif strategy.rung(f"w{number}", work.trial, work.epoch, float(seen[EPOCHS.index(work.epoch)])):
+            idle.add(number)
+        else:
+            spent += begin(number, work)
+    return trace
+
+
+def base_of(space: Space, rungs: tuple[int, ...]) -> Experiment:
+    """The reference with growing or with equal cycles, 21 epochs in all."""
+    growing = reference(space)
+    equal = {"schedule.cycles": 3, "schedule.epochs_per_cycle": 7, "schedule.cycle_growth": 1}
+    return growing.updated(equal) if rungs == EQUAL else growing
+
+
+def halves(curves: Sequence[Curve], half: str) -> list[Curve]:
+    """The points of a half: even or odd numbers."""
+    return [curve for curve in curves if half == "all" or curve.number % 2 == (half == "report")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A strategy in one world."""
+
+    name: str
+    seed: int
+    space: str
+    epochs: int
+
+
+_surrogate: Surrogate | None = None
+
+
+def run(job: Job) -> tuple[Job, Trace]:
+    """Replay one search."""
+    assert _surrogate is not None
+    entry, space = ENTRIES[job.name], load_space(job.space)
+    base = base_of(space, entry.rungs)
+    strategy = entry.make(space, base, job.seed)
+    world = World(_surrogate, job.seed)
+    return job, replay(strategy, world, rungs=entry.rungs, epochs=job.epochs, last=base.schedule.epochs)
+
+
+def _begin_process(curves: list[Curve]) -> None:
+    global _surrogate
+    _surrogate = Surrogate(curves)
+
+
+def reached(traces: Sequence[Trace], epochs: int) -> Numbers:
+    """The log loss of the best network after these epochs, by seed; infinite before a trial has completed."""
+    return np.array([next((v for spent, v in reversed(trace) if spent <= epochs), float("inf")) for trace in traces])
+
+
+def epochs_to(traces: Sequence[Trace], target: float, epochs: int) -> float:
+    """The epochs after which the median over seeds is at the target for the first time, and infinite if it never is."""
+    return next((e for e in range(1, epochs + 1) if np.median(reached(traces, e)) <= target), float("inf"))
+
+
+def interval(values: Numbers) -> tuple[float, float]:
+    """Mean and half the width of its 95 % interval over seeds."""
+    return float(np.mean(values)), float(1.96 * np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def read_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--file", type=Path, default=FILE, metavar="FILE")
+    parser.add_argument("--space", default="robust128")
+    parser.add_argument("--half", choices=("tuning", "report", "all"), default="report")
+    parser.add_argument("--seeds", type=int, default=30, metavar="N", help="worlds")
+    parser.add_argument("--first-seed", type=int, default=1000, metavar="N", help="take others to choose defaults")
+    parser.add_argument("--epochs", type=int, default=840, metavar="N", help="of each search (40 whole trials)")
+    parser.add_argument("--only", nargs="+", choices=list(ENTRIES), metavar="NAME")
+    parser.add_argument("--processes", type=int, default=1, metavar="N")
+    parser.add_argument("--traces", type=Path, metavar="FILE", help="write the traces as JSON")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print how well the surrogate predicts, and the table."""
+    options = read_options()
+    _, curves = read(options.file)
+    chosen = halves(curves, options.half)
+    surrogate = Surrogate(chosen)
+    print(
+        f"{surrogate.points} points, {surrogate.repeats} of them with a second seed; the kernel's length is "
+        f"{surrogate.length}. Each point predicted from the others:\n"
+        "| log loss | error | spread | rank correlation | left to a point | noise of seeds | rank: rung, end |\n"
+        "|---|---|---|---|---|---|---|"
+    )
+    for row in surrogate.held_out:
+        print(
+            f"| {row.name} | {row.error:.3f} | {row.spread:.3f} | {row.rank_correlation:.2f} | {row.alone:.3f} | "
+            f"{row.noise:.3f} | {row.with_final:.2f} |"
+        )
+    print()
+    names = options.only or list(ENTRIES)
+    jobs = [
+        Job(
+            name=name,
+            seed=options.first_seed + seed,
+            space=options.space,
+            epochs=options.epochs if ENTRIES[name].whole else options.epochs // 2,
+        )
+        for name in names
+        for seed in range(options.seeds)
+    ]
+    traces: dict[str, list[Trace]] = {name: [] for name in names}
+    with ProcessPoolExecutor(options.processes, initializer=_begin_process, initargs=(chosen,)) as pool:
+        started = time.monotonic()
+        for job, trace in pool.map(run, jobs):
+            traces[job.name].append(trace)
+            if len(traces[job.name]) == options.seeds:
+                print(f"{job.name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+                if options.traces:
+                    options.traces.write_text(json.dumps({name: found for name, found in traces.items() if found}))
+    print(table(traces, options.epochs))
+
+
+def table(traces: dict[str, list[Trace]], epochs: int) -> str:
+    """Log loss reached after four lengths, and the share of random's epochs that is needed for its final value."""
+    marks = (epochs // 10, epochs // 4, epochs // 2, epochs)
+    lines = [f"| strategy | {' | '.join(f'after {mark} epochs' for mark in marks)} | epochs needed / random's |"]
+    lines.append("|---|---|---|---|---|---|")
+    target = float(np.median(reached(traces["random"], epochs))) if "random" in traces else float("-inf")
+    for name, found in traces.items():
+        longest = epochs if ENTRIES[name].whole else epochs // 2
+        cells = []
+        for mark in marks:
+            mean, half = interval(reached(found, mark))
+            cells.append(f"{mean:.3f} \u00b1 {half:.3f}" if mark <= longest else "")
+        needed = epochs_to(found, target, longest)
+        cells.append(f"{needed / epochs:.2f}" if needed <= longest else f"> {longest / epochs:g}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
