@@ -5,6 +5,7 @@ object.
 """
 
 import contextlib
+import inspect
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ import tyro
 from rich.console import Console
 
 from asc.errors import InputError, machine_fault
+from asc.launchers import command
 
 Options = TypeVar("Options")
 
@@ -66,10 +68,19 @@ def launch(main: Callable[[Options], int], options: Any, *, description: str | N
 def _parsed(options: type[Options], description: str | None) -> Options:
     with standard_output():
         try:
-            return tyro.cli(options, description=description, config=(tyro.conf.FlagCreatePairsOff,))
+            said = _with_examples(description or inspect.getdoc(options) or "")
+            return tyro.cli(options, description=said, config=(tyro.conf.FlagCreatePairsOff,))
         except SystemExit:  # tyro printed the help, or an error in the command line
             sys.stdout.flush()
             raise
+
+
+def _with_examples(description: str) -> str:
+    """What the help opens with: the examples of the script's own docstring, at most three, and the description."""
+    lines = (inspect.getdoc(sys.modules["__main__"]) or "").splitlines()
+    said = [re.sub(r"^python launch/(\w+)\.py", lambda found: command(found[1]), line) for line in lines]
+    examples = [f"  {new}" for line, new in zip(lines, said, strict=True) if line.startswith("python launch/")][:3]
+    return "\n".join(["Examples:", *examples, "", description]) if examples else description
 
 
 def _open_closed_outputs() -> None:

@@ -315,3 +315,13 @@ def test_quiet_leaves_out_progress_but_not_results_and_not_what_must_be_known(
         assert out == ('{"value": 1}\n' if as_json else "a [result]\n")
     cli.Output(as_json=False).alert("always")
     assert capsys.readouterr().err == "always\n"
+
+
+def test_the_help_of_a_script_opens_with_its_examples_in_whole_words() -> None:
+    environment = {**os.environ, "COLUMNS": "60"}
+    said = subprocess.run([sys.executable, str(SIZE), "--help"], capture_output=True, text=True, env=environment)
+    assert said.returncode == 0, said.stderr
+    _, opening, first, *_ = [line for line in said.stdout.splitlines() if line]
+    assert (opening, first) == ("Examples:", "  python launch/size.py --recipe qat_8b")
+    words = set(said.stdout.replace("\u2502", " ").split())
+    assert {"multiply-accumulates", "activation", "operation,"} & words, "words are not cut"
