@@ -125,6 +125,7 @@ def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searche
     with ExitStack() as ray, ExitStack() as run, ExitStack() as shown:
         ray.enter_context(cluster.joined(settings, output.alert))  # first: if it fails, no run is left behind
         journal = opening.begun(ready.opened, options, plan, ready.warm.points)
+        run.callback(journal.close)  # so that this process may go on with the search
         lead = conductor.Conductor(
             journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget
         )

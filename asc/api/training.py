@@ -1,5 +1,6 @@
 """A training from its options to its stored network, for launch/train.py and for `asc.train`."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def trained(options: TrainOptions, output: Output) -> Trained:
     output.notes([*guess, *dataset.manifest.warnings, *training_run.crop_notes(dataset, experiment.augment.crop_s)])
     output.say(f"training {folder.name} on {choice.spec}, {len(dataset.indices('train'))} clips, device {device}")
     with (
+        closing(journal),  # so that this process may go on with the run
         tracked(journal, options.mlflow_uri, output.alert),
         mirrored(journal, output.alert),
         progress.EpochLines(output.progress, experiment, history=history, held_out=held_out) as lines,
