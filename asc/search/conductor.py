@@ -298,8 +298,10 @@ class Conductor:
         return stops
 
     def _pause(self, name: str, metrics: EpochMetrics) -> bool:
-        """Journal that a trial reached a rung; return whether it pauses there."""
-        self._rungs_of(name).record(name, metrics.epoch, metrics.valid_log_loss)
+        """Journal that a trial reached a rung; return whether it pauses there.
+
+        The reference does not, and takes no place in the rung: it goes to its end whatever the others reach.
+        """
         reached = RungReached(
             trial=name,
             epoch=metrics.epoch,
@@ -309,6 +311,7 @@ class Conductor:
         )
         self.journal.append(reached)
         if reached.paused:
+            self._rungs_of(name).record(name, metrics.epoch, metrics.valid_log_loss)
             self._points.pause(name, metrics.epoch)
         return reached.paused
 
@@ -325,8 +328,14 @@ class Conductor:
 
     def _end(self, name: str, ended: TrialEnded) -> None:
         self.journal.append(ended)
+        self._leave_rungs(ended)
         self._points.end(name)
         self._sweep(name)
+
+    def _leave_rungs(self, ended: TrialEnded) -> None:
+        """Give the places of a promoted trial that diverged or failed to the next best."""
+        if self._promotes and ended.outcome in ("diverged", "failed") and ended.trial in self.record.trials:
+            self._rungs_of(ended.trial).drop(ended.trial)
 
     def _sweep(self, name: str) -> None:
         """Remove all files of an ended trial but its model: checkpoints, and partial files of killed workers."""
@@ -345,8 +354,11 @@ class Conductor:
         """Replay the journal into the points and the rungs, in order, and queue its unfinished trials."""
         self._points.replay(self.journal.entries)
         for entry in self.journal.entries:
-            if isinstance(entry.event, RungReached):
-                self._rungs_of(entry.event.trial).record(entry.event.trial, entry.event.epoch, entry.event.log_loss)
+            match entry.event:
+                case RungReached() as rung if rung.paused or not self._promotes:
+                    self._rungs_of(rung.trial).record(rung.trial, rung.epoch, rung.log_loss)
+                case TrialEnded() as ended:
+                    self._leave_rungs(ended)
         self._queue = [name for name in list(self.record.unfinished) if not self._settle(name)]
         self.sweep()
 

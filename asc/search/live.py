@@ -3,13 +3,14 @@
 It listens to the journal, so it shows only what is on disk.
 """
 
+import functools
 import time
 
 from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from asc.config.experiment import Experiment
+from asc.config.experiment import Experiment, Schedule
 from asc.console.progress import LiveLine, clock
 from asc.runs.finals import finals_of
 from asc.runs.journal import (
@@ -29,6 +30,7 @@ from asc.search.live_trials import running_line, running_lines
 from asc.search.rungs import planned_epochs
 from asc.search.settings import SearchSettings
 from asc.size.rules import Rule, counted_bytes
+from asc.typed import Scalar
 
 
 class LiveView(LiveLine):
@@ -176,7 +178,8 @@ class LiveView(LiveLine):
         )
 
     def _total_epochs(self, trial: TrialRecord) -> int:
-        return Experiment.from_flat(trial.asked.config).schedule.epochs
+        config = trial.asked.config
+        return _epochs(*(config.get(f"schedule.{key}", 1) for key in ("cycles", "epochs_per_cycle", "cycle_growth")))
 
     def _count_ended(self) -> int:
         return len(self._record.trials) - len(self._record.unfinished)
@@ -218,3 +221,10 @@ class LiveView(LiveLine):
         if first is None or self._settings.final_top == 0:
             return 1.0
         return (self._settings.final_cycles or 0) * (self._settings.final_epochs or 0) / self._total_epochs(first)
+
+
+@functools.cache
+def _epochs(cycles: Scalar, epochs_per_cycle: Scalar, cycle_growth: Scalar) -> int:
+    """The epochs of a schedule. Kept, because they are asked for all trials, at each event and twice a second."""
+    schedule = Schedule(cycles=int(cycles), epochs_per_cycle=int(epochs_per_cycle), cycle_growth=int(cycle_growth))
+    return schedule.epochs

@@ -52,6 +52,11 @@ class Rungs:
         if epoch in self._recorded:
             self._recorded[epoch][trial] = log_loss
 
+    def drop(self, trial: str) -> None:
+        """Remove a trial from all rungs."""
+        for reached in self._recorded.values():
+            reached.pop(trial, None)
+
     def stops(self, trial: str, epoch: int, log_loss: float) -> bool:
         """Record a trial's log loss at a rung; return whether it is worse than the best 1/r of the trials before it."""
         others = self._recorded[epoch]
