@@ -127,11 +127,20 @@ def assignments(changes: Mapping[str, Value]) -> tuple[str, ...]:
     """Changes of a config as `--set` takes them.
 
     Raises:
-        InputError: they are not a dict.
+        InputError: they are not a dict, or a value is none that a config can hold.
     """
     if not isinstance(changes, Mapping):
         raise InputError(f"overrides must be a dict, as {{'schedule.batch_size': 16}}, got {changes!r}")
-    return tuple(f"{key}={json.dumps(value)}" for key, value in changes.items())
+    return tuple(f"{key}={_json(key, value)}" for key, value in changes.items())
+
+
+def _json(key: str, value: Value) -> str:
+    try:
+        return json.dumps(value)
+    except TypeError as error:
+        raise InputError(
+            f"overrides: {key} must be a number, a text, true or false, or a list of these, got {value!r}"
+        ) from error
 
 
 def names(cls: type[Any]) -> list[str]:

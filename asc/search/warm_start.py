@@ -37,12 +37,18 @@ def warm_start(plan: SearchPlan, storage: str, *, name: str) -> WarmStart:
     It takes up to `BEST` of each, and at most half of the trials.
 
     Raises:
-        InputError: one of the runs does not exist, is this one, is not a search, or has no completed trial.
+        InputError: no run is named, or one does not exist, is this one, is not a search, has no completed trial, or has
+            the name of another.
         StorageError: the bucket cannot be reached, or refuses access.
     """
-    runs = [run.strip() for run in (plan.settings.warm_start or "").split(",") if run.strip()]
+    given = plan.settings.warm_start
+    runs = list(dict.fromkeys(run.strip() for run in (given or "").split(",") if run.strip()))
+    require(given is None or bool(runs), "--warm-start names no run: give the names of earlier searches, as night,day")
+    names = [Path(run).name for run in runs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    require(twice is None, f"--warm-start has two runs called {twice}, and trials are known by it: give one of them")
     require(name not in runs, f"--warm-start {name} is this search itself: name an earlier one, or give another --name")
-    each = [[(Path(run).name, trial) for trial in _best(run, storage)] for run in dict.fromkeys(runs)]
+    each = [[(Path(run).name, trial) for trial in _best(run, storage)] for run in runs]
     reference = repair(plan.base, plan.space, {}, plan.budget)
     tried = {} if reference is None else {"the reference": reference.experiment}
     points, notes = list[EarlierPoint](), list[str]()

@@ -5,6 +5,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from asc.api.keywords import (
@@ -80,6 +81,12 @@ def test_a_wrong_keyword_is_one_sentence(wrong: Any, sentence: str) -> None:
     with pytest.raises(InputError) as refused:
         search_options(wrong)
     assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("value", [np.int64(3), {8, 16}, Path("3")])
+def test_a_value_that_no_config_can_hold_is_named(value: object) -> None:
+    with pytest.raises(InputError, match="overrides: schedule.batch_size must be a number, .* got "):
+        train_options({"overrides": {"schedule.batch_size": value}})  # type: ignore[dict-item]
 
 
 def test_overrides_must_be_a_dict() -> None:

@@ -112,6 +112,8 @@ def test_runs_that_cannot_be_used_are_refused_in_one_sentence(tmp_path: Path, qu
         "begun": r"--warm-start begun has no completed trial",
         "training": r"--warm-start training is a training, not a search",
         "night,new": r"--warm-start new is this search itself",
+        " , ": r"--warm-start names no run",
+        f"night,{tmp_path}/other/night": r"--warm-start has two runs called night",
     }.items():
         with pytest.raises(InputError, match=sentence):
             warm_start(planned(quick, given), str(tmp_path), name="new")

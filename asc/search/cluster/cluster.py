@@ -22,7 +22,7 @@ from asc.search.cluster.lean_node import lean_nodes
 from asc.search.settings import SearchSettings
 
 _ATTEMPTS = 2
-_LOOK_EVERY_S, _MOST_MISSED, _STUCK_S = 2.0, 5, 8.0
+_LOOK_EVERY_S, _MOST_MISSED, _STUCK_S = 2.0, 5, 20.0
 # Ray's logs and sockets take some MB per search; without room its processes wait for each other until they time out.
 _LEAST_BYTES = 50_000_000
 
