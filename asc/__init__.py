@@ -12,6 +12,7 @@ Importing asc is light: torch is imported by the functions that need it. What is
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Unpack
@@ -136,7 +137,10 @@ class _CallablePackage(ModuleType):
 
 
 def _make_callable(function: Any) -> None:
-    package: Any = import_module(f"asc.{function.__name__}")
+    name = f"asc.{function.__name__}"
+    if find_spec(name) is None:  # the part of asc that MLflow serves has no searches
+        return
+    package: Any = import_module(name)
     package.__class__ = _CallablePackage
     package.__wrapped__, package.__doc__ = function, function.__doc__  # for help() and notebooks
 
