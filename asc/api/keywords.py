@@ -127,7 +127,7 @@ def assignments(changes: Mapping[str, Value]) -> tuple[str, ...]:
     """Changes of a config as `--set` takes them.
 
     Raises:
-        InputError: they are not a dict, or a value is none that a config can hold.
+        InputError: they are not a dict, or a config cannot hold one of the values.
     """
     if not isinstance(changes, Mapping):
         raise InputError(f"overrides must be a dict, as {{'schedule.batch_size': 16}}, got {changes!r}")

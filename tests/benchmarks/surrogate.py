@@ -28,7 +28,8 @@ _OUTPUTS = len(EPOCHS) + 1
 _WAVES = 512
 _LENGTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 _ALONE = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-# With few repeats the noise is uncertain: it is drawn to a share of the variance, as if by so many further repeats.
+# Few repeats say little about the noise. So a prior is averaged in: this share of the variance, with the weight of
+# this many repeats.
 _NOISE, _NOISE_REPEATS = 0.04, 2
 _IGNORED = ("seed", "schedule.cycles", "schedule.epochs_per_cycle", "schedule.cycle_growth")
 Numbers = NDArray[np.float64]

@@ -421,7 +421,7 @@ def test_a_reference_that_fits_a_smaller_budget_is_trained_once(tmp_path: Path) 
 
 
 def good_reference(lead: Conductor, trials: int) -> list[Assignment]:
-    """Begin trials, of which the reference is trained to its end, and is better than all others at each rung."""
+    """Begin trials. The reference is trained to its end, and is the best at each rung. Return the others."""
     begun = [lead.next_trial(f"w{number}") for number in range(trials)]
     reference, *others = [assignment for assignment in begun if assignment is not None]
     for epoch in range(1, EPOCHS + 1):

@@ -83,21 +83,26 @@ def test_what_is_saved_is_the_winner_of_the_finals_and_needs_no_full_schedule(
     assert unfinished.saved is record.completed()[0] and "finalists" not in summary_json(unfinished, settings)
 
 
-def test_an_accuracy_that_fell_is_not_called_a_gain(
-    journal: Callable[[], Journal], story: list[Event], tmp_path: Path
-) -> None:
-    place = next(n for n, event in enumerate(story) if isinstance(event, TrialEnded) and event.trial == "t001")
-    story[place] = dataclasses.replace(story[place], accuracy=0.5)  # type: ignore[type-var]
-    record = fold(journal().entries)
-    summary = Summary(
+def _finished(journal: Journal, folder: Path) -> Summary:
+    """The summary of a finished search, without its table."""
+    record = fold(journal.entries)
+    return Summary(
         ending="finished",
-        folder=tmp_path,
+        folder=folder,
         rule=rule("dcase2021"),
         rows=[],
         trials=tuple(record.trials.values()),
         best=record.completed()[0],
         reference=record.trials["t000"],
     )
+
+
+def test_an_accuracy_that_fell_is_not_called_a_gain(
+    journal: Callable[[], Journal], story: list[Event], tmp_path: Path
+) -> None:
+    place = next(n for n, event in enumerate(story) if isinstance(event, TrialEnded) and event.trial == "t001")
+    story[place] = dataclasses.replace(story[place], accuracy=0.5)  # type: ignore[type-var]
+    summary = _finished(journal(), tmp_path)
     assert summary.gained() == (
         "a better log loss than the reference (trial 0), but a lower accuracy: log loss 1.200 -> 0.900, accuracy 75.0% "
         "-> 50.0%, bytes 24,576 -> 16,384"
@@ -112,16 +117,7 @@ def test_a_log_loss_that_rose_is_said_with_a_better_accuracy(
     story[0] = dataclasses.replace(begun, settings={**begun.settings, "rank_by": "accuracy"})
     place = next(n for n, event in enumerate(story) if isinstance(event, TrialEnded) and event.trial == "t001")
     story[place] = dataclasses.replace(story[place], log_loss=1.3, accuracy=0.8)  # type: ignore[type-var]
-    record = fold(journal().entries)
-    summary = Summary(
-        ending="finished",
-        folder=tmp_path,
-        rule=rule("dcase2021"),
-        rows=[],
-        trials=tuple(record.trials.values()),
-        best=record.completed()[0],
-        reference=record.trials["t000"],
-    )
+    summary = _finished(journal(), tmp_path)
     assert summary.gained().startswith(
         "a better accuracy than the reference (trial 0), but a higher log loss: log loss 1.200 -> 1.300, accuracy 75.0%"
     )
