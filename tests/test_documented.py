@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from patience import PATIENCE_S
 
-from asc.runs.journal import fold, read_journal
+from asc.runs.journal import read_journal
+from asc.runs.record import fold
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -134,7 +134,7 @@ def test_light_rooms_import_nothing_heavy() -> None:
     """Import them one by one in a new process, so that a failure names the module that is at fault."""
     code = (
         "import importlib, sys\n"
-        f"for name in {[name for name in ASC if room(name) in LIGHT] + ['asc.runs.journal']!r}:\n"
+        f"for name in {[name for name in ASC if room(name) in LIGHT] + ['asc.runs.record']!r}:\n"
         "    importlib.import_module(name)\n"
         f"    heavy = [m for m in {sorted(HEAVY)!r} if m in sys.modules]\n"
         "    assert not heavy, f'{name} imports {heavy}'\n"

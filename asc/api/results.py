@@ -16,7 +16,8 @@ from asc.report.page import doubts, search_page
 from asc.results import Evaluation, Interval
 from asc.run_files import JOURNAL, REPORT_PAGE
 from asc.runs import named
-from asc.runs.journal import RunRecord, fold, read_journal
+from asc.runs.journal import read_journal
+from asc.runs.record import RunRecord, fold
 from asc.search.leaderboard import Row, flat_row, leaderboard
 from asc.search.opening import resumed_space
 from asc.size.rules import counted_bytes, rule

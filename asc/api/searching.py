@@ -21,7 +21,8 @@ from asc.data.dataset import default_cache
 from asc.errors import InputError, machine_fault, require
 from asc.run_files import BEST_FOLDER, MODEL_FILE
 from asc.runs.bucket import runs_folder
-from asc.runs.journal import Entry, RunEnded
+from asc.runs.events import RunEnded
+from asc.runs.journal import Entry
 from asc.search import disk, duration, opening, preview, warm_start
 from asc.search.cluster import environment
 from asc.search.options import SearchOptions

@@ -12,8 +12,10 @@ from asc.config.space import FAMILY, Space, parse_space
 from asc.errors import InputError
 from asc.launchers import command
 from asc.results import Interval, OutcomeKind, RankBy
+from asc.runs.events import EpochDone, TrialEnded
 from asc.runs.finals import finals_of
-from asc.runs.journal import Entry, EpochDone, Final, RunRecord, TrialEnded, TrialRecord, fold
+from asc.runs.journal import Entry
+from asc.runs.record import Final, RunRecord, TrialRecord, fold
 from asc.size.rules import Rule, counted_bytes, limit_bytes, rule
 from asc.typed import Scalar
 

@@ -13,7 +13,8 @@ from functools import partial
 from statistics import fmean, stdev
 
 from asc.results import RankBy
-from asc.runs.journal import Final, FinalistsChosen, RunRecord, TrialRecord
+from asc.runs.events import FinalistsChosen
+from asc.runs.record import Final, RunRecord, TrialRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,9 @@ from asc.console.sheet import Sheet
 from asc.errors import InputError
 from asc.run_files import JOURNAL
 from asc.runs.bucket import Bucket, bucket_of, runs_folder
-from asc.runs.journal import RunRecord, fold, read_journal
+from asc.runs.journal import read_journal
 from asc.runs.named import RUNS
+from asc.runs.record import RunRecord, fold
 from asc.typed import build
 
 State = Literal["running", "finished", "interrupted", "not ended", "damaged"]

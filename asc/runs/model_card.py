@@ -18,7 +18,7 @@ from asc.data.terms import Terms, terms_of
 from asc.evaluation.caveats import of_own_figures
 from asc.model_file.model_info import ModelInfo
 from asc.runs.finals import Finals, finals_of
-from asc.runs.journal import RunRecord
+from asc.runs.record import RunRecord
 from asc.size.law import Cost, cost
 from asc.topology.describe import kind_of
 

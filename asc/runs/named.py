@@ -10,7 +10,8 @@ from pathlib import Path
 from asc.config.experiment import Experiment
 from asc.errors import InputError, some
 from asc.run_files import BEST_FOLDER, CONFIG_FILE, JOURNAL, MODEL_FILE, TRIALS_FOLDER
-from asc.runs.journal import RunRecord, TrialRecord, fold, read_journal
+from asc.runs.journal import read_journal
+from asc.runs.record import RunRecord, TrialRecord, fold
 
 RUNS = Path("runs")
 

@@ -12,8 +12,8 @@ from asc.data.manifest import load_manifest
 from asc.data.store import store_folder
 from asc.data.store_index import AUDIO_FILE
 from asc.errors import InputError
-from asc.runs.journal import RunRecord
 from asc.runs.listing import choice_of
+from asc.runs.record import RunRecord
 
 _STORE = re.compile("[0-9a-f]{24}")
 _RATE = "front_end.sample_rate_hz"

@@ -15,18 +15,10 @@ from asc.launchers import command
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Split, TrainingEnd
 from asc.run_files import BEST_EPOCH, JOURNAL, LAST_EPOCH, MODEL_FILE
 from asc.runs.bucket import storage_option
+from asc.runs.events import EpochDone, RunEnded, RunResumed, RunStarted, TrialAsked, TrialEnded
 from asc.runs.folder import git_commit, publish
-from asc.runs.journal import (
-    EpochDone,
-    Journal,
-    RunEnded,
-    RunRecord,
-    RunResumed,
-    RunStarted,
-    TrialAsked,
-    TrialEnded,
-    fold,
-)
+from asc.runs.journal import Journal
+from asc.runs.record import RunRecord, fold
 from asc.size.law import cost
 from asc.training.compress import targets_and_groups
 from asc.training.train import train

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from asc.run_files import MODEL_FILE
 from asc.runs.folder import best_folder
-from asc.runs.journal import RunRecord, TrialRecord
+from asc.runs.record import RunRecord, TrialRecord
 from asc.search.settings import SearchSettings
 from asc.size.rules import Rule, counted_bytes, limit_bytes
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from asc.config.experiment import Experiment
 from asc.config.space import Space
 from asc.results import StoredSize
-from asc.runs.journal import TrialAsked
+from asc.runs.events import TrialAsked
 from asc.search.repair import Budget
 from asc.search.sampler import FamilySampler, Handle, Sampler, Told, sampler_of
 from asc.search.settings import SearchSettings

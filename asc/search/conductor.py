@@ -14,17 +14,9 @@ from asc.config.experiment import Experiment
 from asc.config.space import Space
 from asc.results import EpochMetrics, FinalFigures
 from asc.run_files import LAST_EPOCH, MODEL_FILE, TRIALS_FOLDER
-from asc.runs.journal import (
-    EpochDone,
-    FinalConfirmed,
-    Journal,
-    RungReached,
-    TrialEnded,
-    TrialPromoted,
-    TrialRetried,
-    add,
-    fold,
-)
+from asc.runs.events import EpochDone, FinalConfirmed, RungReached, TrialEnded, TrialPromoted, TrialRetried
+from asc.runs.journal import Journal
+from asc.runs.record import add, fold
 from asc.search import final
 from asc.search.points import Points
 from asc.search.repair import Budget

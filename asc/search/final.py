@@ -18,7 +18,8 @@ from asc.config.space import Space
 from asc.errors import require
 from asc.model_file.model_header import experiment_in
 from asc.results import Split
-from asc.runs.journal import FinalAsked, FinalistsChosen, RunRecord, TrialRecord
+from asc.runs.events import FinalAsked, FinalistsChosen
+from asc.runs.record import RunRecord, TrialRecord
 from asc.search.settings import SearchSettings
 from asc.typed import Scalar
 

@@ -4,7 +4,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from asc.runs.finals import Finals, Standing, valid_log_loss
-from asc.runs.journal import Final
+from asc.runs.record import Final
 
 _COLUMNS = ("#", "trial", "seeds", "search", "valid", "confirmation", "acc.", "curse")
 

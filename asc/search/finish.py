@@ -26,9 +26,10 @@ from asc.run_files import (
     REPORT_PAGE,
 )
 from asc.runs.bucket import Bucket, patiently, run_bucket, storage_option
+from asc.runs.events import RunEnded
 from asc.runs.finals import Finals, finals_of
 from asc.runs.folder import best_folder, publish
-from asc.runs.journal import RunEnded, TrialRecord
+from asc.runs.record import TrialRecord
 from asc.search.budget_table import BestWithin, best_within, within_json
 from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor

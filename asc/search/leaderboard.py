@@ -19,7 +19,7 @@ from asc.model_file.tensors import write_bytes
 from asc.results import OutcomeKind
 from asc.run_files import LEADERBOARD_CSV, LEADERBOARD_JSON
 from asc.runs.finals import finals_of
-from asc.runs.journal import RunRecord, TrialRecord
+from asc.runs.record import RunRecord, TrialRecord
 from asc.search.finalists import finals_json
 from asc.size.rules import Rule, counted_bytes
 from asc.topology.describe import NARROWED

@@ -12,20 +12,19 @@ from rich.text import Text
 
 from asc.config.experiment import Experiment, Schedule
 from asc.console.progress import LiveLine, clock
-from asc.runs.finals import finals_of
-from asc.runs.journal import (
-    Entry,
+from asc.runs.events import (
     EpochDone,
     FinalAsked,
     FinalistsChosen,
     RungReached,
-    RunRecord,
     TrialAsked,
     TrialEnded,
     TrialPromoted,
-    TrialRecord,
     TrialRetried,
 )
+from asc.runs.finals import finals_of
+from asc.runs.journal import Entry
+from asc.runs.record import RunRecord, TrialRecord
 from asc.search.live_trials import running_line, running_lines
 from asc.search.rungs import planned_epochs
 from asc.search.settings import SearchSettings

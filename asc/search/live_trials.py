@@ -1,7 +1,7 @@
 """The lines of the live view for what is being trained now: cycle, epoch and last log loss of each trial and final."""
 
 from asc.config.experiment import Experiment
-from asc.runs.journal import RunRecord, TrialRecord
+from asc.runs.record import RunRecord, TrialRecord
 
 MOST_LINES = 8
 

@@ -11,16 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from asc.config.experiment import Experiment
 from asc.config.space import Space
-from asc.runs.journal import (
-    Entry,
-    Journal,
-    PointRefused,
-    RungReached,
-    RunRecord,
-    TrialAsked,
-    TrialEnded,
-    TrialRecord,
-)
+from asc.runs.events import PointRefused, RungReached, TrialAsked, TrialEnded
+from asc.runs.journal import Entry, Journal
+from asc.runs.record import RunRecord, TrialRecord
 from asc.search.budgets import BudgetSamplers, budgets_of
 from asc.search.repair import Budget, Candidate, infeasible, repair
 from asc.search.sampler import Handle, Told

@@ -14,7 +14,8 @@ from asc.launchers import command
 from asc.model_file.tensors import write_bytes
 from asc.run_files import REPORT_PAGE
 from asc.runs.bucket import storage_option
-from asc.runs.journal import Entry, Journal, RunEnded
+from asc.runs.events import RunEnded
+from asc.runs.journal import Entry, Journal
 
 PageOf = Callable[[Sequence[Entry], Path], bytes]
 """Makes the page from the entries of a journal and the run's folder."""

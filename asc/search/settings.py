@@ -18,7 +18,7 @@ from asc.launchers import command
 from asc.model_file.model_header import experiment_in
 from asc.results import CalibrationMethod, RankBy
 from asc.runs.bucket import storage_option
-from asc.runs.journal import RunRecord
+from asc.runs.record import RunRecord
 from asc.typed import Scalar, Value, build
 
 # After this many points in a row that become no trial, the search assumes that the space has no further network.

@@ -14,8 +14,10 @@ from pathlib import Path
 from asc.config.experiment import Experiment
 from asc.errors import InputError, require, some
 from asc.run_files import JOURNAL
+from asc.runs.events import EarlierPoint
 from asc.runs.folder import readable_run_folder
-from asc.runs.journal import EarlierPoint, TrialRecord, fold, read_journal
+from asc.runs.journal import read_journal
+from asc.runs.record import TrialRecord, fold
 from asc.search.preview import SearchPlan
 from asc.search.repair import infeasible, repair
 from asc.typed import Scalar

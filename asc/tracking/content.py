@@ -13,24 +13,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from asc.runs.finals import finals_of
-from asc.runs.journal import (
-    Entry,
+from asc.runs.events import (
     EpochDone,
     FinalAsked,
     FinalConfirmed,
     FinalistsChosen,
     RunEnded,
     RungReached,
-    RunRecord,
     RunResumed,
     RunStarted,
     TrialAsked,
     TrialEnded,
     TrialPromoted,
-    TrialRecord,
     TrialRetried,
 )
+from asc.runs.finals import finals_of
+from asc.runs.journal import Entry
+from asc.runs.record import RunRecord, TrialRecord
 from asc.tracking.note import note
 from asc.typed import Scalar
 

@@ -21,7 +21,8 @@ from synthetic_journal import BUDGET, reference, settings, space_of, started
 
 from asc.config.data_choice import DataChoice
 from asc.console import cli
-from asc.runs.journal import Journal, RunEnded, RunResumed
+from asc.runs.events import RunEnded, RunResumed
+from asc.runs.journal import Journal
 from asc.search.cluster import environment
 
 WORKED, DRIVER = "worked.txt", "driver.jsonl"

@@ -30,17 +30,9 @@ from ray_nodes import ENVIRONMENT, Nodes, nodes
 from search_bench import processes
 from simulated import worked
 
-from asc.runs.journal import (
-    Entry,
-    EpochDone,
-    RunRecord,
-    RunResumed,
-    TrialAsked,
-    TrialEnded,
-    TrialRetried,
-    fold,
-    read_journal,
-)
+from asc.runs.events import EpochDone, RunResumed, TrialAsked, TrialEnded, TrialRetried
+from asc.runs.journal import Entry, read_journal
+from asc.runs.record import RunRecord, fold
 from asc.search.conductor import Conductor
 
 WEIGHTS = {"worker": 5, "node": 2, "driver": 1, "terminate": 1, "mlflow": 1, "disk": 2}

@@ -16,7 +16,8 @@ from strategy_samplers import Sampler
 from asc.config.experiment import Experiment
 from asc.config.space import Space
 from asc.results import EpochMetrics, FinalFigures
-from asc.runs.journal import Journal, RunStarted
+from asc.runs.events import RunStarted
+from asc.runs.journal import Journal
 from asc.search.conductor import Conductor
 from asc.search.repair import Budget, repair
 from asc.search.sampler import Handle, Told

@@ -18,7 +18,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from asc.runs.journal import Entry, EpochDone, RunStarted, TrialAsked, TrialEnded, TrialRetried, read_journal
+from asc.runs.events import EpochDone, RunStarted, TrialAsked, TrialEnded, TrialRetried
+from asc.runs.journal import Entry, read_journal
 
 ROOT = Path(__file__).resolve().parents[2]
 Parts = dict[str, float]

@@ -41,7 +41,8 @@ from asc.models.build import build_network
 from asc.models.conversion import to_half, to_stored
 from asc.models.layers import SqueezeExcite
 from asc.report.predictions import submission
-from asc.runs.journal import Journal, RunStarted
+from asc.runs.events import RunStarted
+from asc.runs.journal import Journal
 
 RATE_HZ = 8000
 

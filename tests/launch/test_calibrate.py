@@ -11,7 +11,8 @@ from launched import launched
 
 from asc.config.experiment import Experiment
 from asc.model_file.artefact import load_model
-from asc.runs.journal import TrialEnded, read_journal
+from asc.runs.events import TrialEnded
+from asc.runs.journal import read_journal
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.models.conversion import to_integer
 from asc.results import CalibrationReport
-from asc.runs.journal import Journal, RunStarted
+from asc.runs.events import RunStarted
+from asc.runs.journal import Journal
 
 ALL = ["confusion.png", "evaluation.json", "predictions.csv", "reliability.png", "table.md"]
 Run = Callable[..., tuple[int, str, str]]

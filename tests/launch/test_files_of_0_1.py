@@ -18,7 +18,8 @@ from patience import PATIENCE_S
 from asc.config.experiment import Experiment
 from asc.inference.predict import load
 from asc.models.stored import StoredNet
-from asc.runs.journal import EpochDone, TrialEnded, TrialRetried, read_journal
+from asc.runs.events import EpochDone, TrialEnded, TrialRetried
+from asc.runs.journal import read_journal
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITTEN = ROOT / "tests" / "written_by_0_1"

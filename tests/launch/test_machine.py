@@ -21,7 +21,9 @@ from launched import ROOT, launched
 from patience import PATIENCE_S
 
 from asc.config.experiment import Experiment
-from asc.runs.journal import EpochDone, RunEnded, fold, read_journal
+from asc.runs.events import EpochDone, RunEnded
+from asc.runs.journal import read_journal
+from asc.runs.record import fold
 
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 24, 1, 2
 Limited = Callable[[int], AbstractContextManager[None]]

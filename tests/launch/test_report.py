@@ -12,7 +12,7 @@ from launched import launched, refusal
 from told_search import ToldSearch
 
 from asc.runs.bucket import bucket_of
-from asc.runs.journal import RunStarted
+from asc.runs.events import RunStarted
 
 NIGHT = Path(__file__).resolve().parents[1] / "written_by_0_1" / "night"
 

@@ -10,7 +10,8 @@ from launched import launched, refusal
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.data.dataset import open_dataset
-from asc.runs.journal import Journal, RunStarted
+from asc.runs.events import RunStarted
+from asc.runs.journal import Journal
 
 
 @pytest.fixture

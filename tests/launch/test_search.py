@@ -22,7 +22,9 @@ from search_bench import (
 )
 
 from asc.model_file.artefact import load_model
-from asc.runs.journal import EpochDone, fold, read_journal
+from asc.runs.events import EpochDone
+from asc.runs.journal import read_journal
+from asc.runs.record import fold
 
 SIX = ("--trials", "6", "--max-concurrent", "1", "--seed", "3", "--calibrate", "multinomial")
 

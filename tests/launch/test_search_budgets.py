@@ -8,7 +8,9 @@ from mlflow import MlflowClient
 from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, events, wait_for
 
 from asc.model_file.artefact import load_model
-from asc.runs.journal import EpochDone, TrialAsked, fold, read_journal
+from asc.runs.events import EpochDone, TrialAsked
+from asc.runs.journal import read_journal
+from asc.runs.record import fold
 
 BUDGETS = (2.0, 3.0, 4.0)
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from search_bench import SPACE, Bench, ended, events, wait_for
 
-from asc.runs.journal import EpochDone, TrialEnded, fold, read_journal
+from asc.runs.events import EpochDone, TrialEnded
+from asc.runs.journal import read_journal
+from asc.runs.record import fold
 
 ALONE = ("--max-concurrent", "1", "--cpus-per-trial", "1")
 

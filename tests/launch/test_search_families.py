@@ -7,7 +7,9 @@ import pytest
 from launched import refusal
 from search_bench import Bench, assert_whole, ended, events, wait_for
 
-from asc.runs.journal import EpochDone, fold, read_journal
+from asc.runs.events import EpochDone
+from asc.runs.journal import read_journal
+from asc.runs.record import fold
 
 SPACE = """
 schema = 1

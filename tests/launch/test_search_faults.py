@@ -24,7 +24,7 @@ from search_bench import (
     wait_for,
 )
 
-from asc.runs.journal import RunResumed, TrialEnded, TrialRetried
+from asc.runs.events import RunResumed, TrialEnded, TrialRetried
 
 OUTAGE_S = 20.0
 

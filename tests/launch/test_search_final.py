@@ -12,8 +12,10 @@ from mlflow import MlflowClient
 from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, events, trained, wait_for
 
 from asc.model_file.artefact import load_model
+from asc.runs.events import EpochDone, FinalAsked, FinalConfirmed, FinalistsChosen, TrialEnded
 from asc.runs.finals import finals_of
-from asc.runs.journal import EpochDone, FinalAsked, FinalConfirmed, FinalistsChosen, TrialEnded, fold, read_journal
+from asc.runs.journal import read_journal
+from asc.runs.record import fold
 
 FOUR = ("--trials", "4", "--max-concurrent", "1", "--cpus-per-trial", "1", "--seed", "3")
 FINALS = ("--final-top", "2", "--final-seeds", "2", "--final-cycles", "2", "--final-epochs", "4")

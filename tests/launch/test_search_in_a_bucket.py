@@ -15,7 +15,9 @@ from asc.config.experiment import Experiment
 from asc.model_file.artefact import load_model
 from asc.model_file.tensors import read_tensors
 from asc.runs.bucket import Bucket, bucket_of
-from asc.runs.journal import Entry, EpochDone, RunRecord, fold, read_journal
+from asc.runs.events import EpochDone
+from asc.runs.journal import Entry, read_journal
+from asc.runs.record import RunRecord, fold
 
 
 def record(journal: Path) -> RunRecord | None:

@@ -10,7 +10,7 @@ import pytest
 from ray_nodes import LOOPBACK, Nodes, nodes
 from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, epochs, events, history, wait_for
 
-from asc.runs.journal import TrialRetried
+from asc.runs.events import TrialRetried
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,9 @@ import signal
 from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, epochs, events, history, wait_for
 from told_search import ToldSearch
 
-from asc.runs.journal import RunEnded, RungReached, RunResumed, TrialPromoted, fold, read_journal
+from asc.runs.events import RunEnded, RungReached, RunResumed, TrialPromoted
+from asc.runs.journal import read_journal
+from asc.runs.record import fold
 
 GROWING = ("--cycles", "3", "--epochs-per-cycle", "1", "--cycle-growth", "3", "--asha", "promotion")
 WITHIN = {"architecture.widths.0": 8, "architecture.widths.1": 8, "compression.prune_ratio": 0.0}

@@ -5,7 +5,8 @@ import json
 import pytest
 from search_bench import Bench, assert_whole, ended
 
-from asc.runs.journal import fold, read_journal
+from asc.runs.journal import read_journal
+from asc.runs.record import fold
 
 SPACE = """
 schema = 1

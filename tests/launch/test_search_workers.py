@@ -22,7 +22,7 @@ from search_bench import (
 )
 from search_bench import processes as processes_of
 
-from asc.runs.journal import EpochDone, FinalConfirmed, RungReached, TrialRetried
+from asc.runs.events import EpochDone, FinalConfirmed, RungReached, TrialRetried
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from asc.data.dataset import Dataset
 from asc.results import EpochMetrics
 from asc.runs import training_run
 from asc.runs.bucket import bucket_of
+from asc.runs.events import EpochDone, RunStarted
 from asc.runs.folder import new_run_folder
-from asc.runs.journal import EpochDone, RunStarted, read_journal
+from asc.runs.journal import read_journal
 from asc.runs.mirror import mirrored
 
 QUIET = ("--mlflow-uri", "none")

@@ -8,7 +8,7 @@ from asc.report.advice import Advice, advice
 from asc.report.importance import Importance
 from asc.report.trials import search_of
 from asc.results import Interval
-from asc.runs.journal import RunEnded
+from asc.runs.events import RunEnded
 
 INSIDE = {
     "architecture.widths.0": 20,

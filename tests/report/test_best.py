@@ -13,7 +13,7 @@ from asc.report.best import EVALUATION, best_files
 from asc.report.best_figures import best_figures
 from asc.report.trials import Search, search_of
 from asc.results import Evaluation, Examination
-from asc.runs.journal import RunEnded
+from asc.runs.events import RunEnded
 
 
 @pytest.fixture

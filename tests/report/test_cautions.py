@@ -10,7 +10,7 @@ from told_search import ToldSearch
 from asc.report.cautions import cautions, edges, of_the_best
 from asc.report.trials import Search, search_of
 from asc.results import Interval
-from asc.runs.journal import RunEnded
+from asc.runs.events import RunEnded
 
 INSIDE = {
     "architecture.widths.0": 12,

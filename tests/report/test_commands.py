@@ -10,7 +10,8 @@ from told_search import ToldSearch
 from asc.console.train_options import TrainOptions
 from asc.report import commands
 from asc.report.trials import search_of
-from asc.runs.journal import Journal, RunStarted
+from asc.runs.events import RunStarted
+from asc.runs.journal import Journal
 from asc.search.options import SearchOptions
 
 AWKWARD = "it's $HOME; <b>"

@@ -14,7 +14,7 @@ from asc.model_file.model_header import read_model_file
 from asc.report.best import EVALUATION
 from asc.report.page import search_page
 from asc.results import Examination, SplitFigures
-from asc.runs.journal import (
+from asc.runs.events import (
     FinalAsked,
     FinalConfirmed,
     FinalistsChosen,
@@ -24,9 +24,9 @@ from asc.runs.journal import (
     RunResumed,
     TrialEnded,
     TrialRetried,
-    fold,
-    read_journal,
 )
+from asc.runs.journal import read_journal
+from asc.runs.record import fold
 from asc.search.leaderboard import leaderboard
 
 NIGHT = Path(__file__).resolve().parents[1] / "written_by_0_1" / "night"

@@ -7,7 +7,9 @@ from told_search import EPOCHS, EPOCHS_PER_CYCLE, ToldSearch
 
 from asc.errors import InputError
 from asc.report.trials import search_of
-from asc.runs.journal import Journal, RunEnded, RunResumed, RunStarted, fold, read_journal
+from asc.runs.events import RunEnded, RunResumed, RunStarted
+from asc.runs.journal import Journal, read_journal
+from asc.runs.record import fold
 from asc.search.leaderboard import leaderboard
 from asc.size.rules import rule
 

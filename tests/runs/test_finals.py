@@ -6,18 +6,10 @@ from pathlib import Path
 import pytest
 
 from asc.results import SplitFigures
+from asc.runs.events import Event, FinalAsked, FinalConfirmed, FinalistsChosen, RunStarted, TrialAsked, TrialEnded
 from asc.runs.finals import Finals, finals_of
-from asc.runs.journal import (
-    Event,
-    FinalAsked,
-    FinalConfirmed,
-    FinalistsChosen,
-    Journal,
-    RunStarted,
-    TrialAsked,
-    TrialEnded,
-    fold,
-)
+from asc.runs.journal import Journal
+from asc.runs.record import fold
 
 CHOSEN = FinalistsChosen(trials=("t000", "t001"), seeds=(1, 2), cycles=2, epochs_per_cycle=3)
 

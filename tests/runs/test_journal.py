@@ -1,4 +1,4 @@
-"""The journal of a run: writing, reading and locking it, surviving damage, and folding it into trials."""
+"""The journal of a run: writing, reading and locking it, and surviving damage."""
 
 import dataclasses
 import json
@@ -13,64 +13,27 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from journals import STARTED, asked, ended, epoch, written
 
-from asc.config.experiment import Experiment
 from asc.errors import InputError
-from asc.results import EpochMetrics, SplitFigures
-from asc.runs.journal import (
+from asc.results import SplitFigures
+from asc.runs.events import (
     EarlierPoint,
-    Entry,
-    EpochDone,
     Event,
     FinalAsked,
     FinalConfirmed,
     FinalistsChosen,
-    Journal,
     PointRefused,
     RunEnded,
     RungReached,
     RunResumed,
     RunStarted,
-    TrialAsked,
     TrialEnded,
     TrialPromoted,
     TrialRetried,
-    add,
-    fold,
-    read_journal,
-    read_start,
 )
-
-STARTED = RunStarted(name="r", kind="search", settings={"seed": 0, "share": 0.5, "on": True, "data": "synthetic"})
-
-
-def asked(trial: str) -> TrialAsked:
-    return TrialAsked(
-        trial=trial,
-        title=f"{trial} w24-48",
-        point={"architecture.widths.0": 24, "architecture.time_strides": "[2, 1]", "schedule.learning_rate_max": 1e-3},
-        config=Experiment().flat(),
-        repaired=True,
-        parameters=113_976,
-        size_bytes=130_704,
-        nonzero_parameters=1000,
-        nonzero_bytes=130_704,
-        file_bytes=130_944,
-        macs_per_second=50_000_000,
-        peak_activation_bytes=1_000_000,
-    )
-
-
-def epoch(trial: str, number: int) -> EpochDone:
-    metrics = EpochMetrics(
-        epoch=number, learning_rate=0.1, train_loss=1 / 3, valid_log_loss=2.0, valid_accuracy=0.5, seconds=1.5
-    )
-    return EpochDone(trial=trial, metrics=metrics, checkpoint=f"trials/{trial}/last.safetensors")
-
-
-def ended(trial: str, log_loss: float, accuracy: float = 0.5) -> TrialEnded:
-    return TrialEnded(trial=trial, outcome="completed", epochs=3, seconds=9.0, log_loss=log_loss, accuracy=accuracy)
-
+from asc.runs.journal import Entry, Journal, read_journal, read_start
+from asc.runs.record import fold
 
 EVENTS: tuple[Event, ...] = (
     STARTED,
@@ -103,16 +66,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run" / "journal.jsonl"
 
 
-def write(path: Path, *events: Event) -> list[Entry]:
-    journal = Journal(path)
-    entries = [journal.append(event) for event in events]
-    journal.close()
-    return entries
-
-
 def test_every_event_round_trips(path: Path) -> None:
     assert {type(event) for event in EVENTS} == set(typing.get_args(Event)), "a new event needs a line above"
-    entries = write(path, *EVENTS)
+    entries = written(path, *EVENTS)
     assert [entry.event for entry in read_journal(path)] == list(EVENTS)
     assert list(read_journal(path)) == entries
     assert path.read_bytes().count(b"\n") == len(EVENTS)
@@ -122,7 +78,7 @@ def test_every_event_round_trips(path: Path) -> None:
 
 
 def test_reading_can_start_after_any_entry(path: Path) -> None:
-    entries = write(path, *EVENTS)
+    entries = written(path, *EVENTS)
     for number, entry in enumerate(entries, start=1):
         assert list(read_journal(path, entry.end_offset)) == entries[number:]
     assert entries[-1].end_offset == path.stat().st_size
@@ -140,7 +96,7 @@ def test_listeners_are_called_once_the_entry_is_on_disk(path: Path) -> None:
 
 
 def test_an_incomplete_last_line_is_dropped_wherever_it_was_cut(path: Path) -> None:
-    entries = write(path, STARTED, asked("t000"), epoch("t000", 1))
+    entries = written(path, STARTED, asked("t000"), epoch("t000", 1))
     whole = path.read_bytes()
     for size in range(entries[1].end_offset, len(whole)):
         path.write_bytes(whole[:size])
@@ -154,7 +110,7 @@ def test_an_incomplete_last_line_is_dropped_wherever_it_was_cut(path: Path) -> N
 
 
 def test_an_incomplete_first_line_leaves_an_empty_journal(path: Path) -> None:
-    write(path, STARTED)
+    written(path, STARTED)
     path.write_bytes(path.read_bytes()[:-1])
     journal = Journal(path)
     assert journal.entries == [] and path.stat().st_size == 0
@@ -183,7 +139,7 @@ def test_an_incomplete_first_line_leaves_an_empty_journal(path: Path) -> None:
     ],
 )
 def test_a_damaged_line_in_the_middle_is_named_and_the_file_is_not_changed(path: Path, damage: bytes) -> None:
-    entries = write(path, STARTED, asked("t000"))
+    entries = written(path, STARTED, asked("t000"))
     first, second, _ = path.read_bytes().split(b"\n")
     damaged = b"\n".join((first, damage, second, b""))
     path.write_bytes(damaged)
@@ -206,7 +162,7 @@ def test_a_missing_journal_cannot_be_read(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_not_finite_are_refused_and_nothing_is_written(path: Path, number: float) -> None:
-    entries = write(path, STARTED)
+    entries = written(path, STARTED)
     journal = Journal(path)
     with pytest.raises(ValueError):
         journal.append(RungReached(trial="t", epoch=1, log_loss=number, stopped=False))
@@ -229,7 +185,8 @@ def test_a_journal_cannot_be_opened_again_until_it_is_closed(path: Path) -> None
 HOLDER = """
 import sys
 from pathlib import Path
-from asc.runs.journal import Journal, RunStarted
+from asc.runs.events import RunStarted
+from asc.runs.journal import Journal
 journal = Journal(Path(sys.argv[1]))
 journal.append(RunStarted(name="r", kind="train", settings={}))
 print("held", flush=True)
@@ -273,110 +230,7 @@ def test_a_full_disk_leaves_the_journal_intact(
     assert path.stat().st_size == entries[-1].end_offset
 
 
-def test_a_journal_folds_into_trials(path: Path) -> None:
-    rung = RungReached(trial="t000", epoch=2, log_loss=2.0, stopped=False)
-    refused = PointRefused(point={"a": 1}, reason="too large")
-    entries = write(
-        path,
-        STARTED,
-        asked("t000"),
-        epoch("t000", 1),
-        asked("t001"),
-        epoch("t000", 2),
-        rung,
-        refused,
-        ended("t000", 1.5),
-        RunEnded(outcome="interrupted", best="t000"),
-    )
-    record = fold(entries)
-    assert record.started == STARTED and record.started_at_s == entries[0].time_s
-    assert list(record.trials) == ["t000", "t001"]
-    first, second = record.trials.values()
-    assert sorted(first.epochs) == [1, 2] and first.rungs == [rung] and first.ended == ended("t000", 1.5)
-    assert first.asked_at_s == entries[1].time_s
-    assert second.ended is None and not second.epochs
-    assert record.unfinished == {"t001": second} and record.outcomes == {"completed": 1}
-    assert record.refused == [refused]
-    assert record.ended == RunEnded(outcome="interrupted", best="t000")
-    add(record, Entry(time_s=0.0, event=RunResumed(settings={"trials": 9}), end_offset=0))
-    assert record.ended is None and record.resumed == [RunResumed(settings={"trials": 9})]
-
-
-def test_a_paused_trial_is_unfinished_until_it_is_promoted_or_ended(path: Path) -> None:
-    paused = [RungReached(trial=name, epoch=2, log_loss=2.0, stopped=False, paused=True) for name in ("t000", "t001")]
-    record = fold(write(path, STARTED, asked("t000"), asked("t001"), epoch("t000", 2), *paused))
-    assert record.paused == {"t000": 2, "t001": 2} and list(record.unfinished) == ["t000", "t001"]
-    assert [trial.state for trial in record.trials.values()] == ["paused", "paused"]
-    stopped = dataclasses.replace(ended("t001", 1.0), outcome="stopped", log_loss=None)
-    for event in (TrialPromoted(trial="t000", epoch=2), stopped):
-        add(record, Entry(time_s=0.0, event=event, end_offset=0))
-    assert not record.paused and list(record.unfinished) == ["t000"]
-    assert [trial.state for trial in record.trials.values()] == ["unfinished", "stopped"]
-
-
-def test_completed_trials_are_sorted_by_log_loss_then_by_number(path: Path) -> None:
-    names = ["t999", "t1000", "t1001", "t1002"]
-    stopped = TrialEnded(trial="t1002", outcome="stopped", epochs=1, seconds=1.0)
-    entries = write(
-        path, STARTED, *map(asked, names), ended("t1001", 1.0), ended("t1000", 2.0), ended("t999", 2.0), stopped
-    )
-    assert [trial.asked.trial for trial in fold(entries).completed()] == ["t1001", "t999", "t1000"]
-
-
-def test_trials_may_be_ranked_by_accuracy_and_a_resume_may_change_that(path: Path) -> None:
-    names = ["t000", "t001", "t002", "t003", "t004"]
-    ends = ended("t000", 1.0, 0.5), ended("t001", 2.0, 0.7), ended("t002", 1.5, 0.7)
-    better = dataclasses.replace(epoch("t004", 1).metrics, valid_log_loss=3.0, valid_accuracy=0.9)
-    late = epoch("t003", 1), dataclasses.replace(epoch("t004", 1), metrics=better)
-    by_accuracy = dataclasses.replace(STARTED, settings={**STARTED.settings, "rank_by": "accuracy"})
-    entries = write(path, by_accuracy, *map(asked, names), *ends, *late)
-    record = fold(entries)
-
-    def order() -> list[str]:
-        return [trial.asked.trial for _, trial in record.ranked()]
-
-    assert order() == ["t002", "t001", "t000", "t004", "t003"], "of equal accuracies the lower log loss comes first"
-    add(record, Entry(time_s=0.0, event=RunResumed(settings={"rank_by": "log_loss"}), end_offset=0))
-    assert order() == ["t000", "t002", "t001", "t003", "t004"]
-    add(record, Entry(time_s=0.0, event=RunResumed(settings={"trials": 9}), end_offset=0))
-    assert record.rank_by == "log_loss"
-
-
-def test_a_journal_folds_finals_apart_from_trials(path: Path) -> None:
-    chosen, final, confirmed = EVENTS[-5:-2]
-    assert isinstance(final, FinalAsked) and isinstance(confirmed, FinalConfirmed)
-    entries = write(path, STARTED, asked("t000"), ended("t000", 1.5), chosen, final, epoch("t000-seed1", 1), confirmed)
-    record = fold(entries)
-    assert record.finalists == chosen and list(record.trials) == ["t000"] and not record.unfinished
-    (found,) = record.finals.values()
-    assert (found.trial, found.seed, found.confirmed) == ("t000", 1, confirmed.figures)
-    assert found.training is record.training("t000-seed1") and sorted(found.training.epochs) == [1]
-    assert found.training.asked.config == {"seed": 1} and found.training.asked_at_s == entries[4].time_s
-    assert found.training.asked.predicted == record.trials["t000"].asked.predicted
-    add(record, Entry(time_s=0.0, event=ended("t000-seed1", 1.0), end_offset=0))
-    assert found.training.ended == ended("t000-seed1", 1.0)
-    assert record.outcomes == {"completed": 1} and record.completed() == [record.trials["t000"]]
-
-
-@pytest.mark.parametrize(
-    ("events", "sentence"),
-    [
-        ([], "the journal is empty"),
-        ([RunEnded(outcome="finished", best=None)], "the journal is empty"),
-        ([STARTED, STARTED], "the journal starts twice"),
-        ([STARTED, epoch("t7", 1)], "the journal never asked for trial t7"),
-        ([STARTED, ended("t7", 1.0)], "the journal never asked for trial t7"),
-        ([STARTED, RungReached(trial="t7", epoch=1, log_loss=1.0, stopped=False)], "never asked for trial t7"),
-        ([STARTED, EVENTS[-4]], "never asked for trial t000"),
-        ([STARTED, asked("t000-seed1"), EVENTS[-3]], "never asked for final t000-seed1"),
-    ],
-)
-def test_an_inconsistent_journal_is_refused(events: list[Event], sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
-        fold([Entry(time_s=0.0, event=event, end_offset=0) for event in events])
-
-
 def test_lines_are_plain_json_with_the_event_and_its_time(path: Path) -> None:
-    (entry,) = write(path, STARTED)
+    (entry,) = written(path, STARTED)
     tree = json.loads(path.read_text())
     assert tree["event"] == "RunStarted" and tree["time_s"] == entry.time_s and tree["settings"] == STARTED.settings

@@ -7,7 +7,8 @@ import pytest
 
 from asc.config.data_choice import DataChoice
 from asc.errors import InputError
-from asc.runs.journal import Journal, RunEnded, RunStarted
+from asc.runs.events import RunEnded, RunStarted
+from asc.runs.journal import Journal
 from asc.runs.listing import choice_of, records_of, runs_of, sheet
 
 if TYPE_CHECKING:

@@ -13,19 +13,11 @@ from asc.errors import InputError
 from asc.results import EpochMetrics
 from asc.run_files import JOURNAL
 from asc.runs.bucket import Bucket, StorageError, bucket_of, check_storage
+from asc.runs.events import EpochDone, FinalAsked, RunEnded, RunStarted, TrialAsked, TrialEnded
 from asc.runs.folder import new_run_folder, run_folder
-from asc.runs.journal import (
-    EpochDone,
-    FinalAsked,
-    Journal,
-    RunEnded,
-    RunStarted,
-    TrialAsked,
-    TrialEnded,
-    fold,
-    read_journal,
-)
+from asc.runs.journal import Journal, read_journal
 from asc.runs.mirror import Mirror, mirrored
+from asc.runs.record import fold
 
 CHECKPOINTS = ("last.safetensors", "best.safetensors")
 

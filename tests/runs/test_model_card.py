@@ -14,18 +14,10 @@ from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.models.conversion import to_integer
 from asc.results import CalibrationReport, Evaluation, GroupFigures, Interval, Intervals, SplitFigures
-from asc.runs.journal import (
-    Entry,
-    Event,
-    FinalAsked,
-    FinalConfirmed,
-    FinalistsChosen,
-    RunStarted,
-    TrialAsked,
-    TrialEnded,
-    fold,
-)
+from asc.runs.events import Event, FinalAsked, FinalConfirmed, FinalistsChosen, RunStarted, TrialAsked, TrialEnded
+from asc.runs.journal import Entry
 from asc.runs.model_card import Origin, model_card, origin, with_exports
+from asc.runs.record import fold
 from asc.size.law import cost
 from asc.size.rules import RULES
 

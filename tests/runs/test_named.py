@@ -9,7 +9,8 @@ from journals import asked_of
 from asc.config.experiment import Experiment
 from asc.errors import InputError
 from asc.run_files import BEST_FOLDER, CONFIG_FILE, JOURNAL, MODEL_FILE, TRIALS_FOLDER
-from asc.runs.journal import FinalAsked, FinalistsChosen, Journal, RunEnded, RunStarted, TrialEnded
+from asc.runs.events import FinalAsked, FinalistsChosen, RunEnded, RunStarted, TrialEnded
+from asc.runs.journal import Journal
 from asc.runs.named import config, model_file
 
 

@@ -8,7 +8,8 @@ from journals import asked_of
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.data.dataset import open_dataset
-from asc.runs.journal import Journal, RunStarted
+from asc.runs.events import RunStarted
+from asc.runs.journal import Journal
 from asc.runs.listing import records_of
 from asc.runs.packed_audio import remove, usage
 

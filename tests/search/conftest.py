@@ -8,19 +8,19 @@ import pytest
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space
 from asc.results import EpochMetrics, SplitFigures, StoredSize
-from asc.runs.journal import EpochDone as Epoch
-from asc.runs.journal import (
+from asc.runs.events import EpochDone as Epoch
+from asc.runs.events import (
     Event,
     FinalAsked,
     FinalConfirmed,
     FinalistsChosen,
-    Journal,
     PointRefused,
     RungReached,
     RunStarted,
     TrialAsked,
     TrialEnded,
 )
+from asc.runs.journal import Journal
 from asc.search.preview import SearchPlan, plan_search
 from asc.search.settings import SearchSettings
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from told_search import ToldSearch
 
-from asc.runs.journal import RunRecord, fold
+from asc.runs.record import RunRecord, fold
 from asc.search.budget_table import best_within, table, within_json
 from asc.size.rules import rule
 

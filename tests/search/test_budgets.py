@@ -7,7 +7,8 @@ import pytest
 from optuna.trial import TrialState
 from told_search import ToldSearch
 
-from asc.runs.journal import TrialAsked, fold
+from asc.runs.events import TrialAsked
+from asc.runs.record import fold
 from asc.search.budgets import BudgetSamplers, budgets_of
 from asc.search.sampler import Sampler, Told
 

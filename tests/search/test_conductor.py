@@ -10,17 +10,9 @@ from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space, parse_space
 from asc.results import EpochMetrics, FinalFigures, Interval
-from asc.runs.journal import (
-    EarlierPoint,
-    EpochDone,
-    Journal,
-    PointRefused,
-    RunStarted,
-    TrialAsked,
-    TrialEnded,
-    fold,
-    read_journal,
-)
+from asc.runs.events import EarlierPoint, EpochDone, PointRefused, RunStarted, TrialAsked, TrialEnded
+from asc.runs.journal import Journal, read_journal
+from asc.runs.record import fold
 from asc.search.cluster.trial import Message, message_of, result_of
 from asc.search.conductor import Assignment, Conductor
 from asc.search.repair import Budget

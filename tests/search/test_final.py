@@ -10,8 +10,10 @@ from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space, load_space, parse_space
 from asc.errors import InputError
 from asc.results import EpochMetrics, FinalFigures, SplitFigures
+from asc.runs.events import FinalAsked, FinalistsChosen, RunResumed, RunStarted, TrialAsked
 from asc.runs.finals import finals_of
-from asc.runs.journal import FinalAsked, FinalistsChosen, Journal, RunResumed, RunStarted, TrialAsked, fold
+from asc.runs.journal import Journal
+from asc.runs.record import fold
 from asc.search import final
 from asc.search.conductor import Assignment, Conductor
 from asc.search.opening import begun, opened, resumed_settings

@@ -10,8 +10,10 @@ import pytest
 from rich.console import Console
 
 from asc.config.space import Space
+from asc.runs.events import Event, TrialEnded
 from asc.runs.finals import Finals, finals_of
-from asc.runs.journal import Event, Journal, RunRecord, TrialEnded, fold
+from asc.runs.journal import Journal
+from asc.runs.record import RunRecord, fold
 from asc.search.finalists import finals_json, sentence, table
 from asc.search.leaderboard import leaderboard, write
 from asc.size.rules import rule

@@ -9,19 +9,11 @@ from pathlib import Path
 import pytest
 
 from asc.config.space import Space
+from asc.results import OutcomeKind
+from asc.runs.events import Event, RunEnded, RunStarted, TrialAsked, TrialEnded, TrialRetried
 from asc.runs.finals import finals_of
-from asc.runs.journal import (
-    Event,
-    Journal,
-    OutcomeKind,
-    RunEnded,
-    RunStarted,
-    TrialAsked,
-    TrialEnded,
-    TrialRecord,
-    TrialRetried,
-    fold,
-)
+from asc.runs.journal import Journal
+from asc.runs.record import TrialRecord, fold
 from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
 from asc.search.finish import Summary, commands, rescued, summary_json, verdict

@@ -10,7 +10,9 @@ from rich.console import Console
 
 from asc.config.space import Space
 from asc.results import Interval
-from asc.runs.journal import Event, Journal, RungReached, TrialAsked, TrialEnded, fold
+from asc.runs.events import Event, RungReached, TrialAsked, TrialEnded
+from asc.runs.journal import Journal
+from asc.runs.record import fold
 from asc.search.leaderboard import leaderboard, table, write
 from asc.size.rules import rule
 

@@ -8,7 +8,9 @@ import pytest
 from rich.console import Console
 
 from asc.config.experiment import Experiment
-from asc.runs.journal import Event, Journal, RungReached, RunStarted, TrialAsked, TrialPromoted, add, fold
+from asc.runs.events import Event, RungReached, RunStarted, TrialAsked, TrialPromoted
+from asc.runs.journal import Journal
+from asc.runs.record import add, fold
 from asc.search.live import LiveView
 from asc.search.live_trials import running_lines
 from asc.search.rungs import rungs_of

@@ -6,7 +6,9 @@ from pathlib import Path
 from told_search import EPOCHS, EPOCHS_PER_CYCLE, ToldSearch
 
 from asc.results import EpochMetrics
-from asc.runs.journal import Entry, EpochDone, add, fold
+from asc.runs.events import EpochDone
+from asc.runs.journal import Entry
+from asc.runs.record import add, fold
 from asc.search.live_trials import running_lines
 
 

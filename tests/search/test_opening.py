@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from asc.errors import InputError
-from asc.runs.journal import Final, Journal, RunResumed, RunStarted, fold
+from asc.runs.events import RunResumed, RunStarted
+from asc.runs.journal import Journal
+from asc.runs.record import Final, fold
 from asc.search.opening import begun, opened, resumed_settings
 from asc.search.options import SearchOptions
 from asc.search.preview import plan_search

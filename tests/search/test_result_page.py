@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from asc.runs.journal import Entry, Journal, RunEnded
+from asc.runs.events import RunEnded
+from asc.runs.journal import Entry, Journal
 from asc.search.result_page import NO_PAGE, Page, with_page
 
 ENDED = RunEnded(outcome="finished", best=None)

@@ -8,7 +8,9 @@ from told_search import ToldSearch
 
 from asc.config.space import parse_space
 from asc.errors import InputError
-from asc.runs.journal import Journal, RunStarted, fold
+from asc.runs.events import RunStarted
+from asc.runs.journal import Journal
+from asc.runs.record import fold
 from asc.search.preview import SearchPlan
 from asc.search.repair import Budget
 from asc.search.warm_start import WarmStart, warm_start

@@ -23,7 +23,9 @@ from patience import PATIENCE_S
 from asc.config.experiment import Experiment
 from asc.errors import InputError
 from asc.model_file.tensors import read_tensors
-from asc.runs.journal import EpochDone, TrialAsked, TrialEnded, TrialRetried, fold, read_journal
+from asc.runs.events import EpochDone, TrialAsked, TrialEnded, TrialRetried
+from asc.runs.journal import read_journal
+from asc.runs.record import fold
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = """

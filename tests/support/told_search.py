@@ -13,19 +13,18 @@ from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import load_space
 from asc.results import EpochMetrics, Interval, OutcomeKind, SplitFigures
-from asc.runs.journal import (
-    Entry,
+from asc.runs.events import (
     EpochDone,
     FinalAsked,
     FinalConfirmed,
     FinalistsChosen,
-    Journal,
     RungReached,
     RunStarted,
     TrialAsked,
     TrialEnded,
-    fold,
 )
+from asc.runs.journal import Entry, Journal
+from asc.runs.record import fold
 from asc.search.repair import Budget, Candidate, repair
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule

@@ -5,16 +5,8 @@ from pathlib import Path
 import pytest
 
 from asc.results import SplitFigures
-from asc.runs.journal import (
-    FinalAsked,
-    FinalConfirmed,
-    FinalistsChosen,
-    RungReached,
-    RunRecord,
-    TrialPromoted,
-    add,
-    fold,
-)
+from asc.runs.events import FinalAsked, FinalConfirmed, FinalistsChosen, RungReached, TrialPromoted
+from asc.runs.record import RunRecord, add, fold
 from asc.tracking.content import Update, run_key, updates
 
 FOLDER = Path("runs/night")

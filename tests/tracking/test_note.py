@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from asc.results import SplitFigures
-from asc.runs.journal import FinalAsked, FinalConfirmed, FinalistsChosen, fold
+from asc.runs.events import FinalAsked, FinalConfirmed, FinalistsChosen
+from asc.runs.record import fold
 from asc.tracking.note import note
 
 FOLDER = Path("runs/night")

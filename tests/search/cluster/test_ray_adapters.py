@@ -12,7 +12,9 @@ from ray.tune.search import Searcher
 from asc.config.data_choice import DataChoice
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import load_space
-from asc.runs.journal import Journal, RunStarted, TrialRecord
+from asc.runs.events import RunStarted
+from asc.runs.journal import Journal
+from asc.runs.record import TrialRecord
 from asc.search.cluster.memory import Headroom
 from asc.search.cluster.ray_adapters import ConductedScheduler, ConductedSearcher, FailureWatch
 from asc.search.cluster.trial import TrialOrder
