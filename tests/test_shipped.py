@@ -9,7 +9,8 @@ import pytest
 from asc.config.architecture import family_of
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment, recipe_names
-from asc.config.space import FAMILY, Choice, Space, load_space
+from asc.config.space import FAMILY, Choice, Space
+from asc.config.space_file import load_space
 from asc.search.repair import Budget, infeasible, repair
 from asc.size.law import cost
 from asc.size.rules import fits, rule, why_not

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from asc.config.space import load_space
+from asc.config.space_file import load_space
 from asc.errors import InputError
 from asc.launchers import command
 from asc.report.trials import Search

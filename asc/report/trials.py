@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from asc.config.experiment import Experiment
-from asc.config.space import FAMILY, Space, parse_space
+from asc.config.space import FAMILY, Space
+from asc.config.space_file import parse_space
 from asc.errors import InputError
 from asc.launchers import command
 from asc.results import Interval, OutcomeKind, RankBy

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asc.atomic_folder import locked
-from asc.config.space import Choice, parse_space
+from asc.config.space import Choice
+from asc.config.space_file import parse_space
 from asc.data.manifest import load_manifest
 from asc.data.store import store_folder
 from asc.data.store_index import AUDIO_FILE

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from asc.config.experiment import Experiment
-from asc.config.space import Space, load_space, parse_space
+from asc.config.space import Space
+from asc.config.space_file import load_space, parse_space
 from asc.errors import InputError, require
 from asc.launchers import command
 from asc.run_files import JOURNAL

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from asc.config.data_guess import check_place, guessed
 from asc.config.recipes.loading import load_experiment
-from asc.config.space import load_space
+from asc.config.space_file import load_space
 from asc.console import cli
 from asc.model_file.model_header import experiment_in
 from asc.results import CalibrationMethod, RankBy

@@ -8,7 +8,6 @@ after every epoch, which may stop it. Several workers can run it together, each 
 """
 
 import contextlib
-import dataclasses
 import math
 import time
 import warnings
@@ -16,7 +15,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,27 +26,26 @@ from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
 from asc.data.impulse_response import Response
 from asc.data.response_bank import check_reference, read_bank
-from asc.errors import InputError, machine_fault
+from asc.errors import InputError
 from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import check_room, save_model
 from asc.model_file.model_info import DataIdentity, ModelInfo
-from asc.model_file.tensors import read_tensors, write_tensors
 from asc.models.build import build_network
 from asc.models.network import Network
 from asc.models.stored import empty
 from asc.models.workers import ALONE, Workers
 from asc.results import Completed, Diverged, EpochMetrics, OnEpoch, Signal, Stopped, TrainingEnd
-from asc.run_files import BEST_EPOCH, LAST_EPOCH, MODEL_FILE
+from asc.run_files import MODEL_FILE
 from asc.size.stored_items import stored_items
 from asc.training import prune
 from asc.training.adam import Adam
 from asc.training.augment import Batcher, BatchPlan, plan_epoch
 from asc.training.augmentations.maps import changed_maps
 from asc.training.band_statistics import measure_bands
+from asc.training.checkpoint import Checkpoints, Progress
 from asc.training.compress import calibrated, check_items, compressed
 from asc.training.learning_rate import cyclic
 from asc.training.memory import kept_memory
-from asc.typed import build
 
 
 def train(
@@ -88,13 +85,13 @@ def train(
 
 def _to_the_end(run: "_Run", on_epoch: OnEpoch) -> TrainingEnd:
     workers, schedule = run.workers, run.experiment.schedule
-    for metrics in run.history:
+    for metrics in run.progress.history:
         if workers.any(on_epoch(metrics) is Signal.STOP):
             return Stopped(epoch=metrics.epoch)
-    while len(run.history) < schedule.epochs:
+    while len(run.progress.history) < schedule.epochs:
         metrics_or_none = run.epoch()
         if metrics_or_none is None:
-            return Diverged(epoch=len(run.history) + 1)
+            return Diverged(epoch=len(run.progress.history) + 1)
         if workers.any(on_epoch(metrics_or_none) is Signal.STOP):
             return Stopped(epoch=metrics_or_none.epoch)
     return run.complete()
@@ -109,9 +106,6 @@ def _deterministic() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.deterministic = before
-
-
-_ADAM = {"step", "exp_avg", "exp_avg_sq"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,8 +125,8 @@ class _Run:
     log_mel: LogMel
     batcher: Batcher
     validator: Evaluator
-    history: list[EpochMetrics] = field(default_factory=list)
-    masks: dict[str, Tensor] = field(default_factory=dict)
+    checkpoints: Checkpoints
+    progress: Progress = field(default_factory=lambda: Progress(history=[], masks={}))
 
     @classmethod
     def start(
@@ -148,7 +142,7 @@ class _Run:
             storage=experiment.compression.storage,
         ).to(device)
         optimizer = Adam(network.parameters(), lr=schedule.learning_rate_min, weight_decay=schedule.weight_decay)
-        steps = len(_plans(experiment, dataset, epoch=0))
+        scheduler = cyclic(optimizer, schedule, steps_per_epoch=len(_plans(experiment, dataset, epoch=0)))
         run = cls(
             experiment=experiment,
             dataset=dataset,
@@ -158,7 +152,7 @@ class _Run:
             network=network,
             trained=network if workers.count == 1 else _averaging(network),
             optimizer=optimizer,
-            scheduler=cyclic(optimizer, schedule, steps),
+            scheduler=scheduler,
             log_mel=LogMel(experiment.front_end).to(device),
             batcher=Batcher(
                 dataset,
@@ -168,19 +162,27 @@ class _Run:
                 responses=_responses(experiment, dataset),
             ),
             validator=Evaluator(dataset, "valid", experiment.front_end, device, workers=workers),
+            checkpoints=Checkpoints(
+                folder=folder,
+                experiment=experiment,
+                data_digest=dataset.manifest.digest,
+                network=network,
+                optimizer=optimizer,
+                scheduler=scheduler,
+            ),
         )
-        if (folder / LAST_EPOCH).is_file():
-            run.restore()
-        if not workers.agree(len(run.history)):
+        if (progress := run.checkpoints.restore()) is not None:
+            run.progress = progress
+        if not workers.agree(len(run.progress.history)):
             raise RuntimeError(f"workers see different checkpoints in {folder}: give a folder that all of them share")
-        if not run.history:  # else they are in the checkpoint
+        if not run.progress.history:  # else they are in the checkpoint
             measure_bands(network, dataset, run.log_mel, workers)
         return run
 
     def epoch(self) -> EpochMetrics | None:
         """Train and validate one epoch and write its checkpoint; return None if a loss is not finite."""
         started = time.monotonic()
-        number = len(self.history) + 1
+        number = len(self.progress.history) + 1
         if number == self.experiment.schedule.cycle_ends[0] + 1:
             self._prune()
         train_loss = self._train_epoch(number)
@@ -198,9 +200,9 @@ class _Run:
             valid_accuracy=valid.accuracy,
             seconds=time.monotonic() - started,
         )
-        self.history.append(metrics)
+        self.progress.history.append(metrics)
         if self.workers.leads:
-            self.save()
+            self.checkpoints.write(self.progress, best=self.best_epoch == number)
         return metrics
 
     def _train_epoch(self, number: int) -> float:
@@ -227,7 +229,7 @@ class _Run:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
-            prune.hold(self.network, self.masks)
+            prune.hold(self.network, self.progress.masks)
             self.scheduler.step()
             total += loss.detach() * (len(plan) / self.workers.count)
             step += 1
@@ -238,83 +240,24 @@ class _Run:
         experiment = self.experiment
         if experiment.compression.prune_ratio > 0:
             items = stored_items(experiment)
-            self.masks = prune.smallest(self.network, items, experiment.compression.prune_ratio)
-            prune.hold(self.network, self.masks)
-
-    def save(self) -> None:
-        """Write the checkpoint of the last epoch; if it is the best so far, first write that of the best epoch."""
-        header = {
-            "fingerprint": self.experiment.fingerprint,
-            "data": self.dataset.manifest.digest,
-            "history": [dataclasses.asdict(metrics) for metrics in self.history],
-            "scheduler": _plain_state(self.scheduler),
-        }
-        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        if self.best_epoch == len(self.history):
-            write_tensors(self.folder / BEST_EPOCH, network, header)
-        optimizer = {
-            f"optimizer.{index}.{name}": tensor
-            for index, state in self.optimizer.state_dict()["state"].items()
-            for name, tensor in state.items()
-        }
-        masks = {f"mask.{name}": mask for name, mask in self.masks.items()}
-        write_tensors(self.folder / LAST_EPOCH, {**network, **optimizer, **masks}, header)
-
-    def restore(self) -> None:
-        """Restore the last checkpoint.
-
-        Raises:
-            InputError: the checkpoint is damaged, or belongs to another experiment or other data.
-        """
-        tensors, header = read_tensors(self.folder / LAST_EPOCH)
-        if (header.get("fingerprint"), header.get("data")) != (
-            self.experiment.fingerprint,
-            self.dataset.manifest.digest,
-        ):
-            raise InputError(f"{self.folder / LAST_EPOCH} is of another config or other data: use another --name")
-        try:
-            self._take(tensors, header)
-        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-            if machine_fault(error) is not None:
-                raise
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{self.folder / LAST_EPOCH} does not hold what this training needs ({reason}): use another --name"
-            ) from error
-
-    def _take(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-        self.network.load_state_dict(_under(tensors, "network."))
-        states: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under(tensors, "optimizer.").items():
-            index, _, key = name.partition(".")
-            states.setdefault(int(index), {})[key] = tensor
-        if any(states[index].keys() != _ADAM for index in range(len(list(self.network.parameters())))):
-            raise KeyError("the optimiser state of a weight is missing")
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": states, "param_groups": groups})
-        self.scheduler.load_state_dict(header["scheduler"])
-        for group in self.optimizer.param_groups:
-            group["lr"] = header["scheduler"]["_last_lr"][0]
-        self.history = [build(EpochMetrics, row) for row in header["history"]]
-        self.masks = {name: mask.to(self.device) for name, mask in _under(tensors, "mask.").items()}
-        prune.hold(self.network, self.masks)
+            self.progress.masks = prune.smallest(self.network, items, experiment.compression.prune_ratio)
+            prune.hold(self.network, self.progress.masks)
 
     @property
     def best_epoch(self) -> int | None:
         """The epoch with the lowest validation log loss (the latest of equals); None while pruning is still to come."""
         if not self.dataset.manifest.held_out:
-            return len(self.history)
-        chosen = [metrics for metrics in self.history if metrics.epoch >= self.experiment.first_kept_epoch]
+            return len(self.progress.history)
+        chosen = [metrics for metrics in self.progress.history if metrics.epoch >= self.experiment.first_kept_epoch]
         return min(chosen, key=lambda m: (m.valid_log_loss, -m.epoch)).epoch if chosen else None
 
     def complete(self) -> Completed:
         """Store the best epoch's network, checked against the size law and calibrated if configured; evaluate it."""
         if self.workers.leads:
-            tensors, _ = read_tensors(self.folder / BEST_EPOCH)
-            self.network.load_state_dict(_under(tensors, "network."))
+            self.checkpoints.take_best()
         # Other nodes may not yet see what was just written to a shared folder.
         self.workers.take_from_first(self.network.state_dict().values())
-        network, stored = compressed(self.network.eval(), self.masks, self.experiment)
+        network, stored = compressed(self.network.eval(), self.progress.masks, self.experiment)
         uncalibrated = network
         network, calibration = calibrated(uncalibrated, self.experiment, self.dataset, self.device)
         evaluation = self.validator.judge(network)
@@ -330,10 +273,10 @@ class _Run:
         assert self.best_epoch is not None, "a pruned training goes on after its first cycle"
         return Completed(
             evaluation=evaluation,
-            epochs=len(self.history),
+            epochs=len(self.progress.history),
             best_epoch=self.best_epoch,
             stored=stored,
-            seconds=sum(metrics.seconds for metrics in self.history),
+            seconds=sum(metrics.seconds for metrics in self.progress.history),
             calibration=calibration,
             uncalibrated=None if calibration is None else self.validator.judge(uncalibrated),
         )
@@ -377,15 +320,3 @@ def _ahead(batcher: Batcher, plans: list[BatchPlan]) -> Iterator[tuple[Tensor, T
             if following is not None:
                 pending = reader.submit(batcher.load, following)
             yield batcher.transform(loaded)
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _plain_state(scheduler: LRScheduler) -> dict[str, Any]:
-    return {
-        key: value
-        for key, value in scheduler.state_dict().items()
-        if isinstance(value, int | float | str | list | None)
-    }

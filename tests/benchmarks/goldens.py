@@ -31,7 +31,7 @@ from asc.audio.frontend import LogMel
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
-from asc.config.space import load_space
+from asc.config.space_file import load_space
 from asc.export.decomposed import DecomposedNet
 from asc.export.float_parts import CONVERTERS
 from asc.export.onnx import OnnxSession, Source, build_onnx

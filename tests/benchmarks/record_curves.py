@@ -29,7 +29,8 @@ from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.config.front_end import FrontEnd
 from asc.config.recipes.loading import load_experiment
-from asc.config.space import Space, load_space
+from asc.config.space import Space
+from asc.config.space_file import load_space
 from asc.data.dataset import Dataset, default_cache, open_dataset
 from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import load_model

@@ -29,7 +29,8 @@ from strategy_samplers import Nearby, PlainTPE, PriorBand, Random, Sampler
 from surrogate import EPOCHS, Surrogate, World
 
 from asc.config.experiment import Experiment
-from asc.config.space import Space, load_space
+from asc.config.space import Space
+from asc.config.space_file import load_space
 from asc.search.sampler import sampler_of
 from asc.search.settings import Asha
 

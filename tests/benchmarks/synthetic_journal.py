@@ -10,7 +10,8 @@ from simulated import log_loss, metrics_of
 
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
-from asc.config.space import Space, load_space
+from asc.config.space import Space
+from asc.config.space_file import load_space
 from asc.runs.events import EpochDone, Event, RungReached, RunStarted, TrialAsked, TrialEnded
 from asc.search.repair import Budget, Candidate, repair
 from asc.search.settings import SearchSettings

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from asc.config.recipes.loading import load_experiment
-from asc.config.space import Space, load_space
+from asc.config.space import Space
+from asc.config.space_file import load_space
 from asc.results import EpochMetrics, SplitFigures, StoredSize
 from asc.runs.events import EpochDone as Epoch
 from asc.runs.events import (

@@ -8,7 +8,8 @@ import pytest
 
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
-from asc.config.space import Space, load_space, parse_space
+from asc.config.space import Space
+from asc.config.space_file import load_space, parse_space
 from asc.results import EpochMetrics, FinalFigures, Interval
 from asc.runs.events import EarlierPoint, EpochDone, PointRefused, RunStarted, TrialAsked, TrialEnded
 from asc.runs.journal import Journal, read_journal

@@ -9,7 +9,7 @@ import torch
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
-from asc.config.space import load_space, parse_space
+from asc.config.space_file import load_space, parse_space
 from asc.data.dataset import Dataset, open_dataset
 from asc.data.manifest import load_manifest
 from asc.data.store import store_size

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from asc.config.recipes.loading import load_experiment
-from asc.config.space import Space, load_space, parse_space
+from asc.config.space import Space
+from asc.config.space_file import load_space, parse_space
 from asc.errors import InputError
 from asc.search.preview import SearchPlan, describe, plan_search, preview
 from asc.search.repair import Budget, least

@@ -9,7 +9,8 @@ import pytest
 from asc.config.architecture import Architecture, CpMobile
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
-from asc.config.space import Space, load_space, parse_space
+from asc.config.space import Space
+from asc.config.space_file import load_space, parse_space
 from asc.errors import InputError
 from asc.search.repair import Budget, infeasible, repair
 from asc.search.settings import SearchSettings

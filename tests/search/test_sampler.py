@@ -7,7 +7,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from asc.config.space import FAMILY, Choice, Space, load_space
+from asc.config.space import FAMILY, Choice, Space
+from asc.config.space_file import load_space
 from asc.search.sampler import FamilySampler, Sampler, Told, sampler_of
 from asc.typed import Scalar
 

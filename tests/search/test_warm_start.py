@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from told_search import ToldSearch
 
-from asc.config.space import parse_space
+from asc.config.space_file import parse_space
 from asc.errors import InputError
 from asc.runs.events import RunStarted
 from asc.runs.journal import Journal

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
-from asc.config.space import load_space
+from asc.config.space_file import load_space
 from asc.results import EpochMetrics, Interval, OutcomeKind, SplitFigures
 from asc.runs.events import (
     EpochDone,

@@ -16,7 +16,7 @@ from asc.errors import InputError
 from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import load_model
 from asc.model_file.model_info import rounded
-from asc.model_file.tensors import read_tensors, write_tensors
+from asc.model_file.tensors import read_tensors
 from asc.models.build import build_network
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, TrainingEnd
 from asc.run_files import BEST_EPOCH, LAST_EPOCH, MODEL_FILE
@@ -213,34 +213,6 @@ def test_a_loss_that_is_not_finite_ends_as_diverged(
     wild = tiny_experiment.updated({"schedule.learning_rate_max": 1e30, "schedule.learning_rate_min": 1e29})
     end, _ = run(wild, tiny_dataset, tmp_path)
     assert isinstance(end, Diverged) and end.epoch == 1
-
-
-def test_only_the_last_and_the_best_checkpoint_are_kept(
-    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
-) -> None:
-    run(tiny_experiment, tiny_dataset, tmp_path, stop_after=4)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([BEST_EPOCH, LAST_EPOCH])
-
-
-def test_a_checkpoint_of_another_config_is_refused(
-    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path
-) -> None:
-    run(tiny_experiment, tiny_dataset, tmp_path, stop_after=1)
-    with pytest.raises(InputError, match="another config"):
-        run(tiny_experiment.updated({"seed": 1}), tiny_dataset, tmp_path)
-
-
-@pytest.mark.parametrize("lost", ["network.stem.conv.weight", "optimizer.0.exp_avg", "scheduler", "history"])
-def test_an_incomplete_checkpoint_is_refused_in_one_sentence(
-    tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path, lost: str
-) -> None:
-    run(tiny_experiment, tiny_dataset, tmp_path, stop_after=1)
-    tensors, header = read_tensors(tmp_path / LAST_EPOCH)
-    for held in (tensors, header):
-        held.pop(lost, None)
-    write_tensors(tmp_path / LAST_EPOCH, tensors, header)
-    with pytest.raises(InputError, match=r"last.safetensors does not hold what this training needs \(.*another --name"):
-        run(tiny_experiment, tiny_dataset, tmp_path)
 
 
 def test_cudnn_is_left_as_it_was(tiny_experiment: Experiment, tiny_dataset: Dataset, tmp_path: Path) -> None:

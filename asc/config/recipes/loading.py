@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from asc.config.experiment import Experiment
-from asc.config.space import is_space, text_of
+from asc.config.space_file import is_space, text_of
 from asc.errors import InputError
 from asc.launchers import command
 from asc.run_files import BEST_FOLDER, CONFIG_FILE

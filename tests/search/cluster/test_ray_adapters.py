@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 
 from asc.config.data_choice import DataChoice
 from asc.config.recipes.loading import load_experiment
-from asc.config.space import load_space
+from asc.config.space_file import load_space
 from asc.runs.events import RunStarted
 from asc.runs.journal import Journal
 from asc.runs.record import TrialRecord
