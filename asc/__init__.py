@@ -57,9 +57,10 @@ def read_search(name: str | Path) -> "SearchResult":
     Raises:
         InputError: there is no such search.
     """
+    from asc.api.keywords import a_path
     from asc.api.results import SearchResult
 
-    return SearchResult.of(name)
+    return SearchResult.of(a_path("name", name))
 
 
 def train(*, quiet: bool = False, **options: "Unpack[TrainKeywords]") -> "TrainResult":
@@ -106,7 +107,7 @@ def size(
     `overrides` changes values: `{"architecture.widths": [16, 32]}`. The peak memory is for audio of `seconds`.
 
     Raises:
-        InputError: the config is wrong.
+        InputError: the config or another argument is wrong.
     """
     from asc.api.sizing import sized
 
@@ -119,10 +120,11 @@ def load(path: str | Path) -> "Model":
     Raises:
         InputError: it is none of these, or the file is damaged or not a model file that this asc reads.
     """
+    from asc.api.keywords import a_path
     from asc.inference.predict import load
     from asc.runs.named import model_file
 
-    return load(model_file(Path(path)))
+    return load(model_file(a_path("path", path)))
 
 
 class _CallablePackage(ModuleType):

@@ -5,6 +5,7 @@ the same sentence is an exception.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asc.api.evaluating import Evaluated, evaluated
 from asc.api.keywords import (
@@ -22,6 +23,9 @@ from asc.console.cli import Output
 from asc.errors import InputError
 from asc.results import Completed
 
+if TYPE_CHECKING:
+    from asc.search.finish import Summary
+
 
 def search(quiet: bool, keywords: SearchKeywords) -> SearchResult:
     """Run a search, or go on with one; `quiet` prints nothing but warnings.
@@ -35,14 +39,24 @@ def search(quiet: bool, keywords: SearchKeywords) -> SearchResult:
     ready = prepared(options, output)
     check_process(local=ready.opened.settings.local)
     found = searched(ready, options, output)
+    return result_of(found.summary, found.problem, output)
+
+
+def result_of(summary: "Summary", problem: str | None, output: Output) -> SearchResult:
+    """What `asc.search` returns; `problem` is why the search was halted. A missing report page is a warning.
+
+    Raises: as `search`.
+    """
     from asc.search import finish  # imports Ray, whose environment is set now
 
-    if found.summary.ending == "interrupted":
+    if summary.ending == "interrupted":
         raise KeyboardInterrupt
-    _, sentence = finish.verdict(found.summary, found.problem)
-    if sentence is not None:
+    _, sentence = finish.verdict(summary, problem)
+    if sentence is not None and sentence != summary.page.problem:
         raise InputError(sentence)
-    return SearchResult(found.summary.folder)
+    if sentence is not None:
+        output.alert(sentence)
+    return SearchResult(summary.folder)
 
 
 def train(quiet: bool, keywords: TrainKeywords) -> TrainResult:

@@ -166,7 +166,7 @@ def _built(cls: type[Options], given: Mapping[str, Any]) -> Options:
             values[name] = _built(cast(type[Any], hint), given)
         elif name in given:
             is_path = Path in (hint, *typing.get_args(hint))
-            values[name] = _path(name, given[name]) if is_path else typed(hint, _text(given[name]), name)
+            values[name] = a_path(name, given[name]) if is_path else typed(hint, _text(given[name]), name)
     return cls(**values)
 
 
@@ -174,7 +174,12 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _path(name: str, value: object) -> Path:
+def a_path(name: str, value: object) -> Path:
+    """The argument `name` as a path.
+
+    Raises:
+        InputError: it is neither a text nor a path.
+    """
     if not isinstance(value, str | Path):
         raise InputError(f"{name} must be a path, got {value!r}")
     return Path(value)

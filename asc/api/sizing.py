@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asc.api.keywords import assignments
+from asc.api.keywords import a_path, assignments
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import experiment_from, parse_assignment
 from asc.console.tables import size_sheet
+from asc.errors import require
 from asc.model_file.model_header import experiment_in
 from asc.runs import named
 from asc.size.law import Cost, cost
 from asc.size.rules import RuleName, counted_bytes, fits, rule, why_not
 from asc.size.stored_items import StoredAs
-from asc.typed import Value
+from asc.typed import Value, typed
 
 if TYPE_CHECKING:
     import pandas
@@ -98,13 +99,16 @@ def sized(
     """The size of a config; the arguments are those of `asc.size`.
 
     Raises:
-        InputError: the config is wrong.
+        InputError: the config or another argument is wrong.
     """
-    changes = assignments(overrides or {})
+    changes = assignments({} if overrides is None else overrides)
+    stored_as, seconds = typed(StoredAs, stored_as, "stored_as"), typed(float, seconds, "seconds")
+    require(seconds > 0, f"seconds must be above 0, got {seconds:g}")
     if isinstance(config, Experiment):
+        require(recipe is None, "give config or recipe, not both: a config is a whole network and its training")
         experiment = config.updated(dict(map(parse_assignment, changes)))
     else:
-        path = None if config is None else str(config)
+        path = None if config is None else str(a_path("config", config))
         experiment = experiment_from(
             recipe=recipe, config=path, overrides=changes, of_model=experiment_in, of_run=named.config
         )

@@ -264,7 +264,7 @@ def _is_fault_of_ours(trial: TrialRecord) -> bool:
 
 
 def _then_resume(problem: str, folder: Path) -> str:
-    return f"{problem}; then resume with: {resume_command(folder)}"
+    return f"{problem + '; then ' if problem else ''}resume with: {resume_command(folder)}"
 
 
 def commands(summary: Summary, settings: SearchSettings, browse: str) -> Iterator[tuple[str, str]]:

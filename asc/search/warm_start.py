@@ -39,11 +39,15 @@ def warm_start(plan: SearchPlan, storage: str, *, name: str) -> WarmStart:
     It takes up to `BEST` of each, and at most half of the trials.
 
     Raises:
-        InputError: no run is named, or one does not exist, is this one, is not a search, has no completed trial, or has
-            the name of another.
+        InputError: there is one trial only, no run is named, or one does not exist, is this one, is not a search, has
+            no completed trial, or has the name of another.
         StorageError: the bucket cannot be reached, or refuses access.
     """
     given = plan.settings.warm_start
+    require(
+        given is None or plan.settings.trials > 1,
+        "--warm-start needs --trials 2 or more: the first trial is the reference",
+    )
     runs = list(dict.fromkeys(run.strip() for run in (given or "").split(",") if run.strip()))
     require(given is None or bool(runs), "--warm-start names no run: give the names of earlier searches, as night,day")
     names = [Path(run).name for run in runs]
@@ -61,7 +65,7 @@ def warm_start(plan: SearchPlan, storage: str, *, name: str) -> WarmStart:
         else:
             point, tried[name] = found
             points.append(EarlierPoint(run=run, trial=trial.asked.trial, point=point))
-    taken = tuple(points[: max(1, plan.settings.trials // 2)])
+    taken = tuple(points[: plan.settings.trials // 2])
     if taken:
         notes.insert(0, f"warm start: the points of {some(point.name for point in taken)} come after the reference")
     return WarmStart(points=taken, notes=tuple(notes))

@@ -3,15 +3,23 @@
 `tests/test_documented.py` runs a search: in a process of its own, because Ray reads its environment on import.
 """
 
+import dataclasses
 import threading
 from pathlib import Path
 
 import pytest
+from told_search import ToldSearch
 
 import asc
+from asc.api import calls
 from asc.api.searching import check_process
 from asc.config.experiment import Experiment
+from asc.console.cli import Output
 from asc.errors import InputError
+from asc.runs.record import fold
+from asc.search import finish
+from asc.search.result_page import Page
+from asc.size.rules import rule
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +71,30 @@ def test_a_search_refuses_before_it_begins(tiny_csv: Path) -> None:
     with pytest.raises(InputError, match="^night is no search: "):
         asc.read_search("night")
     assert not Path("runs").exists()
+
+
+def test_a_search_without_a_report_page_is_a_result_and_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told, output = ToldSearch(tmp_path / "night"), Output(as_json=True, quiet=True)
+    told.trial(1.0)
+    record = fold(told.entries)
+    summary = finish.Summary(
+        ending="finished",
+        folder=told.folder,
+        rule=rule("dcase2021"),
+        rows=[],
+        trials=tuple(record.trials.values()),
+        best=record.completed()[0],
+        reference=None,
+        page=Page(problem="the report page cannot be written"),
+    )
+    assert calls.result_of(summary, None, output).folder == told.folder
+    assert capsys.readouterr().err.count("the report page cannot be written") == 1
+    with pytest.raises(KeyboardInterrupt):
+        calls.result_of(dataclasses.replace(summary, ending="interrupted"), None, output)
+    with pytest.raises(InputError, match="^the disk is full; then resume with: "):
+        calls.result_of(dataclasses.replace(summary, ending="halted"), "the disk is full", output)
 
 
 def test_a_search_runs_in_the_main_thread_alone() -> None:

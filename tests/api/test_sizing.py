@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from launched import launched
@@ -48,3 +49,26 @@ def test_what_does_not_fit_says_by_how_much_and_a_wrong_name_is_refused() -> Non
         size.kilobytes("dcase2019")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="neither a file nor a recipe"):
         asc.size("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"stored_as": "x"}, "stored_as must be one of asc, "),
+        ({"seconds": "1"}, "seconds must be a number, got '1'"),
+        ({"seconds": 0}, "seconds must be above 0, got 0"),
+        ({"seconds": float("nan")}, "seconds "),
+        ({"config": 3}, "config must be a path, got 3"),
+        ({"config": Experiment(), "recipe": "qat_8b"}, "give config or recipe, not both"),
+        ({"overrides": ()}, "overrides must be a dict"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(wrong: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=f"^{sentence}"):
+        asc.size(**wrong)
+
+
+@pytest.mark.parametrize("reads", [asc.load, asc.read_search, asc.evaluate])
+def test_what_is_no_path_is_refused_in_one_sentence(reads: Any) -> None:
+    with pytest.raises(InputError, match="must be a path, got 3$"):
+        reads(3)

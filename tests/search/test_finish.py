@@ -163,6 +163,8 @@ def test_a_search_without_a_network_says_why_and_exits_with_1_only_for_a_fault_o
     assert code == 2 and "time was up before a trial was trained to its end; then resume with: python launch/" in str(
         why
     )
+    code, why = said("halted", None, "")
+    assert code == 2 and str(why).startswith("resume with: python launch/"), "without a reason it is still a sentence"
     code, why = said("finished", None, "")
     assert code == 2 and "no point of the space is within the budget" in str(why)
 

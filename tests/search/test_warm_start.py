@@ -119,3 +119,5 @@ def test_runs_that_cannot_be_used_are_refused_in_one_sentence(tmp_path: Path, qu
     }.items():
         with pytest.raises(InputError, match=sentence):
             warm_start(planned(quick, given), str(tmp_path), name="new")
+    with pytest.raises(InputError, match=r"--warm-start needs --trials 2 or more"):
+        warm_start(planned(quick, "night", trials=1), str(tmp_path), name="new")
