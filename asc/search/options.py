@@ -2,9 +2,10 @@
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from asc.config.data_guess import check_place, guessed
 from asc.config.recipes.loading import load_experiment
@@ -29,6 +30,15 @@ class SearchOptions:
     exceeds the budget. Without options: a small search on built-in data, a few minutes on two cores.
     """
 
+    HELP_GROUPS: ClassVar[Mapping[str, str]] = {
+        "budget_kb": "budget and space",
+        "data": "data",
+        "trials": "trials and time",
+        "cycles": "training",
+        "max_concurrent": "cluster",
+        "name": "storage and tracking",
+        "dry_run": "output",
+    }
     budget_kb: Annotated[float | str | None, cli.option("KB")] = None
     """The size limit, in KB as the rule defines them (default 128). Several, as 16,32,64,128, are searched together:
     the trials take turns, and the best network within each is saved."""
