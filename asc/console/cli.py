@@ -29,7 +29,7 @@ from asc.launchers import command
 Options = TypeVar("Options")
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
+CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -75,8 +75,8 @@ def _parsed(options: type[Options], description: str | None) -> Options:
         try:
             said = _with_examples(description or inspect.getdoc(options) or "")
             if not dataclasses.is_dataclass(options):  # subcommands
-                return tyro.cli(options, description=said, config=_CONFIG)
-            return ungrouped(options, tyro.cli(grouped(options), description=said, config=_CONFIG))
+                return tyro.cli(options, description=said, config=CONFIG)
+            return ungrouped(options, tyro.cli(grouped(options), description=said, config=CONFIG))
         except SystemExit:  # tyro printed the help, or an error in the command line
             sys.stdout.flush()
             raise
