@@ -20,6 +20,7 @@ from asc.run_files import BEST_FOLDER, LEADERBOARD_CSV, REPORT_PAGE
 from asc.tracking.address import EXPERIMENT, artefact_root, is_database
 from asc.tracking.content import RUN_TAG, TRIAL_TAG, Head, Update
 from asc.tracking.registry import BestModel, publish
+from asc.tracking.schema import check_schema
 from asc.tracking.view import VIEW_TAG, view_state
 
 _PARAM_CHARACTERS = 6000
@@ -155,6 +156,7 @@ def _alone_at(uri: str) -> Iterator[None]:
 
     Raises:
         OSError: the file cannot be created or written.
+        OtherSchema: another version of MLflow wrote it.
     """
     file = Path(make_url(uri).database or "")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -163,6 +165,7 @@ def _alone_at(uri: str) -> Iterator[None]:
     folder = os.open(file.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
+        check_schema(uri)
         yield
     finally:
         os.close(folder)
