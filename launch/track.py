@@ -14,9 +14,10 @@ import tyro
 from asc.console import cli
 from asc.errors import InputError, require
 from asc.runs.bucket import run_bucket, runs_folder
-from asc.tracking.address import OFF, default_uri, serve_command, ui_command, ui_url
+from asc.tracking.address import OFF, default_uri, serve_command, ui_command
 from asc.tracking.cursor import load_cursor
 from asc.tracking.mlflow import send_journal
+from asc.tracking.session import pages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +80,8 @@ def _send(name: str, folder: Path, uri: str, output: cli.Output) -> int:
             f"{shipped.problem}; {left} of {name} {'is' if shipped.model_waits else 'are'} still to be sent"
         )
     cursor = load_cursor(folder, uri)
-    page = ui_url(uri, cursor.experiment_id or "0")
     output.result(f"{shipped.events} events of {name} sent to {uri}")
-    output.result(f"view them with: {ui_command(uri)}\nthe trials, best first: {page}")
+    output.result("\n".join([f"view them with: {ui_command(uri)}", *pages(folder, uri)]))
     if cursor.model_uri is not None:
         output.result(f"serve the best model with: {serve_command(uri, cursor.model_uri)}")
     return cli.DONE
