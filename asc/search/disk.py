@@ -105,7 +105,7 @@ def need(plan: SearchPlan, cache: Path, *, ended: int = 0, ended_finals: int = 0
         audio_bytes=sum(store.size_bytes for store in stores.values()),
         packed_bytes=sum(store.size_bytes for store in stores.values() if store.there),
         rates_to_pack=tuple(rate for rate, store in stores.items() if not store.there),
-        running_bytes=at_a_time + (trials + finals) * _TUNE_TRIAL,
+        running_bytes=at_a_time + (trials + finals + plan.settings.teachers) * _TUNE_TRIAL,
         kept_bytes=kept + _pages_bytes(plan, trials, sound) + (_MLFLOW + _REGISTERED if _own_database(plan) else 0),
     )
 

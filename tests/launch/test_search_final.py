@@ -191,6 +191,8 @@ def test_finals_that_cannot_be_are_refused_in_one_sentence_before_ray_starts(
     assert "--final-seeds must be 1 or more, got 0" in refused("--final-top", "2", "--final-seeds", "0")
     assert "give --final-top too" in refused("--final-epochs", "3")
     assert "--final-cycles 1 leaves no cycle after" in refused("--final-top", "2", "--final-cycles", "1")
+    assert "--distil says what the finals learn from: give --final-top too" in refused("--distil")
+    assert "nowhere does not exist: give a safetensors" in refused("--final-top", "2", "--teacher-logits", "nowhere")
     halved = refused("--final-top", "2", "--calibrate", "temperature")
     assert "too few groups of down_fast, down_slow" in halved and "--calibrate none" in halved
     assert not bench.run("never").exists()
