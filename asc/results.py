@@ -19,6 +19,26 @@ def words(by: RankBy) -> str:
     return by.replace("_", " ")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherNetwork:
+    """A network that taught others; `kilobytes` is its size under the rule of its search, None if not known."""
+
+    name: str
+    kilobytes: float | None = None
+
+    def __str__(self) -> str:
+        """As `t003 (61.2 KB)`."""
+        return self.name if self.kilobytes is None else f"{self.name} ({self.kilobytes:.1f} KB)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taught:
+    """Who taught a network: the digest of the soft labels that it learned from, and the teachers that gave these."""
+
+    digest: str
+    teachers: tuple[TeacherNetwork, ...]
+
+
 class Signal(Enum):
     """The answer of `on_epoch` to a training loop after each epoch."""
 

@@ -10,6 +10,9 @@ MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.toml"
 MODEL_CARD = "model_card.md"
 
+SOFT_LABELS = "soft_labels.safetensors"  # of a search with --distil or --teacher-logits, what its finals learn from
+SOFT_LABELS_FOLDER = "soft_labels"  # what each teacher has said, until SOFT_LABELS is written
+
 TRIALS_FOLDER = "trials"  # a folder for each trial; a training alone has its checkpoints beside its journal
 LAST_EPOCH = "last.safetensors"  # the checkpoint to go on from
 BEST_EPOCH = "best.safetensors"  # the network of the best epoch so far, which LAST_EPOCH names

@@ -59,6 +59,7 @@ ELSEWHERE = {
     "results": "dataclasses, which everything uses",
     "run_files": "names alone",
     "runs/training_run": "launch/test_train",
+    "search/cluster/distilled": "launch/test_search_final: killed between teachers and finals",
     "search/cluster/environment": "launch/test_search: what Ray's processes see",
     "search/cluster/lean_node": "launch/test_search: what Ray starts",
     "search/cluster/slots": "launch/test_search_workers",
@@ -69,6 +70,7 @@ ELSEWHERE = {
     "size/stored_items": "size/test_law, models/test_network, topology/test_contract",
     "topology/describe": "topology/test_resnet_se, topology/test_topology",
     "topology/layers": "topology/test_topology",
+    "training/batches": "training/test_train, training/test_distill",
     "tracking/served_model": "tracking/test_model: a real server",
     "tracking/session": "launch/test_search: tracked, and with a dead server",
 }

@@ -46,6 +46,9 @@ class SearchKeywords(TypedDict, total=False):
     final_seeds: int
     final_cycles: int
     final_epochs: int
+    distil: bool
+    teacher_kb: float
+    teacher_logits: str | Path
     time_budget_min: float
     cycles: int
     epochs_per_cycle: int
@@ -83,6 +86,7 @@ class TrainKeywords(TypedDict, total=False):
     batch_size: int
     seed: int
     calibrate_on_test: bool
+    teacher_logits: str | Path
     name: str
     resume: str
     storage: str | Path

@@ -19,11 +19,13 @@ from asc.console.evaluate_options import EvaluateOptions
 from asc.console.progress import packing
 from asc.data.dataset import default_cache
 from asc.errors import InputError, machine_fault, require
+from asc.model_file.teacher_logits import TeacherLogits
 from asc.run_files import BEST_FOLDER, MODEL_FILE
 from asc.runs.bucket import runs_folder
 from asc.runs.events import RunEnded
 from asc.runs.journal import Entry
-from asc.search import disk, duration, opening, preview, warm_start
+from asc.runs.record import fold
+from asc.search import disk, duration, opening, preview, soft_labels, warm_start
 from asc.search.cluster import environment
 from asc.search.options import SearchOptions
 from asc.search.settings import SearchSettings
@@ -35,13 +37,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A search that passed every check. Nothing was written for it, and no audio packed."""
+    """A search that passed every check. Nothing was written for it, and no audio packed.
+
+    `teacher` has the logits of `--teacher-logits`, unless the run has them already.
+    """
 
     opened: opening.Opening
     plan: preview.SearchPlan
     wanted: disk.Need
     cache: Path
     warm: warm_start.WarmStart
+    teacher: TeacherLogits | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +76,7 @@ def prepared(options: SearchOptions, output: Output) -> Prepared:
     settings.check_address()
     settings.check_machine(options.given())
     plan = preview.plan_search(settings, opened.space, opened.reference)
+    outside = _outside_teacher(opened, plan)
     cache = (options.cache or default_cache()).resolve()
     wanted = disk.need(plan, cache, ended=opened.ended, ended_finals=opened.ended_finals)
     disk.check_room(wanted, cache=cache, storage=runs_folder(options.storage))
@@ -82,7 +89,19 @@ def prepared(options: SearchOptions, output: Output) -> Prepared:
     if wanted.rates_to_pack:
         output.result(duration.packing(plan, wanted.rates_to_pack))
     output.notes(warm.notes)
-    return Prepared(opened=opened, plan=plan, wanted=wanted, cache=cache, warm=warm)
+    return Prepared(opened=opened, plan=plan, wanted=wanted, cache=cache, warm=warm, teacher=outside)
+
+
+def _outside_teacher(opened: opening.Opening, plan: preview.SearchPlan) -> TeacherLogits | None:
+    """The logits of `--teacher-logits`, until the run has a copy of them.
+
+    Raises:
+        InputError: the file is wrong.
+    """
+    path, journal = opened.settings.teacher_logits, opened.journal
+    if path is None or (journal is not None and fold(journal.entries).soft_labels is not None):
+        return None
+    return soft_labels.checked(Path(path), plan.manifest)
 
 
 def check_process(*, local: bool) -> None:
@@ -120,13 +139,15 @@ def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searche
     from asc.report.page import doubts
     from asc.runs.mirror import mirrored
     from asc.search import conductor, finish, live
-    from asc.search.cluster import cluster, study
+    from asc.search.cluster import cluster, distilled
     from asc.tracking.session import browse, tracked
 
     with ExitStack() as ray, ExitStack() as run, ExitStack() as shown:
         ray.enter_context(cluster.joined(settings, output.alert))  # first: if it fails, no run is left behind
         journal = opening.begun(ready.opened, options, plan, ready.warm.points)
         run.callback(journal.close)  # so that this process may go on with the search
+        if ready.teacher is not None:
+            soft_labels.adopt(journal, ready.teacher)
         lead = conductor.Conductor(
             journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget
         )
@@ -140,7 +161,9 @@ def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searche
         )
         journal.listeners += [view.heard, *([view.epoch_heard] if options.verbose else [])]
         on_stuck = partial(finish.cut_off, lead, shown, run)
-        ending = study.run(lead, settings, data, ready.cache, say=output.alert, on_stuck=on_stuck)
+        ending = distilled.run(
+            lead, settings, data, ready.cache, rule=plan.budget.rule, say=output.alert, on_stuck=on_stuck
+        )
         shown.close()
         ray.close()  # Ray's processes must have ended before their leftovers are removed
         summary = finish.finish(lead, plan.space, ending, plan.budget.rule, page_of)

@@ -12,6 +12,8 @@ from asc.console import progress
 from asc.console.cli import Output
 from asc.console.train_options import TrainOptions
 from asc.data.dataset import default_cache
+from asc.data.manifest import load_manifest
+from asc.model_file.teacher_logits import read_teacher_logits
 from asc.results import TrainingEnd
 from asc.runs import folder as runs
 from asc.runs import named, training_run
@@ -19,6 +21,7 @@ from asc.runs.bucket import check_storage
 from asc.runs.mirror import mirrored
 from asc.tracking.address import check_uri
 from asc.tracking.session import tracked
+from asc.training.distill import check_teacher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +46,19 @@ def trained(options: TrainOptions, output: Output) -> Trained:
         options.check_resume()
         journal = training_run.open_journal(runs.run_folder(options.storage, options.resume))
         experiment, choice = training_run.resumed(journal)
+        logits = training_run.teacher_logits_of(journal)
     else:
         experiment, choice = options.experiment(named.config), options.data.choice()
+        logits = options.teacher_logits
+    teacher = None if logits is None else read_teacher_logits(logits.expanduser())
+    if teacher is not None:
+        check_teacher(teacher, load_manifest(choice))  # before anything is packed
     with progress.packing(output.progress) as bar:
         dataset = training_run.open_data(choice, experiment, options.cache or default_cache(), bar)
     if not options.resume:
         experiment = experiment.updated({"architecture.classes": len(dataset.labels)})
         journal = training_run.open_journal(runs.new_run_folder(options.storage, options.run_name()))
-        training_run.begin(journal, experiment, choice)
+        training_run.begin(journal, experiment, choice, logits)
     folder, held_out = journal.path.parent, dataset.manifest.held_out
     history = training_run.known_epochs(journal)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -64,7 +72,7 @@ def trained(options: TrainOptions, output: Output) -> Trained:
         progress.EpochLines(output.progress, experiment, history=history, held_out=held_out) as lines,
     ):
         try:
-            end = training_run.run(journal, experiment, dataset, device=device, on_epoch=lines)
+            end = training_run.run(journal, experiment, dataset, device=device, on_epoch=lines, teacher=teacher)
         except KeyboardInterrupt:
             output.alert(f"interrupted; resume with: {training_run.resume_command(folder)}")
             raise

@@ -16,6 +16,7 @@ import tomli_w
 
 from asc.config.architecture import FAMILY_KEYS, Architecture, family_of
 from asc.config.augment import Augment
+from asc.config.distillation import Distillation
 from asc.config.fingerprint import SCHEMA, fingerprint, readable, without_defaults
 from asc.config.front_end import FrontEnd
 from asc.errors import InputError, require, require_together
@@ -136,6 +137,7 @@ class Experiment:
     compression: Compression = field(default_factory=Compression)
     calibration: Calibration = field(default_factory=Calibration)
     schedule: Schedule = field(default_factory=Schedule)
+    distillation: Distillation = field(default_factory=Distillation)
 
     def __post_init__(self) -> None:
         """Check the seed, and values of different sections against each other."""

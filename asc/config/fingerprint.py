@@ -42,7 +42,7 @@ _FIRST_KEYS: Mapping[str, tuple[str, ...]] = {
         "batch_size",
     ),
 }
-_TRAINING = ("augment", "calibration", "schedule")
+_TRAINING = ("augment", "calibration", "schedule", "distillation")
 
 
 def without_defaults(tree: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,9 @@ class TrainOptions:
     """Random seed for the initial weights, the order of clips and the augmentation."""
     calibrate_on_test: bool = False
     """Calibrate on the test fold, as for the starred rows of the report; figures on that fold are then optimistic."""
+    teacher_logits: Annotated[Path | None, cli.option("FILE")] = None
+    """Also learn from these soft labels, a safetensors file with a tensor logits (docs/search.md); how much, and at
+    which temperature, is in distillation.weight and distillation.temperature."""
     name: Annotated[str | None, cli.option("NAME")] = None
     """Name of the run; by default the recipe with date and time."""
     resume: Annotated[str | None, cli.option("NAME")] = None

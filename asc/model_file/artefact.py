@@ -21,6 +21,7 @@ from asc.model_file.model_info import DataIdentity, ModelInfo, longest, texts
 from asc.model_file.packs import pack, unpack
 from asc.model_file.tensors import write_bytes
 from asc.models.stored import StoredNet, empty
+from asc.results import Taught
 from asc.size.file_layout import LENGTH_BYTES, header_bytes, packs
 from asc.size.law import Cost, cost
 
@@ -66,15 +67,17 @@ def load_model(path: Path) -> tuple[StoredNet, ModelInfo]:
     return network.eval(), info
 
 
-def check_room(experiment: Experiment, labels: tuple[str, ...], data: DataIdentity) -> None:
+def check_room(
+    experiment: Experiment, labels: tuple[str, ...], data: DataIdentity, taught: Taught | None = None
+) -> None:
     """Check before training that the header of the model file will have enough space, whatever the figures.
 
     Raises:
-        InputError: labels and names of the data are too long for the header.
+        InputError: labels and names of the data and the teachers are too long for the header.
     """
     size = cost(experiment)
     places = {pack.name: _LONGEST_PLACE for pack in packs(size.items, size.pruned)}
-    _headed(longest(experiment, labels, data), places)
+    _headed(longest(experiment, labels, data, taught), places)
 
 
 def _headed(info: ModelInfo, places: Mapping[str, Any]) -> bytes:

@@ -14,7 +14,7 @@ from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.config.fingerprint import fingerprint
 from asc.errors import InputError
-from asc.results import CalibrationReport, Evaluation, GroupFigures, Interval, Intervals
+from asc.results import CalibrationReport, Evaluation, GroupFigures, Interval, Intervals, Taught, TeacherNetwork
 from asc.size.law import cost
 from asc.typed import Scalar, build, typed
 
@@ -37,7 +37,8 @@ class DataIdentity:
 class ModelInfo:
     """The description in a model file: config (with the front end), labels in logit order, data, validation figures.
 
-    `calibration` reports the calibration; it is None if no calibration was requested.
+    `calibration` reports the calibration; it is None if no calibration was requested. `taught` says who taught the
+    network, None if nobody did; temperature and weight of the soft labels are in the config (`distillation`).
     """
 
     experiment: Experiment
@@ -45,6 +46,7 @@ class ModelInfo:
     data: DataIdentity
     evaluation: Evaluation
     calibration: CalibrationReport | None = None
+    taught: Taught | None = None
 
     def __post_init__(self) -> None:
         """Check that every class has a label."""
@@ -59,7 +61,9 @@ def rounded(info: ModelInfo) -> ModelInfo:
     return replace(info, evaluation=_rounded(info.evaluation), calibration=calibration)
 
 
-def longest(experiment: Experiment, labels: tuple[str, ...], data: DataIdentity) -> ModelInfo:
+def longest(
+    experiment: Experiment, labels: tuple[str, ...], data: DataIdentity, taught: Taught | None = None
+) -> ModelInfo:
     """Return the description with the longest texts, without rows per class and device, to check the space for it."""
     figure, clips = 12.3456, 10**6
     interval = Interval(low=figure, high=figure)
@@ -105,11 +109,12 @@ def longest(experiment: Experiment, labels: tuple[str, ...], data: DataIdentity)
         data=data,
         evaluation=evaluation,
         calibration=None if experiment.calibration.method == "none" else calibration,
+        taught=taught,
     )
 
 
 def texts(info: ModelInfo) -> dict[str, str]:
-    """Encode a description as header texts: fingerprint, config, labels, data, size, figures, calibration."""
+    """Encode a description as header texts: fingerprint, config, labels, data, size, figures, calibration, teachers."""
     said = rounded(info)
     evaluation = dataclasses.asdict(said.evaluation)
     intervals = evaluation["intervals"]
@@ -123,6 +128,9 @@ def texts(info: ModelInfo) -> dict[str, str]:
     }
     if said.calibration is not None:
         sections["calibration"] = dataclasses.asdict(said.calibration)
+    if said.taught is not None:
+        teachers = [_teacher(network) for network in said.taught.teachers]
+        sections["taught"] = {"digest": said.taught.digest, "teachers": teachers}
     return {
         "fingerprint": said.experiment.fingerprint,
         **{key: _compact(tree).translate(_EXCHANGED) for key, tree in sections.items()},
@@ -150,12 +158,25 @@ def read(texts: Mapping[str, str]) -> ModelInfo:
         calibration=build(CalibrationReport, _tree("calibration", texts), "calibration.")
         if "calibration" in texts
         else None,
+        taught=_taught(_tree("taught", texts)) if "taught" in texts else None,
     )
     if texts.get("fingerprint") != fingerprint(trees["config"]):
         raise InputError(f"fingerprint is {texts.get('fingerprint')}, which does not match the config")
     if trees["size"] != _size(info.experiment):
         raise InputError("size does not match the config")
     return info
+
+
+def _teacher(network: TeacherNetwork) -> list[Any]:
+    """The name of a teacher, and its KB to one decimal if they are known."""
+    return [network.name] if network.kilobytes is None else [network.name, round(network.kilobytes, 1)]
+
+
+def _taught(tree: dict[str, Any]) -> Taught:
+    """Undo `_teacher` for each teacher."""
+    rows = typed(tuple[tuple[str | float, ...], ...], tree.get("teachers"), "taught.teachers")
+    teachers = [dict(zip(("name", "kilobytes"), row, strict=False)) for row in rows]
+    return build(Taught, {**tree, "teachers": teachers}, "taught.")
 
 
 def _compact(tree: Any) -> str:

@@ -82,8 +82,9 @@ def _mark(trial: Trial) -> str:
 
 
 def outcomes(search: Search) -> str:
-    """Trials, epochs and minutes by outcome, those of all finals, and the points that became no trial."""
+    """Trials, epochs and minutes by outcome, those of teachers and finals, and the points that became no trial."""
     groups = {outcome: [trial for trial in search.trials if trial.outcome == outcome] for outcome in OUTCOME_COLOURS}
+    groups["teachers"] = list(search.teachers)
     groups["finals"] = list(search.finals)
     total = sum(trial.epochs for trials in groups.values() for trial in trials)
     rows = [_spent(outcome, trials, total) for outcome, trials in groups.items() if trials]

@@ -83,6 +83,7 @@ class Search:
     smaller_kb: tuple[float, ...]
     most_mmacs_per_s: float | None
     trials: tuple[Trial, ...]
+    teachers: tuple[Trial, ...]
     finals: tuple[Trial, ...]
     shipped: Trial | None
     reached: tuple[Reached, ...]
@@ -188,6 +189,7 @@ def search_of(entries: Sequence[Entry]) -> Search:
         most_mmacs_per_s=_most_mmacs(by, started.settings.get("max_mmacs_per_s")),
         trials=tuple(_trial(rank, trial, space, by) for rank, trial in record.ranked()),
         finals=tuple(finals.values()),
+        teachers=tuple(_trial(None, teacher, space, by) for teacher in record.teachers.values()),
         shipped=_shipped(record, finals),
         reached=tuple(_reached(record, entries)),
         epochs=sum(isinstance(entry.event, EpochDone) and entry.event.trial in record.trials for entry in entries),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from asc.results import EpochMetrics, Interval, OutcomeKind, SplitFigures, StoredSize
+from asc.results import EpochMetrics, Interval, OutcomeKind, SplitFigures, StoredSize, TeacherNetwork
 from asc.typed import Scalar
 
 
@@ -178,10 +178,40 @@ class FinalistsChosen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherAsked:
+    """A larger network will be trained to teach the finals: `trial`, widened beyond the budget, as `teacher`.
+
+    Its epochs, retries and end are the events of a trial with the name `teacher`; the sizes are as in `TrialAsked`.
+    """
+
+    teacher: str
+    trial: str
+    title: str
+    seed: int
+    config: Mapping[str, Scalar]
+    size: StoredSize
+    macs_per_second: int
+    peak_activation_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftLabelsMade:
+    """The soft labels of `clips` training clips are in the run's folder; all finals that follow learn from them.
+
+    `teachers` gave them, and `digest` is that of their logits (`asc.results.Taught`).
+    """
+
+    teachers: tuple[TeacherNetwork, ...]
+    digest: str
+    clips: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinalAsked:
     """A finalist will be retrained: the network of `trial` with another seed and schedule, as a training named `final`.
 
-    Its epochs, retries and end are the events of a trial with the name `final`.
+    Its epochs, retries and end are the events of a trial with the name `final`. `soft_labels` is the digest of those
+    that it learns from, None without a teacher.
     """
 
     final: str
@@ -189,6 +219,7 @@ class FinalAsked:
     title: str
     seed: int
     config: Mapping[str, Scalar]
+    soft_labels: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +252,8 @@ Event = (
     | TrialPromoted
     | TrialEnded
     | FinalistsChosen
+    | TeacherAsked
+    | SoftLabelsMade
     | FinalAsked
     | FinalConfirmed
     | RunEnded

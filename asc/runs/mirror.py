@@ -220,7 +220,7 @@ def _is_checkpoint_of_no_use(name: str, record: RunRecord) -> bool:
     trial, _, file = rest.partition("/")
     if top != TRIALS_FOLDER:
         return False
-    known = record.finals[trial].training if trial in record.finals else record.trials.get(trial)
+    known = record.find(trial)
     if known is None or known.ended is None:
         return known is None
     return not (known.ended.outcome == "completed" and file == MODEL_FILE)

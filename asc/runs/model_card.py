@@ -181,7 +181,19 @@ def _training(info: ModelInfo, terms: Terms, origin: Origin) -> Iterator[str]:
         f"- Digest of the data: `{info.data.digest}`.\n"
         f"- Schedule: {_cycles(schedule)} epochs, batches of {schedule.batch_size}, seed "
         f"{info.experiment.seed}; config `{info.experiment.fingerprint}`, which the model file holds in full."
+        + _teachers(info)
         + (f"\n- Code: commit `{origin.git_commit}`." if origin.git_commit else "")
+    )
+
+
+def _teachers(info: ModelInfo) -> str:
+    """Who taught the network, as another line of the list; empty if nobody did."""
+    if info.taught is None:
+        return ""
+    names, learned = escaped(", ".join(map(str, info.taught.teachers))), info.experiment.distillation
+    return (
+        f"\n- Teachers: {names}. Their soft labels (digest `{info.taught.digest}`) have a weight of "
+        f"{learned.weight:g} in the loss, at temperature {learned.temperature:g}."
     )
 
 

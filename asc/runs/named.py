@@ -87,7 +87,7 @@ def _run_and_trial(given: Path) -> tuple[Path, str | None] | None:
 
 
 def _check_trial(record: RunRecord, folder: Path, trial: str) -> None:
-    if trial not in record.trials and trial not in record.finals:
+    if record.find(trial) is None:
         raise InputError(f"{folder.name} has no trial {trial}: {_named(record, folder)}")
 
 

@@ -19,6 +19,8 @@ from asc.runs.events import (
     RungReached,
     RunResumed,
     RunStarted,
+    SoftLabelsMade,
+    TeacherAsked,
     TrialAsked,
     TrialEnded,
     TrialPromoted,
@@ -53,21 +55,26 @@ class TrialRecord:
 
 @dataclass(slots=True, kw_only=True)
 class Final:
-    """Everything that the journal says about one retraining of a finalist: of which trial, its seed, how it went."""
+    """Everything that the journal says about one retraining of a finalist: of which trial, its seed, how it went.
+
+    `soft_labels` is the digest of those that it learns from.
+    """
 
     trial: str
     seed: int
     training: TrialRecord
     confirmed: SplitFigures | None = None
+    soft_labels: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class RunRecord:
     """A folded journal: the run's start, its trials in the order asked, and the points that became no trial.
 
-    The finals are apart from the trials, and nothing that counts or ranks trials counts them. Some values are needed at
-    each event or twice a second, so they are updated, not recomputed: the `unfinished` trials, the epochs after
-    which some of these are `paused`, the number of trials per outcome, and the ranking of the completed ones.
+    The finals and their teachers are apart from the trials, and nothing that counts or ranks trials counts them. Of
+    `soft_labels`, the last count. Some values are needed at each event or twice a second, so they are updated, not
+    recomputed: the `unfinished` trials, the epochs after which some of these are `paused`, the number of trials per
+    outcome, and the ranking of the completed ones.
     """
 
     started: RunStarted
@@ -79,6 +86,8 @@ class RunRecord:
     outcomes: Counter[OutcomeKind] = field(default_factory=Counter)
     refused: list[PointRefused] = field(default_factory=list)
     finalists: FinalistsChosen | None = None
+    teachers: dict[str, TrialRecord] = field(default_factory=dict)
+    soft_labels: SoftLabelsMade | None = None
     finals: dict[str, Final] = field(default_factory=dict)
     ended: RunEnded | None = None
     _ranking: list[TrialRecord] = field(default_factory=list)
@@ -106,18 +115,27 @@ class RunRecord:
         return [*enumerate(self._ranking, start=1), *((None, trial) for trial in others)]
 
     def training(self, name: str) -> TrialRecord:
-        """The record of a trial, or of the training of a final.
+        """The record of a trial, or of the training of a final or a teacher.
 
         Raises:
-            InputError: there is neither.
+            InputError: there is none.
         """
-        if (final := self.finals.get(name)) is not None:
-            return final.training
-        if name not in self.trials:
+        found = self.find(name)
+        if found is None:
             raise InputError(
                 f"the journal never asked for trial {name}: restore the file from a copy, or start a new run"
             )
-        return self.trials[name]
+        return found
+
+    def find(self, name: str) -> TrialRecord | None:
+        """As `training`; None if there is none."""
+        if (final := self.finals.get(name)) is not None:
+            return final.training
+        return self.trials.get(name) or self.teachers.get(name)
+
+    def after_trials(self) -> list[TrialRecord]:
+        """The trainings of all teachers and finals. A copy: another thread may add to the record meanwhile."""
+        return [*list(self.teachers.values()), *(final.training for final in list(self.finals.values()))]
 
     def confirm(self, confirmed: FinalConfirmed) -> None:
         """Record the figures of a final.
@@ -132,11 +150,11 @@ class RunRecord:
         self.finals[confirmed.final].confirmed = confirmed.figures
 
     def end(self, trial: TrialRecord, ended: TrialEnded) -> None:
-        """Record the end of a trial or a final; a second end is ignored."""
+        """Record the end of a trial, a teacher or a final; a second end is ignored."""
         if trial.ended is not None:
             return
         trial.ended = ended
-        if ended.trial in self.finals:
+        if ended.trial not in self.trials:
             return
         del self.unfinished[trial.asked.trial]
         self.paused.pop(trial.asked.trial, None)
@@ -193,12 +211,8 @@ def add(record: RunRecord, entry: Entry) -> None:
             _add_to_training(record, event)
         case PointRefused() as refused:
             record.refused.append(refused)
-        case FinalistsChosen() as chosen:
-            record.finalists = chosen
-        case FinalAsked() as final:
-            record.finals[final.final] = _final(record, final, entry.time_s)
-        case FinalConfirmed() as confirmed:
-            record.confirm(confirmed)
+        case FinalistsChosen() | TeacherAsked() | SoftLabelsMade() | FinalAsked() | FinalConfirmed() as event:
+            _add_to_finals(record, event, entry.time_s)
         case RunResumed() as resumed:
             record.resume(resumed)
         case RunEnded() as run_ended:
@@ -229,6 +243,42 @@ def _add_to_training(
             record.end(training, event)
 
 
+def _add_to_finals(
+    record: RunRecord,
+    event: FinalistsChosen | TeacherAsked | SoftLabelsMade | FinalAsked | FinalConfirmed,
+    time_s: float,
+) -> None:
+    """Update what follows the trials: the finalists, their teachers, the finals."""
+    match event:
+        case FinalistsChosen():
+            record.finalists = event
+        case TeacherAsked():
+            record.teachers[event.teacher] = _teacher(record, event, time_s)
+        case SoftLabelsMade():
+            record.soft_labels = event
+        case FinalAsked():
+            record.finals[event.final] = _final(record, event, time_s)
+        case FinalConfirmed():
+            record.confirm(event)
+
+
+def _teacher(record: RunRecord, teacher: TeacherAsked, time_s: float) -> TrialRecord:
+    """A new teacher: its trial with another config, and the size of that."""
+    trial = record.training(teacher.trial)
+    asked = dataclasses.replace(
+        trial.asked,
+        trial=teacher.teacher,
+        title=teacher.title,
+        point=None,
+        config=teacher.config,
+        reference=False,
+        **dataclasses.asdict(teacher.size),
+        macs_per_second=teacher.macs_per_second,
+        peak_activation_bytes=teacher.peak_activation_bytes,
+    )
+    return TrialRecord(asked=asked, asked_at_s=time_s, number=trial.number)
+
+
 def _final(record: RunRecord, final: FinalAsked, time_s: float) -> Final:
     """A new final; its network, and so its predicted size, is that of its trial."""
     trial = record.training(final.trial)
@@ -236,4 +286,4 @@ def _final(record: RunRecord, final: FinalAsked, time_s: float) -> Final:
         trial.asked, trial=final.final, title=final.title, point=None, config=final.config, reference=False
     )
     training = TrialRecord(asked=asked, asked_at_s=time_s, number=trial.number)
-    return Final(trial=final.trial, seed=final.seed, training=training)
+    return Final(trial=final.trial, seed=final.seed, training=training, soft_labels=final.soft_labels)

@@ -12,6 +12,7 @@ from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError, machine_fault
 from asc.launchers import command
+from asc.model_file.teacher_logits import TeacherLogits
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Split, TrainingEnd
 from asc.run_files import BEST_EPOCH, JOURNAL, LAST_EPOCH, MODEL_FILE
 from asc.runs.bucket import storage_option
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 TRIAL = "t000"
+_TEACHER = "teacher_logits"
 
 
 def open_data(
@@ -87,10 +89,12 @@ def known_epochs(journal: Journal) -> list[EpochMetrics]:
     return [metrics for _, metrics in sorted(fold(journal.entries).trials[TRIAL].epochs.items())]
 
 
-def begin(journal: Journal, experiment: Experiment, choice: DataChoice) -> None:
-    """Journal the start of a new run: its data, and its config as its only trial."""
+def begin(journal: Journal, experiment: Experiment, choice: DataChoice, teacher_logits: Path | None = None) -> None:
+    """Journal the start of a new run: its data, its teacher's file if it has one, and its config as its only trial."""
     chosen = dataclasses.asdict(choice)
     settings: dict[str, Scalar] = {"data": chosen.pop("spec"), **{k: v for k, v in chosen.items() if v is not None}}
+    if teacher_logits is not None:
+        settings[_TEACHER] = str(teacher_logits.expanduser().resolve())
     name = journal.path.parent.name
     journal.append(RunStarted(name=name, kind="train", settings=settings, git_commit=git_commit()))
     size = cost(experiment)
@@ -125,8 +129,15 @@ def resumed(journal: Journal) -> tuple[Experiment, DataChoice]:
             _close(journal, completed=ended.outcome == "completed")
         raise InputError(f"{folder} has ended ({ended.outcome}): start a new training under another --name")
     settings = dict(record.started.settings)
+    settings.pop(_TEACHER, None)
     choice = build(DataChoice, {"spec": settings.pop("data"), **settings})
     return Experiment.from_flat(record.trials[TRIAL].asked.config), choice
+
+
+def teacher_logits_of(journal: Journal) -> Path | None:
+    """The file of the teacher of a run, as its journal has it; None without a teacher."""
+    given = fold(journal.entries).started.settings.get(_TEACHER)
+    return None if given is None else Path(str(given))
 
 
 def run(
@@ -136,6 +147,7 @@ def run(
     *,
     device: "torch.device",
     on_epoch: Callable[[EpochMetrics], None],
+    teacher: TeacherLogits | None = None,
 ) -> TrainingEnd:
     """Train, journal every epoch and the end, and publish the model under `best/`.
 
@@ -154,7 +166,7 @@ def run(
         return Signal.CONTINUE
 
     try:
-        end = train(experiment, dataset, folder=folder, on_epoch=journalled, device=device)
+        end = train(experiment, dataset, folder=folder, on_epoch=journalled, device=device, teacher=teacher)
         if isinstance(end, Completed):
             publish(folder, folder / MODEL_FILE)
         journal.append(_ended(end, fold(journal.entries)))

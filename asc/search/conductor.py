@@ -3,10 +3,9 @@
 Ray's searcher, scheduler and callback (`ray_adapters.py`) only pass events on. A conductor that is given the journal of
 an interrupted search continues it: finished trials are told to a fresh study, the rungs are refilled, and unfinished
 trials are queued first (design decision 7). When all trials have ended, the finals follow, if any are asked for
-(`asc.search.final`): trainings like trials, but never compared at rungs, and unknown to the sampler.
+(`asc.search.finishing`): trainings like trials, but never compared at rungs, and unknown to the sampler.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from asc.run_files import LAST_EPOCH, MODEL_FILE, TRIALS_FOLDER
 from asc.runs.events import EpochDone, FinalConfirmed, RungReached, TrialEnded, TrialPromoted, TrialRetried
 from asc.runs.journal import Journal
 from asc.runs.record import add, fold
-from asc.search import final
+from asc.search.finishing import Finishing
 from asc.search.points import Points
 from asc.search.repair import Budget
 from asc.search.rungs import Rungs, rungs_of
@@ -33,7 +32,7 @@ class Assignment:
     """A trial or a final for a worker: its config, and how many of its epochs are already in the journal.
 
     `pauses_after` is the epoch after which the trial pauses, so the worker's task ends there. The network of a final is
-    also judged on the confirmation clips.
+    also judged on the confirmation clips. `soft_labels` is the digest of those that it learns from.
     """
 
     trial: str
@@ -41,6 +40,7 @@ class Assignment:
     journalled: int
     pauses_after: int | None = None
     final: bool = False
+    soft_labels: str | None = None
 
 
 class Conductor:
@@ -53,6 +53,7 @@ class Conductor:
         self.journal, self.record = journal, fold(journal.entries)
         journal.listeners.insert(0, lambda entry: add(self.record, entry))
         self._settings = settings
+        self._finishing = Finishing(journal, self.record, settings, budget.rule)
         self._points = Points(journal, self.record, space=space, settings=settings, base=base, budget=budget)
         # Trials of different budgets are not compared: one that may be larger is nearly always better.
         self._rungs = {kilobytes: rungs_of(base.schedule, settings.reduction_factor) for kilobytes in settings.budgets}
@@ -73,12 +74,18 @@ class Conductor:
         """Whether no further trial or final will be given out."""
         if self._queue or not self._asked_all or (self._promotes and self.record.unfinished):
             return False
-        return not self._finals_follow(busy=self.running)
+        return not self._finishing.follows(busy=self.running)
 
     @property
     def complete(self) -> bool:
         """Whether the search is done and every trial and final has ended."""
-        return self.done and not self.record.unfinished and not self._finals_follow(busy=())
+        ended = self.done and not self.record.unfinished and not self._finishing.follows(busy=())
+        return ended and not self.needs_soft_labels
+
+    @property
+    def needs_soft_labels(self) -> bool:
+        """Whether the finals wait for the soft labels of their teachers, which are no training."""
+        return self._asked_all and self._finishing.needs_soft_labels
 
     @property
     def _promotes(self) -> bool:
@@ -87,12 +94,6 @@ class Conductor:
     @property
     def _asked_all(self) -> bool:
         return self._exhausted or len(self.record.trials) >= self._settings.trials
-
-    def _finals_follow(self, busy: Collection[str]) -> bool:
-        """Whether a final that is not `busy` will be trained, or may be: that is open until all trials have ended."""
-        if self._settings.final_top == 0:
-            return False
-        return bool(self.record.unfinished) or final.to_come(self.record, self._settings, busy=busy) is not None
 
     def next_trial(self, worker: str) -> Assignment | None:
         """A trial for a worker: an unfinished one first, then one that is promoted, then a new point, then a final.
@@ -113,6 +114,7 @@ class Conductor:
             journalled=journalled,
             pauses_after=self._rungs_of(name).next_rung(journalled) if self._pauses(name) else None,
             final=name in self.record.finals,
+            soft_labels=self.record.finals[name].soft_labels if name in self.record.finals else None,
         )
 
     def _ask(self) -> str | None:
@@ -124,11 +126,11 @@ class Conductor:
             if found is not None:
                 return found
             self._exhausted = True
-        return self._ask_last() or self._ask_final()
+        return self._ask_last() or self._finishing.ask(self.running)
 
     def _pauses(self, name: str) -> bool:
         """Whether a trial pauses at rungs. The reference never does: the gain of the search is measured against it."""
-        return self._promotes and name not in self.record.finals and not self.record.trials[name].asked.reference
+        return self._promotes and name in self.record.trials and not self.record.trials[name].asked.reference
 
     def _promote(self, *, at_least: int = 0) -> str | None:
         """Journal the promotion of the best paused trial that may go on, if there is one, and return its name."""
@@ -153,20 +155,6 @@ class Conductor:
             for name, epoch in list(self.record.paused.items()):
                 self._stop(name, epoch)
         return promoted
-
-    def _ask_final(self) -> str | None:
-        """The next final: one that an earlier process left unfinished, or a new one. None while trials run."""
-        if self._settings.final_top == 0 or self.record.unfinished:
-            return None
-        chosen = final.chosen(self.record, self._settings)
-        if chosen.trials and chosen != self.record.finalists:
-            self.journal.append(chosen)
-        asked = final.to_come(self.record, self._settings, busy=self.running)
-        if asked is None:
-            return None
-        if asked.final not in self.record.finals:
-            self.journal.append(asked)
-        return asked.final
 
     def epoch_done(self, worker: str, metrics: EpochMetrics) -> bool:
         """Journal an epoch and return whether the worker's task ends here, because its trial is stopped or paused.
@@ -275,7 +263,7 @@ class Conductor:
 
     def _compare(self, name: str, metrics: EpochMetrics) -> bool:
         """If the epoch is a rung, journal how the trial compares; return whether it is stopped or paused here."""
-        if name in self.record.finals or metrics.epoch not in self._rungs_of(name).recorded:
+        if name not in self.record.trials or metrics.epoch not in self._rungs_of(name).recorded:
             return False
         if self._promotes:
             return self._pause(name, metrics)
@@ -337,10 +325,9 @@ class Conductor:
 
     def sweep(self) -> None:
         """Remove the checkpoints of all ended trials, also those that a worker wrote after its trial was stopped."""
-        finals = {name: one.training for name, one in self.record.finals.items()}
-        for name, training in {**self.record.trials, **finals}.items():
+        for training in (*self.record.trials.values(), *self.record.after_trials()):
             if training.ended is not None:
-                self._sweep(name)
+                self._sweep(training.asked.trial)
 
     def _replay(self) -> None:
         """Replay the journal into the points and the rungs, in order, and queue its unfinished trials."""

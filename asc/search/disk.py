@@ -17,7 +17,8 @@ with 24 to 240 epochs in all, and are rounded up:
   the page, 5.3 KB per second of at most 5 s a clip, at most 1.34 MB in all (`asc.report.mistakes`)
 - a model file: its tensors and its header (`asc.size.file_layout`)
 
-A final takes what a trial takes, with the epochs of its own schedule.
+A final takes what a trial takes, with the epochs of its own schedule. A larger teacher takes as many times that as it
+is larger than the budget. Soft labels take four bytes per clip and class, for each teacher and for their mean.
 
 Ray's logs, under /tmp/ray, are not counted.
 """
@@ -91,9 +92,12 @@ def need(plan: SearchPlan, cache: Path, *, ended: int = 0, ended_finals: int = 0
     finals = max(0, plan.settings.finals - ended_finals)
     # A new file is written beside the old one before it replaces it, so the last checkpoint briefly exists twice.
     at_a_time = min(plan.settings.max_concurrent, max(trials, finals)) * (round(scale * (2 * last + best)) + model)
+    at_a_time = round(at_a_time * _larger(plan.settings))
     if plan.settings.asha == "promotion":
         at_a_time += trials * round(scale * (last + best))
     kept = trials * (model + _trial_bytes(plan, plan.base)) + finals * (model + _trial_bytes(plan, longest))
+    kept += round(plan.settings.teachers * (_larger(plan.settings) * model + _trial_bytes(plan, longest)))
+    kept += _soft_labels_bytes(plan)
     sound = _sound_bytes(plan, {rate: store.size_bytes for rate, store in stores.items()})
     kept += 2 * (_EVALUATION + sound)  # an earlier one is replaced
     kept += 5 * model + _refused_bytes(plan, trials) + len(plan.space.text)
@@ -101,7 +105,7 @@ def need(plan: SearchPlan, cache: Path, *, ended: int = 0, ended_finals: int = 0
         audio_bytes=sum(store.size_bytes for store in stores.values()),
         packed_bytes=sum(store.size_bytes for store in stores.values() if store.there),
         rates_to_pack=tuple(rate for rate, store in stores.items() if not store.there),
-        running_bytes=at_a_time + (trials + finals) * _TUNE_TRIAL,
+        running_bytes=at_a_time + (trials + finals + plan.settings.teachers) * _TUNE_TRIAL,
         kept_bytes=kept + _pages_bytes(plan, trials, sound) + (_MLFLOW + _REGISTERED if _own_database(plan) else 0),
     )
 
@@ -210,6 +214,21 @@ def _longest_schedule(plan: SearchPlan, experiment: Experiment) -> Experiment:
             "schedule.cycle_growth": 1,
         }
     )
+
+
+def _larger(settings: SearchSettings) -> float:
+    """How many times larger than the networks of the search its teachers are."""
+    return 1.0 if settings.teacher_kb is None else settings.teacher_kb / settings.budget_kb
+
+
+def _soft_labels_bytes(plan: SearchPlan) -> int:
+    """Bytes of the soft labels of each teacher and of their mean, with the names of the clips; they are kept."""
+    settings = plan.settings
+    if not settings.distil and settings.teacher_logits is None:
+        return 0
+    names = sum(len(clip.path) + 8 for clip in plan.manifest.clips)
+    each = 4 * len(plan.manifest.clips) * len(plan.manifest.labels) + names + _BLOCK
+    return each * (1 + (settings.final_top + settings.teachers if settings.distil else 0))
 
 
 def _trial_bytes(plan: SearchPlan, experiment: Experiment) -> int:

@@ -25,7 +25,8 @@ _CLIPS_DECODED = 8
 def estimate(plan: SearchPlan, span: tuple[float, float]) -> str:
     """Text to print: how long the search may take on this machine; `span` is from `minutes`."""
     shortest, longest = span
-    finals = f" and {plan.settings.finals} finals" if plan.settings.finals else ""
+    teachers = f", {plan.settings.teachers} teachers" if plan.settings.teachers else ""
+    finals = f"{teachers} and {plan.settings.finals} finals" if plan.settings.finals else ""
     return (
         f"{plan.settings.trials} trials{finals}, {plan.settings.max_concurrent} at a time: about {shortest:.0f} to "
         f"{longest:.0f} minutes here, without packing and start; nothing was trained"
@@ -63,8 +64,14 @@ def _epochs(plan: SearchPlan) -> tuple[float, float]:
 
 
 def _final_epochs(settings: SearchSettings) -> float:
-    """The epochs of the finals, one after the other; those that run at the same time count once."""
+    """The epochs of the finals, one after the other; those that run at the same time count once.
+
+    The epoch of a larger teacher counts as many times as it is larger than the budget.
+    """
     rounds = settings.finals / max(1, min(settings.max_concurrent, settings.finals))
+    if settings.teacher_kb is not None:
+        at_a_time = max(1, min(settings.max_concurrent, settings.teachers))
+        rounds += settings.teachers / at_a_time * settings.teacher_kb / settings.budget_kb
     return rounds * (settings.final_cycles or 0) * (settings.final_epochs or 0)
 
 

@@ -5,7 +5,7 @@ trial is calibrated, else the half that is set aside from the start (part "confi
 locations are in no other split. The search itself so sees the same train and validation clips as without finals.
 
 Finals are trained by the same workers and the same function as trials. Here is what is decided about them without Ray;
-`asc.runs.finals` says what they have found.
+`asc.runs.finals` says what they have found, `asc.search.teachers` who may teach them.
 """
 
 import dataclasses
@@ -78,7 +78,7 @@ def check(settings: SearchSettings, base: Experiment, space: Space) -> None:
         not pruned or settings.final_cycles != 1,
         "--final-cycles 1 leaves no cycle after the first, which ends with pruning: give 2 or more",
     )
-    base.updated(_changes(settings, seeds(settings)[-1]))
+    base.updated(changes(settings, seeds(settings)[-1]))
 
 
 def check_added(settings: SearchSettings, record: RunRecord, space: Space) -> None:
@@ -113,13 +113,13 @@ def chosen(record: RunRecord, settings: SearchSettings) -> FinalistsChosen:
 
 def to_come(record: RunRecord, settings: SearchSettings, *, busy: Collection[str] = ()) -> FinalAsked | None:
     """The next final to train that has not ended and is not `busy`; the first seeds of all finalists come first."""
-    best = record.completed()[: settings.final_top]
+    best, made = record.completed()[: settings.final_top], record.soft_labels
     for seed in seeds(settings) if best else ():
         for trial in best:
             name = final_name(trial.asked.trial, seed)
             known = record.finals.get(name)
             if name not in busy and (known is None or known.training.ended is None):
-                return _asked(trial, seed, settings)
+                return _asked(trial, seed, settings, None if made is None else made.digest)
     return None
 
 
@@ -128,7 +128,7 @@ def final_name(trial: str, seed: int) -> str:
     return f"{trial}-seed{seed}"
 
 
-def _asked(trial: TrialRecord, seed: int, settings: SearchSettings) -> FinalAsked:
+def _asked(trial: TrialRecord, seed: int, settings: SearchSettings, soft_labels: str | None) -> FinalAsked:
     asked = trial.asked
     name = final_name(asked.trial, seed)
     return FinalAsked(
@@ -136,11 +136,12 @@ def _asked(trial: TrialRecord, seed: int, settings: SearchSettings) -> FinalAske
         trial=asked.trial,
         title=asked.title.replace(asked.trial, name, 1).removesuffix(" reference"),
         seed=seed,
-        config=Experiment.from_flat(asked.config).updated(_changes(settings, seed)).flat(),
+        config=Experiment.from_flat(asked.config).updated(changes(settings, seed)).flat(),
+        soft_labels=soft_labels,
     )
 
 
-def _changes(settings: SearchSettings, seed: int) -> dict[str, Scalar]:
+def changes(settings: SearchSettings, seed: int) -> dict[str, Scalar]:
     """The config keys in which a final differs from its trial: its cycles are equally long, whatever the trial's."""
     assert settings.final_cycles is not None and settings.final_epochs is not None, "`filled` has filled them in"
     return {

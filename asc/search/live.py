@@ -17,6 +17,8 @@ from asc.runs.events import (
     FinalAsked,
     FinalistsChosen,
     RungReached,
+    SoftLabelsMade,
+    TeacherAsked,
     TrialAsked,
     TrialEnded,
     TrialPromoted,
@@ -59,28 +61,33 @@ class LiveView(LiveLine):
     def heard(self, entry: Entry) -> None:
         """Print a line for each trial that ends or is retried and, without a terminal, for each that begins.
 
-        The same goes for finals.
+        The same goes for finals and their teachers.
         """
         match entry.event:
-            case TrialEnded() as ended if ended.trial in self._record.finals:
-                self._say(self._final_line(ended.trial))
+            case TrialEnded() as ended:
+                self._heard_end(ended)
             case RungReached(paused=True) as reached:
                 self._say(self._paused_line(reached))
             case TrialPromoted() as promoted if not self._console.is_terminal:
                 title = self._record.trials[promoted.trial].asked.title
                 self._say(f"        {title} goes on after epoch {promoted.epoch}")
-            case TrialEnded() if self._record.trials[entry.event.trial].paused_at is not None:
-                pass  # its line was printed when it was paused, and it did not go on
-            case TrialEnded():
-                self._say(self._ended_line(self._record.trials[entry.event.trial]))
             case FinalistsChosen() as chosen:
                 self._say(f"        finalists, best first: {', '.join(chosen.trials)}")
-            case FinalAsked() if not self._console.is_terminal:
-                self._say(f"        {entry.event.title} begins")
+            case SoftLabelsMade() as made:
+                self._say(f"        {made.clips} clips have soft labels of {', '.join(map(str, made.teachers))}")
             case TrialRetried() as retried:
                 self._say(f"        {retried.trial}: {retried.reason}; it resumes after epoch {retried.epoch}")
-            case TrialAsked() if not self._console.is_terminal:
+            case TrialAsked() | TeacherAsked() | FinalAsked() if not self._console.is_terminal:
                 self._say(f"        {entry.event.title} begins")
+
+    def _heard_end(self, ended: TrialEnded) -> None:
+        """Print the line of what has ended: a final, a teacher or a trial."""
+        if ended.trial in self._record.finals:
+            self._say(self._final_line(ended.trial))
+        elif ended.trial in self._record.teachers:
+            self._say(self._teacher_line(ended))
+        elif self._record.trials[ended.trial].paused_at is None:  # else its line was printed when it was paused
+            self._say(self._ended_line(self._record.trials[ended.trial]))
 
     def epoch_heard(self, entry: Entry) -> None:
         """Print a line for each epoch of each trial and final: another listener, for those who want it."""
@@ -123,6 +130,10 @@ class LiveView(LiveLine):
             f"{place}: {final.confirmed.split} log loss {final.confirmed.log_loss:.3f}, accuracy "
             f"{final.confirmed.accuracy:.1%}, {ended.seconds:.0f} s ({self._time_left()})"
         )
+
+    def _teacher_line(self, ended: TrialEnded) -> str:
+        found = f"log loss {ended.log_loss:.3f}" if ended.log_loss is not None else f"{ended.outcome}, {ended.reason}"
+        return f"        {self._record.teachers[ended.trial].asked.title}: {found}, {ended.seconds:.0f} s"
 
     def _best(self) -> str:
         completed = self._record.completed()
@@ -170,7 +181,7 @@ class LiveView(LiveLine):
         """How much of the running trials is done, in trials: two half-trained ones count 1."""
         # A copy, because the thread that draws the live line reads it while the search adds trials.
         running = list(self._record.unfinished.values())
-        finals = [one.training for one in list(self._record.finals.values()) if one.training.ended is None]
+        finals = [training for training in self._record.after_trials() if training.ended is None]
         return float(
             sum(len(trial.epochs) / self._total_epochs(trial) for trial in running)
             + sum(len(training.epochs) / self._total_epochs(training) * self._weight() for training in finals)
@@ -195,7 +206,8 @@ class LiveView(LiveLine):
     def _count_done(self) -> float:
         """How much has ended, in trials; if trials pause, how much they trained before."""
         ended = self._count_trained() if self._settings.asha == "promotion" else self._count_ended()
-        return ended + self._count_finals() * self._weight()
+        taught = sum(teacher.ended is not None for teacher in list(self._record.teachers.values()))
+        return ended + (self._count_finals() + taught) * self._weight()
 
     def _count_trained(self) -> float:
         """The epochs of ended trials, in whole trials."""
@@ -204,7 +216,7 @@ class LiveView(LiveLine):
 
     def _total(self) -> float:
         """How much there is to do, in trials."""
-        return self._total_trials() + self._wanted_finals() * self._weight()
+        return self._total_trials() + (self._wanted_finals() + self._settings.teachers) * self._weight()
 
     def _total_trials(self) -> float:
         """How many whole trials will be trained; if trials pause, that is an estimate."""

@@ -12,8 +12,7 @@ def running_lines(record: RunRecord, most: int = MOST_LINES) -> list[str]:
     Another thread may add to the record meanwhile.
     """
     trials = [trial for trial in list(record.unfinished.values()) if trial.paused_at is None]
-    finals = [final.training for final in list(record.finals.values()) if final.training.ended is None]
-    running = [*trials, *finals]
+    running = [*trials, *(training for training in record.after_trials() if training.ended is None)]
     more = len(running) - most
     return [*map(running_line, running[:most]), *([f"  and {more} more"] if more > 0 else [])]
 

@@ -9,7 +9,7 @@ from asc.config.space_file import load_space, parse_space
 from asc.errors import InputError, require
 from asc.launchers import command
 from asc.run_files import JOURNAL
-from asc.runs.bucket import is_remote
+from asc.runs.bucket import is_remote, run_bucket
 from asc.runs.events import EarlierPoint, RunResumed, RunStarted
 from asc.runs.finals import finals_of
 from asc.runs.folder import git_commit, new_run_folder, run_folder
@@ -18,7 +18,14 @@ from asc.runs.record import RunRecord, fold
 from asc.search import final
 from asc.search.options import SearchOptions
 from asc.search.preview import SearchPlan
-from asc.search.settings import RESUMABLE, RESUMABLE_BEFORE_FINALS, SearchSettings, settings_from, settings_of
+from asc.search.settings import (
+    RESUMABLE,
+    RESUMABLE_BEFORE_FINALS,
+    RESUMABLE_BEFORE_TEACHERS,
+    SearchSettings,
+    settings_from,
+    settings_of,
+)
 from asc.typed import Scalar
 
 
@@ -31,7 +38,12 @@ def resumed_settings(record: RunRecord, given: Mapping[str, Scalar]) -> SearchSe
     if record.started.kind != "search":
         raise InputError(f"{record.started.name} is a training, not a search: resume it with {command('train')}")
     before = settings_of(record)
-    may_change = (*RESUMABLE, *(() if record.finals else RESUMABLE_BEFORE_FINALS))
+    taught = record.finals or record.teachers or record.soft_labels is not None
+    may_change = (
+        *RESUMABLE,
+        *(() if record.finals or record.teachers else RESUMABLE_BEFORE_FINALS),
+        *(() if taught else RESUMABLE_BEFORE_TEACHERS),
+    )
     for key, value in given.items():
         if key not in may_change and getattr(before, key) != value:
             allowed = ", ".join(f"--{name.replace('_', '-')}" for name in may_change)
@@ -85,6 +97,7 @@ def opened(options: SearchOptions) -> Opening:
             f"--storage {options.storage} is a bucket, which holds one best network of a run: give one --budget-kb, or "
             "a folder as --storage",
         )
+        _check_teaching(settings, options.storage if is_remote(options.storage) else None)
         return Opening(settings=settings, space=space)
     for name in ("space", "name"):
         if getattr(options, name) is not None:
@@ -92,13 +105,25 @@ def opened(options: SearchOptions) -> Opening:
     journal = Journal(run_folder(options.storage, options.resume) / JOURNAL)
     record = fold(journal.entries)
     reference, finals = record.started.reference, finals_of(record)
+    settings = resumed_settings(record, options.given())
+    _check_teaching(settings, run_bucket(journal.path.parent))
     return Opening(
-        settings=resumed_settings(record, options.given()),
+        settings=settings,
         space=resumed_space(record),
         reference=None if reference is None else Experiment.from_flat(reference),
         journal=journal,
         ended=sum(trial.ended is not None for trial in record.trials.values()),
         ended_finals=0 if finals is None else len(finals.ended),
+    )
+
+
+def _check_teaching(settings: SearchSettings, bucket: object) -> None:
+    """Check that workers will find the soft labels: they lie in the run's folder, and in no bucket."""
+    taught = settings.distil or settings.teacher_logits is not None
+    require(
+        not taught or bucket is None,
+        f"--storage {bucket} is a bucket, where finals would not find the soft labels of their teachers: leave "
+        "--distil and --teacher-logits out, or give a folder as --storage",
     )
 
 

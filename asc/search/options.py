@@ -92,6 +92,13 @@ class SearchOptions:
     """Learning rate cycles of that retraining (default: those of the recipe; qat_8b has 3)."""
     final_epochs: Annotated[int | None, _Number] = None
     """Epochs per cycle of that retraining (default: those of the recipe; qat_8b has 120)."""
+    distil: bool = False
+    """Train these finals also on soft labels: the mean probabilities that the best --final-top networks of the search
+    give for each training clip."""
+    teacher_kb: Annotated[float | None, cli.option("KB")] = None
+    """With --distil: first train larger networks, of about this many KB, as further teachers, one for each seed."""
+    teacher_logits: Annotated[str | None, cli.option("FILE")] = None
+    """Train these finals also on the soft labels of other teachers, a safetensors file (docs/search.md)."""
     time_budget_min: Annotated[float | None, cli.option("MIN")] = None
     """Stop this process after this many minutes; --resume continues the search."""
     cycles: Annotated[int | None, _Number] = None
@@ -146,7 +153,7 @@ class SearchOptions:
         keys = SearchSettings.__dataclass_fields__
         values = {key: getattr(self, key) for key in keys if hasattr(self, key)}
         values["data"] = None if self.data is None else guessed(self.data)
-        given = {key: value for key, value in values.items() if value is not None}
+        given = {key: value for key, value in values.items() if value is not None and value is not False}
         return given if self.budget_kb is None else {**given, **budget_settings(str(self.budget_kb))}
 
     def settings(self, rule: str | None = None) -> SearchSettings:

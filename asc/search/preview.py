@@ -29,7 +29,11 @@ from asc.typed import Scalar
 
 _POINTS = 500
 # Trials that differ in these could not be compared: rungs are at the ends of cycles, and the data set the classes.
-_SHARED = ("schedule.cycles", "schedule.epochs_per_cycle", "schedule.cycle_growth", "architecture.classes", "seed")
+_SHARED = (
+    *("schedule.cycles", "schedule.epochs_per_cycle", "schedule.cycle_growth", "architecture.classes", "seed"),
+    "distillation.",  # no trial has a teacher
+)
+_OF_FINALS = ("final_", "distil", "teacher_")
 _RATE = "front_end.sample_rate_hz"
 
 
@@ -254,7 +258,18 @@ def _finals(plan: SearchPlan) -> Iterator[str]:
         f"then the best {settings.final_top} are retrained with {settings.final_seeds} seed"
         f"{'s' * (settings.final_seeds != 1)} each, for {settings.final_cycles} x {settings.final_epochs} epochs, and "
         f"judged on the {plan.manifest.count(split)} {split} clips, which the search does not use"
+        f"{_taught(settings)}"
     )
+
+
+def _taught(settings: SearchSettings) -> str:
+    """Who teaches the finals, as the end of a line."""
+    if settings.teacher_logits is not None:
+        return f"; they learn from the soft labels in {settings.teacher_logits}, too"
+    if not settings.distil:
+        return ""
+    larger = f" and of {settings.teachers} larger ones of about {settings.teacher_kb:g} KB" if settings.teachers else ""
+    return f"; they learn from the soft labels of these best{larger}, too"
 
 
 def as_json(plan: SearchPlan, span: tuple[float, float]) -> dict[str, Any]:
@@ -274,7 +289,7 @@ def as_json(plan: SearchPlan, span: tuple[float, float]) -> dict[str, Any]:
 
 def _finals_json(plan: SearchPlan) -> dict[str, Scalar]:
     split = final.confirmation_split(plan.manifest.choice)
-    given = {key: value for key, value in plan.settings.scalars().items() if key.startswith("final_")}
+    given = {key: value for key, value in plan.settings.scalars().items() if key.startswith(_OF_FINALS)}
     return {**given, "split": split, "clips": plan.manifest.count(split)}
 
 

@@ -132,6 +132,32 @@ def _widest(base: Experiment, space: Space, point: Mapping[str, Scalar], budget:
     )
 
 
+def widened(experiment: Experiment, by: Rule, kilobytes: float) -> Experiment:
+    """The network with its widths scaled up together as far as this many KB allow, counted by the rule.
+
+    Raises:
+        InputError, Infeasible: no network of the config may be so wide.
+    """
+    base, limit = experiment.architecture, limit_bytes(by, kilobytes)
+
+    def fits(changes: Mapping[str, Value]) -> bool:
+        wider = replace(experiment, architecture=narrowed(base, changes))
+        return counted_bytes(by, Costing(wider).stored) <= limit
+
+    changes = drawn(base, {})
+    while fits(changes):  # bytes grow with each width
+        changes = {key: _doubled(value) for key, value in changes.items()}
+    candidates = list(narrowings(base, changes))
+    place = bisect_left(range(len(candidates)), True, key=lambda place: fits(candidates[place]))
+    return replace(experiment, architecture=narrowed(base, candidates[min(place, len(candidates) - 1)]))
+
+
+def _doubled(widths: Value) -> Value:
+    if isinstance(widths, tuple | list):
+        return tuple(2 * int(width) for width in widths)
+    return 2 * int(widths)
+
+
 def _narrowest(base: Experiment, values: Mapping[str, Value]) -> Experiment:
     """The config of the narrowest network of a point, which is given by its config values.
 

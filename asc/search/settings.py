@@ -30,6 +30,8 @@ RESUMABLE = (
 _SCHEDULE_OF_FINALS = ("final_cycles", "final_epochs")
 # These may change too, until a final has begun: the finals of a search have one schedule, and are its best trials.
 RESUMABLE_BEFORE_FINALS = (*_SCHEDULE_OF_FINALS, "rank_by")
+# And these, until there are soft labels or a teacher has begun.
+RESUMABLE_BEFORE_TEACHERS = ("distil", "teacher_kb", "teacher_logits")
 _CONNECT_S = 10.0
 Asha = Literal["stopping", "promotion"]
 
@@ -75,6 +77,9 @@ class SearchSettings:
     final_seeds: int | None = None
     final_cycles: int | None = None
     final_epochs: int | None = None
+    distil: bool = False
+    teacher_kb: float | None = None
+    teacher_logits: str | None = None
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -99,6 +104,7 @@ class SearchSettings:
         )
         self._check_workers()
         self._check_finals()
+        self._check_teachers()
 
     def _check_finals(self) -> None:
         given = {key: getattr(self, key) for key in ("final_seeds", *_SCHEDULE_OF_FINALS)}
@@ -115,6 +121,27 @@ class SearchSettings:
             f"--final-top {self.final_top} is more than the {self.trials} trials of the search: give a smaller number, "
             "or more --trials",
         )
+
+    def _check_teachers(self) -> None:
+        given = {"distil": self.distil, "teacher_logits": self.teacher_logits is not None}
+        for key in (key for key, there in given.items() if there):
+            require(
+                self.final_top > 0,
+                f"--{key.replace('_', '-')} says what the finals learn from: give --final-top too, or leave it out",
+            )
+        require(not all(given.values()), "--distil and --teacher-logits both name teachers: give one of them")
+        if self.teacher_kb is not None:
+            require(self.distil, "--teacher-kb says how large teachers may be: give --distil too, or leave it out")
+            require(
+                math.isfinite(self.teacher_kb) and self.teacher_kb > self.budget_kb,
+                f"--teacher-kb {self.teacher_kb:g} is no more than --budget-kb {self.budget_kb:g}: teachers are larger "
+                "than the networks of the search, so give more",
+            )
+
+    @property
+    def teachers(self) -> int:
+        """How many larger networks are trained as teachers: one for each seed of the finals."""
+        return 0 if self.teacher_kb is None else self.final_seeds or 0
 
     @property
     def budgets(self) -> tuple[float, ...]:
@@ -202,7 +229,7 @@ class SearchSettings:
     def scalars(self) -> dict[str, Scalar]:
         """The settings that are not None, for the journal; those that came after asc 0.1 only if they say something."""
         given = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
-        silent = {"final_top": 0, "asha": "stopping", "rank_by": "log_loss"}
+        silent: dict[str, Scalar] = {"final_top": 0, "distil": False, "asha": "stopping", "rank_by": "log_loss"}
         return {key: value for key, value in given.items() if silent.get(key) != value}
 
     def reference(self, space: Space, *, classes: int) -> Experiment:

@@ -1,9 +1,9 @@
 """Turns each event of a journal into updates of MLflow runs.
 
 This module is pure: the same journal always gives the same updates, so sending one again changes nothing. A search
-becomes one parent run with a nested run per trial and per final: the tag `asc.kind` tells these apart, and a final has
-metrics of its own, `confirmation_log_loss` and `confirmation_accuracy`. A training becomes one run, which also takes
-the updates of its only trial.
+becomes one parent run with a nested run per trial, final and larger teacher: the tag `asc.kind` tells these apart, and
+a final has metrics of its own, `confirmation_log_loss` and `confirmation_accuracy`. A training becomes one run, which
+also takes the updates of its only trial.
 
 What does not change while a network is trained is a param. The metrics are the final figures and, under `epoch/`, the
 few curves: MLflow draws such a group above the others. Figures are rounded, because its tables show every digit.
@@ -25,6 +25,8 @@ from asc.runs.events import (
     RungReached,
     RunResumed,
     RunStarted,
+    SoftLabelsMade,
+    TeacherAsked,
     TrialAsked,
     TrialEnded,
     TrialPromoted,
@@ -99,7 +101,7 @@ def updates(record: RunRecord, entry: Entry, run_folder: Path) -> Iterator[Updat
             yield from _resumed(record, resumed, time_ms)
         case TrialAsked() as asked:
             yield _asked(record, asked, time_ms)
-        case FinalistsChosen() | FinalAsked() | FinalConfirmed() as event:
+        case FinalistsChosen() | TeacherAsked() | SoftLabelsMade() | FinalAsked() | FinalConfirmed() as event:
             yield _of_finals(record, event, time_ms)
         case EpochDone() | TrialRetried() | RungReached() | TrialPromoted() as event:
             yield _of_training(record, event, time_ms)
@@ -137,12 +139,22 @@ def _asked(record: RunRecord, asked: TrialAsked, time_ms: int) -> Update:
     )
 
 
-def _of_finals(record: RunRecord, event: FinalistsChosen | FinalAsked | FinalConfirmed, time_ms: int) -> Update:
+def _of_finals(
+    record: RunRecord,
+    event: FinalistsChosen | TeacherAsked | SoftLabelsMade | FinalAsked | FinalConfirmed,
+    time_ms: int,
+) -> Update:
     match event:
+        case TeacherAsked():
+            return _asked(record, record.training(event.teacher).asked, time_ms)
+        case SoftLabelsMade():
+            return Update(head=_run_head(record), time_ms=time_ms, tags=_teachers(event))
         case FinalistsChosen():
             return Update(head=_run_head(record), time_ms=time_ms, tags={"finalists": ", ".join(event.trials)})
         case FinalAsked():
-            return _asked(record, record.finals[event.final].training.asked, time_ms)
+            update = _asked(record, record.training(event.final).asked, time_ms)
+            made = record.soft_labels if event.soft_labels is not None else None
+            return update if made is None else replace(update, tags={**update.tags, **_teachers(made)})
         case FinalConfirmed():
             found = {"log_loss": event.figures.log_loss, "accuracy": event.figures.accuracy}
             return Update(
@@ -150,6 +162,10 @@ def _of_finals(record: RunRecord, event: FinalistsChosen | FinalAsked | FinalCon
                 time_ms=time_ms,
                 figures=_figures({f"confirmation_{key}": value for key, value in found.items()}, 0),
             )
+
+
+def _teachers(made: SoftLabelsMade) -> dict[str, str]:
+    return {"teachers": ", ".join(map(str, made.teachers)), "soft_labels": made.digest}
 
 
 def _epoch_figures(done: EpochDone) -> tuple[Figure, ...]:
@@ -195,7 +211,7 @@ def _ended(record: RunRecord, ended: TrialEnded, time_ms: int, run_folder: Path)
         tags=_ended_tags(ended),
         status=_trial_status(ended),
     )
-    if record.started.kind == "search" and ended.trial not in record.finals:
+    if record.started.kind == "search" and ended.trial in record.trials:
         yield _progress(record, time_ms, run_folder)
 
 
@@ -259,8 +275,8 @@ def _winner(record: RunRecord) -> tuple[Figure, ...]:
 
 
 def _unfinished(record: RunRecord, status: Status, time_ms: int, *, paused: Status) -> Iterator[Update]:
-    finals = [one.training for one in record.finals.values() if one.training.ended is None]
-    for trial in (*record.unfinished.values(), *finals):
+    others = [training for training in record.after_trials() if training.ended is None]
+    for trial in (*record.unfinished.values(), *others):
         if record.started.kind == "search":
             now = paused if trial.state == "paused" else status
             yield Update(head=_trial_head(record, trial), time_ms=time_ms, status=now)
@@ -285,6 +301,8 @@ def _trial_head(record: RunRecord, trial: TrialRecord) -> Head:
         return _run_head(record)
     final = record.finals.get(trial.asked.trial)
     kind = {"asc.kind": "trial"} if final is None else {"asc.kind": "final", "asc.final_of": final.trial}
+    if trial.asked.trial in record.teachers:
+        kind = {"asc.kind": "teacher"}
     return Head(
         trial=trial.asked.trial,
         name=trial.asked.title,

@@ -118,15 +118,17 @@ class Batcher:
         sample_rate_hz: int,
         device: torch.device,
         responses: Sequence[Response] = (),
+        soft_labels: Tensor | None = None,
     ) -> None:
         """Prepare to make batches of `clips`, which have this sample rate.
 
-        `responses` are the microphones for `augment.impulse_response_p`.
+        `responses` are the microphones for `augment.impulse_response_p`; `soft_labels` are (all clips, classes).
         """
         self._clips = clips
         self._augment = augment
         self._crop_samples = round(augment.crop_s * sample_rate_hz)
         self._device = device
+        self._soft_labels = None if soft_labels is None else soft_labels.to(device)
         self._changes = WaveformChanges(
             augment, sample_rate_hz=sample_rate_hz, samples=self._crop_samples, responses=responses
         )
@@ -144,12 +146,15 @@ class Batcher:
     def transform(self, loaded: LoadedBatch) -> tuple[Tensor, Tensor]:
         """Change speed and whatever else is switched on, then mix up.
 
-        Returns waveforms (batch, crop samples) and soft targets (batch, classes), both float32, on the device.
+        Returns waveforms (batch, crop samples) and mixed labels (batch, classes), both float32, on the device. If there
+        are soft labels, they stand behind the labels, mixed in the same way: (batch, 2 x classes).
         """
         plan = loaded.plan
         waveform = change_speed(loaded.waveform.to(self._device), plan.speed, speed_factors=self._augment.speed_factors)
         waveform = self._changes.apply(waveform, plan.drawn, loaded.reference)
         target = functional.one_hot(loaded.target.to(self._device), len(self._clips.labels)).float()
+        if self._soft_labels is not None:
+            target = torch.cat([target, self._soft_labels[torch.from_numpy(plan.clip).to(self._device)]], dim=1)
         return mixup(waveform, target, weight=plan.weight, partner=plan.partner)
 
 

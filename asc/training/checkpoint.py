@@ -34,7 +34,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoints:
-    """Writes and restores a network and its optimiser; `data_digest` is that of the manifest trained on."""
+    """Writes and restores a network and its optimiser; `data_digest` is that of the manifest trained on.
+
+    `teacher_digest` is that of the soft labels (`asc.results.Taught`), None without a teacher.
+    """
 
     folder: Path
     experiment: Experiment
@@ -42,6 +45,7 @@ class Checkpoints:
     network: Network
     optimizer: Adam
     scheduler: LRScheduler
+    teacher_digest: str | None = None
 
     def write(self, progress: Progress, *, best: bool) -> None:
         """Write the checkpoint of the last epoch; if it is the `best` so far, first write that of the best epoch.
@@ -54,6 +58,7 @@ class Checkpoints:
             "data": self.data_digest,
             "history": [dataclasses.asdict(metrics) for metrics in progress.history],
             "scheduler": _plain_state(self.scheduler),
+            **({} if self.teacher_digest is None else {"teacher": self.teacher_digest}),
         }
         network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         if best:
@@ -70,7 +75,7 @@ class Checkpoints:
         """Restore the state after the last epoch; None if there is no checkpoint.
 
         Raises:
-            InputError: the checkpoint is damaged, or belongs to another experiment or other data.
+            InputError: the checkpoint is damaged, or belongs to another experiment, other data or another teacher.
         """
         path = self.folder / LAST_EPOCH
         if not path.is_file():
@@ -78,6 +83,8 @@ class Checkpoints:
         tensors, header = read_tensors(path)
         if (header.get("fingerprint"), header.get("data")) != (self.experiment.fingerprint, self.data_digest):
             raise InputError(f"{path} is of another config or other data: use another --name")
+        if header.get("teacher") != self.teacher_digest:
+            raise InputError(f"{path} is of another teacher, or of none: give the same logits, or use another --name")
         try:
             return self._take(tensors, header)
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:

@@ -1,10 +1,11 @@
 """The only training loop: config and data in, stored network and its figures out.
 
 Adam with cyclic learning rates (`learning_rate.py`) minimises soft cross-entropy on mixed crops (technical report,
-section 2.1). Training is quantisation-aware for 8-bit storage (section 3.1), and prunes after
-the first cycle if the config says so (section 3.3). It does not depend on searches or trackers: it calls `on_epoch`
-after every epoch, which may stop it. Several workers can run it together, each on a part of every batch (Li et al.
-2020, https://arxiv.org/abs/2006.15704), with the same losses, equal weights and one set of files.
+section 2.1). If there is a teacher, the network learns from its soft labels too (`distill.py`). Training is
+quantisation-aware for 8-bit storage (section 3.1), and prunes after the first cycle if the config says so (section
+3.3). It does not depend on searches or trackers: it calls `on_epoch` after every epoch, which may stop it. Several
+workers can run it together, each on a part of every batch (Li et al. 2020, https://arxiv.org/abs/2006.15704), with the
+same losses, equal weights and one set of files.
 """
 
 import contextlib
@@ -12,38 +13,38 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
 from asc.audio.frontend import LogMel
 from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
-from asc.data.impulse_response import Response
-from asc.data.response_bank import check_reference, read_bank
 from asc.errors import InputError
 from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import check_room, save_model
 from asc.model_file.model_info import DataIdentity, ModelInfo
+from asc.model_file.teacher_logits import TeacherLogits
 from asc.models.build import build_network
 from asc.models.network import Network
 from asc.models.stored import empty
 from asc.models.workers import ALONE, Workers
-from asc.results import Completed, Diverged, EpochMetrics, OnEpoch, Signal, Stopped, TrainingEnd
+from asc.results import Completed, Diverged, EpochMetrics, OnEpoch, Signal, Stopped, Taught, TrainingEnd
 from asc.run_files import MODEL_FILE
 from asc.size.stored_items import stored_items
 from asc.training import prune
 from asc.training.adam import Adam
-from asc.training.augment import Batcher, BatchPlan, plan_epoch
+from asc.training.augment import Batcher
 from asc.training.augmentations.maps import changed_maps
 from asc.training.band_statistics import measure_bands
+from asc.training.batches import ahead, batcher, plans_of
 from asc.training.checkpoint import Checkpoints, Progress
 from asc.training.compress import calibrated, check_items, compressed
+from asc.training.distill import summed_loss
 from asc.training.learning_rate import cyclic
 from asc.training.memory import kept_memory
 
@@ -56,6 +57,7 @@ def train(
     on_epoch: OnEpoch,
     device: torch.device,
     workers: Workers = ALONE,
+    teacher: TeacherLogits | None = None,
 ) -> TrainingEnd:
     """Train to the end of the schedule, resuming from `folder`'s checkpoint if there is one; store the best network.
 
@@ -64,12 +66,14 @@ def train(
     `folder/model.safetensors`. A final model on all data (`DataChoice.part`) has no clips to choose an epoch by, so its
     last epoch is stored.
 
+    With a `teacher` the network also learns from its soft labels, as `experiment.distillation` says.
+
     Every worker of a distributed training calls this, with a folder that all share; only the leading worker writes.
     `on_epoch` is called on all workers, and a stop on one of them ends the training of all.
 
     Raises:
         InputError: the data do not fit the config, the label names do not fit into the header of a model file, or the
-            checkpoint belongs to another experiment.
+            checkpoint belongs to another experiment, or the teacher's logits lack a training clip.
         RuntimeError: workers see different checkpoints; if a shared folder is slow to update, try again.
         OSError: a file cannot be written, such as on a full disk; the last complete checkpoint is kept.
     """
@@ -78,9 +82,9 @@ def train(
             f"architecture.classes is {experiment.architecture.classes}, but {dataset.manifest.spec} has "
             f"{len(dataset.labels)} labels: set architecture.classes={len(dataset.labels)}"
         )
-    check_room(experiment, tuple(dataset.labels), _identity(dataset))
+    check_room(experiment, tuple(dataset.labels), _identity(dataset), None if teacher is None else teacher.taught)
     with _deterministic(), kept_memory():
-        return _to_the_end(_Run.start(experiment, dataset, folder, device, workers), on_epoch)
+        return _to_the_end(_Run.start(experiment, dataset, folder, device, workers, teacher), on_epoch)
 
 
 def _to_the_end(run: "_Run", on_epoch: OnEpoch) -> TrainingEnd:
@@ -126,14 +130,21 @@ class _Run:
     batcher: Batcher
     validator: Evaluator
     checkpoints: Checkpoints
+    taught: Taught | None = None
     progress: Progress = field(default_factory=lambda: Progress(history=[], masks={}))
 
     @classmethod
     def start(
-        cls, experiment: Experiment, dataset: Dataset, folder: Path, device: torch.device, workers: Workers
+        cls,
+        experiment: Experiment,
+        dataset: Dataset,
+        folder: Path,
+        device: torch.device,
+        workers: Workers,
+        teacher: TeacherLogits | None,
     ) -> "_Run":
         """Build everything from the config, then restore the last checkpoint, if there is one."""
-        schedule = experiment.schedule
+        schedule, taught = experiment.schedule, None if teacher is None else teacher.taught
         check_items(empty(experiment).state_dict(), experiment)
         network = build_network(
             experiment.architecture,
@@ -142,7 +153,7 @@ class _Run:
             storage=experiment.compression.storage,
         ).to(device)
         optimizer = Adam(network.parameters(), lr=schedule.learning_rate_min, weight_decay=schedule.weight_decay)
-        scheduler = cyclic(optimizer, schedule, steps_per_epoch=len(_plans(experiment, dataset, epoch=0)))
+        scheduler = cyclic(optimizer, schedule, steps_per_epoch=len(plans_of(experiment, dataset, epoch=0)))
         run = cls(
             experiment=experiment,
             dataset=dataset,
@@ -154,13 +165,7 @@ class _Run:
             optimizer=optimizer,
             scheduler=scheduler,
             log_mel=LogMel(experiment.front_end).to(device),
-            batcher=Batcher(
-                dataset,
-                experiment.augment,
-                experiment.front_end.sample_rate_hz,
-                device,
-                responses=_responses(experiment, dataset),
-            ),
+            batcher=batcher(experiment, dataset, device, teacher),
             validator=Evaluator(dataset, "valid", experiment.front_end, device, workers=workers),
             checkpoints=Checkpoints(
                 folder=folder,
@@ -169,7 +174,9 @@ class _Run:
                 network=network,
                 optimizer=optimizer,
                 scheduler=scheduler,
+                teacher_digest=None if taught is None else taught.digest,
             ),
+            taught=taught,
         )
         if (progress := run.checkpoints.restore()) is not None:
             run.progress = progress
@@ -206,7 +213,7 @@ class _Run:
         return metrics
 
     def _train_epoch(self, number: int) -> float:
-        plans = _plans(self.experiment, self.dataset, epoch=number - 1)
+        plans = plans_of(self.experiment, self.dataset, epoch=number - 1)
         schedule = self.experiment.schedule
         frozen_from = len(plans) * (
             schedule.epochs - self.experiment.compression.freeze_share * schedule.cycle_lengths[-1]
@@ -215,7 +222,7 @@ class _Run:
         total = torch.zeros((), device=self.device)
         self.network.train()
         parts = [plan.part(self.workers.share(len(plan))) for plan in plans]
-        for plan, part, (waveforms, targets) in zip(plans, parts, _ahead(self.batcher, parts), strict=True):
+        for plan, part, (waveforms, targets) in zip(plans, parts, ahead(self.batcher, parts), strict=True):
             sharing = self.workers.share(len(plan))
             if self.workers.count > 1:
                 self.network.share(sharing)
@@ -223,7 +230,7 @@ class _Run:
                 self.network.freeze_batch_norm()
                 self.network.freeze_observers()
             maps = changed_maps(self.log_mel(waveforms), self.experiment, part.drawn, rows=len(plan), workers=sharing)
-            losses = nn.functional.cross_entropy(self.trained(maps), targets, reduction="sum")
+            losses = summed_loss(self.trained(maps), targets, self.experiment.distillation if self.taught else None)
             # Scaled so that the average over workers is the loss of the whole batch, and likewise for the gradients.
             loss = losses / len(plan) * sharing.count
             self.optimizer.zero_grad(set_to_none=True)
@@ -267,6 +274,7 @@ class _Run:
             data=_identity(self.dataset),
             evaluation=evaluation,
             calibration=calibration,
+            taught=self.taught,
         )
         if self.workers.leads:
             save_model(self.folder / MODEL_FILE, network, info)
@@ -291,32 +299,3 @@ def _averaging(network: nn.Module) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # renamed in torch 2.13; torch 2.11 lacks the new name
         return DistributedDataParallel(network, broadcast_buffers=False)
-
-
-def _responses(experiment: Experiment, dataset: Dataset) -> tuple[Response, ...]:
-    """The microphones that training puts on clips of the reference device; none if the config does not ask for any."""
-    if experiment.augment.impulse_response_p == 0:
-        return ()
-    check_reference(dataset.manifest)
-    return read_bank(dataset.manifest.choice.response_bank)
-
-
-def _plans(experiment: Experiment, dataset: Dataset, *, epoch: int) -> list[BatchPlan]:
-    return plan_epoch(
-        dataset.indices("train"),
-        seed=experiment.seed,
-        epoch=epoch,
-        batch_size=experiment.schedule.batch_size,
-        augment=experiment.augment,
-    )
-
-
-def _ahead(batcher: Batcher, plans: list[BatchPlan]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches in order; the next one's audio is read while the current one is trained on."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        pending = reader.submit(batcher.load, plans[0])
-        for following in [*plans[1:], None]:
-            loaded = pending.result()
-            if following is not None:
-                pending = reader.submit(batcher.load, following)
-            yield batcher.transform(loaded)

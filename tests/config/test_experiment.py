@@ -229,6 +229,8 @@ OTHER_VALUES: Mapping[str, Mapping[str, Value]] = {
     "schedule.learning_rate_max": {"schedule.learning_rate_max": 2e-3},
     "schedule.weight_decay": {"schedule.weight_decay": 0.0},
     "schedule.batch_size": {"schedule.batch_size": 63},
+    "distillation.temperature": {"distillation.temperature": 3.0},
+    "distillation.weight": {"distillation.weight": 0.5},
 }
 ONLY_ONE_VALUE = {"architecture.family"}
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,20 @@ from mlflow import MlflowClient
 from search_bench import Bench, assert_mlflow_agrees, assert_whole, ended, events, trained, wait_for
 
 from asc.model_file.artefact import load_model
-from asc.runs.events import EpochDone, FinalAsked, FinalConfirmed, FinalistsChosen, TrialEnded
+from asc.model_file.teacher_logits import read_teacher_logits
+from asc.results import Taught, TeacherNetwork
+from asc.runs.events import EpochDone, FinalAsked, FinalConfirmed, FinalistsChosen, RunResumed, TrialEnded
 from asc.runs.finals import finals_of
 from asc.runs.journal import read_journal
 from asc.runs.record import fold
 
 FOUR = ("--trials", "4", "--max-concurrent", "1", "--cpus-per-trial", "1", "--seed", "3")
 FINALS = ("--final-top", "2", "--final-seeds", "2", "--final-cycles", "2", "--final-epochs", "4")
+
+
+def rounded(teachers: tuple[TeacherNetwork, ...]) -> tuple[TeacherNetwork, ...]:
+    """As a model file has them."""
+    return tuple(replace(one, kilobytes=one.kilobytes and round(one.kilobytes, 1)) for one in teachers)
 
 
 @pytest.fixture(scope="module")
@@ -119,24 +127,40 @@ def test_a_search_that_is_killed_among_its_finals_goes_on_and_trains_nothing_twi
     assert_mlflow_agrees(bench, "killed")
 
 
-def test_finals_can_be_added_to_a_search_that_has_ended(bench: Bench) -> None:
+def test_finals_that_learn_from_the_best_and_from_a_larger_network_can_be_added_and_killed(bench: Bench) -> None:
     code, _, err = ended(bench.search("later", "--trials", "2"))
     assert code == 0, err
     run = bench.run("later")
     before, best = events(run), (run / "best" / "model.safetensors").read_bytes()
     assert b"final" not in (run / "journal.jsonl").read_bytes() + (run / "leaderboard.json").read_bytes()
-    finals = ("--final-top", "1", "--final-seeds", "1", "--final-epochs", "1")
-    code, out, err = ended(bench.start("--resume", "later", *finals, "--json"))
+    finals = ("--final-top", "1", "--final-seeds", "1", "--final-epochs", "1", "--distil", "--teacher-kb", "12")
+    process = bench.start("--resume", "later", *finals, "--json", fresh=True)
+    wait_for(lambda: any(isinstance(event, FinalAsked) for event in events(run)), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    code, out, err = ended(bench.start("--resume", "later", "--json"))
     assert code == 0, err
-    after = events(run)[len(before) :]
+    after = [event for event in events(run)[len(before) :] if not isinstance(event, RunResumed)]
     assert [type(event).__name__ for event in after if not isinstance(event, EpochDone)] == [
-        *("RunResumed", "FinalistsChosen", "FinalAsked", "FinalConfirmed", "TrialEnded", "RunEnded")
-    ], "no trial is trained again"
-    assert sum(isinstance(event, EpochDone) for event in after) == 2, "the recipe's two cycles"
+        *("FinalistsChosen", "TeacherAsked", "TrialEnded", "SoftLabelsMade"),
+        *("FinalAsked", "FinalConfirmed", "TrialEnded", "RunEnded"),
+    ], "no trial and no teacher is trained again, and no soft label is made again"
+    assert sum(isinstance(event, EpochDone) for event in after) == 4, "the recipe's two cycles, of teacher and final"
+    record = fold(read_journal(run / "journal.jsonl"))
+    assert record.soft_labels is not None
+    best_trial = record.completed()[0].asked.trial
+    assert [network.name for network in record.soft_labels.teachers] == [best_trial, "teacher-seed1"]
+    _, info = load_model(run / "best" / "model.safetensors")
+    assert info.taught == Taught(digest=record.soft_labels.digest, teachers=rounded(record.soft_labels.teachers))
+    assert f"- Teachers: {best_trial} (" in (run / "best" / "model_card.md").read_text()
+    assert read_teacher_logits(run / "soft_labels.safetensors").taught.digest == record.soft_labels.digest
     assert (run / "best" / "model.safetensors").read_bytes() != best
     (row,) = json.loads(out)["finalists"]
     assert row["confirmation_deviation"] is None and row["rank"] == 1
-    assert len([event for event in events(run) if isinstance(event, TrialEnded)]) == 3
+    assert len([event for event in events(run) if isinstance(event, TrialEnded)]) == 4
+    assert_whole(bench, "later")
+    bench.sent("later", err)
+    assert_mlflow_agrees(bench, "later")
 
 
 def test_a_dry_run_says_what_the_finals_need(bench: Bench, whole: dict[str, Any]) -> None:
@@ -167,6 +191,8 @@ def test_finals_that_cannot_be_are_refused_in_one_sentence_before_ray_starts(
     assert "--final-seeds must be 1 or more, got 0" in refused("--final-top", "2", "--final-seeds", "0")
     assert "give --final-top too" in refused("--final-epochs", "3")
     assert "--final-cycles 1 leaves no cycle after" in refused("--final-top", "2", "--final-cycles", "1")
+    assert "--distil says what the finals learn from: give --final-top too" in refused("--distil")
+    assert "nowhere does not exist: give a safetensors" in refused("--final-top", "2", "--teacher-logits", "nowhere")
     halved = refused("--final-top", "2", "--calibrate", "temperature")
     assert "too few groups of down_fast, down_slow" in halved and "--calibrate none" in halved
     assert not bench.run("never").exists()

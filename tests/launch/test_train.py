@@ -15,11 +15,12 @@ import torch
 from forked import Forked
 from launched import ROOT, launched, refusal
 from patience import PATIENCE_S
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
+from asc.model_file.artefact import load_model
 from asc.results import EpochMetrics
 from asc.runs import training_run
 from asc.runs.bucket import bucket_of
@@ -161,6 +162,33 @@ def test_the_model_file_keeps_the_groups_of_its_training(
     assert "with --group-from" in refusal(capsys, "evaluate.py", model, "--group-from", "(.)")
     assert launched("train.py", *options, "--name", "plain") == 0
     assert "96 files of folder:classes begin like another" in capsys.readouterr().err
+
+
+def test_a_network_learns_from_the_logits_of_a_teacher(
+    folder: Path, tiny_csv: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ASC_CACHE", str(tiny_cache))
+    files = [path.name for path in sorted(tiny_csv.parent.glob("*.wav"))]
+    labels = ["down_fast", "down_slow", "up_fast", "up_slow"]
+    logits = 5 * torch.tensor([[float(name.startswith(label)) for label in labels] for name in files])
+    metadata = {"files": json.dumps(files), "labels": json.dumps(labels), "teachers": '[["outside", 900]]'}
+    save_file({"logits": logits}, "teacher.safetensors", metadata=metadata)
+    save_file({"logits": logits[:5]}, "few.safetensors", metadata={**metadata, "files": json.dumps(files[:5])})
+    options = ("--config", "tiny.toml", "--data", f"csv:{tiny_csv}", "--epochs-per-cycle", "1", *QUIET)
+    assert "few.safetensors: files lacks " in refusal(
+        capsys, "train.py", *options, "--teacher-logits", "few.safetensors", "--name", "pupil"
+    )
+    assert not Path("runs/pupil").exists()
+    learned = ("--teacher-logits", "teacher.safetensors", "--set", "distillation.temperature=3")
+    assert launched("train.py", *options, *learned, "--name", "pupil") == 0
+    _, info = load_model(Path("runs/pupil/best/model.safetensors"))
+    assert info.taught is not None and [str(one) for one in info.taught.teachers] == ["outside (900.0 KB)"]
+    card = Path("runs/pupil/best/model_card.md").read_text()
+    assert "- Teachers: outside (900.0 KB)" in card and "at temperature 3." in card
+    (started, *_) = read_journal(Path("runs/pupil/journal.jsonl"))
+    assert isinstance(started.event, RunStarted)
+    assert started.event.settings["teacher_logits"] == str(folder.resolve() / "teacher.safetensors")
 
 
 @pytest.mark.parametrize(

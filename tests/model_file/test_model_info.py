@@ -10,7 +10,7 @@ from asc.config.data_choice import DataChoice
 from asc.config.recipes.loading import load_experiment, recipe_names
 from asc.errors import InputError
 from asc.model_file.model_info import DataIdentity, ModelInfo, longest, read, rounded, texts
-from asc.results import GroupFigures, Interval
+from asc.results import GroupFigures, Interval, Taught, TeacherNetwork
 
 LABELS = ("a", 'b "c"', "d's", "\u00fc", "e\\f", "g\nh", "0", "1", "down", "up")
 
@@ -44,6 +44,15 @@ def test_info_round_trips_with_figures_to_four_decimals(info: ModelInfo) -> None
     fewer = replace(info.evaluation, intervals=None, per_exposure=(), calibration_error=None)
     without = replace(info, evaluation=fewer)
     assert read(texts(without)) == rounded(without)
+
+
+def test_who_taught_a_network_is_read_again_and_nobody_takes_no_space(info: ModelInfo) -> None:
+    teachers = (TeacherNetwork(name="t003", kilobytes=61.2), TeacherNetwork(name="outside"))
+    pupil = replace(info, taught=Taught(digest="0123456789abcdef", teachers=teachers))
+    assert read(texts(pupil)) == rounded(pupil) and "taught" not in texts(info)
+    for wrong in ("{'digest':'x'}", "{'digest':'x','teachers':[[1]]}", "{'teachers':[]}"):
+        with pytest.raises(InputError, match=r"taught\.|digest"):
+            read({**texts(pupil), "taught": wrong})
 
 
 def test_texts_need_no_escapes_for_plain_labels(info: ModelInfo) -> None:

@@ -16,7 +16,7 @@ import pytest
 from journals import STARTED, asked, ended, epoch, written
 
 from asc.errors import InputError
-from asc.results import SplitFigures
+from asc.results import SplitFigures, StoredSize, TeacherNetwork
 from asc.runs.events import (
     EarlierPoint,
     Event,
@@ -28,6 +28,8 @@ from asc.runs.events import (
     RungReached,
     RunResumed,
     RunStarted,
+    SoftLabelsMade,
+    TeacherAsked,
     TrialEnded,
     TrialPromoted,
     TrialRetried,
@@ -52,7 +54,21 @@ EVENTS: tuple[Event, ...] = (
     ended("t000", 1.5),
     TrialEnded(trial="t001", outcome="failed", epochs=0, seconds=0.0, reason="RuntimeError: out of memory\nand more"),
     FinalistsChosen(trials=("t000", "t001"), seeds=(1, 2), cycles=3, epochs_per_cycle=120),
+    TeacherAsked(
+        teacher="teacher-seed1",
+        trial="t000",
+        title="teacher-seed1 w240 512.0 KB",
+        seed=1,
+        config={"seed": 1},
+        size=StoredSize(parameters=1, size_bytes=2, nonzero_parameters=3, nonzero_bytes=4, file_bytes=5),
+        macs_per_second=6,
+        peak_activation_bytes=7,
+    ),
+    SoftLabelsMade(
+        teachers=(TeacherNetwork(name="t000", kilobytes=61.5), TeacherNetwork(name="outside")), digest="ab", clips=9
+    ),
     FinalAsked(final="t000-seed1", trial="t000", title="t000-seed1 w24", seed=1, config={"seed": 1}),
+    FinalAsked(final="t000-seed2", trial="t000", title="w24", seed=2, config={"seed": 2}, soft_labels="ab"),
     FinalConfirmed(
         final="t000-seed1", figures=SplitFigures(split="calibration", clips=24, log_loss=1.25, accuracy=0.5)
     ),

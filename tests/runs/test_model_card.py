@@ -13,7 +13,16 @@ from asc.model_file.artefact import save_model
 from asc.model_file.model_info import DataIdentity, ModelInfo
 from asc.models.build import build_network
 from asc.models.conversion import to_integer
-from asc.results import CalibrationReport, Evaluation, GroupFigures, Interval, Intervals, SplitFigures
+from asc.results import (
+    CalibrationReport,
+    Evaluation,
+    GroupFigures,
+    Interval,
+    Intervals,
+    SplitFigures,
+    Taught,
+    TeacherNetwork,
+)
 from asc.runs.events import Event, FinalAsked, FinalConfirmed, FinalistsChosen, RunStarted, TrialAsked, TrialEnded
 from asc.runs.journal import Entry
 from asc.runs.model_card import Origin, model_card, origin, with_exports
@@ -137,6 +146,17 @@ def test_it_names_the_origin_of_the_model(info: ModelInfo) -> None:
     assert "/home/somebody" not in text, "readers do not have that disk"
     alone = model_card(info, Origin())
     assert "search" not in alone and "commit" not in alone
+
+
+def test_it_says_who_taught_the_network(info: ModelInfo) -> None:
+    assert "Teachers" not in model_card(info, Origin())
+    teachers = (TeacherNetwork(name="t003", kilobytes=61.23), TeacherNetwork(name="teacher-seed4", kilobytes=512.0))
+    card = model_card(replace(info, taught=Taught(digest="0123456789abcdef", teachers=teachers)), Origin())
+    assert (
+        "- Teachers: t003 (61.2 KB), teacher-seed4 (512.0 KB). Their soft labels (digest `0123456789abcdef`) have"
+        in card
+    )
+    assert "a weight of 0.98 in the loss, at temperature 2." in card
 
 
 def test_it_states_the_licence_of_the_data(info: ModelInfo) -> None:

@@ -1,5 +1,6 @@
 """The journal of a search with a trial of every outcome."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def settings() -> SearchSettings:
         max_concurrent=2,
         cpus_per_trial=1,
     )
+
+
+@pytest.fixture(scope="session")
+def taught(settings: SearchSettings) -> SearchSettings:
+    """Four trials, then the best two with two seeds each, taught by themselves and by two larger networks."""
+    finals = {"final_top": 2, "final_seeds": 2, "final_cycles": 2, "final_epochs": 2}
+    return dataclasses.replace(settings, trials=4, seed=7, **finals, distil=True, teacher_kb=512.0)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")

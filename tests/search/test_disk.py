@@ -117,6 +117,16 @@ def test_finals_need_the_space_of_trials_with_their_schedule_until_they_have_end
     assert "(a model of each trial and final, journal, tracking)" in said
 
 
+def test_teachers_and_soft_labels_need_space(tmp_path: Path, planned: SearchPlan) -> None:
+    finals = {"final_top": 1, "final_seeds": 3, "final_cycles": 2, "final_epochs": 5}
+    alone, distilled = (need(other(planned, **finals, distil=distil), tmp_path) for distil in (False, True))
+    rows = 4 * len(planned.manifest.clips) * len(planned.manifest.labels)
+    assert 3 * rows < distilled.kept_bytes - alone.kept_bytes < 30 * rows + 100_000
+    assert distilled.running_bytes == alone.running_bytes
+    larger = need(other(planned, **finals, distil=True, teacher_kb=4 * planned.settings.budget_kb), tmp_path)
+    assert larger.running_bytes > distilled.running_bytes and larger.kept_bytes > distilled.kept_bytes
+
+
 def test_packed_audio_takes_the_predicted_space_once(tmp_path: Path, tiny_csv: Path) -> None:
     manifest = load_manifest(DataChoice(f"csv:{tiny_csv}"))
     before = store_size(manifest, sample_rate_hz=8000, cache=tmp_path)

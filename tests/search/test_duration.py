@@ -53,6 +53,19 @@ def test_every_epoch_of_the_finals_is_counted(quick: SearchPlan, monkeypatch: py
     assert estimate(more, (3.4, 6.8)).startswith("6 trials and 3 finals, 2 at a time: about 3 to 7 minutes here")
 
 
+def test_larger_teachers_are_counted_by_their_size(quick: SearchPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asc.search.duration._time_one_crop", lambda base, threads: (0.001, 0.002, 0.001))
+    schedule = {"final_seeds": 2, "final_cycles": 2, "final_epochs": 6}
+    finals = dataclasses.replace(quick.settings, final_top=1, distil=True, **schedule)
+    larger = dataclasses.replace(finals, teacher_kb=3 * finals.budget_kb)
+    plain, taught, more = (
+        minutes(dataclasses.replace(quick, settings=settings))[0] for settings in (quick.settings, finals, larger)
+    )
+    assert more - taught == pytest.approx(3 * (taught - plain))
+    said = estimate(dataclasses.replace(quick, settings=larger), (3.4, 6.8))
+    assert said.startswith("6 trials, 2 teachers and 2 finals, 2 at a time")
+
+
 def test_the_text_names_trials_and_minutes(quick: SearchPlan) -> None:
     planned = dataclasses.replace(quick, settings=dataclasses.replace(quick.settings, trials=7, max_concurrent=2))
     assert estimate(planned, (3.4, 6.8)).startswith("7 trials, 2 at a time: about 3 to 7 minutes here")

@@ -4,27 +4,23 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from conducted import conductor, run_out, work
 
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space
 from asc.config.space_file import load_space, parse_space
 from asc.errors import InputError
-from asc.results import EpochMetrics, FinalFigures, SplitFigures
-from asc.runs.events import FinalAsked, FinalistsChosen, RunResumed, RunStarted, TrialAsked
+from asc.runs.events import FinalAsked, FinalistsChosen, RunResumed, TrialAsked
 from asc.runs.finals import finals_of
-from asc.runs.journal import Journal
 from asc.runs.record import fold
 from asc.search import final
-from asc.search.conductor import Assignment, Conductor
 from asc.search.opening import begun, opened, resumed_settings
 from asc.search.options import SearchOptions
 from asc.search.preview import plan_search
-from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
-from asc.size.rules import rule
 
-EPOCHS, FINAL_EPOCHS = 6, 4
+FINAL_EPOCHS = 4
 
 
 @pytest.fixture
@@ -33,53 +29,6 @@ def wanted(settings: SearchSettings) -> SearchSettings:
     return dataclasses.replace(
         settings, max_concurrent=1, seed=7, final_top=2, final_seeds=2, final_cycles=2, final_epochs=FINAL_EPOCHS // 2
     )
-
-
-def conductor(folder: Path, settings: SearchSettings) -> Conductor:
-    fresh = not (folder / "journal.jsonl").exists()
-    journal, space = Journal(folder / "journal.jsonl"), load_space("idlab128")
-    if fresh:
-        journal.append(RunStarted(name="s", kind="search", settings=settings.scalars(), space=""))
-    schedule = {"schedule.cycles": 3, "schedule.epochs_per_cycle": EPOCHS // 3}
-    base = load_experiment("qat_8b").updated({**space.settings, **schedule})
-    budget = Budget(rule=rule("dcase2021"), kilobytes=128.0)
-    return Conductor(journal=journal, space=space, settings=settings, base=base, budget=budget)
-
-
-def log_loss(experiment: Experiment) -> float:
-    """A search ranks wide networks first; on confirmation narrow ones with a small seed are better."""
-    return 2 - 0.01 * sum(experiment.architecture.widths)
-
-
-def work(lead: Conductor, worker: str, assignment: Assignment) -> None:
-    """Train an assignment to its end, as a worker would, unless it is stopped."""
-    experiment, loss = assignment.experiment, log_loss(assignment.experiment)
-    for number in range(assignment.journalled + 1, experiment.schedule.epochs + 1):
-        metrics = EpochMetrics(
-            epoch=number, learning_rate=1e-3, train_loss=1.0, valid_log_loss=loss, valid_accuracy=0.5, seconds=1.0
-        )
-        if lead.epoch_done(worker, metrics):
-            lead.left(worker)
-            return
-    confirmed = SplitFigures(split="calibration", clips=9, log_loss=10 - loss + 0.1 * experiment.seed, accuracy=0.5)
-    figures = FinalFigures(
-        log_loss=loss,
-        accuracy=0.5,
-        epochs=experiment.schedule.epochs,
-        built=lead.record.training(assignment.trial).asked.predicted,
-        confirmation=confirmed if assignment.final else None,
-    )
-    lead.completed(worker, figures)
-    lead.left(worker)
-
-
-def run_out(lead: Conductor) -> list[str]:
-    """Train all that is left, and return the names in order."""
-    names = []
-    while (assignment := lead.next_trial(f"w{len(names)}")) is not None:
-        work(lead, f"w{len(names)}", assignment)
-        names.append(assignment.trial)
-    return names
 
 
 def test_the_best_trials_are_retrained_with_the_seeds_after_the_searchs_own(

@@ -8,7 +8,18 @@ import pytest
 from rich.console import Console
 
 from asc.config.experiment import Experiment
-from asc.runs.events import Event, RungReached, RunStarted, TrialAsked, TrialPromoted
+from asc.results import TeacherNetwork
+from asc.runs.events import (
+    Event,
+    FinalistsChosen,
+    RungReached,
+    RunStarted,
+    SoftLabelsMade,
+    TeacherAsked,
+    TrialAsked,
+    TrialEnded,
+    TrialPromoted,
+)
 from asc.runs.journal import Journal
 from asc.runs.record import add, fold
 from asc.search.live import LiveView
@@ -96,6 +107,31 @@ def test_one_line_for_each_final(journal: Callable[[], Journal], story: list[Eve
     lines = [line for line in text.splitlines() if line.startswith("[final")]
     assert len(lines) == 4
     assert lines[0].startswith("[final 1/4] t001-seed1 w1: calibration log loss 1.400, accuracy 50.0%, 4 s (")
+
+
+def test_teachers_and_their_soft_labels_have_lines(
+    journal: Callable[[], Journal], story: list[Event], finished: SearchSettings
+) -> None:
+    chosen = next(n for n, event in enumerate(story) if isinstance(event, FinalistsChosen))
+    trial = next(event for event in story if isinstance(event, TrialAsked) and event.trial == "t001")
+    ended = next(event for event in story if isinstance(event, TrialEnded) and event.trial == "t001")
+    teacher = TeacherAsked(
+        teacher="teacher-seed1",
+        trial="t001",
+        title="teacher-seed1 w90 512.0 KB",
+        seed=1,
+        config=trial.config,
+        size=trial.predicted,
+        macs_per_second=1,
+        peak_activation_bytes=1,
+    )
+    made = SoftLabelsMade(teachers=(TeacherNetwork(name="t001", kilobytes=16.0),), digest="ab", clips=9)
+    story[chosen + 1 : chosen + 1] = [teacher, dataclasses.replace(ended, trial="teacher-seed1"), made]
+    taught = dataclasses.replace(finished, distil=True, teacher_kb=512.0)
+    text, _ = watched(journal, story, taught, terminal=False)
+    assert "        teacher-seed1 w90 512.0 KB begins" in text
+    assert "        teacher-seed1 w90 512.0 KB: log loss 0.900, 4 s" in text
+    assert "        9 clips have soft labels of t001 (16.0 KB)" in text
 
 
 @pytest.fixture

@@ -84,6 +84,12 @@ def test_other_data_are_refused_on_resume(tmp_path: Path) -> None:
         begun(again, SearchOptions(resume="s", storage=tmp_path), other)
 
 
+def test_teachers_are_refused_in_a_bucket_before_it_is_opened() -> None:
+    for teaching in ({"distil": True}, {"teacher_logits": "t.safetensors"}):
+        with pytest.raises(InputError, match="s3://b is a bucket, where finals would not find the soft labels"):
+            opened(SearchOptions(storage="s3://b", final_top=1, **teaching))  # type: ignore[arg-type]
+
+
 def test_several_budgets_are_refused_in_a_bucket_before_it_is_opened() -> None:
     with pytest.raises(InputError, match="is a bucket, which holds one best network"):
         opened(SearchOptions(storage="s3://bucket/x", budget_kb="16,32"))

@@ -142,6 +142,10 @@ schema = 1
     ("line", "sentence"),
     [
         ('"schedule.cycles" = { choices = [2] }', "samples schedule.cycles, which all trials must share"),
+        (
+            '"distillation.weight" = { low = 0.5, high = 1.0 }',
+            "samples distillation.weight, which all trials",
+        ),
         ('"calibration.fit_on" = { choices = ["test"] }', "a search never opens the test fold"),
         ('"schedule.weight_decay" = { low = -1.0, high = 1.0 }', "space my: schedule.weight_decay must be"),
     ],

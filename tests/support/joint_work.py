@@ -25,6 +25,7 @@ from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.config.front_end import FrontEnd
 from asc.data.dataset import Dataset, open_dataset
+from asc.model_file.teacher_logits import TeacherLogits
 from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.build import build_network
 from asc.models.fake_quantised import ActivationQuantiser
@@ -99,6 +100,9 @@ def trainings(trainer: "Trainer", tiny: Experiment) -> Found:
         "float16": trainer.run("float16", tiny.updated({**SHORT, **PRUNED}), stop_after=3, double=True),
         "single": trainer.run("single", tiny.updated({**SHORT, **PRUNED, **GENTLE})),
         "wild": trainer.run("wild", tiny.updated(WILD)),
+        "taught": trainer.run(
+            "taught", tiny.updated(SHORT), stop_after=2, double=True, teacher=teacher(trainer.dataset)
+        ),
     }
 
 
@@ -117,13 +121,28 @@ def changes_of_number(trainer: "Trainer", six: Experiment) -> Found:
     return found
 
 
+def teacher(dataset: Dataset) -> TeacherLogits:
+    """A teacher with something else to say about each clip."""
+    files = tuple(dataset.manifest.clips[clip].path for clip in dataset.indices("train"))
+    logits = 3 * torch.randn(2, len(files), len(dataset.labels), generator=torch.Generator().manual_seed(2))
+    return TeacherLogits(source="here", files=files, labels=dataset.labels, logits=logits, teachers=())
+
+
 class Trainer:
     """Trains with the given workers and records what this worker saw."""
 
     def __init__(self, workers: Workers, dataset: Dataset, folder: Path) -> None:
         self.workers, self.dataset, self.folder = workers, dataset, folder
 
-    def run(self, name: str, experiment: Experiment, *, stop_after: int | None = None, double: bool = False) -> Found:
+    def run(
+        self,
+        name: str,
+        experiment: Experiment,
+        *,
+        stop_after: int | None = None,
+        double: bool = False,
+        teacher: TeacherLogits | None = None,
+    ) -> Found:
         """Train and return the end, the epochs, a digest of this worker's weights and buffers after each epoch, and
         for each step the loss summed over this worker's rows.
 
@@ -156,7 +175,13 @@ class Trainer:
             patch("torch.nn.functional.cross_entropy", summed),
         ):
             end = asc.training.train.train(
-                experiment, self.dataset, folder=self.folder / name, on_epoch=report, device=cpu, workers=self.workers
+                experiment,
+                self.dataset,
+                folder=self.folder / name,
+                on_epoch=report,
+                device=cpu,
+                workers=self.workers,
+                teacher=teacher,
             )
         found = {"outcome": type(end).__name__, "end": dataclasses.asdict(end), "epochs": heard}
         return {**found, "states": states, "sums": sums}

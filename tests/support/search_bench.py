@@ -202,7 +202,7 @@ def assert_mlflow_agrees(bench: Bench, name: str, uri: str | None = None) -> Non
     assert version.run_id == parents[0].info.run_id
     children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
     record = fold(read_journal(bench.run(name) / "journal.jsonl"))
-    trainings = [*record.trials.values(), *(final.training for final in record.finals.values())]
+    trainings = [*record.trials.values(), *record.after_trials()]
     assert sorted(r.info.run_name for r in children) == sorted(t.asked.title for t in trainings)
     assert all(r.info.status == "FINISHED" for r in children)
     for child in children:
@@ -225,7 +225,7 @@ def assert_whole(bench: Bench, name: str) -> None:
         [(e.trial, e.metrics.epoch) for e in happened if isinstance(e, EpochDone)],
     ):
         assert max(Counter(once).values()) == 1
-    for trial in (*record.trials.values(), *(final.training for final in record.finals.values())):
+    for trial in (*record.trials.values(), *record.after_trials()):
         assert trial.ended is not None
         assert sorted(trial.epochs) == list(range(1, trial.ended.epochs + 1))
     rows = {row["trial"]: row for row in json.loads((run / "leaderboard.json").read_text())}

@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from asc.results import SplitFigures
-from asc.runs.events import FinalAsked, FinalConfirmed, FinalistsChosen, RungReached, TrialPromoted
+from asc.results import SplitFigures, StoredSize, TeacherNetwork
+from asc.runs.events import (
+    FinalAsked,
+    FinalConfirmed,
+    FinalistsChosen,
+    RungReached,
+    SoftLabelsMade,
+    TeacherAsked,
+    TrialPromoted,
+)
 from asc.runs.record import RunRecord, add, fold
 from asc.tracking.content import Update, rounded, run_key, updates
 
@@ -121,6 +129,39 @@ def test_a_paused_trial_is_scheduled_until_it_goes_on(script):
     script.say(TrialPromoted(trial="t000", epoch=1))
     seen.append((last_status(told(script))["t000"], told(script)[-1].tags["outcome"]))
     assert seen == [("SCHEDULED", "paused"), ("RUNNING", "running")]
+
+
+def test_a_teacher_is_a_run_of_its_own_kind_and_the_finals_say_who_taught_them(script):
+    script.started()
+    script.trial("t000", "completed", 1.0)
+    script.say(
+        TeacherAsked(
+            teacher="teacher-seed8",
+            trial="t000",
+            title="teacher-seed8 w90 512.0 KB",
+            seed=8,
+            config={"seed": 8},
+            size=StoredSize(parameters=1, size_bytes=2, nonzero_parameters=3, nonzero_bytes=524_288, file_bytes=5),
+            macs_per_second=6,
+            peak_activation_bytes=7,
+        )
+    )
+    script.epoch("teacher-seed8", 1)
+    assert last_status(told(script)) == {None: "RUNNING", "t000": "FINISHED", "teacher-seed8": "RUNNING"}
+    script.ended("teacher-seed8", "completed", 0.9)
+    teachers = (TeacherNetwork(name="t000", kilobytes=61.25), TeacherNetwork(name="teacher-seed8", kilobytes=512.0))
+    script.say(
+        SoftLabelsMade(teachers=teachers, digest="ab", clips=9),
+        FinalAsked(final="t000-seed8", trial="t000", title="w16", seed=8, config={"seed": 8}, soft_labels="ab"),
+        FinalAsked(final="t000-seed9", trial="t000", title="w16", seed=9, config={"seed": 9}),
+    )
+    found = {update.head.trial: update for update in told(script)}
+    tags = {"teachers": "t000 (61.2 KB), teacher-seed8 (512.0 KB)", "soft_labels": "ab"}
+    assert tags.items() <= found[None].tags.items() and tags.items() <= found["t000-seed8"].tags.items()
+    assert not tags.keys() & found["t000-seed9"].tags.keys()
+    of_teacher = [update for update in told(script) if update.head.trial == "teacher-seed8"]
+    assert {update.head.tags["asc.kind"] for update in of_teacher} == {"teacher"}
+    assert {figure.key: figure.value for figure in of_teacher[0].figures}["nonzero_bytes"] == 524_288
 
 
 def test_a_final_is_a_run_of_its_own_kind_and_the_search_has_the_figures_of_the_winner(script):

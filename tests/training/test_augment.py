@@ -277,6 +277,21 @@ def test_the_parts_of_workers_equal_the_whole_batch_up_to_rounding(count, partne
     assert torch.equal(torch.cat([target for _, target in made]), target)
 
 
+def test_soft_labels_are_mixed_as_the_labels_are_also_with_partners_of_other_workers():
+    (plan,) = _plan(range(6))
+    soft = torch.softmax(torch.randn(6, 2, generator=torch.Generator().manual_seed(0)), dim=1)
+    batcher = Batcher(InMemory(), Augment(crop_s=0.25), RATE_HZ, torch.device("cpu"), soft_labels=soft)
+    waveform, target = batcher.transform(batcher.load(plan))
+    plain = _batcher().transform(_batcher().load(plan))
+    assert torch.equal(waveform, plain[0]) and torch.equal(target[:, :2], plain[1]), "a teacher changes nothing else"
+    share, of_row = torch.from_numpy(plan.weight).float()[:, None], soft[torch.from_numpy(plan.clip)]
+    torch.testing.assert_close(target[:, 2:], share * of_row + (1 - share) * of_row[plan.partner])
+    for count in (2, 4):
+        parts = [plan.part(Workers(rank=rank, count=count)) for rank in range(count)]
+        assert any(len(part.clip) > len(part) for part in parts), "a partner is another worker's row"
+        assert torch.equal(torch.cat([batcher.transform(batcher.load(part))[1] for part in parts]), target)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_what_the_cpu_gives():
     (plan,) = _plan(range(6))

@@ -251,6 +251,18 @@ def test_two_workers_have_the_losses_of_one(joint: Any, name: str, relative: flo
         assert values[0] == values[1] == pytest.approx(values[2], rel=max(close, 1e-15))
 
 
+def test_two_workers_learn_from_a_teacher_as_one_does(joint: Any) -> None:
+    """Of a row whose partner is the other worker's, too: every step mixes such rows."""
+    first, second, alone = joint.two[0]["taught"], joint.two[1]["taught"], joint.alone["taught"]
+    assert steps(first, second) == pytest.approx(steps(alone), rel=1e-12), "the share of the labels"
+    assert first["states"] == second["states"]
+    for figure, close in (("train_loss", 1e-6), ("valid_log_loss", 1e-12)):
+        values = [[epoch[figure] for epoch in found["epochs"]] for found in (first, second, alone)]
+        assert len(values[0]) == 2 and values[0] == values[1] == pytest.approx(values[2], rel=close)
+    without = joint.alone["int8"]["epochs"]
+    assert alone["epochs"][0]["train_loss"] != without[0]["train_loss"]
+
+
 def test_two_workers_store_one_network(joint: Any) -> None:
     first, second, alone = (found["single"] for found in (*joint.two, joint.alone))
     assert first["outcome"] == second["outcome"] == alone["outcome"] == "Completed"

@@ -17,7 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from asc.config.data_choice import DataChoice
 from asc.errors import InputError, disk_is_full
-from asc.run_files import RAY_FOLDER, TRIALS_FOLDER
+from asc.run_files import RAY_FOLDER, SOFT_LABELS, TRIALS_FOLDER
 from asc.runs.bucket import run_bucket
 from asc.search.cluster.cluster import watched
 from asc.search.cluster.lost_workers import cost_one_trial
@@ -43,6 +43,7 @@ def run(
 ) -> Ending:
     """Run trials until none is left, time is up, Ctrl-C is pressed, or the search is halted (`conductor.problem`).
 
+    It is also finished if its finals wait for soft labels (`asc.search.cluster.distilled`).
     All results are in the journal. Workers find the packed audio in `cache` and run the function `trial`; by default it
     trains, in the trial's process or in a group of workers. `say` is called with a message when memory is short.
     `on_stuck` is called from another thread if Ray has died and blocks this one.
@@ -82,7 +83,7 @@ def run(
         signal.signal(signal.SIGTERM, terminations)
     if conductor.problem is not None:
         return "halted"
-    if conductor.complete:
+    if conductor.complete or conductor.needs_soft_labels:
         return "finished"
     return "out of time" if end.passed else "interrupted"
 
@@ -129,6 +130,8 @@ def _orders(
             bucket=bucket and bucket.at(TRIALS_FOLDER, assignment.trial),
             workers=settings.workers_per_trial,
             confirm=confirm if assignment.final else None,
+            teacher=None if assignment.soft_labels is None else str(run_folder / SOFT_LABELS),
+            teacher_digest=assignment.soft_labels,
         )
 
     return order

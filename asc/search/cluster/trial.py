@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import torch
 
     from asc.data.dataset import Dataset
+    from asc.model_file.teacher_logits import TeacherLogits
     from asc.models.workers import Workers
 
 
@@ -47,7 +48,8 @@ class TrialOrder:
     `pauses_after`, the task ends after that epoch, with a checkpoint. `shared` means that other nodes may run trials,
     so all nodes must see the same folders. If the run is in a bucket, `bucket` is the trial's folder there and replaces
     `folder`. `workers` processes train together, with `threads` threads each. If `confirm` names a split, the stored
-    network is judged on it after its training.
+    network is judged on it after its training. If there is a `teacher`, the network learns from its logits, which the
+    workers find in this file and which have this digest.
     """
 
     config: Mapping[str, Scalar]
@@ -63,6 +65,8 @@ class TrialOrder:
     bucket: Bucket | None = None
     workers: int = 1
     confirm: Split | None = None
+    teacher: str | None = None
+    teacher_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +113,12 @@ def carry_out(order: TrialOrder, send: Callable[[Message], None], join: Callable
     `halt`; a problem of this config only, as `failed`. Neither is retried.
     """
     try:
-        dataset = _opened(order)
+        dataset, teacher = _opened(order), _teacher(order)
     except InputError as error:
         send(Message(halt=f"{_here(order)}{error}"))
         return
     try:
-        last = _trained(order, dataset, send, join())
+        last = _trained(order, dataset, teacher, send, join())
         if last is not None:
             send(last)
     except StorageError as error:
@@ -151,8 +155,28 @@ def _opened(order: TrialOrder) -> "Dataset":
     return dataset
 
 
+def _teacher(order: TrialOrder) -> "TeacherLogits | None":
+    """The logits that a final learns from, read on this node; None if the order has no teacher.
+
+    Raises:
+        InputError: the file is missing or damaged, or is not the one that the search made.
+    """
+    if order.teacher is None:
+        return None
+    from asc.model_file.teacher_logits import read_teacher_logits
+
+    teacher = read_teacher_logits(Path(order.teacher))
+    if teacher.taught.digest != order.teacher_digest:
+        raise InputError(f"{order.teacher} is not what the search wrote: put that file back, or start a new search")
+    return teacher
+
+
 def _trained(
-    order: TrialOrder, dataset: "Dataset", send: Callable[[Message], None], workers: "Workers"
+    order: TrialOrder,
+    dataset: "Dataset",
+    teacher: "TeacherLogits | None",
+    send: Callable[[Message], None],
+    workers: "Workers",
 ) -> Message | None:
     """Train; return the message that says how the trial ended, None if it pauses."""
     import torch
@@ -170,7 +194,15 @@ def _trained(
                 send(Message(epoch=metrics))
             return Signal.STOP if metrics.epoch == order.pauses_after else Signal.CONTINUE
 
-        end = train(experiment, dataset, folder=place.folder, on_epoch=on_epoch, device=device, workers=workers)
+        end = train(
+            experiment,
+            dataset,
+            folder=place.folder,
+            on_epoch=on_epoch,
+            device=device,
+            workers=workers,
+            teacher=teacher,
+        )
         place.keep()
         # Only the leading worker has written the model file, and only its message is read.
         confirmed = order.confirm is not None and isinstance(end, Completed) and workers.leads

@@ -1,6 +1,7 @@
 """What a worker does without Ray: it trains an order and, for a final, judges the stored network on unseen clips."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from asc.data.dataset import open_dataset
 from asc.data.manifest import load_manifest
 from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import load_model
+from asc.model_file.teacher_logits import TeacherLogits, write_teacher_logits
 from asc.models.workers import ALONE
-from asc.results import Split
+from asc.results import Split, TeacherNetwork
 from asc.search.cluster.trial import Message, TrialOrder, carry_out, config_of, order_of
 from asc.search.final import confirmation_split
 
@@ -71,6 +73,35 @@ def test_the_network_of_a_final_is_judged_as_stored_on_clips_that_its_training_n
     assert (found.split, found.log_loss, found.accuracy) == (split, judged.log_loss, judged.accuracy)
     assert found.clips == len(dataset.indices(split)) > 0
     assert info.calibration is None or info.calibration.clips == dataset.manifest.count("calibration")
+
+
+def test_a_final_learns_from_the_soft_labels_of_the_run_and_other_ones_halt_the_search(
+    tmp_path: Path, tiny_csv: Path, tiny_cache: Path, tiny_experiment: Experiment
+) -> None:
+    choice = DataChoice(f"csv:{tiny_csv}")
+    clips = [clip for clip in load_manifest(choice).clips if clip.split == "train"]
+    labels = load_manifest(choice).labels
+    teacher = TeacherLogits(
+        source="",
+        files=tuple(clip.path for clip in clips),
+        labels=labels,
+        logits=torch.tensor([[[4.0 * (clip.label == label) for label in labels] for clip in clips]]),
+        teachers=(TeacherNetwork(name="t003"),),
+    )
+    write_teacher_logits(tmp_path / "soft_labels.safetensors", teacher)
+    experiment = tiny_experiment.updated({"schedule.epochs_per_cycle": 1})
+    given = replace(
+        order(experiment, choice, tiny_cache, tmp_path, None),
+        teacher=str(tmp_path / "soft_labels.safetensors"),
+        teacher_digest=teacher.taught.digest,
+    )
+    (last,) = told(replace(given, teacher_digest="another"))
+    assert last.halt is not None and "soft_labels.safetensors is not what the search wrote: put that file" in last.halt
+    (last,) = told(replace(given, teacher=str(tmp_path / "gone.safetensors")))
+    assert last.halt is not None and "gone.safetensors does not exist" in last.halt
+    *_, last = told(given)
+    assert last.completed is not None
+    assert load_model(Path(given.folder) / "model.safetensors")[1].taught == teacher.taught
 
 
 def test_a_trial_is_not_judged_on_those_clips(
