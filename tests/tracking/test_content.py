@@ -161,7 +161,7 @@ def test_a_teacher_is_a_run_of_its_own_kind_and_the_finals_say_who_taught_them(s
     assert not tags.keys() & found["t000-seed9"].tags.keys()
     of_teacher = [update for update in told(script) if update.head.trial == "teacher-seed8"]
     assert {update.head.tags["asc.kind"] for update in of_teacher} == {"teacher"}
-    assert {figure.key: figure.value for figure in of_teacher[0].figures}["nonzero_bytes"] == 524_288
+    assert of_teacher[0].params["nonzero_bytes"] == "524288"
 
 
 def test_a_final_is_a_run_of_its_own_kind_and_the_search_has_the_figures_of_the_winner(script):

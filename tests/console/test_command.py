@@ -9,7 +9,7 @@ import pytest
 
 from asc.launchers import NAMES
 
-ASC = (sys.executable, "-c", "from asc.command import main; main()")
+ASC = (sys.executable, "-c", "from asc.console.command import main; main()")
 # Bash calls this function when a user presses Tab; it answers with COMPREPLY.
 TAB = """
 source "$1"
