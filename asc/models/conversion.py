@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from asc.models.fake_quantised import ActivationQuantiser
+from asc.models.activation_grid import ActivationQuantiser
 from asc.models.float16 import HalfNet
 from asc.models.float_layers import FloatConv1x1, FloatConvBn, FloatLinear, FloatMapLinear, FloatSubSpectral
 from asc.models.integer import IntegerNet

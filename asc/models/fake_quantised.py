@@ -6,153 +6,17 @@ biases that the integer form stores (`StoredIntegers`), so the two forms differ 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asc.models.activation_grid import ActivationQuantiser
 from asc.models.batch_norm import BatchNorm2d
-from asc.models.layers import STEPS, affine, every, folded, in_bands
-from asc.models.pieces import pieces
+from asc.models.layers import affine, every, folded, in_bands
+from asc.models.norm_on_grid import norm_on_grid
 from asc.models.remembered import Remembered
-from asc.models.weight_grid import SMALLEST_SCALE, StoredIntegers, fake_quantise_weight, rounded, store, weight_scale
-from asc.models.workers import ALONE, Workers
-
-
-class _OnGrid(torch.autograd.Function):
-    """Rounds to the nearest grid point; the gradient is 1 within the grid and 0 where the value was clamped.
-
-    On a CPU it takes less than a quarter of the time of `torch.fake_quantize_per_tensor_affine`, because it goes over
-    the map piece by piece: each piece stays in the cache from one operation to the next. What the backward pass needs
-    is one byte a value.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor | None, in_place: bool) -> Tensor:
-        on_grid = x if in_place else torch.empty_like(x)
-        if in_place:
-            ctx.mark_dirty(x)
-        factor = scale.reciprocal()
-        lowest, highest = _bounds(scale, zero_point)
-        if ctx.needs_input_grad[0]:
-            within = torch.empty_like(x, dtype=torch.bool)
-            ctx.save_for_backward(within)
-            for values, result, inside in pieces(x, on_grid, within):
-                steps = torch.mul(values, factor).round_()
-                inside.copy_(steps.eq_(torch.clamp(steps, lowest, highest, out=result)))
-                result.mul_(scale)
-        else:
-            for values, result in pieces(x, on_grid):
-                torch.mul(values, factor, out=result).round_().clamp_(lowest, highest).mul_(scale)
-        return on_grid
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        (within,) = ctx.saved_tensors
-        # It has the layout of the values, because batch norm's backward is several times slower if layouts differ.
-        gradient = torch.empty_like(within, dtype=gradients[0].dtype)
-        for result, inside, given in pieces(gradient, within, gradients[0]):
-            result.copy_(inside.view(torch.uint8)).mul_(given)
-        return gradient, None, None, None
-
-
-def _bounds(scale: Tensor, zero_point: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The lowest and highest step of a grid, minus its zero point; tensors, so that a GPU is not waited for."""
-    lowest = torch.zeros_like(scale) if zero_point is None else -zero_point.to(scale.dtype)
-    return lowest, lowest + STEPS
-
-
-class ActivationQuantiser(nn.Module):
-    """Per-tensor affine 8-bit grid whose range is a moving average of the batches' minima and maxima.
-
-    The range always includes 0, so that zero padding is exact. With `nonnegative` it starts at 0; the quantiser then
-    also acts as the ReLU, because it clamps negative values to 0.
-    """
-
-    low: Tensor
-    high: Tensor
-    scale: Tensor
-    zero_point: Tensor
-
-    def __init__(self, *, nonnegative: bool = False, momentum: float = 0.1) -> None:
-        """`momentum` is the weight of a new batch in the moving average; the first batch sets it.
-
-        The default is batch norm's. With 0.01, as in torch's observers, ranges lag in trainings of a few hundred steps.
-        """
-        super().__init__()
-        self.nonnegative = nonnegative
-        self.momentum = momentum
-        self.observing = True
-        self.workers: Workers = ALONE
-        self._known = False
-        self.register_buffer("low", torch.tensor(float("inf")))
-        self.register_buffer("high", torch.tensor(float("-inf")))
-        self.register_buffer("scale", torch.tensor(1.0))
-        self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
-
-    def forward(self, x: Tensor, *, in_place: bool = False) -> Tensor:
-        """Put values of any shape on the grid. In training mode, first update the range unless it is frozen.
-
-        With `in_place`, x itself is changed. That is right where nothing else reads x, not even a backward pass.
-
-        Raises:
-            RuntimeError: there is no range yet, because no batch was seen in training mode.
-        """
-        if self.training and self.observing:
-            self._follow(*self.batch_range(x.detach()))
-        else:
-            self.require_range()
-        return self.on_grid(x, in_place=in_place)
-
-    def on_grid(self, x: Tensor, *, in_place: bool = False) -> Tensor:
-        """Put values of any shape on the grid, whose range stays as it is."""
-        zero_point = None if self.nonnegative else self.zero_point
-        on_grid: Tensor = _OnGrid.apply(x, self.scale, zero_point, in_place)  # type: ignore[no-untyped-call]
-        return on_grid
-
-    def batch_range(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Minimum and maximum, both (), of the whole batch; `x`, of any shape, is this worker's part."""
-        # Separate amin and amax are several times faster on a CPU than aminmax.
-        high = x.amax()
-        low = torch.zeros_like(high) if self.nonnegative else x.amin()
-        if self.workers.count == 1:
-            return low, high
-        negated_low, high = self.workers.max(torch.stack([-low, high]))
-        return -negated_low, high
-
-    def require_range(self) -> None:
-        """Check that a batch was seen. The buffers are read only once, since that is slow on a GPU.
-
-        Raises:
-            RuntimeError: no batch was seen in training mode.
-        """
-        if self._known:
-            return
-        if not bool(torch.isfinite(self.low)):
-            raise RuntimeError(
-                "an activation quantiser has seen no batch: before you evaluate, freeze or convert the network, run it "
-                "in training mode or load a trained state"
-            )
-        self._known = True
-
-    def forget_check(self) -> None:
-        """Make `require_range` read the buffers again; call this after loading another state."""
-        self._known = False
-
-    def _follow(self, low: Tensor, high: Tensor) -> None:
-        low, high = low.clamp(max=0), high.clamp(min=0)
-        if not self._known:
-            self._known = bool(torch.isfinite(self.low))
-        if self._known:
-            self.low.lerp_(low, self.momentum)
-            self.high.lerp_(high, self.momentum)
-        else:
-            self.low.copy_(low)
-            self.high.copy_(high)
-        self.scale.copy_(((self.high - self.low) / STEPS).clamp_(min=SMALLEST_SCALE))
-        if not self.nonnegative:
-            self.zero_point.copy_((-self.low / self.scale).round_().clamp_(0, STEPS))
+from asc.models.weight_grid import StoredIntegers, fake_quantise_weight, rounded, store, weight_scale
 
 
 class ConvBn(nn.Module):
@@ -187,7 +51,8 @@ class ConvBn(nn.Module):
         elif self.norm is None:
             y = _convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None)
         elif self.norm.training:
-            y = self.norm(_convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None))
+            y = _convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None)
+            return norm_on_grid(y, self.norm, self.output)
         else:
             weight, bias = folded(self.conv, self.norm)
             y = _convolve(self.conv, x, fake_quantise_weight(weight), bias)

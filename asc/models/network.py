@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from asc.config.experiment import Storage
 from asc.config.front_end import FrontEnd
+from asc.models.activation_grid import ActivationQuantiser
 from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.fake_quantised import (
-    ActivationQuantiser,
     ConvBn,
     QuantConv1x1,
     QuantLinear,

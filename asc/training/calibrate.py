@@ -35,8 +35,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from asc.errors import InputError
+from asc.models.activation_grid import ActivationQuantiser
 from asc.models.conversion import to_float16
-from asc.models.fake_quantised import ActivationQuantiser
 from asc.models.float16 import HalfNet
 from asc.models.integer import IntegerNet
 from asc.models.stored import StoredNet

@@ -1,13 +1,15 @@
 """Milliseconds a crop of each part of a training step, and the whole over a bare float32 step of the same network.
 
     python tests/benchmarks/train_step.py [--recipe NAME ...] [--crop-s S] [--batch N] [--threads N] [--turns N]
-        [--against COMMIT] [--json]
+        [--against COMMIT] [--compiled] [--plain] [--json]
 
 The whole step is fake-quantised: read and crop, speed, mixup, log-mel, forward, backward, optimiser. The audio is noise
 in a real packed store. `bare` is forward, backward and Adam of the float32 network on ready-made features, in
 channels_last; `bare, fresh` is the same without the memory that training keeps (`asc.training.memory`), as a plain
 script has it.
 Parts and networks take turns, and the fastest turn of each row counts: CPU time with one thread, wall time with more.
+`--compiled` adds the bare step under `torch.compile`, whose first step is told apart. `--plain` adds the step of a
+plain pipeline (`plain_step.py`) beside the whole one, both in wall time, since the plain one reads in other processes.
 With `--against`, a second process runs this file on another commit's code; the two take turns, and their ratio is
 printed. The commit needs the interface of this one; what it lacks of `asc.training.memory` is left out.
 """
@@ -47,6 +49,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ("qat_8b", "cp_mobile_dcase2024", "bc_resnet_asc")
 Clock = Callable[[], float]
 Times = dict[str, float]
+_PLAIN_STEPS = 3  # timed as one, so that what the workers have read ahead counts less
 
 
 def kept() -> AbstractContextManager[None]:
@@ -150,6 +153,43 @@ def measured(experiment: Experiment, dataset: Dataset, turns: int, clock: Clock)
     return {name: 1000 * min(values) / crops for name, values in found.items()}
 
 
+def compiled(experiment: Experiment, features: Tensor, targets: Tensor, turns: int, clock: Clock) -> Times:
+    """Milliseconds a crop of the bare step under torch.compile, and the seconds of its first step."""
+    bare = Trained.of(experiment, quantised=False)
+    faster = dataclasses.replace(bare, network=torch.compile(bare.network))
+    begun = time.perf_counter()
+    try:
+        faster.step(features, targets, clock)
+    except Exception as error:  # the compiler's own; they differ from version to version
+        print(f"torch.compile does not work here, so there is no such ratio: {type(error).__name__}", file=sys.stderr)
+        return {}
+    first_s = time.perf_counter() - begun
+    with kept():
+        steps = [sum(faster.step(features, targets, clock).values()) for _ in range(2 * turns)]
+    return {"compiled": 1000 * min(steps) / len(features), "first compiled step, s": first_s}
+
+
+def beside_plain(experiment: Experiment, dataset: Dataset, turns: int) -> Times:
+    """Milliseconds of wall time a crop of the plain pipeline and of the whole step, in turn."""
+    from plain_step import PlainSteps
+
+    whole, steps = Whole(experiment, dataset, time.perf_counter), PlainSteps(experiment, dataset).endless()
+    found: dict[str, list[float]] = {"plain, wall": [], "whole, wall": []}
+    next(steps)  # starts its workers
+    for _ in range(turns):
+        begun = time.perf_counter()
+        for _ in range(_PLAIN_STEPS):
+            next(steps)
+        found["plain, wall"].append((time.perf_counter() - begun) / _PLAIN_STEPS)
+        with kept():
+            whole.step()
+            begun = time.perf_counter()
+            for _ in range(_PLAIN_STEPS):
+                whole.step()
+            found["whole, wall"].append((time.perf_counter() - begun) / _PLAIN_STEPS)
+    return {name: 1000 * min(seconds) / len(whole.plan) for name, seconds in found.items()}
+
+
 def configured(recipe: str, options: argparse.Namespace) -> Experiment:
     """The recipe with the crop and batch of the options and the classes of the noise."""
     experiment = load_experiment(recipe)
@@ -172,6 +212,11 @@ def here(options: argparse.Namespace) -> dict[str, Times]:
             rate_hz = experiment.front_end.sample_rate_hz
             dataset = open_dataset(choice, sample_rate_hz=rate_hz, cache=Path(name) / "cache", splits=("train",))
             found[recipe] = measured(experiment, dataset, options.turns, clock)
+            if options.plain:
+                found[recipe] |= beside_plain(experiment, dataset, options.turns)
+            if options.compiled:
+                features, targets, _ = Whole(experiment, dataset, clock).prepared()
+                found[recipe] |= compiled(experiment, features, targets, options.turns, clock)
     return found
 
 
@@ -201,10 +246,13 @@ def _fastest(one: dict[str, Times], other: dict[str, Times]) -> dict[str, Times]
 
 def ratios(times: Times) -> Times:
     """The named ratios of one network."""
-    return {
-        "whole_over_bare": times["whole"] / times["bare"],
-        "whole_over_bare_fresh": times["whole"] / times["bare, fresh"],
+    pairs = {
+        "whole_over_bare": ("whole", "bare"),
+        "whole_over_bare_fresh": ("whole", "bare, fresh"),
+        "whole_over_compiled": ("whole", "compiled"),
+        "plain_over_whole": ("plain, wall", "whole, wall"),
     }
+    return {name: times[one] / times[other] for name, (one, other) in pairs.items() if one in times and other in times}
 
 
 def main() -> None:
@@ -216,6 +264,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--against", metavar="COMMIT")
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--plain", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found, before = both(options) if options.against else (here(options), None)
@@ -229,7 +279,7 @@ def main() -> None:
     for recipe, times in found.items():
         print(f"{recipe}: ms a crop of {options.crop_s:g} s, batches of {options.batch}, {options.threads} thread(s)")
         for name, ms in times.items():
-            print(f"    {name:16s} {ms:8.2f}" + ("" if before is None else f"   before {before[recipe][name]:8.2f}"))
+            print(f"    {name:22s} {ms:8.2f}" + ("" if before is None else f"   before {before[recipe][name]:8.2f}"))
         print("    " + ", ".join(f"{name} {ratio:.2f}" for name, ratio in named[recipe].items()))
 
 

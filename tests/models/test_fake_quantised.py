@@ -10,12 +10,8 @@ from torch import nn
 from torch.nn import functional
 from weights_by_torch import weight_by_torch
 
-from asc.models.fake_quantised import (
-    ActivationQuantiser,
-    ConvBn,
-    QuantConv1x1,
-    QuantLinear,
-)
+from asc.models.activation_grid import ActivationQuantiser
+from asc.models.fake_quantised import ConvBn, QuantConv1x1, QuantLinear
 from asc.models.layers import every, folded
 from asc.models.pieces import PER_THREAD
 from asc.models.weight_grid import weight_scale

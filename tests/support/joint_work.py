@@ -26,9 +26,9 @@ from asc.config.experiment import Experiment
 from asc.config.front_end import FrontEnd
 from asc.data.dataset import Dataset, open_dataset
 from asc.model_file.teacher_logits import TeacherLogits
+from asc.models.activation_grid import ActivationQuantiser
 from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.build import build_network
-from asc.models.fake_quantised import ActivationQuantiser
 from asc.models.network import Network
 from asc.models.workers import ALONE, Workers, joined
 from asc.results import EpochMetrics, Signal
