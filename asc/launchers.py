@@ -1,6 +1,7 @@
 """Finds the launch scripts, and says how to start one: in a checkout, or if asc was installed from a wheel.
 
-A wheel has `launch/` and `search_spaces/` inside the package, and the command `asc` that starts them (`asc.command`).
+A wheel has `launch/` and `search_spaces/` inside the package, and the command `asc` that starts them
+(`asc.console.command`).
 """
 
 from pathlib import Path

@@ -48,6 +48,8 @@ class Options:
     """File for the calibrated model; by default model-METHOD.safetensors beside the given one."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
     """Folder for packed audio; by default $ASC_CACHE or ~/.cache/asc."""
+    quiet: bool = False
+    """Print no progress: only results, and what went wrong."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -74,7 +76,7 @@ def main(options: Options) -> int:
     from asc.runs import named
     from asc.training import recalibrate
 
-    output = cli.Output(as_json=options.json)
+    output = cli.Output(as_json=options.json, quiet=options.quiet)
     options = dataclasses.replace(options, model=named.model_file(options.model))
     network, info = load_model(options.model)
     recalibrate.check_uncalibrated(info)

@@ -51,6 +51,8 @@ class Download:
     """Only print what would be downloaded, the disk space that it needs, and whether there is enough."""
     url: Annotated[str | None, cli.option("URL")] = None
     """A mirror: the address before the archives' names. Sizes and md5 must still be the published ones."""
+    quiet: bool = False
+    """Print no progress: only results, and what went wrong."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -69,6 +71,8 @@ class Verify:
     folder:DIR."""
     group_from: Annotated[str | None, cli.option("REGEX")] = None
     """As for training; it is checked against the file names."""
+    quiet: bool = False
+    """Print no progress: only results, and what went wrong."""
     json: bool = False
     """Print one JSON object on standard output, with every name."""
 
@@ -92,6 +96,8 @@ class Pack:
     """Sample rate of the stored audio: front_end.sample_rate_hz of the configs that read it (44,100 by default)."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
     """Folder for packed audio; by default $ASC_CACHE or ~/.cache/asc."""
+    quiet: bool = False
+    """Print no progress: only results, and what went wrong."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -108,7 +114,7 @@ Given = TypeVar("Given", Verify, Pack)
 
 def main(options: Download | Verify | Pack) -> int:
     """Run the subcommand."""
-    output = cli.Output(as_json=options.json)
+    output = cli.Output(as_json=options.json, quiet=options.quiet)
     match options:
         case Download():
             return download(options, output)
@@ -141,7 +147,7 @@ def download(options: Download, output: cli.Output) -> int:
             with transfers(output.progress) as progress:
                 downloading.download(plan, url=options.url, progress=progress)
         except KeyboardInterrupt:
-            output.say("interrupted; run the same command again to continue")
+            output.alert("interrupted; run the same command again to continue")
             raise
         output.result(f"{packages.name} is in {plan.root}")
         output.result(f"next: {command('data')} verify {packages.spec}:{plan.root}")

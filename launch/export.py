@@ -46,6 +46,8 @@ class Options:
     """Folder for the files; by default export/ beside the model. Files of an earlier export are replaced."""
     cache: Annotated[Path | None, cli.option("DIR")] = None
     """Folder for packed audio; by default $ASC_CACHE or ~/.cache/asc."""
+    quiet: bool = False
+    """Print no progress: only results, and what went wrong."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -66,7 +68,7 @@ def main(options: Options) -> int:
     from asc.model_file.artefact import load_model
     from asc.runs import named
 
-    output = cli.Output(as_json=options.json)
+    output = cli.Output(as_json=options.json, quiet=options.quiet)
     options = dataclasses.replace(options, model=named.model_file(options.model))
     network, info = load_model(options.model)
     formats.check(options.to, network, clips=options.clips, seconds=options.seconds)

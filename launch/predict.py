@@ -39,6 +39,8 @@ class Options:
     """Number of labels in a line, the most probable first. CSV and JSON always have all."""
     csv: bool = False
     """Print CSV on standard output: file (or time_s), label, probability, and the probability of every label."""
+    quiet: bool = False
+    """Print no progress: only results, and what went wrong."""
     json: bool = False
     """Print one JSON object on standard output, whose "complete" is false if Ctrl-C came before the last file; with
     the option --follow, print one object per line."""
@@ -71,7 +73,7 @@ def main(options: Options) -> int:
 
     require_one_task(options.paths, follow=options.follow)
     require_one_style(csv=options.csv, json=options.json, top=options.top)
-    output, model = cli.Output(as_json=options.json), named.model_file(options.model)
+    output, model = cli.Output(as_json=options.json, quiet=options.quiet), named.model_file(options.model)
     if not options.follow:
         printer = Printer(output, options.style, key="file", top=options.top)
         return predict_files(asc.load(model), options.paths, printer)

@@ -36,6 +36,11 @@ from asc.training.train import train
 RATE_HZ = 8000
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the folder for the pictures of `test_browser.py`."""
+    parser.addoption("--screenshots", metavar="DIR", help="keep the pictures of the browser tests (-m browser) here")
+
+
 def pytest_configure() -> None:
     """Make child processes obey Ctrl-C even if a shell runs the tests in the background, with SIGINT ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -149,9 +149,15 @@ def _json(key: str, value: Value) -> str:
 
 def names(cls: type[Any]) -> list[str]:
     """The keywords for the options of a script, those of the dataclasses within them included."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     inner = [names(cast(type[Any], hint)) if dataclasses.is_dataclass(hint) else [name] for name, hint in hints.items()]
     return [name for each in inner for name in each if name not in _OF_SCRIPTS]
+
+
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass's fields, by name."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def _options(cls: type[Options], keywords: Mapping[str, Any]) -> Options:
@@ -165,7 +171,7 @@ def _options(cls: type[Options], keywords: Mapping[str, Any]) -> Options:
 
 def _built(cls: type[Options], given: Mapping[str, Any]) -> Options:
     values: dict[str, Any] = {}
-    for name, hint in typing.get_type_hints(cls).items():
+    for name, hint in _hints(cls).items():
         if dataclasses.is_dataclass(hint):
             values[name] = _built(cast(type[Any], hint), given)
         elif name in given:

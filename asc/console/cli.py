@@ -5,13 +5,16 @@ object.
 """
 
 import contextlib
+import dataclasses
 import inspect
 import json
 import logging
 import os
 import re
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import IO, Any, BinaryIO, TypeVar, cast
@@ -19,12 +22,14 @@ from typing import IO, Any, BinaryIO, TypeVar, cast
 import tyro
 from rich.console import Console
 
+from asc.console.grouped import grouped, ungrouped
 from asc.errors import InputError, machine_fault
 from asc.launchers import command
 
 Options = TypeVar("Options")
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -69,7 +74,9 @@ def _parsed(options: type[Options], description: str | None) -> Options:
     with standard_output():
         try:
             said = _with_examples(description or inspect.getdoc(options) or "")
-            return tyro.cli(options, description=said, config=(tyro.conf.FlagCreatePairsOff,))
+            if not dataclasses.is_dataclass(options):  # subcommands
+                return tyro.cli(options, description=said, config=CONFIG)
+            return ungrouped(options, tyro.cli(grouped(options), description=said, config=CONFIG))
         except SystemExit:  # tyro printed the help, or an error in the command line
             sys.stdout.flush()
             raise
@@ -80,7 +87,14 @@ def _with_examples(description: str) -> str:
     lines = (inspect.getdoc(sys.modules["__main__"]) or "").splitlines()
     said = [re.sub(r"^python launch/(\w+)\.py", lambda found: command(found[1]), line) for line in lines]
     examples = [f"  {new}" for line, new in zip(lines, said, strict=True) if line.startswith("python launch/")][:3]
-    return "\n".join(["Examples:", *examples, "", description]) if examples else description
+    return "\n".join([*(["Examples:", *examples, ""] if examples else []), _wrapped(description)])
+
+
+def _wrapped(text: str) -> str:
+    """The paragraphs of a text, wrapped for the terminal. Lines are indented, else tyro would join them again."""
+    width = max(40, shutil.get_terminal_size().columns - 1)
+    paragraphs = [" ".join(part.split()).replace(" %", "\u00a0%") for part in text.split("\n\n")]
+    return "\n\n".join(textwrap.fill(p, width, subsequent_indent="  ", break_on_hyphens=False) for p in paragraphs)
 
 
 def _open_closed_outputs() -> None:

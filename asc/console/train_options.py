@@ -2,9 +2,10 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
@@ -24,6 +25,13 @@ class TrainOptions:
     By default a recipe uses the technical report's full schedule: 3 cycles of 120 epochs with batches of 64.
     """
 
+    HELP_GROUPS: ClassVar[Mapping[str, str]] = {
+        "network": "network",
+        "data": "data",
+        "cycles": "training",
+        "name": "storage and tracking",
+        "quiet": "output",
+    }
     network: Annotated[ConfigOptions, tyro.conf.arg(name="")] = field(default_factory=ConfigOptions)
     data: Annotated[DataOptions, tyro.conf.arg(name="")] = field(default_factory=DataOptions)
     cycles: Annotated[int | None, _Number] = None

@@ -2,9 +2,10 @@
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from asc.config.data_guess import check_place, guessed
 from asc.config.recipes.loading import load_experiment
@@ -29,6 +30,16 @@ class SearchOptions:
     exceeds the budget. Without options: a small search on built-in data, a few minutes on two cores.
     """
 
+    HELP_GROUPS: ClassVar[Mapping[str, str]] = {
+        "budget_kb": "budget and space",
+        "data": "data",
+        "trials": "trials and time",
+        "final_top": "final training",
+        "cycles": "training",
+        "max_concurrent": "cluster",
+        "name": "storage and tracking",
+        "dry_run": "output",
+    }
     budget_kb: Annotated[float | str | None, cli.option("KB")] = None
     """The size limit, in KB as the rule defines them (default 128). Several, as 16,32,64,128, are searched together:
     the trials take turns, and the best network within each is saved."""
@@ -61,10 +72,6 @@ class SearchOptions:
     group_from: Annotated[str | None, cli.option("REGEX")] = None
     """Keeps files of one source in one split, for folder:DIR and csv:FILE without groups: the parentheses of this
     regular expression match the name of the source, as in '/(\\d+-\\d+)-' for dog/1-17808-A.ogg."""
-    calibrate: Annotated[CalibrationMethod | None, _Name] = None
-    """Calibrate each trained network on the calibration split, if cross-validation shows a gain: temperature,
-    multinomial or one_vs_rest, fused into the last layer; none switches off a recipe's calibration. Pruned networks,
-    and all trials of a pruned recipe, use temperature: a regression would fill the zeros. Takes seconds per trial."""
     trials: Annotated[int | None, _Number] = None
     """Number of networks to try, the reference included (default 8)."""
     warm_start: Annotated[str | None, cli.option("RUNS")] = None
@@ -73,6 +80,16 @@ class SearchOptions:
     rank_by: Annotated[RankBy | None, _Name] = None
     """What makes a trial the best: log_loss (default) or accuracy, on validation clips. Early stopping and the choice
     of points go by log loss in any case."""
+    asha: Annotated[Asha | None, _Name] = None
+    """How trials are stopped early (asynchronous successive halving): stopping (default: a trial goes on, unless it is
+    among the worse when it is compared) or promotion (every trial pauses when it is compared, and only the best go on,
+    when a worker is free)."""
+    reduction_factor: Annotated[int | None, _Number] = None
+    """The best 1/N go on when trials are compared (default 2)."""
+    time_budget_min: Annotated[float | None, cli.option("MIN")] = None
+    """Stop this process after this many minutes; --resume continues the search."""
+    seed: Annotated[int | None, _Number] = None
+    """Seed of the sampled points, the initial weights and the augmentation (default 0)."""
     final_top: Annotated[int | None, _Number] = None
     """When all trials have ended, retrain the best N with fresh seeds and the full schedule, judge them on locations
     that the search has not seen, and save the one with the best mean (default 0: none)."""
@@ -89,8 +106,6 @@ class SearchOptions:
     """With --distil: first train larger networks, of about this many KB, as further teachers, one for each seed."""
     teacher_logits: Annotated[str | None, cli.option("FILE")] = None
     """Train these finals also on the soft labels of other teachers, a safetensors file (docs/search.md)."""
-    time_budget_min: Annotated[float | None, cli.option("MIN")] = None
-    """Stop this process after this many minutes; --resume continues the search."""
     cycles: Annotated[int | None, _Number] = None
     """Learning rate cycles per trial, instead of the space's."""
     epochs_per_cycle: Annotated[int | None, _Number] = None
@@ -98,12 +113,10 @@ class SearchOptions:
     cycle_growth: Annotated[int | None, _Number] = None
     """Each cycle is N times as long as the one before, and --epochs-per-cycle is the first one's length; trials are
     then compared at the end of every cycle (default: the space's, else the recipe's: 1)."""
-    asha: Annotated[Asha | None, _Name] = None
-    """How trials are stopped early (asynchronous successive halving): stopping (default: a trial goes on, unless it is
-    among the worse when it is compared) or promotion (every trial pauses when it is compared, and only the best go on,
-    when a worker is free)."""
-    reduction_factor: Annotated[int | None, _Number] = None
-    """The best 1/N go on when trials are compared (default 2)."""
+    calibrate: Annotated[CalibrationMethod | None, _Name] = None
+    """Calibrate each trained network on the calibration split, if cross-validation shows a gain: temperature,
+    multinomial or one_vs_rest, fused into the last layer; none switches off a recipe's calibration. Pruned networks,
+    and all trials of a pruned recipe, use temperature: a regression would fill the zeros. Takes seconds per trial."""
     max_concurrent: Annotated[int | None, _Number] = None
     """Trials at a time (default: one per core, at most 4). With 1, a search is reproducible to the last digit."""
     workers_per_trial: Annotated[int | None, _Number] = None
@@ -116,8 +129,6 @@ class SearchOptions:
     address: Annotated[str | None, cli.option("HOST:PORT")] = None
     """A running Ray cluster (or auto). Its nodes must share the folders of cache, data and --storage, or --storage is a
     bucket. Without this option, or with local, Ray runs here, on loopback only."""
-    seed: Annotated[int | None, _Number] = None
-    """Seed of the sampled points, the initial weights and the augmentation (default 0)."""
     name: Annotated[str | None, _Name] = None
     """Name of the run (default: search with date and time)."""
     resume: Annotated[str | None, _Name] = None

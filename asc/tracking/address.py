@@ -13,7 +13,8 @@ from asc.launchers import command
 from asc.runs.bucket import storage_option
 
 EXPERIMENT = "asc"
-VIEW = "asc-trials-2"
+# The keys of the saved views of asc.tracking.view; the numbers change with what the views show.
+TRIALS_VIEW, SEARCHES_VIEW = "asc-trials-3", "asc-searches-3"
 _SQLITE = "sqlite:///"
 OFF = "none"
 
@@ -70,10 +71,15 @@ def ui_command(uri: str) -> str:
     return f"mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {shlex.quote(uri)}"
 
 
-def ui_url(uri: str, experiment_id: str) -> str:
-    """The URL of the table of trials, best first, with the columns of asc.tracking.view."""
+def search_view(run_key: str) -> str:
+    """The key of the view of one search alone, which differs between searches of one name."""
+    return f"{TRIALS_VIEW}-{run_key}"
+
+
+def ui_url(uri: str, experiment_id: str, view: str = TRIALS_VIEW) -> str:
+    """The URL of a saved view of the runs: by default the trials of all searches, best first."""
     base = "http://127.0.0.1:5000" if is_database(uri) else uri.rstrip("/")
-    return f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
+    return f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={view}"
 
 
 def serve_command(uri: str, model_uri: str) -> str:

@@ -4,6 +4,9 @@ This module is pure: the same journal always gives the same updates, so sending 
 becomes one parent run with a nested run per trial, final and larger teacher: the tag `asc.kind` tells these apart, and
 a final has metrics of its own, `confirmation_log_loss` and `confirmation_accuracy`. A training becomes one run, which
 also takes the updates of its only trial.
+
+What does not change while a network is trained is a param. The metrics are the final figures and, under `epoch/`, the
+few curves: MLflow draws such a group above the others. Figures are rounded, because its tables show every digit.
 """
 
 import json
@@ -36,7 +39,8 @@ from asc.tracking.note import note
 from asc.typed import Scalar
 
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
-RUN_TAG, TRIAL_TAG = "asc.run", "asc.trial"
+RUN_TAG, TRIAL_TAG, SEARCH_TAG = "asc.run", "asc.trial", "search"
+CURVES = "epoch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +64,14 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What one event changes in one MLflow run. `with_files` means that the run's result files are sent too."""
+    """What one event changes in one MLflow run. `with_files` means that the run's result files are sent too.
+
+    A run that ends did so at `end_ms`, or at `time_ms` if that is None.
+    """
 
     head: Head
     time_ms: int
+    end_ms: int | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     figures: tuple[Figure, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -121,8 +129,7 @@ def _asked(record: RunRecord, asked: TrialAsked, time_ms: int) -> Update:
     return Update(
         head=_trial_head(record, record.training(asked.trial)),
         time_ms=time_ms,
-        params={**own, **differing},
-        figures=_figures(counted, 0),
+        params={**own, **differing, **_texts({key: value for key, value in counted.items() if value is not None})},
         tags={
             "repaired": json.dumps(asked.repaired),
             **({} if asked.budget_kb is None else {"budget_kb": f"{asked.budget_kb:g}"}),
@@ -168,9 +175,8 @@ def _epoch_figures(done: EpochDone) -> tuple[Figure, ...]:
         "valid_log_loss": metrics.valid_log_loss,
         "valid_accuracy": metrics.valid_accuracy,
         "learning_rate": metrics.learning_rate,
-        "epoch_seconds": metrics.seconds,
     }
-    return _figures(values, metrics.epoch)
+    return _figures({f"{CURVES}/{key}": value for key, value in values.items()}, metrics.epoch)
 
 
 def _of_training(
@@ -193,18 +199,15 @@ def _of_training(
 
 
 def _ended(record: RunRecord, ended: TrialEnded, time_ms: int, run_folder: Path) -> Iterator[Update]:
-    values = {
-        "log_loss": ended.log_loss,
-        "accuracy": ended.accuracy,
-        "epochs": ended.epochs,
-        "seconds": ended.seconds,
-        "built_bytes": ended.built.size_bytes if ended.built else None,
-        "built_nonzero_bytes": ended.built.nonzero_bytes if ended.built else None,
-    }
+    head = _trial_head(record, record.training(ended.trial))
     yield Update(
-        head=_trial_head(record, record.training(ended.trial)),
+        head=head,
         time_ms=time_ms,
-        figures=_figures(values, 0),  # MLflow draws metrics that have only step 0 as bars, which compare trials
+        # The duration on the page is that of the training, without the time that the trial waited or was paused.
+        end_ms=head.start_ms + _ms(ended.seconds) if record.started.kind == "search" else None,
+        params={"epochs": str(ended.epochs)},
+        # MLflow draws metrics that have only step 0 as bars, which compare trials.
+        figures=_figures({"log_loss": ended.log_loss, "accuracy": ended.accuracy}, 0),
         tags=_ended_tags(ended),
         status=_trial_status(ended),
     )
@@ -226,11 +229,7 @@ def _ended_tags(ended: TrialEnded) -> dict[str, str]:
 def _progress(record: RunRecord, time_ms: int, run_folder: Path) -> Update:
     done = len(record.trials) - len(record.unfinished)
     best = next((trial.ended for trial in record.completed()), None)
-    values = {
-        "trials_done": done,
-        "best_log_loss": best.log_loss if best else None,
-        "best_accuracy": best.accuracy if best else None,
-    }
+    values = {"best_log_loss": best.log_loss, "best_accuracy": best.accuracy} if best else {}
     return Update(
         head=_run_head(record),
         time_ms=time_ms,
@@ -316,11 +315,17 @@ def _shared_tags(record: RunRecord) -> dict[str, str]:
     commit = record.started.git_commit
     source = {"mlflow.source.name": f"launch/{record.started.kind}.py", "mlflow.source.type": "LOCAL"}
     commits = {"git_commit": commit, "mlflow.source.git.commit": commit} if commit else {}
-    return {RUN_TAG: run_key(record), **source, **commits}
+    search = {SEARCH_TAG: record.started.name} if record.started.kind == "search" else {}
+    return {RUN_TAG: run_key(record), **search, **source, **commits}
 
 
 def _figures(values: Mapping[str, float | None], step: int) -> tuple[Figure, ...]:
-    return tuple(Figure(key=key, value=value, step=step) for key, value in values.items() if value is not None)
+    return tuple(Figure(key=key, value=rounded(value), step=step) for key, value in values.items() if value is not None)
+
+
+def rounded(value: float) -> float:
+    """A figure to four digits after the point, or to four significant digits if it is below 0.1; NaN stays NaN."""
+    return round(value, 4) if abs(value) >= 0.1 else float(f"{value:.4g}")
 
 
 def _texts(values: Mapping[str, Scalar]) -> dict[str, str]:

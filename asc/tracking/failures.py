@@ -19,9 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from asc.errors import machine_fault
 from asc.tracking.address import is_database
+from asc.tracking.schema import OtherSchema
 
 # What MLflow's client raises if MLflow or this machine is at fault; the errors of `requests` are OSErrors.
-_FAILURES = (MlflowException, SQLAlchemyError, OSError, MemoryError, ModuleNotFoundError)
+_FAILURES = (MlflowException, SQLAlchemyError, OSError, MemoryError, ModuleNotFoundError, OtherSchema)
 _TRANSIENT_STATUS = frozenset({408, 409, 425, 429})
 _LONGEST_REASON = 200
 _STATUS = re.compile(r"failed with error code (\d+) != \d+\. Response body: '(.*)'", re.DOTALL)
@@ -31,7 +32,7 @@ _SILENT = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """The errors that MLflow's client raises if MLflow or this machine is at fault, for an `except`."""
+    """The errors that MlflowStore raises if MLflow or this machine is at fault, for an `except`."""
     return *_FAILURES, *_object_store_failures()
 
 
@@ -49,8 +50,8 @@ def _object_store_failures() -> tuple[type[Exception], ...]:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether waiting is useless: MLflow refused with a permanent 4xx, or a package that sending needs is missing."""
-    if isinstance(error, ModuleNotFoundError):
+    """Whether waiting is useless: a permanent 4xx, another version's database, or a package that sending needs."""
+    if isinstance(error, ModuleNotFoundError | OtherSchema):
         return True
     # Two searches that start together both create the experiment; the slower one finds it on its next attempt.
     if isinstance(error, MlflowException) and error.error_code == "RESOURCE_ALREADY_EXISTS":
@@ -69,6 +70,8 @@ def problem(uri: str, error: Exception, *, what: str = "the events") -> str:
 
     It names the innermost cause, because MLflow's own messages repeat the whole request.
     """
+    if isinstance(error, OtherSchema):
+        return str(error)
     cause = _innermost(error)
     if (fault := machine_fault(cause)) is not None and (isinstance(cause, MemoryError) or _has_file(cause)):
         return f"{what} cannot be sent to MLflow at {uri}: {fault}"

@@ -54,7 +54,7 @@ class MlflowTracker:
         Raises:
             InputError: another process is sending this run's events.
         """
-        self._lock = _locked(self._folder)
+        self._lock = locked(self._folder)
         self._thread.start()
 
     def notify(self) -> None:
@@ -182,22 +182,31 @@ def send_journal(run_folder: Path, *, uri: str) -> Shipped:
     """
     check_uri(uri)
     read_journal(run_folder / JOURNAL)
+    with locked(run_folder):
+        return send_locked(run_folder, uri=uri)
+
+
+def send_locked(run_folder: Path, *, uri: str) -> Shipped:
+    """Send what `send_journal` sends, for a caller that holds the lock of the run (`locked`).
+
+    Raises:
+        InputError: the journal is damaged.
+    """
     _prepare_environment()
     from asc.tracking.failures import failures, problem
     from asc.tracking.shipper import Shipper
 
     sent, best = 0, None
-    with _locked(run_folder):
-        try:
-            shipper = Shipper(run_folder, uri)
-            for events in shipper.ship():
-                sent += events
-            best = shipper.model_to_publish()
-            if best is not None:
-                shipper.publish(best)
-        except failures() as error:
-            said = problem(uri, error, what="the events" if best is None else "the model")
-            return Shipped(events=sent, pending=_pending(run_folder, uri), problem=said, model_waits=best is not None)
+    try:
+        shipper = Shipper(run_folder, uri)
+        for events in shipper.ship():
+            sent += events
+        best = shipper.model_to_publish()
+        if best is not None:
+            shipper.publish(best)
+    except failures() as error:
+        said = problem(uri, error, what="the events" if best is None else "the model")
+        return Shipped(events=sent, pending=_pending(run_folder, uri), problem=said, model_waits=best is not None)
     return Shipped(events=sent, pending=0, problem=None)
 
 
@@ -206,8 +215,12 @@ def _pending(run_folder: Path, uri: str) -> int:
     return len(read_journal(run_folder / JOURNAL, offset))
 
 
-def _locked(run_folder: Path) -> IO[bytes]:
-    """Lock the sending of this run's events; closing the returned file releases the lock."""
+def locked(run_folder: Path) -> IO[bytes]:
+    """Lock the sending of this run's events; closing the returned file releases the lock.
+
+    Raises:
+        InputError: another process sends them.
+    """
     file = (run_folder / MLFLOW_LOCK).open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,8 +4,21 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from asc.runs.journal import Journal
-from asc.tracking.address import OFF, check_uri, default_uri, send_command, serve_command, ui_command, ui_url
+from asc.run_files import JOURNAL
+from asc.runs.journal import Journal, read_start
+from asc.runs.record import fold
+from asc.tracking.address import (
+    OFF,
+    SEARCHES_VIEW,
+    check_uri,
+    default_uri,
+    search_view,
+    send_command,
+    serve_command,
+    ui_command,
+    ui_url,
+)
+from asc.tracking.content import run_key
 from asc.tracking.cursor import load_cursor
 from asc.tracking.mlflow import MlflowTracker
 from asc.tracking.tracker import NullTracker, Tracker
@@ -34,15 +47,32 @@ def tracked(journal: Journal, uri: str | None, say: Callable[[str], None]) -> It
             say(f"{shipped.problem}; {waiting} later with: {send_command(folder, where)}")
 
 
-def browse(folder: Path, uri: str | None) -> str:
-    """The command to look at a run, the page of its trials, and the command to serve its best model.
+def pages(folder: Path, uri: str) -> list[str]:
+    """A line for each saved view in which a run is shown, with its URL; empty if nothing of the run was sent."""
+    experiment_id = load_cursor(folder, uri).experiment_id
+    start = read_start(folder / JOURNAL)
+    if experiment_id is None or start is None:
+        return []
+    record = fold([start])
+    searches = f"searches with their trials: {ui_url(uri, experiment_id, SEARCHES_VIEW)}"
+    if record.started.kind != "search":
+        return [searches]
+    return [
+        f"the trials of this search, best first: {ui_url(uri, experiment_id, search_view(run_key(record)))}",
+        f"the trials of all searches: {ui_url(uri, experiment_id)}",
+        searches,
+    ]
 
-    The page and the last command are left out if the trials or the model were not sent.
+
+def browse(folder: Path, uri: str | None) -> str:
+    """The command to look at a run, the pages that show it, and the command to serve its best model.
+
+    The pages and the last command are left out if the trials or the model were not sent.
     """
     if uri == OFF:
         return f"{send_command(folder, default_uri(folder.parent))} first, because tracking was off"
     where = uri or default_uri(folder.parent)
     cursor = load_cursor(folder, where)
-    page = f"\nand open {ui_url(where, cursor.experiment_id)}" if cursor.experiment_id else ""
+    seen = "".join(f"\n{line}" for line in pages(folder, where))
     served = f"\nserve the best model with: {serve_command(where, cursor.model_uri)}" if cursor.model_uri else ""
-    return ui_command(where) + page + served
+    return ui_command(where) + seen + served

@@ -15,6 +15,7 @@ from asc.tracking.content import Update, run_key, updates
 from asc.tracking.cursor import Cursor, load_cursor, save_cursor
 from asc.tracking.registry import BestModel
 from asc.tracking.store import MlflowStore
+from asc.tracking.view import view_of_search
 
 _BATCH_ENTRIES = 500
 
@@ -41,6 +42,7 @@ class Shipper:
         self._cursor = cursor
         sent = [entry for entry in entries if entry.end_offset <= cursor.offset]
         self._record: RunRecord | None = fold(sent) if sent else None
+        self._has_view = False
 
     def ship(self) -> Iterator[int]:
         """Send everything after the cursor, in batches; yield the number of events of each batch.
@@ -58,6 +60,7 @@ class Shipper:
                 experiment_id=self._store.experiment_id,
                 parent_run_id=self._store.parent_run_id,
             )
+            self._add_view()
             save_cursor(self._folder, self._cursor)
             yield len(entries)
 
@@ -90,6 +93,12 @@ class Shipper:
         uri = self._store.publish(best)
         self._cursor = replace(self._cursor, model_digest=best.digest, card_digest=best.card_digest, model_uri=uri)
         save_cursor(self._folder, self._cursor)
+
+    def _add_view(self) -> None:
+        """Add the view of this search, once it has a trial."""
+        if not self._has_view and self._record is not None and (view := view_of_search(self._record)):
+            self._store.add_view(view)
+            self._has_view = True
 
     def _updates(self, entry: Entry) -> Iterator[Update]:
         if self._record is None:

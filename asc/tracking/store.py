@@ -8,19 +8,20 @@ https://mlflow.org/docs/latest/api_reference/python_api/mlflow.client.html
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from sqlalchemy import make_url
 
 from asc.run_files import BEST_FOLDER, LEADERBOARD_CSV, REPORT_PAGE
 from asc.tracking.address import EXPERIMENT, artefact_root, is_database
 from asc.tracking.content import RUN_TAG, TRIAL_TAG, Head, Update
 from asc.tracking.registry import BestModel, publish
-from asc.tracking.view import VIEW_TAG, view_state
+from asc.tracking.schema import check_schema
+from asc.tracking.view import views
 
 _PARAM_CHARACTERS = 6000
 _TAG_CHARACTERS = 5000
@@ -64,6 +65,11 @@ class MlflowStore:
         """Log and register the best model of the run, unless that is done already; return its URI."""
         return publish(self._client, self.experiment_id, best)
 
+    def add_view(self, tags: Mapping[str, str]) -> None:
+        """Add tags that hold views to the experiment, unless it has them."""
+        if tags:
+            self._add_tags(self._client.get_experiment(self.experiment_id), tags)
+
     def _write_run(self, group: list[Update], run_folder: Path) -> None:
         known = self._known(group[0].head)
         params = {k: v for update in group for k, v in update.params.items() if k not in known.params}
@@ -98,7 +104,7 @@ class MlflowStore:
         if last.status in ("RUNNING", "SCHEDULED"):
             self._client.update_run(known.run_id, status=last.status)
         else:
-            self._client.set_terminated(known.run_id, status=last.status, end_time=last.time_ms)
+            self._client.set_terminated(known.run_id, status=last.status, end_time=last.end_ms or last.time_ms)
         known.status = last.status
 
     def _send_files(self, known: _Known, run_folder: Path) -> None:
@@ -136,15 +142,15 @@ class MlflowStore:
             experiment = self._client.get_experiment(
                 self._client.create_experiment(EXPERIMENT, artifact_location=artefact_root(uri))
             )
-        if VIEW_TAG not in experiment.tags:
-            # Without this tag the page asks each visitor for the kind of experiment and opens on another tab.
-            self._client.set_experiment_tag(
-                experiment.experiment_id, "mlflow.experimentKind", "custom_model_development"
-            )
-            self._client.set_experiment_tag(
-                experiment.experiment_id, VIEW_TAG, view_state(experiment.creation_time or 0)
-            )
+        # Without this tag the page asks each visitor for the kind of experiment and opens on another tab.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        self._add_tags(experiment, {**kind, **views(experiment.creation_time or 0)})
         return str(experiment.experiment_id)
+
+    def _add_tags(self, experiment: Experiment, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            if key not in experiment.tags:
+                self._client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
 @contextlib.contextmanager
@@ -155,6 +161,7 @@ def _alone_at(uri: str) -> Iterator[None]:
 
     Raises:
         OSError: the file cannot be created or written.
+        OtherSchema: another version of MLflow wrote it.
     """
     file = Path(make_url(uri).database or "")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -163,6 +170,7 @@ def _alone_at(uri: str) -> Iterator[None]:
     folder = os.open(file.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
+        check_schema(uri)
         yield
     finally:
         os.close(folder)

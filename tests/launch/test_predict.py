@@ -52,6 +52,13 @@ def sounds(tmp_path: Path, tiny_csv: Path) -> Path:
     return folder
 
 
+def test_quiet_leaves_out_all_but_results_and_what_went_wrong(run: Run, sounds: Path) -> None:
+    code, said, _ = run(sounds / "below")
+    assert (code, *run(sounds / "below", "--quiet")) == (0, 0, said, "")
+    code, _, err = run(sounds, "--quiet")
+    assert code == 2 and err.splitlines() and all(line.startswith("error: ") for line in err.splitlines())
+
+
 def test_predictions_are_lines_and_unusable_files_are_named_at_the_end(run: Run, model: Model, sounds: Path) -> None:
     code, out, err = run(sounds, sounds / "missing.flac", "--top", 2)
     assert code == 2

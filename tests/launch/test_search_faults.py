@@ -41,7 +41,7 @@ def test_a_search_survives_a_killed_worker_an_mlflow_outage_and_a_terminated_dri
     bench: Bench, server: Server
 ) -> None:
     two = ("--max-concurrent", "2", "--cpus-per-trial", "1")
-    process = bench.search("storm", "--trials", "4", "--epochs-per-cycle", "20", "--mlflow-uri", server.uri, *two)
+    process = bench.search("storm", "--trials", "4", "--epochs-per-cycle", "12", "--mlflow-uri", server.uri, *two)
     run = bench.run("storm")
     wait_for(server.answers, process)
     wait_for(lambda: len(history(run, "t000")) >= 2 and len(history(run, "t001")) >= 2, process)

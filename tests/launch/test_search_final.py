@@ -32,7 +32,7 @@ def rounded(teachers: tuple[TeacherNetwork, ...]) -> tuple[TeacherNetwork, ...]:
 @pytest.fixture(scope="module")
 def whole(bench: Bench) -> dict[str, Any]:
     """The JSON output of an uninterrupted search of 4 trials and 2 x 2 finals, one at a time."""
-    process = bench.search("whole", *FOUR, *FINALS, fresh=True)
+    process = bench.search("whole", *FOUR, *FINALS)
     bench.watch_disk(process)
     code, out, err = ended(process)
     assert code == 0, err
@@ -98,7 +98,7 @@ def test_the_model_that_is_saved_is_the_winners_and_the_leaderboards_tell_finals
 def test_a_search_that_is_killed_among_its_finals_goes_on_and_trains_nothing_twice(
     bench: Bench, whole: dict[str, Any]
 ) -> None:
-    process = bench.search("killed", *FOUR, *FINALS, fresh=True)
+    process = bench.search("killed", *FOUR, *FINALS)
     run = bench.run("killed")
 
     def in_the_middle_of_the_second_final() -> bool:
@@ -109,7 +109,7 @@ def test_a_search_that_is_killed_among_its_finals_goes_on_and_trains_nothing_twi
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     before = events(run)
-    code, out, err = ended(bench.start("--resume", "killed", "--json", fresh=True))
+    code, out, err = ended(bench.start("--resume", "killed", "--json"))
     assert code == 0, err
     assert events(run)[: len(before)] == before
     for name in ("leaderboard.csv", "leaderboard.json"):

@@ -17,7 +17,7 @@ ALONE = ("--max-concurrent", "1", "--cpus-per-trial", "1", "--mlflow-uri", "none
 
 def test_trials_stopped_by_the_memory_monitor_resume_from_their_checkpoints(bench: Bench) -> None:
     bench.fault, bench.environment["RAY_memory_usage_threshold"] = "memory", "1.0"
-    process = bench.search("short", "--trials", "2", "--epochs-per-cycle", "40", *TWO)
+    process = bench.search("short", "--trials", "2", "--epochs-per-cycle", "16", *TWO)
     run = bench.run("short")
     wait_for(lambda: trained(run, "t000") > 0 and trained(run, "t001") > 0, process)
     for pid in bench.workers():

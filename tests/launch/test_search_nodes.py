@@ -25,7 +25,7 @@ def on(cluster: Nodes) -> tuple[str, ...]:
 
 
 def test_trials_of_a_dead_node_are_retried(bench: Bench, two_nodes: Nodes) -> None:
-    process = bench.search("node", "--trials", "3", "--epochs-per-cycle", "40", *on(two_nodes))
+    process = bench.search("node", "--trials", "3", "--epochs-per-cycle", "16", *on(two_nodes))
     run = bench.run("node")
     wait_for(lambda: len(history(run, "t000")) >= 2 and len(history(run, "t001")) >= 2, process)
     held = {trial: history(run, trial) for trial in ("t000", "t001")}

@@ -26,6 +26,7 @@ from asc.model_file.tensors import read_tensors
 from asc.runs.events import EpochDone, TrialAsked, TrialEnded, TrialRetried
 from asc.runs.journal import read_journal
 from asc.runs.record import fold
+from asc.tracking.content import CURVES, rounded
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = """
@@ -207,9 +208,9 @@ def assert_mlflow_agrees(bench: Bench, name: str, uri: str | None = None) -> Non
     for child in children:
         trial = next(t for t in trainings if t.asked.title == child.info.run_name)
         assert trial.ended is not None and child.data.tags["outcome"] == trial.ended.outcome
-        points = client.get_metric_history(child.info.run_id, "valid_log_loss")
+        points = client.get_metric_history(child.info.run_id, f"{CURVES}/valid_log_loss")
         assert [(p.step, p.value) for p in sorted(points, key=lambda p: p.step)] == [
-            (epoch, metrics.valid_log_loss) for epoch, metrics in sorted(trial.epochs.items())
+            (epoch, rounded(metrics.valid_log_loss)) for epoch, metrics in sorted(trial.epochs.items())
         ]
 
 

@@ -125,6 +125,16 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def old_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of an older MLflow, with one run."""
+    from old_database import write_database
+
+    path = tmp_path_factory.mktemp("old") / "mlflow.db"
+    write_database(path)
+    return path
+
+
 @pytest.fixture
 def database(tmp_path: Path, empty_database: Path) -> str:
     """The URI of a new database for this test alone."""

@@ -1,5 +1,6 @@
 """The updates that a journal becomes in MLflow."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from asc.runs.events import (
     TrialPromoted,
 )
 from asc.runs.record import RunRecord, add, fold
-from asc.tracking.content import Update, run_key, updates
+from asc.tracking.content import Update, rounded, run_key, updates
 
 FOLDER = Path("runs/night")
 
@@ -50,11 +51,10 @@ def test_the_epoch_is_the_step_of_its_metrics(script):
     script.epoch("t000", 4)
     figures = {figure.key: (figure.value, figure.step) for figure in told(script)[-1].figures}
     assert figures == {
-        "train_loss": (0.5, 4),
-        "valid_log_loss": (0.625, 4),
-        "valid_accuracy": (0.8, 4),
-        "learning_rate": (0.00025, 4),
-        "epoch_seconds": (3.0, 4),
+        "epoch/train_loss": (0.5, 4),
+        "epoch/valid_log_loss": (0.625, 4),
+        "epoch/valid_accuracy": (0.8, 4),
+        "epoch/learning_rate": (0.00025, 4),
     }
 
 
@@ -103,7 +103,7 @@ def test_progress_counts_every_ended_trial_and_keeps_the_best(script):
     progress = [u.figures for u in told(script) if u.head.trial is None and u.figures]
     values = [{figure.key: figure.value for figure in figures} for figures in progress]
     assert [value["best_log_loss"] for value in values] == [1.0, 1.0, 1.0]
-    assert [figures[0].step for figures in progress] == [value["trials_done"] for value in values] == [1, 2, 3]
+    assert [figures[0].step for figures in progress] == [1, 2, 3]
 
 
 def test_no_mlflow_run_is_left_running_after_the_end(script):
@@ -161,7 +161,7 @@ def test_a_teacher_is_a_run_of_its_own_kind_and_the_finals_say_who_taught_them(s
     assert not tags.keys() & found["t000-seed9"].tags.keys()
     of_teacher = [update for update in told(script) if update.head.trial == "teacher-seed8"]
     assert {update.head.tags["asc.kind"] for update in of_teacher} == {"teacher"}
-    assert {figure.key: figure.value for figure in of_teacher[0].figures}["nonzero_bytes"] == 524_288
+    assert of_teacher[0].params["nonzero_bytes"] == "524288"
 
 
 def test_a_final_is_a_run_of_its_own_kind_and_the_search_has_the_figures_of_the_winner(script):
@@ -183,7 +183,7 @@ def test_a_final_is_a_run_of_its_own_kind_and_the_search_has_the_figures_of_the_
     assert {(u.head.tags["asc.kind"], u.head.tags["asc.final_of"], u.head.name) for u in of_final} == {
         ("final", "t000", "t000-seed8 w16")
     }
-    assert of_final[0].params == {"seed": "8"}
+    assert of_final[0].params["seed"] == "8"
     values = {figure.key: figure.value for update in of_final for figure in update.figures}
     assert (values["confirmation_log_loss"], values["confirmation_accuracy"], values["log_loss"]) == (1.25, 0.5, 0.9)
     of_trial = [update for update in found if update.head.trial == "t000"]
@@ -194,7 +194,7 @@ def test_a_final_is_a_run_of_its_own_kind_and_the_search_has_the_figures_of_the_
         "confirmation_log_loss": 1.25,
         "winners_curse": 0.25,
     }
-    steps = [figure.step for u in of_search for figure in u.figures if figure.key == "trials_done"]
+    steps = [figure.step for u in of_search for figure in u.figures if figure.key == "best_log_loss"]
     assert steps == [1], "a final is no trial"
 
 
@@ -218,3 +218,36 @@ def test_the_key_of_a_run_needs_no_quoting_and_differs_between_runs_of_one_name(
     later = fold(entries)
     later.started_at_s += 60
     assert run_key(fold(entries)) != run_key(later)
+
+
+def test_constants_are_params_and_only_figures_are_metrics(script):
+    script.started()
+    script.trial("t000", "completed", 1.0)
+    of_trial = [update for update in told(script) if update.head.trial == "t000"]
+    params = {key: value for update in of_trial for key, value in update.params.items()}
+    assert (params["nonzero_bytes"], params["macs_per_second"], params["epochs"]) == ("80128", "12000000", "3")
+    assert {figure.key for update in of_trial for figure in update.figures if "/" not in figure.key} == {
+        "log_loss",
+        "accuracy",
+    }
+
+
+def test_the_duration_of_a_trial_is_that_of_its_training(script):
+    script.started()
+    script.trial("t000", "completed", 1.0)
+    (ended,) = [update for update in told(script) if update.end_ms is not None]
+    assert ended.end_ms is not None and ended.end_ms - ended.head.start_ms == 9500
+
+
+def test_every_run_of_a_search_names_it(script):
+    script.started()
+    script.trial("t000", "completed", 1.0)
+    assert {update.head.tags["search"] for update in told(script)} == {"night"}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.7234567, 0.7235), (9.5, 9.5), (0.00123456, 0.001235), (0.0, 0.0), (-1.23456, -1.2346)]
+)
+def test_figures_are_rounded_for_tables_that_show_every_digit(value, said):
+    assert rounded(value) == said
+    assert math.isnan(rounded(math.nan)) and rounded(math.inf) == math.inf

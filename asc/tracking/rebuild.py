@@ -1,0 +1,124 @@
+"""Makes a new tracking database from the journals of all runs of a storage, and keeps the old one beside it.
+
+Everything is sent to a file of another name first. Only when it is complete does it take the place of the old database,
+so a process that is killed loses nothing, and the next one goes on where it stopped.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from asc.errors import InputError, require
+from asc.run_files import JOURNAL
+from asc.runs.bucket import bucket_of, runs_folder
+from asc.runs.folder import readable_run_folder
+from asc.runs.journal import read_journal
+from asc.tracking.address import check_uri, is_database
+from asc.tracking.cursor import load_cursor, save_cursor
+from asc.tracking.mlflow import locked, send_locked
+from asc.tracking.schema import OtherSchema, check_schema
+
+_BESIDE = ("-journal", "-wal", "-shm")  # files that sqlite may have beside a database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """What was sent to the new database. `kept` is the old database under its new name; None if there was none."""
+
+    runs: int
+    events: int
+    kept: Path | None
+
+
+def rebuild(storage: str, uri: str, say: Callable[[str], None]) -> Rebuilt:
+    """Send every run of a storage to a new database, then put that in the place of the one at `uri`.
+
+    `say` is called with a line for each run. Runs whose journal is damaged are named and left out.
+
+    Raises:
+        InputError: `uri` is no database, the storage has no runs, a run is being sent, or something failed on the way.
+        StorageError: the bucket cannot be reached.
+    """
+    check_uri(uri)
+    require(
+        is_database(uri),
+        f"--rebuild makes a database file, and {uri} is a server: give --mlflow-uri sqlite:////ABSOLUTE/PATH/mlflow.db",
+    )
+    file = Path(make_url(uri).database or "")
+    new = file.with_name(f"{file.stem}.unfinished{file.suffix}")
+    folders = _readable(storage, say)
+    require(len(folders) > 0, f"{storage} has no runs with events: give --storage the folder or bucket of the runs")
+    with contextlib.ExitStack() as locks:
+        for folder in folders:
+            locks.enter_context(locked(folder))
+        _drop_useless(new)
+        events = sum(_sent(folder, f"sqlite:///{new}", say) for folder in folders)
+        kept = _put_in_place(new, file)
+        for folder in folders:
+            save_cursor(folder, replace(load_cursor(folder, f"sqlite:///{new}"), uri=uri))
+    return Rebuilt(runs=len(folders), events=events, kept=kept)
+
+
+def _readable(storage: str, say: Callable[[str], None]) -> list[Path]:
+    """The folders of the runs that have events; those of a bucket are fetched first."""
+    found = []
+    for folder in _folders(storage):
+        try:
+            if read_journal(folder / JOURNAL):
+                found.append(folder)
+        except InputError as error:
+            say(f"left out: {error}")
+    return found
+
+
+def _folders(storage: str) -> list[Path]:
+    bucket = bucket_of(storage)
+    if bucket is None:
+        return [journal.parent for journal in sorted(runs_folder(storage).glob(f"*/{JOURNAL}"))]
+    names = [name for name in sorted(bucket.folders()) if bucket.at(name).get(JOURNAL) is not None]
+    return [readable_run_folder(storage, name) for name in names]
+
+
+def _drop_useless(new: Path) -> None:
+    """Remove what an earlier process left if it cannot be gone on with: another version of MLflow wrote it."""
+    try:
+        check_schema(f"sqlite:///{new}")
+    except OtherSchema:
+        new.unlink()
+
+
+def _sent(folder: Path, uri: str, say: Callable[[str], None]) -> int:
+    shipped = send_locked(folder, uri=uri)
+    if shipped.problem is not None:
+        raise InputError(f"{shipped.problem}; the old database is as it was: start --rebuild again to go on")
+    events = len(read_journal(folder / JOURNAL))
+    say(f"{folder.name}: {events:,} events")
+    return events
+
+
+def _put_in_place(new: Path, file: Path) -> Path | None:
+    """Rename the old database, then the new one; return the old one's new name."""
+    kept = None
+    if file.exists():
+        kept = _free(file)
+        for end in ("", *_BESIDE):
+            with contextlib.suppress(FileNotFoundError):
+                file.with_name(file.name + end).rename(kept.with_name(kept.name + end))
+    for end in ("", *_BESIDE):
+        with contextlib.suppress(FileNotFoundError):
+            new.with_name(new.name + end).rename(file.with_name(file.name + end))
+    return kept
+
+
+def _free(file: Path) -> Path:
+    """A name that no file has: with the time, and a number if that is taken."""
+    stem, number = f"{file.stem}-{datetime.now():%Y%m%d-%H%M%S}", 1
+    kept = file.with_name(f"{stem}{file.suffix}")
+    while kept.exists():
+        number += 1
+        kept = file.with_name(f"{stem}-{number}{file.suffix}")
+    return kept

@@ -1,0 +1,230 @@
+"""What people see in a real browser: the report page, and MLflow's page with the saved views.
+
+Needs Chromium, its driver and `pip install -e ".[browser]"`. It is not run by default; this runs it and keeps pictures:
+
+    pytest -n 0 -m browser --screenshots DIR tests/launch/test_browser.py
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from mlflow import MlflowClient
+from mlflow_server import Server
+from patience import PATIENCE_S
+
+from asc.report.page import search_page
+from asc.runs.journal import read_journal
+from asc.tracking.address import SEARCHES_VIEW, TRIALS_VIEW, search_view, ui_url
+
+pytest.importorskip("selenium", reason='needs Selenium: pip install -e ".[browser]"')
+
+if TYPE_CHECKING:
+    from browser import Browser
+    from search_bench import Bench
+
+pytestmark = pytest.mark.browser
+PHONE = {"width": 390, "height": 844, "phone": True}
+# MLflow's page asks a server without log-in for the user's name, and takes the 404 for an answer.
+OF_MLFLOW_ITSELF = "users/current - Failed to load resource: the server responded with a status of 404"
+
+
+@pytest.fixture(scope="module")
+def pictures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    given = request.config.getoption("--screenshots")
+    return Path(given) if given else tmp_path_factory.mktemp("screenshots")
+
+
+@pytest.fixture(scope="module")
+def searched(bench: "Bench") -> Path:
+    """The folder of two real searches, whose trials are in one MLflow database."""
+    from search_bench import ended
+
+    for name, trials in (("night", "4"), ("day", "3")):
+        code, _, err = ended(bench.search(name, "--trials", trials, "--seed", str(len(name))))
+        assert code == 0, err
+        bench.sent(name, err)
+    return bench.folder / "runs"
+
+
+@pytest.fixture(scope="module")
+def server(searched: Path) -> Iterator[Server]:
+    one = Server(searched)
+    one.start()
+    deadline = time.monotonic() + PATIENCE_S
+    while not one.answers():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def browser() -> Iterator[Callable[..., "Browser"]]:
+    """Opens browsers, and closes them at the end."""
+    from browser import CHROMIUM, DRIVER, Browser
+
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("needs chromium and chromedriver, such as Debian's packages chromium and chromium-driver")
+    opened: list[Browser] = []
+
+    def open_one(**options: int) -> Browser:
+        opened.append(Browser(**options))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+def errors(page: "Browser") -> list[str]:
+    return [line for line in page.errors() if OF_MLFLOW_ITSELF not in line]
+
+
+def experiment(server: Server) -> str:
+    found = MlflowClient(server.uri).get_experiment_by_name("asc")
+    assert found is not None
+    return str(found.experiment_id)
+
+
+def names(page: "Browser") -> list[str]:
+    """The names of the runs that MLflow's table shows, from top to bottom."""
+    rows = "[...document.querySelectorAll('.ag-pinned-left-cols-container .ag-row')]"
+    by_height = "sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top)"
+    found = page.run(f"return {rows}.{by_height}.map(row => row.innerText.trim().split('\\n')[0])")
+    return [str(name) for name in found]
+
+
+def column(page: "Browser", key: str) -> list[str]:
+    """What a column of MLflow's table shows, from top to bottom."""
+    cells = f"[...document.querySelectorAll('.ag-center-cols-container [col-id*=\"{key}\"]')]"
+    by_height = "sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top)"
+    return [str(text) for text in page.run(f"return {cells}.{by_height}.map(cell => cell.innerText.trim())")]
+
+
+def test_the_trials_of_all_searches_are_listed_best_first(server, browser, pictures):
+    page = browser(width=1700, height=700)
+    page.open(ui_url(server.uri, experiment(server), TRIALS_VIEW))
+    page.wait_for_text("7 matching runs")
+    page.wait(lambda: len(column(page, "log_loss")) >= 7, "the rows")
+    page.close_assistant()
+    page.picture(pictures / "mlflow_trials.png")
+    shown = [text for text in column(page, "metrics.`log_loss`") if text != "-"]
+    assert shown == sorted(shown, key=float) and len(shown) > 2
+    assert all(len(text) <= 6 for text in shown), "figures are rounded"
+    assert set(column(page, "tags.`search`")) == {"night", "day"}
+    assert "-" not in column(page, "epoch/valid_log_loss"), "stopped trials have their last value"
+    assert errors(page) == []
+
+
+def test_the_trials_of_one_search_are_listed_alone(server, browser, searched):
+    from asc.runs.record import fold
+    from asc.tracking.content import run_key
+
+    page = browser(width=1700, height=700)
+    key = run_key(fold(read_journal(searched / "day" / "journal.jsonl")))
+    page.open(ui_url(server.uri, experiment(server), search_view(key)))
+    page.wait_for_text("3 matching runs")
+    page.wait(lambda: column(page, "tags.`search`") == ["day"] * 3, "the rows")
+    assert errors(page) == []
+
+
+def test_trials_stay_under_their_search(server, browser, pictures):
+    page = browser(width=1700, height=700)
+    page.open(ui_url(server.uri, experiment(server), SEARCHES_VIEW))
+    page.wait(lambda: names(page) == ["day", "night"], "the two searches")
+    page.close_assistant()
+    for row in (1, 0):
+        buttons = page.wait(lambda: page.run("return [...document.querySelectorAll('.ag-row button')]"), "a button")
+        page.run("arguments[0].click()", buttons[row])
+        time.sleep(1)
+    page.wait(lambda: len(names(page)) == 9, "the trials")
+    assert [name for name in names(page) if name in ("night", "day")] == ["day", "night"]
+    assert names(page).index("day") == 0 and names(page).index("night") == 4
+    page.picture(pictures / "mlflow_searches.png")
+    assert errors(page) == []
+
+
+def test_the_charts_open_with_parallel_coordinates_of_the_log_loss(server, browser, pictures):
+    page = browser(width=1700, height=1500)
+    page.open(f"{ui_url(server.uri, experiment(server), TRIALS_VIEW)}&compareRunsMode=CHART")
+    page.wait_for_text("Parallel Coordinates")
+    page.close_assistant()
+    text = page.text()
+    assert text.index("epoch (4)") < text.index("Parameters (1)") < text.index("Model metrics (2)")
+    page.wait(lambda: "log_loss" in str(page.run(PARALLEL_AXES)), "the axes")
+    page.picture(pictures / "mlflow_charts.png")
+    assert errors(page) == []
+
+
+PARALLEL_AXES = "return [...document.querySelectorAll('svg text, .parcoords text')].map(one => one.textContent).join()"
+
+
+def test_a_trial_has_its_curves_on_top_and_its_size_among_the_params(server, browser, pictures):
+    page = browser(width=1280, height=900)
+    client = MlflowClient(server.uri)
+    trial, *_ = client.search_runs([experiment(server)], "tags.`asc.trial` = 't000'")
+    page.open(f"{server.uri}/#/experiments/{experiment(server)}/runs/{trial.info.run_id}")
+    page.wait_for_text("nonzero_bytes")
+    page.close_assistant()
+    page.open(f"{server.uri}/#/experiments/{experiment(server)}/runs/{trial.info.run_id}/model-metrics")
+    page.wait_for_text("Model metrics (2)")
+    assert page.text().index("epoch (4)") < page.text().index("Model metrics (2)")
+    page.wait(lambda: page.run("return document.querySelectorAll('.js-plotly-plot').length") >= 4, "the curves")
+    page.picture(pictures / "mlflow_trial.png")
+    assert errors(page) == []
+
+
+def test_the_report_page_is_shown_among_the_files_of_the_search(server, browser, pictures):
+    page = browser(width=1600, height=1000)
+    (search,) = MlflowClient(server.uri).search_runs(
+        [experiment(server)], "tags.`asc.kind` = 'search' AND tags.`search` = 'night'"
+    )
+    page.open(f"{server.uri}/#/experiments/{experiment(server)}/runs/{search.info.run_id}/artifacts/report.html")
+    page.wait(lambda: page.run("return document.querySelectorAll('iframe').length"), "the frame of the page")
+    page.close_assistant()
+    page.driver.switch_to.frame(page.run("return document.querySelector('iframe')"))
+    page.wait_for_text("Leaderboard")
+    page.wait(lambda: page.run("return document.querySelectorAll('.js-plotly-plot').length") > 3, "the figures")
+    page.driver.switch_to.default_content()
+    page.picture(pictures / "mlflow_report.png")
+    assert errors(page) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "window"), [("report", {"width": 1280, "height": 900}), ("report_phone", PHONE)], ids=["desktop", "phone"]
+)
+def test_the_report_page_fits_and_its_clips_can_be_played(searched, browser, pictures, name, window):
+    page = browser(**window)
+    page.open((searched / "night" / "report.html").as_uri())
+    page.wait(lambda: page.run("return document.querySelectorAll('.js-plotly-plot').length") > 3, "the figures")
+    page.picture(pictures / f"{name}.png")
+    wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.run(wide) == 0, "it scrolls sideways"
+    players = page.run("return document.querySelectorAll('.clips audio').length")
+    assert players > 0, "the best network of so short a search misclassifies some clips"
+    page.run("window.player = document.querySelector('.clips audio'); window.player.muted = true; window.player.play()")
+    page.wait(lambda: page.run("return window.player.currentTime > 0.05 || window.player.ended"), "the sound")
+    assert page.run("return window.player.error") is None
+    assert errors(page) == []
+
+
+def test_a_page_of_a_thousand_trials_opens(browser, tmp_path, capsys):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+    from synthetic_journal import reference, settings, write_journal
+
+    sys.path.pop(0)
+    journal = tmp_path / "journal.jsonl"
+    base = reference(cycles=3, epochs_per_cycle=6)
+    write_journal(journal, trials=1000, base=base, chosen=settings(trials=1000, slots=4))
+    (tmp_path / "report.html").write_bytes(search_page(read_journal(journal), tmp_path))
+    page = browser()
+    page.open((tmp_path / "report.html").as_uri())
+    page.wait(lambda: page.run("return document.querySelectorAll('.js-plotly-plot').length") > 3, "the figures")
+    timing = "const timing = performance.getEntriesByType('navigation')[0]; return timing.domContentLoadedEventEnd"
+    with capsys.disabled():
+        print(f"\n1,000 trials: DOMContentLoaded after {page.run(timing) / 1000:.2f} s")
+    assert errors(page) == []
