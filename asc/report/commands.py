@@ -70,4 +70,5 @@ def _options(values: Mapping[str, Scalar]) -> str:
 def _option(values: Mapping[str, Scalar]) -> Iterator[str]:
     for key, value in values.items():
         text = f"{value:g}" if isinstance(value, float) else str(value)
-        yield f" --{key.replace('_', '-')} {shlex.quote(text)}"
+        given = "" if value is True else f" {shlex.quote(text)}"  # a flag, which is in a journal only if it is set
+        yield f" --{key.replace('_', '-')}{given}"

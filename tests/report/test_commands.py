@@ -30,6 +30,15 @@ def test_the_search_is_repeated_with_all_its_settings(tmp_path: Path) -> None:
     assert repeated == expected
 
 
+def test_a_flag_is_repeated_without_a_value(tmp_path: Path) -> None:
+    finals = {"final_top": 2, "final_seeds": 3, "final_cycles": 2, "final_epochs": 4}
+    told = ToldSearch(tmp_path / "s", **finals, distil=True, teacher_kb=512.0)
+    said = commands.reproduce(search_of(told.entries))
+    assert " --distil --teacher-kb 512" in said
+    options = tyro.cli(SearchOptions, args=shlex.split(said)[2:], config=(tyro.conf.FlagCreatePairsOff,))
+    assert options.settings().scalars() == told.settings.scalars()
+
+
 def test_a_space_of_ones_own_must_be_saved_first(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "s" / "journal.jsonl")
     journal.append(RunStarted(name="s", kind="search", settings={}, space="quick\nschema = 1\n"))
