@@ -35,6 +35,22 @@ def test_they_are_compiled_once(fresh: Path, compiled: Kernels) -> None:
     assert [one.stat().st_mtime_ns for one in (fresh / "compiled").iterdir()] == [written]
 
 
+def test_a_compiler_that_does_not_know_the_processor_compiles_for_any(
+    fresh: Path, compiled: Kernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capability = torch.backends.cpu.get_cpu_capability()
+    monkeypatch.setattr(fused, "_PROCESSORS", {capability: ("-march=a-processor-of-tomorrow",)})
+    kernels.cache_clear()
+    assert kernels() is not None
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_a_folder_that_others_may_write_is_not_used(fresh: Path, mode: int) -> None:
+    (fresh / "compiled").mkdir()
+    (fresh / "compiled").chmod(mode)
+    assert kernels() is None
+
+
 def test_there_are_none_without_a_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused.shutil, "which", lambda name: None)
     assert kernels() is None
