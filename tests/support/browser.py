@@ -19,6 +19,7 @@ from selenium.webdriver.chrome.service import Service
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 LARGEST_PICTURE_BYTES = 150_000
+WAIT_S = min(PATIENCE_S, 120.0)
 Found = TypeVar("Found")
 
 
@@ -63,7 +64,7 @@ class Browser:
 
     def wait(self, found: Callable[[], Found], what: str) -> Found:
         """Wait until a function returns something true, and return that."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + WAIT_S
         while True:
             try:
                 if value := found():
