@@ -81,9 +81,9 @@ class Browser:
         """Close the assistant that MLflow's page opens at the right."""
         if "MLflow Assistant" in self.text():
             script = """
-                const head = [...document.querySelectorAll('*')].find(one => one.textContent === 'MLflow Assistant');
-                let box = head;
-                while (box && box.querySelectorAll('button').length < 3) box = box.parentElement;
+                const named = one => one.textContent.trim().startsWith('MLflow Assistant');
+                let box = [...document.querySelectorAll('*')].filter(named).pop();
+                while (box.querySelectorAll('button').length < 3) box = box.parentElement;
                 const buttons = [...box.querySelectorAll('button')];
                 const right = button => button.getBoundingClientRect().right - button.getBoundingClientRect().top;
                 buttons.sort((a, b) => right(b) - right(a))[0].click();
