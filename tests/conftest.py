@@ -37,8 +37,11 @@ RATE_HZ = 8000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the folder for the pictures of `test_browser.py`."""
-    parser.addoption("--screenshots", metavar="DIR", help="keep the pictures of the browser tests (-m browser) here")
+    """Add what the browser tests (`-m browser`) take: a folder for pictures, and one with searches to look at."""
+    parser.addoption("--screenshots", metavar="DIR", help="keep the pictures of the browser tests here")
+    parser.addoption(
+        "--searches", metavar="DIR", help="the runs/ of two searches to look at; by default two small ones"
+    )
 
 
 def pytest_configure() -> None:

@@ -19,6 +19,7 @@ from selenium.webdriver.chrome.service import Service
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 LARGEST_PICTURE_BYTES = 150_000
+WAIT_S = min(PATIENCE_S, 120.0)
 Found = TypeVar("Found")
 
 
@@ -63,7 +64,7 @@ class Browser:
 
     def wait(self, found: Callable[[], Found], what: str) -> Found:
         """Wait until a function returns something true, and return that."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + WAIT_S
         while True:
             try:
                 if value := found():
@@ -80,9 +81,9 @@ class Browser:
         """Close the assistant that MLflow's page opens at the right."""
         if "MLflow Assistant" in self.text():
             script = """
-                const head = [...document.querySelectorAll('*')].find(one => one.textContent === 'MLflow Assistant');
-                let box = head;
-                while (box && box.querySelectorAll('button').length < 3) box = box.parentElement;
+                const named = one => one.textContent.trim().startsWith('MLflow Assistant');
+                let box = [...document.querySelectorAll('*')].filter(named).pop();
+                while (box.querySelectorAll('button').length < 3) box = box.parentElement;
                 const buttons = [...box.querySelectorAll('button')];
                 const right = button => button.getBoundingClientRect().right - button.getBoundingClientRect().top;
                 buttons.sort((a, b) => right(b) - right(a))[0].click();
