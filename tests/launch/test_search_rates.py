@@ -1,10 +1,12 @@
 """A search that draws the front end, with two sample rates: both are packed once, before Ray starts."""
 
 import json
+from pathlib import Path
 
 import pytest
 from search_bench import Bench, assert_whole, ended
 
+from asc.data.store_index import AUDIO_FILE
 from asc.runs.journal import read_journal
 from asc.runs.record import fold
 
@@ -19,6 +21,11 @@ schema = 1
 "schedule.cycles" = { choices = [1] }
 "schedule.epochs_per_cycle" = { choices = [2] }
 """
+
+
+def packed(cache: Path) -> dict[Path, int]:
+    """When each data set in the cache was packed."""
+    return {path.parent: path.parent.stat().st_ctime_ns for path in cache.glob(f"*/{AUDIO_FILE}")}
 
 
 @pytest.fixture
@@ -42,9 +49,9 @@ def test_the_cost_of_packing_is_said_and_paid_once_for_each_rate(drawn: Bench) -
     assert {trial.asked.config["front_end.sample_rate_hz"] for trial in record.trials.values()} == {8000, 6000}
     assert all(trial.ended and trial.ended.outcome == "completed" for trial in record.trials.values())
     cache = drawn.folder / "cache"
-    assert len(stores := sorted(path for path in cache.iterdir() if path.is_dir())) == 2
-    made = {path: path.stat().st_ctime_ns for path in stores}
+    made = packed(cache)
+    assert len(made) == 2
 
     code, out, err = ended(drawn.search("again", "--dry-run"))
     assert code == 0 and json.loads(out)["disk"]["rates_to_pack"] == [] and "packing 96" not in err
-    assert made == {path: path.stat().st_ctime_ns for path in cache.iterdir() if path.is_dir()}
+    assert made == packed(cache)
