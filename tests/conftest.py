@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "joint" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.processes)
-    items.sort(key=lambda item: not item.path.name.startswith("test_search"))
+    items.sort(key=lambda item: not item.path.name.startswith(("test_search", "test_documented")))
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,7 @@ ELSEWHERE = {
     "data/synthetic_sound": "data/synthetic/test_synthetic",
     "data/table": "data/test_manifest, data/test_tau",
     "errors": "console/test_cli: system errors as one sentence",
+    "models/activation_grid": "models/test_fake_quantised, models/test_norm_on_grid",
     "runs/events": "runs/test_journal: every event is written and read back",
     "export/formats": "export/test_job, launch/test_export",
     "export/graph": "topology/test_contract, export/test_executorch: both storages, the shortest clip",
