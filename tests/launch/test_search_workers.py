@@ -43,7 +43,7 @@ def workers(bench: Bench) -> list[int]:
 
 
 def test_dead_or_stopped_workers_cost_no_trial_and_free_their_processors(bench: Bench, cluster: Nodes) -> None:
-    given = ("--trials", "2", "--epochs-per-cycle", "10", "--workers-per-trial", "2")
+    given = ("--trials", "2", "--epochs-per-cycle", "4", "--workers-per-trial", "2")
     process = bench.search("two", *given, *on(cluster))
     run = bench.run("two")
 
