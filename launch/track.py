@@ -27,7 +27,7 @@ class Options:
     For a run in a bucket, the files of the working copy that the bucket lacks are sent there first.
     """
 
-    name: Annotated[str | None, tyro.conf.Positional, cli.option("NAME")] = None
+    name: Annotated[str | None, tyro.conf.Positional, cli.option("[NAME]")] = None
     """Name of the run."""
     rebuild: bool = False
     """Make the tracking database anew from the journals of all runs of the storage, such as after an upgrade of MLflow.
@@ -47,6 +47,7 @@ def main(options: Options) -> int:
     output, runs = cli.Output(as_json=False), runs_folder(options.storage)
     uri = options.mlflow_uri or default_uri(runs)
     if options.rebuild:
+        require(uri != OFF, "--rebuild makes a database: give --mlflow-uri sqlite:///FILE, or leave it out")
         require(options.name is None, f"--rebuild sends every run of {options.storage}: leave out {options.name}")
         return _rebuild(options.storage, uri, output)
     if options.name is None:

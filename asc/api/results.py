@@ -16,6 +16,7 @@ from asc.report.page import doubts, search_page
 from asc.results import Evaluation, Interval
 from asc.run_files import JOURNAL, REPORT_PAGE
 from asc.runs import named
+from asc.runs.events import RunEnded
 from asc.runs.journal import read_journal
 from asc.runs.record import RunRecord, fold
 from asc.search.leaderboard import Row, flat_row, leaderboard
@@ -57,7 +58,8 @@ class SearchResult:
     @functools.cached_property
     def leaderboard(self) -> pandas.DataFrame:
         """A row for each trial, best first, indexed by its name; the columns are those of leaderboard.csv."""
-        return pandas.DataFrame([flat_row(row) for row in self._rows]).set_index("trial")
+        rows = [flat_row(row) for row in self._rows]
+        return pandas.DataFrame(rows, columns=None if rows else ["trial", *_SHOWN]).set_index("trial")
 
     @functools.cached_property
     def best(self) -> Model:
@@ -81,15 +83,16 @@ class SearchResult:
         return doubts(read_journal(self.folder / JOURNAL), self.folder)
 
     def report(self) -> Path:
-        """The report page, one file for a browser; it is written again if the search has not written it yet.
+        """The report page, one file for a browser; it is written again unless the search has ended and has written it.
 
         Raises:
             InputError: the journal is damaged.
             OSError: the page cannot be written.
         """
         page = self.folder / REPORT_PAGE
-        if not page.is_file():
-            write_bytes(page, search_page(read_journal(self.folder / JOURNAL), self.folder))
+        entries = read_journal(self.folder / JOURNAL)
+        if not page.is_file() or not isinstance(entries[-1].event, RunEnded):
+            write_bytes(page, search_page(entries, self.folder))
         return page
 
     def __repr__(self) -> str:

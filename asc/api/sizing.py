@@ -13,7 +13,7 @@ from asc.errors import require
 from asc.model_file.model_header import experiment_in
 from asc.runs import named
 from asc.size.law import Cost, cost
-from asc.size.rules import RuleName, counted_bytes, fits, rule, why_not
+from asc.size.rules import RuleName, counted_bytes, rule, why_not
 from asc.size.stored_items import StoredAs
 from asc.typed import Value, typed
 
@@ -62,7 +62,7 @@ class NetworkSize:
 
     def fits(self, budget_kb: float = 128, by: RuleName = "dcase2021") -> bool:
         """Whether the network is within a budget and within the rule's limit on MACs. Raises as `why_not`."""
-        return fits(rule(by), self.cost, budget_kb)
+        return self.why_not(budget_kb, by) is None
 
     def why_not(self, budget_kb: float = 128, by: RuleName = "dcase2021") -> str | None:
         """One sentence that says by how much the network breaks the rule, or None if it fits.
@@ -70,7 +70,7 @@ class NetworkSize:
         Raises:
             InputError: there is no such rule, or the budget is not a number above 0.
         """
-        return why_not(rule(by), self.cost, budget_kb)
+        return why_not(rule(by), self.cost, typed(float, budget_kb, "budget_kb"))
 
     def table(self) -> "pandas.DataFrame":
         """What the network stores, summed by kind: the number of values, the bytes of each, all bytes."""
@@ -102,6 +102,7 @@ def sized(
         InputError: the config or another argument is wrong.
     """
     changes = assignments({} if overrides is None else overrides)
+    recipe = typed(str | None, recipe, "recipe")
     stored_as, seconds = typed(StoredAs, stored_as, "stored_as"), typed(float, seconds, "seconds")
     require(seconds > 0, f"seconds must be above 0, got {seconds:g}")
     if isinstance(config, Experiment):

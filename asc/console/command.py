@@ -1,5 +1,6 @@
 """The console command `asc`: `asc search` does the same as `python launch/search.py`, and so on."""
 
+import io
 import sys
 import typing
 from functools import reduce
@@ -50,7 +51,7 @@ def _complete(arguments: list[str]) -> None:
         _refuse(f"asc completion needs the name of a shell: give one of {', '.join(_SHELLS)}")
     import tyro
 
-    from asc.console.cli import CONFIG
+    from asc.console.cli import CONFIG, standard_output
     from asc.console.grouped import grouped
 
     commands = list[Any]()
@@ -58,7 +59,10 @@ def _complete(arguments: list[str]) -> None:
         options: Any = typing.get_type_hints(_executed(f"asc_launch_{name}", name).main)["options"]
         plain = options if typing.get_origin(options) else grouped(options)
         commands.append(Annotated[plain, tyro.conf.subcommand(name)])
-    tyro.cli(reduce(or_, commands), prog="asc", args=["--tyro-print-completion", *arguments], config=CONFIG)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    with standard_output():
+        tyro.cli(reduce(or_, commands), prog="asc", args=["--tyro-print-completion", *arguments], config=CONFIG)
 
 
 def _executed(as_name: str, name: str) -> ModuleType:

@@ -150,7 +150,12 @@ def _teachers(path: Path, metadata: dict[str, str]) -> tuple[TeacherNetwork, ...
     for pair in pairs:
         if len(pair) != 2 or not isinstance(pair[0], str) or isinstance(pair[1], str):
             raise InputError(f"{path}: teachers must be pairs of a name and a number of KB, got {list(pair)}")
-        found.append(TeacherNetwork(name=pair[0], kilobytes=pair[1]))
+        name, kilobytes = pair
+        if not name.isprintable() or not name.strip() or (kilobytes is not None and kilobytes <= 0):
+            raise InputError(f"{path}: teachers must have a printable name and a size above 0, got {list(pair)}")
+        found.append(TeacherNetwork(name=name, kilobytes=kilobytes))
+    if not found:
+        raise InputError(f"{path}: teachers is empty: name at least one, or leave it out")
     return tuple(found)
 
 

@@ -31,6 +31,8 @@ _SOURCE = Path(__file__).with_suffix(".c")
 _OPTIONS = ("-O3", "-std=c99", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 _PROCESSORS = {"AVX512": ("-march=x86-64-v4",), "AVX2": ("-march=x86-64-v3",)}
 """The compiler's names for what torch says of a processor."""
+_NoHome = RuntimeError
+"""What `Path.home` raises for a user without a home directory."""
 _WORTH_A_THREAD = 2**16
 """Values for which a second thread saves more time than it costs."""
 
@@ -192,7 +194,7 @@ def kernels() -> Kernels | None:
         return None
     own = _PROCESSORS.get(torch.backends.cpu.get_cpu_capability(), ())
     for options in dict.fromkeys([(*_OPTIONS, *own), _OPTIONS]):  # an older compiler may not know the processor
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
+        with contextlib.suppress(OSError, subprocess.SubprocessError, _NoHome):
             return Kernels(ctypes.CDLL(str(_compiled(compiler, options))))
     return None
 
@@ -204,7 +206,7 @@ def _compiled(compiler: str, options: tuple[str, ...]) -> Path:
         OSError: the folder cannot be written, or somebody else could have put the file there.
         SubprocessError: the compiler fails.
     """
-    digest = hashlib.sha256(_SOURCE.read_bytes() + " ".join((compiler, *options)).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(_SOURCE.read_bytes() + " ".join((compiler, *options, "0700")).encode()).hexdigest()[:16]
     cache = Path(os.environ.get("ASC_CACHE") or Path.home() / ".cache" / "asc") / "compiled"
     compiled = cache / f"fused-{digest}.so"
     if not compiled.exists():
@@ -213,6 +215,7 @@ def _compiled(compiler: str, options: tuple[str, ...]) -> Path:
             made = Path(folder) / compiled.name
             command = [compiler, *options, str(_SOURCE), "-o", str(made), "-lm"]
             subprocess.run(command, check=True, capture_output=True, timeout=60)
+            made.chmod(0o700)
             made.replace(compiled)
     for path in (cache, compiled):
         if path.stat().st_uid != os.getuid() or path.stat().st_mode & 0o022:

@@ -20,7 +20,7 @@ from asc.launchers import command
 from asc.model_file.artefact import check_room
 from asc.model_file.model_info import DataIdentity
 from asc.runs.training_run import crop_notes, open_data
-from asc.search import final
+from asc.search import final, teachers
 from asc.search.repair import Budget, Candidate, least, repair
 from asc.search.settings import SearchSettings
 from asc.size.law import Cost
@@ -103,6 +103,7 @@ def plan_search(settings: SearchSettings, space: Space, reference: Experiment | 
                 f"family {family}: give a --space of that family or of several, such as families128"
             )
     final.check(settings, checked, space)
+    teachers.check(settings, checked, budget.rule)
     manifest = load_manifest(final.data_choice(settings, checked, space))
     base = settings.reference(space, classes=len(manifest.labels)) if reference is None else reference
     for smaller in settings.budgets[1:]:

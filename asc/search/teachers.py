@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from asc.config.experiment import Experiment
+from asc.errors import InputError, require
 from asc.results import TeacherNetwork
 from asc.runs.events import TeacherAsked
 from asc.runs.record import RunRecord
@@ -16,8 +17,27 @@ from asc.search import final
 from asc.search.repair import widened
 from asc.search.settings import SearchSettings
 from asc.size.law import cost
-from asc.size.rules import Rule, counted_bytes
+from asc.size.rules import Rule, counted_bytes, limit_bytes
 from asc.topology.describe import short_name
+
+
+def check(settings: SearchSettings, reference: Experiment, rule: Rule) -> None:
+    """Check, on the reference, that networks of `--teacher-kb` exist and are larger than the budget allows.
+
+    Raises:
+        InputError: they do not, or are not.
+    """
+    if settings.teacher_kb is None:
+        return
+    try:
+        stored = cost(widened(reference, rule, settings.teacher_kb)).stored
+    except InputError as error:
+        raise InputError(f"--teacher-kb {settings.teacher_kb:g} is too large for the reference: {error}") from error
+    require(
+        counted_bytes(rule, stored) > limit_bytes(rule, settings.budget_kb),
+        f"--teacher-kb {settings.teacher_kb:g} leaves no room for a network wider than those of --budget-kb "
+        f"{settings.budget_kb:g}: give more",
+    )
 
 
 def to_come(record: RunRecord, settings: SearchSettings, *, busy: Collection[str] = ()) -> str | None:

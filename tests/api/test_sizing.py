@@ -47,6 +47,8 @@ def test_what_does_not_fit_says_by_how_much_and_a_wrong_name_is_refused() -> Non
     assert size.why_not(128) is None and size.kilobytes("dcase2024") == pytest.approx(127.944)
     with pytest.raises(InputError, match="unknown accounting rule"):
         size.kilobytes("dcase2019")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="^budget_kb must be a number, got 'x'"):
+        size.fits("x")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="neither a file nor a recipe"):
         asc.size("nowhere")
 
@@ -56,6 +58,7 @@ def test_what_does_not_fit_says_by_how_much_and_a_wrong_name_is_refused() -> Non
     [
         ({"stored_as": "x"}, "stored_as must be one of asc, "),
         ({"seconds": "1"}, "seconds must be a number, got '1'"),
+        ({"recipe": 5}, "recipe must be a text or nothing, got 5"),
         ({"seconds": 0}, "seconds must be above 0, got 0"),
         ({"seconds": float("nan")}, "seconds "),
         ({"config": 3}, "config must be a path, got 3"),

@@ -1,5 +1,6 @@
 """Compiled loops: with several threads, on odd shapes, and where they cannot be compiled."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,27 @@ def test_a_compiler_that_does_not_know_the_processor_compiles_for_any(
 def test_a_folder_that_others_may_write_is_not_used(fresh: Path, mode: int) -> None:
     (fresh / "compiled").mkdir()
     (fresh / "compiled").chmod(mode)
+    assert kernels() is None
+
+
+def test_they_are_used_whatever_rights_new_files_get(fresh: Path, compiled: Kernels) -> None:
+    kernels.cache_clear()
+    before = os.umask(0o002)
+    try:
+        assert kernels() is not None
+    finally:
+        os.umask(before)
+
+
+def test_there_are_none_without_a_home_for_them(
+    fresh: Path, compiled: Kernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("ASC_CACHE")
+    monkeypatch.setattr(fused.Path, "home", homeless)
+    kernels.cache_clear()
     assert kernels() is None
 
 

@@ -8,6 +8,7 @@ from conducted import conductor, finished
 
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
+from asc.errors import InputError
 from asc.search import teachers
 from asc.search.repair import widened
 from asc.search.settings import SearchSettings
@@ -24,6 +25,26 @@ def test_a_network_is_widened_to_nearly_the_size_that_was_asked_for(recipe: str,
     assert 0.8 * kilobytes < taken <= kilobytes
     others = {key: value for key, value in wide.flat().items() if experiment.flat()[key] != value}
     assert others and all("width" in key or "base_channels" in key for key in others)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kilobytes", "sentence"),
+    [
+        (
+            "qat_8b",
+            131.0,
+            "--teacher-kb 131 leaves no room for a network wider than those of --budget-kb 128",
+        ),
+        ("cp_mobile_dcase2024", 3e6, r"--teacher-kb 3e\+06 is too large for the reference: "),
+    ],
+)
+def test_a_size_at_which_no_network_is_larger_is_refused(
+    taught: SearchSettings, recipe: str, kilobytes: float, sentence: str
+) -> None:
+    reference, by = load_experiment(recipe), rule("dcase2021")
+    teachers.check(taught, reference, by)
+    with pytest.raises(InputError, match=sentence):
+        teachers.check(dataclasses.replace(taught, teacher_kb=kilobytes), reference, by)
 
 
 def test_the_teachers_are_the_best_networks_and_those_that_were_trained_for_it(
