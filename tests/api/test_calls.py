@@ -73,6 +73,17 @@ def test_a_search_refuses_before_it_begins(tiny_csv: Path) -> None:
     assert not Path("runs").exists()
 
 
+def test_a_search_that_still_runs_shows_what_there_is(tmp_path: Path) -> None:
+    told = ToldSearch(tmp_path / "night")
+    begun = asc.read_search(told.folder)
+    assert begun.leaderboard.empty and "0 trials" in begun._repr_html_()
+    assert begun.report().stat().st_size > 0
+    told.trial(1.0625)
+    now = asc.read_search(told.folder)
+    assert list(now.leaderboard.index) == ["t000"]
+    assert "1.0625" in now.report().read_text(), "the page is made again"
+
+
 def test_a_search_without_a_report_page_is_a_result_and_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
