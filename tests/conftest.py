@@ -58,7 +58,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "joint" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.processes)
-    items.sort(key=lambda item: not item.path.name.startswith(("test_search", "test_documented")))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    """Where a test stands: the two longest files, then those that start Ray, then the others."""
+    if item.path.name in ("test_documented.py", "test_search_workers.py"):
+        return 0
+    return 1 if item.path.name.startswith("test_search") else 2
 
 
 @pytest.fixture(scope="session")
