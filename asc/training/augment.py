@@ -147,7 +147,7 @@ class Batcher:
         """Change speed and whatever else is switched on, then mix up.
 
         Returns waveforms (batch, crop samples) and mixed labels (batch, classes), both float32, on the device. If there
-        are soft labels, they stand behind the labels, mixed in the same way: (batch, 2 x classes).
+        are soft labels, the result is (batch, 2 x classes): the labels, then the soft labels, both mixed alike.
         """
         plan = loaded.plan
         waveform = change_speed(loaded.waveform.to(self._device), plan.speed, speed_factors=self._augment.speed_factors)

@@ -43,7 +43,7 @@ def summed_loss(logits: Tensor, targets: Tensor, distillation: Distillation | No
     """The loss of a batch in nats, summed over rows: cross-entropy, or with `distillation` what that says.
 
     `logits` are (batch, classes). `targets` are probabilities of the same shape, or with soft labels
-    (batch, 2 x classes): behind the labels, the teachers' probabilities at the temperature.
+    (batch, 2 x classes): first the labels, then the teachers' probabilities at the temperature.
     """
     if distillation is None:
         return functional.cross_entropy(logits, targets, reduction="sum")

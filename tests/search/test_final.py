@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from conducted import conductor, run_out, work
+from conducted import check_any_cut, conductor, run_out, work
 
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
@@ -85,19 +85,7 @@ def test_a_lost_final_is_tried_again_and_a_failed_one_is_not(tmp_path: Path, wan
 def test_a_search_resumed_after_any_line_of_its_finals_ends_like_an_uninterrupted_one(
     tmp_path: Path, wanted: SearchSettings
 ) -> None:
-    whole = conductor(tmp_path / "whole", wanted)
-    run_out(whole)
-    expected = [entry.event for entry in whole.journal.entries]
-    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    first = next(number for number, event in enumerate(expected) if isinstance(event, FinalistsChosen))
-    for count in range(first - 1, len(lines)):
-        folder = tmp_path / f"cut{count}"
-        folder.mkdir()
-        (folder / "journal.jsonl").write_bytes(b"".join(lines[:count]))
-        lead = conductor(folder, wanted)
-        run_out(lead)
-        lead.journal.close()
-        assert [entry.event for entry in lead.journal.entries] == expected, f"cut after line {count}"
+    check_any_cut(tmp_path, wanted, run_out)
 
 
 def test_more_trials_may_change_the_finalists_and_no_final_is_trained_twice(

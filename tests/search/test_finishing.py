@@ -4,11 +4,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from conducted import MADE, conductor, finished, run_out, work
+from conducted import MADE, check_any_cut, conductor, finished, run_out, work
 
 from asc.config.experiment import Experiment
 from asc.errors import InputError
-from asc.runs.events import FinalAsked, FinalistsChosen, SoftLabelsMade, TeacherAsked
+from asc.runs.events import FinalAsked, SoftLabelsMade, TeacherAsked
 from asc.runs.record import fold
 from asc.search.conductor import Conductor
 from asc.search.opening import resumed_settings
@@ -59,19 +59,7 @@ def test_soft_labels_wait_until_the_last_teacher_has_ended_even_if_one_fails(
 
 
 def test_a_search_resumed_after_any_line_ends_like_an_uninterrupted_one(tmp_path: Path, taught: SearchSettings) -> None:
-    whole = conductor(tmp_path / "whole", taught)
-    finished(whole)
-    expected = [entry.event for entry in whole.journal.entries]
-    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    first = next(number for number, event in enumerate(expected) if isinstance(event, FinalistsChosen))
-    for count in range(first - 1, len(lines)):
-        folder = tmp_path / f"cut{count}"
-        folder.mkdir()
-        (folder / "journal.jsonl").write_bytes(b"".join(lines[:count]))
-        lead = conductor(folder, taught)
-        finished(lead)
-        lead.journal.close()
-        assert [entry.event for entry in lead.journal.entries] == expected, f"cut after line {count}"
+    check_any_cut(tmp_path, taught, finished)
 
 
 def test_later_finals_learn_from_the_same_soft_labels(tmp_path: Path, taught: SearchSettings) -> None:

@@ -1,12 +1,13 @@
 """A conductor whose trials, teachers and finals nobody trains: their log losses are made up."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space_file import load_space
 from asc.results import EpochMetrics, FinalFigures, SplitFigures, TeacherNetwork
-from asc.runs.events import RunStarted, SoftLabelsMade
+from asc.runs.events import FinalistsChosen, RunStarted, SoftLabelsMade
 from asc.runs.journal import Journal
 from asc.search.conductor import Assignment, Conductor
 from asc.search.repair import Budget
@@ -72,3 +73,23 @@ def finished(lead: Conductor) -> list[str]:
         lead.journal.append(MADE)
         names += run_out(lead)
     return names
+
+
+def check_any_cut(folder: Path, settings: SearchSettings, end: Callable[[Conductor], object]) -> None:
+    """Check that a search whose journal is cut after any line from its finals on ends as the whole one.
+
+    `end` trains all that is left.
+    """
+    whole = conductor(folder / "whole", settings)
+    end(whole)
+    expected = [entry.event for entry in whole.journal.entries]
+    lines = (folder / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    first = next(number for number, event in enumerate(expected) if isinstance(event, FinalistsChosen))
+    for count in range(first - 1, len(lines)):
+        cut = folder / f"cut{count}"
+        cut.mkdir()
+        (cut / "journal.jsonl").write_bytes(b"".join(lines[:count]))
+        lead = conductor(cut, settings)
+        end(lead)
+        lead.journal.close()
+        assert [entry.event for entry in lead.journal.entries] == expected, f"cut after line {count}"
