@@ -22,7 +22,7 @@ _COLUMNS = {
     "tags.`outcome`": 95,
     "params.`nonzero_bytes`": 115,
     "params.`epochs`": 70,
-    "attributes.`Duration`": 85,
+    "duration": 85,  # the one column whose id in MLflow's table is no canonical key
     "params.`compression.storage`": 150,
     "params.`compression.prune_ratio`": 175,
     "params.`macs_per_second`": 140,
@@ -113,7 +113,12 @@ def _charts(parameters: Sequence[str]) -> dict[str, Any]:
         "isAccordionReordered": True,  # or the page sorts the sections by name
         "compareRunCharts": [parallel],
         "compareRunSections": [
-            {"uuid": uuid, "name": name, "display": True, "isReordered": False, "deleted": False, "isGenerated": False}
+            {
+                **{"uuid": uuid, "name": name, "display": True, "isReordered": False, "deleted": False},
+                "isGenerated": False,
+                # The axes need the whole width, or the page cuts their names.
+                **({"columns": 1, "cardHeight": 420} if uuid == parallel["metricSectionId"] else {}),
+            }
             for uuid, name in sections.items()
         ],
     }
