@@ -82,8 +82,9 @@
     const draw = (place) => {
       const { data, layout } = figures[place.dataset.figure];
       const axes = { xaxis: { ...grid, ...slanted, ...layout.xaxis }, yaxis: { ...grid, ...layout.yaxis } };
-      const narrow = place.clientWidth < 480; // a legend of three names then takes a line for each
-      const margin = { ...common.margin, b: narrow && data.length > 1 ? 120 : common.margin.b };
+      const named = layout.showlegend === false ? 0 : data.filter((trace) => trace.name).length;
+      const narrow = place.clientWidth < 480; // there, a legend of three names or more takes a line for each
+      const margin = { ...common.margin, b: narrow && named > 2 ? 60 + 20 * named : common.margin.b };
       Plotly.newPlot(place, data, { ...common, margin, ...layout, ...axes }, config);
     };
     const seen = new IntersectionObserver((entries) => {

@@ -293,9 +293,9 @@ def test_a_page_of_a_thousand_trials_opens_within_two_seconds(browser, tmp_path,
 def test_the_live_view_of_a_search_is_pictured(searched, browser, pictures, tmp_path):
     _, newer = searched.records
     entries = read_journal(searched.runs / newer.started.name / "journal.jsonl")
-    (tmp_path / "live.svg").write_text(live_picture(entries), "utf-8")
+    (tmp_path / "live.html").write_text(live_picture(entries), "utf-8")
     page = browser(width=1000, height=700)
-    page.open((tmp_path / "live.svg").as_uri())
+    page.open((tmp_path / "live.html").as_uri())
     shown = page.run("return document.documentElement.textContent").replace("\u00a0", " ")
     assert " trials" in shown and "epoch" in shown and "left" in shown
     page.picture(pictures / "live.png", of="svg")

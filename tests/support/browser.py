@@ -98,7 +98,7 @@ class Browser:
         script = "const found = document.querySelector(arguments[0]); found?.scrollIntoView(); return !!found"
         self.wait(lambda: self.run(script, selector), selector)
 
-    def picture(self, file: Path, *, of: str | None = None, colours: int = 128) -> None:
+    def picture(self, file: Path, *, of: str | None = None, colours: int = 256) -> None:
         """Save what is shown, or one element, as a PNG with few colours."""
         shown = self.driver if of is None else self.driver.find_element("css selector", of)
         png = shown.get_screenshot_as_png() if shown is self.driver else shown.screenshot_as_png

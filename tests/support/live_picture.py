@@ -13,11 +13,11 @@ from asc.search import live
 from asc.search.settings import settings_of
 from asc.size.rules import rule
 
-_COLUMNS = 104
+_COLUMNS = 90
 
 
 def live_picture(entries: Sequence[Entry]) -> str:
-    """The terminal as SVG: the lines of the trials that had ended, and the live lines under them."""
+    """The terminal as HTML that holds an SVG: the lines of the trials that had ended, and the live lines under them."""
     record = fold(entries[:1])
     settings = settings_of(record)
     console = Console(file=io.StringIO(), record=True, force_terminal=True, width=_COLUMNS, highlight=False)
@@ -33,4 +33,5 @@ def live_picture(entries: Sequence[Entry]) -> str:
             if isinstance(entry.event, EpochDone) and 2 * ended >= settings.trials and len(at_work) > 1:
                 break
         console.print(view._view())
-    return console.export_svg(title="python launch/search.py --budget-kb 128")
+    drawn = console.export_svg(title=f"python launch/search.py --budget-kb {settings.budget_kb:g}")
+    return f'<!DOCTYPE html><meta charset="utf-8"><body style="margin: 0">{drawn}</body>'
