@@ -28,6 +28,7 @@ _COLUMNS = {
     "params.`macs_per_second`": 140,
     "params.`peak_activation_bytes`": 165,
 }
+_NAME = {"attributes.`Run Name`": 250}  # which is always shown; nested names do not fit into the page's own width
 _KIND = "asc.kind"
 _BEST = {"metrics.`best_log_loss`": 120, "metrics.`best_accuracy`": 120}  # of a search
 # What every trial has, for the parallel coordinates of several searches, which may have searched different parameters.
@@ -88,8 +89,8 @@ def _state(
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "selectedColumns": list(columns),
-        "columnOrder": list(columns),
-        "columnWidths": dict(columns),
+        "columnOrder": [*_NAME, *columns],
+        "columnWidths": {**_NAME, **columns},
         "runListHidden": False,
         **_charts(charted),
     }
