@@ -37,7 +37,7 @@ class Browser:
         if phone:
             metrics = {"width": width, "height": height, "pixelRatio": 2.0, "mobile": True, "touch": True}
             options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
-        self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+        self.driver: Any = webdriver.Chrome(options=options, service=Service(DRIVER))
         if not phone:
             metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
             self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -100,8 +100,8 @@ class Browser:
 
     def picture(self, file: Path, *, of: str | None = None, colours: int = 256) -> None:
         """Save what is shown, or one element, as a PNG with few colours."""
-        shown = self.driver if of is None else self.driver.find_element("css selector", of)
-        png = shown.get_screenshot_as_png() if shown is self.driver else shown.screenshot_as_png
+        whole = self.driver.get_screenshot_as_png
+        png = whole() if of is None else self.driver.find_element("css selector", of).screenshot_as_png
         image = Image.open(io.BytesIO(png)).convert("RGB")
         while True:
             file.parent.mkdir(parents=True, exist_ok=True)

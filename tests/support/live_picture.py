@@ -21,7 +21,7 @@ def live_picture(entries: Sequence[Entry]) -> str:
     record = fold(entries[:1])
     settings = settings_of(record)
     console = Console(file=io.StringIO(), record=True, force_terminal=True, width=_COLUMNS, highlight=False)
-    with patch.object(live.time, "monotonic") as clock:
+    with patch("time.monotonic") as clock:
         clock.return_value = entries[0].time_s
         view = live.LiveView(console, record, settings, rule(settings.rule))
         for entry in entries[1:]:
