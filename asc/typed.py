@@ -18,6 +18,7 @@ Scalar = int | float | str | bool
 Value = Scalar | tuple[Scalar, ...] | list[Scalar]
 T = TypeVar("T")
 
+_FEW_KEYS = 8  # are all named in an error
 _NAMES: Mapping[Any, str] = types.MappingProxyType(
     {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "nothing"}
 )
@@ -202,8 +203,11 @@ def assign(tree: dict[str, Any], key: str, value: Value) -> None:
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """The message for an unknown key: the nearest keys, or all keys if none is near."""
+    """The message for an unknown key: the nearest keys, or all keys if none is near and they are few."""
     keys = list(dict.fromkeys(known))
-    near = difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"the keys are {', '.join(keys)}"
-    return f"unknown key {key}: {hint}"
+    if near := difflib.get_close_matches(key, keys, n=3, cutoff=0.6):
+        return f"unknown key {key}: did you mean {' or '.join(near)}?"
+    if len(keys) <= _FEW_KEYS:
+        return f"unknown key {key}: the keys are {', '.join(keys)}"
+    nearest = difflib.get_close_matches(key, keys, n=3, cutoff=0.0)
+    return f"unknown key {key}: the nearest of {len(keys)} keys are {', '.join(nearest)}"

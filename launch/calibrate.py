@@ -32,7 +32,9 @@ class Options:
     model: Annotated[Path, tyro.conf.Positional]
     """A model that is not calibrated: a file, or the NAME of a run in runs/ (its best network), or one of its trials,
     such as NAME/t005."""
-    method: Literal["temperature", "multinomial", "one_vs_rest"] | None = None
+    method: Annotated[
+        Literal["temperature", "multinomial", "one_vs_rest"] | None, tyro.conf.arg(help_behavior_hint="")
+    ] = None
     """One factor for all logits; or 10 x 10 factors by multinomial (system 2) or one-vs-rest regression (system 3). By
     default multinomial, or temperature if the network is pruned, because the others would undo its zeros."""
     data: Annotated[str | None, cli.option("SPEC")] = None

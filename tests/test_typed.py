@@ -152,6 +152,9 @@ def test_assign_refuses_missing_keys(key: str) -> None:
         assign(tree, key, 1)
 
 
-def test_an_unknown_key_suggests_the_nearest_or_lists_all() -> None:
+def test_an_unknown_key_suggests_the_nearest_or_lists_a_few() -> None:
     assert unknown_key("widht", ["width", "depth", "width"]) == "unknown key widht: did you mean width?"
     assert unknown_key("zzz", ["width", "depth"]) == "unknown key zzz: the keys are width, depth"
+    many = [f"a{number}" for number in range(30)] + ["dropout"]
+    said = unknown_key("rate_of_drops", many)
+    assert said.startswith("unknown key rate_of_drops: the nearest of 31 keys are dropout, ") and said.count(",") == 2

@@ -22,6 +22,7 @@ from asc.api.training import diverged, trained
 from asc.console.cli import Output
 from asc.errors import InputError
 from asc.results import Completed
+from asc.search.opening import released
 
 if TYPE_CHECKING:
     from asc.search.finish import Summary
@@ -37,7 +38,8 @@ def search(quiet: bool, keywords: SearchKeywords) -> SearchResult:
     options, output = search_options(keywords), Output(as_json=True, quiet=quiet)
     options.check_run()
     ready = prepared(options, output)
-    check_process(local=ready.opened.settings.local)
+    with released(ready.opened.journal):
+        check_process(local=ready.opened.settings.local)
     found = searched(ready, options, output)
     return result_of(found.summary, found.problem, output)
 

@@ -71,6 +71,11 @@ def prepared(options: SearchOptions, output: Output) -> Prepared:
         InputError: something is wrong.
     """
     opened = opening.opened(options)
+    with opening.released(opened.journal):
+        return _checked(opened, options, output)
+
+
+def _checked(opened: opening.Opening, options: SearchOptions, output: Output) -> Prepared:
     settings = opened.settings
     check_uri(settings.mlflow_uri)
     settings.check_address()
@@ -128,6 +133,11 @@ def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searche
     Raises:
         InputError: the audio cannot be used, Ray does not start, or the disk is full.
     """
+    with opening.released(ready.opened.journal):
+        return _searched(ready, options, output)
+
+
+def _searched(ready: Prepared, options: SearchOptions, output: Output) -> Searched:
     settings, plan = ready.opened.settings, ready.plan
     with packing(output.progress) as bar:
         data, notes = preview.pack(plan, ready.cache, bar)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, cast
 
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
 Options = TypeVar("Options")
 
@@ -41,9 +42,31 @@ def _members(options: type[Any]) -> Iterator[tuple[str, str, Any, Any]]:
         if dataclasses.is_dataclass(plain):
             inner: Any = grouped(cast(type[Any], plain))
             hint, default = Annotated[inner, tyro.conf.arg(name="")], dataclasses.field(default_factory=inner)
-        elif field.name in said:
-            hint = Annotated[hint, tyro.conf.arg(help=said[field.name])]
+        else:
+            hint = _without_none(hint)
+            if field.name in said:
+                hint = Annotated[hint, tyro.conf.arg(help=said[field.name])]
         yield title, field.name, hint, default
+
+
+def _without_none(hint: Any) -> Any:
+    """The same option, but where it is one of several words or None, only the words are offered.
+
+    None means that the option was not given. tyro would list `None` among the words, in the help and in completions.
+    """
+    words, *others = typing.get_args(_plain(hint)) or (None,)
+    if typing.get_origin(words) is not typing.Literal or others != [type(None)]:
+        return hint
+    choices = typing.get_args(words)
+    spec = PrimitiveConstructorSpec[Any](
+        nargs=1,
+        metavar=f"{{{','.join(choices)}}}",
+        instance_from_str=lambda given: given[0],
+        is_instance=lambda value: value is None or value in choices,
+        str_from_instance=lambda value: [str(value)],
+        choices=choices,
+    )
+    return Annotated[hint, spec]
 
 
 def _plain(hint: Any) -> Any:

@@ -83,7 +83,7 @@ def _confusion(matrix: Matrix) -> Figure:
             }
         ],
         layout={
-            "xaxis": {"title": {"text": "taken for"}, "type": "category", "automargin": True},
+            "xaxis": {"title": {"text": "taken for", "standoff": 12}, "type": "category", "automargin": True},
             "yaxis": {
                 "title": {"text": "true class", "standoff": 12},
                 "type": "category",

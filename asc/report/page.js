@@ -1,5 +1,5 @@
 "use strict";
-// Sorts the tables, and draws each figure when it comes into view. Plotly's library is unpacked from the page itself.
+// Sorts the tables, keeps options whole, and draws each figure when it comes into view. Plotly's library is unpacked from the page itself.
 (() => {
   const value = (row, column) => {
     const cell = row.cells[column];
@@ -27,6 +27,20 @@
         sort(table, column, ascending ? 1 : -1);
       });
     });
+  }
+
+  // A line may break before an option, but not at its hyphens.
+  const options = /(--[a-z][a-z-]*)/;
+  for (const place of document.querySelectorAll("pre, p, li")) {
+    if (place.childElementCount > 0 || !options.test(place.textContent)) continue;
+    const parts = place.textContent.split(options).map((part) => {
+      if (!options.test(part)) return part;
+      const option = document.createElement("span");
+      option.className = "option";
+      option.textContent = part;
+      return option;
+    });
+    place.replaceChildren(...parts);
   }
 
   const decoded = (text) => {
@@ -64,10 +78,14 @@
       dragmode: touched ? false : "zoom",
     };
     const grid = { gridcolor: "#e6e6e6", zeroline: false };
+    const slanted = { autotickangles: [0, -30, -90] }; // to the left, where no screen ends
     const draw = (place) => {
       const { data, layout } = figures[place.dataset.figure];
-      const axes = { xaxis: { ...grid, ...layout.xaxis }, yaxis: { ...grid, ...layout.yaxis } };
-      Plotly.newPlot(place, data, { ...common, ...layout, ...axes }, config);
+      const axes = { xaxis: { ...grid, ...slanted, ...layout.xaxis }, yaxis: { ...grid, ...layout.yaxis } };
+      const named = layout.showlegend === false ? 0 : data.filter((trace) => trace.name).length;
+      const narrow = place.clientWidth < 480; // there, a legend of three names or more takes a line for each
+      const margin = { ...common.margin, b: narrow && named > 2 ? 60 + 20 * named : common.margin.b };
+      Plotly.newPlot(place, data, { ...common, margin, ...layout, ...axes }, config);
     };
     const seen = new IntersectionObserver((entries) => {
       for (const entry of entries) {

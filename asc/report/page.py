@@ -98,8 +98,8 @@ def _lead(search: Search) -> str:
     asked = settings.get("trials")
     sentence = (
         f"Search of the space {space or '(none)'} within {_budgets(search)} KB under {search.rule.name}, on "
-        f"{settings.get('data', 'unknown data')}; {search.state}, {len(search.trials)}"
-        f"{f' of {asked}' if asked else ''} trials, {search.epochs:,} epochs, begun {began} UTC."
+        f"{settings.get('data', 'unknown data')}; {search.state}, {len(search.trials):,}"
+        f"{f' of {asked:,}' if asked else ''} trials, {search.epochs:,} epochs, begun {began} UTC."
     )
     return f'<p class="note">{escape(sentence)}</p>'
 

@@ -39,8 +39,11 @@ def beside(search: Search) -> str:
 
 
 def leaderboard(search: Search) -> str:
-    """The trials in order of rank, sortable by each column; of a long search, the first ones."""
-    return table(_LEADERBOARD, map(_row, search.trials[:MOST_TRIALS]), sortable=True)
+    """The trials in order of rank, sortable by each column that says something; of a long search, the first ones."""
+    rows = [_row(trial) for trial in search.trials[:MOST_TRIALS]]
+    shown = [column for column in range(len(_LEADERBOARD)) if any(row[column].text for row in rows)]
+    names = [_LEADERBOARD[column] for column in shown]
+    return table(names, ([row[column] for column in shown] for row in rows), sortable=True)
 
 
 def budgets(search: Search) -> str:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asc.config.space import FAMILY, FloatRange, Parameter
+from asc.config.space import FAMILY, Choice, FloatRange, Parameter
 from asc.report.colours import BLUE, VERMILION
 from asc.report.importance import Importance
 from asc.report.plot import MOST_TRIALS, Figure, plain, rounded
@@ -78,6 +78,8 @@ def _against(key: str, parameter: Parameter, trials: Sequence[Trial]) -> Figure:
         axis |= {"type": "log"}
     elif not numeric:
         axis |= {"type": "category"}
+    elif isinstance(parameter, Choice):
+        axis |= {"tickvals": sorted(parameter.options)}
     best = trials[0]  # completed trials are in order of rank
     return Figure(
         key=f"parameter-{key}",

@@ -1,6 +1,7 @@
 """A model or a config by the name of its run: `NAME` is the best network of a run, `NAME/t005` one of its trials.
 
-A final of a search (`--final-top`) is named like a trial.
+A final of a search (`--final-top`) is named like a trial, and so is the best network within one of several budgets, by
+its folder: `NAME/best-16kb`.
 
 Runs are looked for in `runs/`; a run elsewhere is named by its folder, as in `/data/runs/NAME/t005`.
 """
@@ -28,6 +29,8 @@ def model_file(given: Path) -> Path:
     if found is None:
         raise InputError(f"{given} is neither a model file nor a run nor a trial: {known()}")
     folder, trial = found
+    if trial is not None and (file := folder / trial / MODEL_FILE).is_file() and _of_budget(trial):
+        return file
     record = fold(read_journal(folder / JOURNAL))
     if trial is None or record.started.kind == "train":
         file = folder / BEST_FOLDER / MODEL_FILE
@@ -50,10 +53,11 @@ def config(given: str) -> Experiment | None:
         return None
     folder, trial = found
     record = fold(read_journal(folder / JOURNAL))
-    if trial is None:
-        saved = folder / BEST_FOLDER / CONFIG_FILE
+    if trial is None or _of_budget(trial):
+        saved = folder / (trial or BEST_FOLDER) / CONFIG_FILE
         if saved.is_file():  # while a search goes on, its journal does not say what best/ holds
             return Experiment.from_toml(saved.read_text("utf-8"), str(saved))
+    if trial is None:
         best = _best(record)
         if best is None:
             raise InputError(f"no trial of {given} has completed: {_named(record, folder)}")
@@ -84,6 +88,11 @@ def _run_and_trial(given: Path) -> tuple[Path, str | None] | None:
         if place.parent.name == TRIALS_FOLDER and (place.parent.parent / JOURNAL).is_file():
             return place.parent.parent, place.name
     return None
+
+
+def _of_budget(trial: str) -> bool:
+    """Whether this names the folder of the best network within one of several budgets, such as `best-16kb`."""
+    return trial.startswith(f"{BEST_FOLDER}-")
 
 
 def _check_trial(record: RunRecord, folder: Path, trial: str) -> None:

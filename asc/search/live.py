@@ -100,7 +100,7 @@ class LiveView(LiveLine):
     def _paused_line(self, reached: RungReached) -> str:
         place = f"        {self._record.trials[reached.trial].asked.title}"
         at = f"paused after epoch {reached.epoch} at log loss {reached.log_loss:.3f}"
-        return f"{place}: {at} ({self._best()}; {self._time_left()})"
+        return f"{place}: {at}{self._so_far()}"
 
     def _ended_line(self, trial: TrialRecord) -> str:
         ended = trial.ended
@@ -111,11 +111,11 @@ class LiveView(LiveLine):
                 assert ended.log_loss is not None and ended.accuracy is not None
                 fused = {None: "", True: ", calibrated", False: ", calibration did not help"}[ended.calibrated]
                 what = f"log loss {ended.log_loss:.3f}, accuracy {ended.accuracy:.1%}{fused}, {ended.seconds:.0f} s"
-                return f"{place}: {what} ({self._best()}; {self._time_left()})"
+                return f"{place}: {what}{self._so_far()}"
             case "stopped":
                 last = trial.epochs[max(trial.epochs)]
                 at = f"stopped after epoch {ended.epochs} at log loss {last.valid_log_loss:.3f}"
-                return f"{place}: {at}, {ended.seconds:.0f} s ({self._best()}; {self._time_left()})"
+                return f"{place}: {at}, {ended.seconds:.0f} s{self._so_far()}"
             case _:
                 return f"{place}: {ended.outcome}, {ended.reason}"
 
@@ -126,14 +126,19 @@ class LiveView(LiveLine):
         place = f"[final {self._count_finals()}/{self._wanted_finals()}] {final.training.asked.title}"
         if final.confirmed is None:
             return f"{place}: {ended.outcome}, {ended.reason}"
+        left = "" if self._console.is_terminal else f" ({self._time_left()})"
         return (
             f"{place}: {final.confirmed.split} log loss {final.confirmed.log_loss:.3f}, accuracy "
-            f"{final.confirmed.accuracy:.1%}, {ended.seconds:.0f} s ({self._time_left()})"
+            f"{final.confirmed.accuracy:.1%}, {ended.seconds:.0f} s{left}"
         )
 
     def _teacher_line(self, ended: TrialEnded) -> str:
         found = f"log loss {ended.log_loss:.3f}" if ended.log_loss is not None else f"{ended.outcome}, {ended.reason}"
         return f"        {self._record.teachers[ended.trial].asked.title}: {found}, {ended.seconds:.0f} s"
+
+    def _so_far(self) -> str:
+        """The best trial and the time left, for the end of a line; nothing in a terminal, whose last line says both."""
+        return "" if self._console.is_terminal else f" ({self._best()}; {self._time_left()})"
 
     def _best(self) -> str:
         completed = self._record.completed()

@@ -1,6 +1,7 @@
 """Opens a search: a new one from its options, a resumed one from its journal."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from asc.config.experiment import Experiment
@@ -103,6 +104,11 @@ def opened(options: SearchOptions) -> Opening:
         if getattr(options, name) is not None:
             raise InputError(f"--{name} cannot change on --resume {options.resume}: leave it out")
     journal = Journal(run_folder(options.storage, options.resume) / JOURNAL)
+    with released(journal):
+        return _resumed(journal, options)
+
+
+def _resumed(journal: Journal, options: SearchOptions) -> Opening:
     record = fold(journal.entries)
     reference, finals = record.started.reference, finals_of(record)
     settings = resumed_settings(record, options.given())
@@ -115,6 +121,17 @@ def opened(options: SearchOptions) -> Opening:
         ended=sum(trial.ended is not None for trial in record.trials.values()),
         ended_finals=0 if finals is None else len(finals.ended),
     )
+
+
+@contextlib.contextmanager
+def released(journal: Journal | None) -> Iterator[None]:
+    """Close a journal if the block fails, so that this process, such as a notebook's, can resume the search again."""
+    try:
+        yield
+    except BaseException:
+        if journal is not None:
+            journal.close()
+        raise
 
 
 def _check_teaching(settings: SearchSettings, bucket: object) -> None:
@@ -154,16 +171,17 @@ def begun(
         opening.journal.append(RunResumed(settings=_given(options, opening.settings)))
         return opening.journal
     journal = Journal(new_run_folder(options.storage, options.run_name()) / JOURNAL)
-    journal.append(
-        RunStarted(
-            name=journal.path.parent.name,
-            kind="search",
-            settings=opening.settings.scalars(),
-            git_commit=git_commit(),
-            space=f"{opening.space.name}\n{opening.space.text}",
-            data_digest=digest,
-            reference=plan.base.flat(),
-            earlier=earlier,
+    with released(journal):
+        journal.append(
+            RunStarted(
+                name=journal.path.parent.name,
+                kind="search",
+                settings=opening.settings.scalars(),
+                git_commit=git_commit(),
+                space=f"{opening.space.name}\n{opening.space.text}",
+                data_digest=digest,
+                reference=plan.base.flat(),
+                earlier=earlier,
+            )
         )
-    )
     return journal

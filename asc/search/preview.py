@@ -230,13 +230,13 @@ def describe(plan: SearchPlan) -> str:
     """Text to print: the space, and how it fits the budget."""
     found, unit = plan.preview, plan.budget.rule.unit_bytes
     clips = {split: plan.manifest.count(split) for split in LEARNING_SPLITS}
-    flat = plan.base.flat()
+    flat, shared = plan.base.flat(), {**plan.space.settings, **plan.settings.of_trials()}
     lines = [
         f"space {plan.space.name}, budget {_budgets(plan.settings)} KB under {plan.budget.rule.name} "
         f"({plan.budget.rule.summary}){_limits(plan.budget)}",
         f"data {plan.settings.data} ({', '.join(f'{count} {split}' for split, count in clips.items())} clips)",
         *(f"  {key}: {_describe(parameter)}" for key, parameter in plan.space.sampled.items()),
-        "all trials: " + ", ".join(f"{key} {flat.get(key, value)}" for key, value in plan.space.settings.items()),
+        "all trials: " + ", ".join(f"{key} {flat.get(key, value)}" for key, value in shared.items()),
         f"of {found.points} points drawn {found.fit_share:.0%} fit as they are and {found.repairable_share:.0%} with "
         f"narrower layers; sizes {found.smallest_bytes / unit:.1f} to {found.largest_bytes / unit:.1f} KB, "
         f"half of them above {found.median_bytes / unit:.1f} KB",

@@ -187,14 +187,11 @@ class SearchSettings:
             raise InputError(
                 f"--cpus-per-trial {self.cpus_per_trial} is more than this machine has ({cores}): ask for less"
             )
-        if self.local and self.gpus_per_trial > 0:
-            import torch
-
-            if self.gpus_per_trial > (gpus := torch.cuda.device_count()):
-                raise InputError(
-                    f"--gpus-per-trial {self.gpus_per_trial:g} is more than torch finds on this machine ({gpus}): ask "
-                    "for less, or leave it out to train on CPUs"
-                )
+        if self.local and self.gpus_per_trial > 0 and self.gpus_per_trial > (gpus := _gpus()):
+            raise InputError(
+                f"--gpus-per-trial {self.gpus_per_trial:g} is more than torch finds on this machine ({gpus}): ask "
+                "for less, or leave it out to train on CPUs"
+            )
 
     def check_address(self) -> None:
         """Check that something answers at the host and port of `--address`; Ray itself would try for minutes.
@@ -232,22 +229,36 @@ class SearchSettings:
         silent: dict[str, Scalar] = {"final_top": 0, "distil": False, "asha": "stopping", "rank_by": "log_loss"}
         return {key: value for key, value in given.items() if silent.get(key) != value}
 
+    def of_trials(self) -> dict[str, Value]:
+        """The config keys that the options set for every trial, instead of the space or the recipe."""
+        values: dict[str, Value | None] = {
+            "schedule.cycles": self.cycles,
+            "schedule.epochs_per_cycle": self.epochs_per_cycle,
+            "schedule.cycle_growth": self.cycle_growth,
+            "calibration.method": self.calibrate,
+        }
+        return {key: value for key, value in values.items() if value is not None}
+
     def reference(self, space: Space, *, classes: int) -> Experiment:
         """The config of trial 0 before repair: the recipe, overridden by the space's settings, then by the options."""
-        values: dict[str, Value] = {**space.settings, "seed": self.seed, "architecture.classes": classes}
-        if self.calibrate is not None:
-            values["calibration.method"] = self.calibrate
-        if self.cycles is not None:
-            values["schedule.cycles"] = self.cycles
-        if self.epochs_per_cycle is not None:
-            values["schedule.epochs_per_cycle"] = self.epochs_per_cycle
-        if self.cycle_growth is not None:
-            values["schedule.cycle_growth"] = self.cycle_growth
+        values = {**space.settings, "seed": self.seed, "architecture.classes": classes, **self.of_trials()}
         recipe = load_experiment(self.recipe, of_model=experiment_in)
         plain = recipe.updated({**values, "calibration.method": "none"})
         method = cast(CalibrationMethod, values.get("calibration.method", recipe.calibration.method))
         values["calibration.method"] = method_for(method, plain.compression.prune_ratio)
         return recipe.updated(values)
+
+
+def _gpus() -> int:
+    """How many GPUs torch finds here. Without a driver there are none, so torch, which takes seconds, is not imported.
+
+    The files are those of the drivers for NVIDIA, for NVIDIA under WSL, and for AMD.
+    """
+    if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def budget_settings(given: str) -> dict[str, Scalar]:

@@ -14,7 +14,7 @@ from asc.runs.bucket import storage_option
 
 EXPERIMENT = "asc"
 # The keys of the saved views of asc.tracking.view; the numbers change with what the views show.
-TRIALS_VIEW, SEARCHES_VIEW = "asc-trials-3", "asc-searches-3"
+TRIALS_VIEW, SEARCHES_VIEW = "asc-trials-4", "asc-searches-4"
 _SQLITE = "sqlite:///"
 OFF = "none"
 

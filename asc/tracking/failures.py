@@ -19,10 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from asc.errors import machine_fault
 from asc.tracking.address import is_database
-from asc.tracking.schema import OtherSchema
+from asc.tracking.schema import OtherSchema, Replaced
 
 # What MLflow's client raises if MLflow or this machine is at fault; the errors of `requests` are OSErrors.
-_FAILURES = (MlflowException, SQLAlchemyError, OSError, MemoryError, ModuleNotFoundError, OtherSchema)
+_FAILURES = (MlflowException, SQLAlchemyError, OSError, MemoryError, ModuleNotFoundError, OtherSchema, Replaced)
 _TRANSIENT_STATUS = frozenset({408, 409, 425, 429})
 _LONGEST_REASON = 200
 _STATUS = re.compile(r"failed with error code (\d+) != \d+\. Response body: '(.*)'", re.DOTALL)
@@ -70,7 +70,7 @@ def problem(uri: str, error: Exception, *, what: str = "the events") -> str:
 
     It names the innermost cause, because MLflow's own messages repeat the whole request.
     """
-    if isinstance(error, OtherSchema):
+    if isinstance(error, OtherSchema | Replaced):
         return str(error)
     cause = _innermost(error)
     if (fault := machine_fault(cause)) is not None and (isinstance(cause, MemoryError) or _has_file(cause)):

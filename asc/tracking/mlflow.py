@@ -244,8 +244,11 @@ def _prepare_environment() -> None:
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # else MLflow goes on with a database that was replaced
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_UV_AUTO_DETECT": "false",  # a model needs the packages that asc pins, not those of the current folder
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    # MLflow reads its level when it is imported, which may have been before.
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])

@@ -24,6 +24,10 @@ class OtherSchema(Exception):
     """Another version of MLflow wrote the database. The text is the sentence for the user, without a full stop."""
 
 
+class Replaced(Exception):
+    """Another file has taken the place of a database in use. The text is the sentence for the user, as above."""
+
+
 def check_schema(uri: str) -> None:
     """Check that the installed MLflow can use a sqlite database as it is.
 

@@ -20,7 +20,7 @@ from asc.run_files import BEST_FOLDER, LEADERBOARD_CSV, REPORT_PAGE
 from asc.tracking.address import EXPERIMENT, artefact_root, is_database
 from asc.tracking.content import RUN_TAG, TRIAL_TAG, Head, Update
 from asc.tracking.registry import BestModel, publish
-from asc.tracking.schema import check_schema
+from asc.tracking.schema import Replaced, check_schema
 from asc.tracking.view import views
 
 _PARAM_CHARACTERS = 6000
@@ -43,7 +43,9 @@ class MlflowStore:
 
     def __init__(self, uri: str, run_key: str) -> None:
         """Connect, find or create the experiment, and find the existing runs."""
+        self._uri = uri
         with _alone_at(uri) if is_database(uri) else contextlib.nullcontext():
+            self._file = _identity(uri)
             self._client = MlflowClient(uri)
             self.experiment_id = self._experiment(uri)
         self._runs = dict(self._found(run_key))
@@ -55,6 +57,7 @@ class MlflowStore:
 
     def write(self, updates: Sequence[Update], run_folder: Path) -> None:
         """Write updates in order, with one request per MLflow run if possible; files come from `run_folder`."""
+        self._check_file()
         groups: dict[str | None, list[Update]] = {}
         for update in updates:
             groups.setdefault(update.head.trial, []).append(update)
@@ -63,12 +66,17 @@ class MlflowStore:
 
     def publish(self, best: BestModel) -> str:
         """Log and register the best model of the run, unless that is done already; return its URI."""
+        self._check_file()
         return publish(self._client, self.experiment_id, best)
 
     def add_view(self, tags: Mapping[str, str]) -> None:
         """Add tags that hold views to the experiment, unless it has them."""
         if tags:
             self._add_tags(self._client.get_experiment(self.experiment_id), tags)
+
+    def _check_file(self) -> None:
+        if _identity(self._uri) != self._file:
+            raise Replaced(f"the database {self._uri} was replaced while it was in use, as by `track.py --rebuild`")
 
     def _write_run(self, group: list[Update], run_folder: Path) -> None:
         known = self._known(group[0].head)
@@ -153,6 +161,16 @@ class MlflowStore:
                 self._client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
+def _identity(uri: str) -> tuple[int, int] | None:
+    """What tells a database file from another of its name; None for a server, or if there is no file."""
+    if not is_database(uri):
+        return None
+    with contextlib.suppress(FileNotFoundError):
+        found = os.stat(make_url(uri).database or "")
+        return found.st_dev, found.st_ino
+    return None
+
+
 @contextlib.contextmanager
 def _alone_at(uri: str) -> Iterator[None]:
     """Let one process at a time open the database: two that create its tables at once disturb each other.
@@ -165,15 +183,22 @@ def _alone_at(uri: str) -> Iterator[None]:
     """
     file = Path(make_url(uri).database or "")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("ab"):
-        pass
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with alone(file.parent):
+        with file.open("ab"):
+            pass
         check_schema(uri)
         yield
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from opening a database of this folder meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def _as_known(run: Run) -> _Known:

@@ -22,12 +22,13 @@ _COLUMNS = {
     "tags.`outcome`": 95,
     "params.`nonzero_bytes`": 115,
     "params.`epochs`": 70,
-    "attributes.`Duration`": 85,
+    "duration": 85,  # the one column whose id in MLflow's table is no canonical key
     "params.`compression.storage`": 150,
     "params.`compression.prune_ratio`": 175,
     "params.`macs_per_second`": 140,
     "params.`peak_activation_bytes`": 165,
 }
+_NAME = {"attributes.`Run Name`": 250}  # which is always shown; nested names do not fit into the page's own width
 _KIND = "asc.kind"
 _BEST = {"metrics.`best_log_loss`": 120, "metrics.`best_accuracy`": 120}  # of a search
 # What every trial has, for the parallel coordinates of several searches, which may have searched different parameters.
@@ -88,8 +89,8 @@ def _state(
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "selectedColumns": list(columns),
-        "columnOrder": list(columns),
-        "columnWidths": dict(columns),
+        "columnOrder": [*_NAME, *columns],
+        "columnWidths": {**_NAME, **columns},
         "runListHidden": False,
         **_charts(charted),
     }
@@ -113,7 +114,12 @@ def _charts(parameters: Sequence[str]) -> dict[str, Any]:
         "isAccordionReordered": True,  # or the page sorts the sections by name
         "compareRunCharts": [parallel],
         "compareRunSections": [
-            {"uuid": uuid, "name": name, "display": True, "isReordered": False, "deleted": False, "isGenerated": False}
+            {
+                **{"uuid": uuid, "name": name, "display": True, "isReordered": False, "deleted": False},
+                "isGenerated": False,
+                # The axes need the whole width, or the page cuts their names.
+                **({"columns": 1, "cardHeight": 420} if uuid == parallel["metricSectionId"] else {}),
+            }
             for uuid, name in sections.items()
         ],
     }

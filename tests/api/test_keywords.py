@@ -70,7 +70,7 @@ def test_changes_of_a_config_are_read_back_as_they_were_given() -> None:
     ("wrong", "sentence"),
     [
         ({"budget": 64}, "unknown key budget: did you mean budget_kb?"),
-        ({"dry_run": True}, "unknown key dry_run: the keys are "),
+        ({"dry_run": True}, "unknown key dry_run: the nearest of "),
         ({"max_ram_kb": "64"}, "max_ram_kb must be a number, got '64'"),
         ({"trials": 2.5}, "trials must be a whole number or nothing, got 2.5"),
         ({"calibrate": "platt"}, "calibrate must be one of none, temperature, multinomial, one_vs_rest, got 'platt'"),

@@ -42,6 +42,8 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["asc", "search", "--bud"], {"--budget-kb"}),
         (["asc", "evaluate", "--split", "v"], {"valid"}),
         (["asc", "data", "p"], {"pack"}),
+        (["asc", "search", "--asha", ""], {"stopping", "promotion"}),
+        (["asc", "search", "--calibrate", ""], {"none", "temperature", "multinomial", "one_vs_rest"}),
     ],
 )
 def test_bash_completes_commands_options_and_values(script: Path, typed: list[str], offered: set[str]) -> None:

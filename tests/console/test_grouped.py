@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 import tyro
@@ -43,6 +43,7 @@ class Outer:
     trials: int = 8
     """How many."""
     overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set"), tyro.conf.UseAppendAction] = ()
+    rank_by: Literal["log_loss", "accuracy"] | None = None
 
 
 def parsed(*words: str) -> Outer:
@@ -54,6 +55,16 @@ def test_options_come_back_as_they_were_given() -> None:
     assert parsed("a.wav") == Outer(path=Path("a.wav"))
     given = parsed("b", "--fold", "2", "--name", "x", "--trials", "3", "--set", "a=1", "--set", "b=2")
     assert given == Outer(path=Path("b"), data=Inner(fold=2), name="x", trials=3, overrides=("a=1", "b=2"))
+
+
+def test_none_is_not_among_the_words_of_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parsed("b").rank_by is None and parsed("b", "--rank-by", "accuracy").rank_by == "accuracy"
+    with pytest.raises(SystemExit):
+        parsed("--help")
+    assert "--rank-by {log_loss,accuracy}" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        parsed("b", "--rank-by", "None")
+    assert "invalid choice 'None'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [SearchOptions, TrainOptions, EvaluateOptions])

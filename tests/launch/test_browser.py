@@ -8,6 +8,7 @@ With `--searches runs`, it looks at the two searches in that folder instead of t
 pictures in docs/.
 """
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from live_picture import live_picture
 from mlflow import MlflowClient
 from mlflow_server import Server
 from patience import PATIENCE_S
@@ -34,8 +36,25 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 PHONE = {"width": 390, "height": 844, "phone": True}
-# MLflow's page asks a server without log-in for the user's name, and takes the 404 for an answer.
-OF_MLFLOW_ITSELF = "users/current - Failed to load resource: the server responded with a status of 404"
+MACHINE_LEARNING = "?workflowType=machine_learning"  # else MLflow's page shows its menu for language models
+DRAWN = "return document.querySelectorAll('.figure.js-plotly-plot').length"
+# MLflow's page asks a server without log-in for the user's name, and takes the 404 for an answer. Its charts are sized
+# while the browser measures them, which the browser puts off to the next frame and calls an error.
+OF_MLFLOW_ITSELF = (
+    "users/current - Failed to load resource: the server responded with a status of 404",
+    "ResizeObserver loop completed with undelivered notifications",
+)
+
+
+WIDER = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+EXPANDERS = """return [...document.querySelectorAll('.ag-row button[data-component-id*="runnamecellrenderer"]')]"""
+PARALLEL_AXES = "return [...document.querySelectorAll('svg text, .parcoords text')].map(one => one.textContent).join()"
+TO_PARAMETERS = """
+    const named = one => one.children.length === 0 && one.textContent.trim() === 'Parameters';
+    const title = [...document.querySelectorAll('*')].find(named);
+    title?.scrollIntoView();
+    return !!title;
+"""
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +126,7 @@ def browser() -> Iterator[Callable[..., "Browser"]]:
 
 
 def errors(page: "Browser") -> list[str]:
-    return [line for line in page.errors() if OF_MLFLOW_ITSELF not in line]
+    return [line for line in page.errors() if not any(harmless in line for harmless in OF_MLFLOW_ITSELF)]
 
 
 def experiment(server: Server) -> str:
@@ -120,7 +139,7 @@ def names(page: "Browser") -> list[str]:
     """The names of the runs that MLflow's table shows, from top to bottom."""
     rows = "[...document.querySelectorAll('.ag-pinned-left-cols-container .ag-row')]"
     by_height = "sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top)"
-    found = page.run(f"return {rows}.{by_height}.map(row => row.innerText.trim().split('\\n')[0])")
+    found = page.run(f"return {rows}.{by_height}.map(row => row.querySelector('a').innerText.trim())")
     return [str(name) for name in found]
 
 
@@ -135,14 +154,15 @@ def test_the_trials_of_all_searches_are_listed_best_first(server, browser, pictu
     page = browser(width=1700, height=700)
     page.open(ui_url(server.uri, experiment(server), TRIALS_VIEW))
     page.wait_for_text(f"{searched.trials} matching runs")
-    page.wait(lambda: len(column(page, "metrics.`log_loss`")) == searched.trials, "the rows")
     page.close_assistant()
+    page.wait(lambda: len(column(page, "metrics.`log_loss`")) == searched.trials, "the rows")
     page.picture(pictures / "mlflow_trials.png")
     shown = [text for text in column(page, "metrics.`log_loss`") if text != "-"]
     assert shown == sorted(shown, key=float) and len(shown) >= 2
     assert all(len(text) <= 9 for text in shown), "figures are rounded"
     assert set(column(page, "tags.`search`")) == {record.started.name for record in searched.records}
     assert "-" not in column(page, "epoch/valid_log_loss"), "stopped trials have their last value"
+    assert all(re.fullmatch(r"[\d.]+(ms|s|min|h)", text) for text in column(page, "duration"))
     assert errors(page) == []
 
 
@@ -151,6 +171,7 @@ def test_the_trials_of_one_search_are_listed_alone(server, browser, searched):
     _, newer = searched.records
     page.open(ui_url(server.uri, experiment(server), search_view(run_key(newer))))
     page.wait_for_text(f"{len(newer.trials)} matching runs")
+    page.close_assistant()
     page.wait(lambda: column(page, "tags.`search`") == [newer.started.name] * len(newer.trials), "the rows")
     assert errors(page) == []
 
@@ -161,9 +182,9 @@ def test_trials_stay_under_their_search(server, browser, pictures, searched):
     older, newer = searched.records
     page.wait(lambda: names(page) == [newer.started.name, older.started.name], "the two searches")
     page.close_assistant()
-    expanders = "return [...document.querySelectorAll('.ag-row button')].filter(one => !one.role)"
     for row in (1, 0):
-        page.run("arguments[0].click()", page.run(expanders)[row])
+        page.wait(lambda: len(page.run(EXPANDERS)) == 2, "the buttons that show trials")
+        page.run("arguments[0].click()", page.run(EXPANDERS)[row])
         time.sleep(1)
     page.wait(lambda: len(names(page)) == searched.trials + 2, "the trials")
     assert names(page).index(newer.started.name) == 0
@@ -175,8 +196,9 @@ def test_trials_stay_under_their_search(server, browser, pictures, searched):
 def test_the_charts_open_with_parallel_coordinates_of_the_log_loss(server, browser, pictures):
     page = browser(width=1700, height=1500)
     page.open(f"{ui_url(server.uri, experiment(server), TRIALS_VIEW)}&compareRunsMode=CHART")
-    page.wait_for_text("Parallel Coordinates")
+    page.wait_for_text("Parameters (1)")
     page.close_assistant()
+    page.wait(lambda: page.run(TO_PARAMETERS), "the section of the parameters")
     text = page.text()
     assert text.index("epoch (4)") < text.index("Parameters (1)") < text.index("Model metrics (2)")
     page.wait(lambda: "log_loss" in str(page.run(PARALLEL_AXES)), "the axes")
@@ -184,17 +206,16 @@ def test_the_charts_open_with_parallel_coordinates_of_the_log_loss(server, brows
     assert errors(page) == []
 
 
-PARALLEL_AXES = "return [...document.querySelectorAll('svg text, .parcoords text')].map(one => one.textContent).join()"
-
-
 def test_a_trial_has_its_curves_on_top_and_its_size_among_the_params(server, browser, pictures):
     page = browser(width=1280, height=900)
     client = MlflowClient(server.uri)
     trial, *_ = client.search_runs([experiment(server)], "tags.`asc.trial` = 't000'")
-    page.open(f"{server.uri}/#/experiments/{experiment(server)}/runs/{trial.info.run_id}")
+    page.open(f"{server.uri}/#/experiments/{experiment(server)}/runs/{trial.info.run_id}{MACHINE_LEARNING}")
     page.wait_for_text("nonzero_bytes")
     page.close_assistant()
-    page.open(f"{server.uri}/#/experiments/{experiment(server)}/runs/{trial.info.run_id}/model-metrics")
+    page.open(
+        f"{server.uri}/#/experiments/{experiment(server)}/runs/{trial.info.run_id}/model-metrics{MACHINE_LEARNING}"
+    )
     page.wait_for_text("Model metrics (2)")
     assert page.text().index("epoch (4)") < page.text().index("Model metrics (2)")
     page.wait(lambda: page.run("return document.querySelectorAll('.js-plotly-plot').length") > 0, "the curves")
@@ -207,12 +228,17 @@ def test_the_report_page_is_shown_among_the_files_of_the_search(server, browser,
     (search,) = MlflowClient(server.uri).search_runs(
         [experiment(server)], f"tags.`asc.kind` = 'search' AND tags.`asc.run` = '{run_key(searched.records[0])}'"
     )
-    page.open(f"{server.uri}/#/experiments/{experiment(server)}/runs/{search.info.run_id}/artifacts/report.html")
+    page.open(
+        f"{server.uri}/#/experiments/{experiment(server)}/runs/{search.info.run_id}/artifacts/report.html{MACHINE_LEARNING}"
+    )
     page.wait(lambda: page.run("return document.querySelectorAll('iframe').length"), "the frame of the page")
     page.close_assistant()
     page.driver.switch_to.frame(page.run("return document.querySelector('iframe')"))
     page.wait_for_text("Leaderboard")
-    page.wait(lambda: page.run("return document.querySelectorAll('.js-plotly-plot').length") > 0, "the figures")
+    assert page.run(WIDER) == 0, "it scrolls sideways"
+    page.show("#front .figure")
+    page.wait(lambda: page.run(DRAWN) > 0, "the figures")
+    page.run("window.scrollTo(0, 0)")
     page.driver.switch_to.default_content()
     page.picture(pictures / "mlflow_report.png")
     assert errors(page) == []
@@ -224,10 +250,15 @@ def test_the_report_page_is_shown_among_the_files_of_the_search(server, browser,
 def test_the_report_page_fits_and_its_clips_can_be_played(searched, browser, pictures, name, window):
     page = browser(**window)
     page.open((searched.runs / searched.records[0].started.name / "report.html").as_uri())
-    page.wait(lambda: page.run("return document.querySelectorAll('.js-plotly-plot').length") > 0, "the figures")
+    figures = page.run("return document.querySelectorAll('.figure').length")
+    for number in range(figures):
+        page.run(f"document.querySelectorAll('.figure')[{number}].scrollIntoView()")
+        page.wait(lambda: page.run(DRAWN) > number, "the figure")  # noqa: B023  # it is called at once
+        assert page.run(WIDER) == 0, "it scrolls sideways"
+    page.run("window.scrollTo(0, 0)")
     page.picture(pictures / f"{name}.png")
-    wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert page.run(wide) == 0, "it scrolls sideways"
+    page.show("#front")
+    page.picture(pictures / f"{name}_figures.png")
     players = page.run("return document.querySelectorAll('.clips audio').length")
     assert players > 0, "the best network of so short a search misclassifies some clips"
     page.run("window.player = document.querySelector('.clips audio'); window.player.muted = true; window.player.play()")
@@ -236,7 +267,7 @@ def test_the_report_page_fits_and_its_clips_can_be_played(searched, browser, pic
     assert errors(page) == []
 
 
-def test_a_page_of_a_thousand_trials_opens(browser, tmp_path, capsys):
+def test_a_page_of_a_thousand_trials_opens_within_two_seconds(browser, tmp_path, capsys):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
     from synthetic_journal import reference, settings, write_journal
 
@@ -246,9 +277,25 @@ def test_a_page_of_a_thousand_trials_opens(browser, tmp_path, capsys):
     write_journal(journal, trials=1000, base=base, chosen=settings(trials=1000, slots=4))
     (tmp_path / "report.html").write_bytes(search_page(read_journal(journal), tmp_path))
     page = browser()
-    page.open((tmp_path / "report.html").as_uri())
-    page.wait(lambda: page.run("return document.querySelectorAll('.js-plotly-plot').length") > 0, "the figures")
     timing = "const timing = performance.getEntriesByType('navigation')[0]; return timing.domContentLoadedEventEnd"
+    seconds = []
+    for _ in range(3):  # of which the fastest counts: other programs use the machine, too
+        page.open((tmp_path / "report.html").as_uri())
+        seconds.append(page.run(timing) / 1000)
     with capsys.disabled():
-        print(f"\n1,000 trials: DOMContentLoaded after {page.run(timing) / 1000:.2f} s")
-    assert errors(page) == []
+        print(f"\n1,000 trials: DOMContentLoaded after {', '.join(f'{one:.2f}' for one in seconds)} s")
+    assert min(seconds) < 2
+    page.show("#front .figure")
+    page.wait(lambda: page.run(DRAWN) > 0, "the figures")
+    assert page.run(WIDER) == 0 and errors(page) == []
+
+
+def test_the_live_view_of_a_search_is_pictured(searched, browser, pictures, tmp_path):
+    _, newer = searched.records
+    entries = read_journal(searched.runs / newer.started.name / "journal.jsonl")
+    (tmp_path / "live.html").write_text(live_picture(entries), "utf-8")
+    page = browser(width=1000, height=700)
+    page.open((tmp_path / "live.html").as_uri())
+    shown = page.run("return document.documentElement.textContent").replace("\u00a0", " ")
+    assert " trials" in shown and "epoch" in shown and "left" in shown
+    page.picture(pictures / "live.png", of="svg")

@@ -66,7 +66,7 @@ def test_the_leaderboard_is_that_of_the_search(tmp_path: Path) -> None:
         assert shown_row["#"] == ("" if row.rank is None else str(row.rank))
         assert float(shown_row["log loss"]) == pytest.approx(row.log_loss, abs=1e-4)
         assert float(shown_row["KB"]) == pytest.approx(row.predicted_bytes / 1024, abs=0.01)
-        assert shown_row["epochs"] == str(row.epochs) and (shown_row["repaired"] == "yes") == row.repaired
+        assert shown_row["epochs"] == str(row.epochs) and (shown_row.get("repaired") == "yes") == row.repaired
     best = expected[0].log_loss
     assert best is not None and by_name[0]["95 % interval"] == f"{best - 0.1:.3f} to {best + 0.1:.3f}"
 
@@ -91,6 +91,13 @@ def test_the_outcomes_are_counted_with_their_epochs(tmp_path: Path) -> None:
     assert {"paused", "unfinished"} < {trace["name"] for trace in figures(page)["curves"]["data"]}
     assert "Lost workers: 1; their trials were tried again." in page
     assert "3 points became no trial: 2 were drawn before, 1 did not fit." in page
+
+
+def test_a_column_that_says_nothing_is_left_out(tmp_path: Path) -> None:
+    search = told(tmp_path / "s")
+    columns, *shown = rows(search_page(search.entries, search.folder).decode(), "leaderboard")
+    assert all(any(row[column] for row in shown) for column in range(len(columns)))
+    assert "repaired" not in columns, "no trial was"
 
 
 def test_every_part_is_there_and_the_file_is_small(tmp_path: Path) -> None:

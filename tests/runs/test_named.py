@@ -10,6 +10,7 @@ from asc.config.experiment import Experiment
 from asc.errors import InputError
 from asc.run_files import BEST_FOLDER, CONFIG_FILE, JOURNAL, MODEL_FILE, TRIALS_FOLDER
 from asc.runs.events import FinalAsked, FinalistsChosen, RunEnded, RunStarted, TrialEnded
+from asc.runs.folder import best_folder
 from asc.runs.journal import Journal
 from asc.runs.named import config, model_file
 
@@ -31,6 +32,21 @@ def test_a_name_finds_the_config_of_any_trial(night: Path, tiny_experiment: Expe
         "qat_8b": None,
         "no/such/place": None,
     }
+
+
+@pytest.mark.parametrize("prefix", ["", "runs/"])
+def test_the_best_within_one_of_several_budgets_is_named_by_its_folder(
+    night: Path, tiny_experiment: Experiment, prefix: str
+) -> None:
+    folder = night / best_folder(16.0)
+    folder.mkdir()
+    (folder / MODEL_FILE).write_text("best within 16 KB")
+    (folder / CONFIG_FILE).write_text(tiny_experiment.updated({"seed": 6}).to_toml())
+    assert model_file(Path(f"{prefix}night/best-16kb")).read_text() == "best within 16 KB"
+    assert config(f"{prefix}night/best-16kb") == tiny_experiment.updated({"seed": 6})
+    for find in (model_file, config):
+        with pytest.raises(InputError, match="night has no trial best-8kb: the completed trials of night are t000, t0"):
+            find(Path(f"{prefix}night/best-8kb"))  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(

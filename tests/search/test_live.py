@@ -177,3 +177,4 @@ def test_the_live_line_shows_progress_the_best_trial_and_the_time_left(
     text, _ = watched(journal, story, settings, terminal=True)
     assert "5 of 6 trials" in text
     assert "best t001: log loss 0.900, accuracy 75.0%, 16.0 KB" in text and "left" in text
+    assert "(best" not in text, "the lines of trials do not repeat it"

@@ -1,15 +1,19 @@
 """Which settings a resumed search takes from its journal, and which may change."""
 
 import dataclasses
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from asc.api import searching
+from asc.console.cli import Output
 from asc.errors import InputError
 from asc.runs.events import RunResumed, RunStarted
 from asc.runs.journal import Journal
 from asc.runs.record import Final, fold
+from asc.search import preview
 from asc.search.opening import begun, opened, resumed_settings
 from asc.search.options import SearchOptions
 from asc.search.preview import plan_search
@@ -82,6 +86,30 @@ def test_other_data_are_refused_on_resume(tmp_path: Path) -> None:
     other = plan_search(dataclasses.replace(again.settings, data="synthetic:7"), again.space)
     with pytest.raises(InputError, match="is not what s began with"):
         begun(again, SearchOptions(resume="s", storage=tmp_path), other)
+
+
+def test_a_search_that_fails_before_it_has_begun_can_be_resumed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, output = SearchOptions(storage=str(tmp_path), name="s"), Output(as_json=True, quiet=True)
+    first = opened(options)
+    begun(first, options, plan_search(first.settings, first.space)).close()
+    resumed = SearchOptions(resume="s", storage=str(tmp_path))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    failures = list[BaseException]()  # whose tracebacks keep what the functions held
+    for wrong in ({"budget_kb": 64}, {"address": "127.0.0.1:9"}):
+        with pytest.raises(InputError, match="--budget-kb|--address") as refused:
+            searching.prepared(dataclasses.replace(resumed, **wrong), output)  # type: ignore[arg-type]
+        failures.append(refused.value)
+    monkeypatch.setattr(preview, "pack", full)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left") as failed:
+            searching.searched(searching.prepared(resumed, output), resumed, output)
+        failures.append(failed.value)
+    opened(resumed).journal.close()  # type: ignore[union-attr]
 
 
 def test_teachers_are_refused_in_a_bucket_before_it_is_opened() -> None:

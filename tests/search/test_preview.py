@@ -1,5 +1,6 @@
 """The preview of a search: shares and sizes are compared with direct counts, and impossible budgets are refused."""
 
+import dataclasses
 import random
 import re
 
@@ -114,6 +115,13 @@ def test_a_rule_under_which_no_front_end_fits_is_refused_in_one_sentence(setting
     said = str(caught.value)
     assert said.startswith("no network of space my fits 128 KB") and "\n" not in said
     assert "MMAC per second (allowed: 30); give a larger limit on MACs (another --rule), or another --space" in said
+
+
+def test_it_names_what_the_options_set_for_all_trials(settings: SearchSettings) -> None:
+    given = dataclasses.replace(settings, cycles=3, epochs_per_cycle=2, cycle_growth=2, calibrate="temperature")
+    (line,) = (line for line in describe(plan_search(given, load_space("quick"))).splitlines() if "all trials" in line)
+    for said in ("cycles 3,", "epochs_per_cycle 2,", "batch_size 16,", "cycle_growth 2", "method temperature"):
+        assert said in line
 
 
 def test_a_plan_has_its_data_and_their_classes(quick: SearchPlan) -> None:

@@ -37,7 +37,7 @@ class Browser:
         if phone:
             metrics = {"width": width, "height": height, "pixelRatio": 2.0, "mobile": True, "touch": True}
             options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
-        self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+        self.driver: Any = webdriver.Chrome(options=options, service=Service(DRIVER))
         if not phone:
             metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
             self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -59,8 +59,8 @@ class Browser:
         return [line["message"] for line in self.driver.get_log("browser") if line["level"] == "SEVERE"]
 
     def text(self) -> str:
-        """What the page shows."""
-        return str(self.run("return document.body.innerText"))
+        """What the page shows, its words separated by one space each."""
+        return " ".join(str(self.run("return document.body.innerText")).split())
 
     def wait(self, found: Callable[[], Found], what: str) -> Found:
         """Wait until a function returns something true, and return that."""
@@ -78,23 +78,31 @@ class Browser:
         self.wait(lambda: text in self.text(), repr(text))
 
     def close_assistant(self) -> None:
-        """Close the assistant that MLflow's page opens at the right."""
-        if "MLflow Assistant" in self.text():
-            script = """
-                const named = one => one.textContent.trim().startsWith('MLflow Assistant');
-                let box = [...document.querySelectorAll('*')].filter(named).pop();
-                while (box.querySelectorAll('button').length < 3) box = box.parentElement;
-                const buttons = [...box.querySelectorAll('button')];
-                const right = button => button.getBoundingClientRect().right - button.getBoundingClientRect().top;
-                buttons.sort((a, b) => right(b) - right(a))[0].click();
-            """
-            self.run(script)
-            self.wait(lambda: "Ask questions about" not in self.text(), "the end of the assistant")
-            time.sleep(1)
+        """Close the assistant that MLflow's page opens at the right when a browser first shows it."""
+        if "Ask questions about" not in self.text():
+            return  # its name stays in the text, as that of the button that opens it
+        script = """
+            const named = one => one.textContent.trim().startsWith('MLflow Assistant');
+            let box = [...document.querySelectorAll('*')].filter(named).pop();
+            while (box.querySelectorAll('button').length < 3) box = box.parentElement;
+            const buttons = [...box.querySelectorAll('button')];
+            const right = button => button.getBoundingClientRect().right - button.getBoundingClientRect().top;
+            buttons.sort((a, b) => right(b) - right(a))[0].click();
+        """
+        self.run(script)
+        self.wait(lambda: "Ask questions about" not in self.text(), "the end of the assistant")
+        time.sleep(1)
 
-    def picture(self, file: Path, *, colours: int = 128) -> None:
-        """Save what is shown as a PNG with few colours."""
-        image = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+    def show(self, selector: str) -> None:
+        """Scroll to the first element of a CSS selector, once there is one."""
+        script = "const found = document.querySelector(arguments[0]); found?.scrollIntoView(); return !!found"
+        self.wait(lambda: self.run(script, selector), selector)
+
+    def picture(self, file: Path, *, of: str | None = None, colours: int = 256) -> None:
+        """Save what is shown, or one element, as a PNG with few colours."""
+        whole = self.driver.get_screenshot_as_png
+        png = whole() if of is None else self.driver.find_element("css selector", of).screenshot_as_png
+        image = Image.open(io.BytesIO(png)).convert("RGB")
         while True:
             file.parent.mkdir(parents=True, exist_ok=True)
             image.quantize(colours, dither=Image.Dither.NONE).save(file, optimize=True)

@@ -1,5 +1,6 @@
 """`launch/track.py --rebuild` makes the database from the journals of all runs, and loses nothing when it is killed."""
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from launched import launched, refusal
 from mlflow import MlflowClient
 from patience import PATIENCE_S
 
+from asc.errors import InputError
 from asc.tracking.cursor import load_cursor
-from asc.tracking.mlflow import send_journal
+from asc.tracking.mlflow import MlflowTracker, locked, send_journal
+from asc.tracking.rebuild import rebuild
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -122,3 +126,80 @@ def test_it_refuses_what_it_cannot_do_and_changes_nothing(storage, old_database,
         assert "is being sent to MLflow by another process" in refusal(capsys, *here)
     assert (storage / "mlflow.db").read_bytes() == old_database.read_bytes()
     assert not (storage / "mlflow.unfinished.db").exists()
+
+
+def test_a_run_that_begins_and_ends_meanwhile_is_sent_too(storage, script, empty_database):
+    shutil.copy(empty_database, storage / "mlflow.unfinished.db")
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        if not said:
+            begun(script, storage / "late")
+        said.append(line)
+
+    rebuilt = rebuild(str(storage), f"sqlite:///{storage / 'mlflow.db'}", say)
+    assert rebuilt.runs == 4 and said[-1].startswith("late: ")
+    shipped = send_journal(storage / "late", uri=f"sqlite:///{storage / 'mlflow.db'}")
+    assert (shipped.events, shipped.problem) == (0, None)
+
+
+def test_a_run_that_begins_meanwhile_and_is_still_being_sent_stops_it(storage, script, old_database, empty_database):
+    shutil.copy(empty_database, storage / "mlflow.unfinished.db")
+    locks = []
+
+    def say(line: str) -> None:
+        if not locks:
+            begun(script, storage / "late")
+            locks.append(locked(storage / "late"))
+
+    with pytest.raises(InputError, match="late is being sent to MLflow by another process: .* start --rebuild again"):
+        rebuild(str(storage), f"sqlite:///{storage / 'mlflow.db'}", say)
+    locks[0].close()
+    assert kept_files(storage) == [] and (storage / "mlflow.db").read_bytes() == old_database.read_bytes()
+    assert rebuild(str(storage), f"sqlite:///{storage / 'mlflow.db'}", lambda line: None).runs == 4
+
+
+def test_a_process_that_sends_meanwhile_sends_everything_to_the_new_database(storage, script, tmp_path, empty_database):
+    uri = f"sqlite:///{storage / 'mlflow.db'}"
+    for name in ("mlflow.db", "mlflow.unfinished.db"):
+        shutil.copy(empty_database, storage / name)
+    other = type(script)(tmp_path / "elsewhere" / "other")
+    other.started()
+    warnings: list[str] = []
+    tracker = MlflowTracker(other.folder, uri=uri, on_warning=warnings.append)
+    tracker.start()
+    deadline = time.monotonic() + PATIENCE_S
+    while load_cursor(other.folder, uri).offset == 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    rebuild(str(storage), uri, lambda line: None)
+    other.trial("t000", "completed", 0.8)
+    other.run_ended(best="t000")
+    tracker.notify()
+    assert tracker.close(drain_s=PATIENCE_S).problem is None
+    assert len(warnings) == 1 and "was replaced while it was in use" in warnings[0]
+    with sqlite3.connect(storage / "mlflow.db") as database:
+        assert database.execute("SELECT name FROM runs WHERE name IN ('other', 't000') ORDER BY 1").fetchall()[0] == (
+            "other",
+        )
+
+
+def test_a_database_that_another_program_has_open_is_left_alone(storage):
+    uri, file = f"sqlite:///{storage / 'mlflow.db'}", storage / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE only_here (x)")
+        with pytest.raises(InputError, match="another program has the database .* open, .*-wal remains: stop it"):
+            rebuild(str(storage), uri, lambda line: None)
+        assert kept_files(storage) == [] and file.exists()
+    rebuilt = rebuild(str(storage), uri, lambda line: None)
+    with sqlite3.connect(rebuilt.kept or "") as database:
+        assert database.execute("SELECT count(*) FROM only_here").fetchone() == (0,), "nothing of it is lost"
+
+
+def begun(script: Any, folder: Path) -> None:
+    """A search that has begun, and ended, in a new folder."""
+    other = type(script)(folder)
+    other.started()
+    other.trial("t000", "completed", 0.7)
+    other.run_ended(best="t000")
+    other.journal.close()
