@@ -18,9 +18,9 @@ from sqlalchemy import make_url
 
 from asc.run_files import BEST_FOLDER, LEADERBOARD_CSV, REPORT_PAGE
 from asc.tracking.address import EXPERIMENT, artefact_root, is_database
-from asc.tracking.content import RUN_TAG, TRIAL_TAG, Head, Update
 from asc.tracking.registry import BestModel, publish
 from asc.tracking.schema import Replaced, check_schema
+from asc.tracking.update import RUN_TAG, TRIAL_TAG, Head, Update
 from asc.tracking.view import views
 
 _PARAM_CHARACTERS = 6000
