@@ -169,7 +169,9 @@ def verify(options: Verify, output: cli.Output) -> int:
     output.json({**dataclasses.asdict(found), "whole": found.whole})
     if not found.whole:
         return cli.complain(verifying.advice(found))
-    output.result(f"{options.spec} is complete\nnext: {command('data')} pack {spec_and_groups(options)}")
+    output.result(
+        f"{options.spec} is complete\nnext: {command('search')} --budget-kb 128 --data {spec_and_groups(options)}"
+    )
     return cli.DONE
 
 
