@@ -57,7 +57,7 @@ def verdict(searches: Sequence[Search]) -> str:
     surely = "" if interval is None else f", which lies outside {interval_in_words(interval, by)}"
     return (
         f"{ranked[0].name} was better: its best network has {words_of(by)} {written(figure(first, by), by)}, and the "
-        f"best of {ranked[1].name} {written(figure(second, by), by)}{surely}. Other seeds may turn out otherwise."
+        f"best of {ranked[1].name} {written(figure(second, by), by)}{surely}. Other seeds may change that."
     )
 
 

@@ -319,3 +319,14 @@ def test_synthetic_clips_are_packed_like_files(cache: Path) -> None:
     assert half.samples(2) == store.samples(2) // 2
     other = manifest_of(Synthetic(seed=1, clip_s=0.4), paths)
     assert open_store(other, sample_rate_hz=SAMPLE_RATE_HZ, cache=cache).folder != store.folder
+
+
+def test_quiet_clips_are_warned_of_except_those_that_asc_makes_itself(
+    data: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("asc.audio.level_notes.is_quiet", lambda peak: True)
+    small = Synthetic(clip_s=0.4, train_locations=1, test_locations=0)
+    open_store(manifest_of(small, [row.path for row in small.rows()][:4]), sample_rate_hz=SAMPLE_RATE_HZ, cache=cache)
+    assert caplog.messages == []
+    open_store(make(data), sample_rate_hz=RATE_HZ, cache=cache)
+    assert [message.partition(" with")[0] for message in caplog.messages] == ["6 clips"]
