@@ -169,7 +169,8 @@ def verify(options: Verify, output: cli.Output) -> int:
     output.json({**dataclasses.asdict(found), "whole": found.whole})
     if not found.whole:
         return cli.complain(verifying.advice(found))
-    output.result(f"{options.spec} is complete\nnext: {command('data')} pack {spec_and_groups(options)}")
+    next_one = f"{command('search')} --budget-kb 128 --data" if "train" in found.parts else f"{command('data')} pack"
+    output.result(f"{options.spec} is complete\nnext: {next_one} {spec_and_groups(options)}")
     return cli.DONE
 
 

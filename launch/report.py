@@ -44,7 +44,7 @@ def main(options: Options) -> int:
         options.output is None or not options.output.is_dir(), f"{options.output} is a folder: give --output a file"
     )
     from asc.model_file.tensors import write_bytes
-    from asc.report.comparison import comparison_page
+    from asc.report.comparison import comparison_page, verdict
     from asc.report.page import search_page
     from asc.report.trials import search_of
     from asc.run_files import JOURNAL, REPORT_PAGE
@@ -59,14 +59,17 @@ def main(options: Options) -> int:
             len(entries) > 0,
             f"the journal is empty: the run {name} never started; start it again under another name",
         )
+    output = cli.Output(as_json=False)
     if len(folders) == 1:
         page = search_page(journals[0], folders[0])
         path = options.output or folders[0] / REPORT_PAGE
     else:
-        page = comparison_page([search_of(entries) for entries in journals])
+        searches = [search_of(entries) for entries in journals]
+        page = comparison_page(searches)
+        output.result(verdict(searches))
         path = options.output or runs_folder(options.storage) / "comparison.html"
     write_bytes(path, page)
-    cli.Output(as_json=False).result(f"written to {path} ({len(page) / 1e6:.1f} MB): open it in a browser")
+    output.result(f"written to {path} ({len(page) / 1e6:.1f} MB): open it in a browser")
     return cli.DONE
 
 

@@ -1,11 +1,12 @@
-"""One page for several searches: a row for each, the best value reached against epochs spent, and the best networks."""
+"""One page for several searches: which was better, how they differ, their progress, and the best networks."""
 
 from collections.abc import Iterator, Sequence
 
 from asc.report.document import Cell, Section, document, listed, paragraph, table, words
 from asc.report.figures import reached
-from asc.report.measure import figure, interval_of, within, written
+from asc.report.measure import figure, interval_in_words, interval_of, within, written
 from asc.report.trials import Search
+from asc.results import words as words_of
 from asc.typed import Scalar
 
 _COLUMNS = (
@@ -14,17 +15,21 @@ _COLUMNS = (
 )
 # Searches that differ in one of these do not rank networks by the same measure.
 _MEASURE = {"data": "data", "fold": "test fold", "data_seed": "data seed", "holdout_devices": "held-out devices"}
+_PLACES = ("mlflow_uri", "address")  # where a search ran, not what it did
 _MEASURE |= {"device_irs": "simulated devices"}
 
 
 def comparison_page(searches: Sequence[Search]) -> bytes:
     """The page that compares these searches, in their order."""
+    found = verdict(searches)
+    others = [sentence for sentence in doubts(searches) if sentence != found]
     sections = [
         Section(
             key="searches",
             title="Searches",
-            body=table(_COLUMNS, map(_row, searches), sortable=True) + listed(doubts(searches), "cautions"),
+            body=paragraph(found) + listed(others, "cautions") + table(_COLUMNS, map(_row, searches), sortable=True),
         ),
+        Section(key="differences", title="How the searches differ", body=_differences(searches)),
         Section(
             key="reached",
             title="Progress",
@@ -36,12 +41,53 @@ def comparison_page(searches: Sequence[Search]) -> bytes:
     return document(" and ".join(search.name for search in searches), "", sections)
 
 
+def verdict(searches: Sequence[Search]) -> str:
+    """Which search was better, as far as the figures say so."""
+    ranked = _ranked(searches)
+    if not ranked:
+        return "No search has completed a trial yet."
+    if any(_incomparable(searches)):
+        return "These figures do not say which search was better, because they are not of the same kind."
+    if len(ranked) == 1:
+        return f"Only {ranked[0].name} has completed a trial."
+    if noise := next(_noise(searches), None):
+        return noise
+    by, (first, second) = ranked[0].rank_by, (search.completed[0] for search in ranked[:2])
+    interval = interval_of(first, by)
+    surely = "" if interval is None else f", which lies outside {interval_in_words(interval, by)}"
+    return (
+        f"{ranked[0].name} was better: its best network has {words_of(by)} {written(figure(first, by), by)}, and the "
+        f"best of {ranked[1].name} {written(figure(second, by), by)}{surely}. Other seeds may change that."
+    )
+
+
+def _differences(searches: Sequence[Search]) -> str:
+    """The options in which the searches differ, which may be why one was better."""
+    spaces = {"space": [(search.record.started.space or "").partition("\n")[0] for search in searches]}
+    keys = dict.fromkeys(key for search in searches for key in search.settings)
+    options = {key: [_shown(search.settings.get(key)) for search in searches] for key in keys if key not in _PLACES}
+    rows = [[f"--{key.replace('_', '-')}", *values] for key, values in {**spaces, **options}.items()]
+    differing = [row for row in rows if len(set(row[1:])) > 1]
+    if not differing:
+        text = (
+            "They have the same options. What differs is chance: with several trials at a time, the points depend on "
+        )
+        return paragraph(f"{text}which trial ends first.")
+    return table(["option", *(search.name for search in searches)], map(words, differing))
+
+
 def doubts(searches: Sequence[Search]) -> list[str]:
     """Why the searches cannot be compared, or not quite, and whether their best networks really differ."""
     return [*_measures(searches), *_noise(searches)]
 
 
 def _measures(searches: Sequence[Search]) -> Iterator[str]:
+    yield from _incomparable(searches)
+    if len({(search.rule.name, search.limit_kb) for search in searches}) > 1:
+        yield "The searches have different budgets or rules: compare sizes by the rule of each."
+
+
+def _incomparable(searches: Sequence[Search]) -> Iterator[str]:
     for key, name in _MEASURE.items():
         values = {str(search.settings.get(key)) for search in searches}
         if len(values) > 1:
@@ -50,8 +96,6 @@ def _measures(searches: Sequence[Search]) -> Iterator[str]:
         yield "The data changed between the searches (files, labels or splits): the figures are not of the same clips."
     if len({search.rank_by for search in searches}) > 1:
         yield "The searches rank by different figures (--rank-by), so each names the best in its own sense."
-    if len({(search.rule.name, search.limit_kb) for search in searches}) > 1:
-        yield "The searches have different budgets or rules: compare sizes by the rule of each."
 
 
 def _data_changed(searches: Sequence[Search]) -> bool:
@@ -73,13 +117,18 @@ def _divides(search: Search) -> tuple[Scalar | None, ...]:
     return started.space, *(started.settings.get(key) for key in ("recipe", "calibrate"))
 
 
-def _noise(searches: Sequence[Search]) -> Iterator[str]:
+def _ranked(searches: Sequence[Search]) -> list[Search]:
+    """Those that have completed a trial and rank by the figure of the first, the best one first."""
     by = searches[0].rank_by
     better = 1 if by == "log_loss" else -1
-    ranked = sorted(
+    return sorted(
         (search for search in searches if search.best is not None and search.rank_by == by),
         key=lambda search: better * figure(search.completed[0], by),
     )
+
+
+def _noise(searches: Sequence[Search]) -> Iterator[str]:
+    by, ranked = searches[0].rank_by, _ranked(searches)
     if len(ranked) < 2:
         return
     first, second = (search.completed[0] for search in ranked[:2])
@@ -121,6 +170,10 @@ def _bests(searches: Sequence[Search]) -> str:
     """The parameters of the best network of each search, side by side."""
     found = [(search, search.best) for search in searches if search.best is not None]
     keys = list(dict.fromkeys(key for _, best in found for key in best.values))
-    rows = [[key, *(str(best.values.get(key, "")) for _, best in found)] for key in keys]
+    rows = [[key, *(_shown(best.values.get(key)) for _, best in found)] for key in keys]
     rows.sort(key=lambda row: len(set(row[1:])) == 1)
     return table(["", *(f"{search.name} {best.name}" for search, best in found)], map(words, rows)) if rows else ""
+
+
+def _shown(value: Scalar | None) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from told_search import EPOCHS, ToldSearch
 
-from asc.report.comparison import comparison_page, doubts
+from asc.report.comparison import comparison_page, doubts, verdict
 from asc.report.trials import Search, search_of
 
 
@@ -41,6 +41,25 @@ def test_a_difference_within_the_noise_is_called_so(tmp_path: Path) -> None:
         "one is ahead (1.000), but the best of near (1.050) lies within its 95 % interval (0.900 to 1.100): the "
         "difference may be chance."
     )
+
+
+def test_it_says_which_search_was_better_and_how_they_differ(tmp_path: Path) -> None:
+    one, near, far = (
+        told(tmp_path / name, loss, seed=seed)
+        for seed, (name, loss) in enumerate((("one", 1), ("near", 1.05), ("far", 1.3)))
+    )
+    assert verdict([far, one]).startswith(
+        "one was better: its best network has log loss 1.000, and the best of far 1.300, which lies outside the 95 % "
+        "interval of the best log loss (0.900 to 1.100)."
+    )
+    assert verdict([far, near, one]) == doubts([far, near, one])[0]
+    other = told(tmp_path / "other", 0.5, data="esc10:/d")
+    assert verdict([one, other]).startswith("These figures do not say which search was better")
+    empty = told(tmp_path / "empty")
+    assert verdict([empty, one]) == "Only one has completed a trial." and verdict([empty]).startswith("No search has")
+    page = comparison_page([far, one]).decode()
+    assert "one was better" in page and "<td>--seed</td><td>2</td><td>0</td>" in page and "--budget-kb" not in page
+    assert "What differs is chance" in comparison_page([one, told(tmp_path / "twin", 1.2, seed=0)]).decode()
 
 
 def test_searches_that_rank_by_accuracy_are_compared_by_it(tmp_path: Path) -> None:
