@@ -86,7 +86,7 @@ void moments(long values, long channels, const float *x, double *mean, double *s
     }
 }
 
-/* y = scale * clamp(round(x * factor + offset)). */
+/* y = scale * clamp(round(x * factor + offset)). y may be x. */
 void on_grid(long values, long channels, const float *x, const float *factor, const float *offset, float lowest,
              float highest, float scale, float *y) {
     long line = line_of(channels);
@@ -162,4 +162,24 @@ void grid_and_mask(long values, const float *x, float factor, float lowest, floa
 /* result = gradient where inside, else 0. */
 void masked(long values, const float *gradient, const unsigned char *inside, float *result) {
     for (long i = 0; i < values; i++) result[i] = inside[i] ? gradient[i] : 0;
+}
+
+/* step = x * factor, modulo 256. Returns whether every one is a whole number; `ends` are the lowest and the highest. */
+int whole_steps(long values, const float *x, float factor, unsigned char *step, int *ends) {
+    int fractions = 0, lowest = 256, highest = -256;
+    for (long i = 0; i < values; i++) {
+        float exact = x[i] * factor, nearest = clamped(rintf(exact), -256, 256);
+        int whole = nearest;
+        fractions |= !(fabsf(exact - nearest) < 0.01f);
+        lowest = whole < lowest ? whole : lowest;
+        highest = whole > highest ? whole : highest;
+        step[i] = (unsigned char)whole;
+    }
+    ends[0] = lowest, ends[1] = highest;
+    return !fractions;
+}
+
+/* y = (step - zero) * scale. */
+void from_steps(long values, const unsigned char *step, float zero, float scale, float *y) {
+    for (long i = 0; i < values; i++) y[i] = (step[i] - zero) * scale;
 }

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import math
 import os
 import shutil
 import subprocess
@@ -51,6 +52,15 @@ class Steps:
     width: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EightBits:
+    """A map on a grid: `steps`, uint8, channels_last; its values are (steps - zero) * scale."""
+
+    steps: Tensor
+    zero: int
+    scale: float
+
+
 class Kernels:
     """The functions of `fused.c` over the whole of a map, on all of torch's threads.
 
@@ -81,9 +91,9 @@ class Kernels:
         low, high = torch.stack(extremes).unbind(1)
         return torch.stack(moments), low.amin(0), high.amax(0)
 
-    def on_grid(self, x: Tensor, steps: Steps) -> Tensor:
-        """The values of a map on the grid."""
-        y = torch.empty_like(x)
+    def on_grid(self, x: Tensor, steps: Steps, *, in_place: bool = False) -> Tensor:
+        """The values of a map on the grid, in a new map or in the same one."""
+        y = x if in_place else torch.empty_like(x)
         grid = steps.factor, steps.offset, steps.lowest, steps.highest, steps.width
 
         def of_part(part: Tensor, result: Tensor) -> None:
@@ -146,8 +156,35 @@ class Kernels:
         _in_parts(of_part, _values(gradient), _values(inside), _values(y))
         return y
 
-    def _call(self, name: str, *arguments: Tensor | float) -> None:
-        getattr(self._library, name)(*map(_c_argument, arguments))
+    def whole_steps(self, x: Tensor, scale: float) -> EightBits | None:
+        """A map x = (steps - zero) * scale in 8 bits, or None unless all values are such steps."""
+        steps = torch.empty_like(x, dtype=torch.uint8)
+
+        def of_part(part: Tensor, result: Tensor) -> tuple[float, ...]:
+            ends = torch.empty(2, dtype=torch.int32)
+            whole = self._call("whole_steps", part.numel(), part, 1 / scale, result, ends)
+            return tuple(ends.tolist()) if whole else (-math.inf, math.inf)
+
+        lows, highs = zip(*_in_parts(of_part, _values(x), _values(steps)), strict=True)
+        lowest, highest = min(0, *lows), max(highs)
+        if highest - lowest > 255:
+            return None
+        return EightBits(steps=steps.add_(int(-lowest)) if lowest < 0 else steps, zero=-int(lowest), scale=scale)
+
+    def values(self, of: EightBits) -> Tensor:
+        """The values of a map in 8 bits, in its layout."""
+        y = torch.empty_like(of.steps, dtype=torch.float32)
+
+        def of_part(part: Tensor, result: Tensor) -> None:
+            self._call("from_steps", part.numel(), part, float(of.zero), of.scale, result)
+
+        _in_parts(of_part, _values(of.steps), _values(y))
+        return y
+
+    def _call(self, name: str, *arguments: Tensor | float) -> int:
+        """What a function returns; of no use where it returns nothing."""
+        returned: int = getattr(self._library, name)(*map(_c_argument, arguments))
+        return returned
 
 
 def _c_argument(value: Tensor | float) -> object:

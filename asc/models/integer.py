@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.config.front_end import FrontEnd
+from asc.models.fused import Steps, kernels
+from asc.models.integer_units import IntegerConvolution, in_eight_bits
 from asc.models.layered import StoredForm, parameterless
 from asc.models.layers import (
     STEPS,
@@ -54,6 +56,17 @@ class IntegerQuantiser(nn.Module):
         zero_point = int(self.zero_point)
         return steps.round_().clamp_(-zero_point, STEPS - zero_point)
 
+    def requantise(self, sums: Tensor, factor: Tensor) -> Tensor:
+        """Sums (batch, channels, ...) times factor (channels,) to steps, in the same shape; sums may be overwritten."""
+        compiled = kernels()
+        if compiled is not None and compiled.takes(sums):
+            lowest = -float(self.zero_point)
+            grid = Steps(
+                factor=factor, offset=torch.zeros_like(factor), lowest=lowest, highest=lowest + STEPS, width=1.0
+            )
+            return compiled.on_grid(sums, grid, in_place=True)
+        return self.settle(sums.mul_(factor.view(-1, *[1] * (sums.dim() - 2))))
+
     def dequantise(self, steps: Tensor) -> Tensor:
         """Steps of any shape to float values."""
         return steps * self.scale
@@ -88,14 +101,17 @@ class IntegerLayer(nn.Module):
         self.register_buffer("weight_scale", torch.ones(shape[0]))
         self.output = IntegerQuantiser()
         self._factor: Remembered[Tensor] = Remembered()
+        self._of_integers: Remembered[IntegerConvolution] = Remembered()
         self._in_float: Remembered[tuple[Tensor, Tensor | None]] = Remembered()
 
     def forward(self, steps: Tensor, input_scale: Tensor) -> Tensor:
         """Input steps (batch, inputs, ...) to output steps (batch, outputs, ...)."""
         scales = self.weight_scale, input_scale, self.output.scale
         factor = self._factor.get(lambda: _factor(*scales), *scales)
-        sums = self.accumulate(steps).round_().to(torch.float32)
-        return self.output.settle(sums.mul_(factor.view(-1, *[1] * (sums.dim() - 2))))
+        sums = self.accumulate(steps)
+        if sums.dtype != torch.float32:
+            sums = sums.round_().to(torch.float32)
+        return self.output.requantise(sums, factor)
 
     def accumulate(self, steps: Tensor) -> Tensor:
         """Input steps (batch, inputs, ...) to accumulators (batch, outputs, ...): exact sums, in float32 or float64."""
@@ -104,6 +120,10 @@ class IntegerLayer(nn.Module):
             return functional.linear(steps.to(weight.dtype), weight, bias)
         if weight.shape[2:] == (1, 1):
             return functional.conv2d(every(steps.to(weight.dtype), self.stride), weight, bias, groups=self.groups)
+        eight_bits = in_eight_bits(steps, 1.0) if weight.dtype == torch.float32 else None
+        if eight_bits is not None:
+            of_integers = self._of_integers.get(lambda: IntegerConvolution(weight=self.weight, shape=self), self.weight)
+            return of_integers(eight_bits, torch.ones_like(self.weight_scale), bias)
         shape = self.stride, self.padding, self.dilation, self.groups
         return functional.conv2d(steps.to(weight.dtype), weight, bias, *shape)
 
