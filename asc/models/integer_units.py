@@ -102,3 +102,9 @@ def _has_vnni_alone() -> bool:
     """Whether the processor has VNNI and no AMX, which oneDNN would use in its place."""
     has = torch.cpu.get_capabilities()
     return bool(has.get("avx512_vnni")) and not has.get("amx_int8", False)
+
+
+@functools.cache
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 numbers: elsewhere torch converts them, which takes longer."""
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
