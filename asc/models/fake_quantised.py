@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from asc.models.activation_grid import ActivationQuantiser
 from asc.models.batch_norm import BatchNorm2d
+from asc.models.gradients import every
 from asc.models.grid_convolution import StoredConvolution, convolve, convolve_on_grid
-from asc.models.layers import affine, every, folded, in_bands
+from asc.models.layers import affine, folded, in_bands
 from asc.models.norm_on_grid import norm_on_grid
 from asc.models.remembered import Remembered
 from asc.models.weight_grid import StoredIntegers, fake_quantise_weight, rounded, store, weight_scale
