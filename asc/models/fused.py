@@ -210,9 +210,9 @@ def _values(x: Tensor) -> Tensor:
 def _in_parts(function: Callable[..., Found], *maps: Tensor) -> list[Found]:
     """What a function returns for the same rows of each map, for as many parts as there are threads to work on them."""
     count = min(torch.get_num_threads(), 1 + maps[0].numel() // _WORTH_A_THREAD)
-    parts = list(zip(*(torch.tensor_split(one, count) for one in maps), strict=True))
     if count == 1:
-        return [function(*parts[0])]
+        return [function(*maps)]
+    parts = list(zip(*(torch.tensor_split(one, count) for one in maps), strict=True))
     others = [_threads(os.getpid()).submit(function, *part) for part in parts[1:]]
     return [function(*parts[0]), *(other.result() for other in others)]
 

@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from asc.models.fused import EightBits, kernels
 from asc.models.integer_units import IntegerConvolution, has_bfloat16, in_eight_bits
-from asc.models.layers import per_output
 from asc.models.weight_grid import StoredIntegers, fake_quantise_weight, rounded, weight_scale
 
 
@@ -90,19 +89,15 @@ def _in_float32(
 def _in_bfloat16(
     gradient: Tensor, x: EightBits, weight: Tensor, conv: nn.Conv2d, wanted: tuple[bool, bool]
 ) -> Gradients:
-    """The steps of x and of the weight have 8 bits, so they are exact; gradients are rounded to 8 significant bits.
-
-    The scales are left out of the convolutions: that of the weight is in the gradient given, that of x is put in after.
-    """
-    scale = weight_scale(weight)
-    given = (gradient * scale[:, None, None]).to(torch.bfloat16)
+    """The steps of x have 8 bits, so they are exact; gradient and weight are rounded to 8 significant bits."""
     steps = x.steps.to(torch.bfloat16)
     if x.zero != 0:
         steps -= x.zero
-    of_x, of_weight = _backward(given, steps, rounded(weight, scale).to(torch.bfloat16), conv, wanted)
+    on_grid = fake_quantise_weight(weight).to(torch.bfloat16)
+    of_x, of_weight = _backward(gradient.to(torch.bfloat16), steps, on_grid, conv, wanted)
     return (
         None if of_x is None else of_x.float(),
-        None if of_weight is None else of_weight.float() * per_output(x.scale / scale, weight),
+        None if of_weight is None else of_weight.float() * x.scale,
     )
 
 

@@ -5,8 +5,8 @@
 
 The whole step is fake-quantised: read and crop, speed, mixup, log-mel, forward, backward, optimiser. The audio is noise
 in a real packed store. `bare` is forward, backward and Adam of the float32 network on ready-made features, in
-channels_last, with torch's operations alone; `float` is the same as asc trains it (`asc.models.gradients`); `bare, fresh` is the same without the memory that training keeps (`asc.training.memory`), as a plain
-script has it.
+channels_last, with torch's own operations; `bare, fresh` is the same without the memory that training keeps
+(`asc.training.memory`), as a plain script has it; `float` is the float32 step as asc takes it (`asc.models.gradients`).
 Parts and networks take turns, and the fastest turn of each row counts: CPU time with one thread, wall time with more.
 `--compiled` adds the bare step under `torch.compile`, whose first step is told apart. `--plain` adds the step of a
 plain pipeline (`plain_step.py`) beside the whole one, both in wall time, since the plain one reads in other processes.
