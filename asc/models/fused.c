@@ -86,7 +86,7 @@ void moments(long values, long channels, const float *x, double *mean, double *s
     }
 }
 
-/* y = scale * clamp(round(x * factor + offset)). y may be x. */
+/* y = scale * clamp(round(x * factor + offset)). */
 void on_grid(long values, long channels, const float *x, const float *factor, const float *offset, float lowest,
              float highest, float scale, float *y) {
     long line = line_of(channels);
@@ -97,6 +97,20 @@ void on_grid(long values, long channels, const float *x, const float *factor, co
         long end = smaller(line, values - i);
         for (long j = 0; j < end; j++)
             y[i + j] = scale * clamped(rintf(x[i + j] * by[j] + plus[j]), lowest, highest);
+    }
+}
+
+/* step = clamp(round(x * factor + offset)), counted from lowest. */
+void steps_on_grid(long values, long channels, const float *x, const float *factor, const float *offset, float lowest,
+                   float highest, unsigned char *step) {
+    long line = line_of(channels);
+    float by[line], plus[line];
+    repeat(factor, channels, by, line);
+    repeat(offset, channels, plus, line);
+    for (long i = 0; i < values; i += line) {
+        long end = smaller(line, values - i);
+        for (long j = 0; j < end; j++)
+            step[i + j] = (int)(clamped(rintf(x[i + j] * by[j] + plus[j]), lowest, highest) - lowest);
     }
 }
 

@@ -91,9 +91,20 @@ class Kernels:
         low, high = torch.stack(extremes).unbind(1)
         return torch.stack(moments), low.amin(0), high.amax(0)
 
-    def on_grid(self, x: Tensor, steps: Steps, *, in_place: bool = False) -> Tensor:
-        """The values of a map on the grid, in a new map or in the same one."""
-        y = x if in_place else torch.empty_like(x)
+    def steps_on_grid(self, x: Tensor, steps: Steps) -> EightBits:
+        """A map on the grid, as the steps themselves."""
+        y = torch.empty_like(x, dtype=torch.uint8)
+        grid = steps.factor, steps.offset, steps.lowest, steps.highest
+
+        def of_part(part: Tensor, result: Tensor) -> None:
+            self._call("steps_on_grid", part.numel(), part.shape[1], part, *grid, result)
+
+        _in_parts(of_part, _rows(x), _rows(y))
+        return EightBits(steps=y, zero=-int(steps.lowest), scale=steps.width)
+
+    def on_grid(self, x: Tensor, steps: Steps) -> Tensor:
+        """The values of a map on the grid."""
+        y = torch.empty_like(x)
         grid = steps.factor, steps.offset, steps.lowest, steps.highest, steps.width
 
         def of_part(part: Tensor, result: Tensor) -> None:

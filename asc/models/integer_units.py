@@ -43,13 +43,17 @@ class Geometry(Protocol):
         """From one value that a kernel reads to the next."""
 
 
-def in_eight_bits(x: Tensor, scale: float) -> EightBits | None:
-    """A map (batch, channels, bins, frames) on a grid of this scale in 8 bits, or None if it is not convolved here."""
+def convolves(x: Tensor) -> bool:
+    """Whether a map (batch, channels, bins, frames) on a grid is convolved here."""
     compiled = kernels()
-    large = x.numel() >= _WORTH_CONVERTING and x.shape[1] > 1 and min(x.shape[2:]) >= _SMALLEST_SIDE
-    if compiled is None or not large or not compiled.takes(x) or not available():
-        return None
-    return compiled.whole_steps(x, scale)
+    large = x.numel() >= _WORTH_CONVERTING and x.dim() == 4 and x.shape[1] > 1 and min(x.shape[2:]) >= _SMALLEST_SIDE
+    return compiled is not None and large and compiled.takes(x) and available()
+
+
+def in_eight_bits(x: Tensor, scale: float) -> EightBits | None:
+    """A map in 8 bits, given the scale of its grid; None if it is not convolved here or not on such a grid."""
+    compiled = kernels()
+    return compiled.whole_steps(x, scale) if compiled is not None and convolves(x) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

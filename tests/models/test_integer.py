@@ -12,7 +12,8 @@ from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.models.build import build_network
 from asc.models.conversion import to_integer
-from asc.models.integer import EXACT_IN_FLOAT32, IntegerLayer, IntegerNet, IntegerSubSpectral
+from asc.models.integer import IntegerNet
+from asc.models.integer_layers import EXACT_IN_FLOAT32, IntegerLayer, IntegerSubSpectral
 from asc.topology.describe import describe
 
 SMALL = Architecture(
