@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from asc.audio import compiled
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.models import fused, grid_convolution
@@ -25,12 +26,17 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Switches to torch's operations alone at the call of `setattr`, and back after the test."""
     yield monkeypatch
     monkeypatch.undo()
+    forget()
+
+
+def forget() -> None:
+    compiled.library.cache_clear()
     fused.kernels.cache_clear()
 
 
 def switch_off(plain: pytest.MonkeyPatch) -> None:
-    plain.setattr(fused.shutil, "which", lambda name: None)
-    fused.kernels.cache_clear()
+    plain.setattr(compiled.shutil, "which", lambda name: None)
+    forget()
     assert fused.kernels() is None
 
 
