@@ -8,6 +8,7 @@ https://mlflow.org/docs/latest/self-hosting/migration
 import contextlib
 import shlex
 import sqlite3
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,21 +34,21 @@ def check_schema(uri: str) -> None:
     """Check that the installed MLflow can use a sqlite database as it is.
 
     Raises:
-        OtherSchema: another version of MLflow wrote it, or MLflow was interrupted while it made the tables.
+        OtherSchema: another version of MLflow wrote it, or a process was killed while it made the tables.
     """
     file = Path(make_url(uri).database or "")
-    found = _revision(file)
-    if found is None and _is_unfinished(file):
-        raise OtherSchema(
-            f"the database {uri} was not made to its end: if no other program is making it now, delete {file}, which "
-            "has no runs"
-        )
+    tables = _tables(file)
     scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
-    if found is None or found in scripts.get_heads():
+    if tables is None or tables.revision in scripts.get_heads():
         return
-    known = {script.revision for script in scripts.walk_revisions()}
     installed = f"MLflow {version('mlflow')}"
-    if found in known:
+    if not tables.runs:
+        raise OtherSchema(
+            f"the database {uri} has no runs, and not the tables of {installed}, perhaps because a process was killed "
+            f"while it made them: if no other program is making them now, delete {file}"
+        )
+    known = {script.revision for script in scripts.walk_revisions()}
+    if tables.revision in known:
         raise OtherSchema(
             f"the database {uri} was written by an older version than the installed {installed}: copy {file}, then "
             f"upgrade it with `mlflow db upgrade {shlex.quote(uri)}`, or make a new one from the journals with "
@@ -92,29 +93,25 @@ def rebuild_command(uri: str) -> str:
     return f"{command('track')} --rebuild --storage DIR --mlflow-uri {shlex.quote(uri)}"
 
 
-def _revision(file: Path) -> str | None:
-    """The revision of the tables, which alembic notes in the database; None if it has no runs, or is no database."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tables:
+    """The revision that alembic notes of a database's tables, None if it notes none, and whether there are runs."""
+
+    revision: str | None
+    runs: bool
+
+
+def _tables(file: Path) -> _Tables | None:
+    """What a database has; None if it has no tables of MLflow, or is no database."""
     if not file.is_file():
         return None
     with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(file)) as database:
-        if database.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None:
-            row = database.execute("SELECT version_num FROM alembic_version").fetchone()
-            return None if row is None else str(row[0])
+        runs = database.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
+        noted = None
+        with contextlib.suppress(sqlite3.Error):
+            noted = database.execute("SELECT version_num FROM alembic_version").fetchone()
+        return _Tables(revision=None if noted is None else str(noted[0]), runs=runs)
     return None
-
-
-def _is_unfinished(file: Path) -> bool:
-    """Whether there is a table of the kind into which alembic copies one that it is changing."""
-    if not file.is_file():
-        return False
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(file)) as database:
-        return (
-            database.execute(
-                "SELECT 1 FROM sqlite_master WHERE name LIKE '\\_alembic\\_tmp\\_%' ESCAPE '\\'"
-            ).fetchone()
-            is not None
-        )
-    return False
 
 
 def _read_only(file: Path) -> sqlite3.Connection:

@@ -74,16 +74,11 @@ def test_a_newer_database_needs_the_newer_mlflow(old):
         check_schema(f"sqlite:///{old}")
 
 
-def test_what_has_no_runs_is_left_to_mlflow(tmp_path, database, old_database):
+def test_what_has_no_tables_of_mlflow_is_left_to_it(tmp_path, database):
     for file, data in (("missing.db", None), ("empty.db", b""), ("other.db", b"no database" * 100)):
         if data is not None:
             (tmp_path / file).write_bytes(data)
         check_schema(f"sqlite:///{tmp_path / file}")
-    begun = tmp_path / "begun.db"
-    shutil.copy(old_database, begun)
-    with sqlite3.connect(begun) as opened:
-        opened.execute("DELETE FROM runs")
-    check_schema(f"sqlite:///{begun}")
     check_schema(database)
 
 
@@ -113,13 +108,17 @@ def test_a_process_that_is_killed_while_it_makes_a_database_leaves_nothing_that_
     check_schema(f"sqlite:///{file}")
 
 
-def test_a_database_that_mlflow_left_unfinished_is_named(tmp_path):
+def test_a_database_whose_tables_were_not_all_made_is_named(tmp_path):
     file = tmp_path / "mlflow.db"
-    with sqlite3.connect(file) as database:
-        database.execute("CREATE TABLE runs (run_uuid TEXT)")
-        database.execute("CREATE TABLE _alembic_tmp_runs (run_uuid TEXT)")
-    with pytest.raises(OtherSchema, match="was not made to its end: if no other program is making it now, delete"):
+    lines = (
+        "import os; from mlflow import MlflowClient",
+        "from sqlalchemy import event; from sqlalchemy.engine import Engine",
+        "def kill(connection, cursor, statement, *rest): 'DROP TABLE' in statement and os.kill(os.getpid(), 9)",
+        "event.listen(Engine, 'before_cursor_execute', kill)",
+        f"MlflowClient('sqlite:///{file}').search_experiments()",
+    )
+    stop = "\n".join(lines)
+    assert subprocess.run([sys.executable, "-c", stop], stderr=subprocess.DEVNULL).returncode == -9
+    sentence = f"has no runs, and not the tables of MLflow .* was killed .* delete {re.escape(str(file))}$"
+    with pytest.raises(OtherSchema, match=sentence):
         check_schema(f"sqlite:///{file}")
-    with sqlite3.connect(file) as database:
-        database.execute("DROP TABLE _alembic_tmp_runs")
-    check_schema(f"sqlite:///{file}")
