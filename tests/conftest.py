@@ -8,8 +8,6 @@ import logging
 import os
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from forked import Forked
 from patience import PATIENCE_S
 from safetensors.torch import load_file
 from threadpoolctl import threadpool_limits
@@ -187,12 +186,10 @@ def _train_jointly(folder: Path, tiny_csv: Path, tiny_cache: Path, tiny_experime
     script = Path(__file__).parent / "support" / "joint_work.py"
     arguments = [str(folder), str(tiny_csv), str(tiny_cache), str(folder / "tiny.toml")]
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen([sys.executable, "-W", "ignore", str(script), str(rank), *arguments], env=environment)
-        for rank in range(3)
-    ]
+    processes = [Forked([str(script), str(rank), *arguments], cwd=folder, env=environment) for rank in range(3)]
     try:
-        assert [process.wait(timeout=PATIENCE_S) for process in processes] == [0, 0, 0]
+        said = [process.communicate(timeout=PATIENCE_S)[1] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0, 0], said
     finally:
         for process in processes:
             process.kill()

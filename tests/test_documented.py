@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import forking
 from patience import PATIENCE_S
 
 from asc.runs.journal import read_journal
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def run(page: str, folder: Path, cache: Path) -> str:
     """Run a page or a notebook in a folder, in a fresh process, and return what it printed."""
     script = [sys.executable, "-W", "error::ImportWarning", str(ROOT / "tests/support/documented.py")]
-    environment = {**os.environ, "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    environment = {**os.environ, "ASC_CACHE": str(cache), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", **forking()}
     ended = subprocess.run(
         [*script, str(ROOT / "docs" / page)],
         cwd=folder,

@@ -73,6 +73,7 @@ ELSEWHERE = {
     "topology/layers": "topology/test_topology",
     "training/batches": "training/test_train, training/test_distill",
     "tracking/served_model": "tracking/test_model: a real server",
+    "tracking/update": "tracking/test_content: figures, params and times as they are sent",
     "tracking/session": "launch/test_search: tracked, and with a dead server",
 }
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from asc.audio.level import LARGEST
+from asc.audio.mel import MelFilters
 from asc.audio.torchaudio_compat import melscale_fbanks
 from asc.config.front_end import FrontEnd
 from asc.errors import InputError
@@ -21,7 +22,6 @@ from asc.errors import InputError
 # 256 MB of complex numbers at 4096 points.
 _FRAMES_AT_ONCE_CPU = 256
 _FRAMES_AT_ONCE = 16_384
-_BAND_GROUPS = 4
 VARIANCE_FLOOR = 1e-5
 """Added to the variance over time in a residual normalisation, as in a batch norm."""
 
@@ -37,7 +37,7 @@ class LogMel(nn.Module):
         self.register_buffer("window", torch.hann_window(front_end.window_samples), persistent=False)
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("noise", _mel_of_noise(front_end, filters), persistent=False)
-        self._groups = _band_groups(filters)
+        self._mel_filters = MelFilters(filters)
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         """Waveforms to log-mel energies, normalised by clip if `normalisation` says so.
@@ -103,11 +103,7 @@ class LogMel(nn.Module):
     def _mel(self, frames: torch.Tensor) -> torch.Tensor:
         """Frames (batch, frames, window) to mel energies (batch, frames, bands): filtered DFT magnitudes."""
         spectrum = torch.fft.rfft(frames * cast(torch.Tensor, self.window), n=self.front_end.dft_points)
-        # Three times faster on a CPU than Tensor.abs, which guards against overflow; squares of audio can't overflow.
-        squares = torch.view_as_real(spectrum).square_()
-        magnitudes = (squares[..., 0] + squares[..., 1]).sqrt_()
-        filters = cast(torch.Tensor, self.filters)
-        return torch.cat([magnitudes[..., bins] @ filters[bins, bands] for bands, bins in self._groups], dim=-1)
+        return self._mel_filters.energies(spectrum, cast(torch.Tensor, self.filters))
 
 
 def residual(x: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor, weight: float) -> torch.Tensor:
@@ -149,16 +145,3 @@ def noise_magnitude(front_end: FrontEnd) -> float:
 def _mel_of_noise(front_end: FrontEnd, filters: torch.Tensor) -> torch.Tensor:
     """Expected mel energies (bands,) of that noise for a clip with peak 1; `filters` are (DFT bins, bands)."""
     return (filters.double().sum(dim=0) * noise_magnitude(front_end) / LARGEST).float()
-
-
-def _band_groups(filters: torch.Tensor) -> list[tuple[slice, slice]]:
-    """Split the filters (bins, bands) into blocks, returned as slices (bands, bins); all others are zero.
-
-    Most of the matrix is zero; four blocks avoid three quarters of the multiplications.
-    """
-    groups = []
-    for numbers in torch.arange(filters.shape[1]).chunk(_BAND_GROUPS):
-        bands = slice(int(numbers[0]), int(numbers[-1]) + 1)
-        reached = filters[:, bands].any(dim=1).nonzero().flatten().tolist() or [0]
-        groups.append((bands, slice(reached[0], reached[-1] + 1)))
-    return groups

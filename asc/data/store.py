@@ -20,7 +20,6 @@ from asc.data.manifest import Manifest
 from asc.data.packing import Progress, lengths, pack
 from asc.data.sources import Source, sources_of
 from asc.data.store_index import AUDIO_FILE, SAMPLE_BYTES, Index, read_index
-from asc.data.synthetic.synthetic import Synthetic
 
 STORE_VERSION = 1
 _INDEX_CLIP_BYTES = 64
@@ -85,8 +84,7 @@ def open_store(manifest: Manifest, *, sample_rate_hz: int, cache: Path, progress
             index = read_index(folder)  # another process may have packed it while this one waited
             if index is None:
                 found = pack(folder, sources, sample_rate_hz=sample_rate_hz, progress=progress)
-                quiet_by_design = isinstance(manifest.source, Synthetic)  # nobody can mend the files of built-in data
-                for line in (*manifest.notes, *(() if quiet_by_design else found)):
+                for line in (*manifest.notes, *found):
                     _log.warning(line)
                 index = read_index(folder)
     if index is None:

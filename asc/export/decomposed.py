@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.export.float_parts import Converter, Residual, Response, SubSpectral, parameterless_for
-from asc.models.integer import IntegerLayer, IntegerNet, IntegerQuantiser
+from asc.models.integer import IntegerNet
+from asc.models.integer_layers import IntegerLayer, IntegerQuantiser
 from asc.models.layered import Layered
 from asc.models.layers import STEPS, BandNorm, SqueezeExcite, folded_expand, sum_of
 from asc.models.weight_grid import WEIGHT_STEPS

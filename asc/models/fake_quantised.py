@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from asc.models.activation_grid import ActivationQuantiser
 from asc.models.batch_norm import BatchNorm2d
-from asc.models.layers import affine, every, folded, in_bands
+from asc.models.gradients import every
+from asc.models.grid_convolution import StoredConvolution, convolve, convolve_on_grid
+from asc.models.layers import affine, folded, in_bands
 from asc.models.norm_on_grid import norm_on_grid
 from asc.models.remembered import Remembered
 from asc.models.weight_grid import StoredIntegers, fake_quantise_weight, rounded, store, weight_scale
@@ -35,27 +37,23 @@ class ConvBn(nn.Module):
         self.conv = conv
         self.norm = BatchNorm2d(conv.out_channels) if norm else None
         self.output = ActivationQuantiser(nonnegative=relu)
-        self._real: Remembered[tuple[Tensor, Tensor]] = Remembered()
+        self._stored: Remembered[StoredConvolution] = Remembered()
 
     def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
         """(batch, inputs, bins, frames) to (batch, outputs, ceil(bins / stride), ceil(frames / stride)), on the grid.
 
         `input_scale`, (), is the scale of x's grid; it decides how the bias is rounded in eval mode.
         """
-        bias: Tensor | None
         if not self.training:
             read = self.conv.weight, *_state(self.norm), input_scale
-            y = _convolve(
-                self.conv, x, *self._real.get(lambda: self.stored(input_scale).dequantised(input_scale), *read)
-            )
+            y = self._stored.get(lambda: StoredConvolution(self.conv, self.stored(input_scale), input_scale), *read)(x)
         elif self.norm is None:
-            y = _convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None)
+            y = convolve_on_grid(self.conv, x, input_scale, self.conv.weight, None)
         elif self.norm.training:
-            y = _convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None)
+            y = convolve_on_grid(self.conv, x, input_scale, self.conv.weight, None)
             return norm_on_grid(y, self.norm, self.output)
         else:
-            weight, bias = folded(self.conv, self.norm)
-            y = _convolve(self.conv, x, fake_quantise_weight(weight), bias)
+            y = convolve_on_grid(self.conv, x, input_scale, *folded(self.conv, self.norm))
         quantised: Tensor = self.output(y, in_place=True)
         return quantised
 
@@ -98,7 +96,7 @@ class SubSpectral(nn.Module):
 
         In every mode the weights are on the grid of `weight_scale`, as they are stored.
         """
-        y = _convolve(self.conv, x, fake_quantise_weight(self.conv.weight), None)
+        y = convolve_on_grid(self.conv, x, input_scale, self.conv.weight, None)
         quantised: Tensor = self.output(self.norm(in_bands(y, self.bands)).reshape(y.shape))
         return quantised
 
@@ -124,10 +122,10 @@ class QuantConv1x1(nn.Module):
         """Shapes and `input_scale` as for `ConvBn`."""
         x = every(x, self.stride)
         if self.training:
-            y = _convolve(self.conv, x, fake_quantise_weight(self.conv.weight), self.conv.bias)
+            y = convolve(self.conv, x, fake_quantise_weight(self.conv.weight), self.conv.bias)
         else:
             weight, bias = self.stored(input_scale).dequantised(input_scale)
-            y = _convolve(self.conv, x, weight, bias)
+            y = convolve(self.conv, x, weight, bias)
         quantised: Tensor = self.output(y, in_place=True)
         return quantised
 
@@ -201,7 +199,3 @@ def _state(norm: BatchNorm2d | None) -> tuple[Tensor, ...]:
         return ()
     assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
     return norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked
-
-
-def _convolve(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return functional.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)

@@ -62,7 +62,8 @@ class HalfNet(StoredForm):
         Raises:
             InputError: `log_mel` has another shape.
         """
-        return self._run(log_mel, self.topology.layers[:-1])
+        statistics: Tensor = self._run(log_mel, self.topology.layers[:-1])
+        return statistics
 
     @torch.no_grad()
     def last_map(self, log_mel: Tensor, poolings: Mapping[str, Pooling] | None = None) -> Tensor:
@@ -74,7 +75,8 @@ class HalfNet(StoredForm):
         Raises:
             InputError: `log_mel` has another shape.
         """
-        return self._run(log_mel, self.topology.before_pool, poolings)
+        last_map: Tensor = self._run(log_mel, self.topology.before_pool, poolings)
+        return last_map
 
     def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
         """The output of a layer, given the tensors that it reads."""

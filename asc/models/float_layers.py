@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.models.batch_norm import BatchNorm2d
-from asc.models.layers import every, in_bands
+from asc.models.gradients import every
+from asc.models.layers import in_bands
 
 
 class NoGrid(nn.Module):

@@ -100,6 +100,20 @@ void on_grid(long values, long channels, const float *x, const float *factor, co
     }
 }
 
+/* step = clamp(round(x * factor + offset)), counted from lowest. */
+void steps_on_grid(long values, long channels, const float *x, const float *factor, const float *offset, float lowest,
+                   float highest, unsigned char *step) {
+    long line = line_of(channels);
+    float by[line], plus[line];
+    repeat(factor, channels, by, line);
+    repeat(offset, channels, plus, line);
+    for (long i = 0; i < values; i += line) {
+        long end = smaller(line, values - i);
+        for (long j = 0; j < end; j++)
+            step[i + j] = (int)(clamped(rintf(x[i + j] * by[j] + plus[j]), lowest, highest) - lowest);
+    }
+}
+
 /* For each channel, the sums of g and of g * (x - mean), where g is the gradient of the values within the grid. */
 void gradient_sums(long values, long channels, const float *gradient, const float *x, const float *factor,
                    const float *offset, float lowest, float highest, const float *mean, double *sums,
@@ -162,4 +176,24 @@ void grid_and_mask(long values, const float *x, float factor, float lowest, floa
 /* result = gradient where inside, else 0. */
 void masked(long values, const float *gradient, const unsigned char *inside, float *result) {
     for (long i = 0; i < values; i++) result[i] = inside[i] ? gradient[i] : 0;
+}
+
+/* step = x * factor, modulo 256. Returns whether every one is a whole number; `ends` are the lowest and the highest. */
+int whole_steps(long values, const float *x, float factor, unsigned char *step, int *ends) {
+    int fractions = 0, lowest = 256, highest = -256;
+    for (long i = 0; i < values; i++) {
+        float exact = x[i] * factor, nearest = clamped(rintf(exact), -256, 256);
+        int whole = nearest;
+        fractions |= !(fabsf(exact - nearest) < 0.01f);
+        lowest = whole < lowest ? whole : lowest;
+        highest = whole > highest ? whole : highest;
+        step[i] = (unsigned char)whole;
+    }
+    ends[0] = lowest, ends[1] = highest;
+    return !fractions;
+}
+
+/* y = (step - zero) * scale. */
+void from_steps(long values, const unsigned char *step, float zero, float scale, float *y) {
+    for (long i = 0; i < values; i++) y[i] = (step[i] - zero) * scale;
 }

@@ -1,9 +1,7 @@
 """The stored 8-bit network, evaluated with exact integer arithmetic (Jacob et al. 2017, arXiv:1712.05877).
 
-Integers are held in float tensors. float32 is exact as long as no sum can reach 2^24, which is checked for each layer.
-Otherwise float64 is used, and always on a GPU, whose float32 convolutions may use TF32 or Winograd. Layers pass on
-*steps*: 8-bit integers minus the zero point, so that zero padding is exact. SE, response norms, residual norms and
-pooling are in float. The factors and offsets of a sub-spectral norm are float too, but they act on integer sums.
+Layers pass on *steps*: 8-bit integers minus the zero point (`integer_layers.py`). SE, response norms, residual norms
+and pooling are in float. The factors and offsets of a sub-spectral norm are float too, but they act on integer sums.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,159 +9,13 @@ from typing import assert_never
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from asc.config.front_end import FrontEnd
+from asc.models.integer_layers import IntegerLayer, IntegerQuantiser, IntegerSubSpectral, Steps8, in_floats
 from asc.models.layered import StoredForm, parameterless
-from asc.models.layers import (
-    STEPS,
-    BandNorm,
-    Pooling,
-    StoredNorm,
-    channels_last,
-    every,
-    gate_module,
-    over_bands,
-    sum_of,
-)
-from asc.models.remembered import Remembered
+from asc.models.layers import BandNorm, Pooling, StoredNorm, channels_last, gate_module, sum_of
 from asc.topology import layers as kinds
 from asc.topology.topology import Topology
-
-EXACT_IN_FLOAT32 = 2**24
-
-
-class IntegerQuantiser(nn.Module):
-    """A stored activation grid: float32 scale, int32 zero point."""
-
-    scale: Tensor
-    zero_point: Tensor
-
-    def __init__(self) -> None:
-        """Build the buffers; their values come from a state_dict."""
-        super().__init__()
-        self.register_buffer("scale", torch.tensor(1.0))
-        self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Float values of any shape to steps: 8-bit integers minus the zero point, in the same shape."""
-        return self.settle(torch.mul(x, self.scale.reciprocal()))
-
-    def settle(self, steps: Tensor) -> Tensor:
-        """Round fractional steps and clamp them to 8 bits, in place."""
-        zero_point = int(self.zero_point)
-        return steps.round_().clamp_(-zero_point, STEPS - zero_point)
-
-    def dequantise(self, steps: Tensor) -> Tensor:
-        """Steps of any shape to float values."""
-        return steps * self.scale
-
-
-class IntegerLayer(nn.Module):
-    """A convolution or linear layer with int8 weights, int32 biases and a requantised output.
-
-    A ReLU needs no operation of its own: its output has zero point 0, so clamping to 8 bits does it.
-    """
-
-    weight: Tensor
-    bias: Tensor | None
-    weight_scale: Tensor
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        *,
-        stride: tuple[int, int] = (1, 1),
-        padding: tuple[int, int] = (0, 0),
-        dilation: tuple[int, int] = (1, 1),
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        """`shape` is the weight's: (outputs, inputs / groups, rows, columns), or (outputs, inputs) if linear."""
-        super().__init__()
-        self.stride, self.padding, self.dilation = stride, padding, dilation
-        self.groups = groups
-        self.register_buffer("weight", torch.zeros(shape, dtype=torch.int8))
-        self.register_buffer("bias", torch.zeros(shape[0], dtype=torch.int32) if bias else None)
-        self.register_buffer("weight_scale", torch.ones(shape[0]))
-        self.output = IntegerQuantiser()
-        self._factor: Remembered[Tensor] = Remembered()
-        self._in_float: Remembered[tuple[Tensor, Tensor | None]] = Remembered()
-
-    def forward(self, steps: Tensor, input_scale: Tensor) -> Tensor:
-        """Input steps (batch, inputs, ...) to output steps (batch, outputs, ...)."""
-        scales = self.weight_scale, input_scale, self.output.scale
-        factor = self._factor.get(lambda: _factor(*scales), *scales)
-        sums = self.accumulate(steps).round_().to(torch.float32)
-        return self.output.settle(sums.mul_(factor.view(-1, *[1] * (sums.dim() - 2))))
-
-    def accumulate(self, steps: Tensor) -> Tensor:
-        """Input steps (batch, inputs, ...) to accumulators (batch, outputs, ...): exact sums, in float32 or float64."""
-        weight, bias = self._in_float.get(self._floats, self.weight, *(() if self.bias is None else (self.bias,)))
-        if weight.dim() == 2:
-            return functional.linear(steps.to(weight.dtype), weight, bias)
-        if weight.shape[2:] == (1, 1):
-            return functional.conv2d(every(steps.to(weight.dtype), self.stride), weight, bias, groups=self.groups)
-        shape = self.stride, self.padding, self.dilation, self.groups
-        return functional.conv2d(steps.to(weight.dtype), weight, bias, *shape)
-
-    def _floats(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias in a float dtype that holds every sum."""
-        exact = not self.weight.is_cuda and self.largest_sum() < EXACT_IN_FLOAT32
-        dtype = torch.float32 if exact else torch.float64
-        layout = torch.channels_last if self.weight.dim() == 4 else torch.contiguous_format
-        return self.weight.to(dtype, memory_format=layout), None if self.bias is None else self.bias.to(dtype)
-
-    def real(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Dequantised float64 weight (shape as stored) and bias (outputs,), given the scale () of the input's grid."""
-        scale = self.weight_scale.double()
-        bias = torch.zeros_like(scale) if self.bias is None else self.bias * scale * input_scale
-        return self.weight.double() * scale.view(-1, *[1] * (self.weight.dim() - 1)), bias
-
-    def largest_sum(self) -> int:
-        """An upper bound on the magnitude of any partial sum, whatever the input."""
-        magnitudes = self.weight.to(torch.int64).abs().flatten(1).sum(1) * STEPS
-        return int((magnitudes if self.bias is None else magnitudes + self.bias.to(torch.int64).abs()).max())
-
-
-def _factor(weight_scale: Tensor, input_scale: Tensor, output_scale: Tensor) -> Tensor:
-    """The multiplier (outputs,) of accumulators, in float32 as in the fake-quantised form."""
-    return (weight_scale.double() * input_scale.double() / output_scale.double()).float()
-
-
-class IntegerSubSpectral(nn.Module):
-    """A depthwise convolution with int8 weights, and float factors and offsets for each channel and band.
-
-    Sums are exact in float32: a kernel has at most 25 products, below 2^20.
-    """
-
-    weight: Tensor
-    band_scale: Tensor
-    band_shift: Tensor
-
-    def __init__(self, channels: int, bands: int, *, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
-        """`kernel`, of odd sizes, and `stride` are (frequency, time)."""
-        super().__init__()
-        self.stride, self.padding = stride, (kernel[0] // 2, kernel[1] // 2)
-        self.register_buffer("weight", torch.zeros(channels, 1, *kernel, dtype=torch.int8))
-        self.register_buffer("band_scale", torch.ones(channels * bands))
-        self.register_buffer("band_shift", torch.zeros(channels * bands))
-        self.output = IntegerQuantiser()
-
-    def forward(self, steps: Tensor, input_scale: Tensor) -> Tensor:
-        """Input steps (batch, channels, bins, frames) to output steps of the strided shape.
-
-        output = sums x (factor x input scale / output scale) + offset / output scale, in float32.
-        """
-        channels = len(self.weight)
-        dtype = torch.float64 if steps.is_cuda else torch.float32
-        weight = self.weight.to(dtype, memory_format=torch.channels_last)
-        sums = functional.conv2d(steps.to(dtype), weight, None, self.stride, self.padding, 1, channels)
-        sums = sums.round_().to(torch.float32)
-        factor = (self.band_scale.double() * input_scale.double() / self.output.scale.double()).float()
-        shift = (self.band_shift.double() / self.output.scale.double()).float()
-        bins = sums.shape[2]
-        return self.output.settle(sums.mul_(over_bands(factor, channels, bins)).add_(over_bands(shift, channels, bins)))
 
 
 class IntegerNet(StoredForm):
@@ -199,7 +51,8 @@ class IntegerNet(StoredForm):
         Raises:
             InputError: `log_mel` has another shape.
         """
-        return self._run(log_mel, self.topology.layers[:-1])
+        statistics: Tensor = self._run(log_mel, self.topology.layers[:-1])
+        return statistics
 
     @torch.no_grad()
     def last_map(self, log_mel: Tensor, poolings: Mapping[str, Pooling] | None = None) -> Tensor:
@@ -214,9 +67,9 @@ class IntegerNet(StoredForm):
         steps = self._run(log_mel, self.topology.before_pool, poolings)
         return self._real(self.topology.pool.reads[0], steps)
 
-    def _output(self, layer: kinds.Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
+    def _output(self, layer: kinds.Layer, read: tuple[Steps8, ...], pooling: Pooling) -> Steps8:
         """The output steps of a layer, given the steps that it reads."""
-        steps: Tensor
+        steps: Steps8
         match layer:
             case kinds.BandNorm():
                 steps = self.module_of(layer)(*read)  # still log-mel, not steps
@@ -225,22 +78,23 @@ class IntegerNet(StoredForm):
             case kinds.ConvNorm() | kinds.SubSpectralConv() | kinds.Projection() | kinds.Dense():
                 steps = self.module_of(layer)(*read, self.grid_of(layer.reads[0]).scale)
             case kinds.SqueezeExcite() | kinds.ResponseNorm() | kinds.ResidualNorm():
-                steps = self.grid_of(layer.name)(self.module_of(layer)(self._real(layer.reads[0], *read), pooling))
+                y = self.module_of(layer)(self._real(layer.reads[0], *read), pooling)
+                steps = self.grid_of(layer.name).of_map(y)
             case kinds.Add():
                 terms = tuple(self._real(name, values) for name, values in zip(layer.reads, read, strict=True))
-                steps = self.grid_of(layer.name)(sum_of(terms, relu=layer.relu))
+                steps = self.grid_of(layer.name).of_map(sum_of(terms, relu=layer.relu))
             case kinds.FrequencyMean():
-                mean = self.module_of(layer)(*read)  # of integers, whose sum is exact
+                mean = self.module_of(layer)(in_floats(*read))  # of integers, whose sum is exact
                 steps = self.grid_of(layer.name)(self._real(layer.reads[0], mean))
             case kinds.AveragePool() | kinds.MaxPool():
-                steps = self.grid_of(layer.name).settle(self.module_of(layer)(*read))
+                steps = self.grid_of(layer.name).settle(self.module_of(layer)(in_floats(*read)))
             case kinds.Swish() | kinds.StatisticsPool() | kinds.MeanPool():
                 steps = self.grid_of(layer.name)(self.module_of(layer)(self._real(layer.reads[0], *read)))
             case _:
                 assert_never(layer)
         return steps
 
-    def _real(self, name: str, steps: Tensor) -> Tensor:
+    def _real(self, name: str, steps: Steps8) -> Tensor:
         """Dequantise output steps of the layer with this name."""
         values: Tensor = self.grid_of(name).dequantise(steps)
         return values

@@ -74,11 +74,11 @@ class Layered(nn.Module):
 class StoredForm(Layered):
     """A network as stored and shipped; it can also run on parts of a clip and return the map that is pooled."""
 
-    def _output(self, layer: Layer, read: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
-        """The output of a layer, given the tensors that it reads; `pooling` gives a gate its means over the map."""
+    def _output(self, layer: Layer, read: tuple[Any, ...], pooling: Pooling) -> Any:
+        """The output of a layer, given those that it reads; `pooling` gives a gate its means over the map."""
         raise NotImplementedError
 
-    def _run(self, log_mel: Tensor, layers: Sequence[Layer], poolings: Mapping[str, Pooling] | None = None) -> Tensor:
+    def _run(self, log_mel: Tensor, layers: Sequence[Layer], poolings: Mapping[str, Pooling] | None = None) -> Any:
         """The output of the last of `layers`, the network's first ones; `poolings` as for `last_map`."""
         check_log_mel(log_mel, self.front_end)
         given = poolings or {}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asc.models.gradients import mean_over_map
 from asc.topology import layers as kinds
 
 Pooling = Callable[[Tensor], Tensor]
@@ -54,7 +55,7 @@ class SqueezeExcite(nn.Module):
         self.norm = norm
         self.expand = nn.Linear(bottleneck, channels)
 
-    def forward(self, x: Tensor, pooling: Pooling = mean_of_map) -> Tensor:
+    def forward(self, x: Tensor, pooling: Pooling = mean_over_map) -> Tensor:
         """(batch, channels, bins, frames) to the same shape, in float.
 
         `pooling` gives the gates their means (batch, channels): those of x, or of a longer sound that x is a part of.

@@ -29,7 +29,9 @@ def norm_on_grid(x: Tensor, norm: BatchNorm2d, output: ActivationQuantiser) -> T
         on_grid: Tensor = output(norm(x), in_place=True)
         return on_grid
     parts, lowest, highest = compiled.moments(x)
-    moments = combined(norm.workers.gather(combined(parts, x.dtype).row()), x.dtype)
+    moments = combined(parts, x.dtype)
+    if norm.workers.count > 1:
+        moments = combined(norm.workers.gather(moments.row()), x.dtype)
     follow(norm, moments)
     factor, offset = _affine(moments, norm)
     if output.follows:

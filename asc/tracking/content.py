@@ -6,15 +6,14 @@ a final has metrics of its own, `confirmation_log_loss` and `confirmation_accura
 also takes the updates of its only trial.
 
 What does not change while a network is trained is a param. The metrics are the final figures and, under `epoch/`, the
-few curves: MLflow draws such a group above the others. Figures are rounded, because its tables show every digit.
+few curves: MLflow draws such a group above the others.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from asc.runs.events import (
     EpochDone,
@@ -36,57 +35,29 @@ from asc.runs.finals import finals_of
 from asc.runs.journal import Entry
 from asc.runs.record import RunRecord, TrialRecord
 from asc.tracking.note import note
-from asc.typed import Scalar
-
-Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
-RUN_TAG, TRIAL_TAG, SEARCH_TAG = "asc.run", "asc.trial", "search"
-CURVES = "epoch"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One value of a metric; `step` is an epoch or a number of trials."""
-
-    key: str
-    value: float
-    step: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """What is needed to create an MLflow run; `trial` is None for the run of a whole search or training."""
-
-    trial: str | None
-    name: str
-    start_ms: int
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
-    """What one event changes in one MLflow run. `with_files` means that the run's result files are sent too.
-
-    A run that ends did so at `end_ms`, or at `time_ms` if that is None.
-    """
-
-    head: Head
-    time_ms: int
-    end_ms: int | None = None
-    params: Mapping[str, str] = field(default_factory=dict)
-    figures: tuple[Figure, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
-    status: Status | None = None
-    with_files: bool = False
+from asc.tracking.update import (
+    CURVES,
+    RUN_TAG,
+    SEARCH_TAG,
+    TRIAL_TAG,
+    Figure,
+    Head,
+    Status,
+    Update,
+    figures,
+    milliseconds,
+    texts,
+)
 
 
 def run_key(record: RunRecord) -> str:
     """A permanent key of a run: its name and start time, in characters that need no quoting in a filter."""
-    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', record.started.name)}-{_ms(record.started_at_s)}"
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', record.started.name)}-{milliseconds(record.started_at_s)}"
 
 
 def updates(record: RunRecord, entry: Entry, run_folder: Path) -> Iterator[Update]:
     """The updates of one event; `record` is the journal folded up to and including that event."""
-    time_ms = _ms(entry.time_s)
+    time_ms = milliseconds(entry.time_s)
     match entry.event:
         case RunStarted() as started:
             tags = {"outcome": "running", "mlflow.note.content": note(record, run_folder)}
@@ -95,7 +66,7 @@ def updates(record: RunRecord, entry: Entry, run_folder: Path) -> Iterator[Updat
                     "trained on every clip: its validation figures are of clips that it was trained on"
                 )
             yield Update(
-                head=_run_head(record), time_ms=time_ms, params=_texts(started.settings), tags=tags, status="RUNNING"
+                head=_run_head(record), time_ms=time_ms, params=texts(started.settings), tags=tags, status="RUNNING"
             )
         case RunResumed() as resumed:
             yield from _resumed(record, resumed, time_ms)
@@ -112,10 +83,10 @@ def updates(record: RunRecord, entry: Entry, run_folder: Path) -> Iterator[Updat
 
 
 def _asked(record: RunRecord, asked: TrialAsked, time_ms: int) -> Update:
-    config = _texts(asked.config)
-    sampled = _texts(asked.point or {})
+    config = texts(asked.config)
+    sampled = texts(asked.point or {})
     differing = {f"sampled.{key}": value for key, value in sampled.items() if config.get(key) != value}
-    settings = _texts(record.started.settings) if record.started.kind == "train" else {}
+    settings = texts(record.started.settings) if record.started.kind == "train" else {}
     # A training's settings and config share one run, and a param there can never change its value.
     own = {f"config.{k}" if settings.get(k, v) != v else k: v for k, v in config.items()}
     counted = {
@@ -129,7 +100,7 @@ def _asked(record: RunRecord, asked: TrialAsked, time_ms: int) -> Update:
     return Update(
         head=_trial_head(record, record.training(asked.trial)),
         time_ms=time_ms,
-        params={**own, **differing, **_texts({key: value for key, value in counted.items() if value is not None})},
+        params={**own, **differing, **texts({key: value for key, value in counted.items() if value is not None})},
         tags={
             "repaired": json.dumps(asked.repaired),
             **({} if asked.budget_kb is None else {"budget_kb": f"{asked.budget_kb:g}"}),
@@ -160,7 +131,7 @@ def _of_finals(
             return Update(
                 head=_trial_head(record, record.finals[event.final].training),
                 time_ms=time_ms,
-                figures=_figures({f"confirmation_{key}": value for key, value in found.items()}, 0),
+                figures=figures({f"confirmation_{key}": value for key, value in found.items()}, 0),
             )
 
 
@@ -176,7 +147,7 @@ def _epoch_figures(done: EpochDone) -> tuple[Figure, ...]:
         "valid_accuracy": metrics.valid_accuracy,
         "learning_rate": metrics.learning_rate,
     }
-    return _figures({f"{CURVES}/{key}": value for key, value in values.items()}, metrics.epoch)
+    return figures({f"{CURVES}/{key}": value for key, value in values.items()}, metrics.epoch)
 
 
 def _of_training(
@@ -204,10 +175,10 @@ def _ended(record: RunRecord, ended: TrialEnded, time_ms: int, run_folder: Path)
         head=head,
         time_ms=time_ms,
         # The duration on the page is that of the training, without the time that the trial waited or was paused.
-        end_ms=head.start_ms + _ms(ended.seconds) if record.started.kind == "search" else None,
+        end_ms=head.start_ms + milliseconds(ended.seconds) if record.started.kind == "search" else None,
         params={"epochs": str(ended.epochs)},
         # MLflow draws metrics that have only step 0 as bars, which compare trials.
-        figures=_figures({"log_loss": ended.log_loss, "accuracy": ended.accuracy}, 0),
+        figures=figures({"log_loss": ended.log_loss, "accuracy": ended.accuracy}, 0),
         tags=_ended_tags(ended),
         status=_trial_status(ended),
     )
@@ -233,7 +204,7 @@ def _progress(record: RunRecord, time_ms: int, run_folder: Path) -> Update:
     return Update(
         head=_run_head(record),
         time_ms=time_ms,
-        figures=_figures(values, done),
+        figures=figures(values, done),
         tags={"mlflow.note.content": note(record, run_folder)},
     )
 
@@ -242,7 +213,7 @@ def _resumed(record: RunRecord, resumed: RunResumed, time_ms: int) -> Iterator[U
     yield Update(
         head=_run_head(record),
         time_ms=time_ms,
-        params={f"resumed.{len(record.resumed)}.{k}": v for k, v in _texts(resumed.settings).items()},
+        params={f"resumed.{len(record.resumed)}.{k}": v for k, v in texts(resumed.settings).items()},
         tags={"outcome": "running"},
         status="RUNNING",
     )
@@ -271,7 +242,7 @@ def _winner(record: RunRecord) -> tuple[Figure, ...]:
     finals = finals_of(record)
     if finals is None or finals.winner is None:
         return ()
-    return _figures({"confirmation_log_loss": finals.winner.log_loss, "winners_curse": finals.winner.curse}, 0)
+    return figures({"confirmation_log_loss": finals.winner.log_loss, "winners_curse": finals.winner.curse}, 0)
 
 
 def _unfinished(record: RunRecord, status: Status, time_ms: int, *, paused: Status) -> Iterator[Update]:
@@ -291,7 +262,7 @@ def _run_head(record: RunRecord) -> Head:
     return Head(
         trial=None,
         name=started.name,
-        start_ms=_ms(record.started_at_s),
+        start_ms=milliseconds(record.started_at_s),
         tags={**_shared_tags(record), "asc.kind": started.kind},
     )
 
@@ -306,7 +277,7 @@ def _trial_head(record: RunRecord, trial: TrialRecord) -> Head:
     return Head(
         trial=trial.asked.trial,
         name=trial.asked.title,
-        start_ms=_ms(trial.asked_at_s),
+        start_ms=milliseconds(trial.asked_at_s),
         tags={**_shared_tags(record), **kind, TRIAL_TAG: trial.asked.trial},
     )
 
@@ -317,20 +288,3 @@ def _shared_tags(record: RunRecord) -> dict[str, str]:
     commits = {"git_commit": commit, "mlflow.source.git.commit": commit} if commit else {}
     search = {SEARCH_TAG: record.started.name} if record.started.kind == "search" else {}
     return {RUN_TAG: run_key(record), **search, **source, **commits}
-
-
-def _figures(values: Mapping[str, float | None], step: int) -> tuple[Figure, ...]:
-    return tuple(Figure(key=key, value=rounded(value), step=step) for key, value in values.items() if value is not None)
-
-
-def rounded(value: float) -> float:
-    """A figure to four digits after the point, or to four significant digits if it is below 0.1; NaN stays NaN."""
-    return round(value, 4) if abs(value) >= 0.1 else float(f"{value:.4g}")
-
-
-def _texts(values: Mapping[str, Scalar]) -> dict[str, str]:
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -19,8 +19,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE
 
 from asc.run_files import MODEL_CARD
-from asc.tracking.content import RUN_TAG, TRIAL_TAG
 from asc.tracking.model import registered_name, write_model
+from asc.tracking.update import RUN_TAG, TRIAL_TAG
 
 DIGEST_TAG = "asc.digest"
 # The longest description that fits in the database of an MLflow server.

@@ -1,7 +1,7 @@
-"""Whether a tracking database has the tables of the installed MLflow; each version of MLflow may change them.
+"""Makes a tracking database, or says whether one has the tables of the installed MLflow.
 
-It must be asked before MLflow opens the file: MLflow refuses a database that another version wrote, or, where the newer
-version has another table, changes it in place without a copy.
+Each version of MLflow may change them. It must be asked before MLflow opens the file: MLflow refuses a database that
+another version wrote, or, where the newer version has another table, changes it in place without a copy.
 https://mlflow.org/docs/latest/self-hosting/migration
 """
 
@@ -13,11 +13,12 @@ from pathlib import Path
 
 import mlflow
 from alembic.script import ScriptDirectory
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import make_url
 
 from asc.launchers import command
 from asc.runs.named import RUNS
-from asc.tracking.address import default_uri
+from asc.tracking.address import artefact_root, default_uri
 
 
 class OtherSchema(Exception):
@@ -31,13 +32,16 @@ class Replaced(Exception):
 def check_schema(uri: str) -> None:
     """Check that the installed MLflow can use a sqlite database as it is.
 
-    A file that is missing or without runs has nothing to lose, such as one whose creation was interrupted.
-
     Raises:
-        OtherSchema: another version of MLflow wrote it.
+        OtherSchema: another version of MLflow wrote it, or MLflow was interrupted while it made the tables.
     """
     file = Path(make_url(uri).database or "")
     found = _revision(file)
+    if found is None and _is_unfinished(file):
+        raise OtherSchema(
+            f"the database {uri} was not made to its end: if no other program is making it now, delete {file}, which "
+            "has no runs"
+        )
     scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
     if found is None or found in scripts.get_heads():
         return
@@ -53,6 +57,29 @@ def check_schema(uri: str) -> None:
         f"the database {uri} was written by a newer version than the installed {installed}: install that one, or make "
         f"a new database from the journals with `{rebuild_command(uri)}`"
     )
+
+
+def make_database(uri: str) -> None:
+    """Make a sqlite database with MLflow's tables, unless there is one; only one process at a time may call this.
+
+    MLflow makes its tables in many steps, and cannot go on with what a killed process left. So they are made in a file
+    of another name.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    file = Path(make_url(uri).database or "").resolve()
+    if file.exists() and file.stat().st_size > 0:
+        return
+    making = file.with_name(f"{file.name}.making")
+    for left in (making, making.with_name(f"{making.name}-journal")):
+        left.unlink(missing_ok=True)
+    making.touch()  # if that fails, MLflow would try again for 100 s
+    store = SqlAlchemyStore(  # type: ignore[no-untyped-call]
+        make_url(uri).set(database=str(making)).render_as_string(), artefact_root(uri)
+    )
+    store.engine.dispose()
+    making.rename(file)
 
 
 def rebuild_command(uri: str) -> str:
@@ -74,6 +101,20 @@ def _revision(file: Path) -> str | None:
             row = database.execute("SELECT version_num FROM alembic_version").fetchone()
             return None if row is None else str(row[0])
     return None
+
+
+def _is_unfinished(file: Path) -> bool:
+    """Whether there is a table of the kind into which alembic copies one that it is changing."""
+    if not file.is_file():
+        return False
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(file)) as database:
+        return (
+            database.execute(
+                "SELECT 1 FROM sqlite_master WHERE name LIKE '\\_alembic\\_tmp\\_%' ESCAPE '\\'"
+            ).fetchone()
+            is not None
+        )
+    return False
 
 
 def _read_only(file: Path) -> sqlite3.Connection:

@@ -11,10 +11,11 @@ from pathlib import Path
 from asc.run_files import BEST_FOLDER, JOURNAL, MODEL_CARD, MODEL_FILE
 from asc.runs.journal import Entry, read_journal, read_start
 from asc.runs.record import RunRecord, add, fold
-from asc.tracking.content import Update, run_key, updates
+from asc.tracking.content import run_key, updates
 from asc.tracking.cursor import Cursor, load_cursor, save_cursor
 from asc.tracking.registry import BestModel
 from asc.tracking.store import MlflowStore
+from asc.tracking.update import Update
 from asc.tracking.view import view_of_search
 
 _BATCH_ENTRIES = 500

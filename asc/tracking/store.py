@@ -18,9 +18,9 @@ from sqlalchemy import make_url
 
 from asc.run_files import BEST_FOLDER, LEADERBOARD_CSV, REPORT_PAGE
 from asc.tracking.address import EXPERIMENT, artefact_root, is_database
-from asc.tracking.content import RUN_TAG, TRIAL_TAG, Head, Update
 from asc.tracking.registry import BestModel, publish
-from asc.tracking.schema import Replaced, check_schema
+from asc.tracking.schema import Replaced, check_schema, make_database
+from asc.tracking.update import RUN_TAG, TRIAL_TAG, Head, Update
 from asc.tracking.view import views
 
 _PARAM_CHARACTERS = 6000
@@ -179,7 +179,7 @@ def _alone_at(uri: str) -> Iterator[None]:
 
     Raises:
         OSError: the file cannot be created or written.
-        OtherSchema: another version of MLflow wrote it.
+        OtherSchema: as `check_schema`.
     """
     file = Path(make_url(uri).database or "")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -187,6 +187,7 @@ def _alone_at(uri: str) -> Iterator[None]:
         with file.open("ab"):
             pass
         check_schema(uri)
+        make_database(uri)
         yield
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from asc.runs.record import RunRecord
 from asc.tracking.address import SEARCHES_VIEW, TRIALS_VIEW, search_view
-from asc.tracking.content import CURVES, RUN_TAG, SEARCH_TAG, run_key
+from asc.tracking.content import run_key
+from asc.tracking.update import CURVES, RUN_TAG, SEARCH_TAG
 
 # Column -> width in pixels.
 _COLUMNS = {

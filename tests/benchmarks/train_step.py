@@ -5,8 +5,8 @@
 
 The whole step is fake-quantised: read and crop, speed, mixup, log-mel, forward, backward, optimiser. The audio is noise
 in a real packed store. `bare` is forward, backward and Adam of the float32 network on ready-made features, in
-channels_last; `bare, fresh` is the same without the memory that training keeps (`asc.training.memory`), as a plain
-script has it.
+channels_last, with torch's own operations; `bare, fresh` is the same without the memory that training keeps
+(`asc.training.memory`), as a plain script has it; `float` is the float32 step as asc takes it (`asc.models.gradients`).
 Parts and networks take turns, and the fastest turn of each row counts: CPU time with one thread, wall time with more.
 `--compiled` adds the bare step under `torch.compile`, whose first step is told apart. `--plain` adds the step of a
 plain pipeline (`plain_step.py`) beside the whole one, both in wall time, since the plain one reads in other processes.
@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.data.dataset import Dataset, open_dataset
+from asc.models import layers
 from asc.models.build import build_network
+from asc.models.float_layers import FloatConv1x1
 from asc.models.network import Network
 from asc.training.augment import Batcher, change_speed, mixup, plan_epoch
 
@@ -69,6 +72,17 @@ class Trained:
     optimizer: torch.optim.Adam
 
     @classmethod
+    def in_eager_torch(cls, experiment: Experiment) -> "Trained":
+        """The float32 network with torch's own gradients everywhere."""
+        trained = cls.of(experiment, quantised=False)
+        for module in trained.network.modules():
+            if isinstance(module, FloatConv1x1):
+                module.forward = partial(_projection, module)  # type: ignore[method-assign]
+            elif isinstance(module, layers.SqueezeExcite):
+                module.forward = partial(module.forward, pooling=layers.mean_of_map)  # type: ignore[method-assign]
+        return trained
+
+    @classmethod
     def of(cls, experiment: Experiment, *, quantised: bool) -> "Trained":
         """An untrained network in training mode, without regard to the storage of the experiment."""
         network = build_network(
@@ -87,6 +101,11 @@ class Trained:
         self.optimizer.step()
         marks.append(clock())
         return dict(zip(("forward", "backward", "optimiser"), _differences(marks), strict=True))
+
+
+def _projection(module: FloatConv1x1, x: Tensor, input_scale: Tensor) -> Tensor:
+    y: Tensor = module.conv(layers.every(x, module.stride))
+    return y
 
 
 def _differences(marks: list[float]) -> list[float]:
@@ -131,8 +150,9 @@ class Whole:
 
 
 def measured(experiment: Experiment, dataset: Dataset, turns: int, clock: Clock) -> Times:
-    """Milliseconds a crop of every part, of the whole, of `bare` and of `bare, fresh`."""
-    whole, bare = Whole(experiment, dataset, clock), Trained.of(experiment, quantised=False)
+    """Milliseconds a crop of every part, of the whole, and of the float32 steps."""
+    whole, bare = Whole(experiment, dataset, clock), Trained.in_eager_torch(experiment)
+    floating = Trained.of(experiment, quantised=False)
     features, targets, _ = whole.prepared()
     found: dict[str, list[float]] = {}
 
@@ -145,7 +165,9 @@ def measured(experiment: Experiment, dataset: Dataset, turns: int, clock: Clock)
         with kept():
             for _ in range(2):  # the first takes the pages
                 counted, plain = whole.step(), bare.step(features, targets, clock)
+                ours = floating.step(features, targets, clock)
         note(plain, "bare")
+        note(ours, "float")
         note(counted, "whole")
         for name, seconds in counted.items():
             note({name: seconds}, name)
@@ -155,7 +177,7 @@ def measured(experiment: Experiment, dataset: Dataset, turns: int, clock: Clock)
 
 def compiled(experiment: Experiment, features: Tensor, targets: Tensor, turns: int, clock: Clock) -> Times:
     """Milliseconds a crop of the bare step under torch.compile, and the seconds of its first step."""
-    bare = Trained.of(experiment, quantised=False)
+    bare = Trained.in_eager_torch(experiment)
     faster = dataclasses.replace(bare, network=torch.compile(bare.network))
     begun = time.perf_counter()
     try:

@@ -36,7 +36,7 @@ def test_it_agrees_with_the_integer_network_within_one_step(
     stored = torch.cat([network(clip) for clip in clips])
     steps = ((found - stored) / network.dense.output.scale).abs()
     assert float(steps.max()) < 1.01 and float((steps > 0.5).float().mean()) < 0.1
-    assert len(stored.unique()) > 10, "the logits must vary"
+    assert len(stored.unique()) > 4, "the logits must vary"
 
 
 def test_the_reference_network_agrees() -> None:

@@ -150,7 +150,7 @@ def test_other_kernels_are_measured_and_reported_even_if_they_fail_the_gate(
     assert found["c-array"].gate == reference.gate and found["c-array"].latency == reference.latency
     said = tree(found["litert"])["kernels"]
     assert [each["gate"]["passed"] for each in said] == [False, True]
-    assert said[0]["gate"]["largest_steps"] == pytest.approx(3.0)
+    assert said[0]["gate"]["largest_steps"] == pytest.approx(3.0, abs=1e-3)
 
 
 def test_a_format_whose_own_kernels_fail_is_refused(checked: Callable[..., dict[Format, Record]]) -> None:

@@ -12,7 +12,7 @@ from onnx_networks import SMALL, model_info, stored_network, with_int8_weights
 from asc.export.onnx import Source, build_onnx
 from asc.export.processor import products_overflow, this_machine
 from asc.export.saturating import added, neighbours, overflowing_pairs, products_of, quantised_weights
-from asc.models.integer import IntegerLayer
+from asc.models.integer_layers import IntegerLayer
 
 OVERFLOWS = products_overflow(*this_machine())
 PADS, ZERO, Y_ZERO, Y_STEP = 1, 3, 100, 2.0**7

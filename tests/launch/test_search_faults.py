@@ -40,10 +40,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_a_search_survives_a_killed_worker_an_mlflow_outage_and_a_terminated_driver(
     bench: Bench, server: Server
 ) -> None:
+    wait_for(server.answers)
     two = ("--max-concurrent", "2", "--cpus-per-trial", "1")
     process = bench.search("storm", "--trials", "4", "--epochs-per-cycle", "12", "--mlflow-uri", server.uri, *two)
     run = bench.run("storm")
-    wait_for(server.answers, process)
     wait_for(lambda: len(history(run, "t000")) >= 2 and len(history(run, "t001")) >= 2, process)
 
     held = {trial: history(run, trial) for trial in ("t000", "t001")}

@@ -1,23 +1,9 @@
-"""Compiled loops: with several threads, on odd shapes, and where they cannot be compiled."""
-
-import os
-from collections.abc import Iterator
-from pathlib import Path
+"""Compiled loops over maps: with several threads, on odd shapes, and at the ends of a grid."""
 
 import pytest
 import torch
 
-from asc.models import fused
 from asc.models.fused import Kernels, Steps, kernels
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty cache, and nothing remembered before and after."""
-    monkeypatch.setenv("ASC_CACHE", str(tmp_path))
-    kernels.cache_clear()
-    yield tmp_path
-    kernels.cache_clear()
 
 
 @pytest.fixture
@@ -26,63 +12,6 @@ def compiled() -> Kernels:
     if found is None:
         pytest.skip("no C compiler")
     return found
-
-
-def test_they_are_compiled_once(fresh: Path, compiled: Kernels) -> None:
-    (file,) = (fresh / "compiled").iterdir()
-    written = file.stat().st_mtime_ns
-    kernels.cache_clear()
-    assert kernels() is not None
-    assert [one.stat().st_mtime_ns for one in (fresh / "compiled").iterdir()] == [written]
-
-
-def test_a_compiler_that_does_not_know_the_processor_compiles_for_any(
-    fresh: Path, compiled: Kernels, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    capability = torch.backends.cpu.get_cpu_capability()
-    monkeypatch.setattr(fused, "_PROCESSORS", {capability: ("-march=a-processor-of-tomorrow",)})
-    kernels.cache_clear()
-    assert kernels() is not None
-
-
-@pytest.mark.parametrize("mode", [0o770, 0o707])
-def test_a_folder_that_others_may_write_is_not_used(fresh: Path, mode: int) -> None:
-    (fresh / "compiled").mkdir()
-    (fresh / "compiled").chmod(mode)
-    assert kernels() is None
-
-
-def test_they_are_used_whatever_rights_new_files_get(fresh: Path, compiled: Kernels) -> None:
-    kernels.cache_clear()
-    before = os.umask(0o002)
-    try:
-        assert kernels() is not None
-    finally:
-        os.umask(before)
-
-
-def test_there_are_none_without_a_home_for_them(
-    fresh: Path, compiled: Kernels, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("ASC_CACHE")
-    monkeypatch.setattr(fused.Path, "home", homeless)
-    kernels.cache_clear()
-    assert kernels() is None
-
-
-def test_there_are_none_without_a_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused.shutil, "which", lambda name: None)
-    assert kernels() is None
-
-
-def test_there_are_none_if_compiling_fails(fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    wrong = tmp_path / "wrong.c"
-    wrong.write_text("this is not C")
-    monkeypatch.setattr(fused, "_SOURCE", wrong)
-    assert kernels() is None
 
 
 def test_a_map_on_two_threads_has_the_moments_of_the_whole(compiled: Kernels) -> None:
@@ -125,3 +54,13 @@ def test_values_with_gaps_or_in_another_order_are_refused(compiled: Kernels) -> 
     assert not compiled.takes_values(x[:, ::2])
     assert not compiled.takes_values(x, x.contiguous(memory_format=torch.channels_last))
     assert not compiled.takes(x.double().contiguous(memory_format=torch.channels_last))
+
+
+@pytest.mark.parametrize("lowest", [0.0, -100.0])
+def test_a_map_in_bytes_has_the_values_of_the_map_on_the_grid(compiled: Kernels, lowest: float) -> None:
+    x = torch.randn(3, 5, 8, 9).contiguous(memory_format=torch.channels_last) * 200
+    steps = Steps(factor=torch.rand(5), offset=torch.randn(5), lowest=lowest, highest=lowest + 255, width=0.37)
+    found = compiled.steps_on_grid(x, steps)
+    assert torch.equal(compiled.values(found), compiled.on_grid(x, steps))
+    again = compiled.whole_steps(compiled.values(found), 0.37)
+    assert again is not None and torch.equal(compiled.values(again), compiled.values(found))

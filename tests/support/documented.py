@@ -13,9 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import forks
+
 
 def main(path: Path) -> int:
     """Run a page or a notebook; return the exit code."""
+    forks.stand_in()
     if path.suffix == ".ipynb":
         run_cells(path)
         return 0

@@ -2,19 +2,25 @@
 
 Starting Python anew for each of some hundred processes takes the suite minutes, nearly all of it for imports. The
 process has the script's own command line, environment, folder and session. Only its entry in /proc shows the command
-line and environment of the fork server: to look at these, start the script with `subprocess`.
+line and environment of the fork server: to look at these, start the script with `subprocess`. The workers that Ray
+starts for it are forked as well (`forks.py`).
 """
 
 import atexit
 import multiprocessing
 import os
 import runpy
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
+
+import forks
 
 SUPPORT = Path(__file__).resolve().parent
 _FORKS = multiprocessing.get_context("forkserver")
@@ -28,7 +34,7 @@ class Forked:
         """Run a script with its arguments, in a session of its own."""
         self._folder = tempfile.TemporaryDirectory()
         self._outputs = [Path(self._folder.name) / name for name in ("out", "err")]
-        arguments = (list(command), str(cwd), dict(env), [str(path) for path in self._outputs])
+        arguments = (list(command), str(cwd), {**env, **forking()}, [str(path) for path in self._outputs])
         self._process = _FORKS.Process(target=_run, args=arguments)
         with _importing_support():
             self._process.start()
@@ -81,18 +87,27 @@ def _importing_support() -> ExitStack:
     return stack
 
 
+@cache
+def forking() -> dict[str, str]:
+    """Start the process that forks workers; return the environment in which `forks.stand_in` finds it."""
+    folder = Path(tempfile.mkdtemp(prefix="asc"))
+    atexit.register(shutil.rmtree, folder)
+    forks.write_python(folder)
+    command = [sys.executable, str(SUPPORT / "forks.py"), str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.stdin is not None and server.stdout is not None
+    atexit.register(server.wait)
+    atexit.register(server.stdin.close)  # called before the others: it ends the server
+    assert server.stdout.readline() == b"ready\n"
+    return {"ASC_PYTHON": str(folder / "python")}
+
+
 def _run(command: list[str], cwd: str, env: dict[str, str], outputs: list[str]) -> None:
     os.setsid()
-    os.chdir(cwd)
-    for stream, path in zip((1, 2), outputs, strict=True):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(handle, stream)
-        os.close(handle)
-    os.environ.clear()
-    os.environ.update(env)
-    import torch
-
-    torch.set_num_threads(int(env.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    handles = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for path in outputs]
+    forks.enter(cwd, env, dict(zip((1, 2), handles, strict=True)))
+    forks.stand_in()
     sys.argv = command
     sys.path.insert(0, str(Path(command[0]).parent))
     try:

@@ -1,10 +1,12 @@
 """Imported by the fork server of `forked.py` before it forks: what launch/search.py and launch/train.py import."""
 
 import gc
+import os
 
 from asc.search.cluster import environment
 
 environment.prepare(local=True)  # before Ray is imported
+os.environ["OMP_WAIT_POLICY"] = "passive"  # as the launchers set it before torch is imported
 
 import av  # noqa: E402, F401
 import mlflow  # noqa: E402

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import forks
+from forked import forking
 from patience import PATIENCE_S
 
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -63,7 +65,11 @@ def nodes(*cpus: int, environment: dict[str, str]) -> Iterator[Nodes]:
     """Run a cluster whose nodes have these numbers of CPUs, for as long as the context lasts."""
     command = [sys.executable, __file__, *map(str, cpus)]
     with subprocess.Popen(
-        command, env={**environment, **ENVIRONMENT}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        env={**environment, **ENVIRONMENT, **forking()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
@@ -75,6 +81,7 @@ def nodes(*cpus: int, environment: dict[str, str]) -> Iterator[Nodes]:
 
 def _main(cpus: list[int]) -> None:
     os.environ.update(ENVIRONMENT)
+    forks.stand_in()
     from ray.cluster_utils import Cluster
 
     from asc.search.cluster.lean_node import lean_nodes

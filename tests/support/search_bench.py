@@ -26,7 +26,7 @@ from asc.model_file.tensors import read_tensors
 from asc.runs.events import EpochDone, TrialAsked, TrialEnded, TrialRetried
 from asc.runs.journal import read_journal
 from asc.runs.record import fold
-from asc.tracking.content import CURVES, rounded
+from asc.tracking.update import CURVES, rounded
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = """
@@ -143,8 +143,7 @@ def listening(mark: str, driver: Process) -> set[str]:
     inodes = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            marked = mark.encode() in (process / "environ").read_bytes().split(b"\0")
-            if not marked and process.name != str(driver.pid):
+            if process.name != str(driver.pid) and not _marked(process, mark):
                 continue
             inodes |= {os.readlink(handle) for handle in (process / "fd").iterdir()}
         except OSError:
@@ -156,6 +155,13 @@ def listening(mark: str, driver: Process) -> set[str]:
             if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
                 found.add(fields[1].partition(":")[0])
     return found
+
+
+def _marked(process: Path, mark: str) -> bool:
+    """Whether a process in /proc has this variable in its environment, or is forked (`forks.py`) with it."""
+    if mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+        return True
+    return any(os.readlink(handle).startswith(f"/memfd:{mark} ") for handle in (process / "fd").iterdir())
 
 
 def loopback(address: str) -> bool:
@@ -180,7 +186,7 @@ def processes(mark: str, *titles: str) -> list[int]:
         try:
             said = (process / "cmdline").read_text("utf-8", "replace")
             if any(title in said for title in titles):  # few pass, so this comes first
-                if mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+                if _marked(process, mark):
                     found.append(int(process.name))
         except OSError:
             continue

@@ -16,7 +16,8 @@ from asc.runs.events import (
     TrialPromoted,
 )
 from asc.runs.record import RunRecord, add, fold
-from asc.tracking.content import Update, rounded, run_key, updates
+from asc.tracking.content import run_key, updates
+from asc.tracking.update import Update, rounded
 
 FOLDER = Path("runs/night")
 

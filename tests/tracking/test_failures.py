@@ -17,10 +17,10 @@ from mlflow.entities import Param
 from mlflow_server import Server
 from patience import PATIENCE_S
 
-from asc.tracking.content import Head, Update
 from asc.tracking.failures import failures, is_refusal, problem
 from asc.tracking.mlflow import send_journal
 from asc.tracking.store import MlflowStore
+from asc.tracking.update import Head, Update
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = Head(trial=None, name="night", start_ms=1, tags={"asc.run": "night-1"})

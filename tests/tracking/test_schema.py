@@ -7,12 +7,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from launched import refusal
 from mlflow import MlflowClient
 from old_database import NOT_YET_IN_USE, OLDER
+from patience import PATIENCE_S
 
 from asc.tracking.mlflow import MlflowTracker, send_journal
 from asc.tracking.schema import OtherSchema, check_schema, rebuild_command
@@ -91,3 +93,33 @@ def test_the_command_to_rebuild_names_what_differs_from_the_defaults(tmp_path, m
     assert rebuild_command(f"sqlite:///{tmp_path}/runs/mlflow.db") == command
     assert rebuild_command(f"sqlite:///{tmp_path}/a b/mlflow.db") == f"{command} --storage '{tmp_path}/a b'"
     assert rebuild_command("sqlite:////d/x.db") == f"{command} --storage DIR --mlflow-uri sqlite:////d/x.db"
+
+
+def test_a_process_that_is_killed_while_it_makes_a_database_leaves_nothing_that_disturbs(script, tmp_path):
+    file = tmp_path / "new" / "mlflow.db"
+    file.parent.mkdir()
+    make = f"from asc.tracking.schema import make_database; make_database('sqlite:///{file}')"
+    process = subprocess.Popen([sys.executable, "-c", make], cwd=Path(__file__).parents[2])
+    making, deadline = file.with_name("mlflow.db.making"), time.monotonic() + PATIENCE_S
+    while not making.exists() or making.stat().st_size < 100_000:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert making.exists() and not file.exists()
+    script.started()
+    assert send_journal(script.folder, uri=f"sqlite:///{file}").problem is None
+    assert [path.name for path in file.parent.glob("*.db*")] == ["mlflow.db"]
+    check_schema(f"sqlite:///{file}")
+
+
+def test_a_database_that_mlflow_left_unfinished_is_named(tmp_path):
+    file = tmp_path / "mlflow.db"
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE runs (run_uuid TEXT)")
+        database.execute("CREATE TABLE _alembic_tmp_runs (run_uuid TEXT)")
+    with pytest.raises(OtherSchema, match="was not made to its end: if no other program is making it now, delete"):
+        check_schema(f"sqlite:///{file}")
+    with sqlite3.connect(file) as database:
+        database.execute("DROP TABLE _alembic_tmp_runs")
+    check_schema(f"sqlite:///{file}")

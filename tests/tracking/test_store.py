@@ -4,8 +4,8 @@ import multiprocessing
 
 from mlflow import MlflowClient
 
-from asc.tracking.content import Figure, Head, Update
 from asc.tracking.store import MlflowStore
+from asc.tracking.update import Figure, Head, Update
 from asc.tracking.view import views
 
 VIEW_TAG = next(iter(views(1)))

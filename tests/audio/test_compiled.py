@@ -1,0 +1,86 @@
+"""C files: compiled once, by whatever compiler there is, and none where they cannot be compiled."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from asc.audio import compiled as compiled_files
+from asc.audio.compiled import Library, library
+
+SOURCE = Path(compiled_files.__file__).with_name("spectra.c")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache, and nothing remembered before and after."""
+    monkeypatch.setenv("ASC_CACHE", str(tmp_path))
+    library.cache_clear()
+    yield tmp_path
+    library.cache_clear()
+
+
+@pytest.fixture
+def compiled() -> Library:
+    found = library(SOURCE)
+    if found is None:
+        pytest.skip("no C compiler")
+    return found
+
+
+def test_they_are_compiled_once(fresh: Path, compiled: Library) -> None:
+    (file,) = (fresh / "compiled").iterdir()
+    written = file.stat().st_mtime_ns
+    library.cache_clear()
+    assert library(SOURCE) is not None
+    assert [one.stat().st_mtime_ns for one in (fresh / "compiled").iterdir()] == [written]
+
+
+def test_a_compiler_that_does_not_know_the_processor_compiles_for_any(
+    fresh: Path, compiled: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capability = torch.backends.cpu.get_cpu_capability()
+    monkeypatch.setattr(compiled_files, "_PROCESSORS", {capability: ("-march=a-processor-of-tomorrow",)})
+    library.cache_clear()
+    assert library(SOURCE) is not None
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_a_folder_that_others_may_write_is_not_used(fresh: Path, mode: int) -> None:
+    (fresh / "compiled").mkdir()
+    (fresh / "compiled").chmod(mode)
+    assert library(SOURCE) is None
+
+
+def test_they_are_used_whatever_rights_new_files_get(fresh: Path, compiled: Library) -> None:
+    library.cache_clear()
+    before = os.umask(0o002)
+    try:
+        assert library(SOURCE) is not None
+    finally:
+        os.umask(before)
+
+
+def test_there_are_none_without_a_home_for_them(
+    fresh: Path, compiled: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("ASC_CACHE")
+    monkeypatch.setattr(compiled_files.Path, "home", homeless)
+    library.cache_clear()
+    assert library(SOURCE) is None
+
+
+def test_there_are_none_without_a_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_files.shutil, "which", lambda name: None)
+    assert library(SOURCE) is None
+
+
+def test_there_are_none_if_compiling_fails(fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.c"
+    wrong.write_text("this is not C")
+    assert library(wrong) is None

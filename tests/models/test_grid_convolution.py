@@ -1,0 +1,67 @@
+"""Convolutions of maps on a grid: values and gradients equal those of torch's convolution of the same floats."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asc.models import grid_convolution
+from asc.models.grid_convolution import StoredConvolution, convolve, convolve_on_grid
+from asc.models.weight_grid import fake_quantise_weight, store
+
+SCALE = torch.tensor(0.043)
+
+
+def map_on_grid(channels: int, zero: int = 0) -> Tensor:
+    steps = torch.randint(0, 256, (4, channels, 18, 29), generator=torch.Generator().manual_seed(1)) - zero
+    return (steps * SCALE).contiguous(memory_format=torch.channels_last)
+
+
+def conv_of(inputs: int, outputs: int, groups: int, stride: tuple[int, int]) -> nn.Conv2d:
+    torch.manual_seed(2)
+    return nn.Conv2d(inputs, outputs, 3, stride, 1, groups=groups, bias=False)
+
+
+@pytest.fixture(params=["bfloat16", "float32", "no integers"])
+def tolerance(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Each way in turn, on every processor; the error of gradients that it may have, in parts of the largest."""
+    monkeypatch.setattr(grid_convolution, "has_bfloat16", lambda: request.param == "bfloat16")
+    if request.param == "no integers":
+        monkeypatch.setattr(grid_convolution, "in_eight_bits", lambda *_: None)
+    return 1e-2 if request.param == "bfloat16" else 1e-5
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("zero", [0, 100])
+@pytest.mark.parametrize("groups", [1, 4, 8])
+def test_values_and_gradients_equal_those_of_floats(groups: int, zero: int, with_bias: bool, tolerance: float) -> None:
+    conv, x = conv_of(8, 16, groups, (2, 1)), map_on_grid(8, zero)
+    bias = torch.randn(16) if with_bias else None
+    given = [x, conv.weight.detach(), *([] if bias is None else [bias])]
+    ours, theirs = ([one.clone().requires_grad_() for one in given] for _ in range(2))
+    y = convolve_on_grid(conv, ours[0], SCALE, ours[1], ours[2] if with_bias else None)
+    plain = convolve(conv, theirs[0], fake_quantise_weight(theirs[1]), theirs[2] if with_bias else None)
+    torch.testing.assert_close(y, plain, rtol=1e-5, atol=1e-5)
+    gradient = torch.randn(y.shape, generator=torch.Generator().manual_seed(3))
+    y.backward(gradient)
+    plain.backward(gradient)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.grad is not None and other.grad is not None
+        torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=tolerance * float(other.grad.abs().max()))
+
+
+@pytest.mark.usefixtures("tolerance")
+def test_only_the_gradients_that_are_wanted_are_computed() -> None:
+    conv, x = conv_of(8, 16, 1, (1, 1)), map_on_grid(8)
+    conv.weight.requires_grad_(False)
+    x.requires_grad_()
+    convolve_on_grid(conv, x, SCALE, conv.weight, None).sum().backward()
+    assert x.grad is not None and conv.weight.grad is None
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("tolerance")
+def test_a_stored_convolution_equals_that_of_its_floats() -> None:
+    conv, x = conv_of(8, 16, 4, (2, 2)), map_on_grid(8)
+    stored = store(conv.weight, torch.randn(16), SCALE)
+    expected = convolve(conv, x, *stored.dequantised(SCALE))
+    torch.testing.assert_close(StoredConvolution(conv, stored, SCALE)(x), expected, rtol=1e-5, atol=1e-5)
