@@ -109,11 +109,12 @@ def table(rows: Sequence[Row]) -> Table:
     After a figure stands its 95 % interval. The bytes were counted on the stored network or, if the trial has none,
     predicted.
     """
-    drawn = Table(title=_TITLE, title_justify="left", box=SIMPLE_HEAD, padding=0)
+    drawn = Table(title=_TITLE, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
     several = any(row.budget_kb is not None for row in rows)
     columns = (*_COLUMNS[:2], ("KB", True), *_COLUMNS[2:]) if several else _COLUMNS
     for name, justify in columns:
-        drawn.add_column(name, justify="right" if justify else "left", no_wrap=True)
+        # Where a row is too wide, the share of pruned weights takes a line of its own, and no figure is cut.
+        drawn.add_column(name, justify="right" if justify else "left", no_wrap=name != "weights")
     for row in rows:
         drawn.add_row(
             "" if row.rank is None else str(row.rank),

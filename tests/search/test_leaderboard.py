@@ -76,3 +76,17 @@ def test_the_table_fits_80_columns(journal: Callable[[], Journal], story: list[E
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
     assert "t000 ref." in text and "16-32" in text and "75.0%" in text
     assert "t001 warm" in text and "paused @1" in text and "stopped @1" in text
+
+
+def test_no_figure_of_a_wide_row_is_cut(journal: Callable[[], Journal], idlab128: Space) -> None:
+    rows = leaderboard(fold(journal().entries), idlab128, rule("dcase2021"))
+    config = {**rows[0].config, "compression.prune_ratio": 0.5}
+    wide = dataclasses.replace(
+        rows[0], reference=True, accuracy_low=0.69, accuracy_high=1.0, counted_bytes=118_680, config=config
+    )
+    stopped = dataclasses.replace(rows[-1], outcome="stopped", epochs=10)
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(table([wide, stopped]))
+    text = capture.get()
+    assert "69-100%" in text and "118,680" in text and "stopped @10" in text and "weights" in text and "…" not in text
