@@ -9,16 +9,15 @@ to its end to count its samples. No memory is allocated on the word of a header.
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from asc.audio.av_audio import open_av
 from asc.audio.coded_lengths import check_asf, check_matroska, check_mp4, flac_samples, mp3_is_counted, ogg_links
 from asc.audio.containers import START_BYTES, Container, container_of, id3_bytes
 from asc.audio.part_of_file import PartOfFile
@@ -32,6 +31,9 @@ from asc.audio.pcm_lengths import (
 )
 from asc.audio.sound import RATES_HZ, Header, Piece, mono, resampled, resampling_ratio
 from asc.errors import AudioProblem
+
+if TYPE_CHECKING:
+    from asc.audio.av_audio import AvSound
 
 MIN_CLIP_S = 0.1
 MOST_CLIP_SAMPLES = 2**28  # for a clip decoded as a whole: 1.7 h at 44.1 kHz, 1 GiB as float32
@@ -227,7 +229,7 @@ def _container(file: BinaryIO, size_bytes: int) -> Container | None:
 def _decoder(path: Path, file: BinaryIO, container: Container | None, size_bytes: int) -> Iterator[_Opened]:
     payloads = _payloads(file, container, size_bytes)
     if payloads is None:
-        with open_av(path) as av:
+        with _open_av(path) as av:
             blocks = av.blocks if av.samples is None else _counted(av.blocks, av.samples)
             yield _Opened(sample_rate_hz=av.sample_rate_hz, samples=None, blocks=blocks)
     elif payloads:
@@ -239,6 +241,13 @@ def _decoder(path: Path, file: BinaryIO, container: Container | None, size_bytes
     else:
         with _libsndfile(path, container) as sound:
             yield sound
+
+
+def _open_av(path: Path) -> AbstractContextManager["AvSound"]:
+    """Open a file with FFmpeg. Its libraries take 4 MB of memory, so the first file that needs them loads them."""
+    from asc.audio.av_audio import open_av
+
+    return open_av(path)
 
 
 def _payloads(file: BinaryIO, container: Container | None, size_bytes: int) -> list[Payload] | None:
@@ -316,7 +325,7 @@ def _libsndfile(path: Path, container: Container | None) -> Iterator[_Opened]:
             raise
         guessed = True
     if guessed:
-        with open_av(path) as av:
+        with _open_av(path) as av:
             yield _Opened(sample_rate_hz=av.sample_rate_hz, samples=None, blocks=av.blocks)
     else:
         with sound:

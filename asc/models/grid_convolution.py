@@ -16,13 +16,16 @@ from asc.models.fused import EightBits, kernels
 from asc.models.integer_units import IntegerConvolution, has_bfloat16, in_eight_bits
 from asc.models.weight_grid import StoredIntegers, fake_quantise_weight, rounded, weight_scale
 
+_WORTH_PRODUCTS = 48
+"""Products for each output. The reference has 54 and more; CP-Mobile's depthwise layers have 9."""
+
 
 def convolve_on_grid(conv: nn.Conv2d, x: Tensor, input_scale: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """(batch, inputs, bins, frames) to (batch, outputs, bins, frames), with the strides and groups of `conv`.
 
     x is on a grid of `input_scale`, (); `weight`, (outputs, inputs / groups, rows, columns), is rounded to its grid.
     """
-    eight_bits = in_eight_bits(x.detach(), float(input_scale))
+    eight_bits = in_eight_bits(x.detach(), float(input_scale)) if _worth_converting(weight) else None
     if eight_bits is None:
         return convolve(conv, x, fake_quantise_weight(weight), bias)
     y: Tensor = _OfSteps.apply(x, weight, bias, eight_bits, conv)  # type: ignore[no-untyped-call]
@@ -41,7 +44,7 @@ class StoredConvolution:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(batch, inputs, bins, frames) to (batch, outputs, bins, frames)."""
-        eight_bits = in_eight_bits(x.detach(), self._input_scale)
+        eight_bits = in_eight_bits(x.detach(), self._input_scale) if _worth_converting(self._weight) else None
         if eight_bits is None:
             return convolve(self._conv, x, self._weight, self._bias)
         return self._of_integers(eight_bits, self._scale, self._bias)
@@ -50,6 +53,14 @@ class StoredConvolution:
 def convolve(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x convolved with another weight and bias than the layer's own."""
     return functional.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def _worth_converting(weight: Tensor) -> bool:
+    """Whether products of integers save more time than it takes to put the map in 8 bits, and back for the gradients.
+
+    They do not in 1x1 convolutions of few channels and in depthwise ones, whose gradients are slower in bfloat16.
+    """
+    return weight[0].numel() >= _WORTH_PRODUCTS
 
 
 class _OfSteps(torch.autograd.Function):

@@ -28,11 +28,11 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from eager_torch import use_torchs_gradients
 from tau_epoch import generate
 from torch import Tensor
 from torch.nn import functional
@@ -42,9 +42,7 @@ from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.data.dataset import Dataset, open_dataset
-from asc.models import layers
 from asc.models.build import build_network
-from asc.models.float_layers import FloatConv1x1
 from asc.models.network import Network
 from asc.training.augment import Batcher, change_speed, mixup, plan_epoch
 
@@ -72,17 +70,6 @@ class Trained:
     optimizer: torch.optim.Adam
 
     @classmethod
-    def in_eager_torch(cls, experiment: Experiment) -> "Trained":
-        """The float32 network with torch's own gradients everywhere."""
-        trained = cls.of(experiment, quantised=False)
-        for module in trained.network.modules():
-            if isinstance(module, FloatConv1x1):
-                module.forward = partial(_projection, module)  # type: ignore[method-assign]
-            elif isinstance(module, layers.SqueezeExcite):
-                module.forward = partial(module.forward, pooling=layers.mean_of_map)  # type: ignore[method-assign]
-        return trained
-
-    @classmethod
     def of(cls, experiment: Experiment, *, quantised: bool) -> "Trained":
         """An untrained network in training mode, without regard to the storage of the experiment."""
         network = build_network(
@@ -103,9 +90,10 @@ class Trained:
         return dict(zip(("forward", "backward", "optimiser"), _differences(marks), strict=True))
 
 
-def _projection(module: FloatConv1x1, x: Tensor, input_scale: Tensor) -> Tensor:
-    y: Tensor = module.conv(layers.every(x, module.stride))
-    return y
+def in_eager_torch(trained: Trained) -> Trained:
+    """The same, with torch's own gradients everywhere."""
+    use_torchs_gradients(trained.network)
+    return trained
 
 
 def _differences(marks: list[float]) -> list[float]:
@@ -151,7 +139,7 @@ class Whole:
 
 def measured(experiment: Experiment, dataset: Dataset, turns: int, clock: Clock) -> Times:
     """Milliseconds a crop of every part, of the whole, and of the float32 steps."""
-    whole, bare = Whole(experiment, dataset, clock), Trained.in_eager_torch(experiment)
+    whole, bare = Whole(experiment, dataset, clock), in_eager_torch(Trained.of(experiment, quantised=False))
     floating = Trained.of(experiment, quantised=False)
     features, targets, _ = whole.prepared()
     found: dict[str, list[float]] = {}
@@ -177,7 +165,7 @@ def measured(experiment: Experiment, dataset: Dataset, turns: int, clock: Clock)
 
 def compiled(experiment: Experiment, features: Tensor, targets: Tensor, turns: int, clock: Clock) -> Times:
     """Milliseconds a crop of the bare step under torch.compile, and the seconds of its first step."""
-    bare = Trained.in_eager_torch(experiment)
+    bare = in_eager_torch(Trained.of(experiment, quantised=False))
     faster = dataclasses.replace(bare, network=torch.compile(bare.network))
     begun = time.perf_counter()
     try:

@@ -32,10 +32,10 @@ def tolerance(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("zero", [0, 100])
-@pytest.mark.parametrize("groups", [1, 4, 8])
+@pytest.mark.parametrize("groups", [1, 4, 24])
 def test_values_and_gradients_equal_those_of_floats(groups: int, zero: int, with_bias: bool, tolerance: float) -> None:
-    conv, x = conv_of(8, 16, groups, (2, 1)), map_on_grid(8, zero)
-    bias = torch.randn(16) if with_bias else None
+    conv, x = conv_of(24, 48, groups, (2, 1)), map_on_grid(24, zero)
+    bias = torch.randn(48) if with_bias else None
     given = [x, conv.weight.detach(), *([] if bias is None else [bias])]
     ours, theirs = ([one.clone().requires_grad_() for one in given] for _ in range(2))
     y = convolve_on_grid(conv, ours[0], SCALE, ours[1], ours[2] if with_bias else None)
@@ -51,7 +51,7 @@ def test_values_and_gradients_equal_those_of_floats(groups: int, zero: int, with
 
 @pytest.mark.usefixtures("tolerance")
 def test_only_the_gradients_that_are_wanted_are_computed() -> None:
-    conv, x = conv_of(8, 16, 1, (1, 1)), map_on_grid(8)
+    conv, x = conv_of(24, 48, 1, (1, 1)), map_on_grid(24)
     conv.weight.requires_grad_(False)
     x.requires_grad_()
     convolve_on_grid(conv, x, SCALE, conv.weight, None).sum().backward()
@@ -61,7 +61,7 @@ def test_only_the_gradients_that_are_wanted_are_computed() -> None:
 @torch.no_grad()
 @pytest.mark.usefixtures("tolerance")
 def test_a_stored_convolution_equals_that_of_its_floats() -> None:
-    conv, x = conv_of(8, 16, 4, (2, 2)), map_on_grid(8)
-    stored = store(conv.weight, torch.randn(16), SCALE)
+    conv, x = conv_of(24, 48, 4, (2, 2)), map_on_grid(24)
+    stored = store(conv.weight, torch.randn(48), SCALE)
     expected = convolve(conv, x, *stored.dequantised(SCALE))
     torch.testing.assert_close(StoredConvolution(conv, stored, SCALE)(x), expected, rtol=1e-5, atol=1e-5)
