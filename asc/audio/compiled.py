@@ -10,6 +10,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -26,8 +27,14 @@ Found = TypeVar("Found")
 # All compilers round alike without contraction. The last two say that nothing asks for floating-point exceptions;
 # without them, few loops become vector instructions.
 _OPTIONS = ("-O3", "-std=c99", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
-_PROCESSORS = {"AVX512": ("-march=x86-64-v4",), "AVX2": ("-march=x86-64-v3",)}
-"""The compiler's names for what torch says of a processor."""
+_PROCESSORS = {
+    "AVX512": ("-march=x86-64-v4", "-march=skylake-avx512"),
+    "AVX2": ("-march=x86-64-v3", "-march=haswell"),
+}
+"""The compiler's names for what torch says of an x86 processor, and what older compilers call it.
+
+For any x86 processor at once the loops would be slower than torch's operations.
+"""
 _NoHome = RuntimeError
 """What `Path.home` raises for a user without a home directory."""
 _WORTH_A_THREAD = 2**16
@@ -42,7 +49,7 @@ class Library:
         self._functions = functions
 
     def call(self, name: str, *arguments: Tensor | float) -> int:
-        """What a function returns; of no use where it returns nothing. Tensors are passed as pointers."""
+        """Call a function and return its result, an integer, if it has one. Tensors are passed as pointers."""
         returned: int = getattr(self._functions, name)(*map(_c_argument, arguments))
         return returned
 
@@ -53,11 +60,17 @@ def library(source: Path) -> Library | None:
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None:
         return None
-    own = _PROCESSORS.get(torch.backends.cpu.get_cpu_capability(), ())
-    for options in dict.fromkeys([(*_OPTIONS, *own), _OPTIONS]):  # an older compiler may not know the processor
+    for names in _names_of_the_processor():
         with contextlib.suppress(OSError, subprocess.SubprocessError, _NoHome):
-            return Library(ctypes.CDLL(str(_compiled(source, compiler, options))))
+            return Library(ctypes.CDLL(str(_compiled(source, compiler, (*_OPTIONS, *names)))))
     return None
+
+
+def _names_of_the_processor() -> list[tuple[str, ...]]:
+    """The options to try in turn, none of them for another kind of processor than x86; an empty list for an old x86."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return [()]
+    return [(name,) for name in _PROCESSORS.get(torch.backends.cpu.get_cpu_capability(), ())]
 
 
 def in_parts(function: Callable[..., Found], *maps: Tensor) -> list[Found]:
@@ -83,7 +96,7 @@ def _c_argument(value: Tensor | float) -> object:
 
 
 def _compiled(source: Path, compiler: str, options: tuple[str, ...]) -> Path:
-    """The compiled file, made unless it is there; others may be making the same at this moment.
+    """The compiled file, made unless it is there whole; others may be making the same at this moment.
 
     Raises:
         OSError: the folder cannot be written, or somebody else could have put the file there.
@@ -91,16 +104,32 @@ def _compiled(source: Path, compiler: str, options: tuple[str, ...]) -> Path:
     """
     digest = hashlib.sha256(source.read_bytes() + " ".join((compiler, *options, "0700")).encode()).hexdigest()[:16]
     cache = Path(os.environ.get("ASC_CACHE") or Path.home() / ".cache" / "asc") / "compiled"
-    compiled = cache / f"{source.stem}-{digest}.so"
-    if not compiled.exists():
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_rights(cache)
+    compiled = _whole(cache, f"{source.stem}-{digest}")
+    if compiled is None:
         with tempfile.TemporaryDirectory(dir=cache) as folder:
-            made = Path(folder) / compiled.name
+            made = Path(folder) / "made.so"
             command = [compiler, *options, str(source), "-o", str(made), "-lm"]
             subprocess.run(command, check=True, capture_output=True, timeout=60)
             made.chmod(0o700)
+            with made.open("rb+") as file:
+                os.fsync(file.fileno())
+            compiled = cache / f"{source.stem}-{digest}-{made.stat().st_size}.so"
             made.replace(compiled)
-    for path in (cache, compiled):
-        if path.stat().st_uid != os.getuid() or path.stat().st_mode & 0o022:
-            raise PermissionError(f"{path} may be changed by others")
+    _check_rights(compiled)
     return compiled
+
+
+def _whole(cache: Path, stem: str) -> Path | None:
+    """The compiled file of this name whose size is that in its name; others, cut off by a crash, are removed."""
+    for file in cache.glob(f"{stem}-*.so"):
+        if file.stem == f"{stem}-{file.stat().st_size}":
+            return file
+        file.unlink()
+    return None
+
+
+def _check_rights(path: Path) -> None:
+    if path.stat().st_uid != os.getuid() or path.stat().st_mode & 0o022:
+        raise PermissionError(f"{path} may be changed by others")

@@ -58,6 +58,8 @@ def _without_none(hint: Any) -> Any:
     if typing.get_origin(words) is not typing.Literal or others != [type(None)]:
         return hint
     choices = typing.get_args(words)
+    if not all(isinstance(choice, str) for choice in choices):
+        return hint
     spec = PrimitiveConstructorSpec[Any](
         nargs=1,
         metavar=f"{{{','.join(choices)}}}",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asc.models.fused import EightBits, Steps, kernels
-from asc.models.integer_units import IntegerConvolution, convolves
+from asc.models.integer_units import IntegerConvolution, convolves, takes_layer
 from asc.models.layers import STEPS, every, over_bands
 from asc.models.remembered import Remembered
 
@@ -117,7 +117,8 @@ class IntegerLayer(nn.Module):
     def accumulate(self, steps: Steps8) -> Tensor:
         """Input steps (batch, inputs, ...) to accumulators (batch, outputs, ...): exact sums, in float32 or float64."""
         weight, bias = self._in_float.get(self._floats, self.weight, *(() if self.bias is None else (self.bias,)))
-        if isinstance(steps, EightBits) and weight.dtype == torch.float32:
+        exact = weight.dtype == torch.float32 and weight.dim() == 4 and takes_layer(weight, self.groups)
+        if isinstance(steps, EightBits) and exact:
             of_integers = self._of_integers.get(lambda: IntegerConvolution(weight=self.weight, shape=self), self.weight)
             return of_integers(steps, torch.ones_like(self.weight_scale), bias)
         given = in_floats(steps).to(weight.dtype)

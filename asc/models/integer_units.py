@@ -1,11 +1,11 @@
-"""Convolutions on the 8-bit integer units of an x86 processor (VNNI): the same sums, in a third of the time.
+"""Convolutions on the 8-bit integer units of an x86 processor (VNNI): the same sums, in half the time or less.
 
 A value on an activation grid is a whole number of steps of 8 bits, and a weight on its grid is one too. So a
 convolution is a sum of products of integers. oneDNN adds them up exactly in 32 bits, then applies the scales
 (https://uxlfoundation.github.io/oneDNN/dev_guide_int8_computations.html).
 
-Two things are left to float32, because torch 2.13 returned wrong sums for them (docs/benchmarks.md, "Speed of
-evaluation"): processors with AMX, and maps of a few bins or frames.
+Three things are left to float32, because torch 2.13 returned wrong sums for them (docs/benchmarks.md, "Speed of
+evaluation"): processors with AMX, maps of a few bins or frames, and groups of one input with many outputs.
 """
 
 import functools
@@ -21,6 +21,8 @@ from asc.models.fused import EightBits, kernels
 
 _SMALLEST_SIDE = 8
 """Of maps that are convolved here, in bins and frames: wrong sums were seen with fewer than 3."""
+_MOST_OUTPUTS_OF_ONE = 32
+"""Of a group with one input: wrong sums were seen with more, at strides of 2."""
 _WORTH_CONVERTING = 2**13
 """Values of a map for which a convolution here takes less time than one in float32."""
 
@@ -50,10 +52,15 @@ def convolves(x: Tensor) -> bool:
     return compiled is not None and large and compiled.takes(x) and available()
 
 
-def in_eight_bits(x: Tensor, scale: float) -> EightBits | None:
-    """A map in 8 bits, given the scale of its grid; None if it is not convolved here or not on such a grid."""
+def takes_layer(weight: Tensor, groups: int) -> bool:
+    """Whether a layer with this weight, (outputs, inputs / groups, rows, columns), is convolved here."""
+    return weight.shape[1] > 1 or weight.shape[0] <= _MOST_OUTPUTS_OF_ONE * groups
+
+
+def in_eight_bits(x: Tensor, scale: Tensor) -> EightBits | None:
+    """A map in 8 bits, given the scale of its grid, (); None if it is not convolved here or not on such a grid."""
     compiled = kernels()
-    return compiled.whole_steps(x, scale) if compiled is not None and convolves(x) else None
+    return compiled.whole_steps(x, float(scale)) if compiled is not None and convolves(x) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +111,17 @@ def available() -> bool:
 
 def _has_vnni_alone() -> bool:
     """Whether the processor has VNNI and no AMX, which oneDNN would use in its place."""
-    has = torch.cpu.get_capabilities()
-    return bool(has.get("avx512_vnni")) and not has.get("amx_int8", False)
+    has = _capabilities()
+    return has.get("avx512_vnni", False) and not has.get("amx_int8", False)
+
+
+def _capabilities() -> dict[str, bool]:
+    """What torch knows of the processor; an older torch does not say."""
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return known
 
 
 @functools.cache
 def has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 numbers: elsewhere torch converts them, which takes longer."""
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return _capabilities().get("avx512_bf16", False)

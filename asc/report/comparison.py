@@ -53,11 +53,13 @@ def verdict(searches: Sequence[Search]) -> str:
     if noise := next(_noise(searches), None):
         return noise
     by, (first, second) = ranked[0].rank_by, (search.completed[0] for search in ranked[:2])
+    budgets = {search.settings.get("budget_kb") for search in ranked[:2]}
+    limits = "" if len(budgets) == 1 else " Their size limits differ, so the larger one had the better chance."
     interval = interval_of(first, by)
     surely = "" if interval is None else f", which lies outside {interval_in_words(interval, by)}"
     return (
         f"{ranked[0].name} was better: its best network has {words_of(by)} {written(figure(first, by), by)}, and the "
-        f"best of {ranked[1].name} {written(figure(second, by), by)}{surely}. Other seeds may change that."
+        f"best of {ranked[1].name} {written(figure(second, by), by)}{surely}. Other seeds may change that.{limits}"
     )
 
 

@@ -80,7 +80,10 @@ def make_database(uri: str) -> None:
         make_url(uri).set(database=str(making)).render_as_string(), artefact_root(uri)
     )
     store.engine.dispose()
-    making.rename(file)
+    if file.exists() and file.stat().st_size > 0:  # another program, such as `mlflow ui`, has made it meanwhile
+        making.unlink()
+    else:
+        making.rename(file)
 
 
 def rebuild_command(uri: str) -> str:

@@ -38,13 +38,28 @@ def test_they_are_compiled_once(fresh: Path, compiled: Library) -> None:
     assert [one.stat().st_mtime_ns for one in (fresh / "compiled").iterdir()] == [written]
 
 
-def test_a_compiler_that_does_not_know_the_processor_compiles_for_any(
-    fresh: Path, compiled: Library, monkeypatch: pytest.MonkeyPatch
+def test_an_older_compiler_that_does_not_know_the_first_name_of_a_processor_is_given_the_second(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     capability = torch.backends.cpu.get_cpu_capability()
+    known = compiled_files._PROCESSORS.get(capability)
+    if known is None or library(SOURCE) is None:
+        pytest.skip("no C compiler, or no x86 processor with AVX2")
+    library.cache_clear()
+    monkeypatch.setattr(compiled_files, "_PROCESSORS", {capability: ("-march=a-processor-of-tomorrow", known[1])})
+    assert library(SOURCE) is not None
+    library.cache_clear()
     monkeypatch.setattr(compiled_files, "_PROCESSORS", {capability: ("-march=a-processor-of-tomorrow",)})
+    assert library(SOURCE) is None, "compiled for any x86 processor, it would be slower than torch"
+
+
+def test_a_file_that_a_crash_cut_off_is_compiled_again(fresh: Path, compiled: Library) -> None:
+    (file,) = (fresh / "compiled").iterdir()
+    whole = file.stat().st_size
+    os.truncate(file, 100)
     library.cache_clear()
     assert library(SOURCE) is not None
+    assert [one.stat().st_size for one in (fresh / "compiled").iterdir()] == [whole]
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707])
@@ -54,13 +69,13 @@ def test_a_folder_that_others_may_write_is_not_used(fresh: Path, mode: int) -> N
     assert library(SOURCE) is None
 
 
-def test_they_are_used_whatever_rights_new_files_get(fresh: Path, compiled: Library) -> None:
-    library.cache_clear()
+def test_they_are_used_whatever_rights_new_files_get(compiled: Library, fresh: Path) -> None:
     before = os.umask(0o002)
     try:
         assert library(SOURCE) is not None
     finally:
         os.umask(before)
+    assert [path.stat().st_mode & 0o077 for path in (fresh / "compiled", *(fresh / "compiled").iterdir())] == [0, 0]
 
 
 def test_there_are_none_without_a_home_for_them(

@@ -23,7 +23,7 @@ def conv_of(inputs: int, outputs: int, groups: int, stride: tuple[int, int]) -> 
 
 @pytest.fixture(params=["bfloat16", "float32", "no integers"])
 def tolerance(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
-    """Each way in turn, on every processor; the error of gradients that it may have, in parts of the largest."""
+    """Each way in turn, of those of this processor; the error that gradients may have, in parts of the largest."""
     monkeypatch.setattr(grid_convolution, "has_bfloat16", lambda: request.param == "bfloat16")
     if request.param == "no integers":
         monkeypatch.setattr(grid_convolution, "in_eight_bits", lambda *_: None)
@@ -65,3 +65,11 @@ def test_a_stored_convolution_equals_that_of_its_floats() -> None:
     stored = store(conv.weight, torch.randn(48), SCALE)
     expected = convolve(conv, x, *stored.dequantised(SCALE))
     torch.testing.assert_close(StoredConvolution(conv, stored, SCALE)(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("tolerance")
+def test_in_evaluation_a_map_gets_its_gradient_too() -> None:
+    conv, x = conv_of(24, 48, 1, (1, 1)), map_on_grid(24).requires_grad_()
+    stored = StoredConvolution(conv, store(conv.weight.detach(), torch.zeros(48), SCALE), SCALE)
+    stored(x).sum().backward()
+    assert x.grad is not None and float(x.grad.abs().max()) > 0

@@ -52,6 +52,9 @@ def test_it_says_which_search_was_better_and_how_they_differ(tmp_path: Path) -> 
         "one was better: its best network has log loss 1.000, and the best of far 1.300, which lies outside the 95 % "
         "interval of the best log loss (0.900 to 1.100)."
     )
+    assert verdict([far, one]).endswith("Other seeds may change that.")
+    small = told(tmp_path / "small", 1.3, budget_kb=8)
+    assert verdict([small, one]).endswith("Their size limits differ, so the larger one had the better chance.")
     assert verdict([far, near, one]) == doubts([far, near, one])[0]
     other = told(tmp_path / "other", 0.5, data="esc10:/d")
     assert verdict([one, other]).startswith("These figures do not say which search was better")

@@ -2,7 +2,7 @@
 
     python forking_python.py SOCKET ARGUMENT ...
 
-See `forked.py`. It imports little, because each start of a worker runs it.
+See `forks.py`. It imports little, because each start of a worker runs it.
 """
 
 import json

@@ -37,16 +37,16 @@ def serve(folder: Path) -> None:
         waiting.register(sys.stdin, selectors.EVENT_READ)
         while all(key.fileobj is server for key, _ in waiting.select()):
             link, _ = server.accept()
-            _, streams, _, _ = socket.recv_fds(link, 1, 3)
-            with link.makefile("rb") as said:
-                wanted = json.loads(said.read())
             if os.fork() == 0:
                 waiting.close()
                 server.close()
+                _, streams, _, _ = socket.recv_fds(link, 1, 3)
+                with link.makefile("rb") as said:
+                    asked = said.read()
                 link.close()
-                _work(streams, **wanted)
-            for stream in streams:
-                os.close(stream)
+                if not asked:  # who asked was killed meanwhile
+                    os._exit(1)
+                _work(streams, **json.loads(asked))
             link.close()
 
 
@@ -74,7 +74,8 @@ def enter(cwd: str, env: dict[str, str], streams: dict[int, int]) -> None:
         os.close(other)
     os.environ.clear()
     os.environ.update(env)
-    os.memfd_create(f"ASC_BENCH={env.get('ASC_BENCH', '')}")
+    if sys.platform == "linux":
+        os.memfd_create(f"ASC_BENCH={env.get('ASC_BENCH', '')}")
     import torch
 
     torch.set_num_threads(int(env.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
