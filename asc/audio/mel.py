@@ -1,4 +1,4 @@
-"""Mel energies of spectra: by a compiled loop (`spectra.c`) on a CPU, else by torch's operations, alike up to rounding.
+"""Mel energies of spectra: by a compiled loop (`mel.c`) on a CPU, else by torch's operations, alike up to rounding.
 
 The loop keeps a frame's magnitudes in the cache, and skips the zeros that filters mostly consist of.
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asc.audio.compiled import in_parts, library
 
-_SOURCE = Path(__file__).with_name("spectra.c")
+_SOURCE = Path(__file__).with_suffix(".c")
 _LANES = 16  # as in the C file
 _BAND_GROUPS = 4
 

@@ -32,7 +32,7 @@ def _is_package(name: str) -> bool:
 
 
 def copy_needed(folder: Path) -> None:
-    """Copy the modules to a new folder, which then serves as the package asc.
+    """Copy the modules, and the C file of a module that has one, to a new folder, which serves as the package asc.
 
     Raises:
         OSError: the disk is full.
@@ -42,6 +42,8 @@ def copy_needed(folder: Path) -> None:
         copied = folder / source.relative_to(_ROOT)
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, copied)
+        if (in_c := source.with_suffix(".c")).is_file():
+            shutil.copy(in_c, copied.with_suffix(".c"))
 
 
 def _source(name: str) -> Path:

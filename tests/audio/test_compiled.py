@@ -10,7 +10,7 @@ import torch
 from asc.audio import compiled as compiled_files
 from asc.audio.compiled import Library, library
 
-SOURCE = Path(compiled_files.__file__).with_name("spectra.c")
+SOURCE = Path(compiled_files.__file__).with_name("mel.c")
 
 
 @pytest.fixture
