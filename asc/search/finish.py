@@ -180,13 +180,19 @@ def rescued(
 
 
 def cut_off(conductor: Conductor, shown: contextlib.ExitStack, run: contextlib.ExitStack) -> NoReturn:
-    """Close the contexts of the run, then end this process, from a thread, because dead Ray blocks the main thread."""
+    """Close the contexts of the run, then end this process, from a thread, because dead Ray blocks the main thread.
+
+    Without a problem, this process was asked to end, and Ray with it.
+    """
     shown.close()
-    sentence = _then_resume(conductor.problem or "", conductor.journal.path.parent)
     code = cli.FAILED
     try:
         with run:
-            raise InputError(sentence)
+            if conductor.problem is None:
+                raise KeyboardInterrupt
+            raise InputError(_then_resume(conductor.problem, conductor.journal.path.parent))
+    except KeyboardInterrupt:
+        code = cli.INTERRUPTED
     except InputError as error:
         code = cli.complain(str(error))
     except Exception:

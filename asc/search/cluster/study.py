@@ -8,8 +8,10 @@ import contextlib
 import logging
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 from ray import tune
@@ -52,6 +54,12 @@ def run(
         InputError: the run's folder cannot be written or its disk is full; the journal stays intact.
     """
     interrupts, terminations = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    terminated = _noted(terminations)
+
+    def lost(problem: str) -> None:  # of Ray or the machine
+        if not terminated.is_set():
+            conductor.halt(problem)
+
     end = EndOfSearch(conductor, None if settings.time_budget_min is None else settings.time_budget_min * 60)
     is_short = is_short_here if settings.local else lambda: False  # the memory of a cluster's nodes is not known here
     headroom = Headroom(settings.max_concurrent, say=say, is_short=is_short)
@@ -59,7 +67,7 @@ def run(
         with (
             _scratch(conductor.journal.path.parent.resolve()) as scratch,
             cost_one_trial(),
-            watched(settings, conductor.halt, on_stuck),
+            watched(settings, lost, on_stuck),
         ):
             logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # we journal and show failures
             searcher = ConductedSearcher(conductor, _orders(conductor, settings, data, cache), headroom)
@@ -69,15 +77,10 @@ def run(
     except KeyboardInterrupt:
         return "interrupted"
     except Exception as error:
-        # Tune wraps what its callbacks raise. If the journal could not be written, that is the real reason.
-        if conductor.journal.failure is not None:
-            raise _unwritable(conductor, conductor.journal.failure) from None
-        for cause in _causes(error):
-            if isinstance(cause, OSError) and disk_is_full(cause):
-                raise _unwritable(conductor, cause) from None
-        if (problem := _problem_of_the_machine(error)) is None:
+        problem = _problem(conductor, error)
+        if problem is None:
             raise
-        conductor.halt(problem)
+        lost(problem)
     finally:
         signal.signal(signal.SIGINT, interrupts)
         signal.signal(signal.SIGTERM, terminations)
@@ -88,12 +91,43 @@ def run(
     return "out of time" if end.passed else "interrupted"
 
 
+def _noted(handler: Any) -> threading.Event:
+    """Have SIGTERM noted in the event before `handler` is called.
+
+    `timeout` and cluster schedulers send it to Ray's processes too, so Ray dies just when this process is asked to end.
+    """
+    noted = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.set()
+        if callable(handler):
+            handler(number, frame)
+
+    if callable(handler):  # otherwise the signal ends this process at once
+        signal.signal(signal.SIGTERM, note)
+    return noted
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error, the error that caused it, and so on."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+def _problem(conductor: Conductor, error: Exception) -> str | None:
+    """What `_problem_of_the_machine` says of an error that ended Tune's loop.
+
+    Raises:
+        InputError: the run's folder cannot be written. Tune wraps what its callbacks raise, so this is the real reason.
+    """
+    if conductor.journal.failure is not None:
+        raise _unwritable(conductor, conductor.journal.failure) from None
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and disk_is_full(cause):
+            raise _unwritable(conductor, cause) from None
+    return _problem_of_the_machine(error)
 
 
 def _problem_of_the_machine(error: BaseException) -> str | None:
