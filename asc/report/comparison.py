@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from asc.report.document import Cell, Section, document, listed, paragraph, table, words
 from asc.report.figures import reached
-from asc.report.measure import figure, interval_in_words, interval_of, within, written
+from asc.report.measure import figure, interval_of, within, written
 from asc.report.trials import Search
 from asc.results import words as words_of
 from asc.typed import Scalar
@@ -53,14 +53,26 @@ def verdict(searches: Sequence[Search]) -> str:
     if noise := next(_noise(searches), None):
         return noise
     by, (first, second) = ranked[0].rank_by, (search.completed[0] for search in ranked[:2])
-    budgets = {search.settings.get("budget_kb") for search in ranked[:2]}
-    limits = "" if len(budgets) == 1 else " Their size limits differ, so the larger one had the better chance."
     interval = interval_of(first, by)
-    surely = "" if interval is None else f", which lies outside {interval_in_words(interval, by)}"
+    ends = "" if interval is None else f" (95 % interval {written(interval.low, by)} to {written(interval.high, by)})"
     return (
-        f"{ranked[0].name} was better: its best network has {words_of(by)} {written(figure(first, by), by)}, and the "
-        f"best of {ranked[1].name} {written(figure(second, by), by)}{surely}. Other seeds may change that.{limits}"
+        f"{ranked[0].name} was better: its best network has {words_of(by)} {written(figure(first, by), by)}{ends}, and "
+        f"the best of {ranked[1].name} {written(figure(second, by), by)}{', outside that interval' if ends else ''}. "
+        f"Other seeds may change that.{_at_equal_size(ranked[0], ranked[1])}"
     )
+
+
+def _at_equal_size(first: Search, second: Search) -> str:
+    """Of two searches with different budgets, what each found within the smaller one; otherwise nothing."""
+    if first.rule.name != second.rule.name or first.limit_kb == second.limit_kb:
+        return ""
+    by, limit = first.rank_by, min(first.limit_kb, second.limit_kb)
+    found = []
+    for search in (first, second):
+        best = next((trial for trial in search.completed if trial.kilobytes <= limit), None)
+        has = f"the best of {search.name} has {written(figure(best, by), by)}" if best else f"{search.name} has none"
+        found.append(has)
+    return f" Their budgets differ. Of networks within {limit:g} KB, {found[0]}, and {found[1]}."
 
 
 def _differences(searches: Sequence[Search]) -> str:
@@ -85,8 +97,10 @@ def doubts(searches: Sequence[Search]) -> list[str]:
 
 def _measures(searches: Sequence[Search]) -> Iterator[str]:
     yield from _incomparable(searches)
-    if len({(search.rule.name, search.limit_kb) for search in searches}) > 1:
-        yield "The searches have different budgets or rules: compare sizes by the rule of each."
+    if len({search.rule.name for search in searches}) > 1:
+        yield "The searches count bytes by different rules: KB of one are not KB of the other."
+    elif len({search.limit_kb for search in searches}) > 1:
+        yield "The searches have different budgets: a larger one allows better networks."
 
 
 def _incomparable(searches: Sequence[Search]) -> Iterator[str]:
