@@ -109,7 +109,7 @@ class EpochLines(LiveLine):
         self._schedule = experiment.schedule
         self._clips = "validation" if held_out else "validation (clips that are trained on)"
         self._counted_from = experiment.first_kept_epoch if held_out else experiment.schedule.epochs
-        self._started = time.monotonic()
+        self._started = self._first_ended = time.monotonic()
         self._first: int | None = None
         self._last: EpochMetrics | None = None
         self._best: EpochMetrics | None = None
@@ -120,7 +120,7 @@ class EpochLines(LiveLine):
     def __call__(self, metrics: EpochMetrics) -> None:
         """Print the line of an epoch."""
         if self._first is None:
-            self._first = metrics.epoch - 1
+            self._first, self._first_ended = metrics.epoch - 1, time.monotonic()
         self._last = metrics
         self._compare(metrics)
         self._console.print(
@@ -136,10 +136,14 @@ class EpochLines(LiveLine):
             self._best = metrics
 
     def _left(self) -> float:
-        """Estimate the seconds left from the epochs that this process has trained."""
+        """Estimate the seconds left from the epochs that this process has trained.
+
+        The first one is left out as soon as there are others: it takes longer, because nothing is warm.
+        """
         assert self._last is not None and self._first is not None
-        trained = self._last.epoch - self._first
-        return (time.monotonic() - self._started) / trained * (self._schedule.epochs - self._last.epoch)
+        trained, now = self._last.epoch - self._first, time.monotonic()
+        each = now - self._started if trained == 1 else (now - self._first_ended) / (trained - 1)
+        return each * (self._schedule.epochs - self._last.epoch)
 
     def _view(self) -> Text:
         if self._last is None:

@@ -121,3 +121,6 @@ def test_the_time_left_is_estimated_from_epochs_of_this_process_only(monkeypatch
     now[0] = 110.0
     lines(metrics(9))
     assert text.getvalue().endswith("about 30 s left\n")
+    now[0] = 114.0
+    lines(metrics(10))
+    assert text.getvalue().endswith("about 8 s left\n"), "the first epoch, which takes longer, no longer counts"
