@@ -13,6 +13,7 @@ ELSEWHERE = {
     "audio/coded_lengths": "audio/test_audio_file, data/test_sound_files: lengths of real files",
     "audio/endless_header": "inference/test_sound_stream: AIFF and Wave64 from a pipe",
     "audio/level": "inference/test_predict, data/test_store: rounding to 16 bits",
+    "audio/opened_file": "audio/test_audio_file, data/test_sound_files: every format, with and without lengths",
     "audio/sound": "audio/test_audio_file, inference/test_listening: resampled like scipy",
     "audio/pcm_lengths": "data/test_sound_files, inference/test_pcm: placeholder lengths",
     "config/architecture": "config/test_experiment, topology/",

@@ -281,7 +281,7 @@ def test_a_page_of_a_thousand_trials_opens_within_two_seconds(browser, tmp_path,
     page = browser()
     timing = "const timing = performance.getEntriesByType('navigation')[0]; return timing.domContentLoadedEventEnd"
     seconds = []
-    for _ in range(3):  # of which the fastest counts: other programs use the machine, too
+    for _ in range(3):  # The fastest counts, because other programs slow the others down.
         page.open((tmp_path / "report.html").as_uri())
         seconds.append(page.run(timing) / 1000)
     with capsys.disabled():
