@@ -38,11 +38,11 @@ def main(options: SearchOptions) -> int:
 
 def _dry_run(ready: "Prepared", output: cli.Output) -> int:
     """Print how long the search may take and what it needs; return the exit code."""
-    from asc.search import disk, duration, preview
+    from asc.search import disk, duration, plan_text
 
     span = duration.minutes(ready.plan)
     output.result(duration.estimate(ready.plan, span))
-    output.json({**preview.as_json(ready.plan, span), "disk": disk.as_json(ready.wanted)})
+    output.json({**plan_text.as_json(ready.plan, span), "disk": disk.as_json(ready.wanted)})
     return cli.DONE
 
 

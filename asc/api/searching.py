@@ -25,9 +25,10 @@ from asc.runs.bucket import runs_folder
 from asc.runs.events import RunEnded
 from asc.runs.journal import Entry
 from asc.runs.record import fold
-from asc.search import disk, duration, opening, preview, soft_labels, warm_start
+from asc.search import disk, duration, opening, plan_text, soft_labels, warm_start
 from asc.search.cluster import environment
 from asc.search.options import SearchOptions
+from asc.search.plan import SearchPlan, pack, plan_search
 from asc.search.settings import SearchSettings
 from asc.tracking.address import check_uri
 
@@ -43,7 +44,7 @@ class Prepared:
     """
 
     opened: opening.Opening
-    plan: preview.SearchPlan
+    plan: SearchPlan
     wanted: disk.Need
     cache: Path
     warm: warm_start.WarmStart
@@ -80,7 +81,7 @@ def _checked(opened: opening.Opening, options: SearchOptions, output: Output) ->
     check_uri(settings.mlflow_uri)
     settings.check_address()
     settings.check_machine(options.given())
-    plan = preview.plan_search(settings, opened.space, opened.reference)
+    plan = plan_search(settings, opened.space, opened.reference)
     outside = _outside_teacher(opened, plan)
     cache = (options.cache or default_cache()).resolve()
     wanted = disk.need(plan, cache, ended=opened.ended, ended_finals=opened.ended_finals)
@@ -88,7 +89,7 @@ def _checked(opened: opening.Opening, options: SearchOptions, output: Output) ->
     warm = warm_start.WarmStart()
     if opened.journal is None:  # else the journal has the points
         warm = warm_start.warm_start(plan, options.storage, name=options.run_name())
-    output.result(preview.describe(plan))
+    output.result(plan_text.describe(plan))
     output.notes([*data_guess.note(options.data), *plan.manifest.warnings])
     output.result(disk.describe(wanted, plan, cache=cache, storage=options.storage))
     if wanted.rates_to_pack:
@@ -97,7 +98,7 @@ def _checked(opened: opening.Opening, options: SearchOptions, output: Output) ->
     return Prepared(opened=opened, plan=plan, wanted=wanted, cache=cache, warm=warm, teacher=outside)
 
 
-def _outside_teacher(opened: opening.Opening, plan: preview.SearchPlan) -> TeacherLogits | None:
+def _outside_teacher(opened: opening.Opening, plan: SearchPlan) -> TeacherLogits | None:
     """The logits of `--teacher-logits`, until the run has a copy of them.
 
     Raises:
@@ -140,7 +141,7 @@ def searched(ready: Prepared, options: SearchOptions, output: Output) -> Searche
 def _searched(ready: Prepared, options: SearchOptions, output: Output) -> Searched:
     settings, plan = ready.opened.settings, ready.plan
     with packing(output.progress) as bar:
-        data, notes = preview.pack(plan, ready.cache, bar)
+        data, notes = pack(plan, ready.cache, bar)
     output.notes(notes)
 
     expected_s = mean(duration.minutes(plan)) * 60 if output.progress.is_terminal else None

@@ -37,7 +37,8 @@ from asc.config.space import FloatRange, IntRange
 from asc.data.store import store_size
 from asc.errors import InputError
 from asc.models.build import build_network
-from asc.search.preview import SearchPlan, drawn
+from asc.search.plan import SearchPlan
+from asc.search.preview import drawn
 from asc.search.repair import Candidate, repair
 from asc.search.settings import MOST_REFUSALS, SearchSettings
 from asc.size.file_layout import LENGTH_BYTES, header_bytes

@@ -13,7 +13,7 @@ from asc.data.sources import Source, sources_of
 from asc.errors import AudioProblem
 from asc.models.build import build_network
 from asc.models.network import Network
-from asc.search.preview import SearchPlan
+from asc.search.plan import SearchPlan
 from asc.search.rungs import MOST_OF_PLANNED, planned_epochs
 from asc.search.settings import SearchSettings
 from asc.size.law import cost

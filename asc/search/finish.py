@@ -35,7 +35,7 @@ from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
 from asc.search.finalists import finals_json
 from asc.search.leaderboard import Row, as_json, leaderboard, write
-from asc.search.preview import SearchPlan
+from asc.search.plan import SearchPlan
 from asc.search.result_page import NO_PAGE, Page, PageOf, with_page
 from asc.search.settings import SearchSettings, resume_command, settings_of
 from asc.size.law import Cost, cost

@@ -18,7 +18,7 @@ from asc.runs.journal import Journal
 from asc.runs.record import RunRecord, fold
 from asc.search import final
 from asc.search.options import SearchOptions
-from asc.search.preview import SearchPlan
+from asc.search.plan import SearchPlan
 from asc.search.settings import (
     RESUMABLE,
     RESUMABLE_BEFORE_FINALS,

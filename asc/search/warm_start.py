@@ -18,7 +18,7 @@ from asc.runs.events import EarlierPoint
 from asc.runs.folder import readable_run_folder
 from asc.runs.journal import read_journal
 from asc.runs.record import TrialRecord, fold
-from asc.search.preview import SearchPlan
+from asc.search.plan import SearchPlan
 from asc.search.repair import infeasible, repair
 from asc.typed import Scalar
 

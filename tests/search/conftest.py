@@ -23,7 +23,7 @@ from asc.runs.events import (
     TrialEnded,
 )
 from asc.runs.journal import Journal
-from asc.search.preview import SearchPlan, plan_search
+from asc.search.plan import SearchPlan, plan_search
 from asc.search.settings import SearchSettings
 
 BUILT = StoredSize(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7, file_bytes=9)

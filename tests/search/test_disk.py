@@ -16,7 +16,8 @@ from asc.data.store import store_size
 from asc.errors import InputError
 from asc.results import EpochMetrics, Signal
 from asc.search.disk import Need, check_room, describe, need
-from asc.search.preview import SearchPlan, pack, plan_search, preview
+from asc.search.plan import SearchPlan, pack, plan_search
+from asc.search.preview import preview
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asc.search.duration import estimate, minutes, packing, packing_seconds
-from asc.search.preview import SearchPlan
+from asc.search.plan import SearchPlan
 
 
 def test_the_range_is_from_half_of_the_epochs_to_all_and_the_threads_stay(quick: SearchPlan) -> None:

@@ -17,7 +17,7 @@ from asc.runs.record import fold
 from asc.search import final
 from asc.search.opening import begun, opened, resumed_settings
 from asc.search.options import SearchOptions
-from asc.search.preview import plan_search
+from asc.search.plan import plan_search
 from asc.search.settings import SearchSettings
 
 FINAL_EPOCHS = 4

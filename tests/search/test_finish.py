@@ -17,7 +17,7 @@ from asc.runs.record import TrialRecord, fold
 from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
 from asc.search.finish import Summary, commands, rescued, summary_json, verdict
-from asc.search.preview import SearchPlan, plan_search
+from asc.search.plan import SearchPlan, plan_search
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
 

@@ -13,10 +13,9 @@ from asc.errors import InputError
 from asc.runs.events import RunResumed, RunStarted
 from asc.runs.journal import Journal
 from asc.runs.record import Final, fold
-from asc.search import preview
 from asc.search.opening import begun, opened, resumed_settings
 from asc.search.options import SearchOptions
-from asc.search.preview import plan_search
+from asc.search.plan import plan_search
 from asc.search.settings import SearchSettings
 
 
@@ -104,7 +103,7 @@ def test_a_search_that_fails_before_it_has_begun_can_be_resumed_again(
         with pytest.raises(InputError, match="--budget-kb|--address") as refused:
             searching.prepared(dataclasses.replace(resumed, **wrong), output)  # type: ignore[arg-type]
         failures.append(refused.value)
-    monkeypatch.setattr(preview, "pack", full)
+    monkeypatch.setattr(searching, "pack", full)
     for _ in range(2):
         with pytest.raises(OSError, match="No space left") as failed:
             searching.searched(searching.prepared(resumed, output), resumed, output)

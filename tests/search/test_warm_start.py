@@ -11,7 +11,7 @@ from asc.errors import InputError
 from asc.runs.events import RunStarted
 from asc.runs.journal import Journal
 from asc.runs.record import fold
-from asc.search.preview import SearchPlan
+from asc.search.plan import SearchPlan
 from asc.search.repair import Budget
 from asc.search.warm_start import WarmStart, warm_start
 from asc.typed import Scalar
