@@ -24,16 +24,18 @@ def main(options: SearchOptions) -> int:
     if options.dry_run:
         return _dry_run(ready, output)
     found = searching.searched(ready, options, output)
-    from asc.search import finish  # imports Ray, whose environment is set now
+    from asc.search.exit_code import exit_code  # imports Ray, whose environment is set now
+    from asc.search.next_commands import commands
+    from asc.search.summary import summary_json
 
     summary = found.summary
     output.result(f"results in {summary.folder}: {', '.join(summary.files())}")
-    for purpose, command in finish.commands(summary, found.settings, found.browse):
+    for purpose, command in commands(summary, found.settings, found.browse):
         output.result(f"{purpose}:\n    " + command.replace("\n", "\n    "))
     if summary.page.path is not None:
         output.result(f"read the report in a browser:\n    {summary.page.path}")
-    output.json({**finish.summary_json(summary, found.settings), "doubts": found.doubts})
-    return finish.exit_code(summary, found.problem)
+    output.json({**summary_json(summary, found.settings), "doubts": found.doubts})
+    return exit_code(summary, found.problem)
 
 
 def _dry_run(ready: "Prepared", output: cli.Output) -> int:

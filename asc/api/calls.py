@@ -25,7 +25,7 @@ from asc.results import Completed
 from asc.search.opening import released
 
 if TYPE_CHECKING:
-    from asc.search.finish import Summary
+    from asc.search.summary import Summary
 
 
 def search(quiet: bool, keywords: SearchKeywords) -> SearchResult:
@@ -49,11 +49,11 @@ def result_of(summary: "Summary", problem: str | None, output: Output) -> Search
 
     Raises: as `search`.
     """
-    from asc.search import finish  # imports Ray, whose environment is set now
+    from asc.search.exit_code import verdict  # imports Ray, whose environment is set now
 
     if summary.ending == "interrupted":
         raise KeyboardInterrupt
-    _, sentence = finish.verdict(summary, problem)
+    _, sentence = verdict(summary, problem)
     if sentence is not None and sentence != summary.page.problem:
         raise InputError(sentence)
     if sentence is not None:

@@ -33,7 +33,7 @@ from asc.search.settings import SearchSettings
 from asc.tracking.address import check_uri
 
 if TYPE_CHECKING:
-    from asc.search.finish import Summary
+    from asc.search.summary import Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

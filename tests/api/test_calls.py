@@ -17,8 +17,8 @@ from asc.config.experiment import Experiment
 from asc.console.cli import Output
 from asc.errors import InputError
 from asc.runs.record import fold
-from asc.search import finish
 from asc.search.result_page import Page
+from asc.search.summary import Summary
 from asc.size.rules import rule
 
 
@@ -90,7 +90,7 @@ def test_a_search_without_a_report_page_is_a_result_and_a_warning(
     told, output = ToldSearch(tmp_path / "night"), Output(as_json=True, quiet=True)
     told.trial(1.0)
     record = fold(told.entries)
-    summary = finish.Summary(
+    summary = Summary(
         ending="finished",
         folder=told.folder,
         rule=rule("dcase2021"),

@@ -27,7 +27,7 @@ from asc.audio.torchaudio_compat import torchaudio  # noqa: E402
 torchaudio()
 from asc.api import calls, training  # noqa: E402, F401
 from asc.report import page  # noqa: E402, F401
-from asc.search import conductor, finish, live  # noqa: E402, F401
+from asc.search import conductor, exit_code, finish, live  # noqa: E402, F401
 from asc.search.cluster import cluster, study  # noqa: E402, F401
 from asc.tracking import session  # noqa: E402, F401
 
