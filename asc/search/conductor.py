@@ -1,9 +1,12 @@
 """Every decision of a search, made in one place and journalled before Ray acts on it.
 
+The parts of it: which points become trials (`points.py`), what trials do at rungs (`halving.py`), whether one that was
+lost is tried again (`attempts.py`), and what follows when all have ended (`finishing.py`).
+
 Ray's searcher, scheduler and callback (`ray_adapters.py`) only pass events on. A conductor that is given the journal of
 an interrupted search continues it: finished trials are told to a fresh study, the rungs are refilled, and unfinished
-trials are queued first (design decision 7). When all trials have ended, the finals follow, if any are asked for
-(`asc.search.finishing`): trainings like trials, but never compared at rungs, and unknown to the sampler.
+trials are queued first (design decision 7). Finals are trainings like trials, but never compared at rungs, and unknown
+to the sampler.
 """
 
 from dataclasses import dataclass
@@ -12,19 +15,17 @@ from pathlib import Path
 from asc.config.experiment import Experiment
 from asc.config.space import Space
 from asc.results import EpochMetrics, FinalFigures
-from asc.run_files import LAST_EPOCH, MODEL_FILE, TRIALS_FOLDER
-from asc.runs.events import EpochDone, FinalConfirmed, RungReached, TrialEnded, TrialPromoted, TrialRetried
+from asc.run_files import LAST_EPOCH, MODEL_FILE
+from asc.runs.events import EpochDone, FinalConfirmed, TrialEnded, TrialRetried
 from asc.runs.journal import Journal
 from asc.runs.record import add, fold
+from asc.search.attempts import Attempts
 from asc.search.finishing import Finishing
+from asc.search.halving import Halving
 from asc.search.points import Points
 from asc.search.repair import Budget
-from asc.search.rungs import Rungs, rungs_of
 from asc.search.settings import SearchSettings
-
-ATTEMPTS = 3
-# Even losses that were not the trial's fault count here: otherwise it could be handed out for ever.
-_MOST_LOSSES = 20
+from asc.search.trial_files import remove_checkpoints, trial_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +56,10 @@ class Conductor:
         self._settings = settings
         self._finishing = Finishing(journal, self.record, settings, budget.rule)
         self._points = Points(journal, self.record, space=space, settings=settings, base=base, budget=budget)
-        # Trials of different budgets are not compared: one that may be larger is nearly always better.
-        self._rungs = {kilobytes: rungs_of(base.schedule, settings.reduction_factor) for kilobytes in settings.budgets}
+        self._halving = Halving(journal, self.record, settings, base.schedule)
+        self._attempts = Attempts()
         self._names: dict[str, str] = {}
         self._queue: list[str] = []
-        self._losses: dict[str, list[tuple[int, bool]]] = {}
         self._exhausted = False
         self.problem: str | None = None
         self._replay()
@@ -72,7 +72,7 @@ class Conductor:
     @property
     def done(self) -> bool:
         """Whether no further trial or final will be given out."""
-        if self._queue or not self._asked_all or (self._promotes and self.record.unfinished):
+        if self._queue or not self._asked_all or (self._halving.promotes and self.record.unfinished):
             return False
         return not self._finishing.follows(busy=self.running)
 
@@ -86,10 +86,6 @@ class Conductor:
     def needs_soft_labels(self) -> bool:
         """Whether the finals wait for the soft labels of their teachers, which are no training."""
         return self._asked_all and self._finishing.needs_soft_labels
-
-    @property
-    def _promotes(self) -> bool:
-        return self._settings.asha == "promotion"
 
     @property
     def _asked_all(self) -> bool:
@@ -112,13 +108,13 @@ class Conductor:
             trial=name,
             experiment=Experiment.from_flat(training.asked.config),
             journalled=journalled,
-            pauses_after=self._rungs_of(name).next_rung(journalled) if self._pauses(name) else None,
+            pauses_after=self._halving.next_pause(name, journalled),
             final=name in self.record.finals,
             soft_labels=self.record.finals[name].soft_labels if name in self.record.finals else None,
         )
 
     def _ask(self) -> str | None:
-        promoted = self._promote()
+        promoted = self._halving.promote()
         if promoted is not None:
             return promoted
         if not self._asked_all:
@@ -128,21 +124,6 @@ class Conductor:
             self._exhausted = True
         return self._ask_last() or self._finishing.ask(self.running)
 
-    def _pauses(self, name: str) -> bool:
-        """Whether a trial pauses at rungs. The reference never does: the gain of the search is measured against it."""
-        return self._promotes and name in self.record.trials and not self.record.trials[name].asked.reference
-
-    def _promote(self, *, at_least: int = 0) -> str | None:
-        """Journal the promotion of the best paused trial that may go on, if there is one, and return its name."""
-        if not self.record.paused:
-            return None
-        for rungs in self._rungs.values():
-            name = rungs.promotable(self.record.paused, at_least=at_least)
-            if name is not None:
-                self.journal.append(TrialPromoted(trial=name, epoch=self.record.paused[name]))
-                return name
-        return None
-
     def _ask_last(self) -> str | None:
         """When no trial runs and no new one comes: promote the best of each rung, then end all that still wait.
 
@@ -150,7 +131,7 @@ class Conductor:
         """
         if self.running:
             return None
-        promoted = self._promote(at_least=1)
+        promoted = self._halving.promote(at_least=1)
         if promoted is None:
             for name, epoch in list(self.record.paused.items()):
                 self._stop(name, epoch)
@@ -185,7 +166,6 @@ class Conductor:
             self.journal.append(FinalConfirmed(final=name, figures=figures.confirmation))
         model = (self._folder(name) / MODEL_FILE).relative_to(self.journal.path.parent)
         self._end(
-            name,
             TrialEnded(
                 trial=name,
                 outcome="completed",
@@ -205,7 +185,6 @@ class Conductor:
         """Journal the end of a trial whose loss became NaN or infinite."""
         name = self._names[worker]
         self._end(
-            name,
             TrialEnded(
                 trial=name,
                 outcome="diverged",
@@ -229,17 +208,13 @@ class Conductor:
     def lost(self, worker: str, reason: str, *, blame: bool = True, advice: str = "") -> bool:
         """Journal that a worker lost its trial and queue the trial next, or fail it; return whether it failed.
 
-        A trial fails when it was to blame `ATTEMPTS` times in a row without completing another epoch; `advice` is then
-        appended to the reason. Attempts are counted in this process only: after a resume each trial has all of them
-        again.
+        A trial fails when it has no attempt left (`Attempts`); `advice` is then appended to the reason.
         """
         found = self.epochs_of(worker)
         if found is None:
             return False
         name, epoch = found
-        losses = [*(one for one in self._losses.get(name, []) if one[0] == epoch), (epoch, blame)]
-        self._losses[name] = losses
-        if sum(blamed for _, blamed in losses) >= ATTEMPTS or len(losses) >= _MOST_LOSSES:
+        if self._attempts.used_up(name, epoch, blame=blame):
             self.failed(worker, reason + advice)
             return True
         self.journal.append(TrialRetried(trial=name, epoch=epoch, reason=reason))
@@ -257,87 +232,42 @@ class Conductor:
             return
         epochs = max(self.record.training(name).epochs, default=0)
         self._end(
-            name,
             TrialEnded(trial=name, outcome="failed", epochs=epochs, seconds=self._seconds(name), reason=reason),
         )
 
     def _compare(self, name: str, metrics: EpochMetrics) -> bool:
-        """If the epoch is a rung, journal how the trial compares; return whether it is stopped or paused here."""
-        if name not in self.record.trials or metrics.epoch not in self._rungs_of(name).recorded:
-            return False
-        if self._promotes:
-            return self._pause(name, metrics)
-        worse = self._rungs_of(name).stops(name, metrics.epoch, metrics.valid_log_loss)
-        # The reference is never stopped, because the gain of the search is measured against it.
-        stops = worse and not self.record.trials[name].asked.reference
-        self.journal.append(
-            RungReached(trial=name, epoch=metrics.epoch, log_loss=metrics.valid_log_loss, stopped=stops)
-        )
-        if stops:
-            self._stop(name, metrics.epoch)
-        return stops
-
-    def _pause(self, name: str, metrics: EpochMetrics) -> bool:
-        """Journal that a trial reached a rung; return whether it pauses there.
-
-        The reference does not, and takes no place in the rung: it goes to its end whatever the others reach.
-        """
-        reached = RungReached(
-            trial=name,
-            epoch=metrics.epoch,
-            log_loss=metrics.valid_log_loss,
-            stopped=False,
-            paused=self._pauses(name),
-        )
-        self.journal.append(reached)
-        if reached.paused:
-            self._rungs_of(name).record(name, metrics.epoch, metrics.valid_log_loss)
-            self._points.pause(name, metrics.epoch)
-        return reached.paused
-
-    def _rungs_of(self, name: str) -> Rungs:
-        """The rungs of a trial: those of its budget."""
-        return self._rungs[self.record.trials[name].asked.budget_kb or self._settings.budget_kb]
+        """Compare a trial if the epoch is a rung; return whether it is stopped or paused here."""
+        match self._halving.compare(name, metrics):
+            case "goes on":
+                return False
+            case "stops":
+                self._stop(name, metrics.epoch)
+            case "pauses":
+                self._points.pause(name, metrics.epoch)
+        return True
 
     def _stop(self, name: str, epoch: int) -> None:
         reason = f"not among the best 1/{self._settings.reduction_factor} after epoch {epoch}"
         self._end(
-            name,
             TrialEnded(trial=name, outcome="stopped", epochs=epoch, seconds=self._seconds(name), reason=reason),
         )
 
-    def _end(self, name: str, ended: TrialEnded) -> None:
+    def _end(self, ended: TrialEnded) -> None:
         self.journal.append(ended)
-        self._leave_rungs(ended)
-        self._points.end(name)
-        self._sweep(name)
-
-    def _leave_rungs(self, ended: TrialEnded) -> None:
-        """Give the places of a promoted trial that diverged or failed to the next best."""
-        if self._promotes and ended.outcome in ("diverged", "failed") and ended.trial in self.record.trials:
-            self._rungs_of(ended.trial).drop(ended.trial)
-
-    def _sweep(self, name: str) -> None:
-        """Remove all files of an ended trial but its model: checkpoints, and partial files of killed workers."""
-        for path in [*self._folder(name).glob("*.safetensors"), *self._folder(name).glob(".*.tmp")]:
-            if path.name != MODEL_FILE:
-                path.unlink(missing_ok=True)
+        self._halving.end(ended)
+        self._points.end(ended.trial)
+        remove_checkpoints(self._folder(ended.trial))
 
     def sweep(self) -> None:
         """Remove the checkpoints of all ended trials, also those that a worker wrote after its trial was stopped."""
         for training in (*self.record.trials.values(), *self.record.after_trials()):
             if training.ended is not None:
-                self._sweep(training.asked.trial)
+                remove_checkpoints(self._folder(training.asked.trial))
 
     def _replay(self) -> None:
         """Replay the journal into the points and the rungs, in order, and queue its unfinished trials."""
         self._points.replay(self.journal.entries)
-        for entry in self.journal.entries:
-            match entry.event:
-                case RungReached() as rung if rung.paused or not self._promotes:
-                    self._rungs_of(rung.trial).record(rung.trial, rung.epoch, rung.log_loss)
-                case TrialEnded() as ended:
-                    self._leave_rungs(ended)
+        self._halving.replay(self.journal.entries)
         self._queue = [name for name in list(self.record.unfinished) if not self._settle(name)]
         self.sweep()
 
@@ -349,7 +279,7 @@ class Conductor:
         trial = self.record.trials[name]
         compared = {rung.epoch: rung for rung in trial.rungs}
         for epoch, metrics in sorted(trial.epochs.items()):
-            if epoch not in self._rungs_of(name).recorded:
+            if not self._halving.is_rung(name, epoch):
                 continue
             if epoch not in compared:
                 self._compare(name, metrics)
@@ -362,8 +292,3 @@ class Conductor:
 
     def _seconds(self, name: str) -> float:
         return sum(metrics.seconds for metrics in self.record.training(name).epochs.values())
-
-
-def trial_folder(run_folder: Path, name: str) -> Path:
-    """The folder of a trial's checkpoints and model."""
-    return run_folder / TRIALS_FOLDER / name

@@ -1,92 +1,19 @@
 """The conductor without Ray: simulated workers train by formula and die, and a search resumes from its journal."""
 
-import dataclasses
 import random
 from pathlib import Path
 
 import pytest
+from formula_workers import EPOCHS, conductor, epoch_of, run_out, work
 
 from asc.config.experiment import Experiment
-from asc.config.recipes.loading import load_experiment
-from asc.config.space import Space
 from asc.config.space_file import load_space, parse_space
-from asc.results import EpochMetrics, FinalFigures, Interval
-from asc.runs.events import EarlierPoint, EpochDone, PointRefused, RunStarted, TrialAsked, TrialEnded
-from asc.runs.journal import Journal, read_journal
+from asc.results import FinalFigures, Interval
+from asc.runs.events import EarlierPoint, EpochDone, PointRefused, TrialAsked, TrialEnded
+from asc.runs.journal import read_journal
 from asc.runs.record import fold
 from asc.search.cluster.trial import Message, message_of, result_of
-from asc.search.conductor import Assignment, Conductor
-from asc.search.repair import Budget
-from asc.search.settings import SearchSettings
 from asc.size.law import cost
-from asc.size.rules import rule
-
-EPOCHS = 6
-
-
-def settings(trials: int, **changes: float | str) -> SearchSettings:
-    values = {"budget_kb": 128.0, "data": "synthetic", "fold": 1, "data_seed": 0, "seed": 0, **changes}
-    return SearchSettings(
-        rule="dcase2021",
-        recipe="qat_8b",
-        trials=trials,
-        max_concurrent=2,
-        cpus_per_trial=1,
-        **values,  # type: ignore[arg-type]
-    )
-
-
-def conductor(
-    folder: Path,
-    trials: int,
-    space: Space | None = None,
-    earlier: tuple[EarlierPoint, ...] = (),
-    **changes: float | str,
-) -> Conductor:
-    chosen, space = settings(trials, **changes), space or load_space("idlab128")
-    fresh = not (folder / "journal.jsonl").exists()
-    journal = Journal(folder / "journal.jsonl")
-    if fresh:
-        journal.append(RunStarted(name="s", kind="search", settings=chosen.scalars(), space="", earlier=earlier))
-    base = load_experiment("qat_8b").updated(
-        {**space.settings, "schedule.cycles": 3, "schedule.epochs_per_cycle": EPOCHS // 3}
-    )
-    budget = Budget(rule=rule(chosen.rule), kilobytes=chosen.budget_kb)
-    return Conductor(journal=journal, space=space, settings=chosen, base=base, budget=budget)
-
-
-def log_loss(experiment: Experiment, epoch: int) -> float:
-    widths = experiment.architecture.widths
-    return 2 - 0.01 * sum(widths) + abs(experiment.schedule.learning_rate_max - 0.002) * 100 + 1 / epoch
-
-
-def epoch_of(assignment: Assignment, epoch: int) -> EpochMetrics:
-    loss = log_loss(assignment.experiment, epoch)
-    return EpochMetrics(
-        epoch=epoch, learning_rate=1e-3, train_loss=loss, valid_log_loss=loss, valid_accuracy=0.5, seconds=1.0
-    )
-
-
-def work(lead: Conductor, worker: str, assignment: Assignment, epochs: int = EPOCHS) -> bool:
-    """Train an assignment up to an epoch as a worker would; return whether the trial ended."""
-    for epoch in range(assignment.journalled + 1, epochs + 1):
-        if lead.epoch_done(worker, epoch_of(assignment, epoch)):
-            lead.left(worker)
-            return True
-    if epochs < EPOCHS:
-        return False
-    final = log_loss(assignment.experiment, EPOCHS)
-    built = lead.record.trials[assignment.trial].asked.predicted
-    lead.completed(worker, FinalFigures(log_loss=final, accuracy=0.5, epochs=EPOCHS, built=built))
-    lead.left(worker)
-    return True
-
-
-def run_out(lead: Conductor) -> None:
-    number = 0
-    while (assignment := lead.next_trial(f"w{number}")) is not None:
-        work(lead, f"w{number}", assignment)
-        number += 1
 
 
 def trials_of(folder: Path) -> list[tuple[object, ...]]:
@@ -259,18 +186,6 @@ def test_points_of_earlier_runs_come_after_the_reference_once_also_after_a_resum
         assert trials_of(folder) == expected, f"cut after line {count}: {lines[count - 1]!r}"
 
 
-def test_checkpoints_of_ended_trials_are_removed(tmp_path: Path) -> None:
-    lead = conductor(tmp_path, 2)
-    assignment = lead.next_trial("w")
-    assert assignment is not None
-    folder = tmp_path / "trials" / assignment.trial
-    folder.mkdir(parents=True)
-    for name in ("last.safetensors", "best.safetensors", "model.safetensors", ".last.safetensors.7.tmp"):
-        (folder / name).write_text("x")
-    work(lead, "w", assignment)
-    assert [path.name for path in folder.iterdir()] == ["model.safetensors"]
-
-
 def test_an_epoch_reported_again_is_journalled_once(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 2)
     assignment = lead.next_trial("w")
@@ -338,40 +253,6 @@ def test_a_point_that_cannot_be_repaired_does_not_count_as_a_trial(tmp_path: Pat
     assert refused and all(t.asked.nonzero_bytes <= 2 * 1024 for t in lead.record.trials.values())
 
 
-def test_promotion_pauses_every_trial_but_the_reference_and_goes_on_with_the_best(tmp_path: Path) -> None:
-    lead = conductor(tmp_path, 16, asha="promotion")
-    trained: list[tuple[str, int | None]] = []
-    number = 0
-    while (assignment := lead.next_trial(f"w{number}")) is not None:
-        trained.append((assignment.trial, assignment.pauses_after))
-        work(lead, f"w{number}", assignment)
-        number += 1
-    assert lead.complete and not lead.record.paused
-    assert trained[0] == ("t000", None) and {rung for _, rung in trained[1:]} == {2, 4, None}
-    record = lead.record
-    reference = record.trials["t000"]
-    assert [(rung.epoch, rung.paused) for rung in reference.rungs] == [(2, False), (4, False)]
-    others = [trial for trial in record.trials.values() if trial is not reference]
-    first = {trial.asked.trial: trial.rungs[0].log_loss for trial in others}
-    second = {t.asked.trial: t.rungs[1].log_loss for t in others if len(t.rungs) == 2}
-    best = set(sorted(first, key=first.__getitem__)[:7])
-    assert len(first) == 15 and best <= set(second), "the best half of the other trials has gone on"
-    ended = {trial.asked.trial: trial.ended.outcome for trial in record.trials.values() if trial.ended}
-    assert ended[min(second, key=second.__getitem__)] == "completed"
-    assert {name for name, outcome in ended.items() if outcome == "completed"} <= {*second, "t000"} != {*first, "t000"}
-    stopped = [trial for trial in record.trials.values() if ended[trial.asked.trial] == "stopped"]
-    assert all(sorted(trial.epochs)[-1] in (2, 4) for trial in stopped)
-    assert len(stopped) >= 8
-
-
-def test_the_best_of_a_rung_with_few_trials_goes_on_at_the_end(tmp_path: Path) -> None:
-    lead = conductor(tmp_path, 3, asha="promotion", reduction_factor=5)
-    run_out(lead)
-    outcomes = {trial.asked.trial: trial.ended.outcome for trial in lead.record.trials.values() if trial.ended}
-    best = min(list(lead.record.trials.values())[1:], key=lambda trial: trial.rungs[0].log_loss)
-    assert lead.complete and outcomes["t000"] == outcomes[best.asked.trial] == "completed"
-
-
 def test_several_budgets_take_turns_and_each_has_a_reference_and_rungs_of_its_own(tmp_path: Path) -> None:
     several = {"budget_kb": 64.0, "budgets_kb": "8,16,64", "asha": "promotion"}
     whole = conductor(tmp_path / "whole", 15, **several)
@@ -413,90 +294,6 @@ def test_a_reference_that_fits_a_smaller_budget_is_trained_once(tmp_path: Path) 
     assert refused.reason == "the reference is the same network as t000" and refused.budget_kb == 200
 
 
-def good_reference(lead: Conductor, trials: int) -> list[Assignment]:
-    """Begin trials. The reference is trained to its end, and is the best at each rung. Return the others."""
-    begun = [lead.next_trial(f"w{number}") for number in range(trials)]
-    reference, *others = [assignment for assignment in begun if assignment is not None]
-    for epoch in range(1, EPOCHS + 1):
-        lead.epoch_done("w0", dataclasses.replace(epoch_of(reference, epoch), valid_log_loss=0.01))
-    work(lead, "w0", dataclasses.replace(reference, journalled=EPOCHS))
-    return others
-
-
-@pytest.mark.parametrize("interrupted", [False, True])
-def test_a_good_reference_takes_no_place_of_those_that_are_promoted(tmp_path: Path, interrupted: bool) -> None:
-    lead = conductor(tmp_path, 4, asha="promotion", reduction_factor=4)
-    for number, other in enumerate(good_reference(lead, 4), start=1):
-        work(lead, f"w{number}", other)
-    if interrupted:
-        lead.journal.close()
-        lead = conductor(tmp_path, 4, asha="promotion", reduction_factor=4)
-    run_out(lead)
-    outcomes = [trial.ended.outcome for trial in lead.record.trials.values() if trial.ended]
-    assert lead.complete and sorted(outcomes) == ["completed", "completed", "stopped", "stopped"]
-
-
-@pytest.mark.parametrize("interrupted", [False, True])
-@pytest.mark.parametrize("loses", ["diverged", "failed"])
-def test_the_next_best_goes_on_in_place_of_a_promoted_trial_that_is_lost(
-    tmp_path: Path, loses: str, interrupted: bool
-) -> None:
-    lead = conductor(tmp_path, 3, asha="promotion", reduction_factor=4)
-    for number, other in enumerate(good_reference(lead, 3), start=1):
-        work(lead, f"w{number}", other)
-    first = lead.next_trial("again")
-    assert first is not None and first.journalled == 2
-    if loses == "diverged":
-        lead.diverged("again", 3)
-        lead.left("again")
-    else:
-        lead.failed("again", "it cannot be trained")
-    if interrupted:
-        lead.journal.close()
-        lead = conductor(tmp_path, 3, asha="promotion", reduction_factor=4)
-    run_out(lead)
-    outcomes = {trial.asked.trial: trial.ended.outcome for trial in lead.record.trials.values() if trial.ended}
-    assert lead.complete and outcomes[first.trial] == loses
-    assert sorted(outcomes.values()) == sorted(["completed", "completed", loses])
-
-
-def test_a_worker_waits_for_trials_that_run_and_may_be_promoted(tmp_path: Path) -> None:
-    lead = conductor(tmp_path, 3, asha="promotion")
-    reference, first, second = (lead.next_trial(worker) for worker in ("w0", "w1", "w2"))
-    assert reference is not None and first is not None and second is not None
-    work(lead, "w1", first)
-    assert lead.record.paused == {first.trial: 2} and lead.running == (reference.trial, second.trial)
-    assert lead.epoch_done("w1", epoch_of(first, 3)), "a late message of the old worker changes nothing"
-    assert lead.epochs_of("w1") is None and not lead.lost("w1", "it died"), "nor does its death"
-    assert lead.next_trial("w3") is None and not lead.done, "one trial at a rung is not a half of it"
-    work(lead, "w2", second)
-    better = min((first, second), key=lambda one: log_loss(one.experiment, 2))
-    promoted = lead.next_trial("w3")
-    assert promoted is not None and (promoted.trial, promoted.journalled) == (better.trial, 2)
-    assert lead.record.training(better.trial).state == "unfinished"
-    assert not lead.lost("w3", "it died") and lead.record.paused.keys() == {first.trial, second.trial} - {better.trial}
-    again = lead.next_trial("w4")
-    assert again is not None and again == promoted, "a promoted trial that is lost is tried again at once"
-
-
-@pytest.mark.parametrize("key", ["budget_kb", "trials", "max_concurrent"])
-def test_settings_check_their_ranges(key: str) -> None:
-    from asc.errors import InputError
-
-    values = {"budget_kb": 128.0, "trials": 3, "max_concurrent": 1, key: 0}
-    with pytest.raises(InputError, match=f"--{key.replace('_', '-')}"):
-        SearchSettings(
-            rule="dcase2021",
-            recipe="qat_8b",
-            data="synthetic",
-            fold=1,
-            data_seed=0,
-            seed=0,
-            cpus_per_trial=1,
-            **values,  # type: ignore[arg-type]
-        )
-
-
 def test_a_lost_trial_is_assigned_next(tmp_path: Path) -> None:
     lead = conductor(tmp_path, 3)
     first = lead.next_trial("w0")
@@ -510,37 +307,6 @@ def test_a_lost_trial_is_assigned_next(tmp_path: Path) -> None:
     run_out(lead)
     (retried,) = lead.record.trials[first.trial].retries
     assert retried.epoch == 2 and all(trial.ended for trial in lead.record.trials.values())
-
-
-def lose(lead: Conductor, *, blame: bool = True) -> bool:
-    assert lead.next_trial("w") is not None
-    return lead.lost("w", "its worker died", blame=blame, advice=": make it smaller")
-
-
-def test_a_trial_lost_three_times_in_a_row_without_a_new_epoch_fails(tmp_path: Path) -> None:
-    lead = conductor(tmp_path, 1)
-    assert [lose(lead), lose(lead)] == [False, False]
-    assignment = lead.next_trial("w")
-    assert assignment is not None
-    work(lead, "w", assignment, epochs=1)
-    assert not lead.lost("w", "its worker died"), "it had completed another epoch"
-    assert [lose(lead), lose(lead)] == [False, True]
-    trial = lead.record.trials["t000"]
-    assert trial.ended is not None and trial.ended.outcome == "failed" and len(trial.retries) == 4
-    assert trial.ended.reason == "its worker died: make it smaller"
-
-
-def test_losses_without_blame_do_not_count_and_a_resumed_search_counts_from_zero(tmp_path: Path) -> None:
-    lead = conductor(tmp_path, 1)
-    assert [lose(lead), lose(lead), *(lose(lead, blame=False) for _ in range(10))] == 12 * [False]
-    lead.journal.close()
-    lead = conductor(tmp_path, 1)
-    assert [lose(lead), lose(lead), lose(lead)] == [False, False, True]
-
-
-def test_a_trial_is_not_retried_for_ever(tmp_path: Path) -> None:
-    lead = conductor(tmp_path, 1)
-    assert any(lose(lead, blame=False) for _ in range(100))
 
 
 def test_a_halted_search_assigns_nothing_and_leaves_its_trials_unfinished(tmp_path: Path) -> None:

@@ -11,6 +11,22 @@ from asc.search.options import SearchOptions
 from asc.search.settings import SearchSettings
 
 
+@pytest.mark.parametrize("key", ["budget_kb", "trials", "max_concurrent"])
+def test_settings_check_their_ranges(key: str) -> None:
+    values = {"budget_kb": 128.0, "trials": 3, "max_concurrent": 1, key: 0}
+    with pytest.raises(InputError, match=f"--{key.replace('_', '-')}"):
+        SearchSettings(
+            rule="dcase2021",
+            recipe="qat_8b",
+            data="synthetic",
+            fold=1,
+            data_seed=0,
+            seed=0,
+            cpus_per_trial=1,
+            **values,  # type: ignore[arg-type]
+        )
+
+
 @pytest.mark.parametrize(
     ("changes", "part"),
     [

@@ -26,9 +26,10 @@ from asc.search.cluster.lost_workers import cost_one_trial
 from asc.search.cluster.memory import Headroom, is_short_here
 from asc.search.cluster.ray_adapters import ConductedScheduler, ConductedSearcher, EndOfSearch, FailureWatch
 from asc.search.cluster.trial import TrialOrder, run_trial
-from asc.search.conductor import Assignment, Conductor, trial_folder
+from asc.search.conductor import Assignment, Conductor
 from asc.search.final import confirmation_split
 from asc.search.settings import SearchSettings, resume_command
+from asc.search.trial_files import trial_folder
 
 Ending = Literal["finished", "out of time", "interrupted", "halted"]
 
