@@ -39,6 +39,7 @@ class SearchKeywords(TypedDict, total=False):
     calibrate: CalibrationMethod
     trials: int
     warm_start: str
+    portfolio: int
     asha: Asha
     reduction_factor: int
     rank_by: RankBy

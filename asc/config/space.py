@@ -21,6 +21,13 @@ The keys of a family are sampled only for points of that family.
 
 A space that is made for one accounting rule names it: `rule = "dcase2025"`. A search then counts by it unless told
 otherwise.
+
+A space may hold a portfolio: points that were good in earlier trainings, each in a table with a value for every sampled
+key. A search tries them after the reference.
+
+    [[portfolio]]
+    "architecture.widths.0" = 24
+    "schedule.learning_rate_max" = 2e-3
 """
 
 import json
@@ -69,7 +76,7 @@ Parameter = IntRange | FloatRange | Choice
 class Space:
     """Parameters by dotted key. A point holds one scalar per sampled key; `values` turns it into config values.
 
-    `rule` is the accounting rule that the space is made for, or None.
+    `rule` is the accounting rule that the space is made for, or None. The points of the `portfolio` are tried first.
     """
 
     name: str
@@ -77,6 +84,7 @@ class Space:
     parameters: Mapping[str, Parameter]
     families: Mapping[str, Mapping[str, Parameter]] = field(default_factory=dict)
     rule: str | None = None
+    portfolio: tuple[Mapping[str, Scalar], ...] = ()
 
     @cached_property
     def settings(self) -> dict[str, Value]:
@@ -145,6 +153,12 @@ class Space:
         tree = asdict(experiment)
         return {key: _place(key, parameter, tree, drawn) for key, parameter in self.sampled.items()}
 
+    def sampled_with(self, family: str | None) -> Mapping[str, Parameter]:
+        """The parameters that a point has a value for: those of its `family`, if the space has several."""
+        if not self.families or family is None:
+            return self.sampled
+        return {FAMILY: self.parameters[FAMILY], **self.of_family(family).sampled}
+
     def sample(self, rng: random.Random) -> dict[str, Scalar]:
         """A random point: uniform, or log-uniform for ranges with `log`; of several families each is as likely."""
         if self.families:
@@ -166,18 +180,19 @@ def _at(tree: Any, key: str) -> Any:
 
 def _place(key: str, parameter: Parameter, tree: Mapping[str, Any], drawn: Mapping[str, Scalar]) -> Scalar | None:
     """The value of a key in a point: the drawn one, else that of a config's tree; None if neither is in the range."""
-    if key in drawn and _contains(parameter, _decoded(parameter, drawn[key])):
+    if key in drawn and contains(parameter, _decoded(parameter, drawn[key])):
         return drawn[key]
     try:
         value = _at(tree, key)
     except IndexError:  # the network has fewer stages or blocks than the space names
         return None
-    if not _contains(parameter, value):
+    if not contains(parameter, value):
         return None
     return encoded(value) if isinstance(parameter, Choice) else value
 
 
-def _contains(parameter: Parameter, value: Any) -> bool:
+def contains(parameter: Parameter, value: Any) -> bool:
+    """Whether a config value is one of those that the parameter may have."""
     match parameter:
         case IntRange():
             return value in range(parameter.low, parameter.high + 1, parameter.step)

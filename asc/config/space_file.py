@@ -3,19 +3,19 @@
 import tomllib
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from asc.config.architecture import family_of
 from asc.config.experiment import Experiment
-from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Space
+from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Space, contains, encoded
 from asc.errors import InputError
 from asc.launchers import search_spaces
-from asc.typed import Value, assign, build, typed, unknown_key
+from asc.typed import Scalar, Value, assign, build, typed, unknown_key
 
 SCHEMA = 1
-_TABLES = ("schema", "rule", "parameters", "families")
+_TABLES = ("schema", "rule", "parameters", "families", "portfolio")
 
 
 def load_space(name_or_path: str) -> Space:
@@ -104,9 +104,10 @@ def parse_space(text: str, *, source: str, name: str) -> Space:
         _check_families(parameters, families)
         if len(families) == 1:
             parameters, families = {**parameters, **next(iter(families.values()))}, {}
+        space = Space(name=name, text=text, parameters=parameters, families=families, rule=rule)
+        return replace(space, portfolio=_portfolio(tree.get("portfolio", []), space))
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
-    return Space(name=name, text=text, parameters=parameters, families=families, rule=rule)
 
 
 def _families(tables: Any, parameters: Mapping[str, Parameter]) -> dict[str, dict[str, Parameter]]:
@@ -155,6 +156,36 @@ def _check_families(parameters: Mapping[str, Parameter], families: Mapping[str, 
             f"there are keys of the families {' and '.join(owners)}: list both as choices of {FAMILY}, and give each a "
             "table [families.NAME]"
         )
+
+
+def _portfolio(tables: Any, space: Space) -> tuple[dict[str, Scalar], ...]:
+    """The points of the tables `[[portfolio]]`.
+
+    Raises:
+        InputError: one of them has no value for a sampled key, one for another key, or one that the space has not.
+    """
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError("portfolio must hold points: begin each with a line [[portfolio]]")
+    return tuple(_portfolio_point(table, f"portfolio, point {n}", space) for n, table in enumerate(tables, start=1))
+
+
+def _portfolio_point(table: Mapping[str, Any], where: str, space: Space) -> dict[str, Scalar]:
+    family = table.get(FAMILY)
+    if space.families and family not in space.families:
+        raise InputError(f"{where}: {FAMILY} is {family or 'missing'}: give one of {', '.join(space.families)}")
+    sampled = space.sampled_with(family)
+    for key in table:
+        if key not in sampled:
+            raise InputError(f"{where}: {unknown_key(key, sampled)}")
+    point = dict[str, Scalar]()
+    for key, parameter in sampled.items():
+        if key not in table:
+            raise InputError(f"{where}: there is no {key}, which the space samples: give every sampled key a value")
+        value = typed(_hint(key), table[key], f"{where}: {key}")
+        if not contains(parameter, value):
+            raise InputError(f"{where}: {key} is {table[key]}, which the space does not have: give one of its values")
+        point[key] = encoded(value)
+    return point
 
 
 def _not_of(key: str, family: Value) -> InputError:

@@ -77,6 +77,9 @@ class SearchOptions:
     warm_start: Annotated[str | None, cli.option("RUNS")] = None
     """Earlier searches, as night,day: after the reference, the points of the best 5 trials of each are tried again,
     within this budget and space; at most half of the trials."""
+    portfolio: Annotated[int | None, _Number] = None
+    """Points of the space's portfolio, which were good in earlier trainings, to try after the reference (default: all
+    of them; 0: none); with --warm-start at most half of the trials."""
     rank_by: Annotated[RankBy | None, _Name] = None
     """What makes a trial the best: log_loss (default) or accuracy, on validation clips. Early stopping and the choice
     of points go by log loss in any case."""

@@ -70,6 +70,7 @@ class SearchSettings:
     mlflow_uri: str | None = None
     budgets_kb: str | None = None
     warm_start: str | None = None
+    portfolio: int | None = None
     asha: Asha = "stopping"
     rank_by: RankBy = "log_loss"
     reduction_factor: int = 2
@@ -92,6 +93,10 @@ class SearchSettings:
                 raise InputError(f"--{key.replace('_', '-')} must be a number above 0, got {value}")
         if not (math.isfinite(self.gpus_per_trial) and self.gpus_per_trial >= 0):
             raise InputError(f"--gpus-per-trial must be a number of 0 or more, got {self.gpus_per_trial}")
+        require(
+            self.portfolio is None or self.portfolio >= 0,
+            f"--portfolio must be 0 (no points of the portfolio) or more, got {self.portfolio}",
+        )
         require(self.reduction_factor >= 2, f"--reduction-factor must be 2 or more, got {self.reduction_factor}")
         several = len(self.budgets)
         require(

@@ -13,7 +13,7 @@ import heapq
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from curves import FILE, Curve, read
 from numpy.typing import NDArray
+from portfolio import best_points
 from record_curves import reference
 from strategies import Loop, Real, Strategy, Work
 from strategy_models import LastValue, Model, Quantile, Shift
@@ -33,24 +34,39 @@ from asc.config.space import Space
 from asc.config.space_file import load_space
 from asc.search.sampler import sampler_of
 from asc.search.settings import Asha
+from asc.typed import Scalar
 
 WORKERS = 2
 GROWING, EQUAL = (1, 5), (7, 14)
-Made = Callable[[Space, Experiment, int], Strategy]
 Numbers = NDArray[np.float64]
 Trace = list[tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A strategy of the table: after which epochs it compares trials, and how it is made from space, base and seed.
+class Setting:
+    """What a strategy is made for: a space, the reference before repair, a seed, and points to try first."""
 
-    Those that others are measured against (`whole`) search for all epochs, the others for half of them.
+    space: Space
+    base: Experiment
+    seed: int
+    known: tuple[Mapping[str, Scalar], ...] = ()
+
+
+Made = Callable[[Setting], Strategy]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A strategy of the table: after which epochs it compares trials, and how it is made.
+
+    Those that others are measured against (`whole`) search for all epochs, the others for half of them. `known` is how
+    many points it tries first, which are the best of the other half of the recorded points.
     """
 
     rungs: tuple[int, ...]
     make: Made
     whole: bool = False
+    known: int = 0
 
 
 def asc_sampler(space: Space, seed: int) -> Sampler:
@@ -65,7 +81,7 @@ def nearby(reference: float, best: float) -> Callable[[Space, int], Sampler]:
 
 def asc(asha: Asha, factor: int) -> Made:
     """asc's own conductor."""
-    return lambda space, base, seed: Real(space, base, seed, asha=asha, factor=factor)
+    return lambda one: Real(one.space, one.base, one.seed, asha=asha, factor=factor, known=one.known)
 
 
 def loop(
@@ -76,8 +92,14 @@ def loop(
     model: Callable[[], Model] | None = None,
 ) -> Made:
     """A strategy of these parts."""
-    return lambda space, base, seed: Loop(
-        space, base, sampler(space, seed), rule(), reject=reject, model=model() if model else None
+    return lambda one: Loop(
+        one.space,
+        one.base,
+        sampler(one.space, one.seed),
+        rule(),
+        reject=reject,
+        model=model() if model else None,
+        known=one.known,
     )
 
 
@@ -120,6 +142,14 @@ ENTRIES: dict[str, Entry] = {
     "half of the first 20 near the reference": Entry(rungs=GROWING, make=loop(nearby(0.5, 0.0), promoting)),
     "a quarter near the best": Entry(rungs=GROWING, make=loop(nearby(0.0, 0.25), promoting)),
     "both": Entry(rungs=GROWING, make=loop(nearby(0.5, 0.25), promoting)),
+    "asc before, 4 known": Entry(rungs=EQUAL, make=asc("stopping", 2), known=4),
+    "asc before, 8 known": Entry(rungs=EQUAL, make=asc("stopping", 2), known=8),
+    "asc, stopping, 4 known": Entry(rungs=GROWING, make=asc("stopping", 4), known=4),
+    "asc, promotion, 4 known": Entry(rungs=GROWING, make=asc("promotion", 4), known=4),
+    "asc, promotion, 8 known": Entry(rungs=GROWING, make=asc("promotion", 4), known=8),
+    "random, 4 known": Entry(rungs=(), make=loop(Random, Whole), known=4),
+    "random, promotion, 4 known": Entry(rungs=GROWING, make=loop(Random, promoting), known=4),
+    "near the known": Entry(rungs=GROWING, make=loop(nearby(0.0, 0.5), promoting), known=4),
 }
 
 
@@ -175,6 +205,7 @@ class Job:
     seed: int
     space: str
     epochs: int
+    known: tuple[Mapping[str, Scalar], ...]
 
 
 _surrogate: Surrogate | None = None
@@ -185,7 +216,7 @@ def run(job: Job) -> tuple[Job, Trace]:
     assert _surrogate is not None
     entry, space = ENTRIES[job.name], load_space(job.space)
     base = base_of(space, entry.rungs)
-    strategy = entry.make(space, base, job.seed)
+    strategy = entry.make(Setting(space=space, base=base, seed=job.seed, known=job.known))
     world = World(_surrogate, job.seed)
     return job, replay(strategy, world, rungs=entry.rungs, epochs=job.epochs, last=base.schedule.epochs)
 
@@ -230,6 +261,8 @@ def main() -> None:
     options = read_options()
     _, curves = read(options.file)
     chosen = halves(curves, options.half)
+    others = [curve for curve in curves if curve not in chosen]
+    known = [point for point, _ in best_points(others, load_space(options.space))]
     surrogate = Surrogate(chosen)
     print(
         f"{surrogate.points} points, {surrogate.repeats} of them with a second seed; the kernel's length is "
@@ -243,13 +276,14 @@ def main() -> None:
             f"{row.noise:.3f} | {row.with_final:.2f} |"
         )
     print()
-    names = options.only or list(ENTRIES)
+    names = options.only or [name for name, entry in ENTRIES.items() if known or not entry.known]
     jobs = [
         Job(
             name=name,
             seed=options.first_seed + seed,
             space=options.space,
             epochs=options.epochs if ENTRIES[name].whole else options.epochs // 2,
+            known=tuple(known[: ENTRIES[name].known]),
         )
         for name in names
         for seed in range(options.seeds)

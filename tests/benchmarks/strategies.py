@@ -5,6 +5,7 @@ sampler (`ask`, `begin`, `tell`, as `asc.search.sampler.Sampler`) and a rule (wh
 """
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,7 @@ from strategy_samplers import Sampler
 from asc.config.experiment import Experiment
 from asc.config.space import Space
 from asc.results import EpochMetrics, FinalFigures
-from asc.runs.events import RunStarted
+from asc.runs.events import EarlierPoint, RunStarted
 from asc.runs.journal import Journal
 from asc.search.conductor import Conductor
 from asc.search.repair import Budget, repair
@@ -24,6 +25,7 @@ from asc.search.sampler import Handle, Told
 from asc.search.settings import Asha, SearchSettings
 from asc.size.law import cost
 from asc.size.rules import rule
+from asc.typed import Scalar
 
 BUDGET = Budget(rule=rule("dcase2021"), kilobytes=128)
 _MANY = 100_000
@@ -69,7 +71,7 @@ class Loop:
     """A strategy of a sampler and a rule. A sampled point is repaired; with `reject`, one that does not fit is refused.
 
     `model` turns what is known of a trial that was left into what the sampler is told; by default its last log loss, as
-    Optuna does with pruned trials.
+    Optuna does with pruned trials. The `known` points are tried after the reference.
     """
 
     def __init__(
@@ -81,10 +83,11 @@ class Loop:
         *,
         reject: bool = False,
         model: "Model | None" = None,
+        known: Sequence[Mapping[str, Scalar]] = (),
     ) -> None:
         """`base` is the config of the reference before repair."""
         self._space, self._base, self._sampler, self._rule = space, base, sampler, rule
-        self._reject, self._model = reject, model
+        self._reject, self._model, self._known = reject, model, list(known)
         self._trials: dict[str, Trial] = {}
         self._configs: set[Experiment] = set()
 
@@ -115,7 +118,11 @@ class Loop:
 
     def _draw(self) -> Trial:
         while True:
-            handle, point = self._sampler.ask()
+            if self._known:
+                point = self._known.pop(0)
+                handle = self._sampler.begin(point)
+            else:
+                handle, point = self._sampler.ask()
             candidate = repair(self._base, self._space, point, BUDGET)
             unfit = candidate is None or (self._reject and candidate.repaired)
             if candidate is None or unfit or candidate.experiment in self._configs:
@@ -153,8 +160,17 @@ class Loop:
 class Real:
     """asc's own `Conductor`, with its journal in memory-backed files."""
 
-    def __init__(self, space: Space, base: Experiment, seed: int, *, asha: Asha = "stopping", factor: int = 2) -> None:
-        """Start a search whose end is far away."""
+    def __init__(
+        self,
+        space: Space,
+        base: Experiment,
+        seed: int,
+        *,
+        asha: Asha = "stopping",
+        factor: int = 2,
+        known: Sequence[Mapping[str, Scalar]] = (),
+    ) -> None:
+        """Start a search whose end is far away; the `known` points are tried after the reference."""
         self._folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
         settings = SearchSettings(
             budget_kb=128.0,
@@ -177,6 +193,9 @@ class Real:
             space=f"{space.name}\n{space.text}",
             data_digest="recorded",
             reference=base.flat(),
+            earlier=tuple(
+                EarlierPoint(run="known", trial=str(number), point=point) for number, point in enumerate(known, 1)
+            ),
         )
         journal = Journal(Path(self._folder.name) / "journal.jsonl")
         journal.append(started)

@@ -220,3 +220,72 @@ def test_a_table_of_the_only_family_is_as_good_as_the_common_one() -> None:
     space = parse_space(text, source="my.toml", name="my")
     assert not space.families and space.settings["architecture.family"] == "cp_mobile"
     assert set(space.sampled) == {"augment.crop_s", "architecture.cp_mobile.base_channels"}
+
+
+def test_a_portfolio_has_a_value_for_every_sampled_key(space: Space) -> None:
+    point = """
+[[portfolio]]
+"architecture.widths.0" = 8
+"architecture.cardinality" = 4
+"architecture.time_strides" = [1, 1, 1, 1, 1, 1]
+"augment.speed_factors" = [1.0]
+"augment.mixup_alpha" = 0
+"schedule.learning_rate_max" = 2e-3
+"""
+    assert space.portfolio == ()
+    (found,) = parse_space(TEXT + point, source="my.toml", name="my").portfolio
+    assert found == {
+        "architecture.widths.0": 8,
+        "architecture.cardinality": 4,
+        "architecture.time_strides": "[1, 1, 1, 1, 1, 1]",
+        "augment.speed_factors": "[1.0]",
+        "augment.mixup_alpha": 0.0,
+        "schedule.learning_rate_max": 2e-3,
+    }
+    assert space.point_of(Experiment().updated(space.values(found))) == found
+    for old, new, sentence in [
+        ('"architecture.cardinality" = 4\n', "", "portfolio, point 1: there is no architecture.cardinality, which the"),
+        ('cardinality" = 4', 'cardinality" = 3', "portfolio, point 1: architecture.cardinality is 3, which the space"),
+        (
+            '"architecture.widths.0" = 8',
+            '"architecture.widths.0" = 9',
+            "architecture.widths.0 is 9, which the space do",
+        ),
+        (
+            '"architecture.widths.0" = 8',
+            '"architecture.widths.0" = "8"',
+            "architecture.widths.0 must be a whole number",
+        ),
+        ('"augment.mixup_alpha"', '"schedule.batch_size"', "portfolio, point 1: unknown key schedule.batch_size"),
+        ("[[portfolio]]", "[portfolio]", "portfolio must hold points: begin each with a line [[portfolio]]"),
+    ]:
+        with pytest.raises(InputError) as error:
+            parse_space(TEXT + point.replace(old, new), source="my.toml", name="my")
+        assert "my.toml: " in str(error.value) and sentence in str(error.value)
+
+
+def test_a_point_of_a_portfolio_has_the_keys_of_its_family() -> None:
+    text = """schema = 1
+[parameters]
+"architecture.family" = { choices = ["resnet_se", "cp_mobile"] }
+"schedule.learning_rate_max" = { low = 5e-4, high = 8e-3, log = true }
+[families.resnet_se]
+"architecture.widths.0" = { low = 4, high = 64, step = 4 }
+[families.cp_mobile]
+"architecture.cp_mobile.base_channels" = { low = 8, high = 64, step = 8 }
+"""
+    point = """
+[[portfolio]]
+"architecture.family" = "cp_mobile"
+"schedule.learning_rate_max" = 1e-3
+"architecture.cp_mobile.base_channels" = 32
+"""
+    found = parse_space(text + point, source="my.toml", name="my")
+    assert found.values(found.portfolio[0])["architecture.cp_mobile.base_channels"] == 32
+    for old, new, sentence in [
+        ('= "cp_mobile"', '= "vgg"', "point 1: architecture.family is vgg: give one of resnet_se, cp_mobile"),
+        ('"architecture.family" = "cp_mobile"', "", "point 1: architecture.family is missing: give one of"),
+        ('= "cp_mobile"', '= "resnet_se"', "point 1: unknown key architecture.cp_mobile.base_channels"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            parse_space(text + point.replace(old, new), source="my.toml", name="my")

@@ -121,3 +121,57 @@ def test_runs_that_cannot_be_used_are_refused_in_one_sentence(tmp_path: Path, qu
             warm_start(planned(quick, given), str(tmp_path), name="new")
     with pytest.raises(InputError, match=r"--warm-start needs --trials 2 or more"):
         warm_start(planned(quick, "night", trials=1), str(tmp_path), name="new")
+
+
+PORTFOLIO = """
+[[portfolio]]
+"architecture.widths.0" = 24
+"architecture.cardinality" = 2
+
+[[portfolio]]
+"architecture.widths.0" = 8
+"architecture.cardinality" = 1
+
+[[portfolio]]
+"architecture.widths.0" = 8
+"architecture.cardinality" = 1
+"""
+
+
+def with_portfolio(plan: SearchPlan) -> SearchPlan:
+    text = """schema = 1
+[parameters]
+"architecture.widths.0" = { low = 4, high = 64, step = 4 }
+"architecture.cardinality" = { choices = [1, 2, 4, 8] }
+"""
+    return dataclasses.replace(plan, space=parse_space(text + PORTFOLIO, source="test", name="mine"))
+
+
+def test_the_portfolio_of_the_space_comes_after_earlier_searches(tmp_path: Path, quick: SearchPlan) -> None:
+    night = told(tmp_path, "night", 3.0)
+    night.trial(1.0, point={"architecture.widths.0": 8, "architecture.cardinality": 1})
+    plan = with_portfolio(dataclasses.replace(quick, settings=dataclasses.replace(quick.settings, trials=40)))
+    found = warm_start(plan, str(tmp_path), name="new")
+    assert names(found) == ["portfolio/1", "portfolio/2"]
+    assert [dict(point.point) for point in found.points] == [
+        {"architecture.widths.0": 24, "architecture.cardinality": 2},
+        {"architecture.widths.0": 8, "architecture.cardinality": 1},
+    ]
+    assert found.notes == ("2 points of the portfolio of mine come after the reference",)
+    after = warm_start(planned(plan, "night"), str(tmp_path), name="new")
+    assert names(after) == ["night/t001", "portfolio/1"], "the second point comes to the same network as night/t001"
+    assert after.notes[-1] == "1 point of the portfolio of mine comes next"
+    for changed, expected in [
+        ({"portfolio": 1}, ["portfolio/1"]),
+        ({"portfolio": 0}, []),
+        ({"trials": 3}, ["portfolio/1"]),
+        ({"trials": 1}, []),
+    ]:
+        fewer = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, **changed))
+        assert names(warm_start(fewer, str(tmp_path), name="new")) == expected, changed
+
+
+def test_a_point_of_the_portfolio_that_no_width_fits_is_left_out(tmp_path: Path, quick: SearchPlan) -> None:
+    plan = with_portfolio(dataclasses.replace(quick, settings=dataclasses.replace(quick.settings, trials=40)))
+    tight = dataclasses.replace(plan, budget=Budget(rule=quick.budget.rule, kilobytes=0.05))
+    assert warm_start(tight, str(tmp_path), name="new") == WarmStart()

@@ -1,0 +1,76 @@
+"""Print the best recorded points of a search space, as the `[[portfolio]]` tables of its file.
+
+    python tests/benchmarks/portfolio.py --space idlab128 --points 8
+    python tests/benchmarks/portfolio.py --space robust128 --points 6 --only front_end.normalisation=mean_over_time
+
+Each recorded training (`curves.py`), of any space, whose config is a point of this space counts. Of two seeds of one
+config the mean counts. Validation ranks them, as in a search; the figures of test clips are not looked at.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from statistics import mean
+
+from curves import FILE, Curve, read
+from record_curves import BUDGET, reference
+
+from asc.config.experiment import Experiment
+from asc.config.space import Space
+from asc.config.space_file import load_space
+from asc.search.repair import repair
+from asc.typed import Scalar
+
+Point = Mapping[str, Scalar]
+
+
+def best_points(curves: Iterable[Curve], space: Space) -> list[tuple[Point, float]]:
+    """The points of completed trainings in a space and their log losses (nats), best first; without the reference."""
+    found: dict[Experiment, tuple[Point, list[float]]] = {}
+    base = reference(space)
+    for curve in curves:
+        if curve.outcome != "completed" or curve.number == 0:
+            continue
+        trained = Experiment.from_flat(curve.config)
+        point = space.point_of(trained, curve.point)
+        candidate = None if point is None else repair(base, space, point, BUDGET)
+        if point is None or candidate is None or candidate.experiment != trained.updated({"seed": 0}):
+            continue
+        assert curve.final_log_loss is not None
+        found.setdefault(candidate.experiment, (point, []))[1].append(curve.final_log_loss)
+    return sorted(((point, mean(values)) for point, values in found.values()), key=lambda one: one[1])
+
+
+def tables(points: Iterable[tuple[Point, float]], space: Space) -> Iterator[str]:
+    """The lines of the tables."""
+    for point, log_loss in points:
+        yield f"\n[[portfolio]]  # {log_loss:.3f}"
+        for key, value in space.values(point).items():
+            yield f'"{key}" = {json.dumps(_rounded(value))}'
+
+
+def _rounded(value: object) -> object:
+    return float(f"{value:.3g}") if isinstance(value, float) else value
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--file", type=Path, default=FILE, metavar="FILE")
+    parser.add_argument("--space", default="robust128")
+    parser.add_argument("--points", type=int, default=8, metavar="N")
+    parser.add_argument("--only", metavar="KEY=VALUE", help="only points with this value")
+    options = parser.parse_args()
+    space = load_space(options.space)
+    found = best_points(read(options.file)[1], space)
+    if options.only:
+        key, _, value = options.only.partition("=")
+        found = [(point, log_loss) for point, log_loss in found if str(point[key]) == value]
+    print(f"# the best {options.points} of {len(found)} recorded trainings, with the log loss of each")
+    for line in tables(found[: options.points], space):
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
