@@ -40,6 +40,7 @@ class SearchKeywords(TypedDict, total=False):
     trials: int
     warm_start: str
     portfolio: int
+    objectives: str
     asha: Asha
     reduction_factor: int
     rank_by: RankBy

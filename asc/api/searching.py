@@ -179,7 +179,7 @@ def _searched(ready: Prepared, options: SearchOptions, output: Output) -> Search
         ray.close()  # Ray's processes must have ended before their leftovers are removed
         summary = finish.finish(lead, plan.space, ending, plan.budget.rule, page_of)
         doubtful = doubts(journal.entries, summary.folder)
-        show(summary, doubtful, output)
+        show(summary, settings, doubtful, output)
     return Searched(
         summary=summary,
         settings=settings,
@@ -210,16 +210,18 @@ def _evaluated_page(entries: Sequence[Entry], folder: Path, *, cache: Path, say:
     return search_page(entries, folder)
 
 
-def show(summary: "Summary", doubtful: list[str], output: Output) -> None:
+def show(summary: "Summary", settings: SearchSettings, doubtful: list[str], output: Output) -> None:
     """Print what the search has found: leaderboard, sizes, gain, finalists, and reasons for doubt."""
     from asc.console import tables
-    from asc.search import budget_table, finalists, leaderboard
+    from asc.search import budget_table, finalists, front_table, leaderboard
 
     output.result(leaderboard.table(summary.rows))
     if summary.best is not None:
         output.result(tables.size_table(summary.best_cost()))
         output.result(summary.demands())
     output.result(summary.gained())
+    if summary.front:
+        output.result(front_table.table(summary.front, settings.aims))
     if summary.within:
         output.result(budget_table.table(summary.within))
     if summary.finals is not None:

@@ -27,7 +27,12 @@ class BudgetSamplers:
         """Start without results."""
         self._space, self._budgets = space, tuple(budgets)
         self._samplers: tuple[Sampler | FamilySampler, ...] = tuple(
-            sampler_of(space, seed=settings.seed + _APART * number, trials=settings.trials // len(budgets))
+            sampler_of(
+                space,
+                seed=settings.seed + _APART * number,
+                trials=settings.trials // len(budgets),
+                objectives=len(settings.aims),
+            )
             for number in range(len(budgets))
         )
         self._handles: dict[str, list[tuple[int, Handle]]] = {}

@@ -56,7 +56,7 @@ class Conductor:
         self._settings = settings
         self._finishing = Finishing(journal, self.record, settings, budget.rule)
         self._points = Points(journal, self.record, space=space, settings=settings, base=base, budget=budget)
-        self._halving = Halving(journal, self.record, settings, base.schedule)
+        self._halving = Halving(journal, self.record, settings, base.schedule, budget.rule)
         self._attempts = Attempts()
         self._names: dict[str, str] = {}
         self._queue: list[str] = []

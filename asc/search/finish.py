@@ -20,6 +20,7 @@ from asc.runs.folder import publish
 from asc.search.budget_table import best_within
 from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor
+from asc.search.front_table import front_of
 from asc.search.leaderboard import leaderboard, write
 from asc.search.next_commands import then_resume
 from asc.search.plan import SearchPlan
@@ -44,7 +45,7 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule, page_
     conductor.sweep()
     rows = leaderboard(record, space, rule)
     write(rows, folder)
-    completed = record.completed()
+    completed, settings = record.completed(), settings_of(record)
     summary = Summary(
         ending=ending,
         folder=folder,
@@ -54,7 +55,8 @@ def finish(conductor: Conductor, space: Space, ending: Ending, rule: Rule, page_
         best=completed[0] if completed else None,
         reference=next((trial for trial in record.trials.values() if trial.asked.reference), None),
         finals=finals_of(record),
-        within=best_within(record, rule, settings_of(record)),
+        within=best_within(record, rule, settings),
+        front=front_of(record, settings.aims, rule),
     )
     saved = summary.saved
     if saved is not None and saved.ended is not None and saved.ended.model is not None:

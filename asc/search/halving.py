@@ -12,18 +12,25 @@ from asc.results import EpochMetrics
 from asc.runs.events import RungReached, TrialEnded, TrialPromoted
 from asc.runs.journal import Entry, Journal
 from asc.runs.record import RunRecord
+from asc.search.objectives import costs_of
 from asc.search.rungs import Rungs, rungs_of
 from asc.search.settings import SearchSettings
+from asc.size.rules import Rule
 
 
 class Halving:
     """The rungs of a search, and the trials that reached them."""
 
-    def __init__(self, journal: Journal, record: RunRecord, settings: SearchSettings, schedule: Schedule) -> None:
-        """`record` is kept up to date with the journal; all trials have this schedule."""
-        self._journal, self._record, self._settings = journal, record, settings
+    def __init__(
+        self, journal: Journal, record: RunRecord, settings: SearchSettings, schedule: Schedule, rule: Rule
+    ) -> None:
+        """`record` is kept up to date with the journal; all trials have this schedule, and `rule` counts bytes."""
+        self._journal, self._record, self._settings, self._rule = journal, record, settings, rule
         # Trials of different budgets are not compared: one that may be larger is nearly always better.
-        self._rungs = {kilobytes: rungs_of(schedule, settings.reduction_factor) for kilobytes in settings.budgets}
+        others = None if settings.objectives is None else self._costs
+        self._rungs = {
+            kilobytes: rungs_of(schedule, settings.reduction_factor, others) for kilobytes in settings.budgets
+        }
 
     @property
     def promotes(self) -> bool:
@@ -95,6 +102,10 @@ class Halving:
 
     def _pauses(self, name: str) -> bool:
         return self.promotes and name in self._record.trials and not self._record.trials[name].asked.reference
+
+    def _costs(self, name: str) -> tuple[float, ...]:
+        """What trials are compared by beside their log loss."""
+        return costs_of(self._record.trials[name].asked, self._settings.aims, self._rule)
 
     def _rungs_of(self, trial: str) -> Rungs:
         """The rungs of a trial: those of its budget."""

@@ -83,6 +83,10 @@ class SearchOptions:
     rank_by: Annotated[RankBy | None, _Name] = None
     """What makes a trial the best: log_loss (default) or accuracy, on validation clips. Early stopping and the choice
     of points go by log loss in any case."""
+    objectives: Annotated[str | None, cli.option("NAMES")] = None
+    """Search for a Pareto front of log_loss and some of bytes, macs (per second of audio) and ram (peak activations),
+    as log_loss,bytes,macs: early stopping and the choice of points then keep small networks too, and the front is
+    printed."""
     asha: Annotated[Asha | None, _Name] = None
     """How trials are stopped early (asynchronous successive halving): stopping (default: a trial goes on, unless it is
     among the worse when it is compared) or promotion (every trial pauses when it is compared, and only the best go on,

@@ -34,9 +34,15 @@ def describe(plan: SearchPlan) -> str:
             if found.infeasible_share
             else []
         ),
+        *_objectives(plan.settings),
         *_finals(plan),
     ]
     return "\n".join(lines)
+
+
+def _objectives(settings: SearchSettings) -> Iterator[str]:
+    if settings.objectives is not None:
+        yield f"it looks for the Pareto front of {', '.join(settings.aims)}: trials are compared by all of them"
 
 
 def _finals(plan: SearchPlan) -> Iterator[str]:
@@ -71,6 +77,7 @@ def as_json(plan: SearchPlan, span: tuple[float, float]) -> dict[str, Any]:
         "rule": plan.budget.rule.name,
         "max_mmacs_per_s": plan.budget.max_mmacs_per_s,
         "max_ram_kb": plan.budget.max_ram_kb,
+        **({} if plan.settings.objectives is None else {"objectives": plan.settings.aims}),
         **dataclasses.asdict(plan.preview),
         "minutes": span,
         **({} if plan.settings.final_top == 0 else {"finals": _finals_json(plan)}),

@@ -15,6 +15,7 @@ from asc.runs.events import PointRefused, RungReached, TrialAsked, TrialEnded
 from asc.runs.journal import Entry, Journal
 from asc.runs.record import RunRecord, TrialRecord
 from asc.search.budgets import BudgetSamplers, budgets_of
+from asc.search.objectives import costs_of
 from asc.search.repair import Budget, Candidate, infeasible, repair
 from asc.search.sampler import Handle, Told
 from asc.search.settings import MOST_REFUSALS, SearchSettings
@@ -39,6 +40,7 @@ class Points:
         """`record` is kept up to date with the journal; `base` is the config of trial 0 before repair."""
         self._journal, self._record = journal, record
         self._space, self._base, self._budgets = space, base, budgets_of(settings, budget)
+        self._aims = settings.aims
         self._samplers = BudgetSamplers(space, settings, self._budgets)
         self._configs: dict[int, str] = {}
 
@@ -49,13 +51,13 @@ class Points:
     def end(self, name: str) -> None:
         """Tell the sampler how a trial ended."""
         if name in self._record.trials:
-            self._samplers.tell(name, _told(self._record.trials[name]))
+            self._samplers.tell(name, self._told(self._record.trials[name]))
 
     def pause(self, name: str, epoch: int) -> None:
         """Tell the sampler how a trial did that is paused after an epoch; a later result replaces this one."""
-        epochs = self._record.trials[name].epochs
-        log_losses = {number: metrics.valid_log_loss for number, metrics in epochs.items() if number <= epoch}
-        self._samplers.tell(name, Told(log_losses=log_losses), final=False)
+        trial = self._record.trials[name]
+        log_losses = {number: metrics.valid_log_loss for number, metrics in trial.epochs.items() if number <= epoch}
+        self._samplers.tell(name, Told(log_losses=log_losses, others=self._costs(trial)), final=False)
 
     def replay(self, entries: Sequence[Entry]) -> None:
         """Tell the sampler, in order, what the entries of an earlier process say."""
@@ -68,7 +70,7 @@ class Points:
                     budget = self._number(event.budget_kb)
                     twin = self._record.trials[event.twin] if event.twin in ended and event.twin else None
                     handle = self._samplers.drawn(budget, event.point)
-                    self._samplers.refused(budget, handle, _told(twin) if twin else Told(usable=False))
+                    self._samplers.refused(budget, handle, self._told(twin) if twin else Told(usable=False))
                 case RungReached(paused=True) as event:
                     self.pause(event.trial, event.epoch)
                 case TrialEnded() as event if event.trial in self._record.trials:
@@ -129,7 +131,7 @@ class Points:
             if candidate is not None and twin is None:
                 return self._journal_asked(candidate, point, number, handle)
             if twin is not None:
-                reason, told = f"the same network and training as {twin.asked.trial}", _told(twin)
+                reason, told = f"the same network and training as {twin.asked.trial}", self._told(twin)
             else:
                 why = infeasible(self._base, self._space, point)
                 reason, told = why or "it does not fit the budget at any width", Told(usable=False)
@@ -200,18 +202,22 @@ class Points:
         within = f" of {budget.kilobytes:g}" if len(self._budgets) > 1 else ""
         return f"{short_name(candidate.experiment.architecture)} {kilobytes:.1f}{within} KB"
 
+    def _told(self, trial: TrialRecord) -> Told:
+        """What the sampler is told about a trial; unusable if the trial failed or has not ended."""
+        ended = trial.ended
+        if ended is None or ended.outcome == "failed":
+            return Told(usable=False)
+        if ended.outcome == "diverged":
+            return Told(others=self._costs(trial))
+        return Told(
+            value=ended.log_loss,
+            log_losses={metrics.epoch: metrics.valid_log_loss for metrics in trial.epochs.values()},
+            others=self._costs(trial),
+        )
+
+    def _costs(self, trial: TrialRecord) -> tuple[float, ...]:
+        return costs_of(trial.asked, self._aims, self._budgets[0].rule)
+
 
 def _hash(config: Mapping[str, Scalar]) -> int:
     return hash(frozenset(config.items()))
-
-
-def _told(trial: TrialRecord) -> Told:
-    """What the sampler is told about a trial; unusable if the trial failed or has not ended."""
-    if trial.ended is None or trial.ended.outcome == "failed":
-        return Told(usable=False)
-    if trial.ended.outcome == "diverged":
-        return Told()
-    return Told(
-        value=trial.ended.log_loss,
-        log_losses={metrics.epoch: metrics.valid_log_loss for metrics in trial.epochs.values()},
-    )

@@ -8,13 +8,17 @@ it is among the worse ones there. "promotion", as published (algorithm 2): every
 worker goes on with a paused trial that is among the best 1/r of its rung, or else begins a new one.
 """
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 
 import numpy as np
 
 from asc.config.experiment import Schedule
+from asc.search.fronts import ranked
 from asc.search.settings import SearchSettings
+
+Others = Callable[[str], tuple[float, ...]]
 
 # More trials than planned go on, because a trial may be outranked after its promotion: 1,000 simulated searches took
 # 1.09 times the planned epochs on average, and 1.78 times at most (tests/benchmarks/promotion_epochs.py).
@@ -35,11 +39,15 @@ def rung_epochs(schedule: Schedule, reduction_factor: int) -> tuple[int, ...]:
 
 
 class Rungs:
-    """The rungs of one search. They are kept by trial name, so that a resumed search refills them from its journal."""
+    """The rungs of one search. They are kept by trial name, so that a resumed search refills them from its journal.
 
-    def __init__(self, *, epochs: Collection[int], reduction_factor: int) -> None:
+    A search for a Pareto front compares trials by their log loss and by further figures, which `others` has for a name:
+    in the order of `fronts.ranked`, so a small network is not stopped because a large one has a lower log loss.
+    """
+
+    def __init__(self, *, epochs: Collection[int], reduction_factor: int, others: Others | None = None) -> None:
         """Set empty rungs at these epochs (`rung_epochs`)."""
-        self._factor = reduction_factor
+        self._factor, self._others = reduction_factor, others
         self._recorded: dict[int, dict[str, float]] = {epoch: {} for epoch in epochs}
 
     @property
@@ -58,11 +66,25 @@ class Rungs:
             reached.pop(trial, None)
 
     def stops(self, trial: str, epoch: int, log_loss: float) -> bool:
-        """Record a trial's log loss at a rung; return whether it is worse than the best 1/r of the trials before it."""
+        """Record a trial's log loss at a rung; return whether it is worse than the best 1/r of the trials before it.
+
+        Of several objectives: whether it is not among the best 1/r, or among as many as there are objectives.
+        """
         others = self._recorded[epoch]
+        if self._others is not None:
+            others[trial] = log_loss
+            best = max(1 + len(self._others(trial)), math.ceil(len(others) / self._factor))
+            return self._ranked(epoch).index(trial) >= best
         cutoff = np.percentile(list(others.values()), 100 / self._factor) if others else np.inf
         others[trial] = log_loss
         return bool(log_loss > cutoff)
+
+    def _ranked(self, epoch: int) -> list[str]:
+        """The trials that reached a rung, best first."""
+        reached = self._recorded[epoch]
+        if self._others is None:
+            return sorted(reached, key=reached.__getitem__)
+        return ranked({trial: (log_loss, *self._others(trial)) for trial, log_loss in reached.items()})
 
     def planned_epochs(self, trials: float, epochs: int) -> float:
         """The epochs of a search by promotion if each rung promotes 1/r of its trials once; `epochs` are a trial's.
@@ -89,7 +111,7 @@ class Rungs:
         for epoch in sorted(self._recorded, reverse=True):
             reached = self._recorded[epoch]
             places = max(at_least, len(reached) // self._factor)
-            for trial in sorted(reached, key=reached.__getitem__)[:places]:
+            for trial in self._ranked(epoch)[:places]:
                 if paused.get(trial) == epoch:
                     return trial
         return None
@@ -102,6 +124,6 @@ def planned_epochs(settings: SearchSettings, schedule: Schedule) -> float:
     return budgets * rungs.planned_epochs(settings.trials / budgets, schedule.epochs)
 
 
-def rungs_of(schedule: Schedule, reduction_factor: int) -> Rungs:
-    """Empty rungs for trials with this schedule."""
-    return Rungs(epochs=rung_epochs(schedule, reduction_factor), reduction_factor=reduction_factor)
+def rungs_of(schedule: Schedule, reduction_factor: int, others: Others | None = None) -> Rungs:
+    """Empty rungs for trials with this schedule (`others` as in `Rungs`)."""
+    return Rungs(epochs=rung_epochs(schedule, reduction_factor), reduction_factor=reduction_factor, others=others)

@@ -8,6 +8,11 @@ TPE's work grows with the number of points that it models, so it never sees more
 number is reached, the study keeps `SHORTEST` of them: the best ones, a fifth of those kept, and the latest of the
 others. TPE treats at most the best 25 as good and gives older points less weight, so the dropped points had little
 influence. Which points are dropped depends only on the order in which results were told, and so on the journal.
+
+With several objectives (`--objectives`) a point has further figures beside its log loss, which are known before it is
+trained, and TPE models the points by their Pareto fronts. Optuna has no pruned trials there. So a trial that stopped or
+paused counts with its last log loss, which is nearly always higher than its final one would be, and a diverged one
+with the worst figures of all.
 """
 
 import copy
@@ -24,10 +29,12 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Space, encoded
+from asc.search import fronts
 from asc.typed import Scalar
 
 Handle = int
 LONGEST, SHORTEST = 1250, 1000
+_DIVERGED = 10.0  # nats, if no trial has ended yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +42,27 @@ class Told:
     """The result of a point: the final log loss (nats) if trained to the end, and validation log losses by epoch.
 
     `usable` is False if the result says nothing about the point, as after a failure; the sampler then ignores it.
+    `others` are the figures of the further objectives, such as bytes.
     """
 
     value: float | None = None
     log_losses: Mapping[int, float] | None = None
     usable: bool = True
+    others: tuple[float, ...] = ()
 
     @property
     def state(self) -> TrialState:
         """Optuna's state: stopped and diverged trials are pruned, and a diverged one has no values at all."""
         if not self.usable:
             return TrialState.FAIL
-        return TrialState.PRUNED if self.value is None else TrialState.COMPLETE
+        return TrialState.PRUNED if self.value is None and not self.others else TrialState.COMPLETE
+
+    @property
+    def last_log_loss(self) -> float | None:
+        """The final log loss, else that of the last epoch; None of a diverged trial."""
+        if self.value is not None or not self.log_losses:
+            return self.value
+        return self.log_losses[max(self.log_losses)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +120,17 @@ class FamilySampler:
     points together, and a family with no point among the best would be sampled at random.
     """
 
-    def __init__(self, space: Space, *, seed: int, trials: int) -> None:
+    def __init__(self, space: Space, *, seed: int, trials: int, objectives: int = 1) -> None:
         """Start without results (see `Sampler`)."""
         choice = Space(name=space.name, text="", parameters={FAMILY: space.parameters[FAMILY]})
-        self._choice = Sampler(choice, seed=seed, trials=trials, stream=(1,))
+        self._choice = Sampler(choice, seed=seed, trials=trials, stream=(1,), objectives=objectives)
         self._of = {
             family: Sampler(
-                space.of_family(family), seed=seed, trials=trials // len(space.families), stream=(2, number)
+                space.of_family(family),
+                seed=seed,
+                trials=trials // len(space.families),
+                stream=(2, number),
+                objectives=objectives,
             )
             for number, family in enumerate(space.families)
         }
@@ -147,22 +167,25 @@ class FamilySampler:
         return handle
 
 
-def sampler_of(space: Space, *, seed: int, trials: int) -> "Sampler | FamilySampler":
+def sampler_of(space: Space, *, seed: int, trials: int, objectives: int = 1) -> "Sampler | FamilySampler":
     """The sampler for a space of one family or of several."""
-    return (FamilySampler if space.families else Sampler)(space, seed=seed, trials=trials)
+    return (FamilySampler if space.families else Sampler)(space, seed=seed, trials=trials, objectives=objectives)
 
 
 class Sampler:
     """Asks Optuna for points and tells it their results. A point's handle is its number in the order of asking."""
 
-    def __init__(self, space: Space, *, seed: int, trials: int, stream: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, space: Space, *, seed: int, trials: int, stream: tuple[int, ...] = (), objectives: int = 1
+    ) -> None:
         """Start without results. The first third of the trials (two to ten) is random, to give TPE points to model.
 
-        Samplers of different streams draw independently of each other.
+        Samplers of different streams draw independently of each other. With several objectives every result that is
+        told has one figure less in `others`: the log loss is the first objective.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._distributions = {key: _distribution(parameter) for key, parameter in space.sampled.items()}
-        self._stream = stream
+        self._stream, self._objectives = stream, objectives
         self._seed, self._startup = seed, min(10, max(2, trials // 3))
         self._drawn, self._points = 0, 0
         self._open: dict[Handle, Mapping[str, Scalar]] = {}
@@ -217,12 +240,16 @@ class Sampler:
     def study(self) -> optuna.Study:
         """The study that TPE models: all kept points in the order in which they were asked, without failures."""
         return optuna.create_study(
-            storage=_Storage([self._trials[number] for number in sorted(self._trials)]), direction="minimize"
+            storage=_Storage([self._trials[number] for number in sorted(self._trials)]),
+            directions=["minimize"] * self._objectives,
         )
 
     def _kept(self) -> set[Handle]:
         """The handles of the best ended points and of the latest of the others, `SHORTEST` in all."""
-        ranked = sorted(sorted(self._ended), key=lambda number: self._ended[number].rank)
+        if self._objectives > 1:
+            ranked = list(map(int, fronts.ranked({str(n): tuple(self._trials[n].values) for n in self._ended})))
+        else:
+            ranked = sorted(sorted(self._ended), key=lambda number: self._ended[number].rank)
         best = SHORTEST // 5
         return {*ranked[:best], *sorted(ranked[best:])[best - SHORTEST :]}
 
@@ -235,7 +262,8 @@ class Sampler:
             number=handle + 1,
             trial_id=handle + 1,
             state=state,
-            value=told.value if told is not None and state == TrialState.COMPLETE else None,
+            value=None,
+            values=self._values(told) if told is not None and state == TrialState.COMPLETE else None,
             datetime_start=now,
             datetime_complete=now if state.is_finished() else None,
             params=dict(point),
@@ -244,6 +272,14 @@ class Sampler:
             system_attrs={},
             intermediate_values=dict(told.log_losses or {}) if told is not None else {},
         )
+
+    def _values(self, told: Told) -> list[float]:
+        """The figures of a result, one for each objective; those of a diverged trial are the worst so far."""
+        log_loss = told.last_log_loss
+        if log_loss is not None:
+            return [log_loss, *told.others]
+        known = [trial.values for trial in self._trials.values() if trial.values is not None]
+        return [max(column) for column in zip(*known, (_DIVERGED, *told.others), strict=True)]
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

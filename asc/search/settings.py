@@ -19,6 +19,7 @@ from asc.model_file.model_header import experiment_in
 from asc.results import CalibrationMethod, RankBy
 from asc.runs.bucket import storage_option
 from asc.runs.record import RunRecord
+from asc.search.objectives import LOG_LOSS, objectives_from
 from asc.typed import Scalar, Value, build
 
 # After this many points in a row that become no trial, the search assumes that the space has no further network.
@@ -72,6 +73,7 @@ class SearchSettings:
     warm_start: str | None = None
     portfolio: int | None = None
     asha: Asha = "stopping"
+    objectives: str | None = None
     rank_by: RankBy = "log_loss"
     reduction_factor: int = 2
     final_top: int = 0
@@ -104,9 +106,14 @@ class SearchSettings:
             "--final-top retrains the best of one budget: give one --budget-kb, or leave --final-top out",
         )
         require(
+            several == 1 or self.objectives is None,
+            "--objectives finds networks of every size up to one budget: give one --budget-kb, or leave it out",
+        )
+        require(
             several <= self.trials,
             f"--trials {self.trials} is less than the {several} budgets of --budget-kb: each has a reference to train",
         )
+        assert self.aims, "raises InputError if they are wrong"
         self._check_workers()
         self._check_finals()
         self._check_teachers()
@@ -154,6 +161,11 @@ class SearchSettings:
         if self.budgets_kb is None:
             return (self.budget_kb,)
         return tuple(sorted(map(float, self.budgets_kb.split(",")), reverse=True))
+
+    @property
+    def aims(self) -> tuple[str, ...]:
+        """The objectives of a search, the log loss first."""
+        return (LOG_LOSS,) if self.objectives is None else objectives_from(self.objectives)
 
     @property
     def finals(self) -> int:

@@ -12,6 +12,7 @@ from asc.runs.record import TrialRecord
 from asc.search.budget_table import BestWithin, within_json
 from asc.search.cluster.study import Ending
 from asc.search.finalists import finals_json
+from asc.search.front_table import OnFront, front_json
 from asc.search.leaderboard import Row, as_json
 from asc.search.result_page import NO_PAGE, Page
 from asc.search.settings import SearchSettings
@@ -24,7 +25,8 @@ class Summary:
     """The results: the ranking, and the best trial and trial 0 if completed. Bytes are counted by `rule`.
 
     `finals` is None without finalists. With a winner among them, that is what lies in `best/`. `page` says where the
-    report page is, or why it could not be written. `within` has the best within each of several budgets.
+    report page is, or why it could not be written. `within` has the best within each of several budgets, and `front`
+    the Pareto front of several objectives.
     """
 
     ending: Ending
@@ -37,6 +39,7 @@ class Summary:
     finals: Finals | None = None
     page: Page = NO_PAGE
     within: tuple[BestWithin, ...] = ()
+    front: tuple[OnFront, ...] = ()
 
     @property
     def saved(self) -> TrialRecord | None:
@@ -118,5 +121,6 @@ def summary_json(summary: Summary, settings: SearchSettings) -> dict[str, Any]:
         },
         **({} if summary.finals is None else {"finalists": finals_json(summary.finals)}),
         **({} if not summary.within else {"budgets": [within_json(one, summary.folder) for one in summary.within]}),
+        **({} if not summary.front else {"front": [front_json(one, summary.folder) for one in summary.front]}),
         "trials": as_json(summary.rows),
     }

@@ -26,7 +26,7 @@ from record_curves import reference
 from strategies import Loop, Real, Strategy, Work
 from strategy_models import LastValue, Model, Quantile, Shift
 from strategy_rules import Promoting, Rule, Stopping, TopK, Whole
-from strategy_samplers import Nearby, PlainTPE, PriorBand, Random, Sampler
+from strategy_samplers import GaussianProcess, Nearby, PlainTPE, PriorBand, Random, Sampler
 from surrogate import EPOCHS, Surrogate, World
 
 from asc.config.experiment import Experiment
@@ -118,6 +118,11 @@ def stopping() -> Rule:
     return Stopping(GROWING, 4)
 
 
+def halving() -> Rule:
+    """Stop the worse half at each rung of equal cycles, as asc does by default."""
+    return Stopping(EQUAL, 2)
+
+
 ENTRIES: dict[str, Entry] = {
     "random": Entry(rungs=(), make=loop(Random, Whole), whole=True),
     "asc before": Entry(rungs=EQUAL, make=asc("stopping", 2), whole=True),
@@ -149,6 +154,17 @@ ENTRIES: dict[str, Entry] = {
     "asc, promotion, 8 known": Entry(rungs=GROWING, make=asc("promotion", 4), known=8),
     "random, 4 known": Entry(rungs=(), make=loop(Random, Whole), known=4),
     "random, promotion, 4 known": Entry(rungs=GROWING, make=loop(Random, promoting), known=4),
+    "GP, stopping, equal cycles": Entry(rungs=EQUAL, make=loop(GaussianProcess, halving, model=Shift)),
+    "GP, stopping, equal cycles, 4 known": Entry(
+        rungs=EQUAL, make=loop(GaussianProcess, halving, model=Shift), known=4
+    ),
+    "GP, promotion, 4 known": Entry(rungs=GROWING, make=loop(GaussianProcess, promoting, model=Shift), known=4),
+    "TPE told the expected, equal cycles, 4 known": Entry(
+        rungs=EQUAL, make=loop(asc_sampler, halving, model=Shift), known=4
+    ),
+    "TPE told the last, equal cycles, 4 known": Entry(
+        rungs=EQUAL, make=loop(asc_sampler, halving, model=LastValue), known=4
+    ),
     "near the known": Entry(rungs=GROWING, make=loop(nearby(0.0, 0.5), promoting), known=4),
 }
 
@@ -272,8 +288,8 @@ def main() -> None:
     )
     for row in surrogate.held_out:
         print(
-            f"| {row.name} | {row.error:.3f} | {row.spread:.3f} | {row.rank_correlation:.2f} | {row.alone:.3f} | "
-            f"{row.noise:.3f} | {row.with_final:.2f} |"
+            f"| {row.name} | {row.error:.3f} | {row.spread:.3f} | {row.rank_correlation:.2f} | {row.alone:.1%} | "
+            f"{row.noise:.1%} | {row.with_final:.2f} |"
         )
     print()
     names = options.only or [name for name, entry in ENTRIES.items() if known or not entry.known]

@@ -1,6 +1,7 @@
 """A surrogate for training, fitted on recorded curves: what a point of a search space would reach, without training it.
 
-A Gaussian process for each of five log losses: those at `EPOCHS` and that of the stored network. They share a kernel
+A Gaussian process for each of five log losses: those at `EPOCHS` and that of the stored network. The processes are of
+their logarithms, so no landscape falls below zero, and noise is a share of the value. They share a kernel
 (Matern 5/2 on the standardised config, bytes and MACs); its length, and the share of the variance that it leaves to
 each point alone, have the highest marginal likelihood. Of that share, the recorded repeats say how much is noise of
 training seeds. A `World` is a draw from the posterior (Wilson et al. 2020, https://arxiv.org/abs/2002.09309): a
@@ -24,6 +25,9 @@ from asc.typed import Scalar
 
 EPOCHS = (1, 5, 7, 14)
 """Epochs at which log losses are predicted, beside the final one: rungs of cycles of 1, 4, 16 or of 7, 7, 7 epochs."""
+WORST = float(np.log(10))
+"""Nats: the log loss of equal probabilities for the ten classes. A training that comes near to diverging reaches ten
+times as much, which would make the spread of all others small."""
 _OUTPUTS = len(EPOCHS) + 1
 _WAVES = 512
 _LENGTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
@@ -36,9 +40,10 @@ Numbers = NDArray[np.float64]
 
 
 def outcomes(curve: Curve) -> Numbers:
-    """The log losses of a completed curve at `EPOCHS` and at its end, (5,)."""
+    """The logarithms of the log losses of a completed curve at `EPOCHS` and at its end, (5,), at most of `WORST`."""
     assert curve.final_log_loss is not None
-    return np.array([*(curve.log_losses[epoch - 1] for epoch in EPOCHS), curve.final_log_loss])
+    values = np.array([*(curve.log_losses[epoch - 1] for epoch in EPOCHS), curve.final_log_loss])
+    return np.log(np.minimum(values, WORST))
 
 
 class Encoder:
@@ -75,16 +80,16 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """How well a log loss is predicted for a point that is left out: error and spread of the values (nats)."""
+    """How well a log loss is predicted for a point that is left out: root mean square error, and spread (nats)."""
 
     name: str
     error: float
     spread: float
     rank_correlation: float
     alone: float
-    """The standard deviation of what the kernel leaves to each point alone (nats)."""
+    """The standard deviation of what the kernel leaves to each point alone, as a share of the log loss."""
     noise: float
-    """The standard deviation over training seeds that the process assumes (nats)."""
+    """The standard deviation over training seeds that the process assumes, as a share of the log loss."""
     with_final: float
     """The rank correlation of the recorded value with the recorded final one: what a rung says."""
 
@@ -146,10 +151,11 @@ class Surrogate:
 
     def _held_out(self, output: int, left_out: Numbers) -> HeldOut:
         known, spread = self.values[:, output], float(self.spread[output])
+        nats, predicted = (np.exp(self.mean[output] + spread * values) for values in (known, left_out))
         return HeldOut(
             name="final" if output == len(EPOCHS) else f"epoch {EPOCHS[output]}",
-            error=float(np.sqrt(np.mean((known - left_out) ** 2))) * spread,
-            spread=spread,
+            error=float(np.sqrt(np.mean((nats - predicted) ** 2))),
+            spread=float(np.std(nats)),
             rank_correlation=float(spearmanr(known, left_out).statistic),
             alone=float(np.sqrt(self.alone[output])) * spread,
             noise=float(np.sqrt(self.noises[output])) * spread,
@@ -192,8 +198,8 @@ class World:
         near = matern(place, surrogate.places, surrogate.length)[0]
         true = self._prior(place)[0] + (1 - surrogate.alone) * (near @ self._pulls)
         true += own * np.sqrt(np.clip(surrogate.alone - surrogate.noises, 0, None))
-        shown: Numbers = surrogate.mean + surrogate.spread * (true + noise * np.sqrt(surrogate.noises))
-        return float(surrogate.mean[-1] + surrogate.spread[-1] * true[-1]), shown
+        shown: Numbers = np.exp(surrogate.mean + surrogate.spread * (true + noise * np.sqrt(surrogate.noises)))
+        return float(np.exp(surrogate.mean[-1] + surrogate.spread[-1] * true[-1])), shown
 
     def _prior(self, places: Numbers) -> Numbers:
         """The landscape before it was bent to the recorded points, (places, 5)."""

@@ -85,3 +85,29 @@ def test_the_planned_epochs_are_those_of_successive_halving_and_of_the_reference
     assert rungs.planned_epochs(65, 21) == 21 + 64 * 1 + 16 * 4 + 4 * 16
     assert rungs.planned_epochs(2, 21) == 21 + 1 + 4 + 16, "at the end each rung promotes its best"
     assert rungs.planned_epochs(1, 21) == 21
+
+
+def test_of_several_objectives_a_small_network_is_not_stopped_by_a_large_one_that_is_better() -> None:
+    sizes = {"large": 100.0, "small": 10.0, "middle": 99.0, "poor": 100.0, "worst": 101.0}
+    plain = Rungs(epochs=(2,), reduction_factor=2)
+    of_front = Rungs(epochs=(2,), reduction_factor=2, others=lambda trial: (sizes[trial],))
+    log_losses = {"large": 0.5, "small": 1.5, "middle": 0.55, "poor": 1.0, "worst": 2.0}
+    stopped = {
+        name: [trial for trial, loss in log_losses.items() if rungs.stops(trial, 2, loss)]
+        for name, rungs in {"plain": plain, "front": of_front}.items()
+    }
+    assert stopped["plain"] == ["small", "poor", "worst"]
+    assert stopped["front"] == ["middle", "poor", "worst"], "of three the two ends of the front go on"
+
+
+def test_of_several_objectives_the_ends_of_the_front_are_promoted_first() -> None:
+    sizes = {"large": 100.0, "small": 10.0, "beside": 98.0, "poor": 100.0}
+    rungs = Rungs(epochs=(2,), reduction_factor=2, others=lambda trial: (sizes[trial],))
+    paused = dict.fromkeys(sizes, 2)
+    for trial, log_loss in {"beside": 0.52, "poor": 1.6, "small": 1.5, "large": 0.5}.items():
+        rungs.record(trial, 2, log_loss)
+    promoted = []
+    while (trial := rungs.promotable(paused)) is not None:
+        promoted.append(trial)
+        del paused[trial]
+    assert promoted == ["large", "small"]

@@ -200,3 +200,93 @@ def test_a_replayed_sampler_of_families_continues_like_an_uninterrupted_one() ->
         resumed.skip(point)
         resumed.tell(resumed.begin(point), Told(value=loss_of(point)))
     assert run_of(resumed, 9) == whole[11:]
+
+
+def cost_of(point: Mapping[str, Scalar]) -> float:
+    """The other objective: it is low where the widths are small, and the value is low where they are 32 and 64."""
+    return float(int(point["architecture.widths.0"]) + int(point["architecture.widths.1"]))
+
+
+def spread_over(front: list[tuple[float, float]]) -> float:
+    """The area that points dominate up to (150, 150), the hypervolume."""
+    area, left = 0.0, 150.0
+    for value_found, cost in sorted(front):
+        area += max(0.0, left - min(cost, left)) * (150.0 - value_found)
+        left = min(left, cost)
+    return area
+
+
+def searched(sampler: Sampler, count: int) -> list[tuple[float, float]]:
+    """The figures of `count` points. Two thirds of them are stopped after an epoch, and a few diverge."""
+    found = []
+    for number in range(count):
+        handle, point = sampler.ask()
+        figures = value({**point}), cost_of(point)
+        others = figures[1:]
+        if number % 11 == 5:
+            sampler.tell(handle, Told(others=others))
+        elif number % 3:
+            sampler.tell(handle, Told(log_losses={1: figures[0] + 20}, others=others), final=False)
+            sampler.tell(handle, Told(log_losses={1: figures[0] + 20}, others=others))
+        else:
+            sampler.tell(handle, Told(value=figures[0], log_losses={1: figures[0] + 20}, others=others))
+        found.append(figures)
+    return found
+
+
+def test_with_two_objectives_the_points_gather_along_the_front() -> None:
+    modelled = [searched(Sampler(space(), seed=seed, trials=60, objectives=2), 60) for seed in range(5)]
+    drawn = [searched(Sampler(space(), seed=seed, trials=1000, objectives=2), 10) for seed in range(30)]
+    random = [[figures for part in drawn[6 * seed : 6 * seed + 6] for figures in part] for seed in range(5)]
+    areas = [[spread_over(found) for found in kind] for kind in (modelled, random)]
+    assert sum(areas[0]) > sum(areas[1]), areas
+
+
+def test_a_replayed_sampler_of_two_objectives_continues_like_an_uninterrupted_one() -> None:
+    def told(point: Mapping[str, Scalar], number: int) -> Told:
+        others = (cost_of(point),)
+        return (
+            Told(value=value({**point}), others=others)
+            if number % 2
+            else Told(log_losses={1: value({**point})}, others=others)
+        )
+
+    whole, points = Sampler(space(), seed=3, trials=30, objectives=2), []
+    for number in range(24):
+        handle, point = whole.ask()
+        whole.tell(handle, told(point, number))
+        points.append(point)
+    resumed = Sampler(space(), seed=3, trials=30, objectives=2)
+    for number, point in enumerate(points[:14]):
+        resumed.skip(point)
+        resumed.tell(resumed.begin(point), told(point, number))
+    for number in range(14, 24):
+        handle, point = resumed.ask()
+        assert point == points[number]
+        resumed.tell(handle, told(point, number))
+
+
+def test_with_two_objectives_a_diverged_trial_is_the_worst_and_a_stopped_one_has_its_last_log_loss() -> None:
+    sampler = Sampler(space(), seed=3, trials=30, objectives=2)
+    handles = [sampler.ask()[0] for _ in range(4)]
+    sampler.tell(handles[0], Told(value=1.0, others=(50.0,)))
+    sampler.tell(handles[1], Told(log_losses={2: 1.5, 4: 1.2}, others=(20.0,)))
+    sampler.tell(handles[2], Told(others=(10.0,)))
+    sampler.tell(handles[3], Told(usable=False, others=(10.0,)))
+    trials = sampler.study().trials
+    assert [trial.values for trial in trials] == [[1.0, 50.0], [1.2, 20.0], [10.0, 50.0]]
+    assert all(trial.state == TrialState.COMPLETE for trial in trials)
+
+
+def test_a_long_history_of_two_objectives_keeps_the_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asc.search.sampler.LONGEST", 30)
+    monkeypatch.setattr("asc.search.sampler.SHORTEST", 20)
+    sampler = Sampler(space(), seed=3, trials=30, objectives=2)
+    figures = searched(sampler, 29)
+    before = {tuple(trial.values) for trial in sampler.study().best_trials}
+    handle, point = sampler.ask()
+    sampler.tell(handle, Told(value=1e6, others=(1e6,)))
+    kept = sampler.study().trials
+    assert len(kept) == 20 and figures
+    best = sorted(before)[:1] + sorted(before, key=lambda one: one[1])[:1]
+    assert {tuple(one) for one in best} <= {tuple(trial.values) for trial in kept}, "the ends of the front stay"
