@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from portfolio import best_points
 from record_curves import reference
 from strategies import Loop, Real, Strategy, Work
 from strategy_models import LastValue, Model, Quantile, Shift
+from strategy_others import Dehb, SyneTune
 from strategy_rules import Promoting, Rule, Stopping, TopK, Whole
 from strategy_samplers import GaussianProcess, Nearby, PlainTPE, PriorBand, Random, Sampler
 from surrogate import EPOCHS, Surrogate, World
@@ -38,6 +40,7 @@ from asc.typed import Scalar
 
 WORKERS = 2
 GROWING, EQUAL = (1, 5), (7, 14)
+DEHB, SYNE_TUNE = ("dehb",), ("syne_tune", "huggingface_hub")  # Syne Tune's wheel does not ask for the latter
 Numbers = NDArray[np.float64]
 Trace = list[tuple[int, float]]
 
@@ -60,13 +63,20 @@ class Entry:
     """A strategy of the table: after which epochs it compares trials, and how it is made.
 
     Those that others are measured against (`whole`) search for all epochs, the others for half of them. `known` is how
-    many points it tries first, which are the best of the other half of the recorded points.
+    many points it tries first, which are the best of the other half of the recorded points. `needs` are packages that
+    are not asc's own: the strategy is left out where they cannot be imported.
     """
 
     rungs: tuple[int, ...]
     make: Made
     whole: bool = False
     known: int = 0
+    needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> list[str]:
+        """The packages that cannot be imported here."""
+        return [package for package in self.needs if find_spec(package) is None]
 
 
 def asc_sampler(space: Space, seed: int) -> Sampler:
@@ -123,6 +133,16 @@ def halving() -> Rule:
     return Stopping(EQUAL, 2)
 
 
+def dehb(rungs: tuple[int, ...]) -> Made:
+    """DEHB, with a quarter of the networks at each longer training."""
+    return lambda one: Dehb(one.space, one.base, one.seed, first=rungs[0], factor=4)
+
+
+def syne_tune(rungs: tuple[int, ...]) -> Made:
+    """Syne Tune's ASHACQR, which stops all but the best quarter at each rung."""
+    return lambda one: SyneTune(one.space, one.base, one.seed, first=rungs[0], factor=4)
+
+
 ENTRIES: dict[str, Entry] = {
     "random": Entry(rungs=(), make=loop(Random, Whole), whole=True),
     "asc before": Entry(rungs=EQUAL, make=asc("stopping", 2), whole=True),
@@ -166,6 +186,10 @@ ENTRIES: dict[str, Entry] = {
         rungs=EQUAL, make=loop(asc_sampler, halving, model=LastValue), known=4
     ),
     "near the known": Entry(rungs=GROWING, make=loop(nearby(0.0, 0.5), promoting), known=4),
+    "DEHB": Entry(rungs=GROWING, make=dehb(GROWING), needs=DEHB),
+    "DEHB, first rung after 5": Entry(rungs=GROWING[1:], make=dehb(GROWING[1:]), needs=DEHB),
+    "Syne Tune ASHACQR": Entry(rungs=GROWING, make=syne_tune(GROWING), needs=SYNE_TUNE),
+    "Syne Tune ASHACQR, first rung after 5": Entry(rungs=GROWING[1:], make=syne_tune(GROWING[1:]), needs=SYNE_TUNE),
 }
 
 
@@ -269,7 +293,12 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=list(ENTRIES), metavar="NAME")
     parser.add_argument("--processes", type=int, default=1, metavar="N")
     parser.add_argument("--traces", type=Path, metavar="FILE", help="write the traces as JSON")
-    return parser.parse_args()
+    options = parser.parse_args()
+    for name in options.only or ():
+        if missing := ENTRIES[name].missing:
+            packages = " ".join(missing).replace("syne_tune", "syne-tune")
+            parser.exit(2, f'"{name}" needs packages that are not installed here: pip install {packages}\n')
+    return options
 
 
 def main() -> None:
@@ -292,7 +321,8 @@ def main() -> None:
             f"{row.noise:.1%} | {row.with_final:.2f} |"
         )
     print()
-    names = options.only or [name for name, entry in ENTRIES.items() if known or not entry.known]
+    listed = [name for name, entry in ENTRIES.items() if (known or not entry.known) and not entry.missing]
+    names = options.only or listed
     jobs = [
         Job(
             name=name,
