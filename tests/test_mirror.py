@@ -10,6 +10,7 @@ ELSEWHERE = {
     "api/training": "api/test_calls, launch/test_train",
     "console/evaluate_options": "api/test_keywords, launch/test_evaluate",
     "atomic_folder": "data/test_store, data/download/test_download: killed, full and shared folders",
+    "audio/av_source": "audio/test_av_audio: every container from a file and a pipe",
     "audio/coded_lengths": "audio/test_audio_file, data/test_sound_files: lengths of real files",
     "audio/endless_header": "inference/test_sound_stream: AIFF and Wave64 from a pipe",
     "audio/level": "inference/test_predict, data/test_store: rounding to 16 bits",

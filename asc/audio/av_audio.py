@@ -1,41 +1,32 @@
 """Compressed sound, decoded block by block by FFmpeg (PyAV, https://pyav.org), from a file or from a pipe.
 
-The first bytes decide which demuxer FFmpeg must use (`asc.audio.containers`). FFmpeg gets bytes, never a name, so it
+The first bytes decide which demuxer FFmpeg must use (`asc.audio.av_source`). FFmpeg gets bytes, never a name, so it
 probes nothing and cannot open other files, playlists or addresses. It drops the samples that the container says to drop
 (the priming samples of AAC, Opus or LAME's MP3), and no others. The rate is that of the first decoded block, because
 the header of AAC may name half of it.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import av
 import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from asc.audio.containers import START_BYTES, Container, container_of, id3_bytes
+from asc.audio.av_source import PIPE_BYTES, Readable, SeekableSource, Source, container_of_pipe, source_of_file
+from asc.audio.containers import Container
 from asc.errors import AudioProblem
 
-_PIPE_BYTES = 2**12
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
 _CHECKED_CODECS = ("flac", "wavpack")  # FFmpeg checks their checksums only on request
 _TRACKS_ON_THE_WAY = ("mpegts", "mpeg", "flv")
 _REFUSED = "a sound file that names other files or addresses is not opened"
-
-
-class Readable(Protocol):
-    """A pipe."""
-
-    def read(self, count: int, /) -> bytes:
-        """At most `count` bytes, as soon as there are any; none at the end."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +49,7 @@ class AvSound:
 def open_av(source: Path | Readable, *, lenient: bool = False, container: Container | None = None) -> Iterator[AvSound]:
     """Open a sound file, or a pipe whose next bytes are sound, and decode its first block.
 
-    A pipe is read until its container is known, for at most `START_BYTES`; give `container` if you know it already.
+    A pipe is read until its container is known (`container_of_pipe`); give `container` if you know it already.
     Iterating over the blocks can raise too. A packet that cannot be decoded raises, unless `lenient`, which skips it as
     a broadcast receiver would. At the very start or end of a broadcast format, where a stream may be joined or broken
     off, such a packet is always dropped.
@@ -68,117 +59,32 @@ def open_av(source: Path | Readable, *, lenient: bool = False, container: Contai
         OSError: the file or pipe cannot be read.
     """
     if isinstance(source, Path):
-        with source.open("rb") as file:
-            start = _skip_tags_of_file(file)
-            with _opened(_Seekable(file, file.tell()), _known(start, ended=len(start) < START_BYTES), lenient) as sound:
-                yield sound
-    else:
-        pipe = _Bytes(source)
-        with _opened(pipe, container or _container_of_pipe(pipe), lenient) as sound:
+        with source.open("rb") as file, _opened(*source_of_file(file), lenient) as sound:
             yield sound
-
-
-class _Bytes:
-    """The source that FFmpeg reads from: a pipe that also allows peeking. `read` keeps an error instead of raising it.
-
-    PyAV calls `read` from C, where a `BaseException` such as Ctrl-C would be lost.
-    """
-
-    def __init__(self, source: Readable) -> None:
-        self._source, self._waiting = source, b""
-        self.error: BaseException | None = None
-
-    def peek(self, count: int) -> bytes:
-        """The next `count` bytes, or fewer at the end, without consuming them."""
-        while len(self._waiting) < count and (more := self._source.read(_PIPE_BYTES)):
-            self._waiting += more
-        return self._waiting[:count]
-
-    def skip(self, count: int) -> None:
-        """Read and discard `count` bytes."""
-        while count > 0 and (data := self.read(min(count, START_BYTES))):
-            count -= len(data)
-        self._raise()
-
-    def read(self, count: int) -> bytes:
-        """At most `count` bytes; none at the end or after an error."""
-        try:
-            data, self._waiting = self._waiting[:count], self._waiting[count:]
-            return data or self._source.read(count)
-        except BaseException as error:
-            self.error = error
-            return b""
-
-    def _raise(self) -> None:
-        if self.error is not None:
-            raise self.error
-
-    check = _raise
-
-
-class _Seekable(_Bytes):
-    """A file from an offset on, in which FFmpeg may seek."""
-
-    def __init__(self, file: BinaryIO, offset: int) -> None:
-        super().__init__(file)
-        self._file, self._offset = file, offset
-
-    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a position relative to the offset; returns the new position."""
-        return self._file.seek(place + self._offset if whence == os.SEEK_SET else place, whence) - self._offset
-
-    def tell(self) -> int:
-        """The position relative to the offset."""
-        return self._file.tell() - self._offset
-
-
-def _skip_tags_of_file(file: BinaryIO) -> bytes:
-    """Skip ID3 tags; leaves the file at the first byte after them and returns the next `START_BYTES` bytes."""
-    place = 0
-    while length := id3_bytes(file.read(10)):
-        place += length
-        file.seek(place)
-    file.seek(place)
-    start = file.read(START_BYTES)
-    file.seek(place)
-    return start
-
-
-def _container_of_pipe(pipe: _Bytes) -> Container:
-    while length := id3_bytes(pipe.peek(10)):
-        pipe.skip(length)
-    for count in (16, _PIPE_BYTES, START_BYTES // 4, START_BYTES):
-        start = pipe.peek(count)
-        if found := container_of(start, ended=len(start) < count):
-            return found
-    return _known(start, ended=len(start) < START_BYTES)
-
-
-def _known(start: bytes, *, ended: bool) -> Container:
-    container = container_of(start, ended=ended)
-    if container is None:
-        raise AudioProblem("unreadable: its first bytes match no known sound format")
-    return container
+    else:
+        pipe = Source(source)
+        with _opened(pipe, container or container_of_pipe(pipe), lenient) as sound:
+            yield sound
 
 
 def _no_other_file(*_: object) -> NoReturn:
     raise PermissionError(_REFUSED)
 
 
-def _probing(source: _Bytes, container: Container) -> dict[str, str]:
+def _probing(source: Source, container: Container) -> dict[str, str]:
     """Options for how far FFmpeg looks ahead before the first block: in a pipe, whose sound is live, only a few frames.
 
     By default FFmpeg would wait for up to five seconds. Transport streams and similar formats name their tracks later
     in the stream, so the number of bytes is not limited for them.
     """
-    if isinstance(source, _Seekable):
+    if isinstance(source, SeekableSource):
         return {}
-    few = {} if container.demuxer in _TRACKS_ON_THE_WAY else {"probesize": str(_PIPE_BYTES)}
+    few = {} if container.demuxer in _TRACKS_ON_THE_WAY else {"probesize": str(PIPE_BYTES)}
     return {"analyzeduration": "1", **few}
 
 
 @contextmanager
-def _opened(source: _Bytes, container: Container, lenient: bool) -> Iterator[AvSound]:
+def _opened(source: Source, container: Container, lenient: bool) -> Iterator[AvSound]:
     try:
         opened = av.open(
             source,
@@ -220,7 +126,7 @@ def _opened(source: _Bytes, container: Container, lenient: bool) -> Iterator[AvS
         )
 
 
-def _frames(opened: Any, stream: Any, source: _Bytes, container: Container, lenient: bool) -> Iterator[Any]:
+def _frames(opened: Any, stream: Any, source: Source, container: Container, lenient: bool) -> Iterator[Any]:
     """The decoded frames. Damage raises, except at either end of a broadcast and in a packet that is cut off."""
     some, damage = False, None
     for packet in _packets(opened, stream, source, container, lenient):
@@ -244,7 +150,7 @@ def _frames(opened: Any, stream: Any, source: _Bytes, container: Container, leni
         raise AudioProblem(f"damaged: a part of this {container.name} cannot be decoded") from damage
 
 
-def _packets(opened: Any, stream: Any, source: _Bytes, container: Container, lenient: bool) -> Iterator[Any]:
+def _packets(opened: Any, stream: Any, source: Source, container: Container, lenient: bool) -> Iterator[Any]:
     packets, packet = opened.demux(stream), None
     while True:
         try:
@@ -286,10 +192,10 @@ def _floats(frame: Any) -> NDArray[np.float32]:
         return floats.astype(np.float32)
 
 
-def _problem(source: _Bytes, container: Container, error: av.error.FFmpegError) -> AudioProblem:
+def _problem(source: Source, container: Container, error: av.error.FFmpegError) -> AudioProblem:
     if isinstance(error, av.error.PatchWelcomeError) and container.demuxer == "ogg":
         return AudioProblem("its rate or codec changes in the middle: split it there")
-    if container.index_at_end and not isinstance(source, _Seekable):
+    if container.index_at_end and not isinstance(source, SeekableSource):
         return AudioProblem(
             f"unreadable from a pipe: this {container.name} is damaged or has its index at the end, so give the file"
         )
