@@ -49,6 +49,7 @@ ELSEWHERE = {
     "export/onnx_parameters": "export/test_onnx, topology/test_contract: packed and plain functions",
     "export/onnx_parts": "export/test_onnx",
     "export/onnx_text": "export/test_onnx: the functions are parsed by onnx",
+    "inference/stream_window": "inference/test_stream: against predict on the window",
     "inference/waveforms": "inference/test_predict",
     "model_file/model_header": "model_file/test_artefact: forged and damaged files",
     "models/conversion": "models/test_integer, models/test_float16, models/test_stored",

@@ -41,11 +41,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asc.audio.frontend import residual
-from asc.audio.level_notes import level_note
 from asc.config.front_end import FrontEnd
 from asc.errors import InputError
 from asc.inference.listening import Listener
 from asc.inference.predict import Model
+from asc.inference.stream_window import Frames, Levels, Piece, Sums
 from asc.inference.waveforms import check_level
 from asc.models.layered import gate_columns, gate_statistics, pool_columns, pooled
 from asc.results import Prediction
@@ -98,12 +98,12 @@ class Follower:
         self._lag = lag_steps(experiment, every_s=every_s)
         self._listener = Listener(model.log_mel, sample_rate_hz, steps=self._most)
         most = kept_frames(experiment, window_s=window_s, every_s=every_s)
-        self._frames = _Frames(front_end.mel_bands, most)
-        self._pieces: deque[_Piece] = deque()
-        self._waiting: deque[_Piece] = deque()
-        self._nothing = _Sums(torch.zeros((), dtype=torch.float64), 0)
+        self._frames = Frames(front_end.mel_bands, most)
+        self._pieces: deque[Piece] = deque()
+        self._waiting: deque[Piece] = deque()
+        self._nothing = Sums(torch.zeros((), dtype=torch.float64), 0)
         self._totals = [self._nothing] * len(self._strides)
-        self._levels = _Levels(self._most)
+        self._levels = Levels(self._most)
         self._done = 0
 
     @property
@@ -135,7 +135,7 @@ class Follower:
         self._levels.step(samples)
         self._frames.put(*self._listener.frames(samples))
         start = self._pieces[-1].stop if self._pieces else 0
-        self._pieces.append(_Piece(start, self._frames.stop, [self._nothing] * len(self._strides)))
+        self._pieces.append(Piece(start, self._frames.stop, [self._nothing] * len(self._strides)))
         if len(self._pieces) > self._most:
             gone = self._pieces.popleft()
             self._totals = [total - sums for total, sums in zip(self._totals, gone.sums, strict=True)]
@@ -151,7 +151,7 @@ class Follower:
             self._waiting.append(newest[0])
         return self._prediction()
 
-    def _longest_waiting(self) -> "_Piece | None":
+    def _longest_waiting(self) -> Piece | None:
         """Take the piece that was run longest ago, and is still in the window, from the queue."""
         while self._waiting:
             piece = self._waiting.popleft()
@@ -159,7 +159,7 @@ class Follower:
                 return piece
         return None
 
-    def _run(self, pieces: Sequence["_Piece"]) -> None:
+    def _run(self, pieces: Sequence[Piece]) -> None:
         """Run the network over neighbouring pieces, with the current means of the window."""
         begin = max(0, pieces[0].start - self._reach) // self._last_stride * self._last_stride
         frames = self._frames.get(begin, min(pieces[-1].stop + self._reach, self._frames.stop))
@@ -171,18 +171,18 @@ class Follower:
         last = self._model.network.last_map(log_mel[None, None], poolings)[0].double()
         self._settle(-1, pieces, begin, pool_columns(self._pool, last))
 
-    def _gate_statistics(self, number: int, pieces: Sequence["_Piece"], begin: int, x: Tensor) -> Tensor:
+    def _gate_statistics(self, number: int, pieces: Sequence[Piece], begin: int, x: Tensor) -> Tensor:
         """Update a gate's sums from its input (1, channels, bins, columns); return its statistics of the window."""
         gate = self._gates[number - 1]
         self._settle(number, pieces, begin, gate_columns(gate, x[0]).double())
         return gate_statistics(gate, self._totals[number].mean)
 
-    def _settle(self, number: int, pieces: Sequence["_Piece"], begin: int, values: Tensor) -> None:
+    def _settle(self, number: int, pieces: Sequence[Piece], begin: int, values: Tensor) -> None:
         """Replace the sums of pieces by sums over values (..., columns), and update the totals."""
         stride = self._strides[number]
         for piece in pieces:
             first, stop = (-(-frame // stride) - begin // stride for frame in (piece.start, piece.stop))
-            sums = _Sums(values[..., first:stop].double().sum(-1), stop - first)
+            sums = Sums(values[..., first:stop].double().sum(-1), stop - first)
             self._totals[number] = self._totals[number] - piece.sums[number] + sums
             piece.sums[number] = sums
 
@@ -192,81 +192,6 @@ class Follower:
         return Prediction(
             labels=self._model.labels, probabilities=tuple(probabilities.tolist()), note=self._levels.note()
         )
-
-
-class _Levels:
-    """Peaks of the latest steps of a stream: of the mean of its channels, and of any channel."""
-
-    def __init__(self, steps: int) -> None:
-        """Keep the peaks of the latest `steps` steps."""
-        self._peaks: deque[NDArray[np.float32]] = deque(maxlen=steps)
-        self._rest, self._done = np.zeros((2, 0), np.float32), 0
-
-    def feed(self, sound: NDArray[np.float32], loudest: NDArray[np.float32] | None) -> None:
-        """Take the stream's next samples, both (samples,)."""
-        mean = np.abs(sound)
-        more = np.stack([mean, mean if loudest is None else loudest])
-        self._rest = np.concatenate([self._rest, more], axis=1)
-
-    def step(self, samples: int) -> None:
-        """End a step at this number of samples since the start of the stream."""
-        count = samples - self._done
-        self._peaks.append(self._rest[:, :count].max(axis=1))
-        self._rest, self._done = self._rest[:, count:], samples
-
-    def note(self) -> str | None:
-        """Return a warning if the level of these steps is suspicious, else None."""
-        peak, loudest = np.max(self._peaks, axis=0).tolist()
-        return level_note(peak, loudest)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """Sums of values, (...) float64, and the number of summed columns."""
-
-    values: Tensor
-    count: int
-
-    def __add__(self, other: "_Sums") -> "_Sums":
-        return _Sums(self.values + other.values, self.count + other.count)
-
-    def __sub__(self, other: "_Sums") -> "_Sums":
-        return _Sums(self.values - other.values, self.count - other.count)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.values / self.count
-
-
-@dataclass(slots=True)
-class _Piece:
-    """One step of a stream: its frames from `start` to `stop`, and its sums of every quantity."""
-
-    start: int
-    stop: int
-    sums: list[_Sums]
-
-
-class _Frames:
-    """The latest log-mel frames of a stream, by frame number. Each frame is copied a bounded number of times."""
-
-    def __init__(self, bands: int, most: int) -> None:
-        """Keep at least the latest `most` frames."""
-        self._data, self._first, self._most = torch.zeros(bands, 2 * most), 0, most
-        self.stop = 0
-
-    def put(self, start: int, frames: Tensor) -> None:
-        """Replace all frames from number `start` on by these, (bands, count)."""
-        self.stop = start + frames.shape[1]
-        if self.stop - self._first > self._data.shape[1]:
-            first = self.stop - self._most
-            kept = self._data[:, first - self._first : start - self._first].clone()
-            self._data[:, : start - first], self._first = kept, first
-        self._data[:, start - self._first : self.stop - self._first] = frames
-
-    def get(self, start: int, stop: int) -> Tensor:
-        """Return a view of frames, (bands, stop - start)."""
-        return self._data[:, start - self._first : stop - self._first]
 
 
 def _front_end_columns(front_end: FrontEnd, log_mel: Tensor) -> Tensor:
