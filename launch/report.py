@@ -48,9 +48,9 @@ def main(options: Options) -> int:
     from asc.report.page import search_page
     from asc.report.trials import search_of
     from asc.run_files import JOURNAL, REPORT_PAGE
-    from asc.runs.bucket import runs_folder
     from asc.runs.folder import readable_run_folder
     from asc.runs.journal import read_journal
+    from asc.runs.storage import runs_folder
 
     folders = [readable_run_folder(options.storage, name) for name in names]
     journals = [read_journal(folder / JOURNAL) for folder in folders]

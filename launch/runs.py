@@ -61,7 +61,7 @@ def _pruned(options: Options, output: cli.Output, damaged: list[str]) -> list[st
     """Remove the packed audio that no run uses, and return the names of its folders."""
     from asc.data.dataset import default_cache
     from asc.runs import listing, packed_audio
-    from asc.runs.bucket import is_remote
+    from asc.runs.storage import is_remote
 
     if is_remote(options.storage):
         raise InputError("--prune-cache looks at the runs of a folder: give --storage DIR")

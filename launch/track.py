@@ -13,7 +13,7 @@ import tyro
 
 from asc.console import cli
 from asc.errors import InputError, require
-from asc.runs.bucket import run_bucket, runs_folder
+from asc.runs.storage import run_bucket, runs_folder
 from asc.tracking.address import OFF, default_uri, serve_command, ui_command
 from asc.tracking.cursor import load_cursor
 from asc.tracking.mlflow import send_journal

@@ -21,10 +21,10 @@ from asc.data.dataset import default_cache
 from asc.errors import InputError, machine_fault, require
 from asc.model_file.teacher_logits import TeacherLogits
 from asc.run_files import BEST_FOLDER, MODEL_FILE
-from asc.runs.bucket import runs_folder
 from asc.runs.events import RunEnded
 from asc.runs.journal import Entry
 from asc.runs.record import fold
+from asc.runs.storage import runs_folder
 from asc.search import disk, duration, opening, plan_text, soft_labels, warm_start
 from asc.search.cluster import environment
 from asc.search.options import SearchOptions

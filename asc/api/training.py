@@ -17,8 +17,8 @@ from asc.model_file.teacher_logits import read_teacher_logits
 from asc.results import TrainingEnd
 from asc.runs import folder as runs
 from asc.runs import named, training_run
-from asc.runs.bucket import check_storage
 from asc.runs.mirror import mirrored
+from asc.runs.storage import check_storage
 from asc.tracking.address import check_uri
 from asc.tracking.session import tracked
 from asc.training.distill import check_teacher

@@ -9,7 +9,7 @@ from asc.errors import InputError
 from asc.launchers import command
 from asc.report.trials import Search
 from asc.run_files import BEST_FOLDER, CONFIG_FILE, MODEL_FILE
-from asc.runs.bucket import storage_option
+from asc.runs.storage import storage_option
 from asc.typed import Scalar
 
 # Settings that belong to the place where the search ran rather than to what it did, and a default that is in journals.

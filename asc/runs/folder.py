@@ -28,10 +28,11 @@ from asc.run_files import (
     MODEL_FILE,
     REPORT_PAGE,
 )
-from asc.runs.bucket import Bucket, bucket_of, check_new_run, run_bucket, runs_folder, unwritable
+from asc.runs.bucket import Bucket
 from asc.runs.journal import read_journal
 from asc.runs.model_card import Origin, model_card, origin
 from asc.runs.record import fold
+from asc.runs.storage import bucket_of, check_new_run, run_bucket, runs_folder, unwritable
 
 # The files of a run that a bucket holds beside the journal and the trials. LAST_EPOCH names the best epoch, so
 # BEST_EPOCH must never be older: files are copied by reading in this order and writing in the opposite one.

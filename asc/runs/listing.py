@@ -12,10 +12,11 @@ from asc.config.data_choice import DataChoice
 from asc.console.sheet import Sheet
 from asc.errors import InputError
 from asc.run_files import JOURNAL
-from asc.runs.bucket import Bucket, bucket_of, runs_folder
+from asc.runs.bucket import Bucket
 from asc.runs.journal import read_journal
 from asc.runs.named import RUNS
 from asc.runs.record import RunRecord, fold
+from asc.runs.storage import bucket_of, runs_folder
 from asc.typed import build
 
 State = Literal["running", "finished", "interrupted", "not ended", "damaged"]

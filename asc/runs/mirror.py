@@ -22,11 +22,12 @@ from pathlib import Path
 from asc.errors import InputError, machine_fault
 from asc.launchers import command
 from asc.run_files import BEST_EPOCH, JOURNAL, LAST_EPOCH, MODEL_FILE, TRIALS_FOLDER
-from asc.runs.bucket import Bucket, StorageError, run_bucket, storage_option
+from asc.runs.bucket import Bucket, StorageError
 from asc.runs.events import TrialEnded
 from asc.runs.folder import KEPT_FILES, two_runs
 from asc.runs.journal import Entry, Journal
 from asc.runs.record import RunRecord, fold
+from asc.runs.storage import run_bucket, storage_option
 
 _SHORTEST_PAUSE_S, _PAUSES = 1.0, 9
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0

@@ -15,11 +15,11 @@ from asc.launchers import command
 from asc.model_file.teacher_logits import TeacherLogits
 from asc.results import Completed, Diverged, EpochMetrics, Signal, Split, TrainingEnd
 from asc.run_files import BEST_EPOCH, JOURNAL, LAST_EPOCH, MODEL_FILE
-from asc.runs.bucket import storage_option
 from asc.runs.events import EpochDone, RunEnded, RunResumed, RunStarted, TrialAsked, TrialEnded
 from asc.runs.folder import git_commit, publish
 from asc.runs.journal import Journal
 from asc.runs.record import RunRecord, fold
+from asc.runs.storage import storage_option
 from asc.size.law import cost
 from asc.training.compress import targets_and_groups
 from asc.training.train import train

@@ -13,10 +13,11 @@ from asc.config.space import Space
 from asc.console import cli
 from asc.errors import InputError
 from asc.model_file.tensors import write_bytes
-from asc.runs.bucket import Bucket, patiently, run_bucket
+from asc.runs.bucket import Bucket, patiently
 from asc.runs.events import RunEnded
 from asc.runs.finals import finals_of
 from asc.runs.folder import publish
+from asc.runs.storage import run_bucket
 from asc.search.budget_table import best_within
 from asc.search.cluster.study import Ending
 from asc.search.conductor import Conductor

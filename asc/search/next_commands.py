@@ -6,7 +6,7 @@ from pathlib import Path
 
 from asc.launchers import command
 from asc.run_files import BEST_FOLDER, CONFIG_FILE, MODEL_FILE
-from asc.runs.bucket import storage_option
+from asc.runs.storage import storage_option
 from asc.search.settings import SearchSettings, resume_command
 from asc.search.summary import Summary
 

@@ -10,12 +10,12 @@ from asc.config.space_file import load_space, parse_space
 from asc.errors import InputError, require
 from asc.launchers import command
 from asc.run_files import JOURNAL
-from asc.runs.bucket import is_remote, run_bucket
 from asc.runs.events import EarlierPoint, RunResumed, RunStarted
 from asc.runs.finals import finals_of
 from asc.runs.folder import git_commit, new_run_folder, run_folder
 from asc.runs.journal import Journal
 from asc.runs.record import RunRecord, fold
+from asc.runs.storage import is_remote, run_bucket
 from asc.search import final
 from asc.search.options import SearchOptions
 from asc.search.plan import SearchPlan

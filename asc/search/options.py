@@ -13,7 +13,7 @@ from asc.config.space_file import load_space
 from asc.console import cli
 from asc.model_file.model_header import experiment_in
 from asc.results import CalibrationMethod, RankBy
-from asc.runs.bucket import check_new_run, check_storage
+from asc.runs.storage import check_new_run, check_storage
 from asc.search.settings import Asha, SearchSettings, budget_settings
 from asc.size.rules import rule
 from asc.typed import Scalar

@@ -13,9 +13,9 @@ from asc.errors import disk_is_full
 from asc.launchers import command
 from asc.model_file.tensors import write_bytes
 from asc.run_files import REPORT_PAGE
-from asc.runs.bucket import storage_option
 from asc.runs.events import RunEnded
 from asc.runs.journal import Entry, Journal
+from asc.runs.storage import storage_option
 
 PageOf = Callable[[Sequence[Entry], Path], bytes]
 """Makes the page from the entries of a journal and the run's folder."""

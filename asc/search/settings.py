@@ -17,8 +17,8 @@ from asc.errors import InputError, require
 from asc.launchers import command
 from asc.model_file.model_header import experiment_in
 from asc.results import CalibrationMethod, RankBy
-from asc.runs.bucket import storage_option
 from asc.runs.record import RunRecord
+from asc.runs.storage import storage_option
 from asc.search.objectives import LOG_LOSS, objectives_from
 from asc.typed import Scalar, Value, build
 

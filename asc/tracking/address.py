@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from asc.errors import InputError
 from asc.launchers import command
-from asc.runs.bucket import storage_option
+from asc.runs.storage import storage_option
 
 EXPERIMENT = "asc"
 # The keys of the saved views of asc.tracking.view; the numbers change with what the views show.

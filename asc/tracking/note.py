@@ -4,9 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 from asc.launchers import command
-from asc.runs.bucket import storage_option
 from asc.runs.finals import Standing, finals_of
 from asc.runs.record import RunRecord, TrialRecord
+from asc.runs.storage import storage_option
 
 # MLflow keeps 8,000 characters of a tag; servers before 3.0 kept 5,000.
 _SPACE_CHARACTERS = 3000

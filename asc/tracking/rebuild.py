@@ -17,9 +17,9 @@ from sqlalchemy import make_url
 
 from asc.errors import InputError, require
 from asc.run_files import JOURNAL
-from asc.runs.bucket import bucket_of, runs_folder
 from asc.runs.folder import readable_run_folder
 from asc.runs.journal import read_journal
+from asc.runs.storage import bucket_of, runs_folder
 from asc.tracking.address import check_uri, is_database
 from asc.tracking.cursor import load_cursor, save_cursor
 from asc.tracking.mlflow import locked, send_locked

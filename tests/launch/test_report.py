@@ -11,8 +11,8 @@ import pytest
 from launched import launched, refusal
 from told_search import ToldSearch
 
-from asc.runs.bucket import bucket_of
 from asc.runs.events import RunStarted
+from asc.runs.storage import bucket_of
 
 NIGHT = Path(__file__).resolve().parents[1] / "written_by_0_1" / "night"
 

@@ -14,10 +14,11 @@ from search_bench import Bench, assert_whole, ended, events, wait_for
 from asc.config.experiment import Experiment
 from asc.model_file.artefact import load_model
 from asc.model_file.tensors import read_tensors
-from asc.runs.bucket import Bucket, bucket_of
+from asc.runs.bucket import Bucket
 from asc.runs.events import EpochDone
 from asc.runs.journal import Entry, read_journal
 from asc.runs.record import RunRecord, fold
+from asc.runs.storage import bucket_of
 
 
 def record(journal: Path) -> RunRecord | None:

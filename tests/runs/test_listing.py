@@ -57,7 +57,7 @@ def test_the_data_of_a_run_are_those_of_its_settings(tmp_path: Path) -> None:
 
 
 def test_runs_in_a_bucket_are_listed(night: Path, object_store: "ObjectStore") -> None:
-    from asc.runs.bucket import bucket_of
+    from asc.runs.storage import bucket_of
 
     storage = object_store.bucket("listing")
     assert runs_of(storage) == []

@@ -12,12 +12,13 @@ from patience import PATIENCE_S
 from asc.errors import InputError
 from asc.results import EpochMetrics
 from asc.run_files import JOURNAL
-from asc.runs.bucket import Bucket, StorageError, bucket_of, check_storage
+from asc.runs.bucket import Bucket, StorageError
 from asc.runs.events import EpochDone, FinalAsked, RunEnded, RunStarted, TrialAsked, TrialEnded
 from asc.runs.folder import new_run_folder, run_folder
 from asc.runs.journal import Journal, read_journal
 from asc.runs.mirror import Mirror, mirrored
 from asc.runs.record import fold
+from asc.runs.storage import bucket_of, check_storage
 
 CHECKPOINTS = ("last.safetensors", "best.safetensors")
 

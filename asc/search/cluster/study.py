@@ -20,7 +20,7 @@ from ray.exceptions import RayError, RayTaskError
 from asc.config.data_choice import DataChoice
 from asc.errors import InputError, disk_is_full
 from asc.run_files import RAY_FOLDER, SOFT_LABELS, TRIALS_FOLDER
-from asc.runs.bucket import run_bucket
+from asc.runs.storage import run_bucket
 from asc.search.cluster.cluster import watched
 from asc.search.cluster.lost_workers import cost_one_trial
 from asc.search.cluster.memory import Headroom, is_short_here

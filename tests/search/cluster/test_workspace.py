@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from asc.runs.bucket import Bucket, StorageError, bucket_of
+from asc.runs.bucket import Bucket, StorageError
+from asc.runs.storage import bucket_of
 from asc.search.cluster.workspace import workspace
 
 
