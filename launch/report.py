@@ -45,8 +45,8 @@ def main(options: Options) -> int:
     )
     from asc.model_file.tensors import write_bytes
     from asc.report.comparison import comparison_page, verdict
+    from asc.report.from_journal import search_of
     from asc.report.page import search_page
-    from asc.report.trials import search_of
     from asc.run_files import JOURNAL, REPORT_PAGE
     from asc.runs.folder import readable_run_folder
     from asc.runs.journal import read_journal

@@ -13,13 +13,14 @@ from asc.report.cautions import cautions, of_the_best
 from asc.report.document import Section, command_block, document, folded, listed, paragraph
 from asc.report.figures import COSTS, VALUES, curves, reached, tradeoff
 from asc.report.finalists import finalists
+from asc.report.from_journal import search_of
 from asc.report.importance import FEWEST_TRIALS, Importance, importance
 from asc.report.measure import interval_of
 from asc.report.mistakes import Mistakes, players
 from asc.report.page_tables import beside, budgets, ends, leaderboard, number, outcomes, percent
 from asc.report.parameter_figures import by_parameter, importance_bars, parallel
 from asc.report.plot import MOST_TRIALS
-from asc.report.trials import Search, Trial, search_of
+from asc.report.trials import Search, Trial
 from asc.results import Interval, words
 from asc.runs.journal import Entry
 

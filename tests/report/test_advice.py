@@ -5,8 +5,8 @@ from pathlib import Path
 from told_search import ToldSearch
 
 from asc.report.advice import Advice, advice
+from asc.report.from_journal import search_of
 from asc.report.importance import Importance
-from asc.report.trials import search_of
 from asc.results import Interval
 from asc.runs.events import RunEnded
 

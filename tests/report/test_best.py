@@ -11,7 +11,8 @@ from asc.console.evaluation_text import About, tree
 from asc.model_file.model_header import read_model_file
 from asc.report.best import EVALUATION, best_files
 from asc.report.best_figures import best_figures
-from asc.report.trials import Search, search_of
+from asc.report.from_journal import search_of
+from asc.report.trials import Search
 from asc.results import Evaluation, Examination
 from asc.runs.events import RunEnded
 

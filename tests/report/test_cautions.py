@@ -8,7 +8,8 @@ import pytest
 from told_search import ToldSearch
 
 from asc.report.cautions import cautions, edges, of_the_best
-from asc.report.trials import Search, search_of
+from asc.report.from_journal import search_of
+from asc.report.trials import Search
 from asc.results import Interval
 from asc.runs.events import RunEnded
 

@@ -9,7 +9,7 @@ from told_search import ToldSearch
 
 from asc.console.train_options import TrainOptions
 from asc.report import commands
-from asc.report.trials import search_of
+from asc.report.from_journal import search_of
 from asc.runs.events import RunStarted
 from asc.runs.journal import Journal
 from asc.search.options import SearchOptions

@@ -6,7 +6,8 @@ from pathlib import Path
 from told_search import EPOCHS, ToldSearch
 
 from asc.report.comparison import comparison_page, doubts, verdict
-from asc.report.trials import Search, search_of
+from asc.report.from_journal import search_of
+from asc.report.trials import Search
 
 
 def told(folder: Path, *log_losses: float, **settings: float | str) -> Search:

@@ -9,9 +9,10 @@ import pytest
 from told_search import EPOCHS, EPOCHS_PER_CYCLE, ToldSearch
 
 from asc.report.figures import COSTS, VALUES, curves, pareto, reached, tradeoff
+from asc.report.from_journal import search_of
 from asc.report.page_tables import budgets
 from asc.report.plot import plain, rounded
-from asc.report.trials import Search, search_of
+from asc.report.trials import Search
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from told_search import ToldSearch
 
+from asc.report.from_journal import search_of
 from asc.report.importance import FEWEST_TRIALS, importance
-from asc.report.trials import search_of
 
 RATE = "schedule.learning_rate_max"
 

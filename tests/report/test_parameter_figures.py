@@ -5,9 +5,10 @@ from pathlib import Path
 
 from told_search import ToldSearch
 
+from asc.report.from_journal import search_of
 from asc.report.importance import importance
 from asc.report.parameter_figures import by_parameter, importance_bars, parallel
-from asc.report.trials import Search, search_of
+from asc.report.trials import Search
 
 RATE = "schedule.learning_rate_max"
 
