@@ -15,10 +15,10 @@ from asc.console.train_options import TrainOptions
 def main(options: TrainOptions) -> int:
     """Train, print the figures of the stored network and what to do next."""
     from asc.api import training
-    from asc.results import Completed
     from asc.run_files import BEST_FOLDER, MODEL_FILE
     from asc.runs import training_run
     from asc.tracking.session import browse
+    from asc.training_results import Completed
 
     output = cli.Output(as_json=options.json, quiet=options.quiet)
     run = training.trained(options, output)

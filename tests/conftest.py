@@ -29,8 +29,8 @@ from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment, Schedule
 from asc.config.front_end import FrontEnd
 from asc.data.dataset import Dataset, open_dataset
-from asc.results import Signal
 from asc.training.train import train
+from asc.training_results import Signal
 
 RATE_HZ = 8000
 

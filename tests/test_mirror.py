@@ -61,6 +61,7 @@ ELSEWHERE = {
     "report/plot": "report/test_figures",
     "report/finalists": "report/test_page",
     "results": "dataclasses, which everything uses",
+    "training_results": "dataclasses: training/test_train, runs/test_journal",
     "run_files": "names alone",
     "runs/training_run": "launch/test_train",
     "search/cluster/distilled": "launch/test_search_final: killed between teachers and finals",

@@ -21,8 +21,8 @@ from asc.api.searching import check_process, prepared, searched
 from asc.api.training import diverged, trained
 from asc.console.cli import Output
 from asc.errors import InputError
-from asc.results import Completed
 from asc.search.opening import released
+from asc.training_results import Completed
 
 if TYPE_CHECKING:
     from asc.search.summary import Summary

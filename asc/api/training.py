@@ -14,7 +14,6 @@ from asc.console.train_options import TrainOptions
 from asc.data.dataset import default_cache
 from asc.data.manifest import load_manifest
 from asc.model_file.teacher_logits import read_teacher_logits
-from asc.results import TrainingEnd
 from asc.runs import folder as runs
 from asc.runs import named, training_run
 from asc.runs.mirror import mirrored
@@ -22,6 +21,7 @@ from asc.runs.storage import check_storage
 from asc.tracking.address import check_uri
 from asc.tracking.session import tracked
 from asc.training.distill import check_teacher
+from asc.training_results import TrainingEnd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

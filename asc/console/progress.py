@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from asc.config.experiment import Experiment
-from asc.results import EpochMetrics
+from asc.training_results import EpochMetrics
 
 
 @contextlib.contextmanager

@@ -9,10 +9,11 @@ from rich.table import Table
 
 from asc.console.evaluation_text import About, sheets
 from asc.console.sheet import Sheet, as_table
-from asc.results import CalibrationMethod, CalibrationReport, Completed, Evaluation
+from asc.results import CalibrationMethod, CalibrationReport, Evaluation
 from asc.size.items import Item
 from asc.size.law import Cost
 from asc.size.rules import RULES, Rule, counted_bytes, fits, limit_bytes, why_not
+from asc.training_results import Completed
 
 _KINDS = {
     "band_norm": "means and deviations of the bands",

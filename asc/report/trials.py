@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from asc.config.experiment import Experiment
 from asc.config.space import Space
-from asc.results import Interval, OutcomeKind, RankBy
+from asc.results import Interval, RankBy
 from asc.runs.record import RunRecord
 from asc.size.rules import Rule
+from asc.training_results import OutcomeKind
 from asc.typed import Scalar
 
 Outcome = OutcomeKind | str  # or "paused", "unfinished"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from asc.results import EpochMetrics, Interval, OutcomeKind, SplitFigures, StoredSize, TeacherNetwork
+from asc.results import Interval, SplitFigures, StoredSize, TeacherNetwork
+from asc.training_results import EpochMetrics, OutcomeKind
 from asc.typed import Scalar
 
 

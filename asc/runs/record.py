@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from asc.errors import InputError
-from asc.results import EpochMetrics, OutcomeKind, RankBy, SplitFigures
+from asc.results import RankBy, SplitFigures
 from asc.runs.events import (
     EpochDone,
     FinalAsked,
@@ -27,6 +27,7 @@ from asc.runs.events import (
     TrialRetried,
 )
 from asc.runs.journal import Entry
+from asc.training_results import EpochMetrics, OutcomeKind
 
 
 @dataclass(slots=True, kw_only=True)

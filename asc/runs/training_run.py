@@ -13,7 +13,7 @@ from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError, machine_fault
 from asc.launchers import command
 from asc.model_file.teacher_logits import TeacherLogits
-from asc.results import Completed, Diverged, EpochMetrics, Signal, Split, TrainingEnd
+from asc.results import Split
 from asc.run_files import BEST_EPOCH, JOURNAL, LAST_EPOCH, MODEL_FILE
 from asc.runs.events import EpochDone, RunEnded, RunResumed, RunStarted, TrialAsked, TrialEnded
 from asc.runs.folder import git_commit, publish
@@ -23,6 +23,7 @@ from asc.runs.storage import storage_option
 from asc.size.law import cost
 from asc.training.compress import targets_and_groups
 from asc.training.train import train
+from asc.training_results import Completed, Diverged, EpochMetrics, Signal, TrainingEnd
 from asc.typed import Scalar, build
 
 if TYPE_CHECKING:

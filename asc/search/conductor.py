@@ -14,7 +14,6 @@ from pathlib import Path
 
 from asc.config.experiment import Experiment
 from asc.config.space import Space
-from asc.results import EpochMetrics, FinalFigures
 from asc.run_files import LAST_EPOCH, MODEL_FILE
 from asc.runs.events import EpochDone, FinalConfirmed, TrialEnded, TrialRetried
 from asc.runs.journal import Journal
@@ -26,6 +25,7 @@ from asc.search.points import Points
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
 from asc.search.trial_files import remove_checkpoints, trial_folder
+from asc.training_results import EpochMetrics, FinalFigures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from asc.config.experiment import Schedule
-from asc.results import EpochMetrics
 from asc.runs.events import RungReached, TrialEnded, TrialPromoted
 from asc.runs.journal import Entry, Journal
 from asc.runs.record import RunRecord
@@ -16,6 +15,7 @@ from asc.search.objectives import costs_of
 from asc.search.rungs import Rungs, rungs_of
 from asc.search.settings import SearchSettings
 from asc.size.rules import Rule
+from asc.training_results import EpochMetrics
 
 
 class Halving:

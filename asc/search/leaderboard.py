@@ -16,13 +16,13 @@ from rich.table import Table
 
 from asc.config.space import Space
 from asc.model_file.tensors import write_bytes
-from asc.results import OutcomeKind
 from asc.run_files import LEADERBOARD_CSV, LEADERBOARD_JSON
 from asc.runs.finals import finals_of
 from asc.runs.record import RunRecord, TrialRecord
 from asc.search.finalists import finals_json
 from asc.size.rules import Rule, counted_bytes
 from asc.topology.describe import NARROWED
+from asc.training_results import OutcomeKind
 from asc.typed import Scalar
 
 

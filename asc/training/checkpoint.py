@@ -15,10 +15,10 @@ from asc.config.experiment import Experiment
 from asc.errors import InputError, machine_fault
 from asc.model_file.tensors import read_tensors, write_tensors
 from asc.models.network import Network
-from asc.results import EpochMetrics
 from asc.run_files import BEST_EPOCH, LAST_EPOCH
 from asc.training import prune
 from asc.training.adam import Adam
+from asc.training_results import EpochMetrics
 from asc.typed import build
 
 _ADAM = {"step", "exp_avg", "exp_avg_sq"}

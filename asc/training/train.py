@@ -33,7 +33,7 @@ from asc.models.build import build_network
 from asc.models.network import Network
 from asc.models.stored import empty
 from asc.models.workers import ALONE, Workers
-from asc.results import Completed, Diverged, EpochMetrics, OnEpoch, Signal, Stopped, Taught, TrainingEnd
+from asc.results import Taught
 from asc.run_files import MODEL_FILE
 from asc.size.stored_items import stored_items
 from asc.training import prune
@@ -47,6 +47,7 @@ from asc.training.compress import calibrated, check_items, compressed
 from asc.training.distill import summed_loss
 from asc.training.learning_rate import cyclic
 from asc.training.memory import kept_memory
+from asc.training_results import Completed, Diverged, EpochMetrics, OnEpoch, Signal, Stopped, TrainingEnd
 
 
 def train(

@@ -36,11 +36,12 @@ from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import load_model
 from asc.model_file.tensors import read_tensors
 from asc.models.build import build_network
-from asc.results import Completed, EpochMetrics, Evaluation, Signal
+from asc.results import Evaluation
 from asc.run_files import LAST_EPOCH, MODEL_FILE
 from asc.search.repair import Budget, Candidate, repair
 from asc.size.rules import rule
 from asc.training.train import train
+from asc.training_results import Completed, EpochMetrics, Signal
 from asc.typed import Scalar, Value
 
 SPACES = ("idlab128", "robust128", "families128")

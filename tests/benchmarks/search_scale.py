@@ -21,10 +21,10 @@ from scale_cluster import EPOCHS, Cluster, measure
 from simulated import log_loss, metrics_of
 from synthetic_journal import BUDGET, reference, settings, space_of, write_journal
 
-from asc.results import FinalFigures
 from asc.runs.journal import Journal, read_journal
 from asc.search.conductor import Conductor
 from asc.size.law import cost
+from asc.training_results import FinalFigures
 
 MINUTE_S, MANY = 60.0, 1000
 _Found = TypeVar("_Found")

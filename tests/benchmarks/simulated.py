@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from asc.config.experiment import Experiment
 from asc.errors import disk_is_full
-from asc.results import EpochMetrics, FinalFigures
 from asc.search.cluster.trial import Message, TrialOrder, order_of, send
 from asc.size.law import cost
+from asc.training_results import EpochMetrics, FinalFigures
 
 CHECKPOINT = "last.safetensors"  # the name of a real one, so that a search deletes it like those
 

@@ -16,7 +16,6 @@ from strategy_samplers import Sampler
 
 from asc.config.experiment import Experiment
 from asc.config.space import Space
-from asc.results import EpochMetrics, FinalFigures
 from asc.runs.events import EarlierPoint, RunStarted
 from asc.runs.journal import Journal
 from asc.search.conductor import Conductor
@@ -25,6 +24,7 @@ from asc.search.sampler import Handle, Told
 from asc.search.settings import Asha, SearchSettings
 from asc.size.law import cost
 from asc.size.rules import rule
+from asc.training_results import EpochMetrics, FinalFigures
 from asc.typed import Scalar
 
 BUDGET = Budget(rule=rule("dcase2021"), kilobytes=128)

@@ -20,8 +20,8 @@ import torch
 from asc.config.data_choice import DataChoice
 from asc.config.recipes.loading import load_experiment
 from asc.data.dataset import open_dataset
-from asc.results import EpochMetrics, Signal
 from asc.training.train import train
+from asc.training_results import EpochMetrics, Signal
 
 TAU_CLIPS = 13_962
 RATE_HZ, CLIP_S, LABELS, CLIPS_PER_PLACE = 44_100, 10, 10, 3

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from asc.config.experiment import Compression, Experiment, Schedule
 from asc.console.progress import EpochLines, clock, packing, transfers
-from asc.results import EpochMetrics
+from asc.training_results import EpochMetrics
 
 
 def console(*, terminal: bool = False) -> tuple[Console, io.StringIO]:

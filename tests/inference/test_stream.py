@@ -22,10 +22,11 @@ from asc.inference.stream import Follower, Heard
 from asc.models.build import build_network
 from asc.models.conversion import to_half
 from asc.models.stored import empty
-from asc.results import Prediction, Signal
+from asc.results import Prediction
 from asc.run_files import MODEL_FILE
 from asc.topology.describe import describe
 from asc.training.train import train
+from asc.training_results import Signal
 
 RATE_HZ = 8000
 LABELS = ("down_fast", "down_slow", "up_fast", "up_slow")

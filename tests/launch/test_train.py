@@ -21,13 +21,13 @@ from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
 from asc.model_file.artefact import load_model
-from asc.results import EpochMetrics
 from asc.runs import training_run
 from asc.runs.events import EpochDone, RunStarted
 from asc.runs.folder import new_run_folder
 from asc.runs.journal import read_journal
 from asc.runs.mirror import mirrored
 from asc.runs.storage import bucket_of
+from asc.training_results import EpochMetrics
 
 QUIET = ("--mlflow-uri", "none")
 SCHEDULE = ("--cycles", "2", "--epochs-per-cycle", "5", "--cycle-growth", "3")

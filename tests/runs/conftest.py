@@ -6,10 +6,10 @@ import pytest
 from journals import asked_of
 
 from asc.config.experiment import Experiment
-from asc.results import OutcomeKind
 from asc.run_files import BEST_FOLDER, JOURNAL, MODEL_FILE, TRIALS_FOLDER
 from asc.runs.events import RunStarted, TrialEnded
 from asc.runs.journal import Journal
+from asc.training_results import OutcomeKind
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 from patience import PATIENCE_S
 
 from asc.errors import InputError
-from asc.results import EpochMetrics
 from asc.run_files import JOURNAL
 from asc.runs.bucket import Bucket, StorageError
 from asc.runs.events import EpochDone, FinalAsked, RunEnded, RunStarted, TrialAsked, TrialEnded
@@ -19,6 +18,7 @@ from asc.runs.journal import Journal, read_journal
 from asc.runs.mirror import Mirror, mirrored
 from asc.runs.record import fold
 from asc.runs.storage import bucket_of, check_storage
+from asc.training_results import EpochMetrics
 
 CHECKPOINTS = ("last.safetensors", "best.safetensors")
 

@@ -9,7 +9,7 @@ import pytest
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space
 from asc.config.space_file import load_space
-from asc.results import EpochMetrics, SplitFigures, StoredSize
+from asc.results import SplitFigures, StoredSize
 from asc.runs.events import EpochDone as Epoch
 from asc.runs.events import (
     Event,
@@ -25,6 +25,7 @@ from asc.runs.events import (
 from asc.runs.journal import Journal
 from asc.search.plan import SearchPlan, plan_search
 from asc.search.settings import SearchSettings
+from asc.training_results import EpochMetrics
 
 BUILT = StoredSize(parameters=1, size_bytes=7, nonzero_parameters=1, nonzero_bytes=7, file_bytes=9)
 

@@ -8,12 +8,13 @@ from formula_workers import EPOCHS, conductor, epoch_of, run_out, work
 
 from asc.config.experiment import Experiment
 from asc.config.space_file import load_space, parse_space
-from asc.results import FinalFigures, Interval
+from asc.results import Interval
 from asc.runs.events import EarlierPoint, EpochDone, PointRefused, TrialAsked, TrialEnded
 from asc.runs.journal import read_journal
 from asc.runs.record import fold
 from asc.search.cluster.trial import Message, message_of, result_of
 from asc.size.law import cost
+from asc.training_results import FinalFigures
 
 
 def trials_of(folder: Path) -> list[tuple[object, ...]]:

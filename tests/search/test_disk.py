@@ -14,7 +14,6 @@ from asc.data.dataset import Dataset, open_dataset
 from asc.data.manifest import load_manifest
 from asc.data.store import store_size
 from asc.errors import InputError
-from asc.results import EpochMetrics, Signal
 from asc.search.disk import Need, check_room, describe, need
 from asc.search.plan import SearchPlan, pack, plan_search
 from asc.search.preview import preview
@@ -22,6 +21,7 @@ from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
 from asc.training.train import train
+from asc.training_results import EpochMetrics, Signal
 
 ONE_NETWORK = """schema = 1
 [parameters]

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from asc.results import OutcomeKind
 from asc.runs.events import Event, TrialAsked, TrialEnded, TrialRetried
 from asc.runs.record import TrialRecord
 from asc.search.cluster.study import Ending
 from asc.search.exit_code import verdict
 from asc.search.summary import Summary
 from asc.size.rules import rule
+from asc.training_results import OutcomeKind
 
 
 def test_a_search_without_a_network_says_why_and_exits_with_1_only_for_a_fault_of_asc(

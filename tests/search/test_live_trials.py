@@ -5,11 +5,11 @@ from pathlib import Path
 
 from told_search import EPOCHS, EPOCHS_PER_CYCLE, ToldSearch
 
-from asc.results import EpochMetrics
 from asc.runs.events import EpochDone
 from asc.runs.journal import Entry
 from asc.runs.record import add, fold
 from asc.search.live_trials import running_lines
+from asc.training_results import EpochMetrics
 
 
 def test_a_line_says_cycle_epoch_and_last_log_loss(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from asc.errors import InputError
 from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import load_model
 from asc.model_file.teacher_logits import read_teacher_logits, write_teacher_logits
-from asc.results import Completed, TeacherNetwork
+from asc.results import TeacherNetwork
 from asc.run_files import MODEL_FILE, SOFT_LABELS, SOFT_LABELS_FOLDER
 from asc.runs.events import SoftLabelsMade
 from asc.runs.journal import Journal
 from asc.search import soft_labels
 from asc.training.train import train
+from asc.training_results import Completed
 
 CPU = torch.device("cpu")
 

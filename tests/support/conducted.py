@@ -6,13 +6,14 @@ from pathlib import Path
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space_file import load_space
-from asc.results import EpochMetrics, FinalFigures, SplitFigures, TeacherNetwork
+from asc.results import SplitFigures, TeacherNetwork
 from asc.runs.events import FinalistsChosen, RunStarted, SoftLabelsMade
 from asc.runs.journal import Journal
 from asc.search.conductor import Assignment, Conductor
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
+from asc.training_results import EpochMetrics, FinalFigures
 
 EPOCHS = 6
 MADE = SoftLabelsMade(teachers=(TeacherNetwork(name="t001", kilobytes=61.5),), digest="ab", clips=9)

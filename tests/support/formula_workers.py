@@ -6,13 +6,13 @@ from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space import Space
 from asc.config.space_file import load_space
-from asc.results import EpochMetrics, FinalFigures
 from asc.runs.events import EarlierPoint, RunStarted
 from asc.runs.journal import Journal
 from asc.search.conductor import Assignment, Conductor
 from asc.search.repair import Budget
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
+from asc.training_results import EpochMetrics, FinalFigures
 
 EPOCHS = 6
 

@@ -31,7 +31,7 @@ from asc.models.batch_norm import BatchNorm1d, BatchNorm2d
 from asc.models.build import build_network
 from asc.models.network import Network
 from asc.models.workers import ALONE, Workers, joined
-from asc.results import EpochMetrics, Signal
+from asc.training_results import EpochMetrics, Signal
 from asc.typed import Value
 
 Found = dict[str, Any]

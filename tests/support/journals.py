@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import Path
 
 from asc.config.experiment import Experiment
-from asc.results import EpochMetrics
 from asc.runs.events import EpochDone, Event, RunStarted, TrialAsked, TrialEnded
 from asc.runs.journal import Entry, Journal
 from asc.size.law import cost
+from asc.training_results import EpochMetrics
 
 
 def asked_of(trial: str, experiment: Experiment) -> TrialAsked:

@@ -12,7 +12,7 @@ from pathlib import Path
 from asc.config.experiment import Experiment
 from asc.config.recipes.loading import load_experiment
 from asc.config.space_file import load_space
-from asc.results import EpochMetrics, Interval, OutcomeKind, SplitFigures
+from asc.results import Interval, SplitFigures
 from asc.runs.events import (
     EpochDone,
     FinalAsked,
@@ -28,6 +28,7 @@ from asc.runs.record import fold
 from asc.search.repair import Budget, Candidate, repair
 from asc.search.settings import SearchSettings
 from asc.size.rules import rule
+from asc.training_results import EpochMetrics, OutcomeKind
 from asc.typed import Scalar
 
 CYCLES, EPOCHS_PER_CYCLE = 2, 3

@@ -13,9 +13,10 @@ os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_LOGGING_LEVEL="WARNING
 
 from patience import PATIENCE_S
 
-from asc.results import EpochMetrics, StoredSize
+from asc.results import StoredSize
 from asc.runs.events import EpochDone, Event, RunEnded, RunResumed, RunStarted, TrialAsked, TrialEnded
 from asc.runs.journal import Journal
+from asc.training_results import EpochMetrics
 
 BUILT = StoredSize(parameters=9, size_bytes=80_128, nonzero_parameters=9, nonzero_bytes=80_128, file_bytes=83_128)
 

@@ -16,10 +16,10 @@ from asc.models.build import build_network
 from asc.models.conversion import to_stored
 from asc.models.network import Network
 from asc.models.workers import ALONE, Workers
-from asc.results import Signal
 from asc.run_files import MODEL_FILE
 from asc.training.band_statistics import SMALLEST_DEVIATION, band_statistics, measure_bands
 from asc.training.train import train
+from asc.training_results import Signal
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from asc.config.experiment import Experiment
 from asc.data.dataset import Dataset
 from asc.errors import InputError
 from asc.model_file.tensors import read_tensors, write_tensors
-from asc.results import EpochMetrics, Signal, TrainingEnd
 from asc.run_files import BEST_EPOCH, LAST_EPOCH
 from asc.training.train import train
+from asc.training_results import EpochMetrics, Signal, TrainingEnd
 
 CPU = torch.device("cpu")
 

@@ -16,13 +16,13 @@ from asc.model_file.model_info import rounded
 from asc.models.build import build_network
 from asc.models.network import Network
 from asc.models.stored import StoredNet
-from asc.results import Completed, Signal
 from asc.run_files import MODEL_FILE
 from asc.size.law import cost
 from asc.size.stored_items import stored_items
 from asc.training import prune
 from asc.training.compress import calibrated, check_items, compressed, targets_and_groups
 from asc.training.train import train
+from asc.training_results import Completed, Signal
 
 CPU = torch.device("cpu")
 

@@ -15,11 +15,12 @@ from asc.errors import InputError
 from asc.model_file.artefact import load_model
 from asc.model_file.teacher_logits import TeacherLogits
 from asc.model_file.tensors import read_tensors
-from asc.results import Completed, EpochMetrics, Signal, Stopped, TeacherNetwork, TrainingEnd
+from asc.results import TeacherNetwork
 from asc.run_files import LAST_EPOCH, MODEL_FILE
 from asc.training.augment import mixup
 from asc.training.distill import check_teacher, soft_labels, summed_loss
 from asc.training.train import train
+from asc.training_results import Completed, EpochMetrics, Signal, Stopped, TrainingEnd
 
 CPU = torch.device("cpu")
 

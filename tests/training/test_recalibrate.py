@@ -12,10 +12,11 @@ from asc.data.dataset import Dataset, open_dataset
 from asc.errors import InputError
 from asc.model_file.artefact import load_model
 from asc.model_file.model_info import rounded
-from asc.results import Completed, Signal, Split
+from asc.results import Split
 from asc.run_files import MODEL_FILE
 from asc.training.recalibrate import check_target, recalibrate
 from asc.training.train import train
+from asc.training_results import Completed, Signal
 
 CPU = torch.device("cpu")
 

@@ -18,12 +18,12 @@ from asc.model_file.artefact import load_model
 from asc.model_file.model_info import rounded
 from asc.model_file.tensors import read_tensors
 from asc.models.build import build_network
-from asc.results import Completed, Diverged, EpochMetrics, Signal, Stopped, TrainingEnd
 from asc.run_files import BEST_EPOCH, LAST_EPOCH, MODEL_FILE
 from asc.size.law import cost
 from asc.size.stored_items import stored_items
 from asc.training.prune import prunable_weights
 from asc.training.train import train
+from asc.training_results import Completed, Diverged, EpochMetrics, Signal, Stopped, TrainingEnd
 
 CPU = torch.device("cpu")
 

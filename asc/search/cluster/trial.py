@@ -16,19 +16,10 @@ from typing import TYPE_CHECKING, Any
 from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.errors import InputError, disk_is_full
-from asc.results import (
-    Completed,
-    Diverged,
-    EpochMetrics,
-    FinalFigures,
-    Signal,
-    Split,
-    SplitFigures,
-    Stopped,
-    TrainingEnd,
-)
+from asc.results import Split, SplitFigures
 from asc.run_files import JOURNAL, MODEL_FILE
 from asc.runs.bucket import Bucket, StorageError
+from asc.training_results import Completed, Diverged, EpochMetrics, FinalFigures, Signal, Stopped, TrainingEnd
 from asc.typed import Scalar, build
 
 if TYPE_CHECKING:

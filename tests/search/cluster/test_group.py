@@ -3,9 +3,9 @@ import socket
 
 import pytest
 
-from asc.results import EpochMetrics
 from asc.search.cluster.group import Verdict, interface_of, slots
 from asc.search.cluster.trial import Message
+from asc.training_results import EpochMetrics
 
 
 def test_the_interface_that_has_an_address() -> None:
