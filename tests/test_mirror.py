@@ -1,5 +1,6 @@
 """Tests mirror `asc/`: every module has its own test file, or is listed here with what tests it instead."""
 
+import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,3 +105,10 @@ def test_the_listed_test_files_exist() -> None:
         for word in place.replace(",", " ").replace(":", " ").split():
             if "/test_" in word or word.startswith("test_"):
                 assert (ROOT / "tests" / f"{word}.py").is_file(), f"{module}: {word}"
+
+
+def test_the_search_package_says_what_each_of_its_modules_is_for() -> None:
+    """It has too many to find one by its name alone."""
+    package = ROOT / "asc" / "search"
+    named = (ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or "").split()
+    assert {path.stem for path in package.glob("*.py")} - {"__init__"} - set(named) == set()
