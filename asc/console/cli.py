@@ -6,6 +6,7 @@ object.
 
 import contextlib
 import dataclasses
+import gc
 import inspect
 import json
 import logging
@@ -67,6 +68,7 @@ def launch(main: Callable[[Options], int], options: Any, *, description: str | N
         if fault is None:
             raise
         code = complain(f"{fault}; what was finished is kept")
+    gc.freeze()  # else the collector goes over every module once more: a second where torch and MLflow are imported
     sys.exit(code)
 
 

@@ -3,6 +3,7 @@
 Jacob et al. 2017, https://arxiv.org/abs/1712.05877; report, section 3.1.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -30,9 +31,11 @@ class _OnGrid(torch.autograd.Function):
             ctx.mark_dirty(x)
         compiled = kernels()
         if compiled is not None and compiled.takes_values(x, on_grid):
-            within = compiled.grid_and_mask(x, on_grid, scale.reciprocal(), _bounds(scale, zero_point), scale)
+            grid = scale.reciprocal(), _bounds(scale, zero_point), scale
             if ctx.needs_input_grad[0]:
-                ctx.save_for_backward(within)
+                ctx.save_for_backward(compiled.grid_and_mask(x, on_grid, *grid))
+            else:
+                compiled.grid(x, on_grid, *grid)
             return on_grid
         factor = scale.reciprocal()
         lowest, highest = _bounds(scale, zero_point)
@@ -167,9 +170,15 @@ class ActivationQuantiser(nn.Module):
 
     def follow(self, low: Tensor, high: Tensor) -> None:
         """Update the range with the minimum and maximum, both (), of the whole batch."""
-        low, high = low.clamp(max=0), high.clamp(min=0)
         if not self._known:
             self._known = bool(torch.isfinite(self.low))
+        if low.device.type == "cpu":
+            self._follow_numbers(float(low), float(high))
+        else:
+            self._follow_tensors(low, high)
+
+    def _follow_tensors(self, low: Tensor, high: Tensor) -> None:
+        low, high = low.clamp(max=0), high.clamp(min=0)
         if self._known:
             self.low.lerp_(low, self.momentum)
             self.high.lerp_(high, self.momentum)
@@ -179,3 +188,13 @@ class ActivationQuantiser(nn.Module):
         self.scale.copy_(((self.high - self.low) / STEPS).clamp_(min=SMALLEST_SCALE))
         if not self.nonnegative:
             self.zero_point.copy_((-self.low / self.scale).round_().clamp_(0, STEPS))
+
+    def _follow_numbers(self, low: float, high: float) -> None:
+        """Do the same with Python's numbers: on a CPU, one of torch's operations takes as long as all of it."""
+        for buffer, seen in ((self.low, min(low, 0.0)), (self.high, max(high, 0.0))):
+            before = float(buffer)
+            buffer.fill_(before + self.momentum * (seen - before) if self._known else seen)
+        self.scale.fill_(max((float(self.high) - float(self.low)) / STEPS, SMALLEST_SCALE))
+        ratio = -float(self.low) / float(self.scale)
+        if not self.nonnegative and math.isfinite(ratio):  # else the loss is no number either
+            self.zero_point.fill_(min(max(round(ratio), 0), STEPS))

@@ -61,8 +61,11 @@ static void add_piece(long values, long channels, const float *x, double rows, d
     }
 }
 
-/* Mean, sum of squared differences from the mean, lowest and highest value of each channel. */
-void moments(long values, long channels, const float *x, double *mean, double *squares, float *low, float *high) {
+/* A part of a map: `moments` are its number of values per channel, then the means, then the biased variances; `ends`
+are each channel's lowest value, then each channel's highest. */
+void moments(long values, long channels, const float *x, double *moments, float *ends) {
+    double *mean = moments + 1, *squares = mean + channels;
+    float *low = ends, *high = ends + channels;
     long line = line_of(channels), piece = piece_of(line);
     float line_low[line], line_high[line];
     for (long c = 0; c < channels; c++) mean[c] = squares[c] = 0, low[c] = INFINITY, high[c] = -INFINITY;
@@ -83,6 +86,40 @@ void moments(long values, long channels, const float *x, double *mean, double *s
         long c = j % channels;
         low[c] = line_low[j] < low[c] ? line_low[j] : low[c];
         high[c] = line_high[j] > high[c] ? line_high[j] : high[c];
+    }
+    moments[0] = values / channels;
+    for (long c = 0; c < channels; c++) squares[c] /= moments[0];
+}
+
+/* What batch norm does to a batch whose parts have these moments, (parts, 1 + 2 x channels), combined as in
+batch_norm.py. For each channel: mean, biased variance, 1 / sqrt(variance + eps), and the factor and offset that are
+applied; `ends` are those of x, `after` the lowest and the highest value that result. The running values follow. */
+void normalisation(long channels, long parts, const double *moments, const float *ends, const float *weight,
+                   const float *bias, float eps, float momentum, float *running_mean, float *running_variance,
+                   float *mean, float *variance, float *inverse, float *factor, float *offset, float *after) {
+    long row = 1 + 2 * channels;
+    double total = 0;
+    for (long p = 0; p < parts; p++) total += moments[p * row];
+    float unbiased = (float)total / ((float)total - 1);
+    after[0] = INFINITY, after[1] = -INFINITY;
+    for (long c = 0; c < channels; c++) {
+        double sum = 0, squares = 0;
+        for (long p = 0; p < parts; p++) sum += moments[p * row] * moments[p * row + 1 + c];
+        for (long p = 0; p < parts; p++) {
+            double apart = moments[p * row + 1 + c] - sum / total;
+            squares += moments[p * row] * (moments[p * row + 1 + channels + c] + apart * apart);
+        }
+        mean[c] = sum / total, variance[c] = squares / total;
+        inverse[c] = 1 / sqrtf(variance[c] + eps);
+        factor[c] = weight[c] * inverse[c];
+        offset[c] = bias[c] - mean[c] * factor[c];
+        running_mean[c] += momentum * (mean[c] - running_mean[c]);
+        running_variance[c] += momentum * (variance[c] * unbiased - running_variance[c]);
+        for (long end = 0; end < 2; end++) {
+            float value = ends[end * channels + c] * factor[c] + offset[c];
+            after[0] = value < after[0] || value != value ? value : after[0];
+            after[1] = value > after[1] || value != value ? value : after[1];
+        }
     }
 }
 
@@ -173,6 +210,11 @@ void grid_and_mask(long values, const float *x, float factor, float lowest, floa
     }
 }
 
+/* The same without what the backward pass needs. */
+void grid(long values, const float *x, float factor, float lowest, float highest, float scale, float *y) {
+    for (long i = 0; i < values; i++) y[i] = scale * clamped(rintf(x[i] * factor), lowest, highest);
+}
+
 /* result = gradient where inside, else 0. */
 void masked(long values, const float *gradient, const unsigned char *inside, float *result) {
     for (long i = 0; i < values; i++) result[i] = inside[i] ? gradient[i] : 0;
@@ -196,4 +238,23 @@ int whole_steps(long values, const float *x, float factor, unsigned char *step, 
 /* y = (step - zero) * scale. */
 void from_steps(long values, const unsigned char *step, float zero, float scale, float *y) {
     for (long i = 0; i < values; i++) y[i] = (step[i] - zero) * scale;
+}
+
+/* Puts weights, `outputs` rows of `each` floats, on the grid of a row: its largest magnitude is `steps` steps. */
+void weights_on_grid(long outputs, long each, const float *weight, float steps, float smallest_scale, float *scale,
+                     signed char *step, float *value) {
+    for (long o = 0; o < outputs; o++) {
+        float largest = 0;
+        for (long i = o * each; i < (o + 1) * each; i++) {
+            float magnitude = fabsf(weight[i]);
+            largest = magnitude > largest || magnitude != magnitude ? magnitude : largest;
+        }
+        scale[o] = largest / steps < smallest_scale ? smallest_scale : largest / steps;
+        float factor = 1 / scale[o];
+        for (long i = o * each; i < (o + 1) * each; i++) {
+            float nearest = rintf(weight[i] * factor);
+            step[i] = (int)clamped(nearest, -steps, steps);
+            value[i] = nearest * scale[o];
+        }
+    }
 }

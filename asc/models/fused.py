@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asc.audio.compiled import Library, in_parts, library
 
@@ -45,6 +45,21 @@ class EightBits:
         return self.steps.shape
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalisation:
+    """What batch norm does to a batch: x becomes x * factor + offset, from `low` to `high`, ().
+
+    `mean` and `inverse`, 1 / sqrt(variance + eps), are those of the batch; these four are (channels,).
+    """
+
+    mean: Tensor
+    inverse: Tensor
+    factor: Tensor
+    offset: Tensor
+    low: Tensor
+    high: Tensor
+
+
 class Kernels:
     """The functions of `fused.c` over the whole of a map, on all of torch's threads.
 
@@ -59,21 +74,39 @@ class Kernels:
         """Whether x is such a map."""
         return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and _float_on_cpu(x)
 
-    def moments(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Moments of the parts of a map, (parts, 1 + 2 x channels), and each channel's lowest and highest value.
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Moments of the parts of a map, (parts, 1 + 2 x channels), and each channel's ends, (2, channels).
 
-        For a part, its number of values per channel, then the means, then the biased variances, in float64.
+        For a part, its number of values per channel, then the means, then the biased variances, in float64. The ends
+        are the lowest and the highest value of the whole map.
         """
+        channels = x.shape[1]
 
         def of_part(part: Tensor) -> tuple[Tensor, Tensor]:
-            mean, squares = torch.empty(2, part.shape[1], dtype=torch.float64)
-            extremes = torch.empty(2, part.shape[1])
-            self._library.call("moments", part.numel(), part.shape[1], part, mean, squares, *extremes)
-            return torch.cat([mean.new_tensor([len(part)]), mean, squares / len(part)]), extremes
+            moments, ends = torch.empty(1 + 2 * channels, dtype=torch.float64), torch.empty(2, channels)
+            self._library.call("moments", part.numel(), channels, part, moments, ends)
+            return moments, ends
 
-        moments, extremes = zip(*in_parts(of_part, _rows(x)), strict=True)
-        low, high = torch.stack(extremes).unbind(1)
-        return torch.stack(moments), low.amin(0), high.amax(0)
+        found = in_parts(of_part, _rows(x))
+        if len(found) == 1:
+            return found[0][0][None], found[0][1]
+        moments, ends = map(torch.stack, zip(*found, strict=True))
+        return moments, torch.stack([ends[:, 0].amin(0), ends[:, 1].amax(0)])
+
+    def normalisation(self, moments: Tensor, ends: Tensor, norm: nn.BatchNorm2d) -> "Normalisation":
+        """What a batch norm in training does, given the moments of all parts of a batch and the ends of a map.
+
+        Its running mean and variance follow; its counter does not.
+        """
+        channels = ends.shape[1]
+        mean, variance, inverse, factor, offset = torch.empty(5, channels).unbind()
+        after = torch.empty(2)
+        assert norm.momentum is not None and norm.running_mean is not None and norm.running_var is not None
+        weights = norm.weight, norm.bias, norm.eps, norm.momentum, norm.running_mean, norm.running_var
+        found = mean, variance, inverse, factor, offset, after
+        self._library.call("normalisation", channels, len(moments), moments, ends, *weights, *found)
+        low, high = after.unbind()
+        return Normalisation(mean=mean, inverse=inverse, factor=factor, offset=offset, low=low, high=high)
 
     def steps_on_grid(self, x: Tensor, steps: Steps) -> EightBits:
         """A map on the grid, as the steps themselves."""
@@ -141,6 +174,15 @@ class Kernels:
         in_parts(of_part, _values(x), _values(y), _values(inside))
         return inside
 
+    def grid(self, x: Tensor, y: Tensor, factor: Tensor, bounds: tuple[Tensor, Tensor], width: Tensor) -> None:
+        """Do what `grid_and_mask` does, without the mask."""
+        grid = [float(one) for one in (factor, *bounds, width)]
+
+        def of_part(part: Tensor, result: Tensor) -> None:
+            self._library.call("grid", part.numel(), part, *grid, result)
+
+        in_parts(of_part, _values(x), _values(y))
+
     def masked(self, gradient: Tensor, inside: Tensor) -> Tensor:
         """The gradient where `inside` is true, else 0."""
         y = torch.empty_like(gradient)
@@ -165,6 +207,17 @@ class Kernels:
         if highest - lowest > 255:
             return None
         return EightBits(steps=steps.add_(int(-lowest)) if lowest < 0 else steps, zero=-int(lowest), scale=scale)
+
+    def weights_on_grid(self, weight: Tensor, steps: int, smallest_scale: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Scale (outputs,), int8 steps and values of a weight (outputs, ...) whose largest magnitudes are `steps`.
+
+        Each output's weights lie together, as in `takes_values`. A scale is at least `smallest_scale`.
+        """
+        outputs, scale = len(weight), weight.new_empty(len(weight))
+        rounded, values = torch.empty_like(weight, dtype=torch.int8), torch.empty_like(weight)
+        sizes = outputs, weight.numel() // outputs
+        self._library.call("weights_on_grid", *sizes, weight, float(steps), smallest_scale, scale, rounded, values)
+        return scale, rounded, values
 
     def values(self, of: EightBits) -> Tensor:
         """The values of a map in 8 bits, in its layout."""

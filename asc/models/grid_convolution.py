@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from asc.models.fused import EightBits, kernels
 from asc.models.integer_units import IntegerConvolution, has_bfloat16, in_eight_bits, takes_layer
-from asc.models.weight_grid import StoredIntegers, fake_quantise_weight, rounded, weight_scale
+from asc.models.weight_grid import StoredIntegers, fake_quantise_weight, put_on_grid
 
 _WORTH_PRODUCTS = 48
 """Products for each output. The reference has 54 and more; CP-Mobile's depthwise layers have 9."""
@@ -72,11 +72,11 @@ class _OfSteps(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eight_bits: EightBits, conv: nn.Conv2d
     ) -> Tensor:
-        ctx.save_for_backward(weight)
+        on_grid = put_on_grid(weight)
+        ctx.save_for_backward(on_grid.values)
         ctx.eight_bits, ctx.conv = eight_bits, conv
-        scale = weight_scale(weight)
-        of_integers = IntegerConvolution(weight=rounded(weight, scale), shape=conv)
-        return of_integers(eight_bits, scale * eight_bits.scale, bias)
+        of_integers = IntegerConvolution(weight=on_grid.steps, shape=conv)
+        return of_integers(eight_bits, on_grid.scale * eight_bits.scale, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -88,7 +88,7 @@ class _OfSteps(torch.autograd.Function):
 
 
 Gradients = tuple[Tensor | None, Tensor | None]
-"""Those of x and of the weight, where they are wanted."""
+"""Those of x and of the weight, where they are wanted. Both functions are given the values of the weight's grid."""
 
 
 def _in_float32(
@@ -96,7 +96,7 @@ def _in_float32(
 ) -> Gradients:
     compiled = kernels()
     assert compiled is not None
-    return _backward(gradient, compiled.values(x), fake_quantise_weight(weight), conv, wanted)
+    return _backward(gradient, compiled.values(x), weight, conv, wanted)
 
 
 def _in_bfloat16(
@@ -106,8 +106,7 @@ def _in_bfloat16(
     steps = x.steps.to(torch.bfloat16)
     if x.zero != 0:
         steps -= x.zero
-    on_grid = fake_quantise_weight(weight).to(torch.bfloat16)
-    of_x, of_weight = _backward(gradient.to(torch.bfloat16), steps, on_grid, conv, wanted)
+    of_x, of_weight = _backward(gradient.to(torch.bfloat16), steps, weight.to(torch.bfloat16), conv, wanted)
     return (
         None if of_x is None else of_x.float(),
         None if of_weight is None else of_weight.float() * x.scale,

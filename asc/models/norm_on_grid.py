@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from asc.models.activation_grid import ActivationQuantiser
-from asc.models.batch_norm import BatchNorm2d, Moments, combined, follow
-from asc.models.fused import Kernels, Steps, kernels
+from asc.models.batch_norm import BatchNorm2d, combined
+from asc.models.fused import Kernels, Normalisation, Steps, kernels
 from asc.models.workers import Workers
 
 
@@ -28,41 +28,35 @@ def norm_on_grid(x: Tensor, norm: BatchNorm2d, output: ActivationQuantiser) -> T
     if compiled is None or not compiled.takes(x):
         on_grid: Tensor = output(norm(x), in_place=True)
         return on_grid
-    parts, lowest, highest = compiled.moments(x)
-    moments = combined(parts, x.dtype)
+    parts, ends = compiled.moments(x)
     if norm.workers.count > 1:
-        moments = combined(norm.workers.gather(moments.row()), x.dtype)
-    follow(norm, moments)
-    factor, offset = _affine(moments, norm)
+        parts = norm.workers.gather(combined(parts, x.dtype).row()).double()
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    applied = compiled.normalisation(parts, ends, norm)
     if output.follows:
-        ends = torch.stack([lowest, highest]) * factor + offset
-        output.follow(*output.range_of_all(ends.amin(), ends.amax()))
+        output.follow(*output.range_of_all(applied.low, applied.high))
     else:
         output.require_range()
-    steps = output.steps(factor, offset)
     arguments = _Arguments(
-        kernels=compiled, moments=moments, factor=factor, steps=steps, eps=norm.eps, workers=norm.workers
+        kernels=compiled,
+        applied=applied,
+        count=float(parts[:, 0].sum()),
+        steps=output.steps(applied.factor, applied.offset),
+        workers=norm.workers,
     )
     y: Tensor = _NormOnGrid.apply(x, norm.weight, norm.bias, arguments)  # type: ignore[no-untyped-call]
     return y
 
 
-@torch.no_grad()
-def _affine(moments: Moments, norm: BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Factor and offset, both (channels,), that batch norm applies with these moments."""
-    factor = norm.weight * torch.rsqrt(moments.variance + norm.eps)
-    return factor, norm.bias - moments.mean * factor
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Arguments:
-    """What the function needs beside tensors that have gradients."""
+    """What the function needs beside tensors that have gradients; `count` is that of all workers' values a channel."""
 
     kernels: Kernels
-    moments: Moments
-    factor: Tensor
+    applied: Normalisation
+    count: float
     steps: Steps
-    eps: float
     workers: Workers
 
 
@@ -80,10 +74,10 @@ class _NormOnGrid(torch.autograd.Function):
         """The gradients of weight and bias cover only this worker's rows, as DistributedDataParallel expects."""
         (x,), its = ctx.saved_tensors, ctx.arguments
         given = gradients[0].contiguous(memory_format=torch.channels_last)
-        mean, inverse = its.moments.mean, torch.rsqrt(its.moments.variance + its.eps)
+        mean, inverse, factor = its.applied.mean, its.applied.inverse, its.applied.factor
         bias_gradient, products = its.kernels.gradient_sums(given, x, its.steps, mean)
         weight_gradient = products * inverse
-        of_all = its.workers.sum(torch.stack([weight_gradient, bias_gradient])) * (its.factor / its.moments.count)
+        of_all = its.workers.sum(torch.stack([weight_gradient, bias_gradient])) * (factor / its.count)
         slope, constant = of_all[0] * inverse, of_all[1]
-        x_gradient = its.kernels.gradient_of_x(given, x, its.steps, mean, its.factor, slope, constant)
+        x_gradient = its.kernels.gradient_of_x(given, x, its.steps, mean, factor, slope, constant)
         return x_gradient, weight_gradient, bias_gradient, None

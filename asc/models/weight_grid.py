@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asc.models.fused import kernels
 from asc.models.layers import per_output
 
 WEIGHT_STEPS = 127
@@ -39,10 +40,33 @@ def fake_quantise_weight(weight: Tensor) -> Tensor:
 
     The scale is computed from the weight each time, so it is always up to date and nothing is kept between calls.
     """
-    scale = per_output(weight_scale(weight), weight)
-    steps = torch.mul(weight.detach(), scale.reciprocal()).round_().mul_(scale)
-    on_grid: Tensor = _PassThrough.apply(weight, steps)  # type: ignore[no-untyped-call]
+    on_grid: Tensor = _PassThrough.apply(weight, put_on_grid(weight).values)  # type: ignore[no-untyped-call]
     return on_grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightOnGrid:
+    """A weight (outputs, ...) on its grid: int8 steps and float values of its shape, and a scale (outputs,)."""
+
+    scale: Tensor
+    steps: Tensor
+    values: Tensor
+
+
+def put_on_grid(weight: Tensor) -> WeightOnGrid:
+    """A weight (outputs, ...) on the grid of `weight_scale`, without gradients.
+
+    A compiled loop does it where there is one, with the same result: it is small, so calls of torch take longer.
+    """
+    compiled, given = kernels(), weight.detach()
+    if compiled is not None and compiled.takes_values(given):
+        scale, steps, values = compiled.weights_on_grid(given, WEIGHT_STEPS, SMALLEST_SCALE)
+        return WeightOnGrid(scale=scale, steps=steps, values=values)
+    scale = weight_scale(given)
+    each = per_output(scale, given)
+    nearest = torch.mul(given, each.reciprocal()).round_()
+    steps = nearest.clamp(-WEIGHT_STEPS, WEIGHT_STEPS).to(torch.int8)
+    return WeightOnGrid(scale=scale, steps=steps, values=nearest.mul_(each))
 
 
 def rounded(weight: Tensor, scale: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from asc.config.space import Choice, FloatRange, IntRange, Parameter, Space, encoded
 from asc.report.trials import Search
@@ -47,6 +46,9 @@ def importance(search: Search) -> Importance | None:
     count = len(study.get_trials(deepcopy=False))
     if count < FEWEST_TRIALS:
         return None
+    # Imported here, because it imports scikit-learn, which takes more than a second before every search.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     best_share = min(0.5, max(0.1, _BEST_TRIALS / count))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # parameters that few points have are left out by Optuna with a warning

@@ -219,7 +219,7 @@ class _Run:
         frozen_from = len(plans) * (
             schedule.epochs - self.experiment.compression.freeze_share * schedule.cycle_lengths[-1]
         )
-        step = len(plans) * (number - 1)
+        step, frozen = len(plans) * (number - 1), False
         total = torch.zeros((), device=self.device)
         self.network.train()
         parts = [plan.part(self.workers.share(len(plan))) for plan in plans]
@@ -227,9 +227,10 @@ class _Run:
             sharing = self.workers.share(len(plan))
             if self.workers.count > 1:
                 self.network.share(sharing)
-            if step >= frozen_from:
+            if step >= frozen_from and not frozen:
                 self.network.freeze_batch_norm()
                 self.network.freeze_observers()
+                frozen = True
             maps = changed_maps(self.log_mel(waveforms), self.experiment, part.drawn, rows=len(plan), workers=sharing)
             losses = summed_loss(self.trained(maps), targets, self.experiment.distillation if self.taught else None)
             # Scaled so that the average over workers is the loss of the whole batch, and likewise for the gradients.

@@ -44,6 +44,7 @@ from asc.config.recipes.loading import load_experiment
 from asc.data.dataset import Dataset, open_dataset
 from asc.models.build import build_network
 from asc.models.network import Network
+from asc.training.adam import Adam
 from asc.training.augment import Batcher, change_speed, mixup, plan_epoch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,7 +76,7 @@ class Trained:
         network = build_network(
             experiment.architecture, experiment.front_end, seed=0, storage="int8" if quantised else "float16"
         ).train()
-        return cls(network=network, optimizer=torch.optim.Adam(network.parameters(), lr=1e-3))
+        return cls(network=network, optimizer=Adam(network.parameters(), lr=1e-3))
 
     def step(self, features: Tensor, targets: Tensor, clock: Clock) -> Times:
         """Seconds of the three parts of a step."""
@@ -91,9 +92,9 @@ class Trained:
 
 
 def in_eager_torch(trained: Trained) -> Trained:
-    """The same, with torch's own gradients everywhere."""
+    """The same, with torch's own gradients everywhere, and its Adam as it comes."""
     use_torchs_gradients(trained.network)
-    return trained
+    return dataclasses.replace(trained, optimizer=torch.optim.Adam(trained.network.parameters(), lr=1e-3))
 
 
 def _differences(marks: list[float]) -> list[float]:

