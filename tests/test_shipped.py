@@ -52,6 +52,15 @@ def test_every_key_of_a_space_is_a_config_key(space: Space) -> None:
             assert key in flat or f"{key}.0" in flat
 
 
+def test_the_points_of_a_portfolio_are_different_networks_within_the_budget(space: Space) -> None:
+    base, found = load_experiment("qat_8b").updated(space.settings), set()
+    for point in space.portfolio:
+        candidate = repair(base, space, point, budget_of(space))
+        assert candidate is not None, infeasible(base, space, point)
+        found.add(candidate.experiment)
+    assert len(found) == len(space.portfolio) and base not in found
+
+
 def test_every_sampled_point_builds_and_fits_after_repair(space: Space) -> None:
     base = Experiment().updated(space.settings)
     rng = random.Random(0)

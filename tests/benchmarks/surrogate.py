@@ -100,7 +100,7 @@ class Surrogate:
     def __init__(self, curves: Sequence[Curve]) -> None:
         """Fit on the completed curves."""
         first, repeats = _split([curve for curve in curves if curve.outcome == "completed"])
-        self.points, self.repeats = len(first), len(repeats)
+        self.points, self.repeats, self._first = len(first), len(repeats), first
         self._encoder = Encoder([curve.config for curve in first])
         features = np.array([self._row(curve) for curve in first])
         values = np.array([outcomes(curve) for curve in first])
@@ -115,6 +115,7 @@ class Surrogate:
         left_out = np.column_stack([self._left_out(output) for output in range(_OUTPUTS)])
         self.together = np.corrcoef(self.values.T)
         self.alone_together = np.corrcoef((self.values - left_out).T)
+        self._finals_left_out = left_out[:, -1]
         self.held_out = [self._held_out(output, left_out[:, output]) for output in range(_OUTPUTS)]
 
     def place(self, experiment: Experiment) -> Numbers:
@@ -122,6 +123,11 @@ class Surrogate:
         size, config = cost(experiment), experiment.flat()
         row = self._encoder.row(config, nonzero_bytes=size.stored.nonzero_bytes, macs_per_second=size.macs_per_second)
         return (row - self._centre) / self._width
+
+    def expected(self) -> list[tuple[Curve, float]]:
+        """Each recorded point, of one seed, with the final log loss (nats) that the other points let one expect."""
+        finals = np.exp(self.mean[-1] + self.spread[-1] * self._finals_left_out)
+        return list(zip(self._first, map(float, finals), strict=True))
 
     def covariance(self, output: int) -> Numbers:
         """Of the recorded values, which have a variance of 1, (points, points)."""
