@@ -28,9 +28,18 @@ def estimate(plan: SearchPlan, span: tuple[float, float]) -> str:
     teachers = f", {plan.settings.teachers} teachers" if plan.settings.teachers else ""
     finals = f"{teachers} and {plan.settings.finals} finals" if plan.settings.finals else ""
     return (
-        f"{plan.settings.trials} trials{finals}, {plan.settings.max_concurrent} at a time: about {shortest:.0f} to "
-        f"{longest:.0f} minutes here, without packing and start; nothing was trained"
+        f"{plan.settings.trials} trials{finals}, {plan.settings.max_concurrent} at a time: {_span(shortest, longest)} "
+        "here, without packing and start; nothing was trained"
     )
+
+
+def _span(shortest: float, longest: float) -> str:
+    """Minutes for people; from three hours on, hours."""
+    if longest < 1:
+        return "less than a minute"
+    if longest < 180:
+        return f"about {shortest:.0f} to {longest:.0f} minutes"
+    return f"about {shortest / 60:.0f} to {longest / 60:.0f} hours"
 
 
 def minutes(plan: SearchPlan) -> tuple[float, float]:

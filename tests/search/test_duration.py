@@ -51,6 +51,8 @@ def test_every_epoch_of_the_finals_is_counted(quick: SearchPlan, monkeypatch: py
     finished = longest / epochs * 12 * 3 / 2
     assert minutes(more) == pytest.approx((shortest + finished, longest + finished)), "three finals, two at a time"
     assert estimate(more, (3.4, 6.8)).startswith("6 trials and 3 finals, 2 at a time: about 3 to 7 minutes here")
+    assert ": less than a minute here" in estimate(more, (0.3, 0.7))
+    assert ": about 10 to 20 hours here" in estimate(more, (590.0, 1180.0))
 
 
 def test_larger_teachers_are_counted_by_their_size(quick: SearchPlan, monkeypatch: pytest.MonkeyPatch) -> None:
