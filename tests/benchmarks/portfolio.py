@@ -5,8 +5,8 @@
 
 Each recorded training (`curves.py`), of any space, whose config is a point of this space counts. The lowest of many
 log losses is partly luck: the best point of a first version, near to diverging, was poor in the next search. So a point
-counts with the log loss that it reached or the one that the surrogate expects from the other points, whichever is
-higher. Log losses are of validation clips; the figures of test clips are not looked at.
+counts with the mean of the log loss that it reached and the one that the surrogate expects from the other points. Log
+losses are of validation clips; the figures of test clips are not looked at.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def best_points(curves: Sequence[Curve], space: Space) -> list[tuple[Point, floa
         candidate = None if point is None or curve.number == 0 else repair(base, space, point, BUDGET)
         if point is not None and candidate is not None and candidate.experiment == trained.updated({"seed": 0}):
             assert curve.final_log_loss is not None
-            found.setdefault(candidate.experiment, (point, max(expected, curve.final_log_loss)))
+            found.setdefault(candidate.experiment, (point, (expected + curve.final_log_loss) / 2))
     return sorted(found.values(), key=lambda one: one[1])
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     if options.only:
         key, _, value = options.only.partition("=")
         found = [(point, log_loss) for point, log_loss in found if str(point[key]) == value]
-    print(f"# the best {options.points} of {len(found)} recorded trainings, with the log loss of each")
+    print(f"# the best {options.points} of {len(found)} recorded trainings, with such a mean for each")
     for line in tables(found[: options.points], space):
         print(line)
 
