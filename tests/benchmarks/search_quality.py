@@ -307,7 +307,7 @@ def main() -> None:
     _, curves = read(options.file)
     chosen = halves(curves, options.half)
     others = [curve for curve in curves if curve not in chosen]
-    known = [point for point, _ in best_points(others, load_space(options.space))]
+    known = [point for point, _ in best_points(others, load_space(options.space))] if others else []
     surrogate = Surrogate(chosen)
     print(
         f"{surrogate.points} points, {surrogate.repeats} of them with a second seed; the kernel's length is "
