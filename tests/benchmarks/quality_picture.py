@@ -11,7 +11,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from search_quality import ENTRIES, reached
 
-NAMES = ("random", "asc before", "random, promotion", "TPE as it comes, rejecting", "asc, stopping", "asc, promotion")
+NAMES = [
+    "random",
+    "asc before",
+    "asc before, 4 known",
+    "asc, promotion",
+    "TPE as it comes, rejecting",
+    "near the known",
+]
 
 
 def main() -> None:
@@ -20,7 +27,7 @@ def main() -> None:
     parser.add_argument("traces", type=Path, metavar="FILE")
     parser.add_argument("picture", type=Path, metavar="PNG")
     parser.add_argument("--epochs", type=int, default=840, metavar="N", help="as given to search_quality.py")
-    parser.add_argument("--only", nargs="+", default=list(NAMES), metavar="NAME")
+    parser.add_argument("--only", nargs="+", default=NAMES, metavar="NAME")
     options = parser.parse_args()
     traces = json.loads(options.traces.read_text())
     figure, axes = plt.subplots(figsize=(7, 4), dpi=110)
