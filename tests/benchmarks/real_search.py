@@ -55,7 +55,7 @@ def of_random(file: Path, space: str) -> Reached:
 
 
 def best_after(reached: Iterable[tuple[int, float]], epochs: int) -> str:
-    """The lowest log loss after so many epochs."""
+    """The lowest log loss that was reached within this number of epochs."""
     values = [log_loss for spent, log_loss in reached if spent <= epochs]
     return f"{min(values):.3f}" if values else ""
 

@@ -92,7 +92,7 @@ class Dehb:
         return Work(trial=f"t{self._trials - 1}", experiment=experiment, epoch=0)
 
     def rung(self, worker: str, trial: str, epoch: int, log_loss: float) -> bool:
-        """Tell DEHB if it asked for so many epochs; the reference is trained to its end."""
+        """Tell DEHB if this is the epoch that it asked for; the reference is trained to its end."""
         return trial in self._asked and self._seen(trial, epoch, log_loss)
 
     def completed(self, worker: str, trial: str, log_loss: float) -> None:

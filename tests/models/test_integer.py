@@ -53,7 +53,7 @@ def trained(architecture, front_end, *, steps, batch=8):
 
 @pytest.fixture(scope="module")
 def small():
-    return trained(SMALL, SMALL_FRONT_END, steps=48)
+    return trained(SMALL, SMALL_FRONT_END, steps=44)
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,7 @@ def assert_agreement(network, fake, integer):
 def test_a_small_network_agrees_on_a_hundred_clips(small, frames):
     fake, integer, labels = both_logits(small, 100, frames)
     assert_agreement(small, fake, integer)
-    # 0.2 to 2 %, for trainings that differ by rounding errors alone
-    assert float((fake != integer).float().mean()) < 0.05
+    assert float((fake != integer).float().mean()) < 0.02
     assert float((integer.argmax(1) == labels).float().mean()) > 0.5  # it has learnt: chance is 1 / 6
     assert len(integer.unique()) > 20
 
