@@ -5,6 +5,7 @@ Reference: IDLab report, DCASE 2021 task 1a, sections 2.3, 3.1 and 3.3 (113,976 
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import Literal, assert_never
 
 from asc.config.experiment import Experiment, Storage
@@ -50,7 +51,7 @@ def stored_items(experiment: Experiment, stored_as: StoredAs = "asc") -> tuple[I
 
 def items_of(topology: Topology, storage: Storage, stored_as: StoredAs = "asc") -> tuple[Item, ...]:
     """`stored_items` for a topology."""
-    return tuple(item for layer in topology.layers for item in _layer_items(layer, storage, stored_as))
+    return tuple(chain.from_iterable(_layer_items(layer, storage, stored_as) for layer in topology.layers))
 
 
 @lru_cache(maxsize=4096)  # a search sizes thousands of networks, which share most of their layers

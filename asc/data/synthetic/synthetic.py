@@ -7,6 +7,7 @@ moments through another device. Devices s4..s6 occur only in test, and no test l
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from asc.data.rows import Row
 from asc.data.synthetic.synthetic_scenes import SCENES, scene_waveform
 from asc.data.synthetic_devices import DEVICES, record
-from asc.data.synthetic_sound import random_state
+from asc.data.synthetic_sound import Wave, random_state
 from asc.errors import InputError
 
 SAMPLE_RATE_HZ = 44_100
@@ -88,14 +89,22 @@ class Synthetic:
         if match is None or match[1] not in SCENES or match[4] not in DEVICES:
             raise ValueError(f"{path} is not the path of a synthetic clip")
         scene, place, moment, device = match.groups()
-        sound = scene_waveform(
-            scene,
-            place=random_state(self.seed, scene, place),
-            moment=random_state(self.seed, scene, place, moment),
-            samples=self.clip_samples,
-            sample_rate_hz=SAMPLE_RATE_HZ,
-        )
+        sound = _moment(self.seed, scene, place, moment, self.clip_samples)
         return record(sound, device=device, noise=random_state(self.seed, path), sample_rate_hz=SAMPLE_RATE_HZ)
+
+
+@lru_cache(maxsize=8)  # rows that are another device's recording of the same moment stand near each other
+def _moment(seed: int, scene: str, place: str, moment: str, samples: int) -> Wave:
+    """The sound of a scene before a device records it, (samples,) float64, read-only."""
+    sound = scene_waveform(
+        scene,
+        place=random_state(seed, scene, place),
+        moment=random_state(seed, scene, place, moment),
+        samples=samples,
+        sample_rate_hz=SAMPLE_RATE_HZ,
+    )
+    sound.flags.writeable = False
+    return sound
 
 
 def parse_synthetic(seed: str) -> Synthetic:
