@@ -86,14 +86,15 @@ class Rungs:
             return sorted(reached, key=reached.__getitem__)
         return ranked({trial: (log_loss, *self._others(trial)) for trial, log_loss in reached.items()})
 
-    def planned_epochs(self, trials: float, epochs: int) -> float:
+    def planned_epochs(self, trials: float, epochs: int, *, at_least: int = 1) -> float:
         """The epochs of a search by promotion if each rung promotes 1/r of its trials once; `epochs` are a trial's.
 
-        The reference comes on top: it trains to its end whatever the rungs say.
+        At the end each rung promotes `at_least` of them. The reference comes on top: it trains to its end whatever the
+        rungs say.
         """
         levels = [0, *sorted(self._recorded), epochs]
         parts = (
-            (to - since) * max(1.0, (trials - 1) / self._factor**number)
+            (to - since) * max(1.0, min(at_least, trials - 1), (trials - 1) / self._factor**number)
             for number, (since, to) in enumerate(pairwise(levels))
         )
         return epochs + (sum(parts) if trials > 1 else 0.0)
@@ -121,7 +122,7 @@ def planned_epochs(settings: SearchSettings, schedule: Schedule) -> float:
     """The epochs of a whole search by promotion, as `Rungs.planned_epochs`; each budget has its share of the trials."""
     budgets = len(settings.budgets)
     rungs = rungs_of(schedule, settings.reduction_factor)
-    return budgets * rungs.planned_epochs(settings.trials / budgets, schedule.epochs)
+    return budgets * rungs.planned_epochs(settings.trials / budgets, schedule.epochs, at_least=len(settings.aims))
 
 
 def rungs_of(schedule: Schedule, reduction_factor: int, others: Others | None = None) -> Rungs:

@@ -84,6 +84,7 @@ def test_the_planned_epochs_are_those_of_successive_halving_and_of_the_reference
     assert [rungs.next_rung(epoch) for epoch in (0, 1, 5)] == [1, 5, None]
     assert rungs.planned_epochs(65, 21) == 21 + 64 * 1 + 16 * 4 + 4 * 16
     assert rungs.planned_epochs(2, 21) == 21 + 1 + 4 + 16, "at the end each rung promotes its best"
+    assert rungs.planned_epochs(4, 21, at_least=2) == 21 + 3 + 2 * 4 + 2 * 16, "or as many as there are objectives"
     assert rungs.planned_epochs(1, 21) == 21
 
 
