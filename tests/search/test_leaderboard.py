@@ -90,7 +90,8 @@ def test_no_figure_of_a_wide_row_is_cut(
     )
     stopped = dataclasses.replace(rows[-1], outcome="stopped", epochs=10)
     wide, stopped = (
-        dataclasses.replace(row, budget_kb=budget) for row, budget in zip((wide, stopped), budgets, strict=True)
+        dataclasses.replace(row, budget_kb=budget, log_loss=1.234, log_loss_low=1.1, log_loss_high=1.4)
+        for row, budget in zip((wide, stopped), budgets, strict=True)
     )
     console = Console(width=80)
     with console.capture() as capture:
