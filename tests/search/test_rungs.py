@@ -101,6 +101,26 @@ def test_of_several_objectives_a_small_network_is_not_stopped_by_a_large_one_tha
     assert stopped["front"] == ["middle", "poor", "worst"], "of three the two ends of the front go on"
 
 
+def test_an_order_of_several_objectives_follows_what_is_recorded_and_dropped() -> None:
+    costs = {"a": 3.0, "b": 2.0, "c": 1.0, "d": 0.5}
+    asked: list[str] = []
+
+    def others(trial: str) -> tuple[float, ...]:
+        asked.append(trial)
+        return (costs[trial],)
+
+    rungs, paused = Rungs(epochs=(2,), reduction_factor=2, others=others), dict.fromkeys("bcd", 2)
+    for name, log_loss in zip("abc", (1.0, 2.0, 3.0), strict=True):
+        rungs.record(name, 2, log_loss)
+    assert rungs.promotable(paused) is None, "the only place is that of a, which does not wait"
+    number = len(asked)
+    assert rungs.promotable(paused) is None and len(asked) == number, "nothing has changed, so nothing is ranked again"
+    rungs.record("d", 2, 0.5)
+    assert rungs.promotable(paused) == "d", "it is better in both"
+    rungs.drop("d")
+    assert rungs.promotable(paused, at_least=2) == "c", "the other end of the front"
+
+
 def test_of_several_objectives_the_ends_of_the_front_are_promoted_first() -> None:
     sizes = {"large": 100.0, "small": 10.0, "beside": 98.0, "poor": 100.0}
     rungs = Rungs(epochs=(2,), reduction_factor=2, others=lambda trial: (sizes[trial],))
