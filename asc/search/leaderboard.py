@@ -34,10 +34,10 @@ class Row:
     `outcome` is "paused" or "unfinished" can be resumed. `predicted_bytes` is what the rule counts before training,
     from the size law; `counted_bytes` is what it counts on the trained network; `size_bytes` is everything stored,
     pruned zeros included. `calibrated` is None if no calibration was asked for or the trial was not completed, and
-    False if calibration did not help. `earlier` is the trial of an earlier run that was tried again (`--warm-start`),
-    `budget_kb` the budget that the trial was asked for, in a search of several.
-    `final` is what the retraining of a finalist has found. The 95 % intervals are None for trials that were not
-    completed, and if none are known.
+    False if calibration did not help. `earlier` is the trial of an earlier run (`--warm-start`), or the point of the
+    space's portfolio, that was tried again, `budget_kb` the budget that the trial was asked for, in a search of
+    several. `final` is what the retraining of a finalist has found. The 95 % intervals are None for trials that were
+    not completed, and if none are known.
     """
 
     rank: int | None
