@@ -170,7 +170,8 @@ def verify(options: Verify, output: cli.Output) -> int:
     if not found.whole:
         return cli.complain(verifying.advice(found))
     next_one = f"{command('search')} --budget-kb 128 --data" if "train" in found.parts else f"{command('data')} pack"
-    output.result(f"{options.spec} is complete\nnext: {next_one} {spec_and_groups(options)}")
+    groups = options.group_from or found.proposed_group_from
+    output.result(f"{options.spec} is complete\nnext: {next_one} {spec_and_groups(options.spec, groups)}")
     return cli.DONE
 
 
@@ -198,17 +199,18 @@ def pack(options: Pack, output: cli.Output) -> int:
     output.result(f"{options.spec}: {len(store):,} clips at {store.sample_rate_hz:,} Hz in {store.folder}")
     output.result(f"{store.size_bytes:,} bytes")
     if manifest.labelled:
-        output.result(f"next: {command('train')} --recipe qat_8b --data {spec_and_groups(options)}")
+        output.result(
+            f"next: {command('train')} --recipe qat_8b --data {spec_and_groups(options.spec, options.group_from)}"
+        )
     else:
         output.result(f"next: {command('evaluate')} MODEL --data {options.spec} --split test")
     output.json({"spec": options.spec, "clips": len(store), "store": str(store.folder), "bytes": store.size_bytes})
     return cli.DONE
 
 
-def spec_and_groups(options: Verify | Pack) -> str:
+def spec_and_groups(spec: str, group_from: str | None) -> str:
     """Return the data set's arguments for the next command line."""
-    groups = f" --group-from {shlex.quote(options.group_from)}" if options.group_from else ""
-    return f"{options.spec}{groups}"
+    return spec + (f" --group-from {shlex.quote(group_from)}" if group_from else "")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,10 @@ def trained(options: TrainOptions, output: Output) -> Trained:
     history = training_run.known_epochs(journal)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     guess = data_guess.note(None if options.resume else options.data.data)
-    output.notes([*guess, *dataset.manifest.warnings, *training_run.crop_notes(dataset, experiment.augment.crop_s)])
+    groups = named.lacking_groups(options.network.config, choice)
+    output.notes(
+        [*guess, *groups, *dataset.manifest.warnings, *training_run.crop_notes(dataset, experiment.augment.crop_s)]
+    )
     output.say(f"training {folder.name} on {choice.spec}, {len(dataset.indices('train'))} clips, device {device}")
     with (
         closing(journal),  # so that this process may go on with the run

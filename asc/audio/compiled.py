@@ -1,8 +1,9 @@
 """Compiles C files of asc at their first use, calls their functions on tensors, and shares work among threads.
 
 A file is compiled once for each kind of processor, by the machine's own C compiler, into `$ASC_CACHE` or
-`~/.cache/asc`. A machine without a compiler does the same with torch's operations: slower, and with the same results
-up to rounding.
+`~/.cache/asc`. When one is made, those that nobody has used for a month are removed, such as those of earlier versions;
+a process that has one open keeps it. A machine without a compiler does the same with torch's operations: slower, and
+with the same results up to rounding.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,6 +41,8 @@ _NoHome = RuntimeError
 """What `Path.home` raises for a user without a home directory."""
 _WORTH_A_THREAD = 2**16
 """Values for which a second thread saves more time than it costs."""
+_UNUSED_S = 30 * 24 * 3600.0
+"""After which a file is removed: no sooner, because machines of other kinds may share the folder."""
 
 
 class Library:
@@ -117,8 +121,24 @@ def _compiled(source: Path, compiler: str, options: tuple[str, ...]) -> Path:
                 os.fsync(file.fileno())
             compiled = cache / f"{source.stem}-{digest}-{made.stat().st_size}.so"
             made.replace(compiled)
+        _remove_unused(cache)
     _check_rights(compiled)
+    with contextlib.suppress(OSError):  # such as on a disk that is read-only
+        os.utime(compiled, ns=(time.time_ns(), compiled.stat().st_mtime_ns))
     return compiled
+
+
+def _remove_unused(cache: Path) -> None:
+    """Remove files, and folders that crashes left, that were neither made nor used for `_UNUSED_S`."""
+    for path in cache.iterdir():
+        with contextlib.suppress(OSError):  # another process may be removing it
+            found = path.stat()
+            if time.time() - max(found.st_atime, found.st_mtime) < _UNUSED_S:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _whole(cache: Path, stem: str) -> Path | None:

@@ -171,8 +171,9 @@ def _portfolio(tables: Any, space: Space) -> tuple[dict[str, Scalar], ...]:
 
 def _portfolio_point(table: Mapping[str, Any], where: str, space: Space) -> dict[str, Scalar]:
     family = table.get(FAMILY)
-    if space.families and family not in space.families:
-        raise InputError(f"{where}: {FAMILY} is {family or 'missing'}: give one of {', '.join(space.families)}")
+    if space.families and family not in tuple(space.families):  # it may be a list, which has no hash
+        found = "missing" if family is None else family
+        raise InputError(f"{where}: {FAMILY} is {found}: give one of {', '.join(space.families)}")
     sampled = space.sampled_with(family)
     for key in table:
         if key not in sampled:

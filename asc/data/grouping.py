@@ -59,11 +59,19 @@ def shared_stems(rows: Sequence[Row], splits: Sequence[Split], *, source: str) -
     if apart == 0:
         return ()
     examples = ", ".join(rows[number].path for number in stems[0].numbers[:2])
+    found = _suggestion(rows, stems)
+    proposed = "REGEX" if found is None else shlex.quote(found)
     return (
         f"{files:,} files of {source} begin like another file of their class ({examples}). If such files were cut from "
-        f"one recording, keep them in one split with --group-from {_suggestion(rows, stems)}: now {apart:,} of the "
+        f"one recording, keep them in one split with --group-from {proposed}: now {apart:,} of the "
         f"{len(stems):,} beginnings are in more than one split, so figures would be too good",
     )
+
+
+def proposed_pattern(rows: Sequence[Row]) -> str | None:
+    """The pattern that the warning of `shared_stems` proposes; None if no pattern fits every name."""
+    stems = [] if _have_groups(rows) else _stems(rows)
+    return _suggestion(rows, stems) if stems else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,17 +124,17 @@ def _name(row: Row) -> str:
     return row.path.rpartition(".")[0].removeprefix(f"{row.label}/")
 
 
-def _suggestion(rows: Sequence[Row], stems: Sequence[_Stem]) -> str:
-    """A pattern derived from the first stem if it fits the whole set, else the placeholder REGEX."""
+def _suggestion(rows: Sequence[Row], stems: Sequence[_Stem]) -> str | None:
+    """A pattern derived from the first stem, if it fits the whole set."""
     first = stems[0]
     start = "/" if rows[first.numbers[0]].path.startswith(f"{rows[first.numbers[0]].label}/") else "^"
     pattern = f"{start}({_like(first.text)}){_like(first.after)}"
     try:
         found = grouped(rows, pattern, source="")
     except InputError:
-        return "REGEX"
+        return None
     kept = all(len({found[number].group for number in stem.numbers}) == 1 for stem in stems)
-    return shlex.quote(pattern) if kept else "REGEX"
+    return pattern if kept else None
 
 
 def _like(text: str) -> str:

@@ -137,18 +137,23 @@ void on_grid(long values, long channels, const float *x, const float *factor, co
     }
 }
 
-/* step = clamp(round(x * factor + offset)), counted from lowest. */
-void steps_on_grid(long values, long channels, const float *x, const float *factor, const float *offset, float lowest,
-                   float highest, unsigned char *step) {
+/* step = clamp(round(x * factor + offset)), counted from lowest. Returns whether all of them are numbers. */
+int steps_on_grid(long values, long channels, const float *x, const float *factor, const float *offset, float lowest,
+                  float highest, unsigned char *step) {
     long line = line_of(channels);
     float by[line], plus[line];
+    int others = 0;
     repeat(factor, channels, by, line);
     repeat(offset, channels, plus, line);
     for (long i = 0; i < values; i += line) {
         long end = smaller(line, values - i);
-        for (long j = 0; j < end; j++)
-            step[i + j] = (int)(clamped(rintf(x[i + j] * by[j] + plus[j]), lowest, highest) - lowest);
+        for (long j = 0; j < end; j++) {
+            float exact = x[i + j] * by[j] + plus[j];
+            others |= exact != exact;
+            step[i + j] = (int)(clamped(rintf(exact), lowest, highest) - lowest);
+        }
     }
+    return !others;
 }
 
 /* For each channel, the sums of g and of g * (x - mean), where g is the gradient of the values within the grid. */

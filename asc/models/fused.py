@@ -108,15 +108,16 @@ class Kernels:
         low, high = after.unbind()
         return Normalisation(mean=mean, inverse=inverse, factor=factor, offset=offset, low=low, high=high)
 
-    def steps_on_grid(self, x: Tensor, steps: Steps) -> EightBits:
-        """A map on the grid, as the steps themselves."""
+    def steps_on_grid(self, x: Tensor, steps: Steps) -> EightBits | None:
+        """A map on the grid, as the steps themselves; None if it has a NaN, which is at no step."""
         y = torch.empty_like(x, dtype=torch.uint8)
         grid = steps.factor, steps.offset, steps.lowest, steps.highest
 
-        def of_part(part: Tensor, result: Tensor) -> None:
-            self._library.call("steps_on_grid", part.numel(), part.shape[1], part, *grid, result)
+        def of_part(part: Tensor, result: Tensor) -> int:
+            return self._library.call("steps_on_grid", part.numel(), part.shape[1], part, *grid, result)
 
-        in_parts(of_part, _rows(x), _rows(y))
+        if not all(in_parts(of_part, _rows(x), _rows(y))):
+            return None
         return EightBits(steps=y, zero=-int(steps.lowest), scale=steps.width)
 
     def on_grid(self, x: Tensor, steps: Steps) -> Tensor:

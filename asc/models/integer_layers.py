@@ -58,13 +58,18 @@ class IntegerQuantiser(nn.Module):
         return self.requantised(x, factor.expand(x.shape[1])) if convolves(x) else self(x)
 
     def requantised(self, sums: Tensor, factor: Tensor) -> Steps8:
-        """Sums (batch, channels, ...) times factor (channels,) to steps, in the same shape; sums may be overwritten."""
+        """Sums (batch, channels, ...) times factor (channels,) to steps, in the same shape; sums may be overwritten.
+
+        A NaN stays one, so a map that has some stays in floats.
+        """
         compiled = kernels()
-        if compiled is None or not convolves(sums):
-            return self.settle(sums.mul_(factor.view(-1, *[1] * (sums.dim() - 2))))
-        lowest, offset = -float(self.zero_point), torch.zeros_like(factor)
-        grid = Steps(factor=factor.contiguous(), offset=offset, lowest=lowest, highest=lowest + STEPS, width=1.0)
-        return compiled.steps_on_grid(sums, grid)
+        if compiled is not None and convolves(sums):
+            lowest, offset = -float(self.zero_point), torch.zeros_like(factor)
+            grid = Steps(factor=factor.contiguous(), offset=offset, lowest=lowest, highest=lowest + STEPS, width=1.0)
+            in_bytes = compiled.steps_on_grid(sums, grid)
+            if in_bytes is not None:
+                return in_bytes
+        return self.settle(sums.mul_(factor.view(-1, *[1] * (sums.dim() - 2))))
 
     def dequantise(self, steps: Steps8) -> Tensor:
         """Steps of any shape to float values."""

@@ -78,7 +78,7 @@ def _row(trial: Trial) -> list[Cell]:
 
 
 def _mark(trial: Trial) -> str:
-    """What a trial is beside a point of the sampler: the reference, or a trial of an earlier run, tried again."""
+    """What a trial is beside a point of the sampler: the reference, or one that was good before, tried again."""
     if trial.reference:
         return " ref."
     return "" if trial.earlier is None else f" as {trial.earlier}"

@@ -13,7 +13,10 @@ from asc.typed import Scalar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierPoint:
-    """A point that a search tries first, because a trial of an earlier run was good there."""
+    """A point that a search tries first, because a trial of an earlier run was good there.
+
+    A point of the space's portfolio has `portfolio` as its run, and its number there as its trial.
+    """
 
     run: str
     trial: str
@@ -21,7 +24,7 @@ class EarlierPoint:
 
     @property
     def name(self) -> str:
-        """The trial of the earlier run, as `night/t005`."""
+        """The trial of the earlier run, as `night/t005`, or the point of the portfolio, as `portfolio/1`."""
         return f"{self.run}/{self.trial}"
 
 
@@ -69,7 +72,7 @@ class TrialAsked:
     """A trial will run. `point` is what was drawn (None: not in the space), `config` the flat config after repair.
 
     Parameters and bytes are predicted; the `nonzero_` ones leave out the weights that will be pruned. `earlier` is the
-    trial of an earlier run whose point is tried again, as `night/t005`. `budget_kb` is the budget that the point was
+    point that is tried again, as `night/t005` (`EarlierPoint.name`). `budget_kb` is the budget that the point was
     repaired to, in a search of several.
     """
 

@@ -6,8 +6,10 @@ its folder: `NAME/best-16kb`.
 Runs are looked for in `runs/`; a run elsewhere is named by its folder, as in `/data/runs/NAME/t005`.
 """
 
+import shlex
 from pathlib import Path
 
+from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.errors import InputError, some
 from asc.run_files import BEST_FOLDER, CONFIG_FILE, JOURNAL, MODEL_FILE, TRIALS_FOLDER
@@ -64,6 +66,25 @@ def config(given: str) -> Experiment | None:
         return Experiment.from_flat(best.asked.config)
     _check_trial(record, folder, trial)
     return Experiment.from_flat(record.training(trial).asked.config)
+
+
+def lacking_groups(given: str | None, choice: DataChoice) -> list[str]:
+    """A warning if a config is that of a run whose data, the same, were grouped by `--group-from`, and these are not.
+
+    `given` is a run, a trial, or a file of one.
+    """
+    place = None if given is None else Path(given)
+    found = None if place is None else _run_and_trial(place.parent if place.is_file() else place)
+    if found is None or choice.group_from is not None:
+        return []
+    started = fold(read_journal(found[0] / JOURNAL)).started
+    pattern = started.settings.get("group_from")
+    if pattern is None or started.settings.get("data") != choice.spec:
+        return []
+    return [
+        f"{started.name} was run on {choice.spec} with --group-from {shlex.quote(str(pattern))}: without it, clips of "
+        "one recording may be in several splits, so the figures would be too good, and not those of that run"
+    ]
 
 
 def _best(record: RunRecord) -> TrialRecord | None:

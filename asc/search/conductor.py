@@ -127,11 +127,12 @@ class Conductor:
     def _ask_last(self) -> str | None:
         """When no trial runs and no new one comes: promote the best of each rung, then end all that still wait.
 
-        So a trial gets to the end even if a rung has fewer trials than the reduction factor.
+        So a trial gets to the end even if a rung has fewer trials than the reduction factor; of a search for a Pareto
+        front, as many as there are objectives.
         """
         if self.running:
             return None
-        promoted = self._halving.promote(at_least=1)
+        promoted = self._halving.promote(at_least=len(self._settings.aims))
         if promoted is None:
             for name, epoch in list(self.record.paused.items()):
                 self._stop(name, epoch)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from asc.runs.events import TrialEnded
 from asc.runs.record import RunRecord, TrialRecord
+from asc.runs.storage import run_bucket
 from asc.search import fronts
 from asc.search.objectives import LOG_LOSS, costs_of
 from asc.size.rules import Rule, counted_bytes
@@ -83,7 +84,8 @@ def table(front: Sequence[OnFront], objectives: tuple[str, ...]) -> Table:
 
 
 def front_json(one: OnFront, folder: Path) -> dict[str, Any]:
-    """A network of the front as one JSON object; `folder` is that of the run."""
+    """A network of the front as one JSON object; `folder` is that of the run, whose models may be in a bucket."""
+    bucket = run_bucket(folder)
     return {
         "trial": one.trial,
         "log_loss": one.log_loss,
@@ -91,5 +93,5 @@ def front_json(one: OnFront, folder: Path) -> dict[str, Any]:
         "counted_bytes": one.counted_bytes,
         "macs_per_second": one.macs_per_second,
         "peak_activation_bytes": one.peak_activation_bytes,
-        "model": None if one.model is None else str(folder / one.model),
+        "model": None if one.model is None else str(folder / one.model if bucket is None else bucket.at(one.model)),
     }

@@ -55,10 +55,11 @@ def _spread(values: NDArray[np.float64]) -> list[int]:
     """
     width = np.ptp(values, axis=0)
     scaled = (values - values.min(axis=0)) / np.where(width > 0, width, 1)
-    order = [int(np.lexsort(values.T[::-1])[0])]
-    distances = np.linalg.norm(scaled - scaled[order[0]], axis=1)
+    columns = np.ascontiguousarray(scaled.T)
+    order, apart = [int(np.lexsort(values.T[::-1])[0])], np.full(len(values), np.inf)
     while len(order) < len(values):
-        distances[order[-1]] = -1
-        order.append(int(np.argmax(distances)))
-        distances = np.minimum(distances, np.linalg.norm(scaled - scaled[order[-1]], axis=1))
+        taken = order[-1]
+        np.minimum(apart, sum((column - column[taken]) ** 2 for column in columns), out=apart)  # squared distances
+        apart[taken] = -1
+        order.append(int(np.argmax(apart)))
     return order

@@ -34,10 +34,10 @@ class Row:
     `outcome` is "paused" or "unfinished" can be resumed. `predicted_bytes` is what the rule counts before training,
     from the size law; `counted_bytes` is what it counts on the trained network; `size_bytes` is everything stored,
     pruned zeros included. `calibrated` is None if no calibration was asked for or the trial was not completed, and
-    False if calibration did not help. `earlier` is the trial of an earlier run that was tried again (`--warm-start`),
-    `budget_kb` the budget that the trial was asked for, in a search of several.
-    `final` is what the retraining of a finalist has found. The 95 % intervals are None for trials that were not
-    completed, and if none are known.
+    False if calibration did not help. `earlier` is the trial of an earlier run (`--warm-start`), or the point of the
+    space's portfolio, that was tried again, `budget_kb` the budget that the trial was asked for, in a search of
+    several. `final` is what the retraining of a finalist has found. The 95 % intervals are None for trials that were
+    not completed, and if none are known.
     """
 
     rank: int | None
@@ -106,12 +106,12 @@ def _final_columns(row: Row) -> dict[str, object]:
 def table(rows: Sequence[Row]) -> Table:
     """A table for 80 columns. "@6": the trial got to epoch 6. "f16 25%": float16 weights, 25% of them pruned.
 
-    After a figure stands its 95 % interval. The bytes were counted on the stored network or, if the trial has none,
-    predicted.
+    After a figure stands its 95 % interval; with several budgets a trial's budget takes the place of the accuracy's.
+    The bytes were counted on the stored network or, if the trial has none, predicted.
     """
     drawn = Table(title=_TITLE, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
     several = any(row.budget_kb is not None for row in rows)
-    columns = (*_COLUMNS[:2], ("KB", True), *_COLUMNS[2:]) if several else _COLUMNS
+    columns = (*_COLUMNS[:2], ("KB", True), *_COLUMNS[2:6], *_COLUMNS[7:]) if several else _COLUMNS
     for name, justify in columns:
         # Where a row is too wide, the share of pruned weights takes a line of its own, and no figure is cut.
         drawn.add_column(name, justify="right" if justify else "left", no_wrap=name != "weights")
@@ -124,7 +124,7 @@ def table(rows: Sequence[Row]) -> Table:
             "" if row.log_loss is None else f"{row.log_loss:.3f}",
             _ends(row.log_loss_low, row.log_loss_high, ".2f"),
             "" if row.accuracy is None else f"{row.accuracy:.1%}",
-            _ends(row.accuracy_low, row.accuracy_high, ".0%"),
+            *([] if several else [_ends(row.accuracy_low, row.accuracy_high, ".0%")]),
             f"{row.counted_bytes or row.predicted_bytes:,}",
             _widths(row.config),
             _storage(row.config),

@@ -48,9 +48,10 @@ def resumed_settings(record: RunRecord, given: Mapping[str, Scalar]) -> SearchSe
     for key, value in given.items():
         if key not in may_change and getattr(before, key) != value:
             allowed = ", ".join(f"--{name.replace('_', '-')}" for name in may_change)
+            was = getattr(before, key)
             raise InputError(
-                f"--{key.replace('_', '-')} is {getattr(before, key)} in {record.started.name} and cannot change on "
-                f"--resume: leave it out (these can change: {allowed})"
+                f"--{key.replace('_', '-')} {'was not given' if was is None else f'is {was}'} in {record.started.name} "
+                f"and cannot change on --resume: leave it out (these can change: {allowed})"
             )
     require(
         before.final_top == 0 or given.get("final_top") != 0,

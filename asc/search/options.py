@@ -1,5 +1,6 @@
 """The command line of launch/search.py, and how it becomes settings, a space and data."""
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -11,10 +12,12 @@ from asc.config.data_guess import check_place, guessed
 from asc.config.recipes.loading import load_experiment
 from asc.config.space_file import load_space
 from asc.console import cli
+from asc.errors import InputError, require
 from asc.model_file.model_header import experiment_in
 from asc.results import CalibrationMethod, RankBy
 from asc.runs.storage import check_new_run, check_storage
-from asc.search.settings import Asha, SearchSettings, budget_settings
+from asc.search.objectives import objectives_from
+from asc.search.settings import Asha, SearchSettings
 from asc.size.rules import rule
 from asc.typed import Scalar
 
@@ -162,7 +165,9 @@ class SearchOptions:
         values = {key: getattr(self, key) for key in keys if hasattr(self, key)}
         values["data"] = None if self.data is None else guessed(self.data)
         given = {key: value for key, value in values.items() if value is not None and value is not False}
-        return given if self.budget_kb is None else {**given, **budget_settings(str(self.budget_kb))}
+        if self.objectives is not None:
+            given["objectives"] = ",".join(objectives_from(self.objectives))
+        return given if self.budget_kb is None else {**given, **_budget_settings(str(self.budget_kb))}
 
     def settings(self, rule: str | None = None) -> SearchSettings:
         """The settings of a new search, defaults filled in; `rule` is the one that the space names."""
@@ -204,3 +209,21 @@ class SearchOptions:
     def run_name(self) -> str:
         """The name that was given, or one from the date and time."""
         return self.name or f"search-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _budget_settings(given: str) -> dict[str, Scalar]:
+    """The settings of a `--budget-kb`: one number of KB, or several with commas.
+
+    Raises:
+        InputError: one of them is not a number above 0, or they are given twice.
+    """
+    try:
+        every = [float(text) for text in given.split(",")]
+    except ValueError:
+        every = []
+    if not every or not all(math.isfinite(value) and value > 0 for value in every):
+        raise InputError(f"--budget-kb must be a number above 0, or several as 16,32,64, got {given}")
+    require(len(set(every)) == len(every), f"--budget-kb {given} has a budget twice: leave one of them out")
+    if len(every) == 1:
+        return {"budget_kb": every[0]}
+    return {"budget_kb": max(every), "budgets_kb": ",".join(f"{value:g}" for value in sorted(every))}

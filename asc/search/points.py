@@ -1,4 +1,6 @@
-"""Which points become trials: the reference, those of earlier runs, then what the sampler draws; each is repaired.
+"""Which points become trials: the reference, those that were good before, then what the sampler draws.
+
+Each is repaired. Those that were good before are of earlier runs or of the space's portfolio (`warm_start.py`).
 
 With several budgets the trials take turns, and each budget has a reference of its own.
 
@@ -111,7 +113,7 @@ class Points:
         return None
 
     def _ask_earlier(self) -> str | None:
-        """The next point of an earlier run (`--warm-start`) that is no trial yet; None if there is none."""
+        """The next point of an earlier run or of the portfolio that is no trial yet; None if there is none."""
         known, number = {trial.asked.earlier for trial in self._record.trials.values()}, self._turn()
         for earlier in self._record.started.earlier:
             if earlier.name in known:

@@ -49,6 +49,7 @@ class Rungs:
         """Set empty rungs at these epochs (`rung_epochs`)."""
         self._factor, self._others = reduction_factor, others
         self._recorded: dict[int, dict[str, float]] = {epoch: {} for epoch in epochs}
+        self._orders: dict[int, list[str]] = {}  # of rungs that have not changed: fronts of many trials take long
 
     @property
     def recorded(self) -> Mapping[int, Mapping[str, float]]:
@@ -59,11 +60,13 @@ class Rungs:
         """Record a log loss from the journal, without a decision."""
         if epoch in self._recorded:
             self._recorded[epoch][trial] = log_loss
+            self._orders.pop(epoch, None)
 
     def drop(self, trial: str) -> None:
         """Remove a trial from all rungs."""
         for reached in self._recorded.values():
             reached.pop(trial, None)
+        self._orders.clear()
 
     def stops(self, trial: str, epoch: int, log_loss: float) -> bool:
         """Record a trial's log loss at a rung; return whether it is worse than the best 1/r of the trials before it.
@@ -72,7 +75,7 @@ class Rungs:
         """
         others = self._recorded[epoch]
         if self._others is not None:
-            others[trial] = log_loss
+            self.record(trial, epoch, log_loss)
             best = max(1 + len(self._others(trial)), math.ceil(len(others) / self._factor))
             return self._ranked(epoch).index(trial) >= best
         cutoff = np.percentile(list(others.values()), 100 / self._factor) if others else np.inf
@@ -84,16 +87,20 @@ class Rungs:
         reached = self._recorded[epoch]
         if self._others is None:
             return sorted(reached, key=reached.__getitem__)
-        return ranked({trial: (log_loss, *self._others(trial)) for trial, log_loss in reached.items()})
+        if epoch not in self._orders:
+            figures = {trial: (log_loss, *self._others(trial)) for trial, log_loss in reached.items()}
+            self._orders[epoch] = ranked(figures)
+        return self._orders[epoch]
 
-    def planned_epochs(self, trials: float, epochs: int) -> float:
+    def planned_epochs(self, trials: float, epochs: int, *, at_least: int = 1) -> float:
         """The epochs of a search by promotion if each rung promotes 1/r of its trials once; `epochs` are a trial's.
 
-        The reference comes on top: it trains to its end whatever the rungs say.
+        At the end each rung promotes `at_least` of them. The reference comes on top: it trains to its end whatever the
+        rungs say.
         """
         levels = [0, *sorted(self._recorded), epochs]
         parts = (
-            (to - since) * max(1.0, (trials - 1) / self._factor**number)
+            (to - since) * max(1.0, min(at_least, trials - 1), (trials - 1) / self._factor**number)
             for number, (since, to) in enumerate(pairwise(levels))
         )
         return epochs + (sum(parts) if trials > 1 else 0.0)
@@ -121,7 +128,7 @@ def planned_epochs(settings: SearchSettings, schedule: Schedule) -> float:
     """The epochs of a whole search by promotion, as `Rungs.planned_epochs`; each budget has its share of the trials."""
     budgets = len(settings.budgets)
     rungs = rungs_of(schedule, settings.reduction_factor)
-    return budgets * rungs.planned_epochs(settings.trials / budgets, schedule.epochs)
+    return budgets * rungs.planned_epochs(settings.trials / budgets, schedule.epochs, at_least=len(settings.aims))
 
 
 def rungs_of(schedule: Schedule, reduction_factor: int, others: Others | None = None) -> Rungs:

@@ -278,24 +278,6 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
-def budget_settings(given: str) -> dict[str, Scalar]:
-    """The settings of a `--budget-kb`: one number of KB, or several with commas.
-
-    Raises:
-        InputError: one of them is not a number above 0, or they are given twice.
-    """
-    try:
-        every = [float(text) for text in given.split(",")]
-    except ValueError:
-        every = []
-    if not every or not all(math.isfinite(value) and value > 0 for value in every):
-        raise InputError(f"--budget-kb must be a number above 0, or several as 16,32,64, got {given}")
-    require(len(set(every)) == len(every), f"--budget-kb {given} has a budget twice: leave one of them out")
-    if len(every) == 1:
-        return {"budget_kb": every[0]}
-    return {"budget_kb": max(every), "budgets_kb": ",".join(f"{value:g}" for value in sorted(every))}
-
-
 def settings_from(*layers: Mapping[str, Scalar]) -> SearchSettings:
     """The settings of a search: those that it was started with, overridden by those given at each resume."""
     return build(SearchSettings, {key: value for layer in layers for key, value in layer.items()})

@@ -47,9 +47,10 @@ def warm_start(plan: SearchPlan, storage: str, *, name: str) -> WarmStart:
 
     Raises:
         InputError: there is one trial only, no run is named, or one does not exist, is this one, is not a search, has
-            no completed trial, or has the name of another.
+            no completed trial, or has the name of another; or more of the portfolio is asked for than there is.
         StorageError: the bucket cannot be reached, or refuses access.
     """
+    _check_portfolio(plan)
     earlier, portfolio = _Found(plan), _Found(plan)
     for run, trial in _of_runs(plan.settings, storage, name=name):
         found = _point(trial, plan)
@@ -69,6 +70,19 @@ def warm_start(plan: SearchPlan, storage: str, *, name: str) -> WarmStart:
             f"come{'s' * (len(added) == 1)} {'next' if taken else 'after the reference'}"
         )
     return WarmStart(points=(*taken, *added), notes=tuple(notes))
+
+
+def _check_portfolio(plan: SearchPlan) -> None:
+    asked, space, there = plan.settings.portfolio or 0, plan.space.name, len(plan.space.portfolio)
+    require(asked == 0 or there > 0, f"--portfolio {asked}: the space {space} has no portfolio: leave it out")
+    require(
+        asked <= there,
+        f"--portfolio {asked} is more than {space} has in its portfolio: give {there} or less, or leave it out",
+    )
+    require(
+        asked == 0 or plan.settings.trials > 1,
+        f"--portfolio {asked} needs --trials 2 or more: the first trial is the reference",
+    )
 
 
 class _Found:

@@ -215,10 +215,8 @@ class _Run:
 
     def _train_epoch(self, number: int) -> float:
         plans = plans_of(self.experiment, self.dataset, epoch=number - 1)
-        schedule = self.experiment.schedule
-        frozen_from = len(plans) * (
-            schedule.epochs - self.experiment.compression.freeze_share * schedule.cycle_lengths[-1]
-        )
+        schedule, share = self.experiment.schedule, self.experiment.compression.freeze_share
+        frozen_from = len(plans) * (schedule.epochs - share * schedule.cycle_lengths[-1])
         step, frozen = len(plans) * (number - 1), False
         total = torch.zeros((), device=self.device)
         self.network.train()
@@ -266,8 +264,7 @@ class _Run:
             self.checkpoints.take_best()
         # Other nodes may not yet see what was just written to a shared folder.
         self.workers.take_from_first(self.network.state_dict().values())
-        network, stored = compressed(self.network.eval(), self.progress.masks, self.experiment)
-        uncalibrated = network
+        uncalibrated, stored = compressed(self.network.eval(), self.progress.masks, self.experiment)
         network, calibration = calibrated(uncalibrated, self.experiment, self.dataset, self.device)
         evaluation = self.validator.judge(network)
         info = ModelInfo(

@@ -1,6 +1,7 @@
 """C files: compiled once, by whatever compiler there is, and none where they cannot be compiled."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,10 +57,31 @@ def test_an_older_compiler_that_does_not_know_the_first_name_of_a_processor_is_g
 def test_a_file_that_a_crash_cut_off_is_compiled_again(fresh: Path, compiled: Library) -> None:
     (file,) = (fresh / "compiled").iterdir()
     whole = file.stat().st_size
-    os.truncate(file, 100)
+    cut = fresh / "cut"  # a file of its own: this process has the other one open, and reads it once more as it ends
+    cut.write_bytes(file.read_bytes()[:100])
+    cut.replace(file)
     library.cache_clear()
     assert library(SOURCE) is not None
     assert [one.stat().st_size for one in (fresh / "compiled").iterdir()] == [whole]
+
+
+def test_what_was_not_used_for_a_month_is_removed_when_a_file_is_made(fresh: Path, compiled: Library) -> None:
+    cache, month_s = fresh / "compiled", 31 * 24 * 3600
+    (kept,) = cache.iterdir()
+    library.cache_clear()
+    now, built = time.time(), kept.stat().st_mtime - 2 * month_s
+    os.utime(kept, (built, built))
+    assert library(SOURCE) is not None and kept.stat().st_mtime == pytest.approx(built), "it is marked as used now"
+    for name, age_s in {"fused-0-1.so": month_s, "mel-0-1.so": month_s, "tmpold": month_s, "fused-1-1.so": 60}.items():
+        path = cache / name
+        path.mkdir() if name == "tmpold" else path.write_bytes(b"1")
+        os.utime(path, (now - age_s, now - age_s))
+    other = fresh / "other.c"
+    other.write_text("int one(void) { return 1; }")
+    found = library(other)
+    assert found is not None and found.call("one") == 1
+    assert kept.name in (names := {path.name for path in cache.iterdir()}) and "fused-1-1.so" in names
+    assert len(names) == 3, "and the new one"
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707])

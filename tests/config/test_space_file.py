@@ -286,6 +286,8 @@ def test_a_point_of_a_portfolio_has_the_keys_of_its_family() -> None:
         ('= "cp_mobile"', '= "vgg"', "point 1: architecture.family is vgg: give one of resnet_se, cp_mobile"),
         ('"architecture.family" = "cp_mobile"', "", "point 1: architecture.family is missing: give one of"),
         ('= "cp_mobile"', '= "resnet_se"', "point 1: unknown key architecture.cp_mobile.base_channels"),
+        ('= "cp_mobile"', '= ["cp_mobile"]', "point 1: architecture.family is .'cp_mobile'.: give one of"),
+        ('= "cp_mobile"', "= { cp_mobile = 1 }", "point 1: architecture.family is .'cp_mobile': 1.: give one of"),
     ]:
         with pytest.raises(InputError, match=sentence):
             parse_space(text + point.replace(old, new), source="my.toml", name="my")

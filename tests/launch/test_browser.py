@@ -269,7 +269,8 @@ def test_the_report_page_fits_and_its_clips_can_be_played(searched, browser, pic
     assert errors(page) == []
 
 
-def test_a_page_of_a_thousand_trials_opens_within_two_seconds(browser, tmp_path, capsys):
+def test_a_page_of_a_thousand_trials_opens(browser, tmp_path):
+    """`tests/benchmarks/report_page.py` says how fast."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
     from synthetic_journal import reference, settings, write_journal
 
@@ -279,14 +280,7 @@ def test_a_page_of_a_thousand_trials_opens_within_two_seconds(browser, tmp_path,
     write_journal(journal, trials=1000, base=base, chosen=settings(trials=1000, slots=4))
     (tmp_path / "report.html").write_bytes(search_page(read_journal(journal), tmp_path))
     page = browser()
-    timing = "const timing = performance.getEntriesByType('navigation')[0]; return timing.domContentLoadedEventEnd"
-    seconds = []
-    for _ in range(3):  # The fastest counts, because other programs slow the others down.
-        page.open((tmp_path / "report.html").as_uri())
-        seconds.append(page.run(timing) / 1000)
-    with capsys.disabled():
-        print(f"\n1,000 trials: DOMContentLoaded after {', '.join(f'{one:.2f}' for one in seconds)} s")
-    assert min(seconds) < 2
+    page.open((tmp_path / "report.html").as_uri())
     page.show("#front .figure")
     page.wait(lambda: page.run(DRAWN) > 0, "the figures")
     assert page.run(WIDER) == 0 and errors(page) == []

@@ -186,7 +186,10 @@ def test_group_from_is_repeated_in_the_next_command(tmp_path: Path) -> None:
     spec, groups = f"folder:{tmp_path / 'set'}", ("--group-from", r"^(./\d)-")
     answer = run("verify", spec)
     assert answer.returncode == 0 and "note: 36 files of folder:" in answer.stdout
-    assert answer.stdout.splitlines()[-1] == f"next: python launch/search.py --budget-kb 128 --data {spec}"
+    assert (
+        answer.stdout.splitlines()[-1]
+        == rf"next: python launch/search.py --budget-kb 128 --data {spec} --group-from '/(\d+)-'"
+    ), "as the note proposes"
     answer = run("verify", spec, *groups)
     assert answer.returncode == 0 and "note:" not in answer.stdout
     assert (

@@ -64,6 +64,18 @@ def test_a_map_in_bytes_has_the_values_of_the_map_on_the_grid(compiled: Kernels,
     x = torch.randn(3, 5, 8, 9).contiguous(memory_format=torch.channels_last) * 200
     steps = Steps(factor=torch.rand(5), offset=torch.randn(5), lowest=lowest, highest=lowest + 255, width=0.37)
     found = compiled.steps_on_grid(x, steps)
+    assert found is not None
     assert torch.equal(compiled.values(found), compiled.on_grid(x, steps))
     again = compiled.whole_steps(compiled.values(found), 0.37)
     assert again is not None and torch.equal(compiled.values(again), compiled.values(found))
+
+
+def test_a_map_with_a_nan_has_no_steps(compiled: Kernels) -> None:
+    x = torch.randn(3, 5, 8, 9).contiguous(memory_format=torch.channels_last)
+    steps = Steps(factor=torch.ones(5), offset=torch.zeros(5), lowest=-9.0, highest=246.0, width=1.0)
+    x[1, 2, 3, 4] = float("inf")
+    found = compiled.steps_on_grid(x, steps)
+    assert found is not None and int(found.steps[1, 2, 3, 4]) == 255
+    x[1, 2, 3, 4] = float("nan")
+    assert compiled.steps_on_grid(x, steps) is None
+    assert compiled.on_grid(x, steps).isnan().sum() == 1

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from asc.models import grid_convolution
+from asc.models.fused import kernels
 from asc.models.grid_convolution import StoredConvolution, convolve, convolve_on_grid
-from asc.models.weight_grid import fake_quantise_weight, store
+from asc.models.weight_grid import fake_quantise_weight, put_on_grid, store
 
 SCALE = torch.tensor(0.043)
 
@@ -47,6 +48,39 @@ def test_values_and_gradients_equal_those_of_floats(groups: int, zero: int, with
     for one, other in zip(ours, theirs, strict=True):
         assert one.grad is not None and other.grad is not None
         torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=tolerance * float(other.grad.abs().max()))
+
+
+@pytest.mark.parametrize(("gradients_of", "tolerance"), [("_in_float32", 1e-5), ("_in_bfloat16", 1e-2)])
+@pytest.mark.parametrize("zero", [0, 100])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_gradients_of_a_map_in_bytes_are_those_of_floats_on_any_processor(
+    groups: int, zero: int, gradients_of: str, tolerance: float
+) -> None:
+    """The processor's integer units are needed for the forward pass alone."""
+    compiled = kernels()
+    if compiled is None:
+        pytest.skip("no C compiler")
+    conv, x = conv_of(24, 48, groups, (2, 1)), map_on_grid(24, zero).requires_grad_()
+    plain = convolve(conv, x, fake_quantise_weight(conv.weight), None)
+    gradient = torch.randn(plain.shape, generator=torch.Generator().manual_seed(3))
+    expected = torch.autograd.grad(plain, (x, conv.weight), gradient)
+    in_bytes = compiled.whole_steps(x.detach(), float(SCALE))
+    assert in_bytes is not None and in_bytes.zero == zero
+    on_grid = put_on_grid(conv.weight).values
+    found = getattr(grid_convolution, gradients_of)(gradient, in_bytes, on_grid, conv, (True, True))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=tolerance * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.usefixtures("tolerance")
+def test_a_weight_that_is_no_finite_number_spoils_its_output_and_no_other(value: float) -> None:
+    conv, x = conv_of(24, 48, 1, (1, 1)), map_on_grid(24)
+    weight = conv.weight.detach().clone()
+    weight[5, 3, 1, 1] = value
+    y = convolve_on_grid(conv, x, SCALE, weight, None)
+    others = [channel for channel in range(48) if channel != 5]
+    assert not y[:, 5].isfinite().any() and y[:, others].isfinite().all()
 
 
 @pytest.mark.usefixtures("tolerance")

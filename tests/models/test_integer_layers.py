@@ -5,7 +5,9 @@ import copy
 import torch
 from torch.nn import functional
 
-from asc.models.integer_layers import EXACT_IN_FLOAT32, IntegerLayer, IntegerSubSpectral
+from asc.models.fused import EightBits
+from asc.models.integer_layers import EXACT_IN_FLOAT32, IntegerLayer, IntegerQuantiser, IntegerSubSpectral, in_floats
+from asc.models.integer_units import convolves
 
 
 def test_integer_sums_are_exact():
@@ -73,3 +75,17 @@ def test_a_sub_spectral_layer_gives_each_band_its_own_factor_and_offset() -> Non
             real = sums * 0.1 * float(layer.band_scale[band]) + float(layer.band_shift[band])
             expected = (real / 0.5).clamp(-120, 135)
             assert (found[:, channel, bin_] - expected).abs().max() <= 0.5 + 1e-3
+
+
+def test_a_nan_of_a_large_map_stays_one_as_it_does_of_a_small_one():
+    x = torch.randn(2, 24, 16, 32).contiguous(memory_format=torch.channels_last)
+    grid, layer = IntegerQuantiser(), filled(IntegerLayer((24, 24, 3, 3), padding=(1, 1)), seed=5)
+    layer.output.scale.fill_(50_000.0)
+    finite = layer(grid.of_map(x), grid.scale)
+    assert isinstance(finite, EightBits) == convolves(x), "the processor's integer units take it, if it has them"
+    x[1, 2, 3, 4] = float("nan")
+    steps = grid.of_map(x)
+    assert torch.equal(in_floats(steps).isnan(), x.isnan())
+    found, expected = in_floats(layer(steps, grid.scale)), in_floats(finite)
+    assert found[1, :, 2:5, 3:6].isnan().all() and found.isnan().sum() == 24 * 9
+    assert torch.equal(found[0], expected[0])

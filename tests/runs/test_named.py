@@ -2,17 +2,19 @@
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from journals import asked_of
 
+from asc.config.data_choice import DataChoice
 from asc.config.experiment import Experiment
 from asc.errors import InputError
 from asc.run_files import BEST_FOLDER, CONFIG_FILE, JOURNAL, MODEL_FILE, TRIALS_FOLDER
 from asc.runs.events import FinalAsked, FinalistsChosen, RunEnded, RunStarted, TrialEnded
 from asc.runs.folder import best_folder
 from asc.runs.journal import Journal
-from asc.runs.named import config, model_file
+from asc.runs.named import config, lacking_groups, model_file
 
 
 @pytest.mark.parametrize("prefix", ["", "runs/"])
@@ -122,3 +124,21 @@ def test_a_final_is_named_like_a_trial_and_may_be_the_best(night: Path, tiny_exp
     journal.append(RunEnded(outcome="finished", best="t000-seed7"))
     assert model_file(Path("night/t000-seed7")).read_text() == "final"
     assert config("night") == config("night/t000-seed7") == final
+
+
+@pytest.mark.parametrize("kind", ["search", "train"])
+def test_a_config_of_a_run_with_groups_is_not_taken_without_them_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Literal["search", "train"]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pattern, best = r"/(\d+-\d+)-", Path("runs") / "day" / BEST_FOLDER
+    settings = {"data": "folder:a", "group_from": pattern}
+    Journal(Path("runs") / "day" / JOURNAL).append(RunStarted(name="day", kind=kind, settings=settings))
+    best.mkdir()
+    (best / CONFIG_FILE).write_text("")
+    for given in ("day", "day/t001", str(best), str(best / CONFIG_FILE)):
+        (note,) = lacking_groups(given, DataChoice("folder:a"))
+        assert note.startswith(r"day was run on folder:a with --group-from '/(\d+-\d+)-': without it, clips of one")
+        assert lacking_groups(given, DataChoice("folder:b")) == [], "of other data nothing is known"
+        assert lacking_groups(given, DataChoice("folder:a", group_from="(x)")) == []
+    assert lacking_groups(None, DataChoice("folder:a")) == lacking_groups("no/file", DataChoice("folder:a")) == []

@@ -7,6 +7,7 @@ import pytest
 from formula_workers import conductor, run_out, work
 from rich.console import Console
 
+from asc.run_files import BUCKET_NOTE
 from asc.runs.record import fold
 from asc.search.conductor import Conductor
 from asc.search.front_table import OnFront, front_json, front_of, table
@@ -79,3 +80,24 @@ def test_the_table_and_the_json_name_each_model(tmp_path: Path) -> None:
     assert "The Pareto front of log_loss, bytes" in text and "trials/t000/model.safetensors" in text
     assert f"{one.counted_bytes:,}" in text and f"{one.log_loss:.3f}" in text
     assert front_json(one, Path("/runs/s"))["model"] == "/runs/s/trials/t000/model.safetensors"
+
+
+def test_the_json_names_a_model_in_the_bucket_of_its_run(tmp_path: Path) -> None:
+    lead = conductor(tmp_path / "s", 6, objectives="log_loss,bytes")
+    first = lead.next_trial("w")
+    assert first is not None
+    work(lead, "w", first)
+    (tmp_path / "s" / BUCKET_NOTE).write_text("s3://runs/team")
+    (one,) = found(lead)
+    assert front_json(one, tmp_path / "s")["model"] == "s3://runs/team/s/trials/t000/model.safetensors"
+
+
+@pytest.mark.parametrize("objectives", ["log_loss,bytes", "log_loss,bytes,macs"])
+def test_a_search_by_promotion_trains_as_many_to_their_end_as_there_are_objectives(
+    tmp_path: Path, objectives: str
+) -> None:
+    lead = conductor(tmp_path, 6, objectives=objectives, asha="promotion", reduction_factor=8)
+    run_out(lead)
+    completed = [trial for trial in lead.record.completed() if not trial.asked.reference]
+    assert len(completed) >= objectives.count(",") + 1
+    assert not lead.record.unfinished

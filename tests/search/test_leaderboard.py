@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from asc.config.space import Space
@@ -78,15 +79,26 @@ def test_the_table_fits_80_columns(journal: Callable[[], Journal], story: list[E
     assert "t001 warm" in text and "paused @1" in text and "stopped @1" in text
 
 
-def test_no_figure_of_a_wide_row_is_cut(journal: Callable[[], Journal], idlab128: Space) -> None:
+@pytest.mark.parametrize("budgets", [(None, None), (128.0, 16.0), (1024.0, 0.125)])
+def test_no_figure_of_a_wide_row_is_cut(
+    journal: Callable[[], Journal], idlab128: Space, budgets: tuple[float | None, float | None]
+) -> None:
     rows = leaderboard(fold(journal().entries), idlab128, rule("dcase2021"))
     config = {**rows[0].config, "compression.prune_ratio": 0.5}
     wide = dataclasses.replace(
         rows[0], reference=True, accuracy_low=0.69, accuracy_high=1.0, counted_bytes=118_680, config=config
     )
     stopped = dataclasses.replace(rows[-1], outcome="stopped", epochs=10)
+    wide, stopped = (
+        dataclasses.replace(row, budget_kb=budget, log_loss=1.234, log_loss_low=1.1, log_loss_high=1.4)
+        for row, budget in zip((wide, stopped), budgets, strict=True)
+    )
     console = Console(width=80)
     with console.capture() as capture:
         console.print(table([wide, stopped]))
     text = capture.get()
-    assert "69-100%" in text and "118,680" in text and "stopped @10" in text and "weights" in text and "…" not in text
+    assert "118,680" in text and "stopped @10" in text and "weights" in text and "…" not in text
+    if budgets == (None, None):
+        assert "69-100%" in text
+    else:
+        assert all(f"{budget:g}" in text for budget in budgets)

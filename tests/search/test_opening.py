@@ -35,6 +35,18 @@ def test_a_setting_that_would_change_the_search_is_refused(journal: Callable[[],
         resumed_settings(fold(journal().entries), {"budget_kb": 64.0})
 
 
+def test_objectives_are_the_same_in_any_order_and_cannot_change(journal: Callable[[], Journal], tmp_path: Path) -> None:
+    started = journal()
+    with pytest.raises(InputError, match="--objectives was not given in s and cannot change on --resume: leave it out"):
+        resumed_settings(fold(started.entries), SearchOptions(objectives="log_loss,bytes").given())
+    started.append(RunResumed(settings=SearchOptions(objectives="macs, log_loss,bytes").given()))
+    record = fold(started.entries)
+    for again in ("log_loss,macs,bytes", "macs,bytes,log_loss,"):
+        assert resumed_settings(record, SearchOptions(objectives=again).given()).aims == ("log_loss", "macs", "bytes")
+    with pytest.raises(InputError, match="--objectives is log_loss,macs,bytes in s and cannot change on --resume"):
+        resumed_settings(record, SearchOptions(objectives="log_loss,macs").given())
+
+
 def test_what_trials_are_ranked_by_may_change_until_finals_have_begun(
     journal: Callable[[], Journal], settings: SearchSettings
 ) -> None:

@@ -84,6 +84,7 @@ def test_the_planned_epochs_are_those_of_successive_halving_and_of_the_reference
     assert [rungs.next_rung(epoch) for epoch in (0, 1, 5)] == [1, 5, None]
     assert rungs.planned_epochs(65, 21) == 21 + 64 * 1 + 16 * 4 + 4 * 16
     assert rungs.planned_epochs(2, 21) == 21 + 1 + 4 + 16, "at the end each rung promotes its best"
+    assert rungs.planned_epochs(4, 21, at_least=2) == 21 + 3 + 2 * 4 + 2 * 16, "or as many as there are objectives"
     assert rungs.planned_epochs(1, 21) == 21
 
 
@@ -98,6 +99,26 @@ def test_of_several_objectives_a_small_network_is_not_stopped_by_a_large_one_tha
     }
     assert stopped["plain"] == ["small", "poor", "worst"]
     assert stopped["front"] == ["middle", "poor", "worst"], "of three the two ends of the front go on"
+
+
+def test_an_order_of_several_objectives_follows_what_is_recorded_and_dropped() -> None:
+    costs = {"a": 3.0, "b": 2.0, "c": 1.0, "d": 0.5}
+    asked: list[str] = []
+
+    def others(trial: str) -> tuple[float, ...]:
+        asked.append(trial)
+        return (costs[trial],)
+
+    rungs, paused = Rungs(epochs=(2,), reduction_factor=2, others=others), dict.fromkeys("bcd", 2)
+    for name, log_loss in zip("abc", (1.0, 2.0, 3.0), strict=True):
+        rungs.record(name, 2, log_loss)
+    assert rungs.promotable(paused) is None, "the only place is that of a, which does not wait"
+    number = len(asked)
+    assert rungs.promotable(paused) is None and len(asked) == number, "nothing has changed, so nothing is ranked again"
+    rungs.record("d", 2, 0.5)
+    assert rungs.promotable(paused) == "d", "it is better in both"
+    rungs.drop("d")
+    assert rungs.promotable(paused, at_least=2) == "c", "the other end of the front"
 
 
 def test_of_several_objectives_the_ends_of_the_front_are_promoted_first() -> None:

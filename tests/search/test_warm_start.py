@@ -171,6 +171,18 @@ def test_the_portfolio_of_the_space_comes_after_earlier_searches(tmp_path: Path,
         assert names(warm_start(fewer, str(tmp_path), name="new")) == expected, changed
 
 
+def test_more_of_the_portfolio_than_can_be_tried_is_refused_in_one_sentence(tmp_path: Path, quick: SearchPlan) -> None:
+    plan = with_portfolio(quick)
+    for asked, changes, sentence in [
+        (quick, {"portfolio": 1}, "--portfolio 1: the space quick has no portfolio: leave it out"),
+        (plan, {"portfolio": 4}, "--portfolio 4 is more than mine has in its portfolio: give 3 or less"),
+        (plan, {"portfolio": 3, "trials": 1}, "--portfolio 3 needs --trials 2 or more"),
+    ]:
+        changed = dataclasses.replace(asked, settings=dataclasses.replace(asked.settings, **changes))
+        with pytest.raises(InputError, match=sentence):
+            warm_start(changed, str(tmp_path), name="new")
+
+
 def test_a_point_of_the_portfolio_that_no_width_fits_is_left_out(tmp_path: Path, quick: SearchPlan) -> None:
     plan = with_portfolio(dataclasses.replace(quick, settings=dataclasses.replace(quick.settings, trials=40)))
     tight = dataclasses.replace(plan, budget=Budget(rule=quick.budget.rule, kilobytes=0.05))

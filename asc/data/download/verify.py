@@ -19,8 +19,10 @@ from asc.audio.sound import Header
 from asc.config.data_choice import DataChoice
 from asc.data.download.download import was_downloaded
 from asc.data.download.packages import package_sets
-from asc.data.manifest import load_manifest
+from asc.data.grouping import proposed_pattern
+from asc.data.manifest import Manifest, load_manifest
 from asc.data.packing import Progress
+from asc.data.rows import Row
 from asc.data.synthetic.synthetic import Synthetic
 from asc.data.tau import EDITIONS, SPLIT25, Edition, Metadata, Problem, audio_files, find_root, read_metadata
 from asc.errors import AudioProblem, InputError, some
@@ -46,7 +48,8 @@ class Damaged:
 class Verified:
     """The result of a check. `wrong` lists faults of the metadata; paths are relative to `root`.
 
-    `parts` and `devices` count the listed clips; the part "neither" is for clips in no part.
+    `parts` and `devices` count the listed clips; the part "neither" is for clips in no part. `proposed_group_from` is
+    the `--group-from` that a note proposes.
     """
 
     spec: str
@@ -59,6 +62,7 @@ class Verified:
     damaged: tuple[Damaged, ...] = ()
     wrong: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    proposed_group_from: str | None = None
 
     @property
     def whole(self) -> bool:
@@ -118,7 +122,18 @@ def _verify_other(choice: DataChoice, progress: Progress | None) -> Verified:
         devices=dict(sorted(Counter(clip.device for clip in manifest.clips).items())),
         damaged=tuple(Damaged(path=path, problem=problem) for path, problem in damaged.items()),
         notes=(*manifest.notes, *manifest.warnings, *_levels(heard)),
+        proposed_group_from=_proposed(manifest),
     )
+
+
+def _proposed(manifest: Manifest) -> str | None:
+    """The pattern for `--group-from` that a warning of the manifest proposes."""
+    if not any("--group-from" in warning for warning in manifest.warnings):
+        return None
+    rows = [
+        Row(path=clip.path, label=clip.label or "", device=clip.device, group=clip.group) for clip in manifest.clips
+    ]
+    return proposed_pattern(rows)
 
 
 def _levels(files: Mapping[str, Heard | AudioProblem]) -> tuple[str, ...]:
