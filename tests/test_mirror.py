@@ -72,6 +72,7 @@ ELSEWHERE = {
     "search/cluster/study": "launch/test_search, launch/test_search_faults",
     "search/options": "launch/test_search, search/test_settings",
     "search/points": "search/test_conductor: what is asked, refused, tried first, and told after a resume",
+    "search/tpe": "search/test_sampler: what Optuna is told, and what it suggests",
     "size/items": "a dataclass: size/test_law",
     "size/stored_items": "size/test_law, models/test_network, topology/test_contract",
     "topology/describe": "topology/test_resnet_se, topology/test_topology",

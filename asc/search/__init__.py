@@ -5,7 +5,8 @@ Its modules, in the order of a search:
     options settings opening                         what the user asked for; of a resumed search, what its journal says
     plan preview repair disk duration plan_text      checks and estimates before anything is written
     conductor                                        the decisions
-        points sampler budgets warm_start            which points become trials
+        points budgets warm_start                    which points become trials
+        sampler tpe local_search                     how a point is drawn
         halving rungs fronts objectives attempts     which trials stop, pause, go on, and are tried again
         finishing final teachers soft_labels         what follows when all trials have ended
     cluster/ trial_files                             Ray: starts processes, gives out trials; their files

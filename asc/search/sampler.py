@@ -15,26 +15,28 @@ paused counts with its last log loss, which is nearly always higher than its fin
 with the worst figures of all.
 """
 
-import copy
+import random
 import warnings
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
-from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Space, encoded
+from asc.config.space import FAMILY, Space
 from asc.search import fronts
+from asc.search.local_search import LocalSearch
+from asc.search.tpe import Model, Storage, distribution
 from asc.typed import Scalar
 
 Handle = int
 LONGEST, SHORTEST = 1250, 1000
+LOCAL = LocalSearch()
 _DIVERGED = 10.0  # nats, if no trial has ended yet
+_DIVERGED_RANK = (2.0,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,39 +80,9 @@ class _Ended:
         if self.told.value is not None:
             return 0, self.told.value
         if not self.told.log_losses:
-            return (2,)
+            return _DIVERGED_RANK
         last = max(self.told.log_losses)
         return 1, -last, self.told.log_losses[last]
-
-
-class _Storage(InMemoryStorage):
-    """A study's storage that shows only the given trials, and those without copies.
-
-    Optuna cannot change a result; a study that had to be built again after each change would cost more than TPE.
-    """
-
-    def __init__(self, trials: Sequence[FrozenTrial]) -> None:
-        super().__init__()
-        self._given = trials
-
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        found = [trial for trial in self._given if states is None or trial.state in states]
-        return copy.deepcopy(found) if deepcopy else found
-
-
-class _Model(TPESampler):
-    """TPE for points that all have the same keys; plain TPE derives the keys from all points at each suggestion."""
-
-    def __init__(self, distributions: Mapping[str, BaseDistribution], *, seed: int, startup: int) -> None:
-        super().__init__(seed=seed, n_startup_trials=startup, multivariate=True, constant_liar=True)
-        self._space = {key: value for key, value in sorted(distributions.items()) if not value.single()}
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._space
 
 
 class FamilySampler:
@@ -120,10 +92,12 @@ class FamilySampler:
     points together, and a family with no point among the best would be sampled at random.
     """
 
-    def __init__(self, space: Space, *, seed: int, trials: int, objectives: int = 1) -> None:
-        """Start without results (see `Sampler`)."""
+    def __init__(
+        self, space: Space, *, seed: int, trials: int, objectives: int = 1, local: LocalSearch | None = LOCAL
+    ) -> None:
+        """Start without results (see `Sampler`). Local search is within families; TPE alone chooses the family."""
         choice = Space(name=space.name, text="", parameters={FAMILY: space.parameters[FAMILY]})
-        self._choice = Sampler(choice, seed=seed, trials=trials, stream=(1,), objectives=objectives)
+        self._choice = Sampler(choice, seed=seed, trials=trials, stream=(1,), objectives=objectives, local=None)
         self._of = {
             family: Sampler(
                 space.of_family(family),
@@ -131,6 +105,7 @@ class FamilySampler:
                 trials=trials // len(space.families),
                 stream=(2, number),
                 objectives=objectives,
+                local=local,
             )
             for number, family in enumerate(space.families)
         }
@@ -167,16 +142,26 @@ class FamilySampler:
         return handle
 
 
-def sampler_of(space: Space, *, seed: int, trials: int, objectives: int = 1) -> "Sampler | FamilySampler":
-    """The sampler for a space of one family or of several."""
-    return (FamilySampler if space.families else Sampler)(space, seed=seed, trials=trials, objectives=objectives)
+def sampler_of(
+    space: Space, *, seed: int, trials: int, objectives: int = 1, local: LocalSearch | None = LOCAL
+) -> "Sampler | FamilySampler":
+    """The sampler for a space of one family or of several; `local=None` is TPE alone."""
+    made = FamilySampler if space.families else Sampler
+    return made(space, seed=seed, trials=trials, objectives=objectives, local=local)
 
 
 class Sampler:
     """Asks Optuna for points and tells it their results. A point's handle is its number in the order of asking."""
 
     def __init__(
-        self, space: Space, *, seed: int, trials: int, stream: tuple[int, ...] = (), objectives: int = 1
+        self,
+        space: Space,
+        *,
+        seed: int,
+        trials: int,
+        stream: tuple[int, ...] = (),
+        objectives: int = 1,
+        local: LocalSearch | None = LOCAL,
     ) -> None:
         """Start without results. The first third of the trials (two to ten) is random, to give TPE points to model.
 
@@ -184,7 +169,8 @@ class Sampler:
         told has one figure less in `others`: the log loss is the first objective.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._distributions = {key: _distribution(parameter) for key, parameter in space.sampled.items()}
+        self._distributions = {key: distribution(parameter) for key, parameter in space.sampled.items()}
+        self._parameters, self._local = space.sampled, local
         self._stream, self._objectives = stream, objectives
         self._seed, self._startup = seed, min(10, max(2, trials // 3))
         self._drawn, self._points = 0, 0
@@ -199,11 +185,36 @@ class Sampler:
 
     def ask(self) -> tuple[Handle, dict[str, Scalar]]:
         """Suggest the next point; return its handle for `tell`, and the point."""
+        point = self._near() or self._modelled()
+        self._drawn += 1
+        return self.begin(point), point
+
+    def _modelled(self) -> dict[str, Scalar]:
         study = self.study()
         study.sampler = self.model()
-        self._drawn += 1
-        point: dict[str, Scalar] = dict(study.ask(self._distributions).params)
-        return self.begin(point), point
+        return dict(study.ask(self._distributions).params)
+
+    def _near(self) -> dict[str, Scalar] | None:
+        """A point near an incumbent, if the next suggestion is one of local search."""
+        rng = random.Random(f"local search {(self._seed, *self._stream, self._drawn)}")
+        if self._local is None or not self._local.is_next(len(self._ended), rng):
+            return None
+        known = [trial.params for trial in self._trials.values()]
+        return self._local.draw(self._parameters, self._incumbents(), known, rng)
+
+    def _incumbents(self) -> list[Mapping[str, Scalar]]:
+        """The best point; with several objectives the Pareto front of those that were trained longest.
+
+        So a trial that was stopped counts as long as none has completed. A diverged one never does.
+        """
+        best = min(self._ended, key=lambda number: (self._ended[number].rank, number), default=None)
+        if best is None or self._ended[best].rank == _DIVERGED_RANK:
+            return []
+        if self._objectives == 1:
+            return [self._ended[best].point]
+        longest = [n for n in sorted(self._ended) if self._ended[n].rank[:-1] == self._ended[best].rank[:-1]]
+        figures = {str(number): tuple(self._trials[number].values) for number in longest}
+        return [self._ended[int(number)].point for number in fronts.front(figures)]
 
     def begin(self, point: Mapping[str, Scalar]) -> Handle:
         """Return a handle for a given point: the reference, or a point that an earlier process drew."""
@@ -235,12 +246,12 @@ class Sampler:
         seed = int(np.random.SeedSequence((self._seed, *self._stream, self._drawn)).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return _Model(self._distributions, seed=seed, startup=self._startup)
+            return Model(self._distributions, seed=seed, startup=self._startup)
 
     def study(self) -> optuna.Study:
         """The study that TPE models: all kept points in the order in which they were asked, without failures."""
         return optuna.create_study(
-            storage=_Storage([self._trials[number] for number in sorted(self._trials)]),
+            storage=Storage([self._trials[number] for number in sorted(self._trials)]),
             directions=["minimize"] * self._objectives,
         )
 
@@ -280,14 +291,3 @@ class Sampler:
             return [log_loss, *told.others]
         known = [trial.values for trial in self._trials.values() if trial.values is not None]
         return [max(column) for column in zip(*known, (_DIVERGED, *told.others), strict=True)]
-
-
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    match parameter:
-        case IntRange():
-            high = parameter.low + (parameter.high - parameter.low) // parameter.step * parameter.step
-            return IntDistribution(parameter.low, high, step=parameter.step)
-        case FloatRange():
-            return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
-        case Choice():
-            return CategoricalDistribution([encoded(option) for option in parameter.options])

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,13 +29,14 @@ from strategies import Loop, Real, Strategy, Work
 from strategy_models import LastValue, Model, Quantile, Shift
 from strategy_others import Dehb, SyneTune
 from strategy_rules import Promoting, Rule, Stopping, TopK, Whole
-from strategy_samplers import GaussianProcess, Nearby, PlainTPE, PriorBand, Random, Sampler
+from strategy_samplers import GaussianProcess, PlainTPE, PriorBand, Random, Sampler
 from surrogate import EPOCHS, Surrogate, World
 
 from asc.config.experiment import Experiment
 from asc.config.space import Space
 from asc.config.space_file import load_space
-from asc.search.sampler import sampler_of
+from asc.search.local_search import LocalSearch
+from asc.search.sampler import LOCAL, sampler_of
 from asc.search.settings import Asha
 from asc.typed import Scalar
 
@@ -79,19 +81,19 @@ class Entry:
         return [package for package in self.needs if find_spec(package) is None]
 
 
-def asc_sampler(space: Space, seed: int) -> Sampler:
-    """asc's sampler, for a search of many trials."""
-    return sampler_of(space, seed=seed, trials=1000)
+def asc_sampler(space: Space, seed: int, *, local: LocalSearch | None = None) -> Sampler:
+    """asc's sampler, for a search of many trials; TPE alone unless told otherwise."""
+    return sampler_of(space, seed=seed, trials=1000, local=local)
 
 
-def nearby(reference: float, best: float) -> Callable[[Space, int], Sampler]:
-    """asc's sampler with shares of points near the reference, among the first twenty, and near the best."""
-    return lambda space, seed: Nearby(asc_sampler(space, seed), space, seed, reference=reference, best=best, first=20)
+def near(share: float) -> Callable[[Space, int], Sampler]:
+    """asc's sampler with a share of points near the best after the first twenty, in steps as PriorBand's."""
+    return partial(asc_sampler, local=LocalSearch(share=share, after=20, changed=0.5, sigma=0.25))
 
 
-def asc(asha: Asha, factor: int) -> Made:
-    """asc's own conductor."""
-    return lambda one: Real(one.space, one.base, one.seed, asha=asha, factor=factor, known=one.known)
+def asc(asha: Asha, factor: int, *, local: LocalSearch | None = None) -> Made:
+    """asc's own conductor; TPE alone unless told otherwise."""
+    return lambda one: Real(one.space, one.base, one.seed, asha=asha, factor=factor, known=one.known, local=local)
 
 
 def loop(
@@ -145,6 +147,9 @@ def syne_tune(rungs: tuple[int, ...]) -> Made:
 
 ENTRIES: dict[str, Entry] = {
     "random": Entry(rungs=(), make=loop(Random, Whole), whole=True),
+    "asc": Entry(rungs=EQUAL, make=asc("stopping", 2, local=LOCAL), whole=True),
+    "asc, 4 known": Entry(rungs=EQUAL, make=asc("stopping", 2, local=LOCAL), known=4),
+    "asc, 8 known": Entry(rungs=EQUAL, make=asc("stopping", 2, local=LOCAL), known=8),
     "asc before": Entry(rungs=EQUAL, make=asc("stopping", 2), whole=True),
     "random, ASHA": Entry(rungs=GROWING, make=loop(Random, stopping)),
     "random, promotion": Entry(rungs=GROWING, make=loop(Random, promoting)),
@@ -164,9 +169,7 @@ ENTRIES: dict[str, Entry] = {
     "told: last value": Entry(rungs=GROWING, make=loop(asc_sampler, promoting, model=LastValue)),
     "told: quantile in the rung": Entry(rungs=GROWING, make=loop(asc_sampler, promoting, model=Quantile)),
     "told: expected final value": Entry(rungs=GROWING, make=loop(asc_sampler, promoting, model=Shift)),
-    "half of the first 20 near the reference": Entry(rungs=GROWING, make=loop(nearby(0.5, 0.0), promoting)),
-    "a quarter near the best": Entry(rungs=GROWING, make=loop(nearby(0.0, 0.25), promoting)),
-    "both": Entry(rungs=GROWING, make=loop(nearby(0.5, 0.25), promoting)),
+    "a quarter near the best": Entry(rungs=GROWING, make=loop(near(0.25), promoting)),
     "asc before, 4 known": Entry(rungs=EQUAL, make=asc("stopping", 2), known=4),
     "asc before, 8 known": Entry(rungs=EQUAL, make=asc("stopping", 2), known=8),
     "asc, stopping, 4 known": Entry(rungs=GROWING, make=asc("stopping", 4), known=4),
@@ -185,7 +188,7 @@ ENTRIES: dict[str, Entry] = {
     "TPE told the last, equal cycles, 4 known": Entry(
         rungs=EQUAL, make=loop(asc_sampler, halving, model=LastValue), known=4
     ),
-    "near the known": Entry(rungs=GROWING, make=loop(nearby(0.0, 0.5), promoting), known=4),
+    "near the known": Entry(rungs=GROWING, make=loop(near(0.5), promoting), known=4),
     "DEHB": Entry(rungs=GROWING, make=dehb(GROWING), needs=DEHB),
     "DEHB, first rung after 5": Entry(rungs=GROWING[1:], make=dehb(GROWING[1:]), needs=DEHB),
     "Syne Tune ASHACQR": Entry(rungs=GROWING, make=syne_tune(GROWING), needs=SYNE_TUNE),

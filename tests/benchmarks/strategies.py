@@ -7,8 +7,10 @@ sampler (`ask`, `begin`, `tell`, as `asc.search.sampler.Sampler`) and a rule (wh
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
+from unittest import mock
 
 from strategy_models import Model
 from strategy_rules import Rule
@@ -18,9 +20,11 @@ from asc.config.experiment import Experiment
 from asc.config.space import Space
 from asc.runs.events import EarlierPoint, RunStarted
 from asc.runs.journal import Journal
+from asc.search import budgets
 from asc.search.conductor import Conductor
+from asc.search.local_search import LocalSearch
 from asc.search.repair import Budget, repair
-from asc.search.sampler import Handle, Told
+from asc.search.sampler import Handle, Told, sampler_of
 from asc.search.settings import Asha, SearchSettings
 from asc.size.law import cost
 from asc.size.rules import rule
@@ -169,6 +173,7 @@ class Real:
         asha: Asha = "stopping",
         factor: int = 2,
         known: Sequence[Mapping[str, Scalar]] = (),
+        local: LocalSearch | None = None,
     ) -> None:
         """Start a search whose end is far away; the `known` points are tried after the reference."""
         self._folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
@@ -199,7 +204,8 @@ class Real:
         )
         journal = Journal(Path(self._folder.name) / "journal.jsonl")
         journal.append(started)
-        self._conductor = Conductor(journal=journal, space=space, settings=settings, base=base, budget=BUDGET)
+        with mock.patch.object(budgets, "sampler_of", partial(sampler_of, local=local)):
+            self._conductor = Conductor(journal=journal, space=space, settings=settings, base=base, budget=BUDGET)
 
     def next(self, worker: str) -> Work | None:
         """What the conductor hands out."""

@@ -8,12 +8,14 @@ from typing import Protocol
 
 import optuna
 
-from asc.config.space import Choice, FloatRange, IntRange, Parameter, Space, encoded
+from asc.config.space import FAMILY, Choice, FloatRange, IntRange, Parameter, Space, encoded
+from asc.search.local_search import LocalSearch
 from asc.search.sampler import Handle, Told
 from asc.search.sampler import Sampler as Points
 from asc.typed import Scalar
 
 Point = Mapping[str, Scalar]
+_STEPS = LocalSearch(changed=0.5, sigma=0.25)  # PriorBand's
 
 
 class Sampler(Protocol):
@@ -70,7 +72,7 @@ class PlainTPE:
             point = self._suggested(trial, Space(name="", text="", parameters=self._space.parameters))
             return len(self._trials) - 1, {
                 **point,
-                **self._suggested(trial, self._space.of_family(str(point["architecture.family"]))),
+                **self._suggested(trial, self._space.of_family(str(point[FAMILY]))),
             }
         return len(self._trials) - 1, self._suggested(trial, self._space)
 
@@ -167,42 +169,6 @@ class PriorBand:
             self._results[handle] = _order(told)
 
 
-class Nearby:
-    """A sampler, but a share of the points is near the reference, and another near the best point so far."""
-
-    def __init__(self, sampler: Sampler, space: Space, seed: int, *, reference: float, best: float, first: int) -> None:
-        """Shares from 0 to 1; that of the reference is for the `first` points only."""
-        self._sampler, self._space, self._rng = sampler, space, random.Random(f"nearby {seed}")
-        self._shares, self._first = (reference, best), first
-        self._points: dict[Handle, Point] = {}
-        self._results: dict[Handle, tuple[float, float]] = {}
-
-    def begin(self, point: Point) -> Handle:
-        """Keep it."""
-        handle = self._sampler.begin(point)
-        self._points[handle] = point
-        return handle
-
-    def ask(self) -> tuple[Handle, Point]:
-        """A point near the reference or the best, or one of the sampler."""
-        drawn = self._rng.random()
-        if self._points and len(self._points) <= self._first and drawn < self._shares[0]:
-            point = _near(self._space, next(iter(self._points.values())), self._rng)
-            return self.begin(point), point
-        if self._results and len(self._points) > self._first and drawn < self._shares[1]:
-            point = _near(self._space, self._points[min(self._results, key=self._results.__getitem__)], self._rng)
-            return self.begin(point), point
-        handle, point = self._sampler.ask()
-        self._points[handle] = point
-        return handle, point
-
-    def tell(self, handle: Handle, told: Told, *, final: bool = True) -> None:
-        """Keep results, and tell the sampler."""
-        self._sampler.tell(handle, told, final=final)
-        if told.usable and told.log_losses is not None:
-            self._results[handle] = _order(told)
-
-
 def _order(told: Told) -> tuple[float, float]:
     """Lowest is best: completed points first, then those of later rungs."""
     assert told.log_losses is not None
@@ -213,39 +179,13 @@ def _order(told: Told) -> tuple[float, float]:
 
 
 def _near(space: Space, point: Point, rng: random.Random) -> Point:
-    """A point of the same family, in which about half of the values are others, near in value."""
-    inner = space.of_family(str(point["architecture.family"])) if space.families else space
-    found: dict[str, Scalar] = {"architecture.family": point["architecture.family"]} if space.families else {}
-    for key, parameter in inner.sampled.items():
-        found[key] = _moved(parameter, point[key], rng) if rng.random() < 0.5 else point[key]
-    return found
-
-
-def _moved(parameter: Parameter, value: Scalar, rng: random.Random) -> Scalar:
-    match parameter:
-        case IntRange():
-            steps = (parameter.high - parameter.low) // parameter.step
-            place = (int(value) - parameter.low) / parameter.step / max(1, steps)  # type: ignore[arg-type]
-            return parameter.low + parameter.step * round(_clipped(rng.gauss(place, 0.25)) * steps)
-        case FloatRange():
-            low, high = (
-                (math.log(parameter.low), math.log(parameter.high))
-                if parameter.log
-                else (parameter.low, parameter.high)
-            )
-            now = math.log(float(value)) if parameter.log else float(value)  # type: ignore[arg-type]
-            moved = low + (high - low) * _clipped(rng.gauss((now - low) / (high - low), 0.25))
-            return min(parameter.high, max(parameter.low, math.exp(moved) if parameter.log else moved))
-        case Choice():
-            return encoded(rng.choice(parameter.options))
-
-
-def _clipped(value: float) -> float:
-    return min(1.0, max(0.0, value))
+    """A point of the same family near this one."""
+    inner = space.of_family(str(point[FAMILY])) if space.families else space
+    return {**point, **_STEPS.near(inner.sampled, point, rng)}
 
 
 def _distance(space: Space, one: Point, other: Point) -> float:
     """How many values differ, by at most 1 each."""
-    if space.families and one["architecture.family"] != other["architecture.family"]:
+    if space.families and one[FAMILY] != other[FAMILY]:
         return float(len(one))
     return float(sum(one[key] != other[key] for key in one))
