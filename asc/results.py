@@ -41,6 +41,21 @@ class Taught:
     teachers: tuple[TeacherNetwork, ...]
 
 
+ENOUGH_RIGHT = 0.9
+"""Of the training clips, the share whose label teachers should give (docs/benchmarks.md: with 0.79 they did harm)."""
+
+
+def wrong_teachers(share_right: float) -> str | None:
+    """A sentence about teachers that give the right label of this share of the training clips only; None if enough."""
+    if share_right >= ENOUGH_RIGHT:
+        return None
+    return (
+        f"The teachers give the right label of {share_right:.0%} of the training clips only, and what learns from them "
+        "learns their mistakes: train them longer (--teacher-kb N with more --final-epochs), or give better ones "
+        "(--teacher-logits)."
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupFigures:
     """Log loss and accuracy of one class, or of the clips of some devices; those of devices are macro over classes.

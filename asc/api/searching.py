@@ -158,7 +158,7 @@ def _searched(ready: Prepared, options: SearchOptions, output: Output) -> Search
         journal = opening.begun(ready.opened, options, plan, ready.warm.points)
         run.callback(journal.close)  # so that this process may go on with the search
         if ready.teacher is not None:
-            soft_labels.adopt(journal, ready.teacher)
+            soft_labels.adopt(journal, ready.teacher, plan.manifest)
         lead = conductor.Conductor(
             journal=journal, space=plan.space, settings=settings, base=plan.base, budget=plan.budget
         )

@@ -14,13 +14,14 @@ from asc.console.train_options import TrainOptions
 from asc.data.dataset import default_cache
 from asc.data.manifest import load_manifest
 from asc.model_file.teacher_logits import read_teacher_logits
+from asc.results import wrong_teachers
 from asc.runs import folder as runs
 from asc.runs import named, training_run
 from asc.runs.mirror import mirrored
 from asc.runs.storage import check_storage
 from asc.tracking.address import check_uri
 from asc.tracking.session import tracked
-from asc.training.distill import check_teacher
+from asc.training.distill import share_right
 from asc.training_results import TrainingEnd
 
 
@@ -51,8 +52,7 @@ def trained(options: TrainOptions, output: Output) -> Trained:
         experiment, choice = options.experiment(named.config), options.data.choice()
         logits = options.teacher_logits
     teacher = None if logits is None else read_teacher_logits(logits.expanduser())
-    if teacher is not None:
-        check_teacher(teacher, load_manifest(choice))  # before anything is packed
+    right = 1.0 if teacher is None else share_right(teacher, load_manifest(choice))  # before anything is packed
     with progress.packing(output.progress) as bar:
         dataset = training_run.open_data(choice, experiment, options.cache or default_cache(), bar)
     if not options.resume:
@@ -64,9 +64,8 @@ def trained(options: TrainOptions, output: Output) -> Trained:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     guess = data_guess.note(None if options.resume else options.data.data)
     groups = named.lacking_groups(options.network.config, choice)
-    output.notes(
-        [*guess, *groups, *dataset.manifest.warnings, *training_run.crop_notes(dataset, experiment.augment.crop_s)]
-    )
+    notes = *guess, *groups, *dataset.manifest.warnings, *training_run.crop_notes(dataset, experiment.augment.crop_s)
+    output.notes([*notes, *filter(None, [wrong_teachers(right)])])
     output.say(f"training {folder.name} on {choice.spec}, {len(dataset.indices('train'))} clips, device {device}")
     with (
         closing(journal),  # so that this process may go on with the run

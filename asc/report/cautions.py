@@ -7,7 +7,7 @@ from asc.config.space import Choice, IntRange, Parameter
 from asc.errors import some
 from asc.report.measure import figure, interval_in_words, within, written
 from asc.report.trials import Search, Trial
-from asc.results import Interval
+from asc.results import Interval, wrong_teachers
 from asc.typed import Scalar
 
 # Near chance: a log loss above this share of that of guessing, or an accuracy less than a tenth of the way from
@@ -31,7 +31,8 @@ def of_the_best(search: Search, interval: Interval | None) -> list[str]:
     if saved is None:
         return []
     noise = _of_noise(search, saved, interval) if search.shipped is None else ()
-    return [*_near_chance(search, saved), *noise, *_of_edges(search, saved), *_of_size(search, saved)]
+    found = [*_near_chance(search, saved), *noise, *_of_edges(search, saved), *_of_size(search, saved)]
+    return [*found, *_of_teachers(search)]
 
 
 def is_near_chance(search: Search, best: Trial) -> bool:
@@ -92,6 +93,12 @@ def _near_chance(search: Search, best: Trial) -> list[str]:
         f"guessing among {classes} classes gives {guessing:.3f} and {guess:.1%}. "
         "Train longer (--epochs-per-cycle), try more trials (--trials), or give more data."
     ]
+
+
+def _of_teachers(search: Search) -> list[str]:
+    made = search.record.soft_labels
+    found = None if made is None or made.share_right is None else wrong_teachers(made.share_right)
+    return [] if found is None else [found]
 
 
 def _beside_reference(search: Search) -> Iterator[str]:

@@ -202,12 +202,14 @@ class TeacherAsked:
 class SoftLabelsMade:
     """The soft labels of `clips` training clips are in the run's folder; all finals that follow learn from them.
 
-    `teachers` gave them, and `digest` is that of their logits (`asc.results.Taught`).
+    `teachers` gave them, and `digest` is that of their logits (`asc.results.Taught`). `share_right` is the share of
+    these clips whose label the teachers give together; None in journals of earlier versions.
     """
 
     teachers: tuple[TeacherNetwork, ...]
     digest: str
     clips: int
+    share_right: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,8 @@ class LiveView(LiveLine):
             case FinalistsChosen() as chosen:
                 self._say(f"        finalists, best first: {', '.join(chosen.trials)}")
             case SoftLabelsMade() as made:
-                self._say(f"        {made.clips} clips have soft labels of {', '.join(map(str, made.teachers))}")
+                right = "" if made.share_right is None else f", right about {made.share_right:.0%} of them"
+                self._say(f"        {made.clips} clips have soft labels of {', '.join(map(str, made.teachers))}{right}")
             case TrialRetried() as retried:
                 self._say(f"        {retried.trial}: {retried.reason}; it resumes after epoch {retried.epoch}")
             case TrialAsked() | TeacherAsked() | FinalAsked() if not self._console.is_terminal:

@@ -16,7 +16,7 @@ import torch
 
 from asc.config.data_choice import DataChoice
 from asc.data.dataset import open_dataset
-from asc.data.manifest import Manifest
+from asc.data.manifest import Manifest, load_manifest
 from asc.errors import InputError
 from asc.evaluation.evaluate import Evaluator
 from asc.model_file.artefact import load_model
@@ -25,7 +25,7 @@ from asc.results import TeacherNetwork
 from asc.run_files import SOFT_LABELS, SOFT_LABELS_FOLDER
 from asc.runs.events import SoftLabelsMade
 from asc.runs.journal import Journal
-from asc.training.distill import check_teacher
+from asc.training.distill import check_teacher, share_right
 
 
 def make(
@@ -55,7 +55,7 @@ def make(
             say(f"teacher {number} of {len(teachers)}: {network} labels the training clips")
             write_teacher_logits(said, _asked(model, network, data, cache))
         heard.append(read_teacher_logits(said))
-    _keep(journal, _together(heard, tuple(teachers.values())))
+    _keep(journal, _together(heard, tuple(teachers.values())), load_manifest(data))
     shutil.rmtree(folder / SOFT_LABELS_FOLDER, ignore_errors=True)
     return True
 
@@ -71,15 +71,22 @@ def checked(path: Path, manifest: Manifest) -> TeacherLogits:
     return teacher
 
 
-def adopt(journal: Journal, teacher: TeacherLogits) -> None:
+def adopt(journal: Journal, teacher: TeacherLogits, manifest: Manifest) -> None:
     """Copy an outside teacher's logits into the run's folder, and journal that they are there."""
-    _keep(journal, teacher)
+    _keep(journal, teacher, manifest)
 
 
-def _keep(journal: Journal, teacher: TeacherLogits) -> None:
+def _keep(journal: Journal, teacher: TeacherLogits, manifest: Manifest) -> None:
     write_teacher_logits(journal.path.parent / SOFT_LABELS, teacher)
     taught = teacher.taught
-    journal.append(SoftLabelsMade(teachers=taught.teachers, digest=taught.digest, clips=len(teacher.files)))
+    journal.append(
+        SoftLabelsMade(
+            teachers=taught.teachers,
+            digest=taught.digest,
+            clips=len(teacher.files),
+            share_right=share_right(teacher, manifest),
+        )
+    )
 
 
 def _asked(model: Path, network: TeacherNetwork, data: DataChoice, cache: Path) -> TeacherLogits:

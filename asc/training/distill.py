@@ -4,6 +4,7 @@ Teachers are asked once per clip, about the whole clip as it is. A mixed row has
 it has their mixed labels. `asc.config.distillation` has the loss, its temperature and its weight.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -35,8 +36,20 @@ def check_teacher(teacher: TeacherLogits, manifest: Manifest) -> None:
     Raises:
         InputError: they do not.
     """
-    trained = [clip.path for clip in manifest.clips if clip.split == "train" or not manifest.held_out]
-    teacher.of(trained, manifest.labels)
+    share_right(teacher, manifest)
+
+
+def share_right(teacher: TeacherLogits, manifest: Manifest) -> float:
+    """The share of the clips that are trained on whose label the teachers give together, from 0 to 1.
+
+    Raises:
+        InputError: as `check_teacher`.
+    """
+    trained = [clip for clip in manifest.clips if clip.split == "train" or not manifest.held_out]
+    logits = teacher.of([clip.path for clip in trained], manifest.labels)
+    given = [manifest.labels[label] for label in logits.argmax(dim=1).tolist()]
+    right = [label == clip.label for label, clip in zip(given, trained, strict=True)]
+    return float(np.mean(right))
 
 
 def summed_loss(logits: Tensor, targets: Tensor, distillation: Distillation | None) -> Tensor:

@@ -182,6 +182,10 @@ def test_a_network_learns_from_the_logits_of_a_teacher(
     assert not Path("runs/pupil").exists()
     learned = ("--teacher-logits", "teacher.safetensors", "--set", "distillation.temperature=3")
     assert launched("train.py", *options, *learned, "--name", "pupil") == 0
+    assert "right label" not in capsys.readouterr().err
+    save_file({"logits": -logits}, "wrong.safetensors", metadata=metadata)
+    assert launched("train.py", *options, "--teacher-logits", "wrong.safetensors", "--name", "misled") == 0
+    assert "The teachers give the right label of 0% of the training clips only" in capsys.readouterr().err
     _, info = load_model(Path("runs/pupil/best/model.safetensors"))
     assert info.taught is not None and [str(one) for one in info.taught.teachers] == ["outside (900.0 KB)"]
     card = Path("runs/pupil/best/model_card.md").read_text()

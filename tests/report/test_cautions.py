@@ -11,7 +11,7 @@ from asc.report.cautions import cautions, edges, of_the_best
 from asc.report.from_journal import search_of
 from asc.report.trials import Search
 from asc.results import Interval
-from asc.runs.events import RunEnded
+from asc.runs.events import RunEnded, SoftLabelsMade
 
 INSIDE = {
     "architecture.widths.0": 12,
@@ -50,6 +50,17 @@ def test_a_network_near_chance_is_called_so(told: ToldSearch) -> None:
     assert "--epochs-per-cycle" in sentence
     told.trial(1.0, accuracy=0.15, point=INSIDE, width=0.01)
     assert any("near chance" in sentence for sentence in said(told)), "its accuracy alone is near chance"
+
+
+def test_teachers_that_are_often_wrong_about_the_training_clips_are_doubted(told: ToldSearch) -> None:
+    told.trial(1.5, accuracy=0.5, reference=True)
+    told.trial(0.9, accuracy=0.7, point=INSIDE)
+    told.journal.append(SoftLabelsMade(teachers=(), digest="ab", clips=9, share_right=0.91))
+    assert of_the_best(search_of(told.entries), None) == []
+    told.journal.append(SoftLabelsMade(teachers=(), digest="ab", clips=9, share_right=0.79))
+    (sentence,) = of_the_best(search_of(told.entries), None)
+    assert sentence.startswith("The teachers give the right label of 79% of the training clips only")
+    assert "--teacher-kb" in sentence and "--teacher-logits" in sentence
 
 
 def test_an_accuracy_that_fell_is_said_with_a_better_log_loss(told: ToldSearch) -> None:

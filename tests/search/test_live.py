@@ -125,13 +125,15 @@ def test_teachers_and_their_soft_labels_have_lines(
         macs_per_second=1,
         peak_activation_bytes=1,
     )
-    made = SoftLabelsMade(teachers=(TeacherNetwork(name="t001", kilobytes=16.0),), digest="ab", clips=9)
+    made = SoftLabelsMade(
+        teachers=(TeacherNetwork(name="t001", kilobytes=16.0),), digest="ab", clips=9, share_right=2 / 3
+    )
     story[chosen + 1 : chosen + 1] = [teacher, dataclasses.replace(ended, trial="teacher-seed1"), made]
     taught = dataclasses.replace(finished, distil=True, teacher_kb=512.0)
     text, _ = watched(journal, story, taught, terminal=False)
     assert "        teacher-seed1 w90 512.0 KB begins" in text
     assert "        teacher-seed1 w90 512.0 KB: log loss 0.900, 4 s" in text
-    assert "        9 clips have soft labels of t001 (16.0 KB)" in text
+    assert "        9 clips have soft labels of t001 (16.0 KB), right about 67% of them" in text
 
 
 @pytest.fixture

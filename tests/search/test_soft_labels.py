@@ -58,8 +58,12 @@ def test_the_soft_labels_are_the_mean_probabilities_of_all_teachers(
         expected += torch.softmax(logits, dim=1)[np.argsort(of.numpy())] / 2
     torch.testing.assert_close(torch.softmax(found.logits[0].double(), dim=1), expected, rtol=1e-5, atol=1e-6)
     (entry,) = journal.entries
+    targets = torch.tensor([tiny_dataset.target(clip) for clip in clips])
     assert entry.event == SoftLabelsMade(
-        teachers=tuple(teachers.values()), digest=found.taught.digest, clips=len(clips)
+        teachers=tuple(teachers.values()),
+        digest=found.taught.digest,
+        clips=len(clips),
+        share_right=float((expected.argmax(dim=1) == targets).double().mean()),
     )
     assert not (tmp_path / "run" / SOFT_LABELS_FOLDER).exists()
 
@@ -95,7 +99,8 @@ def test_an_outside_teachers_file_is_checked_and_copied(
     teacher = read_teacher_logits(tmp_path / "run" / SOFT_LABELS)
     write_teacher_logits(given, teacher)
     adopted = Journal(tmp_path / "adopted" / "journal.jsonl")
-    soft_labels.adopt(adopted, soft_labels.checked(given, tiny_dataset.manifest))
+    manifest = tiny_dataset.manifest
+    soft_labels.adopt(adopted, soft_labels.checked(given, manifest), manifest)
     assert read_teacher_logits(tmp_path / "adopted" / SOFT_LABELS).taught == teacher.taught
     assert adopted.entries[0].event == journal.entries[0].event
     write_teacher_logits(given, dataclasses.replace(teacher, labels=("a", "b", "c", "d")))

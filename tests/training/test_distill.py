@@ -18,7 +18,7 @@ from asc.model_file.tensors import read_tensors
 from asc.results import TeacherNetwork
 from asc.run_files import LAST_EPOCH, MODEL_FILE
 from asc.training.augment import mixup
-from asc.training.distill import check_teacher, soft_labels, summed_loss
+from asc.training.distill import check_teacher, share_right, soft_labels, summed_loss
 from asc.training.train import train
 from asc.training_results import Completed, EpochMetrics, Signal, Stopped, TrainingEnd
 
@@ -55,6 +55,16 @@ def run(
         return Signal.STOP if metrics.epoch == stop_after else Signal.CONTINUE
 
     return train(experiment, dataset, folder=folder, on_epoch=report, device=CPU, teacher=teacher), heard
+
+
+def test_the_share_of_right_labels_counts_the_training_clips_in_any_order_of_classes(tiny_dataset: Dataset) -> None:
+    manifest, teacher = tiny_dataset.manifest, perfect(tiny_dataset)
+    assert share_right(teacher, manifest) == 1.0
+    backwards = replace(teacher, labels=teacher.labels[::-1], logits=teacher.logits.flip(2))
+    assert share_right(backwards, manifest) == 1.0
+    wrong = teacher.logits.clone()
+    wrong[0, :9] = -wrong[0, :9]
+    assert share_right(replace(teacher, logits=wrong), manifest) == pytest.approx(1 - 9 / len(teacher.files))
 
 
 @pytest.mark.parametrize(("temperature", "weight"), [(2.0, 0.98), (1.0, 0.5), (4.0, 1.0), (3.0, 0.0)])
