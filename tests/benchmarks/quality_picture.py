@@ -13,11 +13,11 @@ from search_quality import ENTRIES, reached
 
 NAMES = [
     "random",
-    "asc before",
-    "asc before, 4 known",
-    "asc, promotion",
     "TPE as it comes, rejecting",
-    "near the known",
+    "PriorBand, promotion",
+    "asc before",
+    "asc",
+    "asc, 4 known",
 ]
 
 
