@@ -1,5 +1,7 @@
 """Samples points with Optuna's TPE (Bergstra et al. 2011; Watanabe 2023, https://arxiv.org/abs/2304.11127).
 
+Some points are drawn near the best one instead (`local_search.py`). TPE learns from their results too.
+
 The points and their results are kept here, and each suggestion is drawn from a study of them, which holds them without
 copies. Each suggestion uses a generator seeded by (seed, number of the suggestion), so a resumed search suggests what
 an uninterrupted one would have, given equal results.
@@ -166,7 +168,7 @@ class Sampler:
         """Start without results. The first third of the trials (two to ten) is random, to give TPE points to model.
 
         Samplers of different streams draw independently of each other. With several objectives every result that is
-        told has one figure less in `others`: the log loss is the first objective.
+        told has one figure less in `others`: the log loss is the first objective. `local=None` is TPE alone.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._distributions = {key: distribution(parameter) for key, parameter in space.sampled.items()}
