@@ -42,6 +42,11 @@ def some(names: Iterable[str], at_most: int = NAMED_AT_MOST) -> str:
     return ", ".join(every[:at_most]) + (f" and {more:,} more" if more > 0 else "")
 
 
+def counted(count: int, noun: str) -> str:
+    """As `1 trial` or `1,000 trials`, for a sentence."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def disk_is_full(error: OSError) -> bool:
     """Whether the disk or a quota is full, or a file has reached its largest size."""
     return error.errno in _DISK_FULL

@@ -36,7 +36,6 @@ ELSEWHERE = {
     "data/synthetic_devices": "data/synthetic/test_synthetic",
     "data/synthetic_sound": "data/synthetic/test_synthetic",
     "data/table": "data/test_manifest, data/test_tau",
-    "errors": "console/test_cli: system errors as one sentence",
     "models/activation_grid": "models/test_fake_quantised, models/test_norm_on_grid",
     "runs/events": "runs/test_journal: every event is written and read back",
     "export/formats": "export/test_job, launch/test_export",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas
 
 from asc.config.experiment import Experiment
-from asc.errors import InputError
+from asc.errors import InputError, counted
 from asc.inference.predict import Model, load
 from asc.launchers import command
 from asc.model_file.tensors import write_bytes
@@ -109,7 +109,7 @@ class SearchResult:
     def _summary(self) -> str:
         record = self._record
         completed = record.completed()
-        said = f"{len(record.trials)} trials, {len(completed)} completed, "
+        said = f"{counted(len(record.trials), 'trial')}, {len(completed)} completed, "
         if not completed or completed[0].ended is None:
             return said + "none is best yet"
         best, by = completed[0], rule(str(record.started.settings["rule"]))

@@ -18,7 +18,7 @@ from asc.console.cli import Output
 from asc.console.evaluate_options import EvaluateOptions
 from asc.console.progress import packing
 from asc.data.dataset import default_cache
-from asc.errors import InputError, machine_fault, require
+from asc.errors import InputError, counted, machine_fault, require
 from asc.model_file.teacher_logits import TeacherLogits
 from asc.run_files import BEST_FOLDER, MODEL_FILE
 from asc.runs.events import RunEnded
@@ -164,7 +164,8 @@ def _searched(ready: Prepared, options: SearchOptions, output: Output) -> Search
         )
         page_of = partial(_evaluated_page, cache=ready.cache, say=output.alert)
         run.enter_context(finish.rescued(lead, plan, output.alert, page_of))
-        output.say(f"searching {journal.path.parent}: {settings.trials} trials, {settings.max_concurrent} at a time")
+        trials = counted(settings.trials, "trial")
+        output.say(f"searching {journal.path.parent}: {trials}, {settings.max_concurrent} at a time")
         run.enter_context(tracked(journal, settings.mlflow_uri, output.alert))
         run.enter_context(mirrored(journal, output.alert, on_taken_over=lead.halt))
         view = shown.enter_context(

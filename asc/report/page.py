@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
+from asc.errors import counted
 from asc.report import commands
 from asc.report.advice import advice
 from asc.report.best import BestFiles, best_files
@@ -96,11 +97,12 @@ def _lead(search: Search) -> str:
     """What was searched, where, within what, and how far it is."""
     settings, space = search.settings, (search.record.started.space or "").partition("\n")[0]
     began = time.strftime("%Y-%m-%d %H:%M", time.gmtime(search.record.started_at_s))
-    asked = settings.get("trials")
+    asked, ended = settings.get("trials"), len(search.trials)
+    trials = f"{ended:,} of {counted(asked, 'trial')}" if isinstance(asked, int) else counted(ended, "trial")
     sentence = (
         f"Search of the space {space or '(none)'} within {_budgets(search)} KB under {search.rule.name}, on "
-        f"{settings.get('data', 'unknown data')}; {search.state}, {len(search.trials):,}"
-        f"{f' of {asked:,}' if asked else ''} trials, {search.epochs:,} epochs, begun {began} UTC."
+        f"{settings.get('data', 'unknown data')}; {search.state}, {trials}, "
+        f"{counted(search.epochs, 'epoch')}, begun {began} UTC."
     )
     return f'<p class="note">{escape(sentence)}</p>'
 

@@ -35,7 +35,7 @@ from typing import Any
 from asc.config.experiment import Experiment
 from asc.config.space import FloatRange, IntRange
 from asc.data.store import store_size
-from asc.errors import InputError
+from asc.errors import InputError, counted
 from asc.models.build import build_network
 from asc.search.plan import SearchPlan
 from asc.search.preview import drawn
@@ -131,7 +131,7 @@ def _with_checkpoints(settings: SearchSettings) -> str:
     """How many trials have checkpoints at the same time, in words."""
     if settings.asha == "promotion":
         return f"up to {settings.trials} trials, which pause"
-    return f"{settings.max_concurrent} trials at a time"
+    return f"{counted(settings.max_concurrent, 'trial')} at a time"
 
 
 def check_room(found: Need, *, cache: Path, storage: Path) -> None:

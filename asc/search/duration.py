@@ -10,7 +10,7 @@ import torch
 from asc.audio.frontend import LogMel
 from asc.config.experiment import Experiment
 from asc.data.sources import Source, sources_of
-from asc.errors import AudioProblem
+from asc.errors import AudioProblem, counted
 from asc.models.build import build_network
 from asc.models.network import Network
 from asc.search.plan import SearchPlan
@@ -25,11 +25,11 @@ _CLIPS_DECODED = 8
 def estimate(plan: SearchPlan, span: tuple[float, float]) -> str:
     """Text to print: how long the search may take on this machine; `span` is from `minutes`."""
     shortest, longest = span
-    teachers = f", {plan.settings.teachers} teachers" if plan.settings.teachers else ""
-    finals = f"{teachers} and {plan.settings.finals} finals" if plan.settings.finals else ""
+    teachers = f", {counted(plan.settings.teachers, 'teacher')}" if plan.settings.teachers else ""
+    finals = f"{teachers} and {counted(plan.settings.finals, 'final')}" if plan.settings.finals else ""
     return (
-        f"{plan.settings.trials} trials{finals}, {plan.settings.max_concurrent} at a time: {_span(shortest, longest)} "
-        "here, without packing and start; nothing was trained"
+        f"{counted(plan.settings.trials, 'trial')}{finals}, {plan.settings.max_concurrent} at a time: "
+        f"{_span(shortest, longest)} here, without packing and start; nothing was trained"
     )
 
 

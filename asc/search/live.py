@@ -12,6 +12,7 @@ from rich.text import Text
 
 from asc.config.experiment import Experiment, Schedule
 from asc.console.progress import LiveLine, clock
+from asc.errors import counted
 from asc.runs.events import (
     EpochDone,
     FinalAsked,
@@ -167,9 +168,10 @@ class LiveView(LiveLine):
         """How many trials have ended; while some are paused, how many have begun and how many wait."""
         if self._record.paused:
             return (
-                f"{len(self._record.trials)} of {self._settings.trials} trials begun, {len(self._record.paused)} paused"
+                f"{len(self._record.trials)} of {counted(self._settings.trials, 'trial')} begun, "
+                f"{len(self._record.paused)} paused"
             )
-        return f"{self._count_ended()} of {self._settings.trials} trials"
+        return f"{self._count_ended()} of {counted(self._settings.trials, 'trial')}"
 
     def _time_left(self) -> str:
         elapsed = time.monotonic() - self._started

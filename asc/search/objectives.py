@@ -19,6 +19,7 @@ def objectives_from(text: str) -> tuple[str, ...]:
         InputError: one is unknown or stands twice, the log loss is missing, or there is nothing beside it.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
+    require(bool(names), f"--objectives names nothing: give {LOG_LOSS} and some of {', '.join(COSTS)}, or leave it out")
     for name in names:
         if name not in (LOG_LOSS, *COSTS):
             raise InputError(f"--objectives has {name}: give some of {', '.join((LOG_LOSS, *COSTS))}")

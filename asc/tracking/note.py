@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+from asc.errors import counted
 from asc.launchers import command
 from asc.runs.finals import Standing, finals_of
 from asc.runs.record import RunRecord, TrialRecord
@@ -28,8 +29,8 @@ def _progress(record: RunRecord) -> str:
     outcomes["paused"] = len(record.paused)
     outcomes["unfinished"] = len(record.unfinished) - len(record.paused)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common() if count)
-    refused = f"; {len(record.refused)} points refused" if record.refused else ""
-    return f"A search, `{record.started.name}`. {len(record.trials)} trials" + (
+    refused = f"; {counted(len(record.refused), 'point')} refused" if record.refused else ""
+    return f"A search, `{record.started.name}`. {counted(len(record.trials), 'trial')}" + (
         f": {counts}{refused}." if counts else "."
     )
 

@@ -23,7 +23,8 @@ def test_the_log_loss_comes_first() -> None:
         ("bytes,macs", "--objectives bytes,macs lacks log_loss, without which the smallest network wins: add it"),
         ("log_loss", "--objectives log_loss is what a search does in any case: add some of bytes, macs, ram"),
         ("log_loss,bytes,bytes", "--objectives has bytes twice: leave one of them out"),
-        (" , ", "lacks log_loss"),
+        (" , ", "--objectives names nothing: give log_loss and some of bytes, macs, ram, or leave it out"),
+        ("", "--objectives names nothing"),
     ],
 )
 def test_wrong_objectives_are_refused_in_one_sentence(text: str, sentence: str) -> None:
